@@ -1,0 +1,144 @@
+#ifndef RECLUSTER_CCS_H
+#define RECLUSTER_CCS_H
+
+/*
+ * The CCS file: import into the state file, findings, and the model that the rest works on.
+ *
+ *     ccs_import("ccs-redis.rdb", st, err)   // tables ccs_entry, cluster, node, database, …, finding
+ *     struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs
+ *     ccs_free(ccs);
+ *
+ * An import runs in one transaction: it is there whole or not at all. Inputs, told by content: an RDB
+ * file, the same gzipped, a support package's ccs-redis.json, or the nodes.json of `redis-cli --cluster
+ * backup` (becomes a cluster with one sharded database "db:1", its shards named by their node ids).
+ *
+ * Uids are strings as they stand in the keys: node "1", database "1" (its label is "db:1"), shard "4",
+ * endpoint "1:1". Labels, as people write and read them: node:1, db:1, shard:4, endpoint:1:1.
+ *
+ * A field that is missing or can't be read has the value said below, and a finding where it matters;
+ * import fails only if the file itself can't be read or holds no cluster at all.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/mem.h"
+#include "recluster/slots.h"
+#include "recluster/state.h"
+
+struct ccs_node {
+    const char *uid;
+    const char *addr;          /* NULL: not known */
+    const char *external_addr; /* NULL: none; several joined by ',' */
+    const char *rack, *second_rack; /* NULL: none */
+    const char *status;
+    const char *persistent_path, *recovery_path; /* NULL: not known */
+    int64_t memory_bytes;                        /* -1: not known */
+    int64_t max_shards;                          /* max_redis_servers; -1: not known */
+    bool accepts_shards;                         /* not quorum_only, accept_servers not disabled */
+};
+
+struct ccs_shard {
+    const char *uid;
+    const char *database_uid;
+    const char *node_uid; /* NULL: not known */
+    bool primary;
+    const struct slots *slots; /* open slots; all of them for a database that is not sharded */
+    int port;                  /* 0: not known */
+    /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
+    int primary_index;
+};
+
+struct ccs_endpoint {
+    const char *uid;
+    const char *database_uid;
+    int port;             /* 0: not known */
+    const char *addr;     /* NULL: none; several joined by ',' */
+    const char *dns_name; /* NULL: none */
+    const char *proxy_policy;
+};
+
+enum ccs_persistence { CCS_PERSIST_NONE, CCS_PERSIST_SNAPSHOT, CCS_PERSIST_AOF };
+enum ccs_slots_policy { CCS_SLOTS_16K, CCS_SLOTS_LEGACY };
+
+struct ccs_save_point {
+    int64_t seconds, changes;
+};
+
+struct ccs_database {
+    const char *uid;
+    const char *label; /* "db:1" */
+    const char *name;
+    const char *type; /* "redis", "memcached" */
+    const char *status;
+    const char *redis_version; /* NULL: not known */
+    bool sharded;              /* more than one primary may hold it: becomes a Redis Cluster */
+    bool replicated;
+    bool rack_aware;
+    bool active_active;
+    enum ccs_slots_policy slots_policy;
+    int64_t primaries;       /* shards_count; -1: not known */
+    int64_t memory_bytes;    /* memory_size, whole database, replicas included; 0: no limit */
+    int port;                /* 0: not known */
+    int64_t max_clients;     /* 0: the server's default */
+    const char *eviction_policy; /* as the servers name it: "noeviction", … */
+    enum ccs_persistence persistence;
+    bool fsync_always; /* of CCS_PERSIST_AOF */
+    const struct ccs_save_point *save_points; /* of CCS_PERSIST_SNAPSHOT */
+    size_t save_point_count;
+    const char *shards_placement; /* "dense", "sparse" */
+    const char *password;         /* of clients; NULL: none. A secret: never print it */
+    bool tls;
+    const char *const *modules; /* names that its module_list says, NULL-ended */
+    const json_t *backup_location; /* as in CCS, an object with "type"; NULL: none */
+    int64_t backup_interval_s;     /* 0: not known */
+    size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */
+    size_t first_endpoint, endpoint_count; /* in ccs.endpoints */
+};
+
+struct ccs_finding {
+    const char *severity; /* "error", "warning", "info" */
+    const char *code;     /* "slots-missing", … : a stable word */
+    const char *message;
+    const char *const *keys; /* CCS keys, NULL-ended */
+};
+
+/* Items are sorted: nodes and databases by uid (numbers as numbers), shards as said above. */
+struct ccs {
+    struct arena arena; /* owns all below */
+    json_t *json;       /* owns backup locations */
+    const char *cluster_name; /* NULL: not known */
+    const char *source;       /* path as given to the import */
+    const char *format;       /* "rdb", "json", "nodes.json" */
+    int64_t saved_ms;         /* aux ctime of the file: how old it is; -1: not known */
+    bool rack_aware;
+    struct ccs_node *nodes;
+    size_t node_count;
+    struct ccs_database *databases;
+    size_t database_count;
+    struct ccs_shard *shards;
+    size_t shard_count;
+    struct ccs_endpoint *endpoints;
+    size_t endpoint_count;
+    struct ccs_finding *findings;
+    size_t finding_count;
+};
+
+int ccs_import(const char *path, struct state *st, struct err *err) MUST_CHECK;
+
+struct ccs *ccs_load(struct state *st, struct err *err) MUST_CHECK;
+void ccs_free(struct ccs *ccs);
+
+const struct ccs_node *ccs_node(const struct ccs *ccs, const char *uid); /* or NULL */
+const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
+
+/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique. */
+const struct ccs_database *ccs_find_database(const struct ccs *ccs, const char *word, struct err *err)
+    MUST_CHECK;
+
+/* The slots that no primary of the database has; empty if all is covered. */
+void ccs_missing_slots(const struct ccs *ccs, const struct ccs_database *db, struct slots *ret);
+
+#endif

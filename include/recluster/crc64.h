@@ -1,0 +1,16 @@
+#ifndef RECLUSTER_CRC64_H
+#define RECLUSTER_CRC64_H
+
+/*
+ * The CRC64 of RDB files: polynomial 0xad93d23594c935a9 (Jones), reflected, start value 0, no final
+ * xor; of "123456789" it is 0xe9c6d914c4b8d9ca. A CRC is carried on by handing it in again:
+ *
+ *     crc = crc64(crc64(0, a, la), b, lb)     equals the CRC of a followed by b
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t crc64(uint64_t crc, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,28 @@
+#ifndef RECLUSTER_DIGEST_H
+#define RECLUSTER_DIGEST_H
+
+/*
+ * SHA-256 and random bytes, by libcrypto.
+ *
+ *     struct digest *d = digest_new();
+ *     digest_add(d, data, len);
+ *     digest_end(d, hex);            // frees d
+ */
+
+#include <stddef.h>
+
+#define DIGEST_HEX_MAX 65
+
+struct digest;
+struct digest *digest_new(void);
+void digest_add(struct digest *d, const void *data, size_t len);
+void digest_end(struct digest *d, char hex[DIGEST_HEX_MAX]);
+void digest_free(struct digest *d); /* for the way out on an error; NULL is fine */
+
+/* The digest of one piece of memory. Returns hex. */
+char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX]);
+
+/* 2 * bytes hex digits of good randomness. The caller frees it. */
+char *random_hex(size_t bytes);
+
+#endif

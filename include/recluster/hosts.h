@@ -1,0 +1,41 @@
+#ifndef RECLUSTER_HOSTS_H
+#define RECLUSTER_HOSTS_H
+
+/*
+ * hosts.json: the machines that are offered for a recovery (format: recluster(1), FILES). Unknown keys
+ * are an error that names the nearest known one; so are two hosts of one name or address, and a host
+ * without an address. Secrets in it are resolved (secret.h) when they are used, not here.
+ */
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/err.h"
+#include "recluster/mem.h"
+
+struct host {
+    const char *name;
+    const char *addr;
+    const char *rack;     /* NULL: not said */
+    const char *link;     /* "local", "ssh", "command"; default "ssh" */
+    const char *base_dir; /* absolute; default /var/lib/recluster */
+    const char *server;   /* program; default "redis-server" */
+    const char *replaces; /* uid of the old node, "1"; NULL: none */
+    int64_t memory_bytes; /* cap on what is planned there; -1: none */
+    json_t *spec;         /* its entry, defaults put in */
+};
+
+struct hosts {
+    struct arena arena;
+    json_t *root; /* the file, owns the specs */
+    struct host *hosts; /* in the file's order */
+    size_t count;
+    json_t *sources; /* {"db:1": location, …}; may be NULL; borrowed from root */
+};
+
+struct hosts *hosts_load(const char *path, struct err *err) MUST_CHECK;
+struct hosts *hosts_parse(const json_t *root, struct err *err) MUST_CHECK; /* takes a reference */
+void hosts_free(struct hosts *hosts);
+
+#endif

@@ -1,0 +1,64 @@
+#ifndef RECLUSTER_MEM_H
+#define RECLUSTER_MEM_H
+
+/*
+ * Memory.
+ *
+ * Small allocations die on failure: these functions never return NULL; out of memory prints one line
+ * and aborts. A size that comes from a file or a peer must have been held against a limit before it
+ * gets here. All results are freed with free(3).
+ *
+ * An arena owns many small objects that live and die together (a model read from the state file, a
+ * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly.
+ */
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+/* Runs `fn(&variable)` when the variable leaves its scope. */
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+void *xmalloc(size_t bytes);
+void *xcalloc(size_t count, size_t bytes);
+void *xrealloc(void *old, size_t bytes);
+void *xreallocarray(void *old, size_t count, size_t bytes);
+void *xmemdup(const void *data, size_t len); /* len bytes and a NUL behind them */
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t max);
+char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+char *xvasprintf(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
+
+/* For CLEANUP: frees a pointer variable of any type. */
+void free_ptr(void *pointer_to_pointer);
+
+/*
+ * Makes room for one more item in a growing array: `GROW(items, count, alloc)` before
+ * `items[count++] = …`.
+ */
+#define GROW(items, count, alloc)                                                                  \
+    do {                                                                                           \
+        if ((count) == (alloc)) {                                                                  \
+            (alloc) = (alloc) ? 2 * (alloc) : 8;                                                   \
+            (items) = xreallocarray((items), (alloc), sizeof(*(items)));                           \
+        }                                                                                          \
+    } while (0)
+
+struct arena_chunk;
+struct arena {
+    struct arena_chunk *chunks;
+};
+
+#define ARENA_INIT {.chunks = NULL}
+void arena_init(struct arena *arena);
+void arena_release(struct arena *arena);
+void *arena_alloc(struct arena *arena, size_t bytes); /* zeroed, aligned for any type */
+void *arena_memdup(struct arena *arena, const void *data, size_t len); /* NUL behind it */
+char *arena_strdup(struct arena *arena, const char *s); /* NULL stays NULL */
+char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#endif

@@ -1,0 +1,57 @@
+#ifndef RECLUSTER_RDB_SCAN_H
+#define RECLUSTER_RDB_SCAN_H
+
+/*
+ * The scan: all that a recovery must know of an RDB file, gathered in the one pass in which the bytes
+ * go by. Nothing of it grows with the file but the counts.
+ *
+ *     struct rdb_scan *s = rdb_scan_new(&options);
+ *     rdb_scan_feed(s, data, len, err) …
+ *     rdb_scan_end(s, err)
+ *     json_t *facts = rdb_scan_json(s);       // also after an error: what was seen until then
+ *     rdb_scan_free(s);
+ *
+ * The JSON is the wire form of `fetch` and the file's entry in `verify --json`:
+ *
+ *     {"rdb_version": 10, "valkey": false, "bytes": n, "checksum": "ok|absent|bad", "sha256": hex,
+ *      "keys": n, "expires": n, "expired": n, "keys_by_db": {"0": n}, "kinds": {"string": n, …},
+ *      "slots": {"covered": n, "ranges": [[a,b],…]}, "foreign": {"keys": n, "first": {"key": hex,
+ *      "slot": n}}, "aux": {"redis-ver": "7.0.15", …}, "modules": ["name", …], "functions": n,
+ *      "samples": [{"db": 0, "key": hex, "kind": "hash"}, …]}
+ *
+ * "slots" are those in which keys were found in database 0. "bytes" and "sha256" are of the
+ * uncompressed file. Keys stand in hex as they may be any bytes. Aux values that are not UTF-8 are
+ * left out.
+ */
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/err.h"
+#include "recluster/rdb.h"
+#include "recluster/slots.h"
+
+struct rdb_scan_options {
+    int64_t now_ms;              /* keys that expire before it count as "expired"; 0: none does */
+    const struct slots *allowed; /* keys of other slots count as "foreign"; NULL: none does */
+    size_t samples;              /* how many keys to pick at random, from those that never expire */
+    uint64_t seed;               /* of that choice: the same seed and file give the same samples */
+    struct rdb_limits limits;
+};
+
+struct rdb_scan;
+struct rdb_scan *rdb_scan_new(const struct rdb_scan_options *options);
+void rdb_scan_free(struct rdb_scan *s);
+int rdb_scan_feed(struct rdb_scan *s, const void *data, size_t len, struct err *err) MUST_CHECK;
+int rdb_scan_end(struct rdb_scan *s, struct err *err) MUST_CHECK;
+uint64_t rdb_scan_offset(const struct rdb_scan *s);
+json_t *rdb_scan_json(const struct rdb_scan *s);
+
+/*
+ * The facts of a file's first bytes (a kilobyte is enough): {"rdb_version", "valkey", "aux"} with
+ * the aux fields that are whole in it. ERR_CORRUPT if it is no RDB file.
+ */
+int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,61 @@
+#ifndef RECLUSTER_RPC_H
+#define RECLUSTER_RPC_H
+
+/*
+ * JSON-RPC 2.0, one message a line, UTF-8, both ways over a byte stream. The same framing serves the
+ * operator's side (link.h) and the host's (agent.h).
+ *
+ *     request       {"jsonrpc":"2.0","id":7,"method":"fetch","params":{…}}
+ *     answer        {"jsonrpc":"2.0","id":7,"result":{…}}
+ *     error         {"jsonrpc":"2.0","id":7,"error":{"code":-32000,"message":"…",
+ *                    "data":{"name":"corrupt","hint":"…"}}}
+ *     notification  {"jsonrpc":"2.0","method":"progress","params":{"id":7,…}}
+ *
+ * A struct err goes over the line whole: its code by name, message and hint.
+ */
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/buf.h"
+#include "recluster/err.h"
+
+enum {
+    RPC_LINE_MAX = 32 * 1024 * 1024,
+    RPC_PARSE_ERROR = -32700,
+    RPC_INVALID_REQUEST = -32600,
+    RPC_METHOD_NOT_FOUND = -32601,
+    RPC_INVALID_PARAMS = -32602,
+    RPC_FAILED = -32000, /* data.name says which err_code */
+};
+
+enum rpc_kind { RPC_REQUEST, RPC_RESULT, RPC_ERROR, RPC_NOTIFICATION };
+
+struct rpc_message {
+    enum rpc_kind kind;
+    uint64_t id;        /* but for notifications */
+    const char *method; /* requests and notifications */
+    json_t *payload;    /* params, result or NULL */
+    struct err error;   /* RPC_ERROR */
+    json_t *root;       /* owns the above */
+};
+
+/*
+ * Takes the next whole line out of `in`. 1: a message; 0: no whole line is there yet; -1: ERR_PROTOCOL
+ * (not JSON, no JSON-RPC) or ERR_LIMIT (longer than RPC_LINE_MAX).
+ */
+int rpc_take(struct buf *in, struct rpc_message *ret, struct err *err) MUST_CHECK;
+void rpc_message_release(struct rpc_message *m);
+
+/* Append a line to `out`. They take over the reference to params, result. */
+void rpc_add_request(struct buf *out, uint64_t id, const char *method, json_t *params);
+void rpc_add_result(struct buf *out, uint64_t id, json_t *result);
+void rpc_add_error(struct buf *out, uint64_t id, const struct err *error);
+void rpc_add_notification(struct buf *out, const char *method, json_t *params);
+
+/* {"name","message","hint"}: also the form in which the state file keeps errors. */
+json_t *err_to_json(const struct err *err);
+void err_from_json(const json_t *value, struct err *ret);
+
+#endif

@@ -1,0 +1,103 @@
+#ifndef RECLUSTER_STATE_H
+#define RECLUSTER_STATE_H
+
+/*
+ * The state file: one SQLite file per recovery (schema: src/state/schema.sql, public and stable; see
+ * recluster(1), FILES). Mode 0600, WAL, synchronous=FULL: what is committed survives a crash of the
+ * machine, and other processes may read it while a recovery runs.
+ *
+ * Statements are run with their parameters in one call; `types` has one letter per parameter:
+ *     i int64_t    d double    s const char * (NULL is NULL)    j json_t * (as text; NULL is NULL)
+ *     b const void *, size_t: bytes; text where they are UTF-8 without NUL, else a blob
+ *
+ *     state_run(st, err, "UPDATE task SET state = ? WHERE task_id = ?", "si", "done", (int64_t)id)
+ *
+ *     struct rows rows;
+ *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i", (int64_t)1) < 0)
+ *         return -1;
+ *     while (rows_next(&rows))
+ *         … rows_text(&rows, 0), rows_int(&rows, 1) …
+ *     return rows_end(&rows, err);
+ *
+ * Changes that belong together stand between state_begin() and state_commit(); state_rollback() after
+ * an error. Statements are cached by the address of their text, so `sql` must be a string literal.
+ */
+
+#include <jansson.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "recluster/err.h"
+
+enum { STATE_SCHEMA_VERSION = 1 };
+
+enum state_mode {
+    STATE_MEMORY,   /* for inspect and plan: nothing is left behind; path is ignored */
+    STATE_CREATE,   /* must not exist yet */
+    STATE_EXISTING, /* must exist */
+    STATE_READ,     /* must exist; only looked at */
+};
+
+struct state;
+
+/*
+ * STATE_CREATE and STATE_EXISTING take the run lock (PATH-lock beside the file): ERR_LOCKED
+ * names the process that holds it. The lock ends with the process or with state_close().
+ */
+int state_open(const char *path, enum state_mode mode, struct state **ret, struct err *err)
+    MUST_CHECK;
+void state_close(struct state *st);
+const char *state_path(const struct state *st); /* "" for STATE_MEMORY */
+
+/* Whether another process holds the run lock of the state file at path; its pid, or 0. */
+int state_lock_holder(const char *path);
+
+int state_run(struct state *st, struct err *err, const char *sql, const char *types, ...) MUST_CHECK;
+int64_t state_last_id(const struct state *st); /* rowid of the last INSERT */
+
+struct rows {
+    sqlite3_stmt *stmt;
+    struct state *state;
+    int rc;
+};
+int state_query(struct state *st, struct rows *rows, struct err *err, const char *sql,
+    const char *types, ...) MUST_CHECK;
+bool rows_next(struct rows *rows);
+int rows_end(struct rows *rows, struct err *err) MUST_CHECK; /* also needed after an early break */
+int64_t rows_int(const struct rows *rows, int column);
+double rows_double(const struct rows *rows, int column);
+const char *rows_text(const struct rows *rows, int column); /* NULL for NULL; until the next step */
+size_t rows_bytes(const struct rows *rows, int column);     /* length of text or blob */
+bool rows_is_null(const struct rows *rows, int column);
+json_t *rows_json(const struct rows *rows, int column);     /* parsed; NULL for NULL; caller's */
+
+/* The first column of the first row; `missing` if there is no row. */
+int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
+    const char *types, ...) MUST_CHECK;
+
+int state_begin(struct state *st, struct err *err) MUST_CHECK; /* BEGIN IMMEDIATE */
+int state_commit(struct state *st, struct err *err) MUST_CHECK;
+void state_rollback(struct state *st);
+
+/* Facts of the whole recovery by name (table meta). state_meta() gives NULL if there is none. */
+int state_set_meta(struct state *st, const char *key, const char *value, struct err *err) MUST_CHECK;
+char *state_meta(struct state *st, const char *key); /* the caller frees it */
+
+/*
+ * One line in the history: what happened, for people, with facts for programs. Commits with the
+ * transaction around it. Every field but code and message may be NULL.
+ */
+struct event {
+    const char *severity; /* "info" (NULL), "warning", "error" */
+    const char *code;     /* "task-done", "recovery-started", … */
+    const char *database, *shard, *host, *stage;
+    const char *message;
+    json_t *detail; /* borrowed */
+};
+int state_event(struct state *st, const struct event *event, struct err *err) MUST_CHECK;
+
+/* Called after each committed event with its row as JSON; for `recover --json` and progress. */
+void state_on_event(struct state *st, void (*fn)(void *arg, const json_t *event), void *arg);
+
+#endif

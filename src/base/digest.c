@@ -1,0 +1,73 @@
+#include "recluster/digest.h"
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "recluster/mem.h"
+
+struct digest {
+    EVP_MD_CTX *ctx;
+};
+
+static void must(int ok)
+{
+    if (ok != 1) {
+        fprintf(stderr, "recluster: libcrypto failed\n");
+        abort();
+    }
+}
+
+static void hex_of(const unsigned char *bytes, size_t len, char *hex)
+{
+    for (size_t i = 0; i < len; i++)
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+}
+
+struct digest *digest_new(void)
+{
+    struct digest *d = xcalloc(1, sizeof(*d));
+    d->ctx = EVP_MD_CTX_new();
+    must(d->ctx && EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL));
+    return d;
+}
+
+void digest_add(struct digest *d, const void *data, size_t len)
+{
+    must(EVP_DigestUpdate(d->ctx, data, len));
+}
+
+void digest_end(struct digest *d, char hex[DIGEST_HEX_MAX])
+{
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned len;
+    must(EVP_DigestFinal_ex(d->ctx, bytes, &len));
+    hex_of(bytes, len, hex);
+    digest_free(d);
+}
+
+void digest_free(struct digest *d)
+{
+    if (!d)
+        return;
+    EVP_MD_CTX_free(d->ctx);
+    free(d);
+}
+
+char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX])
+{
+    struct digest *d = digest_new();
+    digest_add(d, data, len);
+    digest_end(d, hex);
+    return hex;
+}
+
+char *random_hex(size_t bytes)
+{
+    CLEANUP(free_ptr) unsigned char *raw = xmalloc(bytes);
+    char *hex = xmalloc(2 * bytes + 1);
+    must(RAND_bytes(raw, (int)bytes));
+    hex_of(raw, bytes, hex);
+    return hex;
+}

@@ -1,0 +1,130 @@
+#include "recluster/human.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "recluster/mem.h"
+
+char *human_bytes(uint64_t bytes, char text[HUMAN_TEXT_MAX])
+{
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+
+    while (n >= 999.5 && unit + 1 < ARRAY_SIZE(units)) {
+        n /= 1024;
+        unit++;
+    }
+    /* One decimal below ten, unless it would be a zero. */
+    int decimals = unit > 0 && n < 9.95 && fabs(n - round(n)) >= 0.05;
+    snprintf(text, HUMAN_TEXT_MAX, "%.*f %s", decimals, n, units[unit]);
+    return text;
+}
+
+char *human_duration(int64_t ms, char text[HUMAN_TEXT_MAX])
+{
+    long long s = (ms + 500) / 1000;
+
+    if (ms < 9950)
+        snprintf(text, HUMAN_TEXT_MAX, "%.1f s", (double)ms / 1000);
+    else if (s < 120)
+        snprintf(text, HUMAN_TEXT_MAX, "%lld s", s);
+    else if (s < 3600)
+        snprintf(text, HUMAN_TEXT_MAX, "%lld min %lld s", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(text, HUMAN_TEXT_MAX, "%lld h %lld min", s / 3600, s % 3600 / 60);
+    else
+        snprintf(text, HUMAN_TEXT_MAX, "%lld d %lld h", s / 86400, s % 86400 / 3600);
+    return text;
+}
+
+char *human_count(uint64_t n, char text[HUMAN_TEXT_MAX])
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+    char *out = text;
+
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            *out++ = ',';
+        *out++ = digits[i];
+    }
+    *out = '\0';
+    return text;
+}
+
+int human_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err)
+{
+    static const char units[] = "kmgtp";
+    char *end;
+    double n = strtod(text, &end);
+    double scale = 1;
+
+    if (!isdigit((unsigned char)text[0]))
+        goto bad;
+    while (*end == ' ')
+        end++;
+    const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (unit) {
+        scale = pow(1024, (double)(unit - units + 1));
+        end++;
+        if (*end == 'i')
+            end++;
+    }
+    if (*end == 'b' || *end == 'B')
+        end++;
+    if (*end || !(n * scale < 9e18))
+        goto bad;
+    *ret_bytes = (uint64_t)(n * scale);
+    return 0;
+bad:
+    err_set(err, ERR_USAGE, "'%s' is not a size", text);
+    return err_hint(err, "Write it as bytes or with a unit: 64G, 512M, 1073741824.");
+}
+
+unsigned human_distance(const char *a, const char *b)
+{
+    unsigned row[65];
+    size_t la = strlen(a), lb = strlen(b);
+
+    if (la >= ARRAY_SIZE(row) || lb >= ARRAY_SIZE(row))
+        return (unsigned)(la > lb ? la : lb);
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= la; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= lb; j++) {
+            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+            unsigned best = diagonal + (same ? 0 : 1);
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[lb];
+}
+
+const char *human_nearest(const char *word, const char *const *words)
+{
+    const char *nearest = NULL;
+    unsigned least = (unsigned)strlen(word) / 3 + 2;
+
+    for (; *words; words++) {
+        unsigned distance = human_distance(word, *words);
+        if (strncasecmp(word, *words, strlen(word)) == 0 && distance > 1)
+            distance = 1;
+        if (distance < least) {
+            least = distance;
+            nearest = *words;
+        }
+    }
+    return nearest;
+}
