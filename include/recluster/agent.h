@@ -2,8 +2,8 @@
 #define RECLUSTER_AGENT_H
 
 /*
- * The agent: serves one host (protocol.h) on a pair of descriptors until the input ends. Returns 0 then;
- * -1 if the input is no JSON-RPC.
+ * The agent: serves one host (protocol.h) on a pair of descriptors until the input ends. Returns 0
+ * then; -1 if the input is no JSON-RPC.
  */
 
 #include "recluster/err.h"

@@ -21,8 +21,8 @@ struct backup_name {
     char database_uid[BACKUP_NAME_WORD_MAX];
     char database_name[BACKUP_NAME_WORD_MAX];
     char shard_uid[BACKUP_NAME_WORD_MAX];
-    unsigned index, total;            /* i of n, from 1 */
-    unsigned first_slot, last_slot;   /* as written: 0-16383, or 1-4096 of the legacy policy */
+    unsigned index, total;          /* i of n, from 1 */
+    unsigned first_slot, last_slot; /* as written: 0-16383, or 1-4096 of the legacy policy */
 };
 
 bool backup_name_parse(const char *name, struct backup_name *ret);

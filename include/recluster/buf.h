@@ -6,8 +6,8 @@
  *
  *     struct buf b = BUF_INIT;
  *     buf_addf(&b, "port %d\n", port);
- *     char *text = buf_take(&b);     // the caller's, to free(); the buffer is empty and usable again
- *     buf_release(&b);
+ *     char *text = buf_take(&b);     // the caller's, to free(); the buffer is empty and usable
+ * again buf_release(&b);
  *
  * Bytes that a peer controls go through buf_add_limited(), which fails with ERR_LIMIT instead of
  * growing past `limit`.
@@ -26,7 +26,10 @@ struct buf {
 };
 
 extern char buf_empty[1];
-#define BUF_INIT {.data = buf_empty}
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        .data = buf_empty                                                                          \
+    }
 
 void buf_init(struct buf *b);
 void buf_release(struct buf *b);

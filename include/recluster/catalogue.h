@@ -7,12 +7,12 @@
  *   - files named as the vendor's backups are (backup_name.h): a set is the files of one run;
  *   - the folder that `redis-cli --cluster backup` writes: nodes.json and one RDB file per primary;
  *   - any other *.rdb, *.rdb.gz files: together one set, whose slots are found by reading each file
- *     whole: a file belongs to the shard that holds all slots of its keys (one without keys to a shard
- *     that is left over). Only looked at when the first two give nothing.
+ *     whole: a file belongs to the shard that holds all slots of its keys (one without keys to a
+ * shard that is left over). Only looked at when the first two give nothing.
  *
- * A set is complete when its files cover the slots that were asked for (and, by vendor names, all of
- * its n files are there). For the files of the set that is chosen, the first kilobyte has been read and
- * its facts (rdb_scan_head()) are in `head`.
+ * A set is complete when its files cover the slots that were asked for (and, by vendor names, all
+ * of its n files are there). For the files of the set that is chosen, the first kilobyte has been
+ * read and its facts (rdb_scan_head()) are in `head`.
  */
 
 #include <jansson.h>
@@ -26,22 +26,22 @@
 
 struct backup_file {
     const char *name;
-    int64_t bytes;            /* as stored; -1: not known */
-    const char *shard_uid;    /* as its name says; NULL: not said */
-    struct slots slots;       /* that it is meant for (by name or nodes.json), or that its keys are in */
-    json_t *head;             /* NULL: not read */
-    bool scanned;             /* read whole: `facts` has the scan */
+    int64_t bytes;         /* as stored; -1: not known */
+    const char *shard_uid; /* as its name says; NULL: not said */
+    struct slots slots; /* that it is meant for (by name or nodes.json), or that its keys are in */
+    json_t *head;       /* NULL: not read */
+    bool scanned;       /* read whole: `facts` has the scan */
     json_t *facts;
 };
 
 struct backup_set {
-    const char *id;           /* "20201130-223654", "nodes.json", "folder" */
-    int64_t time_ms;          /* of the run; of a folder: its oldest file's ctime, or modification */
+    const char *id;  /* "20201130-223654", "nodes.json", "folder" */
+    int64_t time_ms; /* of the run; of a folder: its oldest file's ctime, or modification */
     struct backup_file *files; /* by first slot */
     size_t file_count;
-    struct slots missing;     /* of those asked for */
+    struct slots missing; /* of those asked for */
     bool complete;
-    const char *reason;       /* why it isn't complete: "slots 5461-10922 are missing"; else NULL */
+    const char *reason; /* why it isn't complete: "slots 5461-10922 are missing"; else NULL */
 };
 
 struct catalogue {
@@ -54,18 +54,19 @@ struct catalogue {
 struct catalogue_query {
     const char *database_uid;
     const char *database_name;
-    bool sharded;             /* false: one file holds all, whatever slots its name says */
-    bool legacy;              /* slots in names are 1-4096 */
+    bool sharded;              /* false: one file holds all, whatever slots its name says */
+    bool legacy;               /* slots in names are 1-4096 */
     const struct slots *slots; /* that a set must cover (open slots) */
-    /* The slots of each primary: a folder's files are given to the one that holds all their keys. */
+    /* The slots of each primary: a folder's files are given to the one that holds all their keys.
+     */
     const struct slots *const *shards;
     size_t shard_count;
-    int64_t at_ms;            /* -1: the newest */
+    int64_t at_ms; /* -1: the newest */
 };
 
 /*
- * ERR_NOT_FOUND if the location has no set of this database at all; the message names what was there
- * instead. An incomplete set is no error: chosen is then -1 or an older set.
+ * ERR_NOT_FOUND if the location has no set of this database at all; the message names what was
+ * there instead. An incomplete set is no error: chosen is then -1 or an older set.
  */
 int catalogue_read(struct store *s, const struct catalogue_query *query, struct catalogue *ret,
     struct err *err) MUST_CHECK;

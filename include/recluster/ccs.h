@@ -4,19 +4,19 @@
 /*
  * The CCS file: import into the state file, findings, and the model that the rest works on.
  *
- *     ccs_import("ccs-redis.rdb", st, err)   // tables ccs_entry, cluster, node, database, …, finding
- *     struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs
- *     ccs_free(ccs);
+ *     ccs_import("ccs-redis.rdb", st, err)   // tables ccs_entry, cluster, node, database, …,
+ * finding struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs ccs_free(ccs);
  *
- * An import runs in one transaction: it is there whole or not at all. Inputs, told by content: an RDB
- * file, the same gzipped, a support package's ccs-redis.json, or the nodes.json of `redis-cli --cluster
- * backup` (becomes a cluster with one sharded database "db:1", its shards named by their node ids).
+ * An import runs in one transaction: it is there whole or not at all. Inputs, told by content: an
+ * RDB file, the same gzipped, a support package's ccs-redis.json, or the nodes.json of `redis-cli
+ * --cluster backup` (becomes a cluster with one sharded database "db:1", its shards named by their
+ * node ids).
  *
- * Uids are strings as they stand in the keys: node "1", database "1" (its label is "db:1"), shard "4",
- * endpoint "1:1". Labels, as people write and read them: node:1, db:1, shard:4, endpoint:1:1.
+ * Uids are strings as they stand in the keys: node "1", database "1" (its label is "db:1"), shard
+ * "4", endpoint "1:1". Labels, as people write and read them: node:1, db:1, shard:4, endpoint:1:1.
  *
- * A field that is missing or can't be read has the value said below, and a finding where it matters;
- * import fails only if the file itself can't be read or holds no cluster at all.
+ * A field that is missing or can't be read has the value said below, and a finding where it
+ * matters; import fails only if the file itself can't be read or holds no cluster at all.
  */
 
 #include <jansson.h>
@@ -30,8 +30,8 @@
 
 struct ccs_node {
     const char *uid;
-    const char *addr;          /* NULL: not known */
-    const char *external_addr; /* NULL: none; several joined by ',' */
+    const char *addr;               /* NULL: not known */
+    const char *external_addr;      /* NULL: none; several joined by ',' */
     const char *rack, *second_rack; /* NULL: none */
     const char *status;
     const char *persistent_path, *recovery_path; /* NULL: not known */
@@ -79,21 +79,21 @@ struct ccs_database {
     bool rack_aware;
     bool active_active;
     enum ccs_slots_policy slots_policy;
-    int64_t primaries;       /* shards_count; -1: not known */
-    int64_t memory_bytes;    /* memory_size, whole database, replicas included; 0: no limit */
-    int port;                /* 0: not known */
-    int64_t max_clients;     /* 0: the server's default */
+    int64_t primaries;           /* shards_count; -1: not known */
+    int64_t memory_bytes;        /* memory_size, whole database, replicas included; 0: no limit */
+    int port;                    /* 0: not known */
+    int64_t max_clients;         /* 0: the server's default */
     const char *eviction_policy; /* as the servers name it: "noeviction", … */
     enum ccs_persistence persistence;
-    bool fsync_always; /* of CCS_PERSIST_AOF */
+    bool fsync_always;                        /* of CCS_PERSIST_AOF */
     const struct ccs_save_point *save_points; /* of CCS_PERSIST_SNAPSHOT */
     size_t save_point_count;
     const char *shards_placement; /* "dense", "sparse" */
     const char *password;         /* of clients; NULL: none. A secret: never print it */
     bool tls;
-    const char *const *modules; /* names that its module_list says, NULL-ended */
-    const json_t *backup_location; /* as in CCS, an object with "type"; NULL: none */
-    int64_t backup_interval_s;     /* 0: not known */
+    const char *const *modules;            /* names that its module_list says, NULL-ended */
+    const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
+    int64_t backup_interval_s;             /* 0: not known */
     size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */
     size_t first_endpoint, endpoint_count; /* in ccs.endpoints */
 };
@@ -107,8 +107,8 @@ struct ccs_finding {
 
 /* Items are sorted: nodes and databases by uid (numbers as numbers), shards as said above. */
 struct ccs {
-    struct arena arena; /* owns all below */
-    json_t *json;       /* owns backup locations */
+    struct arena arena;       /* owns all below */
+    json_t *json;             /* owns backup locations */
     const char *cluster_name; /* NULL: not known */
     const char *source;       /* path as given to the import */
     const char *format;       /* "rdb", "json", "nodes.json" */
@@ -134,9 +134,10 @@ void ccs_free(struct ccs *ccs);
 const struct ccs_node *ccs_node(const struct ccs *ccs, const char *uid); /* or NULL */
 const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
 
-/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique. */
-const struct ccs_database *ccs_find_database(const struct ccs *ccs, const char *word, struct err *err)
-    MUST_CHECK;
+/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique.
+ */
+const struct ccs_database *ccs_find_database(
+    const struct ccs *ccs, const char *word, struct err *err) MUST_CHECK;
 
 /* The slots that no primary of the database has; empty if all is covered. */
 void ccs_missing_slots(const struct ccs *ccs, const struct ccs_database *db, struct slots *ret);

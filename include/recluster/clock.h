@@ -20,8 +20,8 @@ char *clock_format(int64_t wall_ms, char text[CLOCK_TEXT_MAX]);
 
 /*
  * Reads a time as people and servers write it: "2026-01-31T13:05:09Z", with a space for the T, with
- * fractions, with an offset +02:00, without seconds, a date alone (its first moment), or seconds since
- * 1970. No offset means UTC. ERR_USAGE if it is none of these.
+ * fractions, with an offset +02:00, without seconds, a date alone (its first moment), or seconds
+ * since 1970. No offset means UTC. ERR_USAGE if it is none of these.
  */
 int clock_parse(const char *text, int64_t *ret_wall_ms, struct err *err) MUST_CHECK;
 

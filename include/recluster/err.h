@@ -68,14 +68,17 @@ struct err {
     char hint[512];
 };
 
-#define ERR_INIT {.code = ERR_NONE}
+#define ERR_INIT                                                                                   \
+    {                                                                                              \
+        .code = ERR_NONE                                                                           \
+    }
 
 /* Sets the error (and clears an earlier hint). Returns -1. */
 int err_set(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
- * As err_set(), for a system call that has just failed: appends the text of errno. ENOSPC and EDQUOT
- * make it ERR_SPACE whatever the code, with a hint.
+ * As err_set(), for a system call that has just failed: appends the text of errno. ENOSPC and
+ * EDQUOT make it ERR_SPACE whatever the code, with a hint.
  */
 int err_sys(struct err *err, enum err_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -5,8 +5,8 @@
  * Files and paths.
  *
  * What is written here is durable when the call returns: file_write_atomic() writes NAME.tmp, syncs
- * it, renames it over NAME and syncs the folder, so that after a crash NAME holds the old bytes or the
- * new ones, never half of either.
+ * it, renames it over NAME and syncs the folder, so that after a crash NAME holds the old bytes or
+ * the new ones, never half of either.
  */
 
 #include <stdbool.h>
@@ -37,12 +37,12 @@ char *path_expand_home(const char *path);
 /* Reads a whole file of at most `limit` bytes onto the end of b. */
 int file_read(const char *path, size_t limit, struct buf *b, struct err *err) MUST_CHECK;
 
-int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
-    struct err *err) MUST_CHECK;
+int file_write_atomic(
+    const char *path, const void *data, size_t len, mode_t mode, struct err *err) MUST_CHECK;
 
 /* Writes all of it, whatever write(2) takes at a time. `what` names the file in the message. */
-int file_write_all(int fd, const void *data, size_t len, const char *what, struct err *err)
-    MUST_CHECK;
+int file_write_all(
+    int fd, const void *data, size_t len, const char *what, struct err *err) MUST_CHECK;
 
 bool file_exists(const char *path);
 

@@ -2,9 +2,9 @@
 #define RECLUSTER_HOSTS_H
 
 /*
- * hosts.json: the machines that are offered for a recovery (format: recluster(1), FILES). Unknown keys
- * are an error that names the nearest known one; so are two hosts of one name or address, and a host
- * without an address. Secrets in it are resolved (secret.h) when they are used, not here.
+ * hosts.json: the machines that are offered for a recovery (format: recluster(1), FILES). Unknown
+ * keys are an error that names the nearest known one; so are two hosts of one name or address, and
+ * a host without an address. Secrets in it are resolved (secret.h) when they are used, not here.
  */
 
 #include <jansson.h>
@@ -28,7 +28,7 @@ struct host {
 
 struct hosts {
     struct arena arena;
-    json_t *root; /* the file, owns the specs */
+    json_t *root;       /* the file, owns the specs */
     struct host *hosts; /* in the file's order */
     size_t count;
     json_t *sources; /* {"db:1": location, …}; may be NULL; borrowed from root */

@@ -10,12 +10,12 @@
  *     link_close(link)
  *
  * Kinds: "local" starts this program's own `agent` as a child. ("ssh" and "command" come with the
- * links over the network; they fill the same struct link_driver, src/link/driver.h.) A link carries the
- * agent's standard input and output; what the agent prints on standard error goes to ours.
+ * links over the network; they fill the same struct link_driver, src/link/driver.h.) A link carries
+ * the agent's standard input and output; what the agent prints on standard error goes to ours.
  *
- * When a link is lost, every open call ends with ERR_LINK, then events.lost is called once; the link is
- * then only good for link_close(). A call that gets no answer in time ends with ERR_TIMEOUT; a late
- * answer is dropped.
+ * When a link is lost, every open call ends with ERR_LINK, then events.lost is called once; the
+ * link is then only good for link_close(). A call that gets no answer in time ends with
+ * ERR_TIMEOUT; a late answer is dropped.
  */
 
 #include <jansson.h>
@@ -44,7 +44,8 @@ typedef void (*link_progress)(void *ctx, const json_t *params);
 int link_open(struct loop *loop, const struct link_target *target, const struct link_events *events,
     void *arg, struct link **ret, struct err *err) MUST_CHECK;
 
-/* Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here. */
+/* Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here.
+ */
 void link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
     link_answer on_answer, link_progress on_progress, void *ctx);
 

@@ -15,10 +15,10 @@
  *         return JOB_WAIT;
  *     }
  *
- * A step that is called for a deadline, not for a descriptor, sees wait->timed_out. The step fills a
- * fresh wait each time. `done` is called once, after JOB_DONE (err->code is ERR_NONE), JOB_FAIL or
- * loop_cancel() (ERR_CANCELLED); the job is gone then, and `done` may free what belongs to it and add
- * other jobs.
+ * A step that is called for a deadline, not for a descriptor, sees wait->timed_out. The step fills
+ * a fresh wait each time. `done` is called once, after JOB_DONE (err->code is ERR_NONE), JOB_FAIL
+ * or loop_cancel() (ERR_CANCELLED); the job is gone then, and `done` may free what belongs to it
+ * and add other jobs.
  */
 
 #include <poll.h>

@@ -4,9 +4,9 @@
 /*
  * Memory.
  *
- * Small allocations die on failure: these functions never return NULL; out of memory prints one line
- * and aborts. A size that comes from a file or a peer must have been held against a limit before it
- * gets here. All results are freed with free(3).
+ * Small allocations die on failure: these functions never return NULL; out of memory prints one
+ * line and aborts. A size that comes from a file or a peer must have been held against a limit
+ * before it gets here. All results are freed with free(3).
  *
  * An arena owns many small objects that live and die together (a model read from the state file, a
  * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly.
@@ -53,12 +53,15 @@ struct arena {
     struct arena_chunk *chunks;
 };
 
-#define ARENA_INIT {.chunks = NULL}
+#define ARENA_INIT                                                                                 \
+    {                                                                                              \
+        .chunks = NULL                                                                             \
+    }
 void arena_init(struct arena *arena);
 void arena_release(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t bytes); /* zeroed, aligned for any type */
 void *arena_memdup(struct arena *arena, const void *data, size_t len); /* NUL behind it */
-char *arena_strdup(struct arena *arena, const char *s); /* NULL stays NULL */
+char *arena_strdup(struct arena *arena, const char *s);                /* NULL stays NULL */
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

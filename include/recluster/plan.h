@@ -2,26 +2,27 @@
 #define RECLUSTER_PLAN_H
 
 /*
- * The plan: which shard goes where, from which file. Pure: facts in, plan out; no clock, no I/O, the
- * same input gives the same plan.
+ * The plan: which shard goes where, from which file. Pure: facts in, plan out; no clock, no I/O,
+ * the same input gives the same plan.
  *
  *     struct plan *plan = plan_make(&input);   // always a plan; look at plan->feasible
  *     json_t *doc = plan_json(plan);           // `plan --json`
  *     plan_free(plan);
  *
- * Hard rules: a primary and its replica on different hosts; in different racks where the database is
- * rack aware and two racks are there; on each host no more memory than its cap (hosts.json "memory", else
- * what it has available less a reserve of a tenth, at least 256 MiB), no port twice nor one that is
- * taken, disk for the file and one rewrite of it. Then, in this order: the host that `replaces` the
- * shard's old node; the host with the most free memory relative to its cap; the earlier host in hosts.json.
+ * Hard rules: a primary and its replica on different hosts; in different racks where the database
+ * is rack aware and two racks are there; on each host no more memory than its cap (hosts.json
+ * "memory", else what it has available less a reserve of a tenth, at least 256 MiB), no port twice
+ * nor one that is taken, disk for the file and one rewrite of it. Then, in this order: the host
+ * that `replaces` the shard's old node; the host with the most free memory relative to its cap; the
+ * earlier host in hosts.json.
  *
- * What stops the plan is a blocker; it says in the user's words what is missing and what would help.
- * A database that can't be recovered by any plan (memcached, Active-Active) is left out with a reason
- * and doesn't stop the others.
+ * What stops the plan is a blocker; it says in the user's words what is missing and what would
+ * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
+ * a reason and doesn't stop the others.
  *
- * Limits: 10,000 hosts, 1,000,000 shards. Memory of a shard, in bytes: the larger of its part of the
- * database's memory_size and what its data is predicted to take (used-mem of the file's head, else three
- * times the stored size), plus 16 MiB for the process and its replication backlog.
+ * Limits: 10,000 hosts, 1,000,000 shards. Memory of a shard, in bytes: the larger of its part of
+ * the database's memory_size and what its data is predicted to take (used-mem of the file's head,
+ * else three times the stored size), plus 16 MiB for the process and its replication backlog.
  */
 
 #include <jansson.h>
@@ -47,10 +48,10 @@ struct plan_host_input {
 
 struct plan_database_input {
     const struct ccs_database *database;
-    const json_t *location;          /* where its backups are; NULL: none known */
-    const char *location_label;      /* as it may be printed */
+    const json_t *location;            /* where its backups are; NULL: none known */
+    const char *location_label;        /* as it may be printed */
     const struct catalogue *catalogue; /* NULL: could not be read */
-    const struct err *error;         /* why not */
+    const struct err *error;           /* why not */
 };
 
 struct plan_input {
@@ -64,7 +65,7 @@ struct plan_input {
 };
 
 struct plan_issue {
-    const char *code;     /* a stable word: "slots-missing", "memory", "port", … */
+    const char *code; /* a stable word: "slots-missing", "memory", "port", … */
     const char *message;
     const char *hint;     /* NULL: none */
     const char *database; /* label, NULL: of the whole plan */
@@ -77,8 +78,8 @@ struct plan_shard {
     int host;                      /* index into plan.hosts; -1: no place found */
     int primary;                   /* replicas: index of the primary in plan.shards; else -1 */
     int port;
-    int bus_port;                  /* 0: not sharded */
-    const char *dir;               /* below the host's base_dir: "db-1/shard-4" */
+    int bus_port;    /* 0: not sharded */
+    const char *dir; /* below the host's base_dir: "db-1/shard-4" */
     int64_t memory_bytes;
     int64_t disk_bytes;
     const struct backup_file *file; /* of the shard's slots; of the primary's for replicas too */
@@ -91,12 +92,12 @@ struct plan_endpoint {
 
 struct plan_database {
     const struct ccs_database *database;
-    const char *skipped;              /* why it is left out; NULL: it is not */
-    const struct backup_set *set;     /* NULL: none */
+    const char *skipped;          /* why it is left out; NULL: it is not */
+    const struct backup_set *set; /* NULL: none */
     const json_t *location;
     const char *location_label;
-    int64_t age_s;                    /* of the set: the data that is lost (RPO) */
-    size_t first_shard, shard_count;  /* in plan.shards */
+    int64_t age_s;                   /* of the set: the data that is lost (RPO) */
+    size_t first_shard, shard_count; /* in plan.shards */
     struct plan_endpoint *endpoints;
     size_t endpoint_count;
     int64_t maxmemory_bytes; /* of each shard; 0: none */
@@ -137,8 +138,8 @@ void plan_free(struct plan *plan);
 json_t *plan_json(const struct plan *plan);
 
 /*
- * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15") loads:
- * 9, 10, 11, 12 …; 0: not known.
+ * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15")
+ * loads: 9, 10, 11, 12 …; 0: not known.
  */
 int plan_rdb_version_max(const char *kind, const char *version);
 

@@ -5,9 +5,10 @@
  * What the operator's side (src/recover) asks of a host's agent (src/agent). The calls travel as
  * rpc.h describes; this is all that the two sides share.
  *
- * Every method looks first and acts only on the difference, so each may be called again at any time,
- * also after a crash in the middle of it. Each runs in a child process of the agent; when the link ends,
- * the agent and these children end. Servers live on. "!" marks what a call changes on the host.
+ * Every method looks first and acts only on the difference, so each may be called again at any
+ * time, also after a crash in the middle of it. Each runs in a child process of the agent; when the
+ * link ends, the agent and these children end. Servers live on. "!" marks what a call changes on
+ * the host.
  *
  * Folders of a host, all below its base_dir:
  *
@@ -21,45 +22,44 @@
  *         redis.conf  users.acl  nodes.conf  dump.rdb  appendonlydir/  redis.sock  redis.pid
  *         server.log
  *
- * Common parameters: "base_dir", "recovery" (the recovery's id); for methods of a shard "dir" (relative
- * to base_dir). A base_dir or shard of another recovery is refused with ERR_CHECK.
+ * Common parameters: "base_dir", "recovery" (the recovery's id); for methods of a shard "dir"
+ * (relative to base_dir). A base_dir or shard of another recovery is refused with ERR_CHECK.
  *
  *   hello {"protocol": 1}
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
  *   probe {"base_dir", "addr", "server"}
- *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's file system),
- *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
- *           "clock_ms", "machine": id, "server": {"path", "kind": "redis|valkey", "version": "7.0.15"}
- *           or {"error": {…}}, "listening": [ports that addr can't use], "addr_local": bool,
+ *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's file
+ * system), "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
+ *           "clock_ms", "machine": id, "server": {"path", "kind": "redis|valkey", "version":
+ * "7.0.15"} or {"error": {…}}, "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail"}}
  *
  *   lock {"base_dir", "recovery", "operator": "user@host pid n"}
  *       -> {}                    ! makes base_dir, holds the lock as long as the agent lives
  *       ERR_LOCKED names the holder; ERR_CHECK where the folder holds anything that is not ours.
  *
- *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database", "shard",
- *           "role": "primary|replica", "primary": {"addr","port"} (replica, not sharded), "nodes_conf"
- *           (text, sharded), "recovery_password", "replication_password", "repl_backlog_bytes"}
+ *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
+ * "shard", "role": "primary|replica", "primary": {"addr","port"} (replica, not sharded),
+ * "nodes_conf" (text, sharded), "recovery_password", "replication_password", "repl_backlog_bytes"}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
- *       Clients are locked out: user default is off; "recluster" may do all, "replication" may replicate.
- *       Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK.
+ *       Clients are locked out: user default is off; "recluster" may do all, "replication" may
+ * replicate. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK.
  *
  *   fetch {"dir", "location", "name" (in the location), "bytes" (-1: any), "as" (file name in
- *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null, "only_db0": bool,
- *           "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n}
- *       progress {"bytes", "total"}
+ *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null, "only_db0":
+ * bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n} progress {"bytes", "total"}
  *       -> the facts of pull.h   ! incoming/<as>
  *       A file already there is verified again instead of fetched. Keys of other slots, keys
- *       outside database 0 where only_db0, modules that the server lacks, versions: ERR_CHECK; the file
- *       then does not get its final name.
+ *       outside database 0 where only_db0, modules that the server lacks, versions: ERR_CHECK; the
+ * file then does not get its final name.
  *
- *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown), "expires": n}
- *       progress {"phase": "starting|loading|settling", "bytes", "total"}
- *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid", "started_ms",
- *           "load_ms", "server_version", "already": bool}
- *       ! hard link dump.rdb, the server. The server was found running: nothing is done, already is
- *       true. Loaded + expired other than keys: the server is stopped, ERR_CHECK.
+ *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown), "expires":
+ * n} progress {"phase": "starting|loading|settling", "bytes", "total"}
+ *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid",
+ * "started_ms", "load_ms", "server_version", "already": bool} ! hard link dump.rdb, the server. The
+ * server was found running: nothing is done, already is true. Loaded + expired other than keys: the
+ * server is stopped, ERR_CHECK.
  *
  *   attach_replica {"dir", "primary": {"addr","port"}, "keys"...}
  *       progress {"phase": "starting|sync|catching-up", "bytes", "total"}
@@ -82,12 +82,15 @@
  *   open_shard {"dir", "password" (null: none)}
  *       -> {}                    ! user default on; ACL SAVE
  *
- *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool, "samples": [{"db","key","kind"}]}
+ *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool, "samples":
+ * [{"db","key","kind"}]}
  *       -> {"samples_ok": n, "latency_us": n}
- *       As a client: PING, role, cluster state ok, TYPE of the samples. ERR_CHECK says what differs.
+ *       As a client: PING, role, cluster state ok, TYPE of the samples. ERR_CHECK says what
+ * differs.
  *
  *   seal_shard {"dir", "password"}
- *       -> {}                    ! removes user recluster: only what the CCS says may log in from now on
+ *       -> {}                    ! removes user recluster: only what the CCS says may log in from
+ * now on
  *
  *   stop_shard {"dir"}
  *       -> {"was_running": bool} ! SHUTDOWN NOSAVE, or SIGKILL after 10 s. For abort only.

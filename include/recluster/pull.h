@@ -2,16 +2,17 @@
 #define RECLUSTER_PULL_H
 
 /*
- * One pass over a backup file: read from its location, inflate if it is compressed (told by content:
- * gzip or none), scan, and write where asked to. `verify`, the catalogue and the agent's fetch are this
- * one function.
+ * One pass over a backup file: read from its location, inflate if it is compressed (told by
+ * content: gzip or none), scan, and write where asked to. `verify`, the catalogue and the agent's
+ * fetch are this one function.
  *
- * With `out_path` the file appears there only if every check held: bytes go to OUT.part, then fsync,
- * rename, fsync of the folder. On failure nothing stands at out_path; the .part is removed. What
- * stood at out_path before is replaced only on success.
+ * With `out_path` the file appears there only if every check held: bytes go to OUT.part, then
+ * fsync, rename, fsync of the folder. On failure nothing stands at out_path; the .part is removed.
+ * What stood at out_path before is replaced only on success.
  *
- * ret_facts is the scan's JSON (rdb_scan.h) with "compressed": "gzip|none" and "stored_bytes" (as it
- * lies in the store) added; it is set (the caller's) even on failure, if anything was read, else NULL.
+ * ret_facts is the scan's JSON (rdb_scan.h) with "compressed": "gzip|none" and "stored_bytes" (as
+ * it lies in the store) added; it is set (the caller's) even on failure, if anything was read, else
+ * NULL.
  */
 
 #include <jansson.h>
@@ -24,10 +25,10 @@ struct pull_params {
     struct store *store;
     const char *name;
     struct rdb_scan_options scan;
-    const char *out_path; /* NULL: only look */
+    const char *out_path;   /* NULL: only look */
     int64_t expected_bytes; /* as stored; -1: any. Another size is ERR_CORRUPT */
-    /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1: not
-     * known). */
+    /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1:
+     * not known). */
     void (*progress)(void *arg, int64_t done_bytes, int64_t total_bytes);
     void *arg;
 };

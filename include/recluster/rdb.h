@@ -3,8 +3,8 @@
 
 /*
  * Reader of RDB files: versions 1 to 12 of Redis, and Valkey's (magic "VALKEY"). Pure: no I/O, no
- * clock. It takes the bytes as they come, in pieces of any size, and never holds more of the file than
- * one key, one packed value that was asked for, and a small carry-over:
+ * clock. It takes the bytes as they come, in pieces of any size, and never holds more of the file
+ * than one key, one packed value that was asked for, and a small carry-over:
  *
  *     struct rdb_reader *r = rdb_reader_new(&events, arg, &limits);
  *     while (more)
@@ -12,18 +12,18 @@
  *     if (rdb_reader_end(r, err) < 0) …              // the file was cut, or its checksum is bad
  *     rdb_reader_free(r);
  *
- * Every record's boundary, key, type, expiry and database number is found whatever its value is. The
- * values of strings, lists, sets, sorted sets and hashes are decoded, in all encodings, for records for
- * which `record` returns RDB_DECODE; other values are skipped by their lengths. Streams and module
- * values are always skipped.
+ * Every record's boundary, key, type, expiry and database number is found whatever its value is.
+ * The values of strings, lists, sets, sorted sets and hashes are decoded, in all encodings, for
+ * records for which `record` returns RDB_DECODE; other values are skipped by their lengths. Streams
+ * and module values are always skipped.
  *
  * Events come in the order of the file. Pointers in them are good until the callback returns. A
  * callback that returns -1 (with err set) stops the reader with that error. Events of a record come
  * while it is being read, so a consumer that must not see half a value undoes it when feed fails.
  *
- * Errors are ERR_CORRUPT (ERR_UNSUPPORTED for an opcode, type or version that is not known; ERR_LIMIT
- * for one over a limit) and say what, at which offset of the uncompressed file, in which key.
- * After an error the reader can only be freed.
+ * Errors are ERR_CORRUPT (ERR_UNSUPPORTED for an opcode, type or version that is not known;
+ * ERR_LIMIT for one over a limit) and say what, at which offset of the uncompressed file, in which
+ * key. After an error the reader can only be freed.
  *
  * Format: the public sources of Redis (rdb.c, ziplist.c, listpack.c, …), of Valkey and of librdb.
  */
@@ -82,23 +82,23 @@ struct rdb_bytes {
 };
 
 struct rdb_header {
-    bool valkey;  /* magic VALKEY: version counts on its own scale, from 80 */
+    bool valkey; /* magic VALKEY: version counts on its own scale, from 80 */
     int version;
 };
 
 struct rdb_record {
     uint64_t offset; /* of its first opcode, in the uncompressed file */
     uint64_t db;
-    uint8_t type;          /* enum rdb_type, as in the file */
+    uint8_t type; /* enum rdb_type, as in the file */
     enum rdb_kind kind;
     struct rdb_bytes key;
-    int64_t expires_ms;    /* -1: never */
-    char module[10];       /* RDB_KIND_MODULE: name of the module's type */
+    int64_t expires_ms; /* -1: never */
+    char module[10];    /* RDB_KIND_MODULE: name of the module's type */
 };
 
 /*
- * One element of a value. String: value. List, set: value. Sorted set: value and score. Hash: field,
- * value and, where the field expires, expires_ms (else -1).
+ * One element of a value. String: value. List, set: value. Sorted set: value and score. Hash:
+ * field, value and, where the field expires, expires_ms (else -1).
  */
 struct rdb_element {
     struct rdb_bytes field;
@@ -122,15 +122,15 @@ struct rdb_events {
     int (*element)(void *arg, const struct rdb_record *record, const struct rdb_element *element,
         struct err *err);
     /* The value was read whole: it ends before `end_offset`. */
-    int (*record_end)(void *arg, const struct rdb_record *record, uint64_t end_offset,
-        struct err *err);
+    int (*record_end)(
+        void *arg, const struct rdb_record *record, uint64_t end_offset, struct err *err);
 };
 
 /* 0 means the default, named behind it. */
 struct rdb_limits {
-    uint64_t file_bytes;    /* what the uncompressed file may at most have; unlimited */
-    size_t key_bytes;       /* 512 MiB, the servers' own limit for a string */
-    size_t element_bytes;   /* decoded records: one element, and one packed value; 512 MiB */
+    uint64_t file_bytes;  /* what the uncompressed file may at most have; unlimited */
+    size_t key_bytes;     /* 512 MiB, the servers' own limit for a string */
+    size_t element_bytes; /* decoded records: one element, and one packed value; 512 MiB */
 };
 
 struct rdb_reader;
@@ -140,11 +140,13 @@ void rdb_reader_free(struct rdb_reader *r);
 
 int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
 
-/* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum. */
+/* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum.
+ */
 int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 
 enum rdb_checksum { RDB_CHECKSUM_ABSENT, RDB_CHECKSUM_OK, RDB_CHECKSUM_BAD };
-enum rdb_checksum rdb_reader_checksum(const struct rdb_reader *r); /* after end, also a failed one */
-uint64_t rdb_reader_offset(const struct rdb_reader *r);            /* bytes taken so far */
+enum rdb_checksum rdb_reader_checksum(
+    const struct rdb_reader *r);                        /* after end, also a failed one */
+uint64_t rdb_reader_offset(const struct rdb_reader *r); /* bytes taken so far */
 
 #endif

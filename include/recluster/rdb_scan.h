@@ -2,8 +2,8 @@
 #define RECLUSTER_RDB_SCAN_H
 
 /*
- * The scan: all that a recovery must know of an RDB file, gathered in the one pass in which the bytes
- * go by. Nothing of it grows with the file but the counts.
+ * The scan: all that a recovery must know of an RDB file, gathered in the one pass in which the
+ * bytes go by. Nothing of it grows with the file but the counts.
  *
  *     struct rdb_scan *s = rdb_scan_new(&options);
  *     rdb_scan_feed(s, data, len, err) …

@@ -2,8 +2,8 @@
 #define RECLUSTER_RPC_H
 
 /*
- * JSON-RPC 2.0, one message a line, UTF-8, both ways over a byte stream. The same framing serves the
- * operator's side (link.h) and the host's (agent.h).
+ * JSON-RPC 2.0, one message a line, UTF-8, both ways over a byte stream. The same framing serves
+ * the operator's side (link.h) and the host's (agent.h).
  *
  *     request       {"jsonrpc":"2.0","id":7,"method":"fetch","params":{…}}
  *     answer        {"jsonrpc":"2.0","id":7,"result":{…}}
@@ -42,8 +42,8 @@ struct rpc_message {
 };
 
 /*
- * Takes the next whole line out of `in`. 1: a message; 0: no whole line is there yet; -1: ERR_PROTOCOL
- * (not JSON, no JSON-RPC) or ERR_LIMIT (longer than RPC_LINE_MAX).
+ * Takes the next whole line out of `in`. 1: a message; 0: no whole line is there yet; -1:
+ * ERR_PROTOCOL (not JSON, no JSON-RPC) or ERR_LIMIT (longer than RPC_LINE_MAX).
  */
 int rpc_take(struct buf *in, struct rpc_message *ret, struct err *err) MUST_CHECK;
 void rpc_message_release(struct rpc_message *m);

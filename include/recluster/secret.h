@@ -3,8 +3,8 @@
 
 /*
  * A secret: a password or a key. An opaque type, so that it can't reach a printf by accident;
- * secret_reveal() stands where the plain text is really needed and is easy to search for. The memory is
- * wiped on release. Secrets never go into argv, logs, events or error messages.
+ * secret_reveal() stands where the plain text is really needed and is easy to search for. The
+ * memory is wiped on release. Secrets never go into argv, logs, events or error messages.
  *
  * In hosts.json and in sources a secret is a string, {"env": NAME} or {"file": PATH} (the file's
  * content without one newline at its end).
@@ -18,8 +18,8 @@
 
 struct secret;
 
-struct secret *secret_new(const char *plain); /* NULL gives NULL */
-void secret_free(struct secret *s);           /* NULL is fine */
+struct secret *secret_new(const char *plain);      /* NULL gives NULL */
+void secret_free(struct secret *s);                /* NULL is fine */
 const char *secret_reveal(const struct secret *s); /* NULL gives NULL */
 
 /* `what` names the setting in the message. */
@@ -30,7 +30,8 @@ struct secret *secret_from_json(const json_t *value, const char *what, struct er
 
 /*
  * Whether a CCS field or a key of hosts.json or of a backup location holds a secret, by its name
- * ("authentication_redis_pass", "secret_access_key", "sas_token", …). Such values are never printed.
+ * ("authentication_redis_pass", "secret_access_key", "sas_token", …). Such values are never
+ * printed.
  */
 bool secret_is_name(const char *field);
 

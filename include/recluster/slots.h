@@ -2,8 +2,9 @@
 #define RECLUSTER_SLOTS_H
 
 /*
- * Hash slots of the cluster protocol: sets of the numbers 0..16383, and the slot of a key (CRC16/XMODEM
- * of the key or of its hash tag: what is between the first '{' and the next '}', if not empty).
+ * Hash slots of the cluster protocol: sets of the numbers 0..16383, and the slot of a key
+ * (CRC16/XMODEM of the key or of its hash tag: what is between the first '{' and the next '}', if
+ * not empty).
  *
  * The text form is ranges with both ends included, joined by commas: "0-5460,6000". Slots of the
  * policy "legacy" are 1..4096 (CRC16 mod 4096, plus 1): legacy slot s is the four open slots
@@ -43,7 +44,8 @@ void slots_subtract(struct slots *s, const struct slots *less);
  *
  *     for (unsigned at = 0, a, b; slots_next_range(s, &at, &a, &b);)
  */
-bool slots_next_range(const struct slots *s, unsigned *from, unsigned *ret_first, unsigned *ret_last);
+bool slots_next_range(
+    const struct slots *s, unsigned *from, unsigned *ret_first, unsigned *ret_last);
 
 /* Adds what text says to *s. ERR_USAGE on anything else than ranges; "" adds nothing. */
 int slots_parse(const char *text, struct slots *s, struct err *err) MUST_CHECK;

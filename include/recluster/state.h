@@ -2,9 +2,9 @@
 #define RECLUSTER_STATE_H
 
 /*
- * The state file: one SQLite file per recovery (schema: src/state/schema.sql, public and stable; see
- * recluster(1), FILES). Mode 0600, WAL, synchronous=FULL: what is committed survives a crash of the
- * machine, and other processes may read it while a recovery runs.
+ * The state file: one SQLite file per recovery (schema: src/state/schema.sql, public and stable;
+ * see recluster(1), FILES). Mode 0600, WAL, synchronous=FULL: what is committed survives a crash of
+ * the machine, and other processes may read it while a recovery runs.
  *
  * Statements are run with their parameters in one call; `types` has one letter per parameter:
  *     i int64_t    d double    s const char * (NULL is NULL)    j json_t * (as text; NULL is NULL)
@@ -13,14 +13,13 @@
  *     state_run(st, err, "UPDATE task SET state = ? WHERE task_id = ?", "si", "done", (int64_t)id)
  *
  *     struct rows rows;
- *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i", (int64_t)1) < 0)
- *         return -1;
- *     while (rows_next(&rows))
- *         … rows_text(&rows, 0), rows_int(&rows, 1) …
+ *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i",
+ * (int64_t)1) < 0) return -1; while (rows_next(&rows)) … rows_text(&rows, 0), rows_int(&rows, 1) …
  *     return rows_end(&rows, err);
  *
- * Changes that belong together stand between state_begin() and state_commit(); state_rollback() after
- * an error. Statements are cached by the address of their text, so `sql` must be a string literal.
+ * Changes that belong together stand between state_begin() and state_commit(); state_rollback()
+ * after an error. Statements are cached by the address of their text, so `sql` must be a string
+ * literal.
  */
 
 #include <jansson.h>
@@ -45,15 +44,23 @@ struct state;
  * STATE_CREATE and STATE_EXISTING take the run lock (PATH-lock beside the file): ERR_LOCKED
  * names the process that holds it. The lock ends with the process or with state_close().
  */
-int state_open(const char *path, enum state_mode mode, struct state **ret, struct err *err)
-    MUST_CHECK;
+int state_open(
+    const char *path, enum state_mode mode, struct state **ret, struct err *err) MUST_CHECK;
 void state_close(struct state *st);
+
+/*
+ * Writes all of it into a new state file, which comes into being whole or not at all. ERR_CHECK if
+ * the file is there already. The lock is not taken: go on with state_open(path, STATE_EXISTING, …).
+ */
+int state_save_as(struct state *st, const char *path, struct err *err) MUST_CHECK;
+
 const char *state_path(const struct state *st); /* "" for STATE_MEMORY */
 
 /* Whether another process holds the run lock of the state file at path; its pid, or 0. */
 int state_lock_holder(const char *path);
 
-int state_run(struct state *st, struct err *err, const char *sql, const char *types, ...) MUST_CHECK;
+int state_run(
+    struct state *st, struct err *err, const char *sql, const char *types, ...) MUST_CHECK;
 int64_t state_last_id(const struct state *st); /* rowid of the last INSERT */
 
 struct rows {
@@ -70,18 +77,19 @@ double rows_double(const struct rows *rows, int column);
 const char *rows_text(const struct rows *rows, int column); /* NULL for NULL; until the next step */
 size_t rows_bytes(const struct rows *rows, int column);     /* length of text or blob */
 bool rows_is_null(const struct rows *rows, int column);
-json_t *rows_json(const struct rows *rows, int column);     /* parsed; NULL for NULL; caller's */
+json_t *rows_json(const struct rows *rows, int column); /* parsed; NULL for NULL; caller's */
 
 /* The first column of the first row; `missing` if there is no row. */
 int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
     const char *types, ...) MUST_CHECK;
 
-int state_begin(struct state *st, struct err *err) MUST_CHECK; /* BEGIN IMMEDIATE */
+int state_begin(struct state *st, struct err *err) MUST_CHECK; /* BEGIN IMMEDIATE; may be nested */
 int state_commit(struct state *st, struct err *err) MUST_CHECK;
 void state_rollback(struct state *st);
 
 /* Facts of the whole recovery by name (table meta). state_meta() gives NULL if there is none. */
-int state_set_meta(struct state *st, const char *key, const char *value, struct err *err) MUST_CHECK;
+int state_set_meta(
+    struct state *st, const char *key, const char *value, struct err *err) MUST_CHECK;
 char *state_meta(struct state *st, const char *key); /* the caller frees it */
 
 /*

@@ -9,14 +9,15 @@
  *     store_close(s);
  *
  * A location is a JSON string (a URL or a path: "/mnt/backups", "file:///mnt/backups",
- * "http://host/dir/") or an object as in a CCS `backup_location` ({"type": "mount_point", "path": …};
- * {"type": "http", "url": …}). Kinds that this version can't read give ERR_UNSUPPORTED with the kind's
- * name and what to do.
+ * "http://host/dir/") or an object as in a CCS `backup_location` ({"type": "mount_point", "path":
+ * …};
+ * {"type": "http", "url": …}). Kinds that this version can't read give ERR_UNSUPPORTED with the
+ * kind's name and what to do.
  *
- * Names are relative to the location and hold no '/'. Calls block, each with the location's deadlines:
- * 10 s to connect, and 30 s in which nothing comes. What failed is tried again in one place
- * (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it stopped if
- * the object is still the same one (its validator), else fails with ERR_CORRUPT.
+ * Names are relative to the location and hold no '/'. Calls block, each with the location's
+ * deadlines: 10 s to connect, and 30 s in which nothing comes. What failed is tried again in one
+ * place (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it
+ * stopped if the object is still the same one (its validator), else fails with ERR_CORRUPT.
  *
  * A driver (src/store/driver.h) only builds requests and reads answers: struct store_driver is its
  * table of functions, with feature bits for what the kind of store can do.
@@ -46,9 +47,13 @@ struct store_list {
     struct store_entry *entries; /* sorted by name, byte by byte */
     size_t count;
 };
-#define STORE_LIST_INIT {.entries = NULL}
+#define STORE_LIST_INIT                                                                            \
+    {                                                                                              \
+        .entries = NULL                                                                            \
+    }
 
-/* Files directly in the location; folders are left out. ERR_NOT_FOUND if the location isn't there. */
+/* Files directly in the location; folders are left out. ERR_NOT_FOUND if the location isn't there.
+ */
 int store_list(struct store *s, struct store_list *ret, struct err *err) MUST_CHECK;
 void store_list_release(struct store_list *list);
 

@@ -89,8 +89,8 @@ void buf_consume(struct buf *b, size_t len)
     b->data[b->len] = '\0';
 }
 
-int buf_add_limited(struct buf *b, const void *data, size_t len, size_t limit, const char *what,
-    struct err *err)
+int buf_add_limited(
+    struct buf *b, const void *data, size_t len, size_t limit, const char *what, struct err *err)
 {
     if (len > limit || b->len > limit - len)
         return err_set(err, ERR_LIMIT, "%s is longer than %zu bytes", what, limit);

@@ -82,8 +82,9 @@ bool secret_is_name(const char *field)
         "token", "credential", "client_certs", "ssl_cert", "api_key", "hash"};
     static const char *const wholes[] = {"key", "pwd", "auth", "access_key"};
     /* Names that hold one of the words above but no secret. */
-    static const char *const harmless[] = {"private_key_id", "hash_slots_policy", "password_issue_date",
-        "password_expiration_duration", "password_complexity", "pass_through"};
+    static const char *const harmless[] = {"private_key_id", "hash_slots_policy",
+        "password_issue_date", "password_expiration_duration", "password_complexity",
+        "pass_through"};
 
     for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
         if (strcmp(field, harmless[i]) == 0)
@@ -121,7 +122,8 @@ json_t *secret_mask_json(const json_t *value)
         json_object_foreach((json_t *)(uintptr_t)value, key, item)
         {
             bool hide = secret_is_name(key) && !json_is_object(item);
-            json_object_set_new(copy, key, hide ? json_string(SECRET_MASK) : secret_mask_json(item));
+            json_object_set_new(
+                copy, key, hide ? json_string(SECRET_MASK) : secret_mask_json(item));
         }
         return copy;
     }

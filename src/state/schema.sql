@@ -1,5 +1,5 @@
 -- The state file of one recovery. Times end in _ms: milliseconds since 1970, UTC. Sizes are bytes.
--- Uids are the CCS's own ("1", "1:1"); labels put the kind before them ("db:1").
+-- Uids are the CCS's own (1, 1:1); labels put the kind before them (db:1).
 -- Names and columns are only ever added.
 
 CREATE TABLE meta (              -- facts of the whole recovery
@@ -201,7 +201,7 @@ CREATE TABLE task (
     started_ms   INTEGER,
     ended_ms     INTEGER,
     result       TEXT,             -- JSON
-    error        TEXT              -- JSON: {"name","message","hint"}
+    error        TEXT              -- JSON: name, message, hint
 );
 
 CREATE TABLE task_wait (           -- task_id starts when all of waits_for are done

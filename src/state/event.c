@@ -1,0 +1,55 @@
+#include "internal.h"
+#include "recluster/clock.h"
+
+static json_t *event_json(const struct event *e, int64_t at_ms)
+{
+    char when[CLOCK_TEXT_MAX];
+    json_t *row = json_pack("{s:s, s:I, s:s, s:s, s:s}", "time", clock_format(at_ms, when), "at_ms",
+        (json_int_t)at_ms, "severity", e->severity ? e->severity : "info", "event", e->code,
+        "message", e->message);
+    const struct {
+        const char *name, *value;
+    } words[] = {
+        {"database", e->database}, {"shard", e->shard}, {"host", e->host}, {"stage", e->stage}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (words[i].value)
+            json_object_set_new(row, words[i].name, json_string(words[i].value));
+    if (e->detail)
+        json_object_set(row, "detail", (json_t *)(uintptr_t)e->detail);
+    return row;
+}
+
+int state_event(struct state *st, const struct event *e, struct err *err)
+{
+    int64_t now = clock_wall_ms();
+
+    if (state_run(st, err,
+            "INSERT INTO event (at_ms, severity, code, database_uid, shard_uid, host, stage, "
+            "message, "
+            "detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "isssssssj", now, e->severity ? e->severity : "info", e->code, e->database, e->shard,
+            e->host, e->stage, e->message, e->detail) < 0)
+        return -1;
+    if (st->on_event)
+        json_array_append_new(st->pending_events, event_json(e, now));
+    if (st->transaction_depth == 0)
+        state_flush_events(st);
+    return 0;
+}
+
+void state_on_event(struct state *st, void (*fn)(void *arg, const json_t *event), void *arg)
+{
+    st->on_event = fn;
+    st->on_event_arg = arg;
+}
+
+void state_flush_events(struct state *st)
+{
+    /* The listener may cause further events. */
+    json_t *events = st->pending_events;
+    st->pending_events = json_array();
+    for (size_t i = 0; i < json_array_size(events) && st->on_event; i++)
+        st->on_event(st->on_event_arg, json_array_get(events, i));
+    json_decref(events);
+}

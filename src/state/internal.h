@@ -1,0 +1,32 @@
+#ifndef STATE_INTERNAL_H
+#define STATE_INTERNAL_H
+
+#include "recluster/state.h"
+
+struct cached_statement {
+    const char *sql; /* by address */
+    sqlite3_stmt *stmt;
+};
+
+struct state {
+    sqlite3 *db;
+    char *path;
+    int lock_fd; /* -1: none */
+    struct cached_statement *cache;
+    size_t cache_count, cache_alloc;
+    int transaction_depth;
+    json_t *pending_events; /* told to the listener once they are committed */
+    void (*on_event)(void *arg, const json_t *event);
+    void *on_event_arg;
+    int kill_at; /* commits until this process kills itself, for tests; 0: never */
+};
+
+/* Sets err from SQLite's last error. Returns -1. */
+int state_sqlite_error(struct state *st, const char *what, struct err *err);
+
+/* The run lock of the state file at path: the descriptor that holds it, or -1. */
+int state_lock_take(const char *path, struct err *err) MUST_CHECK;
+
+void state_flush_events(struct state *st);
+
+#endif

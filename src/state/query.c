@@ -1,0 +1,219 @@
+#include <string.h>
+
+#include "internal.h"
+
+static sqlite3_stmt *cached(struct state *st, const char *sql)
+{
+    for (size_t i = 0; i < st->cache_count; i++)
+        if (st->cache[i].sql == sql)
+            return st->cache[i].stmt;
+    return NULL;
+}
+
+/* A statement that is being stepped through further up the stack gets a second copy, not cached. */
+static int prepare(struct state *st, const char *sql, sqlite3_stmt **ret, struct err *err)
+{
+    sqlite3_stmt *stmt = cached(st, sql);
+    bool in_use = stmt && sqlite3_stmt_busy(stmt);
+
+    if (!stmt || in_use) {
+        if (sqlite3_prepare_v2(st->db, sql, -1, &stmt, NULL) != SQLITE_OK)
+            return state_sqlite_error(st, "cannot query the state file", err);
+        if (!in_use) {
+            GROW(st->cache, st->cache_count, st->cache_alloc);
+            st->cache[st->cache_count++] = (struct cached_statement){sql, stmt};
+        }
+    }
+    *ret = stmt;
+    return 0;
+}
+
+static void release(struct state *st, sqlite3_stmt *stmt)
+{
+    for (size_t i = 0; i < st->cache_count; i++) {
+        if (st->cache[i].stmt == stmt) {
+            sqlite3_reset(stmt);
+            sqlite3_clear_bindings(stmt);
+            return;
+        }
+    }
+    sqlite3_finalize(stmt);
+}
+
+static bool is_text(const void *data, size_t len)
+{
+    /* jansson takes UTF-8 without NUL only. */
+    json_t *probe = memchr(data, 0, len) ? NULL : json_stringn(data, len);
+    bool text = probe != NULL;
+    json_decref(probe);
+    return text;
+}
+
+static int bind_json(sqlite3_stmt *stmt, int i, const json_t *value)
+{
+    if (!value)
+        return sqlite3_bind_null(stmt, i);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return sqlite3_bind_text(stmt, i, text, -1, free);
+}
+
+static int bind_bytes(sqlite3_stmt *stmt, int i, const void *data, size_t len)
+{
+    if (!data)
+        return sqlite3_bind_null(stmt, i);
+    if (is_text(data, len))
+        return sqlite3_bind_text64(stmt, i, data, len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    return sqlite3_bind_blob64(stmt, i, data, len, SQLITE_TRANSIENT);
+}
+
+static int bind(
+    struct state *st, sqlite3_stmt *stmt, const char *types, va_list args, struct err *err)
+{
+    for (int i = 1; *types; types++, i++) {
+        int rc = SQLITE_MISUSE;
+        if (*types == 'i') {
+            rc = sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
+        } else if (*types == 'd') {
+            rc = sqlite3_bind_double(stmt, i, va_arg(args, double));
+        } else if (*types == 's') {
+            rc = sqlite3_bind_text(stmt, i, va_arg(args, const char *), -1, SQLITE_TRANSIENT);
+        } else if (*types == 'j') {
+            rc = bind_json(stmt, i, va_arg(args, const json_t *));
+        } else if (*types == 'b') {
+            const void *data = va_arg(args, const void *);
+            rc = bind_bytes(stmt, i, data, va_arg(args, size_t));
+        }
+        if (rc != SQLITE_OK)
+            return state_sqlite_error(st, "cannot bind a value for the state file", err);
+    }
+    return 0;
+}
+
+static int start(struct state *st, const char *sql, const char *types, va_list args,
+    sqlite3_stmt **ret, struct err *err)
+{
+    if (prepare(st, sql, ret, err) < 0)
+        return -1;
+    if (bind(st, *ret, types, args, err) < 0) {
+        release(st, *ret);
+        return -1;
+    }
+    return 0;
+}
+
+int state_run(struct state *st, struct err *err, const char *sql, const char *types, ...)
+{
+    sqlite3_stmt *stmt;
+    va_list args;
+
+    va_start(args, types);
+    int rc = start(st, sql, types, args, &stmt, err);
+    va_end(args);
+    if (rc < 0)
+        return -1;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        ;
+    if (rc != SQLITE_DONE)
+        state_sqlite_error(st, "cannot write the state file", err);
+    release(st, stmt);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+int64_t state_last_id(const struct state *st)
+{
+    return sqlite3_last_insert_rowid(st->db);
+}
+
+int state_query(
+    struct state *st, struct rows *rows, struct err *err, const char *sql, const char *types, ...)
+{
+    va_list args;
+
+    va_start(args, types);
+    int rc = start(st, sql, types, args, &rows->stmt, err);
+    va_end(args);
+    rows->state = st;
+    rows->rc = SQLITE_ROW;
+    return rc;
+}
+
+bool rows_next(struct rows *rows)
+{
+    if (rows->rc == SQLITE_ROW)
+        rows->rc = sqlite3_step(rows->stmt);
+    return rows->rc == SQLITE_ROW;
+}
+
+int rows_end(struct rows *rows, struct err *err)
+{
+    bool failed = rows->rc != SQLITE_ROW && rows->rc != SQLITE_DONE;
+    if (failed)
+        state_sqlite_error(rows->state, "cannot read the state file", err);
+    release(rows->state, rows->stmt);
+    return failed ? -1 : 0;
+}
+
+int64_t rows_int(const struct rows *rows, int column)
+{
+    return sqlite3_column_int64(rows->stmt, column);
+}
+
+double rows_double(const struct rows *rows, int column)
+{
+    return sqlite3_column_double(rows->stmt, column);
+}
+
+const char *rows_text(const struct rows *rows, int column)
+{
+    return (const char *)sqlite3_column_text(rows->stmt, column);
+}
+
+size_t rows_bytes(const struct rows *rows, int column)
+{
+    return (size_t)sqlite3_column_bytes(rows->stmt, column);
+}
+
+bool rows_is_null(const struct rows *rows, int column)
+{
+    return sqlite3_column_type(rows->stmt, column) == SQLITE_NULL;
+}
+
+json_t *rows_json(const struct rows *rows, int column)
+{
+    const char *text = rows_text(rows, column);
+    return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+}
+
+int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
+    const char *types, ...)
+{
+    struct rows rows = {.state = st, .rc = SQLITE_ROW};
+    va_list args;
+
+    va_start(args, types);
+    int rc = start(st, sql, types, args, &rows.stmt, err);
+    va_end(args);
+    if (rc < 0)
+        return -1;
+    *ret = rows_next(&rows) ? rows_int(&rows, 0) : missing;
+    return rows_end(&rows, err);
+}
+
+int state_set_meta(struct state *st, const char *key, const char *value, struct err *err)
+{
+    return state_run(
+        st, err, "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", "ss", key, value);
+}
+
+char *state_meta(struct state *st, const char *key)
+{
+    struct err ignored;
+    struct rows rows;
+    char *value = NULL;
+
+    if (state_query(st, &rows, &ignored, "SELECT value FROM meta WHERE key = ?", "s", key) < 0)
+        return NULL;
+    if (rows_next(&rows) && !rows_is_null(&rows, 0))
+        value = xstrdup(rows_text(&rows, 0));
+    return rows_end(&rows, &ignored) < 0 ? (free(value), NULL) : value;
+}

@@ -1,0 +1,225 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "recluster/file.h"
+
+enum { STATE_APPLICATION_ID = 0x7265636c /* "recl" */, STATE_BUSY_MS = 10000 };
+
+static const char *const schema_lines[] = {
+#include "schema.inc"
+};
+
+int state_sqlite_error(struct state *st, const char *what, struct err *err)
+{
+    int code = sqlite3_errcode(st->db) & 0xff;
+    const char *name = st->path[0] ? st->path : "(memory)";
+
+    err_set(err, code == SQLITE_FULL ? ERR_SPACE : ERR_STATE, "%s '%s': %s", what, name,
+        sqlite3_errmsg(st->db));
+    if (code == SQLITE_FULL)
+        err_hint(err, "Make room on that file system and run the same command again.");
+    else if (code == SQLITE_NOTADB)
+        err_hint(err, "Name the state file that `recover` was started with.");
+    return -1;
+}
+
+static int exec(struct state *st, const char *sql, struct err *err)
+{
+    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return state_sqlite_error(st, "cannot prepare the state file", err);
+    return 0;
+}
+
+static int create_schema(struct state *st, struct err *err)
+{
+    CLEANUP(buf_release) struct buf sql = BUF_INIT;
+    int rc = -1;
+
+    for (size_t i = 0; i < ARRAY_SIZE(schema_lines); i++)
+        buf_addf(&sql, "%s\n", schema_lines[i]);
+    buf_addf(&sql, "PRAGMA application_id = %d;", STATE_APPLICATION_ID);
+    buf_addf(&sql, "INSERT INTO meta VALUES ('schema_version', '%d');", STATE_SCHEMA_VERSION);
+    if (state_begin(st, err) < 0)
+        return -1;
+    if (exec(st, sql.data, err) == 0)
+        rc = state_commit(st, err);
+    if (rc < 0)
+        state_rollback(st);
+    return rc;
+}
+
+static int check_schema(struct state *st, struct err *err)
+{
+    int64_t id, version;
+
+    if (state_get_int(st, 0, &id, err, "PRAGMA application_id", "") < 0)
+        return -1;
+    if (id != STATE_APPLICATION_ID) {
+        err_set(err, ERR_STATE, "'%s' is a database, but no state file of recluster", st->path);
+        return err_hint(err, "Name the state file that `recover` was started with.");
+    }
+    if (state_get_int(st, 0, &version, err,
+            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema_version'", "") < 0)
+        return -1;
+    if (version != STATE_SCHEMA_VERSION) {
+        err_set(err, ERR_STATE,
+            "the state file '%s' has schema version %lld, this program knows %d", st->path,
+            (long long)version, STATE_SCHEMA_VERSION);
+        return err_hint(err, "Use the recluster that began this recovery.");
+    }
+    return 0;
+}
+
+static int check_file(const char *path, enum state_mode mode, struct err *err)
+{
+    if (mode == STATE_CREATE) {
+        /* SQLite gives its side files the mode of this one. */
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return err_sys(err, ERR_STATE, "cannot create the state file '%s'", path);
+        close(fd);
+    } else if (!file_exists(path)) {
+        err_set(err, ERR_NOT_FOUND, "there is no state file '%s'", path);
+        return err_hint(err, "Begin with: recluster recover CCS --hosts HOSTS --state %s", path);
+    }
+    return 0;
+}
+
+int state_open(const char *path, enum state_mode mode, struct state **ret, struct err *err)
+{
+    struct state *st = xcalloc(1, sizeof(*st));
+    const char *kill_at = getenv("RECLUSTER_TEST_KILL_AT");
+    int flags = mode == STATE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+
+    st->lock_fd = -1;
+    st->path = xstrdup(mode == STATE_MEMORY ? "" : path);
+    st->pending_events = json_array();
+    if (mode == STATE_MEMORY) {
+        path = ":memory:";
+    } else {
+        st->kill_at = kill_at ? atoi(kill_at) : 0;
+        if (check_file(path, mode, err) < 0)
+            goto fail;
+        if (mode != STATE_READ && (st->lock_fd = state_lock_take(path, err)) < 0)
+            goto fail;
+    }
+    if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
+        state_sqlite_error(st, "cannot open the state file", err);
+        goto fail;
+    }
+    sqlite3_extended_result_codes(st->db, 1);
+    sqlite3_busy_timeout(st->db, STATE_BUSY_MS);
+    if (exec(st, "PRAGMA foreign_keys = ON", err) < 0)
+        goto fail;
+    bool fresh = mode == STATE_MEMORY || mode == STATE_CREATE;
+    if (!fresh && check_schema(st, err) < 0)
+        goto fail;
+    if (mode != STATE_READ && mode != STATE_MEMORY &&
+        exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err) < 0)
+        goto fail;
+    if (fresh && create_schema(st, err) < 0)
+        goto fail;
+    *ret = st;
+    return 0;
+fail:
+    state_close(st);
+    return -1;
+}
+
+void state_close(struct state *st)
+{
+    if (!st)
+        return;
+    for (size_t i = 0; i < st->cache_count; i++)
+        sqlite3_finalize(st->cache[i].stmt);
+    free(st->cache);
+    sqlite3_close(st->db);
+    json_decref(st->pending_events);
+    free(st->path);
+    /* Last: until here the file is being written. */
+    if (st->lock_fd >= 0)
+        close(st->lock_fd);
+    free(st);
+}
+
+const char *state_path(const struct state *st)
+{
+    return st->path;
+}
+
+int state_save_as(struct state *st, const char *path, struct err *err)
+{
+    CLEANUP(free_ptr) char *tmp = xasprintf("%s.tmp.%d", path, (int)getpid());
+    CLEANUP(free_ptr) char *dir = path_dir(path);
+    int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return err_sys(err, ERR_STATE, "cannot create '%s'", tmp);
+    if (state_run(st, err, "VACUUM INTO ?", "s", tmp) < 0)
+        goto fail;
+    if (fsync(fd) < 0) {
+        err_sys(err, ERR_STATE, "cannot sync '%s'", tmp);
+        goto fail;
+    }
+    /* link(2), unlike rename(2), does not go over a file that is there. */
+    if (link(tmp, path) < 0) {
+        err_sys(err, errno == EEXIST ? ERR_CHECK : ERR_STATE, "cannot create the state file '%s'",
+            path);
+        if (err->sys == EEXIST)
+            err_hint(err, "Resume that recovery with: recluster recover --state FILE; or name "
+                          "another file.");
+        goto fail;
+    }
+    unlink(tmp);
+    close(fd);
+    return dir_sync(dir, err);
+fail:
+    unlink(tmp);
+    close(fd);
+    return -1;
+}
+
+/* Depth, so that a function with a transaction of its own can be called inside of another's. */
+int state_begin(struct state *st, struct err *err)
+{
+    if (st->transaction_depth == 0 &&
+        sqlite3_exec(st->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return state_sqlite_error(st, "cannot write the state file", err);
+    st->transaction_depth++;
+    return 0;
+}
+
+/* Tests prove that a run which is killed between any two commits can be carried on. */
+static void count_down_to_kill(struct state *st)
+{
+    if (st->kill_at > 0 && --st->kill_at == 0)
+        kill(getpid(), SIGKILL);
+}
+
+int state_commit(struct state *st, struct err *err)
+{
+    if (st->transaction_depth > 1) {
+        st->transaction_depth--;
+        return 0;
+    }
+    if (sqlite3_exec(st->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        return state_sqlite_error(st, "cannot write the state file", err);
+    st->transaction_depth = 0;
+    count_down_to_kill(st);
+    state_flush_events(st);
+    return 0;
+}
+
+void state_rollback(struct state *st)
+{
+    if (!sqlite3_get_autocommit(st->db))
+        sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+    st->transaction_depth = 0;
+    json_array_clear(st->pending_events);
+}
