@@ -193,6 +193,7 @@ CREATE TABLE task (
     task_id      INTEGER PRIMARY KEY,
     kind         TEXT NOT NULL,
     stage        INTEGER NOT NULL, -- 1 prepare, 2 transfer, 3 load, 4 open
+    gate         INTEGER NOT NULL, -- starts when all tasks of its database with lower gates are done
     host         TEXT,
     database_uid TEXT,
     shard_uid    TEXT,
@@ -204,7 +205,7 @@ CREATE TABLE task (
     error        TEXT              -- JSON: name, message, hint
 );
 
-CREATE TABLE task_wait (           -- task_id starts when all of waits_for are done
+CREATE TABLE task_wait (           -- what else must be done before task_id starts
     task_id   INTEGER NOT NULL REFERENCES task,
     waits_for INTEGER NOT NULL REFERENCES task,
     PRIMARY KEY (task_id, waits_for)

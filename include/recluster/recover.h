@@ -1,0 +1,94 @@
+#ifndef RECLUSTER_RECOVER_H
+#define RECLUSTER_RECOVER_H
+
+/*
+ * The recovery, seen from the operator's machine. It decides and records; the work is done by the
+ * hosts' agents (protocol.h).
+ *
+ *     recover_survey(&request, st, &survey, err)    // st in memory: read, probe, plan; touches
+ * nothing recover_save_plan(survey, st, err)            // plan, targets, placement and tasks into
+ * st state_save_as(st, path, err)                  // from here on there is a recovery
+ *     recover_run(st, &hooks, &result, err)         // st opened from the path: the four stages
+ *
+ * recover_run() may be called again after any crash: it asks the hosts how things stand, does what
+ * is left, and is a no-op when nothing is. A run that resumes asks the old cluster again whether it
+ * is dead.
+ *
+ * Tasks (table task) are ordered per shard and, where a whole database must be proven first, per
+ * database:
+ *
+ *     prepare_shard ─> fetch ─> load_shard ─┐              (primaries)
+ *     prepare_shard ─> attach_replica ──────┤              (replicas; waits for its primary's load)
+ *                                           ▼ all of the database
+ *              prove_shard ─> configure ─> open_shard ─> prove_endpoint ─> seal_shard
+ *
+ * Each arrow in the second line is a gate: a step starts when the one before it is done on every
+ * shard of the database. A task that fails holds back what waits for it; other databases go on.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/ccs.h"
+#include "recluster/err.h"
+#include "recluster/plan.h"
+#include "recluster/state.h"
+
+struct recover_source {
+    const char *database; /* "db:1" or a name */
+    const char *location; /* URL or path */
+};
+
+struct recover_request {
+    const char *ccs_path;
+    const char *hosts_path;
+    const char *const *databases; /* labels or names, NULL-ended; NULL: all */
+    const struct recover_source *sources;
+    size_t source_count;
+    int64_t at_ms; /* -1: the newest sets */
+    /* The cluster's name, typed by the operator: it may answer, it will not be asked. NULL: ask. */
+    const char *old_cluster_is_dead;
+};
+
+struct survey;
+
+int recover_survey(const struct recover_request *request, struct state *st, struct survey **ret,
+    struct err *err) MUST_CHECK;
+void survey_free(struct survey *survey);
+const struct ccs *survey_ccs(const struct survey *survey);
+const struct plan *survey_plan(const struct survey *survey);
+json_t *survey_plan_json(const struct survey *survey); /* `plan --json`; the caller's */
+
+int recover_save_plan(const struct survey *survey, struct state *st, struct err *err) MUST_CHECK;
+
+/* What is going on right now; for a line on a terminal. Not journaled. */
+struct recover_progress {
+    size_t tasks_done, tasks_failed, tasks_running, tasks_total;
+    int64_t bytes_done, bytes_total; /* of fetches that run or are done */
+    const char *stage;               /* the earliest with something running */
+};
+
+struct recover_hooks {
+    void (*progress)(void *arg, const struct recover_progress *progress); /* may be NULL */
+    void *arg;
+    int interrupt_fd;                /* readable: stop cleanly (ERR_CANCELLED); -1: none */
+    enum plan_stage until;           /* stop after this stage; STAGE_OPEN: do all */
+    const char *old_cluster_is_dead; /* as in recover_request, for a run that resumes */
+};
+
+struct recover_result {
+    size_t done, failed, skipped, waiting; /* databases; waiting: not begun or stopped by `until` */
+    struct err first_error;                /* of the first task that failed; ERR_NONE if none did */
+};
+
+/* 0 if the run came to its end, whatever the result; -1 if it could not (err says why). */
+int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
+    struct err *err) MUST_CHECK;
+
+/*
+ * Stops and removes what the recovery made, of all databases that clients were not yet let into;
+ * *ret_kept is how many were kept because they are open. Nothing else on the hosts is touched.
+ */
+int recover_abort(struct state *st, size_t *ret_kept, struct err *err) MUST_CHECK;
+
+#endif

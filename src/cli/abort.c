@@ -1,0 +1,47 @@
+#include <stdio.h>
+
+#include "command.h"
+#include "recluster/recover.h"
+
+static int undo(struct state *st, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    size_t kept;
+
+    if (recover_abort(st, &kept, err) < 0)
+        return -1;
+    buf_adds(&out, "What the recovery made is removed from the hosts.\n");
+    if (kept)
+        buf_addf(&out, "%zu database%s open to clients and stay%s as they are.\n", kept,
+            kept == 1 ? " is" : "s are", kept == 1 ? "s" : "");
+    return print_text(&out, err);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    const char *path = argument(args, OPT_STATE);
+    struct state *st;
+
+    if (!path)
+        return err_set(err, ERR_USAGE, "'abort' needs --state FILE");
+    if (state_open(path, STATE_EXISTING, &st, err) < 0)
+        return -1;
+    int rc = 0;
+    if (!args->given[OPT_YES])
+        rc = ask_yes("Stop this recovery and remove what it made on the hosts?", err);
+    if (rc == 0)
+        rc = undo(st, err);
+    state_close(st);
+    return rc;
+}
+
+const struct command command_abort = {
+    .name = "abort",
+    .words = "",
+    .summary = "stop a recovery and remove what it made on the hosts",
+    .help =
+        "Databases that clients were let into stay as they are. Nothing that the recovery did not\n"
+        "make is removed.",
+    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_HELP),
+    .run = run,
+};

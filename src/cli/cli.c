@@ -1,0 +1,83 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "recluster/human.h"
+
+static void add_general_help(const struct command *const *table, struct buf *out)
+{
+    buf_adds(out,
+        "usage: recluster COMMAND [ARGUMENT...]\n\n"
+        "Rebuilds a Redis or Valkey cluster that is beyond saving, from its CCS file and the\n"
+        "backup files of its shards.\n\nCommands:\n");
+    for (; *table; table++)
+        if (!(*table)->hidden)
+            buf_addf(out, "  %-9s %s\n", (*table)->name, (*table)->summary);
+    buf_adds(out, "\nStart with:  recluster inspect CCS\n"
+                  "Then:        recluster plan CCS --hosts hosts.json\n"
+                  "More:        recluster COMMAND --help, man recluster\n");
+}
+
+static const struct command *find_command(
+    const struct command *const *table, const char *name, struct err *err)
+{
+    const char *names[32];
+    size_t count = 0;
+
+    for (; *table; table++) {
+        if (strcmp((*table)->name, name) == 0)
+            return *table;
+        if (!(*table)->hidden && count + 1 < ARRAY_SIZE(names))
+            names[count++] = (*table)->name;
+    }
+    names[count] = NULL;
+    err_set(err, ERR_USAGE, "there is no command '%s'", name);
+    const char *nearest = human_nearest(name, names);
+    if (nearest)
+        err_hint(err, "Did you mean '%s'?", nearest);
+    else
+        err_hint(err, "See: recluster --help");
+    return NULL;
+}
+
+static int run_command(const struct command *command, int argc, char **argv, struct err *err)
+{
+    CLEANUP(arguments_release) struct arguments args;
+    CLEANUP(buf_release) struct buf help = BUF_INIT;
+
+    if (arguments_parse(command, argc, argv, &args, err) < 0)
+        return -1;
+    if (!args.given[OPT_HELP])
+        return command->run(&args, err);
+    command_help(command, &help);
+    return print_text(&help, err);
+}
+
+int cli_main(const struct command *const *table, int argc, char **argv)
+{
+    struct err err = ERR_INIT;
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    const char *word = argc > 1 ? argv[1] : "--help";
+    int status;
+
+    signal(SIGPIPE, SIG_IGN);
+    if (strcmp(word, "--version") == 0) {
+        buf_adds(&text, "recluster " RECLUSTER_VERSION "\n");
+        status = print_text(&text, &err);
+    } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
+               strcmp(word, "help") == 0) {
+        add_general_help(table, &text);
+        status = print_text(&text, &err);
+        if (argc < 2)
+            status = status < 0 ? status : err_code_exit_status(ERR_USAGE);
+    } else {
+        const struct command *command = find_command(table, word, &err);
+        status = command ? run_command(command, argc - 2, argv + 2, &err) : -1;
+    }
+    if (status >= 0)
+        return status;
+    print_error(&err);
+    return err_code_exit_status(err.code);
+}

@@ -1,0 +1,45 @@
+#include <unistd.h>
+
+#include "command.h"
+#include "recluster/report.h"
+
+static int inspect(const char *path, bool json, struct state *st, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    if (ccs_import(path, st, err) < 0)
+        return -1;
+    struct ccs *ccs = ccs_load(st, err);
+    if (!ccs)
+        return -1;
+    json_t *document = report_inspect_json(ccs);
+    ccs_free(ccs);
+    if (!json)
+        report_inspect_text(document, print_colour(STDOUT_FILENO), &text);
+    int rc = json ? print_json(document, err) : print_text(&text, err);
+    json_decref(document);
+    return rc;
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    struct state *st;
+
+    if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
+        return -1;
+    int rc = inspect(args->words[0], args->given[OPT_JSON], st, err);
+    state_close(st);
+    return rc;
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .words = "CCS",
+    .summary = "show what a CCS file holds, and what is odd about it",
+    .help = "CCS is ccs-redis.rdb, the same gzipped, ccs-redis.json of a support package, or the\n"
+            "nodes.json of `redis-cli --cluster backup`.",
+    .min_words = 1,
+    .max_words = 1,
+    .options = OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .run = run,
+};

@@ -1,0 +1,183 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "recluster/human.h"
+
+static const struct {
+    const char *name, *arg, *help;
+    bool repeatable;
+} options[] = {
+#define CLI_ROW(id, name, arg, repeatable, help) [id] = {name, arg, help, repeatable},
+    CLI_OPTIONS(CLI_ROW)
+#undef CLI_ROW
+};
+
+static int unknown_option(const struct command *command, const char *word, struct err *err)
+{
+    const char *known[OPT_COUNT + 1];
+    size_t count = 0, len = strcspn(word, "=");
+    CLEANUP(free_ptr) char *name = xstrndup(word, len);
+
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        if (command->options & OPTION_BIT(i))
+            known[count++] = options[i].name;
+    known[count] = NULL;
+    err_set(err, ERR_USAGE, "'%s' has no option '--%s'", command->name, name);
+    const char *nearest = human_nearest(name, known);
+    return nearest ? err_hint(err, "Did you mean '--%s'?", nearest)
+                   : err_hint(err, "See: recluster %s --help", command->name);
+}
+
+static int find_option(const struct command *command, const char *word, struct err *err)
+{
+    size_t len = strcspn(word, "=");
+
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        if ((command->options & OPTION_BIT(i)) && strlen(options[i].name) == len &&
+            strncmp(options[i].name, word, len) == 0)
+            return (int)i;
+    return unknown_option(command, word, err);
+}
+
+static void add_value(struct arguments *args, size_t option, const char *value)
+{
+    size_t count = 0;
+
+    while (args->values[option] && args->values[option][count])
+        count++;
+    args->values[option] = xreallocarray(args->values[option], count + 2, sizeof(char *));
+    args->values[option][count] = value;
+    args->values[option][count + 1] = NULL;
+}
+
+/* Takes argv[*at], and the word behind it where the value stands there. */
+static int take_option(const struct command *command, int argc, char **argv, int *at,
+    struct arguments *args, struct err *err)
+{
+    const char *word = argv[*at] + 2, *equals = strchr(word, '=');
+    int option = find_option(command, word, err);
+
+    if (option < 0)
+        return -1;
+    if (args->given[option] && !options[option].repeatable && options[option].arg)
+        return err_set(err, ERR_USAGE, "'--%s' is given twice", options[option].name);
+    args->given[option] = true;
+    if (!options[option].arg)
+        return equals ? err_set(err, ERR_USAGE, "'--%s' takes no value", options[option].name) : 0;
+    if (!equals && *at + 1 >= argc) {
+        err_set(err, ERR_USAGE, "'--%s' needs a value", options[option].name);
+        return err_hint(err, "Write: --%s %s", options[option].name, options[option].arg);
+    }
+    add_value(args, (size_t)option, equals ? equals + 1 : argv[++*at]);
+    return 0;
+}
+
+static int check_words(const struct command *command, const struct arguments *args, struct err *err)
+{
+    CLEANUP(buf_release) struct buf usage = BUF_INIT;
+
+    if (args->word_count >= command->min_words && args->word_count <= command->max_words)
+        return 0;
+    if (args->word_count > command->max_words)
+        err_set(err, ERR_USAGE, "'%s' does not know what to do with '%s'", command->name,
+            args->words[command->max_words]);
+    else
+        err_set(err, ERR_USAGE, "'%s' needs %s", command->name, command->words);
+    command_usage(command, &usage);
+    return err_hint(err, "%s", usage.data);
+}
+
+int arguments_parse(
+    const struct command *command, int argc, char **argv, struct arguments *ret, struct err *err)
+{
+    bool only_words = false;
+
+    *ret = (struct arguments){.words = xcalloc((size_t)argc + 1, sizeof(char *))};
+    for (int i = 0; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && strcmp(argv[i], "-h") == 0) {
+            ret->given[OPT_HELP] = true;
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1] == '-') {
+            if (take_option(command, argc, argv, &i, ret, err) < 0)
+                return -1;
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1]) {
+            err_set(err, ERR_USAGE, "'%s' has no option '%s'", command->name, argv[i]);
+            return err_hint(err, "Options are long words: see recluster %s --help", command->name);
+        } else {
+            ret->words[ret->word_count++] = argv[i];
+        }
+    }
+    return ret->given[OPT_HELP] ? 0 : check_words(command, ret, err);
+}
+
+void arguments_release(struct arguments *args)
+{
+    free(args->words);
+    for (size_t i = 0; i < OPT_COUNT; i++)
+        free(args->values[i]);
+}
+
+const char *argument(const struct arguments *args, enum option option)
+{
+    const char **values = args->values[option];
+
+    if (!values)
+        return NULL;
+    while (values[1])
+        values++;
+    return values[0];
+}
+
+void command_usage(const struct command *command, struct buf *out)
+{
+    buf_addf(out, "usage: recluster %s%s%s [OPTION...]", command->name, *command->words ? " " : "",
+        command->words);
+}
+
+/* Words of `text` from column `indent` on, never behind column 79. */
+static void add_wrapped(struct buf *out, const char *text, size_t column, size_t indent)
+{
+    while (*text) {
+        size_t len = strcspn(text, " ");
+        if (column > indent && column + 1 + len > 79) {
+            buf_addf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > indent) {
+            buf_addc(out, ' ');
+            column++;
+        }
+        buf_add(out, text, len);
+        column += len;
+        text += len;
+        while (*text == ' ')
+            text++;
+    }
+    buf_addc(out, '\n');
+}
+
+void command_help(const struct command *command, struct buf *out)
+{
+    enum { HELP_COLUMN = 28 };
+
+    command_usage(command, out);
+    buf_addf(out, "\n\n");
+    add_wrapped(out, command->summary, 0, 0);
+    if (command->help)
+        buf_addf(out, "\n%s\n", command->help);
+    buf_adds(out, "\nOptions:\n");
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        if (!(command->options & OPTION_BIT(i)))
+            continue;
+        size_t start = out->len;
+        buf_addf(out, "  --%s%s%s", options[i].name, options[i].arg ? " " : "",
+            options[i].arg ? options[i].arg : "");
+        if (out->len - start + 1 >= HELP_COLUMN) {
+            buf_addf(out, "\n%*s", HELP_COLUMN, "");
+        } else {
+            buf_addf(out, "%*s", (int)(HELP_COLUMN - (out->len - start)), "");
+        }
+        add_wrapped(out, options[i].help, HELP_COLUMN, HELP_COLUMN);
+    }
+}

@@ -1,0 +1,55 @@
+#include <unistd.h>
+
+#include "command.h"
+#include "recluster/recover.h"
+#include "recluster/report.h"
+
+static int show(const struct survey *survey, bool json, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    json_t *document = survey_plan_json(survey);
+
+    if (!json)
+        report_plan_text(document, print_colour(STDOUT_FILENO), &text);
+    int rc = json ? print_json(document, err) : print_text(&text, err);
+    json_decref(document);
+    if (rc < 0)
+        return -1;
+    return survey_plan(survey)->feasible ? 0 : err_code_exit_status(ERR_CHECK);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    CLEANUP(request_options_release) struct request_options owned;
+    struct recover_request request;
+    struct survey *survey;
+    struct state *st;
+
+    if (request_from_arguments(args, &request, &owned, err) < 0)
+        return -1;
+    if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
+        return -1;
+    int rc = recover_survey(&request, st, &survey, err);
+    if (rc == 0) {
+        rc = show(survey, args->given[OPT_JSON], err);
+        survey_free(survey);
+    }
+    state_close(st);
+    return rc;
+}
+
+const struct command command_plan = {
+    .name = "plan",
+    .words = "CCS",
+    .summary = "dry run: layout, bytes, memory, time, what would be lost",
+    .help =
+        "Reads the CCS file, asks the hosts what they have and the locations what backups they\n"
+        "hold, and prints where everything would go. Touches nothing. Exit status 4 says that\n"
+        "the plan can't work; the reasons are printed.",
+    .min_words = 1,
+    .max_words = 1,
+    .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |
+               OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_JSON) |
+               OPTION_BIT(OPT_HELP),
+    .run = run,
+};

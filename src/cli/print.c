@@ -1,0 +1,76 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "recluster/file.h"
+
+bool print_colour(int fd)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(fd) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+}
+
+int print_text(const struct buf *text, struct err *err)
+{
+    return file_write_all(STDOUT_FILENO, text->data, text->len, "standard output", err);
+}
+
+static int print_dump(const json_t *document, size_t flags, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    CLEANUP(free_ptr) char *text = json_dumps(document, flags | JSON_ENCODE_ANY);
+
+    if (!text)
+        return err_set(err, ERR_BUG, "cannot write JSON");
+    buf_addf(&out, "%s\n", text);
+    return print_text(&out, err);
+}
+
+int print_json(const json_t *document, struct err *err)
+{
+    return print_dump(document, JSON_INDENT(2), err);
+}
+
+int print_json_line(const json_t *document, struct err *err)
+{
+    return print_dump(document, JSON_COMPACT, err);
+}
+
+void print_plain(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        fputc((c < 0x20 && c != '\n') || c == 0x7f ? '?' : c, out);
+    }
+}
+
+void print_error(const struct err *err)
+{
+    bool colour = print_colour(STDERR_FILENO);
+
+    fprintf(stderr, "%srecluster:%s ", colour ? "\033[1;31m" : "", colour ? "\033[0m" : "");
+    print_plain(stderr, err->message[0] ? err->message : err_code_text(err->code));
+    fputc('\n', stderr);
+    if (err->hint[0]) {
+        print_plain(stderr, err->hint);
+        fputc('\n', stderr);
+    }
+}
+
+int ask_yes(const char *question, struct err *err)
+{
+    char answer[16];
+
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+        err_set(err, ERR_CHECK, "this asks first, and there is no terminal to ask on");
+        return err_hint(err, "Add --yes if you are sure.");
+    }
+    fprintf(stderr, "%s [yes/no] ", question);
+    if (fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0)
+        return 0;
+    return err_set(err, ERR_CHECK, "not confirmed; nothing was touched");
+}

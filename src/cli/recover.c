@@ -1,0 +1,221 @@
+#include "recluster/recover.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "progress.h"
+#include "recluster/file.h"
+#include "recluster/report.h"
+
+static int interrupt_pipe[2] = {-1, -1};
+
+static void on_signal(int signal_number)
+{
+    const char byte = (char)signal_number;
+    (void)!write(interrupt_pipe[1], &byte, 1);
+}
+
+/* The first Ctrl-C stops cleanly, a second one at once. */
+static int catch_signals(struct err *err)
+{
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+
+    if (pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return err_sys(err, ERR_IO, "cannot make a pipe");
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return 0;
+}
+
+static void print_event(void *arg, const json_t *event)
+{
+    struct err ignored = ERR_INIT;
+    (void)arg;
+    (void)!print_json_line(event, &ignored);
+}
+
+static int show_plan(const struct survey *survey, bool json, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    json_t *plan = survey_plan_json(survey);
+    int rc;
+
+    if (json) {
+        json_t *event = json_pack("{s:s, s:O}", "event", "plan", "plan", plan);
+        rc = print_json_line(event, err);
+        json_decref(event);
+    } else {
+        report_plan_text(plan, print_colour(STDOUT_FILENO), &text);
+        rc = print_text(&text, err);
+    }
+    json_decref(plan);
+    return rc;
+}
+
+static int refuse_plan(const struct plan *plan, struct err *err)
+{
+    const struct plan_issue *first = &plan->blockers[0];
+
+    err_set(err, ERR_CHECK, "the plan cannot work: %s", first->message);
+    if (plan->blocker_count > 1)
+        err_set(err, ERR_CHECK, "the plan cannot work: %s (and %zu more, see above)",
+            first->message, plan->blocker_count - 1);
+    return first->hint ? err_hint(err, "%s", first->hint) : -1;
+}
+
+static int confirm(const struct plan *plan, const struct arguments *args, struct err *err)
+{
+    if (args->given[OPT_YES])
+        return 0;
+    CLEANUP(free_ptr)
+    char *question = xasprintf("Recover %zu database%s onto %zu host%s?", plan->database_count,
+        plan->database_count == 1 ? "" : "s", plan->host_count, plan->host_count == 1 ? "" : "s");
+    return ask_yes(question, err);
+}
+
+/* From the CCS to a state file that holds a plan. */
+static int begin(const struct arguments *args, const char *path, struct state *st, struct err *err)
+{
+    CLEANUP(request_options_release) struct request_options owned;
+    struct recover_request request;
+    struct survey *survey;
+
+    if (request_from_arguments(args, &request, &owned, err) < 0)
+        return -1;
+    if (file_exists(path)) {
+        err_set(err, ERR_CHECK, "the state file '%s' is there already", path);
+        return err_hint(err,
+            "Resume that recovery with: recluster recover --state %s; or name another "
+            "file.",
+            path);
+    }
+    if (recover_survey(&request, st, &survey, err) < 0)
+        return -1;
+    const struct plan *plan = survey_plan(survey);
+    int rc = show_plan(survey, args->given[OPT_JSON], err);
+    if (rc == 0 && !plan->feasible)
+        rc = refuse_plan(plan, err);
+    if (rc == 0)
+        rc = confirm(plan, args, err);
+    if (rc == 0 && request.old_cluster_is_dead)
+        rc = state_set_meta(st, "old_cluster_is_dead", request.old_cluster_is_dead, err);
+    if (rc == 0)
+        rc = recover_save_plan(survey, st, err);
+    survey_free(survey);
+    return rc < 0 ? -1 : state_save_as(st, path, err);
+}
+
+static int show_end(
+    struct state *st, const char *path, const struct arguments *args, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    json_t *status;
+
+    if (report_status_json(st, path, &status, err) < 0)
+        return -1;
+    int rc;
+    if (args->given[OPT_JSON]) {
+        json_t *event = json_pack("{s:s, s:O}", "event", "status", "status", status);
+        rc = print_json_line(event, err);
+        json_decref(event);
+    } else {
+        report_status_text(status, print_colour(STDOUT_FILENO), &text);
+        rc = print_text(&text, err);
+    }
+    json_decref(status);
+    return rc;
+}
+
+static int exit_status(const struct recover_result *result)
+{
+    if (result->failed + result->skipped + result->waiting == 0)
+        return 0;
+    if (result->done)
+        return 3;
+    if (result->first_error.code != ERR_NONE)
+        return err_code_exit_status(result->first_error.code);
+    return result->failed ? 1 : 0; /* stopped by --until */
+}
+
+static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
+{
+    *ret = STAGE_OPEN;
+    if (!word)
+        return 0;
+    for (*ret = STAGE_PREPARE; *ret <= STAGE_OPEN; (*ret)++)
+        if (strcmp(plan_stage_name(*ret), word) == 0)
+            return 0;
+    err_set(err, ERR_USAGE, "--until '%s' is no stage", word);
+    return err_hint(err, "Stages are: prepare, transfer, load, open.");
+}
+
+static int carry_out(const struct arguments *args, const char *path, struct err *err)
+{
+    struct recover_hooks hooks = {
+        .interrupt_fd = interrupt_pipe[0],
+        .progress = progress_show,
+        .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
+    };
+    struct recover_result result;
+    struct progress *progress;
+    struct state *st;
+
+    if (parse_until(argument(args, OPT_UNTIL), &hooks.until, err) < 0)
+        return -1;
+    if (state_open(path, STATE_EXISTING, &st, err) < 0)
+        return -1;
+    progress = progress_new(args->given[OPT_VERBOSE]);
+    hooks.arg = progress;
+    if (args->given[OPT_JSON])
+        state_on_event(st, print_event, NULL);
+    else
+        state_on_event(st, progress_event, progress);
+    int rc = recover_run(st, &hooks, &result, err);
+    progress_free(progress);
+    if (rc == 0)
+        rc = show_end(st, path, args, err);
+    state_close(st);
+    return rc < 0 ? -1 : exit_status(&result);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    const char *path = argument(args, OPT_STATE);
+    struct state *st;
+
+    if (!path) {
+        err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
+        return err_hint(err, "Add --state FILE; the same file resumes the recovery later.");
+    }
+    if (catch_signals(err) < 0)
+        return -1;
+    if (args->word_count) {
+        if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
+            return -1;
+        int rc = begin(args, path, st, err);
+        state_close(st);
+        if (rc < 0)
+            return -1;
+    }
+    return carry_out(args, path, err);
+}
+
+const struct command command_recover = {
+    .name = "recover",
+    .words = "[CCS]",
+    .summary = "plan and carry out; with --state alone: carry on",
+    .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four\n"
+            "stages: prepare, transfer, load, open. With only --state FILE: carries on with a\n"
+            "recovery that was stopped, by whatever. Either may be run again at any time.",
+    .max_words = 1,
+    .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_DATABASE) |
+               OPTION_BIT(OPT_SOURCE) | OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_UNTIL) |
+               OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) |
+               OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
+    .run = run,
+};

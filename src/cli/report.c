@@ -1,0 +1,54 @@
+#include <unistd.h>
+
+#include "command.h"
+#include "recluster/file.h"
+#include "recluster/report.h"
+
+static int show(const json_t *document, const struct arguments *args, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    const char *html = argument(args, OPT_HTML);
+
+    if (html) {
+        report_html(document, &out);
+        if (file_write_atomic(html, out.data, out.len, 0644, err) < 0)
+            return -1;
+        if (!args->given[OPT_JSON]) {
+            buf_clear(&out);
+            buf_addf(&out, "written: %s\n", html);
+            return print_text(&out, err);
+        }
+    }
+    if (args->given[OPT_JSON])
+        return print_json(document, err);
+    report_text(document, print_colour(STDOUT_FILENO), &out);
+    return print_text(&out, err);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    const char *path = argument(args, OPT_STATE);
+    json_t *document;
+    struct state *st;
+
+    if (!path)
+        return err_set(err, ERR_USAGE, "'report' needs --state FILE");
+    if (state_open(path, STATE_READ, &st, err) < 0)
+        return -1;
+    int rc = report_json(st, path, &document, err);
+    state_close(st);
+    if (rc < 0)
+        return -1;
+    rc = show(document, args, err);
+    json_decref(document);
+    return rc;
+}
+
+const struct command command_report = {
+    .name = "report",
+    .words = "",
+    .summary = "tell the whole story: what came back, from what, with what proof",
+    .options =
+        OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_HTML) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .run = run,
+};

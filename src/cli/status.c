@@ -1,0 +1,37 @@
+#include <unistd.h>
+
+#include "command.h"
+#include "recluster/report.h"
+
+static int run(const struct arguments *args, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    const char *path = argument(args, OPT_STATE);
+    json_t *document;
+    struct state *st;
+
+    if (!path)
+        return err_set(err, ERR_USAGE, "'status' needs --state FILE");
+    if (state_open(path, STATE_READ, &st, err) < 0)
+        return -1;
+    int rc = report_status_json(st, path, &document, err);
+    state_close(st);
+    if (rc < 0)
+        return -1;
+    if (!args->given[OPT_JSON])
+        report_status_text(document, print_colour(STDOUT_FILENO), &text);
+    rc = args->given[OPT_JSON] ? print_json(document, err) : print_text(&text, err);
+    json_decref(document);
+    return rc;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .words = "",
+    .summary = "show how far a recovery is, live or after its end",
+    .help =
+        "Reads the state file only; the hosts are not asked. The last line names the command to\n"
+        "run next.",
+    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .run = run,
+};

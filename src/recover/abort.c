@@ -1,0 +1,185 @@
+/*
+ * Undoes a recovery: host by host, the shards of all databases that clients were not let into are
+ * stopped and their folders removed, then the mark of the recovery, if nothing of it stays there.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "recluster/clock.h"
+#include "recluster/protocol.h"
+
+enum { CALL_MS = 60 * 1000 };
+
+struct undo {
+    struct executor *x;
+    struct host_run *host;
+    size_t next;         /* shard to look at */
+    bool keeps;          /* something of the recovery stays on this host */
+    struct err *failure; /* the first one of all hosts */
+};
+
+/* Clients may have written to it: from the first open_shard on, a database is theirs. */
+static bool is_open(const struct executor *x, int database)
+{
+    for (size_t i = 0; i < x->task_count; i++)
+        if (x->tasks[i].database == database && x->tasks[i].kind == &task_open_shard &&
+            x->tasks[i].begun)
+            return true;
+    return false;
+}
+
+static void undo_over(struct undo *u, const struct err *error)
+{
+    struct link *link = u->host->link;
+
+    if (error && u->failure->code == ERR_NONE) {
+        *u->failure = *error;
+        err_wrap(u->failure, "host '%s'", u->host->name);
+    }
+    u->host->link = NULL;
+    link_close(link);
+}
+
+static void undo_next(struct undo *u);
+
+static void on_removed(void *ctx, const json_t *result, const struct err *error)
+{
+    struct undo *u = ctx;
+
+    (void)result;
+    if (error)
+        undo_over(u, error);
+    else
+        undo_next(u);
+}
+
+static void on_released(void *ctx, const json_t *result, const struct err *error)
+{
+    (void)result;
+    undo_over(ctx, error);
+}
+
+static void undo_next(struct undo *u)
+{
+    struct executor *x = u->x;
+
+    while (u->next < x->shard_count) {
+        struct shard_run *s = &x->shards[u->next++];
+        if (&x->hosts[s->host] != u->host)
+            continue;
+        if (is_open(x, s->database)) {
+            u->keeps = true;
+            continue;
+        }
+        link_call(u->host->link, "remove_shard", shard_params(x, s), CALL_MS, on_removed, NULL, u);
+        return;
+    }
+    if (u->keeps)
+        undo_over(u, NULL);
+    else
+        link_call(u->host->link, "release",
+            json_pack("{s:s, s:s}", "base_dir", u->host->base_dir, "recovery", x->recovery),
+            CALL_MS, on_released, NULL, u);
+}
+
+static void on_locked(void *ctx, const json_t *result, const struct err *error)
+{
+    on_removed(ctx, result, error);
+}
+
+static void on_hello(void *ctx, const json_t *result, const struct err *error)
+{
+    struct undo *u = ctx;
+
+    (void)result;
+    if (error) {
+        undo_over(u, error);
+        return;
+    }
+    link_call(u->host->link, "lock",
+        json_pack("{s:s, s:s, s:s}", "base_dir", u->host->base_dir, "recovery", u->x->recovery,
+            "operator", "abort"),
+        CALL_MS, on_locked, NULL, u);
+}
+
+static void on_lost(void *arg, const struct err *err)
+{
+    undo_over(arg, err);
+}
+
+static bool was_touched(const struct executor *x, const struct host_run *h)
+{
+    for (size_t i = 0; i < x->task_count; i++)
+        if (&x->hosts[x->tasks[i].host] == h && x->tasks[i].begun)
+            return true;
+    return false;
+}
+
+static int undo_hosts(struct executor *x, struct err *err)
+{
+    struct undo *undos = xcalloc(x->host_count, sizeof(*undos));
+    struct err failure = ERR_INIT;
+    static const struct link_events events = {on_lost};
+
+    x->loop = loop_new();
+    for (size_t i = 0; i < x->host_count; i++) {
+        struct host_run *h = &x->hosts[i];
+        const struct link_target target = {.host = h->name, .kind = h->link_kind, .spec = h->spec};
+        undos[i] = (struct undo){.x = x, .host = h, .failure = &failure};
+        if (!was_touched(x, h))
+            continue;
+        if (link_open(x->loop, &target, &events, &undos[i], &h->link, &h->error) < 0) {
+            undo_over(&undos[i], &h->error);
+            continue;
+        }
+        link_call(h->link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION), CALL_MS,
+            on_hello, NULL, &undos[i]);
+    }
+    int rc = loop_run(x->loop, err);
+    loop_free(x->loop);
+    free(undos);
+    if (rc == 0 && failure.code != ERR_NONE) {
+        *err = failure;
+        rc = -1;
+    }
+    return rc;
+}
+
+static int record(struct executor *x, size_t kept, struct err *err)
+{
+    const struct event event = {
+        .code = "recovery-aborted", .message = "what the recovery made is removed"};
+
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (!is_open(x, x->shards[i].database) &&
+            journal_shard_reset(x, (int)i, "aborted", err) < 0)
+            return -1;
+    if (state_set_meta(x->st, "state", kept ? "partly" : "planned", err) < 0 ||
+        state_event(x->st, &event, err) < 0)
+        return -1;
+    return state_commit(x->st, err);
+}
+
+int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
+{
+    struct executor x = {.st = st};
+    int rc = -1;
+
+    *ret_kept = 0;
+    if (journal_load(&x, err) < 0)
+        goto out;
+    for (size_t i = 0; i < x.database_count; i++)
+        *ret_kept += is_open(&x, (int)i);
+    if (undo_hosts(&x, err) < 0)
+        goto out;
+    rc = record(&x, *ret_kept, err);
+    if (rc < 0)
+        state_rollback(st);
+out:
+    journal_release(&x);
+    return rc;
+}

@@ -1,0 +1,170 @@
+#ifndef RECOVER_INTERNAL_H
+#define RECOVER_INTERNAL_H
+
+/*
+ * The executor's view of the state file: read whole at the start of a run, written through
+ * (journal.c) at each step. Indices point into the executor's arrays; -1 means none.
+ */
+
+#include <jansson.h>
+
+#include "recluster/ccs.h"
+#include "recluster/link.h"
+#include "recluster/loop.h"
+#include "recluster/recover.h"
+#include "recluster/state.h"
+
+/*
+ * Gates: a task starts when all tasks of its database behind lower gates are done. Up to GATE_PROVE
+ * shards go their own ways.
+ */
+enum gate {
+    GATE_FILL,
+    GATE_PROVE,
+    GATE_CONFIGURE,
+    GATE_OPEN,
+    GATE_ENDPOINT,
+    GATE_SEAL,
+    GATE_COUNT
+};
+
+enum host_state {
+    HOST_IDLE,       /* not needed, or waiting to be tried again */
+    HOST_CONNECTING, /* link, hello, lock, questions about its shards */
+    HOST_READY,
+    HOST_GONE, /* given up for this run; `error` says why */
+};
+
+struct host_run {
+    struct executor *x;
+    const char *name, *addr, *base_dir, *server, *link_kind;
+    json_t *spec, *facts;
+    enum host_state state;
+    struct link *link;
+    struct err error;
+    int connects;
+    int64_t retry_at_ms;
+    size_t questions; /* shards not yet asked about (resume) */
+    int running_fetches, running_loads;
+};
+
+struct shard_run {
+    const char *uid;
+    int database, host, primary;
+    bool is_primary;
+    const char *addr, *dir, *slots, *node_id, *file;
+    int port, bus_port;
+    int64_t memory_bytes, file_bytes;
+    json_t *facts;  /* of the scan; NULL until fetched */
+    json_t *loaded; /* answer of load_shard or attach_replica */
+    bool unsure;    /* resume: its host was not asked yet how it stands */
+};
+
+struct database_run {
+    const char *uid, *label, *name, *state;
+    const struct ccs_database *ccs;
+    json_t *location;
+    int64_t maxmemory_bytes;
+    size_t first_shard, shard_count;
+    size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
+    size_t unsure;             /* shards that are */
+};
+
+enum task_state { TASK_PENDING, TASK_RUNNING, TASK_DONE, TASK_FAILED };
+
+struct task_run {
+    struct executor *x;
+    int64_t id;
+    const struct task_kind *kind;
+    int shard, database, host;
+    enum task_state state;
+    bool begun;        /* by an earlier run */
+    int attempts;      /* in this run */
+    bool asked_before; /* its row says "running" already: it was answered with NOT_YET */
+    int *waits_for;
+    size_t wait_count;
+    int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
+    int64_t bytes_done, bytes_total;      /* progress */
+};
+
+/*
+ * What finish makes of an answer. NOT_YET: ask again shortly, until the kind's patience ends; err
+ * then says what is still missing.
+ */
+enum finish { FINISH_OK, FINISH_FAIL, FINISH_NOT_YET };
+
+/*
+ * A kind of task: one method of the agent and what is made of its answer. Tables of kinds stand in
+ * stage_*.c.
+ */
+struct task_kind {
+    const char *name;
+    const char *method;
+    enum plan_stage stage;
+    enum gate gate;
+    int64_t timeout_ms;      /* of one call */
+    int64_t patience_ms;     /* how long NOT_YET is taken; 0: never */
+    const char *shard_state; /* of the placement, once done; NULL: unchanged */
+    /* Parameters beside base_dir, recovery and dir, which all get. */
+    void (*params)(const struct executor *x, const struct task_run *t, json_t *params);
+    /* Inside the transaction that commits the outcome. NULL: any answer will do. */
+    enum finish (*finish)(
+        struct executor *x, struct task_run *t, const json_t *result, struct err *err);
+};
+
+extern const struct task_kind task_prepare_shard, task_fetch, task_load_shard, task_attach_replica,
+    task_prove_shard, task_configure, task_open_shard, task_prove_endpoint, task_seal_shard;
+extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
+
+struct executor {
+    struct arena arena;
+    struct state *st;
+    struct loop *loop;
+    struct job *pump;
+    const struct recover_hooks *hooks;
+    struct ccs *ccs;
+    char *recovery, *recovery_password, *replication_password;
+    struct host_run *hosts;
+    size_t host_count;
+    struct shard_run *shards;
+    size_t shard_count;
+    struct database_run *databases;
+    size_t database_count;
+    struct task_run *tasks;
+    size_t task_count;
+    struct err fatal; /* the state file can't be written any more: the run must end */
+    int64_t progress_at_ms;
+};
+
+/* journal.c */
+int journal_load(struct executor *x, struct err *err) MUST_CHECK;
+void journal_release(struct executor *x);
+int journal_task_started(struct executor *x, struct task_run *t, struct err *err) MUST_CHECK;
+/* Runs kind->finish and commits its verdict; sets t->state. `error` is the call's own, or NULL. */
+int journal_task_answered(struct executor *x, struct task_run *t, const json_t *result,
+    const struct err *error, struct err *err) MUST_CHECK;
+int journal_task_failed(
+    struct executor *x, struct task_run *t, const struct err *error, struct err *err) MUST_CHECK;
+/* The shard is not as the records say: its tasks from the first stage on are to be done again. */
+int journal_shard_reset(struct executor *x, int shard, const char *why, struct err *err) MUST_CHECK;
+int journal_databases_finished(struct executor *x, struct err *err) MUST_CHECK;
+void task_set_state(struct executor *x, struct task_run *t, enum task_state state);
+void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);
+struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard);
+
+/* Parameters that every method of a shard gets. The caller's. */
+json_t *shard_params(const struct executor *x, const struct shard_run *shard);
+
+/* nodes_conf.c: the cluster as `self` is to know it; the caller frees it. */
+char *nodes_conf_text(const struct executor *x, const struct shard_run *self);
+/* 40 hex digits, new for each recovery, the same for each rerun of it; the caller frees it. */
+char *nodes_conf_id(const char *recovery, const char *shard_uid);
+
+/* old_cluster.c: one line per address that accepts connections, as a JSON array of objects. */
+int old_cluster_probe(const struct ccs *ccs, json_t **ret_alive, struct err *err) MUST_CHECK;
+/* Before a run that resumes: ERR_CHECK if one answers that isn't this recovery's own. */
+int old_cluster_check_again(
+    struct state *st, const struct ccs *ccs, const char *typed, struct err *err) MUST_CHECK;
+int old_cluster_wrong_name(const char *typed, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * nodes.conf as redis-server writes it: one line a node,
+ *
+ *     <id> <ip>:<port>@<bus port> [myself,]master|slave <primary's id or -> 0 0 <epoch> connected
+ * [slots…]
+ *
+ * and a last line "vars currentEpoch <highest> lastVoteEpoch 0". Each primary has an epoch of its
+ * own, its replicas have the same. Ids are new: an old nodes.conf would lead old addresses into the
+ * cluster.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "recluster/digest.h"
+
+enum { NODE_ID_DIGITS = 40 };
+
+char *nodes_conf_id(const char *recovery, const char *shard_uid)
+{
+    CLEANUP(free_ptr) char *seed = xasprintf("%s/%s", recovery, shard_uid);
+    char hex[DIGEST_HEX_MAX];
+    return xstrndup(digest_of(seed, strlen(seed), hex), NODE_ID_DIGITS);
+}
+
+/* "0-5460,6000" to " 0-5460 6000" */
+static void add_slots(struct buf *out, const char *slots)
+{
+    buf_addc(out, ' ');
+    for (const char *p = slots; *p; p++)
+        buf_addc(out, *p == ',' ? ' ' : *p);
+}
+
+char *nodes_conf_text(const struct executor *x, const struct shard_run *self)
+{
+    const struct database_run *db = &x->databases[self->database];
+    struct buf out = BUF_INIT;
+    size_t end = db->first_shard + db->shard_count, primaries = 0;
+
+    for (size_t i = db->first_shard; i < end; i++) {
+        const struct shard_run *s = &x->shards[i];
+        const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+        /* Primaries come first in a database, so their position is their epoch. */
+        size_t epoch = (size_t)(primary - &x->shards[db->first_shard]) + 1;
+
+        buf_addf(&out, "%s %s:%d@%d %s%s %s 0 0 %zu connected", s->node_id, s->addr, s->port,
+            s->bus_port, s == self ? "myself," : "", s->is_primary ? "master" : "slave",
+            s->is_primary ? "-" : primary->node_id, epoch);
+        if (s->is_primary) {
+            add_slots(&out, s->slots);
+            primaries++;
+        }
+        buf_addc(&out, '\n');
+    }
+    buf_addf(&out, "vars currentEpoch %zu lastVoteEpoch 0\n", primaries);
+    return buf_take(&out);
+}

@@ -1,0 +1,242 @@
+/*
+ * Stage 4: replicas, the proof of the whole database, its settings, and then the endpoints. Each
+ * step waits until the one before it is done on every shard of the database (save_plan.c).
+ */
+
+#include <string.h>
+
+#include "internal.h"
+
+/* The agent watches for progress; this only bounds the whole. */
+#define SYNC_TIMEOUT_MS (23LL * 3600 * 1000)
+enum { CALL_MS = 60 * 1000, REWRITE_MS = 6 * 3600 * 1000, PROVE_PATIENCE_MS = 120 * 1000 };
+enum { CLUSTER_NODE_TIMEOUT_MS = 15000 };
+
+static void attach_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const struct shard_run *primary = &x->shards[x->shards[t->shard].primary];
+
+    json_object_set_new(
+        params, "primary", json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+}
+
+static enum finish attach_finish(
+    struct executor *x, struct task_run *t, const json_t *result, struct err *err)
+{
+    struct shard_run *s = &x->shards[t->shard];
+    int64_t keys = json_integer_value(json_object_get(result, "keys"));
+
+    if (state_run(x->st, err, "UPDATE placement SET loaded = ?, keys = ? WHERE shard_uid = ?",
+            "jis", result, keys, s->uid) < 0)
+        return FINISH_FAIL;
+    json_decref(s->loaded);
+    s->loaded = json_deep_copy(result);
+    return FINISH_OK;
+}
+
+const struct task_kind task_attach_replica = {
+    .name = "attach_replica",
+    .method = "attach_replica",
+    .stage = STAGE_OPEN,
+    .timeout_ms = SYNC_TIMEOUT_MS,
+    .shard_state = "in-step",
+    .params = attach_params,
+    .finish = attach_finish,
+};
+
+static size_t replica_count(const struct executor *x, int primary)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->shard_count; i++)
+        n += x->shards[i].primary == primary;
+    return n;
+}
+
+static enum finish not_yet(
+    struct err *err, const struct shard_run *s, const char *what, long long is, long long should)
+{
+    err_set(err, ERR_CHECK, "shard '%s': %s %lld, not %lld", s->uid, what, is, should);
+    err_hint(err, "Look at server.log in the shard's folder, then resume the recovery.");
+    return FINISH_NOT_YET;
+}
+
+static long long number(const json_t *status, const char *name)
+{
+    return json_integer_value(json_object_get(status, name));
+}
+
+static enum finish prove_cluster(
+    const struct executor *x, const struct shard_run *s, const json_t *status, struct err *err)
+{
+    const struct database_run *db = &x->databases[s->database];
+    const char *state = json_string_value(json_object_get(status, "cluster_state"));
+
+    if (number(status, "known_nodes") != (long long)db->shard_count)
+        return not_yet(err, s,
+            "it knows of so many nodes of its cluster:", number(status, "known_nodes"),
+            (long long)db->shard_count);
+    if (number(status, "slots_ok") != SLOT_COUNT)
+        return not_yet(err, s,
+            "so many slots of its cluster are served:", number(status, "slots_ok"), SLOT_COUNT);
+    if (!state || strcmp(state, "ok") != 0) {
+        err_set(err, ERR_CHECK, "shard '%s': its cluster is in state '%s'", s->uid,
+            state ? state : "?");
+        return FINISH_NOT_YET;
+    }
+    return FINISH_OK;
+}
+
+static enum finish prove_finish(
+    struct executor *x, struct task_run *t, const json_t *status, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    const char *role = json_string_value(json_object_get(status, "role"));
+    const char *wanted = s->is_primary ? "primary" : "replica";
+
+    if (!json_is_true(json_object_get(status, "running"))) {
+        err_set(err, ERR_SERVER, "the server of shard '%s' on host '%s' has ended", s->uid,
+            x->hosts[s->host].name);
+        err_hint(err, "Look at server.log in the shard's folder, then resume the recovery.");
+        return FINISH_FAIL;
+    }
+    if (!role || strcmp(role, wanted) != 0) {
+        err_set(err, ERR_CHECK, "shard '%s' should be a %s, but is a %s", s->uid, wanted,
+            role ? role : "?");
+        return FINISH_FAIL;
+    }
+    if (s->is_primary && number(status, "replicas") != (long long)replica_count(x, t->shard))
+        return not_yet(err, s, "so many replicas are in step:", number(status, "replicas"),
+            (long long)replica_count(x, t->shard));
+    if (!s->is_primary && !json_is_true(json_object_get(status, "link_up"))) {
+        err_set(err, ERR_CHECK, "replica '%s' has lost its primary", s->uid);
+        return FINISH_NOT_YET;
+    }
+    return x->databases[s->database].ccs->sharded ? prove_cluster(x, s, status, err) : FINISH_OK;
+}
+
+const struct task_kind task_prove_shard = {
+    .name = "prove_shard",
+    .method = "shard_status",
+    .stage = STAGE_OPEN,
+    .gate = GATE_PROVE,
+    .timeout_ms = CALL_MS,
+    .patience_ms = PROVE_PATIENCE_MS,
+    .finish = prove_finish,
+};
+
+/* As CONFIG SET save takes it: "3600 1 300 100". */
+static json_t *save_points(const struct ccs_database *db)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+
+    if (db->persistence == CCS_PERSIST_SNAPSHOT)
+        for (size_t i = 0; i < db->save_point_count; i++)
+            buf_addf(&out, "%s%lld %lld", i ? " " : "", (long long)db->save_points[i].seconds,
+                (long long)db->save_points[i].changes);
+    return json_string(out.data);
+}
+
+static void configure_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const struct database_run *db = &x->databases[t->database];
+    bool aof = db->ccs->persistence == CCS_PERSIST_AOF;
+
+    json_object_set_new(params, "maxmemory", json_integer(db->maxmemory_bytes));
+    json_object_set_new(params, "maxmemory_policy", json_string(db->ccs->eviction_policy));
+    json_object_set_new(params, "maxclients", json_integer(db->ccs->max_clients));
+    json_object_set_new(params, "save", save_points(db->ccs));
+    json_object_set_new(params, "appendonly", json_boolean(aof));
+    json_object_set_new(
+        params, "appendfsync", json_string(db->ccs->fsync_always ? "always" : "everysec"));
+    json_object_set_new(params, "cluster_node_timeout_ms",
+        json_integer(db->ccs->sharded ? CLUSTER_NODE_TIMEOUT_MS : 0));
+}
+
+static enum finish configure_finish(
+    struct executor *x, struct task_run *t, const json_t *result, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    size_t i;
+    json_t *text;
+
+    json_array_foreach(json_object_get(result, "warnings"), i, text)
+    {
+        const struct event event = {
+            .severity = "warning",
+            .code = "setting-left-off",
+            .database = x->databases[t->database].uid,
+            .shard = s->uid,
+            .host = x->hosts[s->host].name,
+            .stage = plan_stage_name(STAGE_OPEN),
+            .message = json_string_value(text),
+        };
+        if (state_event(x->st, &event, err) < 0)
+            return FINISH_FAIL;
+    }
+    return FINISH_OK;
+}
+
+const struct task_kind task_configure = {
+    .name = "configure",
+    .method = "configure",
+    .stage = STAGE_OPEN,
+    .gate = GATE_CONFIGURE,
+    .timeout_ms = REWRITE_MS,
+    .params = configure_params,
+    .finish = configure_finish,
+};
+
+static void password_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const char *password = x->databases[t->database].ccs->password;
+    json_object_set_new(params, "password", password ? json_string(password) : json_null());
+}
+
+const struct task_kind task_open_shard = {
+    .name = "open_shard",
+    .method = "open_shard",
+    .stage = STAGE_OPEN,
+    .gate = GATE_OPEN,
+    .timeout_ms = CALL_MS,
+    .params = password_params,
+};
+
+static void endpoint_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    /* A replica of a cluster would only redirect. */
+    json_t *samples = s->is_primary ? json_object_get(s->facts, "samples") : NULL;
+
+    password_params(x, t, params);
+    json_object_set_new(params, "addr", json_string(s->addr));
+    json_object_set_new(params, "port", json_integer(s->port));
+    json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
+    json_object_set_new(params, "cluster", json_boolean(x->databases[t->database].ccs->sharded));
+    if (samples)
+        json_object_set(params, "samples", samples);
+    else
+        json_object_set_new(params, "samples", json_array());
+}
+
+const struct task_kind task_prove_endpoint = {
+    .name = "prove_endpoint",
+    .method = "prove_endpoint",
+    .stage = STAGE_OPEN,
+    .gate = GATE_ENDPOINT,
+    .timeout_ms = CALL_MS,
+    .params = endpoint_params,
+};
+
+const struct task_kind task_seal_shard = {
+    .name = "seal_shard",
+    .method = "seal_shard",
+    .stage = STAGE_OPEN,
+    .gate = GATE_SEAL,
+    .timeout_ms = CALL_MS,
+    .shard_state = "open",
+    .params = password_params,
+};
+
+const struct task_kind *const task_kinds[] = {&task_prepare_shard, &task_fetch, &task_load_shard,
+    &task_attach_replica, &task_prove_shard, &task_configure, &task_open_shard,
+    &task_prove_endpoint, &task_seal_shard, NULL};

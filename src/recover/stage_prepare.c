@@ -1,0 +1,40 @@
+/* Stage 1: folders, configurations and access lists of each shard; clients locked out. */
+
+#include <stdlib.h>
+
+#include "internal.h"
+
+enum { REPLICATION_BACKLOG_BYTES = 16 * 1024 * 1024 };
+
+static void prepare_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    const struct database_run *db = &x->databases[t->database];
+
+    json_object_set_new(params, "server", json_string(x->hosts[s->host].server));
+    json_object_set_new(params, "addr", json_string(s->addr));
+    json_object_set_new(params, "port", json_integer(s->port));
+    json_object_set_new(params, "bus_port", json_integer(s->bus_port));
+    json_object_set_new(params, "database", json_string(db->uid));
+    json_object_set_new(params, "shard", json_string(s->uid));
+    json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
+    json_object_set_new(params, "replication_password", json_string(x->replication_password));
+    json_object_set_new(params, "repl_backlog_bytes", json_integer(REPLICATION_BACKLOG_BYTES));
+    if (db->ccs->sharded) {
+        CLEANUP(free_ptr) char *text = nodes_conf_text(x, s);
+        json_object_set_new(params, "nodes_conf", json_string(text));
+    } else if (!s->is_primary) {
+        const struct shard_run *primary = &x->shards[s->primary];
+        json_object_set_new(params, "primary",
+            json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+    }
+}
+
+const struct task_kind task_prepare_shard = {
+    .name = "prepare_shard",
+    .method = "prepare_shard",
+    .stage = STAGE_PREPARE,
+    .timeout_ms = 60 * 1000,
+    .shard_state = "prepared",
+    .params = prepare_params,
+};
