@@ -8,11 +8,16 @@
  *   - the folder that `redis-cli --cluster backup` writes: nodes.json and one RDB file per primary;
  *   - any other *.rdb, *.rdb.gz files: together one set, whose slots are found by reading each file
  *     whole: a file belongs to the shard that holds all slots of its keys (one without keys to a
- * shard that is left over). Only looked at when the first two give nothing.
+ *     shard that is left over).
+ *
+ * Only vendor names say whose a file is: each of the other two is looked at only when those before
+ * it give nothing.
  *
  * A set is complete when its files cover the slots that were asked for (and, by vendor names, all
- * of its n files are there). For the files of the set that is chosen, the first kilobyte has been
- * read and its facts (rdb_scan_head()) are in `head`.
+ * of its n files are there), and nothing speaks against one of its files. For the files of the set
+ * that is chosen, the first kilobyte has been read and its facts (rdb_scan_head()) are in `head`; a
+ * set with a file that turns out there to be no backup is incomplete too, and an older one is
+ * chosen. A store that can't be reached is an error.
  */
 
 #include <jansson.h>
@@ -28,20 +33,22 @@ struct backup_file {
     const char *name;
     int64_t bytes;         /* as stored; -1: not known */
     const char *shard_uid; /* as its name says; NULL: not said */
-    struct slots slots; /* that it is meant for (by name or nodes.json), or that its keys are in */
-    json_t *head;       /* NULL: not read */
-    bool scanned;       /* read whole: `facts` has the scan */
+    struct slots slots;    /* that it is meant for: by name, by nodes.json, or its shard's */
+    json_t *head;          /* NULL: not read */
+    bool scanned;          /* read whole: `facts` has the scan */
     json_t *facts;
 };
 
 struct backup_set {
     const char *id;  /* "20201130-223654", "nodes.json", "folder" */
-    int64_t time_ms; /* of the run; of a folder: its oldest file's ctime, or modification */
+    int64_t time_ms; /* of the run; else its oldest file's ctime, or modification; -1: not known */
     struct backup_file *files; /* by first slot */
     size_t file_count;
     struct slots missing; /* of those asked for */
     bool complete;
-    const char *reason; /* why it isn't complete: "slots 5461-10922 are missing"; else NULL */
+    /* Why it isn't complete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL.
+     */
+    const char *reason;
 };
 
 struct catalogue {

@@ -30,10 +30,10 @@
 
 struct ccs_node {
     const char *uid;
-    const char *addr;               /* NULL: not known */
-    const char *external_addr;      /* NULL: none; several joined by ',' */
-    const char *rack, *second_rack; /* NULL: none */
-    const char *status;
+    const char *addr;                            /* NULL: not known */
+    const char *external_addr;                   /* NULL: none; several joined by ',' */
+    const char *rack, *second_rack;              /* NULL: none */
+    const char *status;                          /* "active" if it does not say */
     const char *persistent_path, *recovery_path; /* NULL: not known */
     int64_t memory_bytes;                        /* -1: not known */
     int64_t max_shards;                          /* max_redis_servers; -1: not known */
@@ -69,10 +69,10 @@ struct ccs_save_point {
 
 struct ccs_database {
     const char *uid;
-    const char *label; /* "db:1" */
-    const char *name;
-    const char *type; /* "redis", "memcached" */
-    const char *status;
+    const char *label;         /* "db:1" */
+    const char *name;          /* the label if it has none */
+    const char *type;          /* "redis", "memcached" */
+    const char *status;        /* "active" if it does not say */
     const char *redis_version; /* NULL: not known */
     bool sharded;              /* more than one primary may hold it: becomes a Redis Cluster */
     bool replicated;
@@ -85,8 +85,9 @@ struct ccs_database {
     int64_t max_clients;         /* 0: the server's default */
     const char *eviction_policy; /* as the servers name it: "noeviction", … */
     enum ccs_persistence persistence;
-    bool fsync_always;                        /* of CCS_PERSIST_AOF */
-    const struct ccs_save_point *save_points; /* of CCS_PERSIST_SNAPSHOT */
+    bool fsync_always; /* of CCS_PERSIST_AOF */
+    const struct ccs_save_point
+        *save_points; /* of CCS_PERSIST_SNAPSHOT; 3600 s, 1 if none are said */
     size_t save_point_count;
     const char *shards_placement; /* "dense", "sparse" */
     const char *password;         /* of clients; NULL: none. A secret: never print it */

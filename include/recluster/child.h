@@ -3,9 +3,12 @@
 
 /*
  * Child processes. A child dies with its parent (PR_SET_PDEATHSIG) unless it makes a session of its
- * own; its standard error is the parent's; no other descriptor is handed on.
+ * own and forks again; its standard error is the parent's; a program that is started inherits no
+ * other descriptor. Signals that the parent handles have their default action in the child, SIGPIPE
+ * too; none is blocked.
  */
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "recluster/err.h"
@@ -19,8 +22,8 @@ int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_f
     struct err *err) MUST_CHECK;
 
 /*
- * Forks; the child runs fn(arg, fd) with fd the writing end of a pipe and _exit()s with what it
- * returns. The parent reads from *ret_from (non-blocking).
+ * Forks; the child runs fn(arg, fd) with fd the writing end of a pipe (close-on-exec) and _exit()s
+ * with what it returns. The parent reads from *ret_from (non-blocking, close-on-exec).
  */
 int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_from,
     struct err *err) MUST_CHECK;
@@ -34,10 +37,15 @@ void child_kill(pid_t pid);
  */
 int child_wait(pid_t pid, struct err *err) MUST_CHECK;
 
+/* As child_wait(), but never waits: *ret_ended says whether the child has ended. 0 while it runs.
+ */
+int child_poll(pid_t pid, bool *ret_ended, struct err *err) MUST_CHECK;
+
 /*
- * Runs argv to its end, at most timeout_ms, and gathers what it prints on both outputs, at most
- * limit bytes of it. Not 0 or too late: ERR_FAILED, ERR_TIMEOUT, with the first line that it
- * printed.
+ * Runs argv until it has ended and its outputs are closed, at most timeout_ms, with nothing on its
+ * standard input, and gathers what it prints on both outputs: the first `limit` bytes of it. Not
+ * status 0 or too late: ERR_FAILED, ERR_TIMEOUT, with the first line that it printed. It blocks:
+ * not for jobs of a loop.
  */
 struct buf;
 int child_run(const char *const *argv, int timeout_ms, size_t limit, struct buf *output,

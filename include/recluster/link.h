@@ -37,7 +37,7 @@ struct link_events {
     void (*lost)(void *arg, const struct err *err);
 };
 
-/* result is NULL on an error; it is borrowed: json_incref() what you keep. */
+/* Exactly one of result and err is not NULL; both are borrowed: json_incref() what you keep. */
 typedef void (*link_answer)(void *ctx, const json_t *result, const struct err *err);
 typedef void (*link_progress)(void *ctx, const json_t *params);
 

@@ -11,14 +11,23 @@
  *     {
  *         …
  *         wait_fd(wait, fd, POLLIN);
- *         wait_until(wait, clock_mono_ms() + 10000);     // each JOB_WAIT has a deadline
+ *         wait_until(wait, clock_mono_ms() + 10000);
  *         return JOB_WAIT;
  *     }
  *
- * A step that is called for a deadline, not for a descriptor, sees wait->timed_out. The step fills
- * a fresh wait each time. `done` is called once, after JOB_DONE (err->code is ERR_NONE), JOB_FAIL
- * or loop_cancel() (ERR_CANCELLED); the job is gone then, and `done` may free what belongs to it
- * and add other jobs.
+ * A wait for descriptors alone is called after WAIT_MAX_MS at the latest. A JOB_WAIT with neither a
+ * descriptor nor a deadline is a bug and aborts; a job that waits only for loop_wake() sets a far
+ * deadline. A step that is called for a deadline, not for a descriptor or loop_wake(), sees
+ * wait->timed_out. The step fills a fresh wait each time; what the last one brought is read with
+ * wait_revents().
+ *
+ * `done` is called once, after JOB_DONE (err->code is ERR_NONE), JOB_FAIL or loop_cancel()
+ * (ERR_CANCELLED); the job is gone then, and `done` may free what belongs to it and add other jobs.
+ * Every function here may be called from a step and from `done`, also for the job that is running:
+ * the result of a step that cancelled its own job is ignored.
+ *
+ * loop_new() makes the process ignore SIGPIPE: a peer that went away is an error of write(2), never
+ * a death.
  */
 
 #include <poll.h>
@@ -39,14 +48,14 @@ enum { WAIT_FDS_MAX = 4, WAIT_MAX_MS = 24 * 3600 * 1000 };
 struct wait {
     struct wait_fd {
         int fd;
-        short events;  /* POLLIN, POLLOUT */
-        short revents; /* what came, at the next step; POLLHUP and POLLERR too */
-    } fds[WAIT_FDS_MAX];
-    int fd_count;
-    int64_t deadline_ms; /* monotonic */
+        short events; /* POLLIN, POLLOUT; of the last wait: what came, POLLHUP and POLLERR too */
+    } fds[WAIT_FDS_MAX], last[WAIT_FDS_MAX];
+    int fd_count, last_count;
+    int64_t deadline_ms; /* monotonic; INT64_MAX: none */
     bool timed_out;
 };
 
+/* A descriptor that is named twice is waited for once, for both. */
 void wait_fd(struct wait *wait, int fd, short events);
 void wait_until(struct wait *wait, int64_t deadline_mono_ms); /* the earliest of several counts */
 short wait_revents(const struct wait *wait, int fd); /* of the last wait; 0 if it wasn't in it */
@@ -72,8 +81,9 @@ int loop_run(struct loop *loop, struct err *err) MUST_CHECK;
 void loop_stop(struct loop *loop);
 
 /*
- * A descriptor that ends the run when it becomes readable (from a signal handler: write a byte);
- * loop_run() then returns 0 and loop_interrupted() is true.
+ * A non-blocking descriptor that ends the run when it becomes readable (from a signal handler:
+ * write a byte); loop_run() then empties it and returns 0, and loop_interrupted() is true from then
+ * on. The next loop_run() goes on as if nothing had been.
  */
 void loop_interrupt_fd(struct loop *loop, int fd);
 bool loop_interrupted(const struct loop *loop);

@@ -61,6 +61,8 @@ struct plan_input {
     size_t host_count;
     const struct plan_database_input *databases; /* those that were asked for */
     size_t database_count;
+    /* Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not asked. */
+    const json_t *alive;
     int64_t now_ms;
 };
 
@@ -106,6 +108,7 @@ struct plan_database {
 struct plan_host {
     const struct host *host;
     const json_t *facts;
+    bool usable;          /* else a warning says why not */
     int64_t memory_bytes; /* that may be planned */
     int64_t planned_bytes;
     int64_t disk_free_bytes, planned_disk_bytes;

@@ -30,6 +30,11 @@ struct pull_params {
     /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1:
      * not known). */
     void (*progress)(void *arg, int64_t done_bytes, int64_t total_bytes);
+    /*
+     * NULL or called once with the facts, after the scan's end and before the file gets its final
+     * name, also where nothing is written. -1 with err set refuses the file.
+     */
+    int (*check)(void *arg, const json_t *facts, struct err *err);
     void *arg;
 };
 

@@ -20,11 +20,13 @@
  *      "samples": [{"db": 0, "key": hex, "kind": "hash"}, …]}
  *
  * "slots" are those in which keys were found in database 0. "bytes" and "sha256" are of the
- * uncompressed file. Keys stand in hex as they may be any bytes. Aux values that are not UTF-8 are
- * left out.
+ * uncompressed file; the digest costs more time than all the rest and is made only when asked for.
+ * Keys stand in hex as they may be any bytes. Aux fields that are not UTF-8 or unusually long, and those
+ * behind the 256th, are left out. Keys over 16 KiB are not sampled, as a foreign one they are cut.
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +39,7 @@ struct rdb_scan_options {
     const struct slots *allowed; /* keys of other slots count as "foreign"; NULL: none does */
     size_t samples;              /* how many keys to pick at random, from those that never expire */
     uint64_t seed;               /* of that choice: the same seed and file give the same samples */
+    bool sha256;                 /* of the uncompressed bytes, known when the scan ended well */
     struct rdb_limits limits;
 };
 

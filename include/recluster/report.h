@@ -4,8 +4,10 @@
 /*
  * What people and programs read: of a CCS file, of a plan, of a recovery. The JSON documents are a
  * contract (recluster(1), JSON OUTPUT): fields are only ever added. Text and page are made from the
- * same documents, so that the three never differ. Text fits 80 columns and holds no escape codes
- * unless `colour`. Nothing here prints; no secret gets into any of it.
+ * same documents, so that the three never differ. Text fits 80 columns, but for a command to copy,
+ * which is never broken; it holds no escape codes unless `colour`, whatever the names in it hold.
+ * Nothing here prints; no secret gets into any of it. Times end in _ms (since 1970, UTC), _s are
+ * seconds; uids are plain ("1"), labels have the kind before them ("db:1").
  */
 
 #include <jansson.h>
@@ -22,12 +24,52 @@ void report_inspect_text(const json_t *inspect, bool colour, struct buf *out);
 /* From the document of plan_json(). */
 void report_plan_text(const json_t *plan, bool colour, struct buf *out);
 
-/* The state of a recovery, while it runs and after: `status --json`. `path` is for "next". */
+/*
+ * The state of a recovery, while it runs and after, `status --json`:
+ *
+ *     state          planned, running, done, partly, failed
+ *     interrupted    it says running, but nobody is at it
+ *     pid            of who is; null
+ *     started_ms, ended_ms, rto_s, rto_ms (until the end or now), rpo_s (of the oldest set at the
+ *                    start)
+ *     databases      [{uid, label, name, state, reason (why skipped), sharded, location, set_name,
+ *                    set_time_ms, opened_ms, rpo_s, rto_s (until it was open),
+ *                    endpoints [{addr, port}] (once it is open),
+ *                    shards [{uid, label, role, host, addr, port, state, keys,
+ *                    stage (the furthest that it reached; null)}]}]
+ *     tasks          {done, failed, running, pending, total}
+ *     stages         [{stage, as tasks, started_ms, ended_ms}]
+ *     errors         [{host, database, shard, task, message, hint}], with labels
+ *     next           the command to run next, quoted for a shell
+ *
+ * `path` is the state file's, for "next" and to see who holds the run lock.
+ */
 int report_status_json(
     struct state *st, const char *path, json_t **ret, struct err *err) MUST_CHECK;
 void report_status_text(const json_t *status, bool colour, struct buf *out);
 
-/* The whole story, for `report --json`: status, plan, findings, proof per shard, times, events. */
+/*
+ * The whole story, `report --json`:
+ *
+ *     version, made_ms
+ *     cluster        {name, saved_ms, format}
+ *     status         as above
+ *     plan           as plan_json(); null
+ *     findings       as in `inspect --json`
+ *     databases      as in status, without shards, with skipped (why; null)
+ *     proof          [{uid, label, database_uid, database, role, host, addr, port, state,
+ *                    slots (ranges), file, file_bytes (stored), bytes (unpacked), keys_in_file,
+ *                    expires, expired, checksum, sha256, rdb_version, slots_found, keys_loaded,
+ *                    keys_expired, load_ms, used_memory, server_version,
+ *                    sync (of a replica: full, partial), keys, proven, times (its tasks)}]
+ *     tasks          [{kind, stage, host, database_uid, shard_uid, state, attempts, started_ms,
+ *                    ended_ms}]
+ *     events         [{at_ms, severity, code, database_uid, shard_uid, host, stage, message,
+ *                    detail}]
+ *
+ * "proven": a primary loaded each key of its file or dropped it as expired; a replica was in step
+ * with its primary; false if the shard failed; null while nothing is known.
+ */
 int report_json(struct state *st, const char *path, json_t **ret, struct err *err) MUST_CHECK;
 void report_text(const json_t *report, bool colour, struct buf *out);
 void report_html(const json_t *report, struct buf *out); /* one self-contained page */

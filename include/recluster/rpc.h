@@ -11,7 +11,9 @@
  *                    "data":{"name":"corrupt","hint":"…"}}}
  *     notification  {"jsonrpc":"2.0","method":"progress","params":{"id":7,…}}
  *
- * A struct err goes over the line whole: its code by name, message and hint.
+ * Ids are whole numbers from 1. An error with the id null (0 here) answers a line of which the id
+ * could not be told. Members that are not known are skipped. A struct err goes over the line whole:
+ * its code by name, message and hint.
  */
 
 #include <jansson.h>
@@ -34,10 +36,11 @@ enum rpc_kind { RPC_REQUEST, RPC_RESULT, RPC_ERROR, RPC_NOTIFICATION };
 
 struct rpc_message {
     enum rpc_kind kind;
-    uint64_t id;        /* but for notifications */
+    uint64_t id;        /* 0 for notifications, and see above */
     const char *method; /* requests and notifications */
-    json_t *payload;    /* params, result or NULL */
+    json_t *payload;    /* params (an object or array) or NULL; result */
     struct err error;   /* RPC_ERROR */
+    int rpc_code;       /* RPC_ERROR */
     json_t *root;       /* owns the above */
 };
 
@@ -51,10 +54,13 @@ void rpc_message_release(struct rpc_message *m);
 /* Append a line to `out`. They take over the reference to params, result. */
 void rpc_add_request(struct buf *out, uint64_t id, const char *method, json_t *params);
 void rpc_add_result(struct buf *out, uint64_t id, json_t *result);
-void rpc_add_error(struct buf *out, uint64_t id, const struct err *error);
+void rpc_add_error(struct buf *out, uint64_t id, int rpc_code, const struct err *error);
 void rpc_add_notification(struct buf *out, const char *method, json_t *params);
 
-/* {"name","message","hint"}: also the form in which the state file keeps errors. */
+/*
+ * {"name","message","hint"}: also the form in which the state file keeps errors. What is missing or
+ * no string reads as ERR_FAILED and empty text. Bytes that are not UTF-8 become '?'.
+ */
 json_t *err_to_json(const struct err *err);
 void err_from_json(const json_t *value, struct err *ret);
 

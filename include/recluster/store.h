@@ -14,13 +14,18 @@
  * {"type": "http", "url": …}). Kinds that this version can't read give ERR_UNSUPPORTED with the
  * kind's name and what to do.
  *
+ * An object on an HTTP server may also have "user" and "password", or "bearer" (secrets, see
+ * secret.h), and "ca_file". A query in its URL goes with each request.
+ *
  * Names are relative to the location and hold no '/'. Calls block, each with the location's
  * deadlines: 10 s to connect, and 30 s in which nothing comes. What failed is tried again in one
  * place (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it
- * stopped if the object is still the same one (its validator), else fails with ERR_CORRUPT.
+ * stopped if the object is still the same one (its validator), else fails with ERR_CORRUPT. From a
+ * store that gives no validator, what has begun to come can't be gone on with: the first failure is
+ * final.
  *
  * A driver (src/store/driver.h) only builds requests and reads answers: struct store_driver is its
- * table of functions, with feature bits for what the kind of store can do.
+ * table of functions.
  */
 
 #include <jansson.h>
@@ -67,9 +72,10 @@ struct store_object {
 typedef int (*store_sink)(void *arg, const void *data, size_t len, struct err *err);
 
 /*
- * Reads `length` bytes from `offset` (-1: to the end) into the sink. An object that is shorter than
- * the store said is ERR_CORRUPT. A sink that has seen enough returns -1 with code ERR_CANCELLED:
- * store_read() then returns 0.
+ * Reads `length` bytes from `offset` (-1: to the end) into the sink; behind the object's end there
+ * are none. An object that is shorter than the store said is ERR_CORRUPT. A sink that has seen
+ * enough returns -1 with code ERR_CANCELLED: store_read() then returns 0. `ret` (may be NULL) is
+ * set before the sink is first called.
  */
 int store_read(struct store *s, const char *name, int64_t offset, int64_t length, store_sink sink,
     void *arg, struct store_object *ret, struct err *err) MUST_CHECK;

@@ -107,7 +107,7 @@ static int save_shard(
         "port, "
         "bus_port, dir, slots, memory, file, file_bytes, node_id) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?)",
-        "ssissssiississ", s->shard->uid, db->database->uid, (int64_t)i,
+        "ssissssiissisis", s->shard->uid, db->database->uid, (int64_t)i,
         s->shard->primary ? "primary" : "replica",
         s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
         host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -21,17 +20,28 @@ static int read_pid(int fd)
     return n > 0 ? atoi(text) : 0;
 }
 
+/*
+ * Locks of the open file description, not flock(2): whether one is held can be asked without taking it
+ * for a moment, which would get in the way of a run that starts just then.
+ */
+static int lock_call(int fd, int command, struct flock *lock)
+{
+    *lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, command, lock);
+}
+
 int state_lock_take(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *lock = lock_path(path);
+    CLEANUP(free_ptr) char *name = lock_path(path);
+    struct flock lock;
     char pid[32];
-    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return err_sys(err, ERR_STATE, "cannot open the lock '%s'", lock);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK) {
-            err_sys(err, ERR_STATE, "cannot lock '%s'", lock);
+        return err_sys(err, ERR_STATE, "cannot open the lock '%s'", name);
+    if (lock_call(fd, F_OFD_SETLK, &lock) < 0) {
+        if (errno != EAGAIN && errno != EACCES) {
+            err_sys(err, ERR_STATE, "cannot lock '%s'", name);
         } else {
             err_set(err, ERR_LOCKED, "another run (process %d) works on the state file '%s'",
                 read_pid(fd), path);
@@ -42,7 +52,7 @@ int state_lock_take(const char *path, struct err *err)
     }
     int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len) {
-        err_sys(err, ERR_STATE, "cannot write the lock '%s'", lock);
+        err_sys(err, ERR_STATE, "cannot write the lock '%s'", name);
         close(fd);
         return -1;
     }
@@ -51,13 +61,14 @@ int state_lock_take(const char *path, struct err *err)
 
 int state_lock_holder(const char *path)
 {
-    CLEANUP(free_ptr) char *lock = lock_path(path);
-    int fd = open(lock, O_RDWR | O_CLOEXEC);
+    CLEANUP(free_ptr) char *name = lock_path(path);
+    struct flock lock;
+    int fd = open(name, O_RDWR | O_CLOEXEC);
     int pid = 0;
 
     if (fd < 0)
         return 0;
-    if (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+    if (lock_call(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
         pid = read_pid(fd);
     close(fd);
     return pid;

@@ -1,0 +1,105 @@
+/* open_shard, seal_shard: who may log in. */
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "method.h"
+#include "recluster/file.h"
+#include "recluster/protocol.h"
+#include "server.h"
+#include "server_conf.h"
+#include "shard.h"
+
+/* "password": a string, or null where the database has none. */
+static int take_password(const json_t *params, const char **ret, struct err *err)
+{
+    *ret = NULL;
+    if (json_is_null(json_object_get(params, "password")))
+        return 0;
+    if (param_string(params, "password", ret, err) < 0)
+        return -1;
+    if (!**ret)
+        *ret = NULL;
+    return 0;
+}
+
+/* An ACL file that a power cut left empty would let everybody in: not every server syncs it. */
+static int save_users(struct redis *r, struct err *err)
+{
+    if (redis_command(r, NULL, err, "ACL", "SAVE") < 0)
+        return -1;
+    int fd = open("users.acl", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_sys(err, ERR_IO, "cannot open 'users.acl'");
+    int rc = fsync(fd) < 0 ? err_sys(err, ERR_IO, "cannot sync 'users.acl'") : 0;
+    close(fd);
+    return rc < 0 ? -1 : dir_sync(".", err);
+}
+
+static int open_default(
+    const struct shard *shard, struct redis *r, const char *password, struct err *err)
+{
+    CLEANUP(free_ptr) char *added = password ? xasprintf(">%s", password) : xstrdup("nopass");
+    const char *argv[16] = {"ACL", "SETUSER", "default", "on", "resetpass", added};
+    size_t argc = 6;
+
+    for (const char *const *rule = server_acl_all(shard->record); *rule; rule++)
+        argv[argc++] = *rule;
+    return redis_command_argv(r, NULL, argv, NULL, err);
+}
+
+static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    struct shard shard;
+    const char *password;
+
+    (void)call;
+    if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0)
+        return -1;
+    int rc = -1;
+    if (server_connect(&shard, password, &r, err) == 0 &&
+        shard_set(&shard, SHARD_OPENED, err) == 0 && open_default(&shard, r, password, err) == 0 &&
+        save_users(r, err) == 0) {
+        *ret = json_object();
+        rc = 0;
+    }
+    shard_release(&shard);
+    return rc;
+}
+
+/*
+ * Works as the database's own user: the one that goes would be cut off by its removal, and this
+ * proves that the one that stays can log in. The record is written last, so that a rerun does it
+ * all again.
+ */
+static int seal(struct shard *shard, const char *password, struct err *err)
+{
+    CLEANUP(redis_close_ptr) struct redis *r = NULL;
+
+    if (server_connect_default(shard, password, &r, err) < 0)
+        return err_hint(err, "Open the shard first; then it can be sealed.");
+    if (redis_command(r, NULL, err, "ACL", "DELUSER", RECOVERY_USER) < 0 || save_users(r, err) < 0)
+        return -1;
+    json_object_del(shard->record, "recovery_password");
+    json_object_del(shard->record, "replication_password");
+    return shard_set(shard, SHARD_SEALED, err);
+}
+
+static int run_seal(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    struct shard shard;
+    const char *password;
+
+    (void)call;
+    if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0)
+        return -1;
+    int rc = shard_has(&shard, SHARD_SEALED) ? 0 : seal(&shard, password, err);
+    if (rc == 0)
+        *ret = json_object();
+    shard_release(&shard);
+    return rc;
+}
+
+const struct agent_method agent_open_shard = {.name = "open_shard", .run = run_open};
+const struct agent_method agent_seal_shard = {.name = "seal_shard", .run = run_seal};

@@ -1,0 +1,495 @@
+/*
+ * The serving loop. One job reads requests and writes answers; each request that runs in a child
+ * process has a job of its own that hands on what the child says. The child speaks JSON-RPC too,
+ * and is not trusted more than a peer: what it says about another call is dropped, and how it ends
+ * hurts nobody.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "recluster/buf.h"
+#include "recluster/child.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/loop.h"
+#include "recluster/protocol.h"
+#include "recluster/rpc.h"
+#include "serve.h"
+
+enum {
+    READ_BYTES = 64 * 1024,
+    READS_PER_STEP = 8,
+    OUT_FULL = 4 * 1024 * 1024, /* then nothing more is read, of requests or from children */
+    CHILDREN_MAX = 256,         /* then no more requests are read */
+};
+
+struct agent {
+    struct loop *loop;
+    struct job *job; /* NULL at the end */
+    const struct agent_method *const *methods;
+    int in_fd, out_fd;
+    struct buf in, out;
+    size_t sent; /* of out */
+    struct agent_call *children;
+    int child_count;
+    struct err refused; /* the other side speaks another protocol: why nothing is served */
+    struct err failed;  /* why serving ended, if not by the end of the input */
+    struct host_lock lock;
+};
+
+struct agent_call {
+    struct agent *agent;
+    uint64_t id;
+    const struct agent_method *method;
+    json_t *params;
+    int (*run)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err);
+    int to; /* in the child: the pipe to the agent; else -1 */
+
+    /* Of a call that is served by a child, in the agent: */
+    struct agent_call *next;
+    struct job *job;
+    pid_t pid;
+    int from;
+    struct buf in;
+};
+
+static void call_free(struct agent_call *call)
+{
+    buf_release(&call->in);
+    json_decref(call->params);
+    free(call);
+}
+
+struct host_lock *agent_host_lock(struct agent_call *call)
+{
+    return &call->agent->lock;
+}
+
+void agent_continue(struct agent_call *call,
+    int (*fn)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err))
+{
+    call->run = fn;
+}
+
+static bool out_is_full(const struct agent *agent)
+{
+    return agent->out.len - agent->sent > OUT_FULL;
+}
+
+/* Something is there to be written, or there is room for more requests. */
+static void wake(struct agent *agent)
+{
+    if (agent->job)
+        loop_wake(agent->loop, agent->job);
+}
+
+static void add_error(struct buf *out, uint64_t id, const struct err *err)
+{
+    /* ERR_PROTOCOL from a method is about what it was asked (param_string() and its like). */
+    rpc_add_error(out, id, err->code == ERR_PROTOCOL ? RPC_INVALID_PARAMS : RPC_FAILED, err);
+}
+
+/* --- in the child --- */
+
+/* There is nobody to tell when the agent is gone. */
+static void child_write(struct agent_call *call, const struct buf *lines)
+{
+    struct err err = ERR_INIT;
+    if (file_write_all(call->to, lines->data, lines->len, "answer", &err) < 0)
+        _exit(1);
+}
+
+void agent_progress(struct agent_call *call, json_t *params)
+{
+    struct buf own = BUF_INIT;
+
+    json_object_set_new(params, "id", json_integer((json_int_t)call->id));
+    rpc_add_notification(call->to < 0 ? &call->agent->out : &own, "progress", params);
+    if (own.len)
+        child_write(call, &own);
+    buf_release(&own);
+}
+
+static int run_in_child(void *arg, int fd)
+{
+    struct agent_call *call = arg;
+    struct agent *agent = call->agent;
+    struct err err = ERR_INIT;
+    struct buf line = BUF_INIT;
+    json_t *result = NULL;
+
+    /* The lock's descriptor stays: base_dir is locked until the last of us is gone. */
+    close(agent->in_fd);
+    close(agent->out_fd);
+    for (const struct agent_call *other = agent->children; other; other = other->next)
+        close(other->from);
+    signal(SIGPIPE, SIG_IGN); /* a server that closes its socket must not be our end */
+    call->to = fd;
+    if (call->run(call, call->params, &result, &err) < 0)
+        add_error(&line, call->id, &err);
+    else
+        rpc_add_result(&line, call->id, result);
+    if (line.len > RPC_LINE_MAX) {
+        buf_clear(&line);
+        err_set(&err, ERR_LIMIT, "the answer of '%s' is longer than %d bytes", call->method->name,
+            RPC_LINE_MAX);
+        add_error(&line, call->id, &err);
+    }
+    child_write(call, &line);
+    return 0;
+}
+
+/* --- a child's job --- */
+
+/* Hands on a message of the child. True if it was the answer. */
+static bool relay(struct agent_call *call, struct rpc_message *m)
+{
+    struct buf *out = &call->agent->out;
+    const json_t *of = json_object_get(m->payload, "id");
+
+    switch (m->kind) {
+    case RPC_NOTIFICATION:
+        if ((uint64_t)json_integer_value(of) == call->id)
+            rpc_add_notification(out, m->method, json_incref(m->payload));
+        return false;
+    case RPC_RESULT:
+        if (m->id == call->id)
+            rpc_add_result(out, m->id, json_incref(m->payload));
+        return m->id == call->id;
+    case RPC_ERROR:
+        if (m->id == call->id)
+            rpc_add_error(out, m->id, m->rpc_code, &m->error);
+        return m->id == call->id;
+    case RPC_REQUEST:
+        break;
+    }
+    return false;
+}
+
+/* 1: it has answered; 0: not yet; -1: it can't any more. */
+static int relay_lines(struct agent_call *call, struct err *err)
+{
+    struct rpc_message m;
+    int rc;
+
+    while ((rc = rpc_take(&call->in, &m, err)) > 0) {
+        bool answered = relay(call, &m);
+        rpc_message_release(&m);
+        if (answered)
+            return 1;
+    }
+    return rc;
+}
+
+static void answer_for_dead_child(struct agent_call *call)
+{
+    struct err how = ERR_INIT, err = ERR_INIT;
+
+    /* Its pipe closes after its end is settled: this can only end one that hangs. */
+    kill(call->pid, SIGKILL);
+    int rc = child_wait(call->pid, &how);
+    call->pid = 0;
+    err_set(&err, ERR_FAILED, "the process that served '%s' %s", call->method->name,
+        rc < 0 ? how.message : "ended without an answer");
+    err_hint(&err, "Nothing else on the host is affected. If it was reading a backup file, check "
+                   "that file with `recluster verify`, or take another backup.");
+    add_error(&call->agent->out, call->id, &err);
+}
+
+static enum job_step call_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct agent_call *call = arg;
+    char chunk[READ_BYTES];
+
+    for (int i = 0; i < READS_PER_STEP; i++) {
+        if (out_is_full(call->agent)) { /* woken when it isn't any more */
+            wait_until(wait, clock_mono_ms() + WAIT_MAX_MS);
+            return JOB_WAIT;
+        }
+        ssize_t n = read(call->from, chunk, sizeof(chunk));
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            wait_fd(wait, call->from, POLLIN);
+            return JOB_WAIT;
+        }
+        if (n <= 0) {
+            answer_for_dead_child(call);
+            return JOB_DONE;
+        }
+        buf_add(&call->in, chunk, (size_t)n);
+        if (!memchr(chunk, '\n', (size_t)n) && call->in.len <= RPC_LINE_MAX)
+            continue;
+        int rc = relay_lines(call, err);
+        if (rc < 0) {
+            err_wrap(err, "the process that served '%s' went wrong", call->method->name);
+            rpc_add_error(&call->agent->out, call->id, RPC_FAILED, err);
+        }
+        if (rc != 0)
+            return JOB_DONE;
+        wake(call->agent);
+    }
+    return JOB_AGAIN;
+}
+
+static void call_done(void *arg, const struct err *err)
+{
+    struct agent_call *call = arg;
+    struct agent_call **at = &call->agent->children;
+
+    (void)err;
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    call->agent->child_count--;
+    close(call->from);
+    if (call->pid) /* it has said all it had to say, or is not wanted any more */
+        child_kill(call->pid);
+    wake(call->agent);
+    call_free(call);
+}
+
+static const struct job_ops call_ops = {"call", call_step, call_done};
+
+/* --- the agent's job --- */
+
+/* Takes over the call. */
+static void start_child(struct agent_call *call)
+{
+    struct agent *agent = call->agent;
+    struct err err = ERR_INIT;
+
+    if (child_fork(run_in_child, call, &call->pid, &call->from, &err) < 0) {
+        err_wrap(&err, "cannot serve '%s'", call->method->name);
+        add_error(&agent->out, call->id, &err);
+        call_free(call);
+        return;
+    }
+    call->next = agent->children;
+    agent->children = call;
+    agent->child_count++;
+    call->job = loop_add(agent->loop, &call_ops, call);
+}
+
+/* Takes over the call. */
+static void run_here(struct agent_call *call)
+{
+    struct agent *agent = call->agent;
+    struct err err = ERR_INIT;
+    json_t *result = NULL;
+
+    call->run = NULL;
+    int rc = call->method->run(call, call->params, &result, &err);
+    if (rc == 0 && call->run) {
+        start_child(call);
+        return;
+    }
+    if (rc == 0) {
+        rpc_add_result(&agent->out, call->id, result);
+    } else {
+        add_error(&agent->out, call->id, &err);
+        if (call->method == &agent_hello && err.code == ERR_UNSUPPORTED)
+            agent->refused = err;
+    }
+    call_free(call);
+}
+
+static void serve(struct agent *agent, const struct rpc_message *m)
+{
+    const struct agent_method *const *method = agent->methods;
+    struct err err = ERR_INIT;
+
+    while (*method && strcmp((*method)->name, m->method) != 0)
+        method++;
+    if (*method == &agent_hello)
+        agent->refused.code = ERR_NONE;
+    if (agent->refused.code != ERR_NONE) {
+        add_error(&agent->out, m->id, &agent->refused);
+    } else if (!*method) {
+        err_set(&err, ERR_UNSUPPORTED, "unknown method '%s'", m->method);
+        rpc_add_error(&agent->out, m->id, RPC_METHOD_NOT_FOUND, &err);
+    } else if (json_is_array(m->payload)) {
+        err_set(&err, ERR_PROTOCOL, "the parameters of '%s' are no object", m->method);
+        add_error(&agent->out, m->id, &err);
+    } else {
+        struct agent_call *call = xcalloc(1, sizeof(*call));
+        *call = (struct agent_call){
+            .agent = agent,
+            .id = m->id,
+            .method = *method,
+            .params = m->payload ? json_incref(m->payload) : json_object(),
+            .run = (*method)->run,
+            .to = -1,
+            .from = -1,
+            .in = BUF_INIT,
+        };
+        if ((*method)->in_agent)
+            run_here(call);
+        else
+            start_child(call);
+    }
+}
+
+static bool takes_requests(const struct agent *agent)
+{
+    return agent->failed.code == ERR_NONE && !out_is_full(agent) &&
+           agent->child_count < CHILDREN_MAX;
+}
+
+static void serve_lines(struct agent *agent)
+{
+    while (takes_requests(agent)) {
+        struct rpc_message m;
+        int rc = rpc_take(&agent->in, &m, &agent->failed);
+        if (rc == 0)
+            return;
+        if (rc > 0 && m.kind == RPC_REQUEST)
+            serve(agent, &m);
+        if (rc > 0 && (m.kind == RPC_RESULT || m.kind == RPC_ERROR))
+            err_set(&agent->failed, ERR_PROTOCOL, "an answer came where requests are expected");
+        if (rc > 0)
+            rpc_message_release(&m);
+        if (agent->failed.code != ERR_NONE)
+            rpc_add_error(&agent->out, 0, RPC_PARSE_ERROR, &agent->failed);
+    }
+}
+
+/* False if the link has ended. */
+static bool write_out(struct agent *agent)
+{
+    bool was_full = out_is_full(agent);
+
+    while (agent->sent < agent->out.len) {
+        ssize_t n =
+            write(agent->out_fd, agent->out.data + agent->sent, agent->out.len - agent->sent);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n < 0)
+            break;
+        agent->sent += (size_t)n;
+    }
+    if (was_full && !out_is_full(agent))
+        for (const struct agent_call *call = agent->children; call; call = call->next)
+            loop_wake(agent->loop, call->job);
+    if (agent->sent < agent->out.len / 2) /* else it is worth to move the rest */
+        return true;
+    buf_consume(&agent->out, agent->sent);
+    agent->sent = 0;
+    return true;
+}
+
+/* One read of requests, and serves those that are whole. 1: some bytes; 0: none now; -1: the end.
+ */
+static int read_in(struct agent *agent)
+{
+    char chunk[READ_BYTES];
+    ssize_t n = read(agent->in_fd, chunk, sizeof(chunk));
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n <= 0)
+        return -1;
+    buf_add(&agent->in, chunk, (size_t)n);
+    if (memchr(chunk, '\n', (size_t)n) || agent->in.len > RPC_LINE_MAX)
+        serve_lines(agent);
+    return 1;
+}
+
+static enum job_step agent_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct agent *agent = arg;
+    bool hung_up = wait_revents(wait, agent->in_fd) & (POLLHUP | POLLERR);
+    int got = 0;
+
+    (void)err;
+    if (!write_out(agent))
+        return JOB_DONE;
+    if (takes_requests(agent)) {
+        if (agent->in.len)
+            serve_lines(agent); /* those that were left when there was too much to do */
+        for (int i = 0; i < READS_PER_STEP && takes_requests(agent); i++)
+            if ((got = read_in(agent)) <= 0)
+                break;
+    } else if (hung_up) {
+        got = -1; /* nobody waits for what is still in there */
+    }
+    if (!write_out(agent) || got < 0 || agent->failed.code != ERR_NONE)
+        return JOB_DONE;
+    if (got > 0)
+        return JOB_AGAIN;
+    wait_fd(wait, agent->in_fd, takes_requests(agent) ? POLLIN : 0);
+    if (agent->out.len)
+        wait_fd(wait, agent->out_fd, POLLOUT);
+    return JOB_WAIT;
+}
+
+static void agent_done(void *arg, const struct err *err)
+{
+    struct agent *agent = arg;
+
+    (void)err;
+    agent->job = NULL;
+    while (agent->children)
+        loop_cancel(agent->loop, agent->children->job);
+}
+
+/* A copy of fd, out of the way of programs and libraries that use the standard descriptors. */
+static int take_fd(int fd, int *ret_flags, struct err *err)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+    int flags = own < 0 ? -1 : fcntl(own, F_GETFL);
+
+    if (flags < 0 || fcntl(own, F_SETFL, flags | O_NONBLOCK) < 0)
+        return err_sys(err, ERR_IO, "cannot use descriptor %d", fd);
+    *ret_flags = flags;
+    if (fd > STDERR_FILENO)
+        return own;
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0 || dup2(null_fd, fd) < 0)
+        return err_sys(err, ERR_IO, "cannot open '/dev/null'");
+    close(null_fd);
+    return own;
+}
+
+int agent_serve_methods(
+    const struct agent_method *const *methods, int in_fd, int out_fd, struct err *err)
+{
+    static const struct job_ops agent_ops = {"agent", agent_step, agent_done};
+    struct agent agent = {
+        .methods = methods,
+        .in = BUF_INIT,
+        .out = BUF_INIT,
+        .lock = {.fd = -1},
+    };
+    int in_flags, out_flags;
+
+    agent.in_fd = take_fd(in_fd, &in_flags, err);
+    if (agent.in_fd < 0)
+        return -1;
+    agent.out_fd = take_fd(out_fd, &out_flags, err);
+    if (agent.out_fd < 0) {
+        close(agent.in_fd);
+        return -1;
+    }
+    signal(SIGINT, SIG_IGN);
+    agent.loop = loop_new();
+    agent.job = loop_add(agent.loop, &agent_ops, &agent);
+    int rc = loop_run(agent.loop, err);
+    loop_free(agent.loop);
+    if (rc == 0 && agent.failed.code != ERR_NONE) {
+        *err = agent.failed;
+        rc = -1;
+    }
+    fcntl(agent.in_fd, F_SETFL, in_flags);
+    fcntl(agent.out_fd, F_SETFL, out_flags);
+    close(agent.in_fd);
+    close(agent.out_fd);
+    if (agent.lock.fd >= 0)
+        close(agent.lock.fd);
+    buf_release(&agent.in);
+    buf_release(&agent.out);
+    return rc;
+}

@@ -1,0 +1,246 @@
+/* attach_replica: the server of a replica, until it is in step with its primary. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "method.h"
+#include "recluster/clock.h"
+#include "recluster/protocol.h"
+#include "server.h"
+#include "shard.h"
+
+enum {
+    PRIMARY_MS = 60 * 1000, /* for an answer of the primary: it may be forking */
+    ROLE_MS = 15 * 1000,    /* a cluster node takes its role a moment after its start */
+    STUCK_MS = 120 * 1000,
+    POLL_MS = 100,
+    COMPARISONS = 5,
+};
+
+struct attachment {
+    struct agent_call *call;
+    const struct shard *shard;
+    const char *primary_addr;
+    int primary_port;
+    struct redis *primary, *replica;
+    json_int_t keys, expires; /* of the backup; keys -1: not known */
+};
+
+static int connect_primary(struct attachment *a, const char *password, struct err *err)
+{
+    const char *recovery_password = shard_string(a->shard, "recovery_password");
+    struct err refused = {.code = ERR_DENIED};
+
+    if (redis_connect_tcp(a->primary_addr, a->primary_port, PRIMARY_MS, &a->primary, err) < 0)
+        return -1;
+    if (recovery_password &&
+        redis_auth(a->primary, RECOVERY_USER, recovery_password, &refused) == 0)
+        return 0;
+    if (refused.code != ERR_DENIED) {
+        *err = refused;
+        return -1;
+    }
+    return password ? redis_auth(a->primary, NULL, password, err)
+                    : redis_command(a->primary, NULL, err, "ACL", "WHOAMI");
+}
+
+/* Changes whenever something moves while the data is on its way. */
+static uint64_t sign_of_life(const char *primary, const char *replica)
+{
+    int64_t left = info_int(replica, "master_sync_left_bytes", 0);
+    int64_t signs[] = {
+        info_int(replica, "master_sync_read_bytes", 0), left,
+        info_int(replica, "loading_loaded_bytes", 0), info_int(replica, "slave_repl_offset", 0),
+        info_int(primary, "rdb_current_bgsave_time_sec", 0), /* another replica may be before us */
+    };
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(signs); i++)
+        sum = sum * 1000003 + (uint64_t)signs[i];
+    return sum;
+}
+
+static void tell(struct agent_call *call, const char *info)
+{
+    bool loading = info_is(info, "loading", "1");
+    bool sync = info_is(info, "master_sync_in_progress", "1");
+    int64_t bytes = loading ? info_int(info, "loading_loaded_bytes", 0)
+                    : sync  ? info_int(info, "master_sync_read_bytes", 0)
+                            : info_int(info, "slave_repl_offset", 0);
+    int64_t total = loading ? info_int(info, "loading_total_bytes", -1)
+                    : sync  ? info_int(info, "master_sync_total_bytes", -1)
+                            : -1;
+
+    agent_progress(
+        call, json_pack("{s:s, s:I, s:I}", "phase", loading || sync ? "sync" : "catching-up",
+                  "bytes", (json_int_t)bytes, "total", (json_int_t)(total > 0 ? total : -1)));
+}
+
+/* 1: a replica of the right primary; 0: not yet; -1 */
+static int check_role(
+    const struct attachment *a, const char *info, int64_t since_ms, struct err *err)
+{
+    CLEANUP(free_ptr) char *host = info_string(info, "master_host");
+
+    if (!host) {
+        if (clock_mono_ms() - since_ms < ROLE_MS)
+            return 0;
+        return err_set(err, ERR_CHECK, "the server in '%s' is no replica", a->shard->path);
+    }
+    int64_t port = info_int(info, "master_port", 0);
+    if (strcmp(host, a->primary_addr) != 0 || port != a->primary_port)
+        return err_set(err, ERR_CHECK, "the server in '%s' is a replica of %s:%lld, not of %s:%d",
+            a->shard->path, host, (long long)port, a->primary_addr, a->primary_port);
+    return 1;
+}
+
+/* Both at the same offset: their data is the same, if it is at all. */
+static int compare_keys(
+    const struct attachment *a, const char *primary, const char *replica, struct err *err)
+{
+    json_t *theirs = info_keys_by_db(primary), *ours = info_keys_by_db(replica);
+    int64_t keys = info_keys(replica);
+    int rc = 0;
+
+    if (!json_equal(theirs, ours))
+        rc = err_set(err, ERR_CHECK,
+            "the replica in '%s' has %lld keys, its primary %s:%d %lld, or in other databases",
+            a->shard->path, (long long)keys, a->primary_addr, a->primary_port,
+            (long long)info_keys(primary));
+    else if (a->keys >= 0 && !shard_has(a->shard, SHARD_OPENED) &&
+             (keys > a->keys || keys < a->keys - a->expires))
+        rc = err_set(err, ERR_CHECK,
+            "the replica in '%s' has %lld keys, the backup %lld, of which %lld expire",
+            a->shard->path, (long long)keys, (long long)a->keys, (long long)a->expires);
+    json_decref(theirs);
+    json_decref(ours);
+    return rc;
+}
+
+static json_t *result(const char *primary, const char *replica, bool already)
+{
+    return json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:b}", "keys", (json_int_t)info_keys(replica),
+        "keys_by_db", info_keys_by_db(replica), "offset",
+        (json_int_t)info_int(replica, "slave_repl_offset", 0), "sync_full",
+        (json_int_t)info_int(primary, "sync_full", 0), "sync_partial",
+        (json_int_t)info_int(primary, "sync_partial_ok", 0), "pid",
+        (json_int_t)info_int(replica, "process_id", 0), "already", already);
+}
+
+/* Two looks, the primary's first. */
+static int look(const struct attachment *a, char **ret_primary, char **ret_replica, struct err *err)
+{
+    if (redis_info(a->primary, ret_primary, err) < 0)
+        return err_wrap(err, "the primary of '%s'", a->shard->path);
+    if (redis_info(a->replica, ret_replica, err) == 0)
+        return 0;
+    free(*ret_primary);
+    if (!server_pid(a->shard))
+        err_set(err, ERR_SERVER, "the server in '%s' ended", a->shard->path);
+    return server_explain(a->shard, err);
+}
+
+/* 1: in step, *ret is set; 0: not yet; -1 */
+static int check_step(const struct attachment *a, const char *primary, const char *replica,
+    struct watch *watch, int64_t *best_lag, int *differences, struct err *err)
+{
+    bool up = info_is(replica, "master_link_status", "up") && info_is(replica, "loading", "0");
+    int64_t lag =
+        info_int(primary, "master_repl_offset", 0) - info_int(replica, "slave_repl_offset", -1);
+
+    if (up && lag == 0) {
+        if (compare_keys(a, primary, replica, err) == 0)
+            return 1;
+        return ++*differences < COMPARISONS ? 0 : -1;
+    }
+    if (up && lag < *best_lag)
+        *best_lag = lag < 0 ? 0 : lag;
+    uint64_t progress = up ? (uint64_t)*best_lag : sign_of_life(primary, replica);
+    if (!watch_is_stuck(watch, progress))
+        return 0;
+    if (up)
+        return err_set(err, ERR_TIMEOUT, "the replica in '%s' stays %lld bytes behind its primary",
+            a->shard->path, (long long)lag);
+    err_set(err, ERR_TIMEOUT, "the replica in '%s' gets nothing from its primary %s:%d",
+        a->shard->path, a->primary_addr, a->primary_port);
+    return server_explain(a->shard, err);
+}
+
+static int follow(const struct attachment *a, bool already, json_t **ret, struct err *err)
+{
+    struct watch watch = WATCH_INIT(STUCK_MS);
+    int64_t since_ms = clock_mono_ms(), best_lag = INT64_MAX;
+    int differences = 0, rc = 0;
+
+    while (rc == 0) {
+        struct err why = ERR_INIT;
+        char *primary, *replica;
+        if (look(a, &primary, &replica, err) < 0)
+            return -1;
+        rc = check_role(a, replica, since_ms, err);
+        if (rc == 1)
+            rc = check_step(a, primary, replica, &watch, &best_lag, &differences, &why);
+        if (rc == 1)
+            *ret = result(primary, replica, already);
+        else if (rc == 0)
+            tell(a->call, replica);
+        else if (why.code != ERR_NONE)
+            *err = why;
+        free(primary);
+        free(replica);
+        if (rc == 0)
+            pause_ms(POLL_MS);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+static int attach(struct attachment *a, const char *password, json_t **ret, struct err *err)
+{
+    struct err absent = ERR_INIT;
+    char *info;
+
+    if (connect_primary(a, password, err) < 0)
+        return err_wrap(err, "the primary of '%s'", a->shard->path);
+    bool already = server_connect(a->shard, password, &a->replica, &absent) == 0;
+    if (!already && absent.code != ERR_NOT_FOUND) {
+        *err = absent;
+        return -1;
+    }
+    if (!already && server_start(a->shard, &a->replica, err) < 0)
+        return -1;
+    if (server_await_loaded(a->call, a->shard, a->replica, &info, err) < 0)
+        return -1;
+    free(info);
+    return follow(a, already, ret, err);
+}
+
+static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const json_t *primary = json_object_get(params, "primary");
+    struct attachment a = {.call = call, .keys = -1};
+    const char *password = json_string_value(json_object_get(params, "password"));
+    struct shard shard;
+    json_int_t port;
+
+    if (!json_is_object(primary))
+        return err_set(err, ERR_PROTOCOL, "the parameter 'primary' is no object");
+    if (param_string(primary, "addr", &a.primary_addr, err) < 0 ||
+        param_int(primary, "port", &port, err) < 0)
+        return -1;
+    a.primary_port = (int)port;
+    if (json_object_get(params, "keys") && (param_int(params, "keys", &a.keys, err) < 0 ||
+                                               param_int(params, "expires", &a.expires, err) < 0))
+        return -1;
+    if (shard_enter(params, &shard, err) < 0)
+        return -1;
+    a.shard = &shard;
+    int rc = shard_is_replica(&shard)
+                 ? attach(&a, password, ret, err)
+                 : err_set(err, ERR_PROTOCOL, "'%s' is no replica", shard.path);
+    redis_close(a.primary);
+    redis_close(a.replica);
+    shard_release(&shard);
+    return rc;
+}
+
+const struct agent_method agent_attach_replica = {.name = "attach_replica", .run = run};

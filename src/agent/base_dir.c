@@ -1,0 +1,116 @@
+#include "base_dir.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/file.h"
+
+enum { RECORD_MAX = 1024 * 1024, NAMES_SHOWN = 3 };
+
+/* What may lie in the folder of no recovery; recovery.json.tmp is what a crash left. */
+static bool is_neutral(const char *name)
+{
+    static const char *const neutral[] = {"agent", "lock", "recovery.json.tmp"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(neutral); i++)
+        if (strcmp(name, neutral[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A file's name may hold any bytes; this is for people, and must be UTF-8. */
+static void add_name(struct buf *text, const char *name)
+{
+    buf_addc(text, '\'');
+    for (; *name; name++)
+        buf_addc(text, *name >= ' ' && *name <= '~' ? *name : '?');
+    buf_addc(text, '\'');
+}
+
+/* Names the first entries that aren't neutral; "" if there are none. */
+static char *name_entries(char *const *names, size_t count)
+{
+    struct buf text = BUF_INIT;
+    size_t seen = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (is_neutral(names[i]) || seen++ >= NAMES_SHOWN)
+            continue;
+        buf_adds(&text, text.len ? ", " : "");
+        add_name(&text, names[i]);
+    }
+    if (seen > NAMES_SHOWN)
+        buf_addf(&text, " and %zu more", seen - NAMES_SHOWN);
+    return buf_take(&text);
+}
+
+/* Reads recovery.json, if there is one. */
+static int read_record(const char *path, struct base_dir *base_dir, struct err *err)
+{
+    CLEANUP(free_ptr) char *file = path_join(path, "recovery.json");
+    struct buf text = BUF_INIT;
+
+    if (!file_exists(file))
+        return 0;
+    int rc = file_read(file, RECORD_MAX, &text, err);
+    if (rc == 0) {
+        base_dir->record = json_loadb(text.data, text.len, 0, NULL);
+        base_dir->recovery = json_string_value(json_object_get(base_dir->record, "recovery"));
+    }
+    buf_release(&text);
+    return rc;
+}
+
+int base_dir_look(const char *path, struct base_dir *ret, struct err *err)
+{
+    struct base_dir found = BASE_DIR_INIT;
+    struct err why = ERR_INIT;
+    char **names;
+    size_t count;
+
+    if (path[0] != '/')
+        return err_set(err, ERR_PROTOCOL, "base_dir '%s' is not absolute", path);
+    if (dir_list(path, &names, &count, &why) < 0) {
+        if (why.code != ERR_NOT_FOUND) {
+            *err = why;
+            return -1;
+        }
+        *ret = found;
+        return 0;
+    }
+    int rc = read_record(path, &found, err);
+    if (rc == 0) {
+        found.detail = name_entries(names, count);
+        found.state = found.recovery  ? BASE_DIR_RECOVERY
+                      : *found.detail ? BASE_DIR_FOREIGN
+                                      : BASE_DIR_EMPTY;
+        *ret = found;
+    } else {
+        base_dir_release(&found);
+    }
+    strv_free(names, count);
+    return rc;
+}
+
+void base_dir_release(struct base_dir *base_dir)
+{
+    free(base_dir->detail);
+    json_decref(base_dir->record);
+    *base_dir = (struct base_dir)BASE_DIR_INIT;
+}
+
+int base_dir_check(
+    const struct base_dir *base_dir, const char *path, const char *recovery, struct err *err)
+{
+    if (base_dir->state == BASE_DIR_FOREIGN) {
+        err_set(err, ERR_CHECK, "'%s' holds what is not recluster's: %s", path, base_dir->detail);
+        return err_hint(err, "Choose an empty or new folder as \"base_dir\" of this host.");
+    }
+    if (base_dir->state == BASE_DIR_RECOVERY && recovery &&
+        strcmp(base_dir->recovery, recovery) != 0) {
+        err_set(err, ERR_CHECK, "'%s' belongs to another recovery (%s)", path, base_dir->recovery);
+        return err_hint(
+            err, "Choose another base_dir for this host, or abort that recovery first.");
+    }
+    return 0;
+}

@@ -1,0 +1,35 @@
+#ifndef AGENT_BASE_DIR_H
+#define AGENT_BASE_DIR_H
+
+/* Whose a host's base_dir is (recluster/protocol.h): looks, and touches nothing. */
+
+#include <jansson.h>
+
+#include "recluster/err.h"
+
+enum base_dir_state {
+    BASE_DIR_ABSENT,
+    BASE_DIR_EMPTY,    /* but for what any recovery may find there: agent/, lock */
+    BASE_DIR_RECOVERY, /* of the one that `recovery` names */
+    BASE_DIR_FOREIGN,  /* holds other things; `detail` names the first of them */
+};
+
+struct base_dir {
+    enum base_dir_state state;
+    char *detail;         /* "'a', 'b' and 3 more" */
+    json_t *record;       /* recovery.json */
+    const char *recovery; /* in the record */
+};
+#define BASE_DIR_INIT                                                                              \
+    {                                                                                              \
+        .state = BASE_DIR_ABSENT                                                                   \
+    }
+
+int base_dir_look(const char *path, struct base_dir *ret, struct err *err) MUST_CHECK;
+void base_dir_release(struct base_dir *base_dir);
+
+/* ERR_CHECK if it is foreign, or of a recovery other than `recovery` (NULL: any will do). */
+int base_dir_check(const struct base_dir *base_dir, const char *path, const char *recovery,
+    struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * configure: what the database's own settings are comes back once its data has proven whole: limits
+ * that would have evicted, saving that would have overwritten, failover that would have swapped
+ * roles.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "method.h"
+#include "recluster/file.h"
+#include "recluster/human.h"
+#include "server.h"
+#include "shard.h"
+
+enum { REWRITE_STUCK_MS = 120 * 1000, POLL_MS = 100, CONF_MAX = 1024 * 1024 };
+
+struct settings {
+    json_int_t maxmemory, maxclients, node_timeout_ms;
+    const char *policy, *save, *appendfsync;
+    bool appendonly;
+};
+
+static int take_params(const json_t *params, struct settings *s, struct err *err)
+{
+    if (param_int(params, "maxmemory", &s->maxmemory, err) < 0 ||
+        param_string(params, "maxmemory_policy", &s->policy, err) < 0 ||
+        param_int(params, "maxclients", &s->maxclients, err) < 0 ||
+        param_string(params, "save", &s->save, err) < 0 ||
+        param_bool(params, "appendonly", &s->appendonly, err) < 0 ||
+        param_string(params, "appendfsync", &s->appendfsync, err) < 0)
+        return -1;
+    s->node_timeout_ms = 0;
+    return json_object_get(params, "cluster_node_timeout_ms")
+               ? param_int(params, "cluster_node_timeout_ms", &s->node_timeout_ms, err)
+               : 0;
+}
+
+static int set(struct redis *r, const char *name, const char *value, struct err *err)
+{
+    return redis_command(r, NULL, err, "CONFIG", "SET", name, value);
+}
+
+static int set_int(struct redis *r, const char *name, json_int_t value, struct err *err)
+{
+    CLEANUP(free_ptr) char *text = xasprintf("%" JSON_INTEGER_FORMAT, value);
+    return set(r, name, text, err);
+}
+
+/* The server evicts with its next command what is over the limit: then better none. */
+static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret_limit,
+    json_t *warnings, struct err *err)
+{
+    CLEANUP(free_ptr) char *info = NULL;
+
+    if (redis_info(r, &info, err) < 0)
+        return -1;
+    int64_t used =
+        info_int(info, "used_memory", 0) - info_int(info, "mem_not_counted_for_evict", 0);
+    *ret_limit = s->maxmemory;
+    if (s->maxmemory && used >= s->maxmemory) {
+        char takes[HUMAN_TEXT_MAX], limit[HUMAN_TEXT_MAX];
+        *ret_limit = 0;
+        CLEANUP(free_ptr)
+        char *text = xasprintf(
+            "the memory limit of %s is left off: the data takes %s, so keys would be lost. "
+            "Set it later with: CONFIG SET maxmemory %" JSON_INTEGER_FORMAT ", then CONFIG REWRITE",
+            human_bytes((uint64_t)s->maxmemory, limit), human_bytes((uint64_t)used, takes),
+            s->maxmemory);
+        json_array_append_new(warnings, json_string(text));
+    }
+    if (set_int(r, "maxmemory", *ret_limit, err) < 0)
+        return -1;
+    return *s->policy ? set(r, "maxmemory-policy", s->policy, err) : 0;
+}
+
+/* A limit of the operating system on open files must not keep a database down. */
+static int set_clients(struct redis *r, const struct settings *s, json_t *warnings, struct err *err)
+{
+    struct err refused = ERR_INIT;
+
+    if (s->maxclients <= 0 || set_int(r, "maxclients", s->maxclients, &refused) == 0)
+        return 0;
+    if (refused.code != ERR_SERVER) {
+        *err = refused;
+        return -1;
+    }
+    CLEANUP(free_ptr)
+    char *text = xasprintf(
+        "maxclients is not set to %" JSON_INTEGER_FORMAT ": %s", s->maxclients, refused.message);
+    json_array_append_new(warnings, json_string(text));
+    return 0;
+}
+
+/* Until the append-only file holds all of the data. */
+static int await_aof(
+    struct agent_call *call, const struct shard *shard, struct redis *r, struct err *err)
+{
+    struct watch watch = WATCH_INIT(REWRITE_STUCK_MS);
+
+    for (;;) {
+        CLEANUP(free_ptr) char *info = NULL;
+        if (redis_info(r, &info, err) < 0)
+            return -1;
+        bool busy = info_is(info, "aof_rewrite_in_progress", "1") ||
+                    info_is(info, "aof_rewrite_scheduled", "1") ||
+                    info_is(info, "rdb_bgsave_in_progress", "1");
+        if (!busy && !info_is(info, "aof_last_bgrewrite_status", "ok")) {
+            err_set(err, ERR_SERVER, "the server in '%s' could not write its append-only file",
+                shard->path);
+            return server_explain(shard, err);
+        }
+        if (!busy && info_is(info, "aof_enabled", "1"))
+            return 0;
+        int64_t keys = info_int(info, "current_save_keys_processed", 0);
+        int64_t size = info_int(info, "current_cow_size", 0);
+        int64_t spent = info_int(info, "aof_current_rewrite_time_sec", 0);
+        /* Servers before 6.2 don't say how far they are: only that they are at it. */
+        bool counts = info_int(info, "current_save_keys_total", -1) >= 0;
+        if (watch_is_stuck(&watch, (uint64_t)(counts ? keys + size : spent))) {
+            err_set(err, ERR_TIMEOUT,
+                "the server in '%s' does not get on with its append-only file", shard->path);
+            return server_explain(shard, err);
+        }
+        agent_progress(
+            call, json_pack("{s:s, s:I, s:I}", "phase", "aof-rewrite", "keys", (json_int_t)keys,
+                      "total", (json_int_t)info_int(info, "current_save_keys_total", -1)));
+        pause_ms(POLL_MS);
+    }
+}
+
+static int set_persistence(struct agent_call *call, const struct shard *shard, struct redis *r,
+    const struct settings *s, struct err *err)
+{
+    if (*s->appendfsync && set(r, "appendfsync", s->appendfsync, err) < 0)
+        return -1;
+    if (set(r, "appendonly", s->appendonly ? "yes" : "no", err) < 0)
+        return server_explain(shard, err);
+    if (s->appendonly && await_aof(call, shard, r, err) < 0)
+        return -1;
+    return set(r, "save", s->save, err);
+}
+
+static int set_cluster(struct redis *r, const struct settings *s, struct err *err)
+{
+    if (s->node_timeout_ms > 0 && set_int(r, "cluster-node-timeout", s->node_timeout_ms, err) < 0)
+        return -1;
+    return set(r, "cluster-replica-no-failover", "no", err);
+}
+
+/* The server's own word is not enough: with the wrong line it starts empty next time. */
+static int check_file(const struct shard *shard, bool appendonly, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    bool on = false;
+
+    if (file_read("redis.conf", CONF_MAX, &text, err) < 0) {
+        buf_release(&text);
+        return -1;
+    }
+    for (const char *line = text.data; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, "appendonly ", 11) == 0)
+            on = strncmp(line + 11, "yes", 3) == 0;
+    }
+    buf_release(&text);
+    if (on == appendonly)
+        return 0;
+    return err_set(err, ERR_CHECK, "'%s/redis.conf' has appendonly %s after it was rewritten",
+        shard->path, on ? "on" : "off");
+}
+
+static int configure(struct agent_call *call, struct shard *shard, const struct settings *s,
+    const char *password, json_t **ret, struct err *err)
+{
+    CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    json_t *warnings = json_array();
+    json_int_t limit;
+
+    if (server_connect(shard, password, &r, err) < 0 ||
+        shard_set(shard, SHARD_CONFIGURED, err) < 0 ||
+        set_memory(r, s, &limit, warnings, err) < 0 || set_clients(r, s, warnings, err) < 0 ||
+        set_persistence(call, shard, r, s, err) < 0 ||
+        (shard_int(shard, "bus_port") && set_cluster(r, s, err) < 0) ||
+        redis_command(r, NULL, err, "CONFIG", "REWRITE") < 0 ||
+        check_file(shard, s->appendonly, err) < 0) {
+        json_decref(warnings);
+        return -1;
+    }
+    *ret = json_pack("{s:I, s:o}", "maxmemory", limit, "warnings", warnings);
+    return 0;
+}
+
+static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *password = json_string_value(json_object_get(params, "password"));
+    struct settings settings;
+    struct shard shard;
+
+    if (take_params(params, &settings, err) < 0 || shard_enter(params, &shard, err) < 0)
+        return -1;
+    int rc = configure(call, &shard, &settings, password, ret, err);
+    shard_release(&shard);
+    return rc;
+}
+
+const struct agent_method agent_configure = {.name = "configure", .run = run};

@@ -1,0 +1,159 @@
+/* load_shard: the server of a primary, started on the verified file. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "method.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "server.h"
+#include "shard.h"
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/*
+ * Makes dump.rdb a hard link of the fetched file: the server replaces its file by renaming another
+ * over it, so the fetched one stays as it is. Without a file nothing may be there for the server to
+ * load.
+ */
+static int place_file(const struct shard *shard, const char *as, struct err *err)
+{
+    CLEANUP(free_ptr) char *source = as ? path_join("incoming", as) : NULL;
+
+    if (source && !file_exists(source)) {
+        err_set(err, ERR_NOT_FOUND, "'%s/%s' is not there", shard->path, source);
+        return err_hint(err, "Fetch it again: run the same recovery once more.");
+    }
+    if (source && same_file(source, "dump.rdb"))
+        return 0;
+    if (file_exists("dump.rdb")) {
+        CLEANUP(free_ptr) char *aside = aside_name("dump.rdb", "aside");
+        if (rename("dump.rdb", aside) < 0)
+            return err_sys(err, ERR_IO, "cannot move '%s/dump.rdb' to '%s'", shard->path, aside);
+    }
+    if (source && link(source, "dump.rdb") < 0)
+        return err_sys(err, ERR_IO, "cannot link '%s/%s' to dump.rdb", shard->path, source);
+    return dir_sync(".", err);
+}
+
+struct expected {
+    json_int_t keys;    /* of the scan; -1: not known */
+    json_int_t expires; /* how many of them expire */
+};
+
+/* Whether what the server has is what the file holds. */
+static int check_keys(
+    const struct shard *shard, const struct expected *expected, const char *info, struct err *err)
+{
+    int64_t loaded = info_int(info, "rdb_last_load_keys_loaded", -1);
+    int64_t expired = info_int(info, "rdb_last_load_keys_expired", 0);
+    int64_t present = info_keys(info);
+    int64_t since = info_int(info, "expired_keys", 0);
+
+    if (expected->keys < 0 || shard_has(shard, SHARD_OPENED))
+        return 0;
+    /* Servers before 7.0 don't count, and an append-only file may have been loaded since. */
+    bool counted = loaded >= 0 && !shard_has(shard, SHARD_CONFIGURED);
+    if (!counted) {
+        if (present <= expected->keys && present >= expected->keys - expected->expires)
+            return 0;
+        return err_set(err, ERR_CHECK,
+            "the server in '%s' has %lld keys, the file %lld, of which %lld expire", shard->path,
+            (long long)present, (long long)expected->keys, (long long)expected->expires);
+    }
+    if (loaded + expired != expected->keys)
+        return err_set(err, ERR_CHECK,
+            "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld",
+            shard->path, (long long)loaded, (long long)expired, (long long)expected->keys);
+    /* A hash whose last field expired goes without being counted. */
+    if (present + since != loaded && info_int(info, "expired_subkeys", 0) == 0)
+        return err_set(err, ERR_CHECK,
+            "the server in '%s' has %lld keys, but loaded %lld of which %lld expired since",
+            shard->path, (long long)present, (long long)loaded, (long long)since);
+    return 0;
+}
+
+static json_t *result(const char *info, int64_t load_ms, const struct expected *expected)
+{
+    int64_t present = info_keys(info);
+    int64_t loaded = info_int(info, "rdb_last_load_keys_loaded", present);
+    int64_t unseen = expected->keys > loaded ? expected->keys - loaded : 0;
+    int64_t uptime_s = info_int(info, "uptime_in_seconds", 0);
+    CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
+    CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
+
+    return json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "keys_loaded",
+        (json_int_t)loaded, "keys_expired",
+        (json_int_t)info_int(info, "rdb_last_load_keys_expired", unseen), "keys_by_db",
+        info_keys_by_db(info), "used_memory", (json_int_t)info_int(info, "used_memory", 0), "pid",
+        (json_int_t)info_int(info, "process_id", 0), "started_ms",
+        (json_int_t)(clock_wall_ms() - uptime_s * 1000), "load_ms", (json_int_t)load_ms,
+        "server_version", valkey ? valkey : redis, "already", load_ms < 0);
+}
+
+static int load(struct agent_call *call, const struct shard *shard, const char *as,
+    const struct expected *expected, json_t **ret, struct err *err)
+{
+    int64_t start_ms = clock_mono_ms();
+    CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    struct err absent = ERR_INIT;
+    bool was_running;
+    char *info;
+
+    bool already = server_connect(shard, NULL, &r, &absent) == 0;
+    if (!already) {
+        if (absent.code != ERR_NOT_FOUND) {
+            *err = absent;
+            return -1;
+        }
+        agent_progress(call, json_pack("{s:s}", "phase", "starting"));
+        if (!shard_has(shard, SHARD_CONFIGURED) && place_file(shard, as, err) < 0)
+            return -1;
+        if (server_start(shard, &r, err) < 0)
+            return -1;
+    }
+    if (server_await_loaded(call, shard, r, &info, err) < 0)
+        return -1;
+    int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
+    int rc = check_keys(shard, expected, info, err);
+    if (rc == 0)
+        *ret = result(info, load_ms, expected);
+    free(info);
+    if (rc < 0) {
+        struct err stuck = ERR_INIT;
+        if (server_stop(shard, &was_running, &stuck) < 0)
+            err_wrap(err, "%s", stuck.message);
+        return server_explain(shard, err);
+    }
+    return 0;
+}
+
+static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    struct expected expected;
+    const char *as = NULL;
+    struct shard shard;
+
+    if (param_int(params, "keys", &expected.keys, err) < 0 ||
+        param_int(params, "expires", &expected.expires, err) < 0)
+        return -1;
+    if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
+        return -1;
+    if (shard_enter(params, &shard, err) < 0)
+        return -1;
+    int rc = shard_is_replica(&shard)
+                 ? err_set(err, ERR_PROTOCOL,
+                       "'%s' is a replica: it gets its data from its primary", shard.path)
+                 : load(call, &shard, as, &expected, ret, err);
+    shard_release(&shard);
+    return rc;
+}
+
+const struct agent_method agent_load_shard = {.name = "load_shard", .run = run};

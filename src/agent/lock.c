@@ -1,0 +1,262 @@
+/*
+ * The methods lock and release: base_dir/lock and base_dir/recovery.json.
+ *
+ * A flock(2) belongs to the open file, not to the process that asked for it. So the agent opens the
+ * file, and a child, which inherits the open file, waits for the lock: when the child has it, the
+ * agent has it, for as long as it or one of its children lives.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base_dir.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "serve.h"
+
+enum {
+    HOLDER_MAX = 64 * 1024,
+    LOCK_WAIT_MS = 5000, /* the agent of a run that was killed needs a moment to end */
+    LOCK_POLL_MS = 50,
+};
+
+/* Whether the open file is the one that stands at path: `release` removes the file. */
+static bool is_file_at(int fd, const char *path)
+{
+    struct stat open_file, at_path;
+    return fstat(fd, &open_file) == 0 && lstat(path, &at_path) == 0 &&
+           open_file.st_dev == at_path.st_dev && open_file.st_ino == at_path.st_ino;
+}
+
+/* A link at that place would let us write elsewhere. */
+static int open_lock(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        err_sys(err, ERR_IO, "cannot open the lock '%s'", path);
+    return fd;
+}
+
+static int refuse_locked(const char *path, const char *base_dir, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    struct err unread = ERR_INIT;
+    json_t *holder = NULL;
+
+    if (file_read(path, HOLDER_MAX, &text, &unread) == 0)
+        holder = json_loadb(text.data, text.len, 0, NULL);
+    const char *who = json_string_value(json_object_get(holder, "operator"));
+    const char *since = json_string_value(json_object_get(holder, "since"));
+    err_set(err, ERR_LOCKED, "'%s' is locked by %s%s%s", base_dir, who ? who : "another run",
+        since ? " since " : "", since ? since : "");
+    err_hint(err, "Wait for that run to end, or stop it.");
+    json_decref(holder);
+    buf_release(&text);
+    return -1;
+}
+
+static int wait_for_lock(int fd, const char *path, const char *base_dir, struct err *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_sys(err, ERR_IO, "cannot lock '%s'", path);
+        if (clock_mono_ms() >= deadline_ms)
+            return refuse_locked(path, base_dir, err);
+        poll(NULL, 0, LOCK_POLL_MS);
+    }
+    if (is_file_at(fd, path))
+        return 0;
+    return err_set(err, ERR_BUSY, "the lock '%s' was just given up by another run", path);
+}
+
+/* Writes recovery.json unless this recovery has done so before. */
+static int claim(const char *base_dir, const char *recovery, const char *who, const char *now,
+    bool made_base_dir, struct err *err)
+{
+    struct base_dir found = BASE_DIR_INIT;
+
+    if (base_dir_look(base_dir, &found, err) < 0)
+        return -1;
+    int rc = base_dir_check(&found, base_dir, recovery, err);
+    if (rc == 0 && found.state != BASE_DIR_RECOVERY) {
+        CLEANUP(free_ptr) char *path = path_join(base_dir, "recovery.json");
+        json_t *record = json_pack("{s:s, s:s, s:s, s:b}", "recovery", recovery, "operator", who,
+            "since", now, "made_base_dir", made_base_dir);
+        CLEANUP(free_ptr) char *text = json_dumps(record, JSON_INDENT(1));
+        rc = file_write_atomic(path, text, strlen(text), 0600, err);
+        json_decref(record);
+    }
+    base_dir_release(&found);
+    return rc;
+}
+
+static int write_holder(int fd, const char *path, const char *recovery, const char *who,
+    const char *now, struct err *err)
+{
+    json_t *holder =
+        json_pack("{s:s, s:s, s:s}", "operator", who, "recovery", recovery, "since", now);
+    CLEANUP(free_ptr) char *text = json_dumps(holder, JSON_COMPACT);
+
+    json_decref(holder);
+    if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+        return err_sys(err, ERR_IO, "cannot write the lock '%s'", path);
+    return file_write_all(fd, text, strlen(text), path, err);
+}
+
+struct lock_params {
+    const char *base_dir, *recovery, *who;
+};
+
+static int read_params(const json_t *params, struct lock_params *ret, struct err *err)
+{
+    if (param_string(params, "base_dir", &ret->base_dir, err) < 0 ||
+        param_string(params, "recovery", &ret->recovery, err) < 0)
+        return -1;
+    return param_string(params, "operator", &ret->who, err);
+}
+
+/* In a child of the agent. */
+static int take_lock(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const struct host_lock *lock = agent_host_lock(call);
+    struct lock_params p;
+    char now[CLOCK_TEXT_MAX];
+
+    (void)ret;
+    if (read_params(params, &p, err) < 0)
+        return -1;
+    CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
+    if (wait_for_lock(lock->fd, path, p.base_dir, err) < 0)
+        return -1;
+    clock_format(clock_wall_ms(), now);
+    if (claim(p.base_dir, p.recovery, p.who, now, lock->made_base_dir, err) == 0 &&
+        write_holder(lock->fd, path, p.recovery, p.who, now, err) == 0)
+        return 0;
+    flock(lock->fd, LOCK_UN);
+    return -1;
+}
+
+/* In the agent: opens the lock, so that it is the agent's. */
+static int lock_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    struct host_lock *lock = agent_host_lock(call);
+    struct base_dir found = BASE_DIR_INIT;
+    struct lock_params p;
+
+    (void)ret;
+    if (read_params(params, &p, err) < 0 || base_dir_look(p.base_dir, &found, err) < 0)
+        return -1;
+    /* Another recovery's folder goes on to the lock: who holds it says more. */
+    bool absent = found.state == BASE_DIR_ABSENT;
+    int rc = base_dir_check(&found, p.base_dir, NULL, err);
+    base_dir_release(&found);
+    if (rc < 0 || dir_make(p.base_dir, 0700, err) < 0)
+        return -1;
+    CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
+    if (lock->fd < 0 || !is_file_at(lock->fd, path)) {
+        int fd = open_lock(path, err);
+        if (fd < 0)
+            return -1;
+        if (lock->fd >= 0)
+            close(lock->fd);
+        *lock = (struct host_lock){.fd = fd, .made_base_dir = absent};
+    }
+    agent_continue(call, take_lock);
+    return 0;
+}
+
+const struct agent_method agent_lock = {.name = "lock", .in_agent = true, .run = lock_run};
+
+/* Removes folders that hold nothing but empty folders. What can't be removed stays. */
+static void remove_empty(const char *path)
+{
+    struct err err = ERR_INIT;
+    struct stat st;
+    char **names;
+    size_t count;
+
+    if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || dir_list(path, &names, &count, &err) < 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(free_ptr) char *child = path_join(path, names[i]);
+        remove_empty(child);
+    }
+    strv_free(names, count);
+    rmdir(path);
+}
+
+static int remove_file(const char *dir, const char *name, struct err *err)
+{
+    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return err_sys(err, ERR_IO, "cannot remove '%s'", path);
+    return 0;
+}
+
+/* The lock is held. recovery.json goes last but for the lock: until then this can be done again. */
+static int remove_claim(const char *base_dir, const struct base_dir *found, struct err *err)
+{
+    char **names;
+    size_t count;
+
+    if (dir_list(base_dir, &names, &count, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count && found->state == BASE_DIR_RECOVERY; i++) {
+        CLEANUP(free_ptr) char *path = path_join(base_dir, names[i]);
+        if (strcmp(names[i], "agent") != 0)
+            remove_empty(path);
+    }
+    strv_free(names, count);
+    bool made = json_is_true(json_object_get(found->record, "made_base_dir"));
+    if (remove_file(base_dir, "recovery.json", err) < 0 || dir_sync(base_dir, err) < 0 ||
+        remove_file(base_dir, "lock", err) < 0)
+        return -1;
+    if (made)
+        rmdir(base_dir); /* agent/ may be in it, or what somebody put there */
+    return 0;
+}
+
+static int release_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *recovery = json_string_value(json_object_get(params, "recovery"));
+    const struct host_lock *held = agent_host_lock(call);
+    struct base_dir found = BASE_DIR_INIT;
+    const char *base_dir;
+    int fd = -1;
+
+    (void)ret;
+    if (param_string(params, "base_dir", &base_dir, err) < 0 ||
+        base_dir_look(base_dir, &found, err) < 0)
+        return -1;
+    CLEANUP(free_ptr) char *path = path_join(base_dir, "lock");
+    int rc = 0;
+    if (found.state == BASE_DIR_RECOVERY)
+        rc = base_dir_check(&found, base_dir, recovery, err);
+    else if (found.state != BASE_DIR_EMPTY || !file_exists(path))
+        goto out; /* released before, or never claimed */
+    if (rc < 0)
+        goto out;
+    if (held->fd < 0 || !is_file_at(held->fd, path)) {
+        rc = fd = open_lock(path, err);
+        if (fd < 0)
+            goto out;
+    }
+    rc = wait_for_lock(fd >= 0 ? fd : held->fd, path, base_dir, err);
+    if (rc == 0)
+        rc = remove_claim(base_dir, &found, err);
+out:
+    if (fd >= 0)
+        close(fd);
+    base_dir_release(&found);
+    return rc;
+}
+
+const struct agent_method agent_release = {.name = "release", .run = release_run};

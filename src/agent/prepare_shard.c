@@ -1,0 +1,177 @@
+/* prepare_shard: the folder of a shard, and its server's configuration. */
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "method.h"
+#include "port.h"
+#include "recluster/file.h"
+#include "server.h"
+#include "server_conf.h"
+#include "server_version.h"
+#include "shard.h"
+
+/* The fields of the record that come from the parameters. */
+static int take_params(const json_t *params, json_t **ret, struct err *err)
+{
+    static const char *const strings[] = {"recovery", "server", "addr", "database", "shard", "role",
+        "recovery_password", "replication_password"};
+    static const char *const ints[] = {"port", "bus_port", "repl_backlog_bytes"};
+    static const char *const others[] = {"primary", "databases"};
+    json_t *record = json_object();
+    const char *s;
+    json_int_t n;
+
+    for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+        if (param_string(params, strings[i], &s, err) < 0)
+            goto fail;
+        json_object_set_new(record, strings[i], json_string(s));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(ints); i++) {
+        if (param_int(params, ints[i], &n, err) < 0)
+            goto fail;
+        json_object_set_new(record, ints[i], json_integer(n));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        if (json_object_get(params, others[i]))
+            json_object_set(record, others[i], json_object_get(params, others[i]));
+    *ret = record;
+    return 0;
+fail:
+    json_decref(record);
+    return -1;
+}
+
+/* What must not change once a server may have run here. */
+static int check_same(const struct shard *shard, const json_t *record, struct err *err)
+{
+    static const char *const fields[] = {"shard", "role", "addr", "port", "bus_port"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (!json_equal(
+                json_object_get(shard->record, fields[i]), json_object_get(record, fields[i]))) {
+            err_set(err, ERR_CHECK, "'%s' was prepared with another %s", shard->path, fields[i]);
+            return err_hint(err, "Abort the recovery that prepared it, then plan again.");
+        }
+    return 0;
+}
+
+static int enter(const struct shard *shard, struct err *err)
+{
+    return chdir(shard->path) < 0
+               ? err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path)
+               : 0;
+}
+
+static int check_version(const struct shard *shard, struct err *err)
+{
+    json_t *record = shard->record;
+    const char *server = json_string_value(json_object_get(record, "server"));
+    json_int_t port = json_integer_value(json_object_get(record, "port"));
+    json_int_t bus_port = json_integer_value(json_object_get(record, "bus_port"));
+    struct server_version version;
+
+    /* From outside: a program of that name in the shard's folder is taken for its server. */
+    if (chdir("/") < 0)
+        return err_sys(err, ERR_IO, "cannot enter the folder '/'");
+    if (server_version_ask(server, &version, err) < 0 || enter(shard, err) < 0)
+        return -1;
+    json_object_set_new(record, "server_kind", json_string(version.valkey ? "valkey" : "redis"));
+    json_object_set_new(record, "server_version", json_string(version.text));
+    if (!server_version_at_least(&version, 6, 0)) {
+        err_set(
+            err, ERR_UNSUPPORTED, "'%s' is version %s: it knows no users", server, version.text);
+        return err_hint(err, "Install Redis 6.0 or later, or Valkey, on that host.");
+    }
+    if (bus_port && bus_port != port + 10000 && !server_version_at_least(&version, 7, 0))
+        return err_set(err, ERR_UNSUPPORTED,
+            "'%s' is version %s: its cluster bus port can only be %" JSON_INTEGER_FORMAT, server,
+            version.text, port + 10000);
+    return 0;
+}
+
+static int check_ports(const json_t *record, struct err *err)
+{
+    const char *addr = json_string_value(json_object_get(record, "addr"));
+    int port = (int)json_integer_value(json_object_get(record, "port"));
+    int bus_port = (int)json_integer_value(json_object_get(record, "bus_port"));
+
+    if (port_check(addr, port, err) < 0)
+        return -1;
+    return bus_port ? port_check(addr, bus_port, err) : 0;
+}
+
+static int write_files(const struct shard *shard, const char *nodes_conf, struct err *err)
+{
+    struct buf acl = BUF_INIT, conf = BUF_INIT;
+
+    server_acl_text(shard->record, &acl);
+    server_conf_text(shard->record, shard->path, &conf);
+    int rc = file_write_atomic("users.acl", acl.data, acl.len, 0600, err);
+    if (rc == 0)
+        rc = file_write_atomic("redis.conf", conf.data, conf.len, 0600, err);
+    /* The server writes to its nodes.conf from the first moment on. */
+    if (rc == 0 && nodes_conf && !file_exists("nodes.conf"))
+        rc = file_write_atomic("nodes.conf", nodes_conf, strlen(nodes_conf), 0600, err);
+    if (rc == 0)
+        rc = shard_save(shard, err);
+    buf_release(&acl);
+    buf_release(&conf);
+    return rc;
+}
+
+/* Takes over the record. */
+static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, struct err *err)
+{
+    CLEANUP(free_ptr) char *incoming = path_join(shard->path, "incoming");
+    pid_t pid;
+
+    if (dir_make(shard->path, 0700, err) < 0 || dir_make(incoming, 0700, err) < 0)
+        goto fail;
+    if (enter(shard, err) < 0)
+        goto fail;
+    if (shard->record) {
+        bool done = shard_has(shard, SHARD_CONFIGURED) || server_pid(shard) != 0;
+        if (done) {
+            int rc = check_same(shard, record, err);
+            json_decref(record);
+            return rc;
+        }
+        json_decref(shard->record);
+    }
+    shard->record = record;
+    if ((pid = server_pid(shard)) != 0)
+        return err_set(err, ERR_CHECK,
+            "a server runs in '%s' (process %d), but it was not prepared", shard->path, (int)pid);
+    if (check_version(shard, err) < 0 || check_ports(record, err) < 0)
+        return -1;
+    return write_files(shard, nodes_conf, err);
+fail:
+    json_decref(record);
+    return -1;
+}
+
+static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *nodes_conf = NULL;
+    struct shard shard = SHARD_INIT;
+    json_t *record;
+
+    (void)call;
+    if (shard_find(params, &shard, err) < 0)
+        return -1;
+    int rc = take_params(params, &record, err);
+    if (rc == 0 && json_integer_value(json_object_get(record, "bus_port")) &&
+        param_string(params, "nodes_conf", &nodes_conf, err) < 0) {
+        json_decref(record);
+        rc = -1;
+    } else if (rc == 0)
+        rc = prepare(&shard, record, nodes_conf, err);
+    if (rc == 0)
+        *ret = json_object();
+    shard_release(&shard);
+    return rc;
+}
+
+const struct agent_method agent_prepare_shard = {.name = "prepare_shard", .run = run};

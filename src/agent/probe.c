@@ -1,0 +1,248 @@
+/* The methods hello and probe: who we are, and what this host has. Both change nothing. */
+
+#include <errno.h>
+#include <netdb.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base_dir.h"
+#include "machine.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/protocol.h"
+#include "recluster/rpc.h"
+#include "serve.h"
+#include "server_version.h"
+
+static int hello_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    json_int_t protocol;
+
+    (void)call;
+    if (param_int(params, "protocol", &protocol, err) < 0)
+        return -1;
+    if (protocol != PROTOCOL_VERSION) {
+        err_set(err, ERR_UNSUPPORTED,
+            "the agent (recluster %s) speaks protocol %d, the operator's side protocol %lld",
+            RECLUSTER_VERSION, PROTOCOL_VERSION, (long long)protocol);
+        return err_hint(err, "Use the same version of recluster on both sides.");
+    }
+    *ret = json_pack("{s:i, s:s, s:i}", "protocol", PROTOCOL_VERSION, "version", RECLUSTER_VERSION,
+        "pid", (int)getpid());
+    return 0;
+}
+
+const struct agent_method agent_hello = {.name = "hello", .in_agent = true, .run = hello_run};
+
+static json_t *json_bytes(uint64_t bytes)
+{
+    return json_integer(bytes > INT64_MAX ? INT64_MAX : (json_int_t)bytes);
+}
+
+static int probe_machine(json_t *result, struct err *err)
+{
+    struct machine_memory memory;
+    struct rlimit files = {0};
+    cpu_set_t cores;
+    double load = 0;
+
+    if (machine_memory("", &memory, err) < 0)
+        return -1;
+    if (sched_getaffinity(0, sizeof(cores), &cores) < 0)
+        CPU_ZERO(&cores); /* more than 1024 of them */
+    int core_count = CPU_COUNT(&cores);
+    getloadavg(&load, 1);
+    getrlimit(RLIMIT_NOFILE, &files);
+    CLEANUP(free_ptr) char *id = machine_id("");
+    json_object_set_new(result, "memory_total", json_bytes(memory.total));
+    json_object_set_new(result, "memory_available", json_bytes(memory.available));
+    json_object_set_new(
+        result, "cores", json_integer(core_count ? core_count : sysconf(_SC_NPROCESSORS_ONLN)));
+    json_object_set_new(result, "load1", json_real(load));
+    json_object_set_new(result, "overcommit", json_integer(machine_overcommit("")));
+    json_object_set_new(result, "thp", json_string(machine_thp("")));
+    json_object_set_new(result, "nofile", json_bytes(files.rlim_max));
+    json_object_set_new(result, "clock_ms", json_integer(clock_wall_ms()));
+    json_object_set_new(result, "machine", json_string(id));
+    return 0;
+}
+
+/* Of the file system on which base_dir is, or will be. */
+static int probe_disk(const char *base_dir, json_t *result, struct err *err)
+{
+    char *path = xstrdup(base_dir);
+    struct statvfs fs;
+
+    while (statvfs(path, &fs) < 0) {
+        if (errno != ENOENT || strcmp(path, "/") == 0) {
+            err_sys(err, ERR_IO, "cannot look at the file system of '%s'", path);
+            free(path);
+            return -1;
+        }
+        char *parent = path_dir(path);
+        free(path);
+        path = parent;
+    }
+    free(path);
+    json_object_set_new(result, "disk_free", json_bytes((uint64_t)fs.f_bavail * fs.f_frsize));
+    json_object_set_new(result, "disk_total", json_bytes((uint64_t)fs.f_blocks * fs.f_frsize));
+    return 0;
+}
+
+/* --- server --- */
+
+static bool is_program(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* Where a shell would find it. NULL: nowhere. The caller frees it. */
+static char *find_program(const char *name)
+{
+    if (strchr(name, '/'))
+        return is_program(name) ? xstrdup(name) : NULL;
+    const char *set = getenv("PATH");
+    CLEANUP(free_ptr) char *copy = xstrdup(set ? set : "/usr/local/bin:/usr/bin:/bin");
+    char *rest = copy;
+    for (const char *dir; (dir = strsep(&rest, ":"));) {
+        char *path = path_join(*dir ? dir : ".", name);
+        if (is_program(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static int look_at_server(const char *name, json_t **ret, struct err *err)
+{
+    struct server_version version;
+    CLEANUP(free_ptr) char *path = find_program(name);
+
+    if (!path) {
+        err_set(err, ERR_NOT_FOUND, "the server program '%s' was not found", name);
+        return err_hint(err,
+            "Install it (apt-get install %s), or name the right program as \"server\" of "
+            "this host in the hosts file.",
+            strstr(name, "valkey") ? "valkey-server" : "redis-server");
+    }
+    if (server_version_ask(path, &version, err) < 0)
+        return -1;
+    *ret = json_pack("{s:s, s:s, s:s}", "path", path, "kind", version.valkey ? "valkey" : "redis",
+        "version", version.text);
+    if (!*ret) /* bytes that are no UTF-8 */
+        return err_set(err, ERR_UNSUPPORTED, "'%s' tells no readable version", name);
+    return 0;
+}
+
+static void probe_server(const char *name, json_t *result)
+{
+    struct err err = ERR_INIT;
+    json_t *server = NULL;
+
+    if (look_at_server(name, &server, &err) < 0)
+        server = json_pack("{s:o}", "error", err_to_json(&err));
+    json_object_set_new(result, "server", server);
+}
+
+/* --- addresses --- */
+
+static int resolve(const char *addr, struct addrinfo **ret, struct err *err)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    int rc = getaddrinfo(addr, NULL, &hints, ret);
+
+    if (rc == EAI_NONAME) {
+        hints.ai_flags = 0;
+        rc = getaddrinfo(addr, NULL, &hints, ret);
+    }
+    if (rc == 0)
+        return 0;
+    err_set(err, ERR_NOT_FOUND, "cannot find the address of '%s': %s", addr,
+        rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+    return err_hint(err, "Give the host's IP address as \"addr\" in the hosts file.");
+}
+
+static bool can_bind(const struct addrinfo *addr)
+{
+    int fd = socket(addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool bound = bind(fd, addr->ai_addr, addr->ai_addrlen) == 0; /* at any free port */
+    close(fd);
+    return bound;
+}
+
+static int probe_addresses(const char *addr, json_t *result, struct err *err)
+{
+    struct addrinfo *addrs;
+    uint16_t *ports;
+    size_t count;
+    bool local = false;
+
+    if (resolve(addr, &addrs, err) < 0)
+        return -1;
+    int rc = machine_ports_taken("", addrs, &ports, &count, err);
+    for (const struct addrinfo *a = addrs; a && !local; a = a->ai_next)
+        local = can_bind(a);
+    freeaddrinfo(addrs);
+    if (rc < 0)
+        return -1;
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer(ports[i]));
+    free(ports);
+    json_object_set_new(result, "listening", list);
+    json_object_set_new(result, "addr_local", json_boolean(local));
+    return 0;
+}
+
+static int probe_base_dir(const char *path, json_t *result, struct err *err)
+{
+    static const char *const names[] = {
+        [BASE_DIR_ABSENT] = "absent",
+        [BASE_DIR_EMPTY] = "empty",
+        [BASE_DIR_RECOVERY] = "recovery",
+        [BASE_DIR_FOREIGN] = "foreign",
+    };
+    struct base_dir found = BASE_DIR_INIT;
+
+    if (base_dir_look(path, &found, err) < 0)
+        return -1;
+    json_t *base_dir = json_pack("{s:s}", "state", names[found.state]);
+    if (found.state == BASE_DIR_RECOVERY)
+        json_object_set_new(base_dir, "recovery", json_string(found.recovery));
+    if (found.state == BASE_DIR_FOREIGN)
+        json_object_set_new(base_dir, "detail", json_string(found.detail));
+    json_object_set_new(result, "base_dir", base_dir);
+    base_dir_release(&found);
+    return 0;
+}
+
+static int probe_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *base_dir, *addr, *server;
+
+    (void)call;
+    if (param_string(params, "base_dir", &base_dir, err) < 0 ||
+        param_string(params, "addr", &addr, err) < 0 ||
+        param_string(params, "server", &server, err) < 0)
+        return -1;
+    json_t *result = json_object();
+    if (probe_base_dir(base_dir, result, err) < 0 || probe_machine(result, err) < 0 ||
+        probe_disk(base_dir, result, err) < 0 || probe_addresses(addr, result, err) < 0) {
+        json_decref(result);
+        return -1;
+    }
+    probe_server(server, result);
+    *ret = result;
+    return 0;
+}
+
+const struct agent_method agent_probe = {.name = "probe", .run = probe_run};

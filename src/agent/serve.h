@@ -1,0 +1,28 @@
+#ifndef AGENT_SERVE_H
+#define AGENT_SERVE_H
+
+/* Between the serving loop (agent.c) and those methods that deal with the agent itself. */
+
+#include "method.h"
+
+extern const struct agent_method *const agent_methods[]; /* NULL-ended */
+
+/* agent_serve() with a table of methods of one's own: for tests. */
+int agent_serve_methods(
+    const struct agent_method *const *methods, int in_fd, int out_fd, struct err *err) MUST_CHECK;
+
+/* The lock on base_dir that this agent holds, or tries to: see lock.c. */
+struct host_lock {
+    int fd; /* -1: none */
+    bool made_base_dir;
+};
+struct host_lock *agent_host_lock(struct agent_call *call);
+
+/*
+ * Called by a method that runs in the agent: once `run` has returned 0, fn goes on with the call in
+ * a child process and gives the answer; there it may wait.
+ */
+void agent_continue(struct agent_call *call,
+    int (*fn)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err));
+
+#endif

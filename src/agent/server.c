@@ -1,0 +1,295 @@
+#include "server.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "recluster/child.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/protocol.h"
+
+enum {
+    COMMAND_MS = 60 * 1000, /* a server that loads or forks may think for long */
+    SOCKET_MS = 60 * 1000,  /* from the start of the process to its socket */
+    STOP_MS = 10 * 1000,
+    STUCK_MS = 120 * 1000,
+    POLL_MS = 50,
+    PROGRESS_MS = 200,
+};
+
+void pause_ms(int ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        ;
+}
+
+bool watch_is_stuck(struct watch *watch, uint64_t progress)
+{
+    int64_t now = clock_mono_ms();
+
+    if (!watch->since_ms || progress != watch->last) {
+        watch->since_ms = now;
+        watch->last = progress;
+    }
+    return now - watch->since_ms > watch->patience_ms;
+}
+
+/* "redis-server" of "redis-server 127.0.0.1:6379" and of "/usr/bin/redis-server redis.conf". */
+static bool starts_with_word(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    return strncmp(text, word, len) == 0 && (text[len] == '\0' || text[len] == ' ');
+}
+
+static bool serves_folder(const char *pid, const char *server, const struct stat *folder)
+{
+    char path[64], cmdline[4096];
+    struct stat cwd;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/cwd", pid);
+    if (stat(path, &cwd) < 0 || cwd.st_dev != folder->st_dev || cwd.st_ino != folder->st_ino)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, cmdline, sizeof(cmdline) - 1);
+    close(fd);
+    if (len <= 0)
+        return false;
+    cmdline[len] = '\0';
+    return starts_with_word(cmdline, server) || starts_with_word(cmdline, path_base(server));
+}
+
+pid_t server_pid(const struct shard *shard)
+{
+    const char *server = shard_string(shard, "server");
+    struct stat folder;
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+
+    if (proc && server && stat(".", &folder) == 0)
+        for (const struct dirent *e; !found && (e = readdir(proc));)
+            if (isdigit((unsigned char)e->d_name[0]) && serves_folder(e->d_name, server, &folder))
+                found = (pid_t)atol(e->d_name);
+    if (proc)
+        closedir(proc);
+    return found;
+}
+
+/* The socket of a server that has just been started comes a moment later than its process. */
+static int connect_socket(
+    const struct shard *shard, int timeout_ms, struct redis **ret, struct err *err)
+{
+    int64_t deadline = clock_mono_ms() + SOCKET_MS;
+
+    struct err why;
+
+    while (redis_connect_unix("redis.sock", timeout_ms, ret, &why) < 0) {
+        if (!server_pid(shard))
+            return err_set(err, ERR_NOT_FOUND, "no server runs in '%s'", shard->path);
+        if (clock_mono_ms() > deadline) {
+            *err = why;
+            return err_wrap(err, "the server in '%s' does not answer", shard->path);
+        }
+        pause_ms(POLL_MS);
+    }
+    return 0;
+}
+
+/* Without a password a connection is user default from the start, if that user is on. */
+static int log_in_as_default(
+    const struct shard *shard, struct redis *r, const char *password, struct err *err)
+{
+    int rc = password && *password ? redis_auth(r, NULL, password, err)
+                                   : redis_command(r, NULL, err, "ACL", "WHOAMI");
+    return rc < 0
+               ? err_wrap(err, "cannot log in to the server in '%s' as its clients do", shard->path)
+               : 0;
+}
+
+int server_connect_default(
+    const struct shard *shard, const char *password, struct redis **ret, struct err *err)
+{
+    struct redis *r;
+
+    if (connect_socket(shard, COMMAND_MS, &r, err) < 0)
+        return -1;
+    if (log_in_as_default(shard, r, password, err) < 0) {
+        redis_close(r);
+        return -1;
+    }
+    *ret = r;
+    return 0;
+}
+
+static int connect_within(const struct shard *shard, const char *password, int timeout_ms,
+    struct redis **ret, struct err *err)
+{
+    const char *recovery_password = shard_string(shard, "recovery_password");
+    struct err refused = {.code = ERR_DENIED};
+    struct redis *r;
+
+    if (connect_socket(shard, timeout_ms, &r, err) < 0)
+        return -1;
+    if (recovery_password && redis_auth(r, RECOVERY_USER, recovery_password, &refused) == 0) {
+        *ret = r;
+        return 0;
+    }
+    if (refused.code == ERR_DENIED && log_in_as_default(shard, r, password, err) == 0) {
+        *ret = r;
+        return 0;
+    }
+    if (refused.code != ERR_DENIED)
+        *err = refused;
+    redis_close(r);
+    return -1;
+}
+
+int server_connect(
+    const struct shard *shard, const char *password, struct redis **ret, struct err *err)
+{
+    return connect_within(shard, password, COMMAND_MS, ret, err);
+}
+
+static char *tail_of(const char *text, size_t len, size_t max)
+{
+    while (len && isspace((unsigned char)text[len - 1]))
+        len--;
+    if (len <= max)
+        return xstrndup(text, len);
+    const char *start = text + len - max, *line = memchr(start, '\n', max);
+    return line ? xstrndup(line + 1, (size_t)(text + len - line - 1)) : xstrndup(start, max);
+}
+
+char *server_log_tail(size_t max)
+{
+    char text[8192];
+    int fd = open("server.log", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return xstrdup("");
+    off_t size = lseek(fd, 0, SEEK_END);
+    off_t from = size > (off_t)sizeof(text) ? size - (off_t)sizeof(text) : 0;
+    ssize_t len = pread(fd, text, sizeof(text), from);
+    close(fd);
+    return tail_of(text, len > 0 ? (size_t)len : 0, max);
+}
+
+int server_explain(const struct shard *shard, struct err *err)
+{
+    char message[sizeof(err->message)];
+    CLEANUP(free_ptr) char *tail = server_log_tail(600);
+
+    memcpy(message, err->message, sizeof(message));
+    if (*tail)
+        snprintf(
+            err->message, sizeof(err->message), "%.400s; its log ends with:\n%s", message, tail);
+    if (!err->hint[0])
+        err_hint(err, "The server's log is '%s/server.log' on that host.", shard->path);
+    return -1;
+}
+
+int server_start(const struct shard *shard, struct redis **ret, struct err *err)
+{
+    const char *server = shard_string(shard, "server");
+    struct buf said = BUF_INIT;
+
+    umask(077); /* the server keeps it for all that it writes */
+    int rc = child_run(
+        (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, &said, err);
+    if (rc < 0) {
+        CLEANUP(free_ptr) char *tail = tail_of(said.data, said.len, 600);
+        if (*tail)
+            err_set(err, ERR_SERVER, "cannot start '%s' in '%s': it said:\n%s", server, shard->path,
+                tail);
+        else
+            err_wrap(err, "cannot start '%s' in '%s'", server, shard->path);
+        buf_release(&said);
+        return -1;
+    }
+    buf_release(&said);
+    if (server_connect(shard, NULL, ret, err) == 0)
+        return 0;
+    if (err->code == ERR_NOT_FOUND || err->code == ERR_NETWORK)
+        err_set(err, ERR_SERVER, "the server in '%s' ended right after its start", shard->path);
+    return server_explain(shard, err);
+}
+
+int server_await_loaded(struct agent_call *call, const struct shard *shard, struct redis *r,
+    char **ret_info, struct err *err)
+{
+    struct watch watch = WATCH_INIT(STUCK_MS);
+
+    for (;;) {
+        char *info;
+        if (redis_info(r, &info, err) < 0) {
+            if (!server_pid(shard))
+                err_set(err, ERR_SERVER, "the server in '%s' ended while it loaded", shard->path);
+            return server_explain(shard, err);
+        }
+        if (info_is(info, "loading", "0")) {
+            *ret_info = info;
+            return 0;
+        }
+        int64_t bytes = info_int(info, "loading_loaded_bytes", 0);
+        int64_t total = info_int(info, "loading_total_bytes", -1);
+        free(info);
+        if (watch_is_stuck(&watch, (uint64_t)bytes)) {
+            err_set(err, ERR_TIMEOUT, "the server in '%s' stopped loading at %lld of %lld bytes",
+                shard->path, (long long)bytes, (long long)total);
+            return server_explain(shard, err);
+        }
+        agent_progress(call, json_pack("{s:s, s:I, s:I}", "phase", "loading", "bytes",
+                                 (json_int_t)bytes, "total", (json_int_t)total));
+        pause_ms(PROGRESS_MS);
+    }
+}
+
+static bool ended_within(const struct shard *shard, int ms)
+{
+    int64_t deadline = clock_mono_ms() + ms;
+
+    while (server_pid(shard)) {
+        if (clock_mono_ms() > deadline)
+            return false;
+        pause_ms(POLL_MS);
+    }
+    return true;
+}
+
+int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err)
+{
+    struct err refused = ERR_INIT;
+    struct redis *r = NULL;
+    pid_t pid = server_pid(shard);
+
+    *ret_was_running = pid != 0;
+    if (!pid)
+        return 0;
+    if (connect_within(shard, NULL, STOP_MS, &r, &refused) == 0) {
+        /* It answers by closing the connection: whether it ends is what tells. */
+        int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");
+        redis_close(r);
+        if (closed < 0 && ended_within(shard, STOP_MS))
+            return 0;
+    }
+    pid = server_pid(shard);
+    if (pid && kill(pid, SIGKILL) < 0 && errno != ESRCH)
+        return err_sys(
+            err, ERR_DENIED, "cannot end the server in '%s' (process %d)", shard->path, (int)pid);
+    if (ended_within(shard, STOP_MS))
+        return 0;
+    return err_set(
+        err, ERR_TIMEOUT, "the server in '%s' (process %d) does not end", shard->path, (int)pid);
+}

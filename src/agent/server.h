@@ -1,0 +1,78 @@
+#ifndef AGENT_SERVER_H
+#define AGENT_SERVER_H
+
+/*
+ * The server process of a shard. The working folder must be the shard's (shard_enter()): the server
+ * is reached over the relative path of its unix socket, so that the length of the folder's path is
+ * no matter.
+ */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "method.h"
+#include "redis.h"
+#include "shard.h"
+
+/*
+ * The process that serves this folder: found in /proc by its working folder and its name, so
+ * neither a stale pid file nor a reused number can mislead, and a server that has only just been
+ * started counts. 0: none.
+ */
+pid_t server_pid(const struct shard *shard);
+
+/*
+ * Connects and logs in, as the recovery's user or, where that is gone, as default with `password`
+ * (NULL: the shard's caller knows none). A server that is just starting is waited for.
+ * ERR_NOT_FOUND: none runs; ERR_DENIED: none of our names may log in.
+ */
+int server_connect(const struct shard *shard, const char *password, struct redis **ret,
+    struct err *err) MUST_CHECK;
+
+/* Connects and logs in as default, as a client would, over the unix socket. */
+int server_connect_default(const struct shard *shard, const char *password, struct redis **ret,
+    struct err *err) MUST_CHECK;
+
+/*
+ * Starts the server on its own configuration and connects. On failure the message has the last
+ * lines of what the server said.
+ */
+int server_start(const struct shard *shard, struct redis **ret, struct err *err) MUST_CHECK;
+
+/*
+ * Waits until data that is being loaded is there; the INFO at that moment is the caller's. Sends
+ * {"phase": "loading", "bytes", "total"} meanwhile.
+ */
+int server_await_loaded(struct agent_call *call, const struct shard *shard, struct redis *r,
+    char **ret_info, struct err *err) MUST_CHECK;
+
+/* SHUTDOWN NOSAVE, and SIGKILL where that does not end it in 10 s. */
+int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err) MUST_CHECK;
+
+/* The last lines of server.log, at most `max` bytes; "" if there are none. The caller frees it. */
+char *server_log_tail(size_t max);
+
+/* Adds the last lines of the log to an error, and where to read more. Returns -1. */
+int server_explain(const struct shard *shard, struct err *err);
+
+/* Sleeps; for the loops that watch a server. */
+void pause_ms(int ms);
+
+/*
+ * A watch ends a wait in which nothing moves any more:
+ *
+ *     struct watch watch = WATCH_INIT(120000);
+ *     while (…) if (watch_is_stuck(&watch, bytes)) return …;
+ */
+struct watch {
+    int64_t patience_ms;
+    int64_t since_ms;
+    uint64_t last;
+};
+#define WATCH_INIT(ms)                                                                             \
+    {                                                                                              \
+        .patience_ms = (ms)                                                                        \
+    }
+bool watch_is_stuck(struct watch *watch, uint64_t progress);
+
+#endif

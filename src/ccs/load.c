@@ -1,0 +1,288 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+#include "value.h"
+
+/* What one load works on. */
+struct loader {
+    struct state *state;
+    struct ccs *ccs;
+    struct err *err;
+};
+
+static const char *text(struct loader *l, const struct rows *rows, int column)
+{
+    return arena_strdup(&l->ccs->arena, rows_text(rows, column));
+}
+
+static const char *text_or(
+    struct loader *l, const struct rows *rows, int column, const char *missing)
+{
+    return rows_is_null(rows, column) ? missing : text(l, rows, column);
+}
+
+/* An array in the arena, grown by doubling. */
+static void *grow(struct arena *arena, const void *items, size_t count, size_t size)
+{
+    if (count & (count - 1))
+        return NULL;
+    void *more = arena_alloc(arena, (count ? 2 * count : 1) * size);
+    if (count)
+        memcpy(more, items, count * size);
+    return more;
+}
+
+/* Room for items[count]; doubles at powers of two. */
+#define ARENA_GROW(l, items, count)                                                                \
+    do {                                                                                           \
+        void *more = grow(&(l)->ccs->arena, (items), (count), sizeof(*(items)));                   \
+        if (more)                                                                                  \
+            (items) = more;                                                                        \
+    } while (0)
+
+static int load_cluster(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT name, rack_aware, COALESCE(saved_ms, -1), format FROM cluster", "") < 0)
+        return -1;
+    bool found = rows_next(&rows);
+    if (found) {
+        ccs->cluster_name = text(l, &rows, 0);
+        ccs->rack_aware = rows_int(&rows, 1);
+        ccs->saved_ms = rows_int(&rows, 2);
+        ccs->format = text(l, &rows, 3);
+    }
+    if (rows_end(&rows, l->err) < 0)
+        return -1;
+    if (!found)
+        return err_set(l->err, ERR_STATE, "state file '%s' holds no CCS", state_path(l->state));
+    CLEANUP(free_ptr) char *source = state_meta(l->state, "ccs_path");
+    ccs->source = arena_strdup(&ccs->arena, source ? source : "");
+    return 0;
+}
+
+static int load_nodes(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT uid, addr, external_addr, rack, second_rack, status, persistent_path,"
+            " recovery_path, COALESCE(memory, -1), COALESCE(max_shards, -1), accepts_shards"
+            " FROM node",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        ARENA_GROW(l, ccs->nodes, ccs->node_count);
+        ccs->nodes[ccs->node_count++] = (struct ccs_node){
+            .uid = text(l, &rows, 0),
+            .addr = text(l, &rows, 1),
+            .external_addr = text(l, &rows, 2),
+            .rack = text(l, &rows, 3),
+            .second_rack = text(l, &rows, 4),
+            .status = text_or(l, &rows, 5, "active"),
+            .persistent_path = text(l, &rows, 6),
+            .recovery_path = text(l, &rows, 7),
+            .memory_bytes = rows_int(&rows, 8),
+            .max_shards = rows_int(&rows, 9),
+            .accepts_shards = rows_int(&rows, 10),
+        };
+    }
+    return rows_end(&rows, l->err);
+}
+
+static enum ccs_persistence persistence_named(const char *name)
+{
+    enum ccs_persistence persistence = CCS_PERSIST_NONE;
+
+    return name && value_persistence(name, &persistence) ? persistence : CCS_PERSIST_NONE;
+}
+
+static void load_save_points(
+    struct loader *l, const struct rows *rows, int column, struct ccs_database *db)
+{
+    const char *list = rows_text(rows, column);
+    struct ccs_save_point *points;
+
+    if (list && value_save_points(&l->ccs->arena, list, &points, &db->save_point_count))
+        db->save_points = points;
+}
+
+static void load_location(
+    struct loader *l, const struct rows *rows, int column, struct ccs_database *db)
+{
+    json_t *location = rows_json(rows, column);
+
+    if (location && json_array_append_new(l->ccs->json, location) == 0)
+        db->backup_location = location;
+}
+
+static void load_database(struct loader *l, const struct rows *rows, struct ccs_database *db)
+{
+    struct arena *arena = &l->ccs->arena;
+
+    db->uid = text(l, rows, 0);
+    db->label = arena_printf(arena, "db:%s", db->uid);
+    db->name = text_or(l, rows, 1, db->label);
+    db->type = text_or(l, rows, 2, "redis");
+    db->status = text_or(l, rows, 3, "active");
+    db->redis_version = text(l, rows, 4);
+    db->sharded = rows_int(rows, 5);
+    db->replicated = rows_int(rows, 6);
+    db->rack_aware = rows_int(rows, 7);
+    db->active_active = rows_int(rows, 8);
+    db->slots_policy =
+        strcmp(text_or(l, rows, 9, ""), "legacy") == 0 ? CCS_SLOTS_LEGACY : CCS_SLOTS_16K;
+    db->primaries = rows_int(rows, 10);
+    db->memory_bytes = rows_int(rows, 11);
+    db->port = (int)rows_int(rows, 12);
+    db->max_clients = rows_int(rows, 13);
+    db->eviction_policy = text_or(l, rows, 14, "noeviction");
+    db->persistence = persistence_named(rows_text(rows, 15));
+    db->fsync_always = rows_int(rows, 16);
+    load_save_points(l, rows, 17, db);
+    db->shards_placement = text_or(l, rows, 18, "dense");
+    db->password = text(l, rows, 19);
+    db->tls = rows_int(rows, 20);
+    db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
+    load_location(l, rows, 22, db);
+    db->backup_interval_s = rows_int(rows, 23);
+}
+
+static int load_databases(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT uid, name, type, status, redis_version, sharded, replicated, rack_aware,"
+            " active_active, slots_policy, COALESCE(primaries, -1), COALESCE(memory_size, 0),"
+            " COALESCE(port, 0), COALESCE(max_clients, 0), eviction_policy, persistence,"
+            " fsync_always, save_points, shards_placement, password, tls, modules,"
+            " backup_location, COALESCE(backup_interval_s, 0) FROM database",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        ARENA_GROW(l, ccs->databases, ccs->database_count);
+        struct ccs_database *db = &ccs->databases[ccs->database_count++];
+        *db = (struct ccs_database){.uid = NULL};
+        load_database(l, &rows, db);
+    }
+    return rows_end(&rows, l->err);
+}
+
+static const struct slots *parse_slots(struct loader *l, const char *ranges, const char *uid)
+{
+    struct model_slots *shared = arena_alloc(&l->ccs->arena, sizeof(*shared));
+    unsigned from = 0, last;
+
+    if (slots_parse(ranges, &shared->slots, l->err) < 0) {
+        err_wrap(l->err, "shard '%s'", uid);
+        return NULL;
+    }
+    if (!slots_next_range(&shared->slots, &from, &shared->first, &last))
+        shared->first = SLOT_COUNT;
+    return &shared->slots;
+}
+
+/* Rows come ordered by slots, so that equal sets stand together and share one. */
+static int load_shards(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    const char *last_ranges = NULL;
+    const struct slots *slots = NULL;
+    struct rows rows;
+    int rc = 0;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT uid, database_uid, node_uid, role = 'primary', slots, COALESCE(port, 0)"
+            " FROM shard ORDER BY slots",
+            "") < 0)
+        return -1;
+    while (rc == 0 && rows_next(&rows)) {
+        const char *uid = text(l, &rows, 0), *ranges = text_or(l, &rows, 4, "");
+        if (!last_ranges || strcmp(last_ranges, ranges) != 0)
+            slots = parse_slots(l, ranges, uid);
+        last_ranges = ranges;
+        rc = slots ? 0 : -1;
+        ARENA_GROW(l, ccs->shards, ccs->shard_count);
+        ccs->shards[ccs->shard_count++] = (struct ccs_shard){
+            .uid = uid,
+            .database_uid = text(l, &rows, 1),
+            .node_uid = text(l, &rows, 2),
+            .primary = rows_int(&rows, 3),
+            .slots = slots,
+            .port = (int)rows_int(&rows, 5),
+            .primary_index = -1,
+        };
+    }
+    struct err later;
+    return rows_end(&rows, rc == 0 ? l->err : &later) < 0 ? -1 : rc;
+}
+
+static int load_endpoints(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT uid, database_uid, COALESCE(port, 0), addr, dns_name, proxy_policy"
+            " FROM endpoint",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        ARENA_GROW(l, ccs->endpoints, ccs->endpoint_count);
+        ccs->endpoints[ccs->endpoint_count++] = (struct ccs_endpoint){
+            .uid = text(l, &rows, 0),
+            .database_uid = text(l, &rows, 1),
+            .port = (int)rows_int(&rows, 2),
+            .addr = text(l, &rows, 3),
+            .dns_name = text(l, &rows, 4),
+            .proxy_policy = text_or(l, &rows, 5, "single"),
+        };
+    }
+    return rows_end(&rows, l->err);
+}
+
+static int load_findings(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT severity, code, message, keys FROM finding ORDER BY CASE severity"
+            " WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, finding_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        ARENA_GROW(l, ccs->findings, ccs->finding_count);
+        ccs->findings[ccs->finding_count++] = (struct ccs_finding){
+            .severity = text(l, &rows, 0),
+            .code = text(l, &rows, 1),
+            .message = text(l, &rows, 2),
+            .keys = value_list(&ccs->arena, text_or(l, &rows, 3, "[]"), VALUE_IDS, NULL),
+        };
+    }
+    return rows_end(&rows, l->err);
+}
+
+struct ccs *ccs_load(struct state *st, struct err *err)
+{
+    struct ccs *ccs = xcalloc(1, sizeof(*ccs));
+    struct loader l = {.state = st, .ccs = ccs, .err = err};
+
+    arena_init(&ccs->arena);
+    ccs->json = json_array();
+    ccs->saved_ms = -1;
+    if (load_cluster(&l) < 0 || load_nodes(&l) < 0 || load_databases(&l) < 0 ||
+        load_shards(&l) < 0 || load_endpoints(&l) < 0 || load_findings(&l) < 0) {
+        ccs_free(ccs);
+        return NULL;
+    }
+    model_connect(ccs);
+    return ccs;
+}

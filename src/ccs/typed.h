@@ -1,0 +1,36 @@
+#ifndef CCS_TYPED_H
+#define CCS_TYPED_H
+
+/*
+ * The typed tables of the state file, filled from objects. Each runs within the import's
+ * transaction and adds findings for values that can't be read.
+ */
+
+#include <jansson.h>
+
+#include "finding.h"
+#include "object.h"
+#include "recluster/ccs.h"
+
+struct import {
+    struct state *state;
+    const struct objects *objects;
+    struct findings findings;
+    struct arena arena; /* of what is read on the way */
+    const char *path;
+    struct err *err;
+};
+
+/* cluster, node, shard, endpoint, proxy, user, then database. */
+int typed_import(struct import *im) MUST_CHECK;
+
+/* Needs the shards: whether a database is sharded also shows in their slots. */
+int typed_import_databases(struct import *im) MUST_CHECK;
+
+/* All of them from the nodes.json of `redis-cli --cluster backup`. */
+int typed_import_nodes_json(struct import *im, const json_t *document) MUST_CHECK;
+
+/* The value of hash_slots_policy; 16k where there is none (NULL). */
+bool typed_slots_policy(const char *text, enum ccs_slots_policy *ret);
+
+#endif

@@ -1,0 +1,252 @@
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+
+#include "reader.h"
+#include "typed.h"
+
+/* Redis Enterprise's own default where a snapshot policy is missing. */
+static const struct ccs_save_point default_save_point = {3600, 1};
+
+bool typed_slots_policy(const char *text, enum ccs_slots_policy *ret)
+{
+    if (text && strcasecmp(text, "16k") != 0 && strcasecmp(text, "legacy") != 0)
+        return false;
+    *ret = text && strcasecmp(text, "legacy") == 0 ? CCS_SLOTS_LEGACY : CCS_SLOTS_16K;
+    return true;
+}
+
+static const char *read_slots_policy(const struct reader *r)
+{
+    const char *text = read_text(r, "hash_slots_policy", NULL);
+    enum ccs_slots_policy policy = CCS_SLOTS_16K;
+
+    if (!typed_slots_policy(text, &policy))
+        reader_refuse(r, "hash_slots_policy", text);
+    return policy == CCS_SLOTS_LEGACY ? "legacy" : "16k";
+}
+
+static const char *read_eviction_policy(const struct reader *r)
+{
+    const char *text = read_text(r, "eviction_policy", "noeviction");
+    const char *policy = value_eviction_policy(text);
+
+    if (!policy)
+        reader_refuse(r, "eviction_policy", text);
+    return policy ? policy : "noeviction";
+}
+
+static enum ccs_persistence read_persistence(const struct reader *r)
+{
+    const char *text = read_text(r, "data_persistence", "disabled");
+    enum ccs_persistence persistence = CCS_PERSIST_NONE;
+
+    if (!value_persistence(text, &persistence))
+        reader_refuse(r, "data_persistence", text);
+    return persistence;
+}
+
+/* data_persistence itself may name the policy. */
+static bool read_fsync(const struct reader *r)
+{
+    const char *text = read_text(r, "aof_policy", NULL);
+    bool always = false;
+
+    if (text && !value_fsync(text, &always))
+        reader_refuse(r, "aof_policy", text);
+    const char *kind = object_text(r->object, "data_persistence");
+    if (!text && kind)
+        value_fsync(kind, &always);
+    return always;
+}
+
+static json_t *save_points_json(const struct reader *r, enum ccs_persistence persistence)
+{
+    struct ccs_save_point fallback = default_save_point, *points = &fallback;
+    const char *text = read_text(r, "snapshot_policy", NULL);
+    size_t count = 1;
+
+    if (persistence != CCS_PERSIST_SNAPSHOT)
+        return NULL;
+    if (text && strcmp(text, "[]") != 0 && !value_save_points(r->arena, text, &points, &count))
+        reader_refuse(r, "snapshot_policy", text);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list,
+            json_pack("[I, I]", (json_int_t)points[i].seconds, (json_int_t)points[i].changes));
+    return list;
+}
+
+/* The kind of database that the vendor's replication keeps in step with others. */
+static bool read_active_active(const struct reader *r)
+{
+    const char *sources = read_text(r, "crdt_sources", "[]");
+
+    return read_bool(r, "crdt",
+        read_text(r, "crdt_guid", NULL) || read_int(r, "crdt_replica_id", 0, INT_MAX, 0) > 0 ||
+            strcmp(sources, "[]") != 0);
+}
+
+/* TLS between the shards only ("replica_ssl") is none for clients. */
+static bool read_tls(const struct reader *r)
+{
+    const char *text = read_text(r, "tls_mode|ssl", NULL);
+    bool tls = false;
+
+    if (text && strcasecmp(text, "replica_ssl") != 0 && !value_bool(text, &tls))
+        reader_refuse(r, "tls_mode|ssl", text);
+    return tls;
+}
+
+static json_t *modules_json(const struct reader *r)
+{
+    size_t count;
+    const char *const *names = read_list(r, "module_list", &count);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+/* A location in fields of its own: backup_location_type, backup_location_bucket_name, … */
+static json_t *flat_location(const struct reader *r)
+{
+    static const char prefix[] = "backup_location_";
+    json_t *location = json_object();
+
+    for (size_t i = 0; i < r->object->count; i++) {
+        const struct object_item *item = &r->object->items[i];
+        if (!bytes_are_text(item->field) || !item->value.len || !bytes_are_text(item->value))
+            continue;
+        const char *field = item->field.data;
+        if (strncmp(field, prefix, strlen(prefix)) == 0)
+            json_object_set_new(location, field + strlen(prefix), json_string(item->value.data));
+    }
+    if (json_object_size(location) && value_location_complete(location))
+        return location;
+    if (json_object_size(location))
+        finding_add(r->findings, FINDING_UNREADABLE_VALUE, json_pack("[s]", r->object->text),
+            "the fields 'backup_location_…' of '%s' can't be read", r->object->text);
+    json_decref(location);
+    return NULL;
+}
+
+/* Other S3 servers are named for the whole cluster. */
+static void add_s3_server(struct import *im, json_t *location)
+{
+    static const char *const fields[] = {"s3_url", "s3_ca_cert"};
+    const struct object *cluster = objects_find(im->objects, "cluster", NULL);
+    const char *type = json_string_value(json_object_get(location, "type"));
+
+    for (size_t i = 0; type && strcmp(type, "s3") == 0 && i < ARRAY_SIZE(fields); i++) {
+        const char *value = object_text(cluster, fields[i]);
+        if (value && !json_object_get(location, fields[i]))
+            json_object_set_new(location, fields[i], json_string(value));
+    }
+}
+
+static json_t *read_location(struct import *im, const struct reader *r)
+{
+    static const char *const none[] = {"null", "None", "{}", "disabled"};
+    const char *text = read_text(r, "backup_location", NULL);
+    json_t *location = NULL;
+
+    for (size_t i = 0; text && i < ARRAY_SIZE(none); i++)
+        if (strcmp(text, none[i]) == 0)
+            return NULL;
+    if (!text) {
+        location = flat_location(r);
+    } else {
+        location = value_location(text);
+        if (!location)
+            reader_refuse(r, "backup_location", text);
+    }
+    add_s3_server(im, location);
+    return location;
+}
+
+struct shard_counts {
+    int64_t partial; /* primaries that have some slots, but not all */
+    int64_t replicas;
+};
+
+static int count_shards(struct import *im, const char *uid, struct shard_counts *ret)
+{
+    if (state_get_int(im->state, 0, &ret->partial, im->err,
+            "SELECT count(*) FROM shard WHERE database_uid = ? AND role = 'primary'"
+            " AND slots NOT IN ('', '0-16383')",
+            "s", uid) < 0)
+        return -1;
+    return state_get_int(im->state, 0, &ret->replicas, im->err,
+        "SELECT count(*) FROM shard WHERE database_uid = ? AND role = 'replica'", "s", uid);
+}
+
+struct topology {
+    bool sharded, replicated;
+    int64_t primaries; /* -1: not known */
+};
+
+static int insert_database(
+    struct import *im, const struct reader *r, const char *uid, const struct topology *topology)
+{
+    static const char *const persistence_names[] = {"none", "snapshot", "aof"};
+    const enum ccs_persistence persistence = read_persistence(r);
+    json_t *save_points = save_points_json(r, persistence);
+    json_t *modules = modules_json(r);
+    json_t *location = read_location(im, r);
+
+    int rc = state_run(im->state, im->err,
+        "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
+        " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
+        " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
+        " tls, modules, backup_location, backup_interval_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
+        "sssssiiiisiiiissijssijji", uid, read_text(r, "name", NULL), read_text(r, "type", "redis"),
+        read_text(r, "status", "active"), read_text(r, "redis_version|version", NULL),
+        (int64_t)topology->sharded, (int64_t)topology->replicated,
+        (int64_t)read_bool(r, "rack_aware", false), (int64_t)read_active_active(r),
+        read_slots_policy(r), topology->primaries, read_bytes(r, "memory_size", 0),
+        read_int(r, "port", 0, 65535, 0), read_int(r, "maxclients|max_connections", 0, INT_MAX, 0),
+        read_eviction_policy(r), persistence_names[persistence],
+        (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
+        read_text(r, "shards_placement", "dense"), read_text(r, "authentication_redis_pass", NULL),
+        (int64_t)read_tls(r), modules, location, read_int(r, "backup_interval", 0, INT64_MAX, 0));
+    json_decref(save_points);
+    json_decref(modules);
+    json_decref(location);
+    return rc;
+}
+
+static int add_database(struct import *im, const struct reader *r, const char *uid)
+{
+    struct topology topology = {.primaries = read_int(r, "shards_count", 0, INT_MAX, -1)};
+    struct shard_counts counts;
+
+    if (count_shards(im, uid, &counts) < 0)
+        return -1;
+    /* Shards with ranges decide against what the settings say: taking one of them for the whole
+     * database would lose the others. */
+    topology.sharded = read_bool(r, "sharding", false);
+    topology.sharded |= read_bool(r, "oss_cluster|oss_cluster_mode", false);
+    topology.sharded |= topology.primaries > 1 || counts.partial > 0;
+    topology.replicated = read_bool(r, "replication", counts.replicas > 0);
+    if (!topology.sharded &&
+        state_run(im->state, im->err, "UPDATE shard SET slots = '0-16383' WHERE database_uid = ?",
+            "s", uid) < 0)
+        return -1;
+    return insert_database(im, r, uid, &topology);
+}
+
+int typed_import_databases(struct import *im)
+{
+    const struct object *o;
+    const char *uid;
+
+    for (size_t at = 0; (o = objects_next(im->objects, "bdb", &at, &uid));) {
+        const struct reader r = {&im->findings, &im->arena, o};
+        if (add_database(im, &r, uid) < 0)
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,70 @@
+#ifndef CCS_VALUE_H
+#define CCS_VALUE_H
+
+/*
+ * How values are written in a CCS file: every one is a string. Each function takes the forms that
+ * are known to occur and those that a newer or older product may use, and returns false for text
+ * that it can't read; then it sets nothing. Pure: no allocation but in the arena given.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/ccs.h"
+
+/* enabled/disabled, yes/no, true/false, on/off, 1/0; case ignored. */
+bool value_bool(const char *text, bool *ret);
+
+/* A whole number from min to max. */
+bool value_int(const char *text, int64_t min, int64_t max, int64_t *ret);
+
+/* "1073741824", "1gb", "512 MB". */
+bool value_bytes(const char *text, int64_t *ret);
+
+/*
+ * A list: JSON, or items joined by commas; the result ends with NULL, *ret_count may be NULL.
+ * VALUE_IDS: also by spaces, and empty items are dropped. VALUE_PARALLEL: empty items count, as in
+ * ",WORKERS 6,,", four items that belong to four of another list. An item of a JSON list that is
+ * an object stands for its "uid", "name", "module_name" or "regex".
+ */
+enum value_list { VALUE_IDS, VALUE_PARALLEL };
+const char *const *value_list(
+    struct arena *arena, const char *text, enum value_list form, size_t *ret_count);
+
+/* Free text with lengths: three hex digits, that many characters, repeated. */
+bool value_prefixed_list(
+    struct arena *arena, const char *text, const char *const **ret, size_t *ret_count);
+
+/* "0-5460,6000-6010": open slots. CCS_SLOTS_LEGACY: "1-2048" of 4096. */
+bool value_slots(const char *text, enum ccs_slots_policy policy, struct slots *ret);
+
+/* "master", "primary" / "slave", "replica". */
+bool value_role(const char *text, bool *ret_primary);
+
+/* As the servers name it; "volatile_lru", "NoEviction" and "no-eviction" too. NULL: none of them.
+ */
+const char *value_eviction_policy(const char *text);
+
+/* "aof", "snapshot", "rdb", "disabled", "none", "appendfsync-every-sec", …; see ccs_database. */
+bool value_persistence(const char *text, enum ccs_persistence *ret);
+
+/* "appendfsync-always", "always" / "appendfsync-every-sec", "everysec", … */
+bool value_fsync(const char *text, bool *ret_always);
+
+/*
+ * When to save: "900 1", "900 1 300 10", "900/1,300/10", [{"secs":900,"writes":1}], [[900,1]],
+ * ["900 1"]. At least one; each of a second and a change or more.
+ */
+bool value_save_points(
+    struct arena *arena, const char *text, struct ccs_save_point **ret, size_t *ret_count);
+
+/*
+ * A location as an object with "type" (a new reference): from a JSON object, or a path or URL.
+ * Where the type is missing it follows from the other keys. NULL: can't be read.
+ */
+json_t *value_location(const char *text);
+bool value_location_complete(json_t *location);
+
+#endif

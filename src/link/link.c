@@ -1,0 +1,404 @@
+#include "recluster/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+#include "recluster/buf.h"
+#include "recluster/clock.h"
+#include "recluster/human.h"
+#include "recluster/rpc.h"
+
+enum {
+    READ_BYTES = 64 * 1024,
+    READS_PER_STEP = 8, /* then other jobs have their turn */
+    END_WAIT_MS = 2000, /* for an agent that closed its output to end, so that we can say how */
+    END_POLL_MS = 20,
+};
+
+struct call {
+    struct call *next;
+    uint64_t id;
+    char *method;
+    int64_t timeout_ms, deadline_ms;
+    link_answer on_answer;
+    link_progress on_progress;
+    void *ctx;
+    bool too_long; /* was never sent */
+};
+
+struct link {
+    struct loop *loop;
+    struct job *job; /* lives until the link is closed */
+    const struct link_driver *driver;
+    void *stream; /* NULL once it is lost */
+    char *host;
+    struct link_events events;
+    void *arg;
+    enum { LINK_CONNECTING, LINK_OPEN, LINK_ENDING, LINK_LOST } state;
+    int64_t ending_until_ms;
+    struct err lost; /* why */
+    struct buf in, out;
+    size_t sent;        /* of out */
+    struct call *calls; /* by id */
+    uint64_t last_id;
+    bool busy;   /* our code is on the stack below a callback: don't free */
+    bool closed; /* by link_close() */
+};
+
+/* Ends the call that *at points to: takes it off the list, then tells its owner. */
+static void end_call(struct call **at, const json_t *result, const struct err *err)
+{
+    struct call *call = *at;
+
+    *at = call->next;
+    call->on_answer(call->ctx, result, err);
+    free(call->method);
+    free(call);
+}
+
+/* Ends the calls that are open now; one that an on_answer adds stays, so that this ends. */
+static void end_calls(struct link *link, const struct err *err)
+{
+    uint64_t last_id = link->last_id;
+    while (link->calls && link->calls->id <= last_id)
+        end_call(&link->calls, NULL, err);
+}
+
+static struct call **find_call(struct link *link, uint64_t id)
+{
+    struct call **at = &link->calls;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+static void lose(struct link *link, const struct err *why)
+{
+    link->driver->close(link->stream);
+    link->stream = NULL;
+    link->state = LINK_LOST;
+    err_set(&link->lost, ERR_LINK, "lost the link to host '%s': %s", link->host, why->message);
+    if (why->hint[0])
+        err_hint(&link->lost, "%s", why->hint);
+    end_calls(link, &link->lost);
+    if (!link->closed && link->events.lost)
+        link->events.lost(link->arg, &link->lost);
+}
+
+static void begin_end(struct link *link)
+{
+    link->state = LINK_ENDING;
+    link->ending_until_ms = clock_mono_ms() + END_WAIT_MS;
+}
+
+static void try_end(struct link *link)
+{
+    struct err why = ERR_INIT;
+
+    if (link->driver->end(link->stream, &why) == LINK_IO_WAIT) {
+        if (clock_mono_ms() < link->ending_until_ms)
+            return;
+        err_set(&why, ERR_LINK, "the agent hung up");
+    }
+    lose(link, &why);
+}
+
+static void try_connect(struct link *link)
+{
+    struct err err = ERR_INIT;
+    int rc = link->driver->connect ? link->driver->connect(link->stream, &err) : 0;
+
+    if (rc == 0)
+        link->state = LINK_OPEN;
+    else if (rc != LINK_IO_WAIT)
+        lose(link, &err);
+}
+
+static void write_out(struct link *link)
+{
+    struct err err = ERR_INIT;
+
+    while (link->sent < link->out.len) {
+        ssize_t n = link->driver->write(
+            link->stream, link->out.data + link->sent, link->out.len - link->sent, &err);
+        if (n == LINK_IO_WAIT)
+            break;
+        if (n < 0) { /* how the agent ended says more than a broken pipe */
+            begin_end(link);
+            return;
+        }
+        link->sent += (size_t)n;
+    }
+    if (link->sent < link->out.len / 2) /* else it is worth to move the rest */
+        return;
+    buf_consume(&link->out, link->sent);
+    link->sent = 0;
+}
+
+/* -1: what came can't be, the link is of no more use. */
+static int handle(struct link *link, const struct rpc_message *m, struct err *err)
+{
+    uint64_t id = m->id;
+
+    if (m->kind == RPC_REQUEST)
+        return err_set(err, ERR_PROTOCOL, "the agent asks for '%s'", m->method);
+    if (m->kind == RPC_ERROR && id == 0) {
+        *err = m->error;
+        return -1;
+    }
+    if (m->kind == RPC_NOTIFICATION) {
+        json_int_t of = json_integer_value(json_object_get(m->payload, "id"));
+        const struct call *call = *find_call(link, of > 0 ? (uint64_t)of : 0);
+        if (call && call->on_progress && strcmp(m->method, "progress") == 0)
+            call->on_progress(call->ctx, m->payload);
+        return 0;
+    }
+    if (id > link->last_id)
+        return err_set(err, ERR_PROTOCOL, "the agent answers a call that was never made");
+    struct call **at = find_call(link, id);
+    if (*at) { /* else it came too late */
+        end_call(at, m->payload, m->kind == RPC_ERROR ? &m->error : NULL);
+    }
+    return 0;
+}
+
+static void handle_lines(struct link *link)
+{
+    while (link->state == LINK_OPEN && !link->closed) {
+        struct err err = ERR_INIT;
+        struct rpc_message m;
+        int rc = rpc_take(&link->in, &m, &err);
+        if (rc == 0)
+            return;
+        if (rc > 0) {
+            rc = handle(link, &m, &err);
+            rpc_message_release(&m);
+        }
+        if (rc < 0 && !link->closed)
+            lose(link, &err);
+    }
+}
+
+/* True if there may be more to read. */
+static bool read_in(struct link *link)
+{
+    char chunk[READ_BYTES];
+
+    for (int i = 0; i < READS_PER_STEP; i++) {
+        struct err err = ERR_INIT;
+        ssize_t n = link->driver->read(link->stream, chunk, sizeof(chunk), &err);
+        if (n == LINK_IO_WAIT)
+            return false;
+        if (n < 0) {
+            lose(link, &err);
+            return false;
+        }
+        if (n == 0) {
+            begin_end(link);
+            return false;
+        }
+        buf_add(&link->in, chunk, (size_t)n);
+        if (memchr(chunk, '\n', (size_t)n) || link->in.len > RPC_LINE_MAX)
+            handle_lines(link);
+        if (link->state != LINK_OPEN || link->closed)
+            return false;
+    }
+    return true;
+}
+
+/* Ends calls whose time is over; returns when the next one's is. */
+static int64_t expire_calls(struct link *link)
+{
+    uint64_t last_id = link->last_id;
+    int64_t next_ms = clock_mono_ms() + WAIT_MAX_MS;
+
+    for (struct call **at = &link->calls; *at && (*at)->id <= last_id;) {
+        const struct call *call = *at;
+        struct err err = ERR_INIT;
+        char text[HUMAN_TEXT_MAX];
+        if (call->too_long) {
+            err_set(&err, ERR_LIMIT, "the parameters of '%s' are longer than %d bytes",
+                call->method, RPC_LINE_MAX);
+        } else if (call->deadline_ms <= clock_mono_ms()) {
+            err_set(&err, ERR_TIMEOUT, "host '%s' did not answer '%s' within %s", link->host,
+                call->method, human_duration(call->timeout_ms, text));
+        } else {
+            if (call->deadline_ms < next_ms)
+                next_ms = call->deadline_ms;
+            at = &(*at)->next;
+            continue;
+        }
+        end_call(at, NULL, &err);
+        if (link->closed)
+            break;
+    }
+    return next_ms;
+}
+
+static enum job_step turn(struct link *link, struct wait *wait)
+{
+    bool more = false;
+
+    if (link->state == LINK_CONNECTING)
+        try_connect(link);
+    if (link->state == LINK_OPEN)
+        write_out(link);
+    if (link->state == LINK_OPEN)
+        more = read_in(link);
+    if (link->state == LINK_ENDING && !link->closed)
+        try_end(link);
+    if (link->state == LINK_LOST && !link->closed)
+        end_calls(link, &link->lost);
+    if (link->closed)
+        return JOB_DONE;
+    int64_t next_ms = expire_calls(link);
+    if (link->closed)
+        return JOB_DONE;
+    if (more)
+        return JOB_AGAIN;
+    wait_until(wait, next_ms);
+    if (link->state == LINK_CONNECTING || link->state == LINK_OPEN)
+        link->driver->wait(link->stream, link->sent < link->out.len, wait);
+    else if (link->state == LINK_ENDING)
+        wait_until(wait, clock_mono_ms() + END_POLL_MS);
+    return JOB_WAIT;
+}
+
+static enum job_step link_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct link *link = arg;
+
+    (void)err;
+    link->busy = true;
+    enum job_step step = turn(link, wait);
+    link->busy = false;
+    return step;
+}
+
+static void link_free(struct link *link)
+{
+    buf_release(&link->in);
+    buf_release(&link->out);
+    free(link->host);
+    free(link);
+}
+
+static void link_done(void *arg, const struct err *err)
+{
+    struct link *link = arg;
+
+    link->job = NULL;
+    if (!link->closed) { /* the loop went first */
+        link->busy = true;
+        end_calls(link, err);
+        link->busy = false;
+    }
+    if (link->closed)
+        link_free(link);
+}
+
+static const struct job_ops link_ops = {"link", link_step, link_done};
+
+static const struct link_driver *find_driver(const char *kind)
+{
+    static const struct link_driver *const drivers[] = {&link_local};
+
+    for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+        if (strcmp(drivers[i]->kind, kind) == 0)
+            return drivers[i];
+    return NULL;
+}
+
+int link_open(struct loop *loop, const struct link_target *target, const struct link_events *events,
+    void *arg, struct link **ret, struct err *err)
+{
+    const struct link_driver *driver = find_driver(target->kind);
+    void *stream;
+
+    if (!driver) {
+        err_set(err, ERR_UNSUPPORTED,
+            "cannot reach host '%s': links of the kind '%s' are not supported", target->host,
+            target->kind);
+        return err_hint(err, "Set \"link\": \"local\" for this host.");
+    }
+    if (driver->open(target, &stream, err) < 0)
+        return err_wrap(err, "cannot reach host '%s'", target->host);
+    struct link *link = xcalloc(1, sizeof(*link));
+    *link = (struct link){
+        .loop = loop,
+        .driver = driver,
+        .stream = stream,
+        .host = xstrdup(target->host),
+        .arg = arg,
+        .in = BUF_INIT,
+        .out = BUF_INIT,
+    };
+    if (events)
+        link->events = *events;
+    link->job = loop_add(loop, &link_ops, link);
+    *ret = link;
+    return 0;
+}
+
+static void send_request(struct link *link, struct call *call, json_t *params)
+{
+    size_t before = link->out.len;
+
+    rpc_add_request(&link->out, call->id, call->method, params);
+    if (link->out.len - before <= RPC_LINE_MAX)
+        return;
+    link->out.len = before;
+    link->out.data[before] = '\0';
+    call->too_long = true;
+}
+
+void link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
+    link_answer on_answer, link_progress on_progress, void *ctx)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){
+        .id = ++link->last_id,
+        .method = xstrdup(method),
+        .timeout_ms = timeout_ms,
+        .deadline_ms = clock_mono_ms() + timeout_ms,
+        .on_answer = on_answer,
+        .on_progress = on_progress,
+        .ctx = ctx,
+    };
+    struct call **end = &link->calls;
+    while (*end)
+        end = &(*end)->next;
+    *end = call;
+    if (link->state == LINK_ENDING || link->state == LINK_LOST)
+        json_decref(params);
+    else
+        send_request(link, call, params);
+    if (link->job)
+        loop_wake(link->loop, link->job);
+}
+
+void link_close(struct link *link)
+{
+    struct err err = ERR_INIT;
+
+    if (!link || link->closed)
+        return;
+    link->closed = true;
+    if (link->stream)
+        link->driver->close(link->stream);
+    link->stream = NULL;
+    link->state = LINK_LOST;
+    bool was_busy = link->busy;
+    link->busy = true;
+    err_set(&err, ERR_CANCELLED, "the link to host '%s' was closed", link->host);
+    while (link->calls)
+        end_calls(link, &err);
+    link->busy = was_busy;
+    if (link->busy) /* the step or `done` that is on the stack frees it */
+        return;
+    if (link->job)
+        loop_cancel(link->loop, link->job);
+    else
+        link_free(link);
+}

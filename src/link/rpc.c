@@ -1,0 +1,184 @@
+#include "recluster/rpc.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The beginning of a line as it may stand in a message: what a shell printed, for example. */
+static const char *excerpt(const char *line, size_t len, char text[64])
+{
+    size_t n = 0;
+
+    for (; n < len && n < 60; n++)
+        text[n] = isprint((unsigned char)line[n]) ? line[n] : '?';
+    strcpy(text + n, n < len ? "..." : "");
+    return text;
+}
+
+/* The id of `root` into *ret; null counts as 0 where it may. */
+static bool read_id(const json_t *value, bool null_ok, uint64_t *ret)
+{
+    *ret = json_is_integer(value) ? (uint64_t)json_integer_value(value) : 0;
+    return (json_is_integer(value) && json_integer_value(value) > 0) ||
+           (null_ok && json_is_null(value));
+}
+
+static bool read_error(const json_t *value, int *ret_code, struct err *ret)
+{
+    const json_t *code = json_object_get(value, "code");
+    const json_t *message = json_object_get(value, "message");
+
+    if (!json_is_integer(code) || !json_is_string(message))
+        return false;
+    *ret_code = (int)json_integer_value(code);
+    err_from_json(json_object_get(value, "data"), ret);
+    struct err parts = *ret;
+    err_set(ret, parts.code, "%s", json_string_value(message));
+    err_hint(ret, "%s", parts.hint);
+    return true;
+}
+
+/* Sorts m->root into the other members. False if it is no message of JSON-RPC. */
+static bool classify(struct rpc_message *m)
+{
+    const json_t *version = json_object_get(m->root, "jsonrpc");
+    const json_t *id = json_object_get(m->root, "id");
+    const json_t *method = json_object_get(m->root, "method");
+    const json_t *error = json_object_get(m->root, "error");
+    json_t *result = json_object_get(m->root, "result");
+
+    if (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0)
+        return false;
+    if (method) {
+        m->kind = id ? RPC_REQUEST : RPC_NOTIFICATION;
+        m->method = json_string_value(method);
+        m->payload = json_object_get(m->root, "params");
+        bool params_ok = !m->payload || json_is_object(m->payload) || json_is_array(m->payload);
+        return m->method && params_ok && !result && !error && (!id || read_id(id, false, &m->id));
+    }
+    m->kind = error ? RPC_ERROR : RPC_RESULT;
+    m->payload = result;
+    return !result != !error && read_id(id, error != NULL, &m->id) &&
+           (!error || read_error(error, &m->rpc_code, &m->error));
+}
+
+int rpc_take(struct buf *in, struct rpc_message *ret, struct err *err)
+{
+    size_t look = in->len <= RPC_LINE_MAX ? in->len : RPC_LINE_MAX + 1;
+    const char *end = memchr(in->data, '\n', look);
+    char text[64];
+
+    if (!end && in->len > RPC_LINE_MAX)
+        return err_set(err, ERR_LIMIT, "a message is longer than %d bytes", RPC_LINE_MAX);
+    if (!end)
+        return 0;
+    size_t len = (size_t)(end - in->data);
+    struct rpc_message m = {.root = NULL};
+    json_error_t why;
+    m.root = json_loadb(in->data, len, JSON_REJECT_DUPLICATES, &why);
+    if (!m.root)
+        return err_set(err, ERR_PROTOCOL, "a line is not JSON (%s): '%s'", why.text,
+            excerpt(in->data, len, text));
+    if (!classify(&m)) {
+        json_decref(m.root);
+        return err_set(err, ERR_PROTOCOL, "a line is no message of JSON-RPC 2.0: '%s'",
+            excerpt(in->data, len, text));
+    }
+    buf_consume(in, len + 1);
+    *ret = m;
+    return 1;
+}
+
+void rpc_message_release(struct rpc_message *m)
+{
+    json_decref(m->root);
+    *m = (struct rpc_message){.root = NULL};
+}
+
+static int append(const char *data, size_t len, void *out)
+{
+    buf_add(out, data, len);
+    return 0;
+}
+
+/* Takes over `message`. */
+static void add_line(struct buf *out, json_t *message)
+{
+    size_t before = out->len;
+
+    /* Can only fail for a message that isn't JSON: the caller's bug, never a peer's doing. */
+    if (!message || json_dump_callback(message, append, out, JSON_COMPACT) < 0 ||
+        out->len == before)
+        abort();
+    buf_addc(out, '\n');
+    json_decref(message);
+}
+
+static json_t *or_empty(json_t *object)
+{
+    return object ? object : json_object();
+}
+
+void rpc_add_request(struct buf *out, uint64_t id, const char *method, json_t *params)
+{
+    add_line(out, json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)id,
+                      "method", method, "params", or_empty(params)));
+}
+
+void rpc_add_result(struct buf *out, uint64_t id, json_t *result)
+{
+    add_line(out, json_pack("{s:s, s:I, s:o}", "jsonrpc", "2.0", "id", (json_int_t)id, "result",
+                      or_empty(result)));
+}
+
+void rpc_add_notification(struct buf *out, const char *method, json_t *params)
+{
+    add_line(out, json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params",
+                      or_empty(params)));
+}
+
+static json_t *text_to_json(const char *text)
+{
+    json_t *value = json_string(text);
+
+    if (value)
+        return value;
+    char *ascii = xstrdup(text); /* a file's name, or a character that was cut in two */
+    for (char *p = ascii; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    value = json_string(ascii);
+    free(ascii);
+    return value;
+}
+
+void rpc_add_error(struct buf *out, uint64_t id, int rpc_code, const struct err *error)
+{
+    json_t *id_value = id ? json_integer((json_int_t)id) : json_null();
+
+    add_line(
+        out, json_pack("{s:s, s:o, s:{s:i, s:o, s:{s:s, s:o}}}", "jsonrpc", "2.0", "id", id_value,
+                 "error", "code", rpc_code, "message", text_to_json(error->message), "data", "name",
+                 err_code_name(error->code), "hint", text_to_json(error->hint)));
+}
+
+json_t *err_to_json(const struct err *err)
+{
+    return json_pack("{s:s, s:o, s:o}", "name", err_code_name(err->code), "message",
+        text_to_json(err->message), "hint", text_to_json(err->hint));
+}
+
+static const char *member(const json_t *value, const char *name)
+{
+    const char *text = json_string_value(json_object_get(value, name));
+    return text ? text : "";
+}
+
+void err_from_json(const json_t *value, struct err *ret)
+{
+    enum err_code code = err_code_by_name(member(value, "name"));
+
+    /* An error stays one, whatever a peer calls it. */
+    err_set(ret, code == ERR_NONE ? ERR_FAILED : code, "%s", member(value, "message"));
+    err_hint(ret, "%s", member(value, "hint"));
+}

@@ -1,0 +1,275 @@
+#include "recluster/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "recluster/buf.h"
+#include "recluster/clock.h"
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+static int make_pipe(int ends[2], struct err *err)
+{
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_sys(err, ERR_FAILED, "cannot make a pipe");
+    return 0;
+}
+
+static void set_nonblocking(int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* In the child: no handler of the parent's may run here; what was ignored stays so. */
+static void reset_signals(void)
+{
+    sigset_t none;
+
+    for (int sig = 1; sig < NSIG; sig++) {
+        struct sigaction action;
+        if (sigaction(sig, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            signal(sig, SIG_DFL);
+    }
+    signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* fork(2) for a child as the header promises. 0 in the child, -1 on failure. */
+static pid_t fork_bound(struct err *err)
+{
+    sigset_t all, before;
+    pid_t parent = getpid();
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    int sys = errno;
+    if (pid == 0) {
+        reset_signals();
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) /* it ended before the line above */
+            _exit(1);
+        return 0;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = sys;
+    if (pid < 0)
+        err_sys(err, ERR_FAILED, "cannot start a process");
+    return pid;
+}
+
+/* Makes fds[i] descriptor i, in the child. Sources below 3 would be run over: they move up first.
+ */
+static int arrange(int fds[3])
+{
+    for (int i = 0; i < 3; i++)
+        if (fds[i] < 3 && fds[i] != i && (fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3)) < 0)
+            return -1;
+    for (int i = 0; i < 3; i++)
+        if (fds[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(fds[i], i) < 0)
+            return -1;
+    return 0;
+}
+
+/* Starts argv with these as its standard descriptors. */
+static int start(const char *const *argv, const int standard[3], pid_t *ret_pid, struct err *err)
+{
+    int fds[3] = {standard[0], standard[1], standard[2]};
+    int report[2], sys = 0;
+
+    if (make_pipe(report, err) < 0)
+        return -1;
+    pid_t pid = fork_bound(err);
+    if (pid == 0) {
+        /* The report must not sit where arrange() puts the standard descriptors. */
+        int to = report[1] < 3 ? fcntl(report[1], F_DUPFD_CLOEXEC, 3) : report[1];
+        char *const *args;
+        memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
+        /* For descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this. */
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+        if (arrange(fds) == 0)
+            execvp(args[0], args);
+        sys = errno;
+        ssize_t written = write(to, &sys, sizeof(sys));
+        _exit(written < 0 ? 126 : 127);
+    }
+    close(report[1]);
+    if (pid < 0) {
+        close(report[0]);
+        return -1;
+    }
+    ssize_t n;
+    do
+        n = read(report[0], &sys, sizeof(sys));
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+    if (n == 0) { /* closed by the exec */
+        *ret_pid = pid;
+        return 0;
+    }
+    child_kill(pid);
+    errno = sys;
+    return err_sys(err, sys == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "cannot start '%s'", argv[0]);
+}
+
+int child_spawn(
+    const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from, struct err *err)
+{
+    int in[2], out[2] = {-1, -1};
+
+    if (make_pipe(in, err) < 0)
+        return -1;
+    if (make_pipe(out, err) < 0)
+        goto fail;
+    if (start(argv, (int[3]){in[0], out[1], STDERR_FILENO}, ret_pid, err) < 0)
+        goto fail;
+    close(in[0]);
+    close(out[1]);
+    set_nonblocking(in[1]);
+    set_nonblocking(out[0]);
+    *ret_to = in[1];
+    *ret_from = out[0];
+    return 0;
+fail:
+    close(in[0]);
+    close(in[1]);
+    close_fd(out[0]);
+    close_fd(out[1]);
+    return -1;
+}
+
+int child_fork(
+    int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_from, struct err *err)
+{
+    int ends[2];
+
+    if (make_pipe(ends, err) < 0)
+        return -1;
+    pid_t pid = fork_bound(err);
+    if (pid == 0) {
+        close(ends[0]);
+        _exit(fn(arg, ends[1]));
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return -1;
+    }
+    set_nonblocking(ends[0]);
+    *ret_pid = pid;
+    *ret_from = ends[0];
+    return 0;
+}
+
+void child_kill(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static int describe(int status, struct err *err)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    if (WIFEXITED(status))
+        return err_set(err, ERR_FAILED, "ended with status %d", WEXITSTATUS(status));
+    int sig = WTERMSIG(status);
+    return err_set(err, ERR_FAILED, "ended by signal %d (%s)", sig, strsignal(sig));
+}
+
+static int wait_child(pid_t pid, int flags, bool *ret_ended, struct err *err)
+{
+    int status;
+    pid_t got;
+
+    do
+        got = waitpid(pid, &status, flags);
+    while (got < 0 && errno == EINTR);
+    *ret_ended = got != 0;
+    if (got < 0)
+        return err_sys(err, ERR_FAILED, "cannot wait for process %d", (int)pid);
+    return got ? describe(status, err) : 0;
+}
+
+int child_wait(pid_t pid, struct err *err)
+{
+    bool ended;
+    return wait_child(pid, 0, &ended, err);
+}
+
+int child_poll(pid_t pid, bool *ret_ended, struct err *err)
+{
+    return wait_child(pid, WNOHANG, ret_ended, err);
+}
+
+/* Reads until the end of the file. Bytes behind `limit` are read too, so that the writer can go on.
+ */
+static int gather(int fd, int64_t deadline_ms, size_t limit, struct buf *output, struct err *err)
+{
+    for (;;) {
+        char chunk[4096];
+        int64_t left_ms = deadline_ms - clock_mono_ms();
+        if (left_ms <= 0)
+            return err_set(err, ERR_TIMEOUT, "did not end in time");
+        if (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, (int)left_ms) <= 0)
+            continue;
+        ssize_t n = read(fd, chunk, sizeof(chunk));
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return err_sys(err, ERR_IO, "cannot read its output");
+        if (n < 0)
+            continue;
+        size_t room = output->len < limit ? limit - output->len : 0;
+        buf_add(output, chunk, (size_t)n < room ? (size_t)n : room);
+    }
+}
+
+int child_run(
+    const char *const *argv, int timeout_ms, size_t limit, struct buf *output, struct err *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    size_t start_len = output->len;
+    int out[2];
+    pid_t pid;
+
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0)
+        return err_sys(err, ERR_IO, "cannot open '/dev/null'");
+    if (make_pipe(out, err) < 0) {
+        close(null_fd);
+        return -1;
+    }
+    int rc = start(argv, (int[3]){null_fd, out[1], out[1]}, &pid, err);
+    close(null_fd);
+    close(out[1]);
+    if (rc == 0) {
+        rc = gather(out[0], deadline_ms, start_len + limit, output, err);
+        if (rc < 0)
+            child_kill(pid);
+        else
+            rc = child_wait(pid, err);
+        if (rc < 0) {
+            const char *said = output->data + start_len;
+            int len = (int)strcspn(said, "\n");
+            struct err why = *err;
+            err_set(
+                err, why.code, "'%s' %s%s%.*s", argv[0], why.message, len ? ": " : "", len, said);
+        }
+    }
+    close(out[0]);
+    return rc;
+}

@@ -1,0 +1,323 @@
+#include "recluster/hosts.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/file.h"
+#include "recluster/human.h"
+
+enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20 };
+
+static const char *const top_keys[] = {"defaults", "hosts", "sources", NULL};
+
+static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
+    "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
+    "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack", NULL};
+
+/* Of one host only, so of no use among the defaults. */
+static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
+
+static const char *const link_kinds[] = {"local", "ssh", "command", NULL};
+
+static bool in_list(const char *word, const char *const *list)
+{
+    while (*list && strcmp(*list, word) != 0)
+        list++;
+    return *list != NULL;
+}
+
+/* `where` is "host 'a1': ", "defaults: " or "". */
+static int check_keys(json_t *object, const char *const *known, const char *where, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(object, key, value)
+    {
+        if (in_list(key, known))
+            continue;
+        const char *nearest = human_nearest(key, known);
+        if (nearest)
+            return err_set(
+                err, ERR_USAGE, "%sunknown key '%s'; did you mean '%s'?", where, key, nearest);
+        err_set(err, ERR_USAGE, "%sunknown key '%s'", where, key);
+        return err_hint(err, "The keys are described in recluster(1), FILES.");
+    }
+    return 0;
+}
+
+/* *ret is left alone if the key is not there. */
+static int get_text(
+    const json_t *spec, const char *key, const char *where, const char **ret, struct err *err)
+{
+    const json_t *value = json_object_get(spec, key);
+    const char *text = json_string_value(value);
+
+    if (!value)
+        return 0;
+    if (!text || !*text)
+        return err_set(err, ERR_USAGE, "%s'%s' is not a text", where, key);
+    for (const char *c = text; *c; c++)
+        if (iscntrl((unsigned char)*c))
+            return err_set(err, ERR_USAGE, "%s'%s' holds a control character", where, key);
+    *ret = text;
+    return 0;
+}
+
+static int get_memory(const json_t *spec, const char *where, int64_t *ret, struct err *err)
+{
+    const json_t *value = json_object_get(spec, "memory");
+    uint64_t bytes = 0;
+
+    *ret = -1;
+    if (!value)
+        return 0;
+    if (json_is_string(value)) {
+        if (human_parse_bytes(json_string_value(value), &bytes, err) < 0)
+            return err_wrap(err, "%s'memory'", where);
+    } else if (json_is_integer(value) && json_integer_value(value) > 0) {
+        bytes = (uint64_t)json_integer_value(value);
+    }
+    if (bytes == 0) {
+        err_set(err, ERR_USAGE, "%s'memory' is not a size", where);
+        return err_hint(err, "Write it as bytes or with a unit: 64G, 512M, 1073741824.");
+    }
+    *ret = (int64_t)bytes;
+    return 0;
+}
+
+/* 1, "1" and "node:1" are all node "1". */
+static int get_replaces(
+    struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
+{
+    const json_t *value = json_object_get(spec, "replaces");
+
+    if (json_is_integer(value)) {
+        *ret = arena_printf(arena, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return 0;
+    }
+    if (get_text(spec, "replaces", where, ret, err) < 0)
+        return -1;
+    if (*ret && strncmp(*ret, "node:", 5) == 0)
+        *ret += 5;
+    return 0;
+}
+
+/*
+ * The address in its one usual form, so that two spellings of it are found equal. Not a name:
+ * servers of a cluster know each other by IP address only.
+ */
+static int get_addr(struct arena *arena, struct host *h, const char *where, struct err *err)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+    char text[INET6_ADDRSTRLEN];
+
+    if (get_text(h->spec, "addr", where, &h->addr, err) < 0)
+        return -1;
+    if (!h->addr) {
+        err_set(err, ERR_USAGE, "%sno address", where);
+        return err_hint(err, "Give it \"addr\", the IP address that its servers listen on.");
+    }
+    int family = strchr(h->addr, ':') ? AF_INET6 : AF_INET;
+    if (inet_pton(family, h->addr, bytes) != 1 || strcmp(h->addr, "0.0.0.0") == 0 ||
+        strcmp(h->addr, "::") == 0) {
+        err_set(err, ERR_USAGE, "%s'%s' is not an IP address of a host", where, h->addr);
+        return err_hint(err, "Servers of a cluster know each other by IP address, not by name.");
+    }
+    h->addr = arena_strdup(arena, inet_ntop(family, bytes, text, sizeof(text)));
+    return 0;
+}
+
+/* "~" in the values that are paths of files. */
+static void expand_paths(json_t *spec)
+{
+    static const char *const paths[] = {"base_dir", "identity", "known_hosts"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        const char *path = json_string_value(json_object_get(spec, paths[i]));
+        if (!path || path[0] != '~')
+            continue;
+        char *expanded = path_expand_home(path);
+        json_object_set_new(spec, paths[i], json_string(expanded));
+        free(expanded);
+    }
+}
+
+static int read_values(struct arena *arena, struct host *h, const char *where, struct err *err)
+{
+    h->link = "ssh";
+    h->base_dir = "/var/lib/recluster";
+    h->server = "redis-server";
+    if (get_text(h->spec, "rack", where, &h->rack, err) < 0 ||
+        get_text(h->spec, "link", where, &h->link, err) < 0 ||
+        get_text(h->spec, "base_dir", where, &h->base_dir, err) < 0 ||
+        get_text(h->spec, "server", where, &h->server, err) < 0 ||
+        get_replaces(arena, h->spec, where, &h->replaces, err) < 0 ||
+        get_memory(h->spec, where, &h->memory_bytes, err) < 0)
+        return -1;
+    if (!in_list(h->link, link_kinds)) {
+        err_set(err, ERR_USAGE, "%sunknown link '%s'", where, h->link);
+        return err_hint(err, "The links are local, ssh and command.");
+    }
+    if (h->base_dir[0] != '/')
+        return err_set(
+            err, ERR_USAGE, "%sbase_dir '%s' is not an absolute path", where, h->base_dir);
+    return 0;
+}
+
+/* Entry `n`, from 1, into h->spec and the fields. */
+static int read_host(
+    struct hosts *hosts, struct host *h, json_t *entry, json_t *defaults, size_t n, struct err *err)
+{
+    const char *name = json_string_value(json_object_get(entry, "name"));
+    char *where = name ? arena_printf(&hosts->arena, "host '%s': ", name)
+                       : arena_printf(&hosts->arena, "host no. %zu: ", n);
+
+    if (!json_is_object(entry))
+        return err_set(err, ERR_USAGE, "%snot an object", where);
+    if (check_keys(entry, host_keys, where, err) < 0)
+        return -1;
+    h->spec = defaults ? json_copy(defaults) : json_object();
+    json_object_update(h->spec, entry);
+    expand_paths(h->spec);
+    if (get_addr(&hosts->arena, h, where, err) < 0 ||
+        get_text(h->spec, "name", where, &h->name, err) < 0)
+        return -1;
+    if (!h->name)
+        h->name = h->addr;
+    return read_values(&hosts->arena, h, where, err);
+}
+
+static int check_defaults(json_t *defaults, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    if (!defaults)
+        return 0;
+    if (!json_is_object(defaults))
+        return err_set(err, ERR_USAGE, "'defaults' is not an object");
+    if (check_keys(defaults, host_keys, "defaults: ", err) < 0)
+        return -1;
+    json_object_foreach(defaults, key, value) if (in_list(key, own_keys)) return err_set(
+        err, ERR_USAGE, "defaults: '%s' belongs to one host only", key);
+    return 0;
+}
+
+static int check_sources(json_t *sources, struct err *err)
+{
+    const char *database;
+    json_t *location;
+
+    if (!sources)
+        return 0;
+    if (!json_is_object(sources))
+        return err_set(err, ERR_USAGE, "'sources' is not an object");
+    json_object_foreach(
+        sources, database, location) if (!json_is_string(location) && !json_is_object(location))
+    {
+        err_set(err, ERR_USAGE, "sources: the location of '%s' is neither a text nor an object",
+            database);
+        return err_hint(err, "Write a URL or path, or an object with \"type\".");
+    }
+    return 0;
+}
+
+/* Refuses a second host with the name or address of an earlier one. */
+static int check_unique(const struct hosts *hosts, struct err *err)
+{
+    json_t *names = json_object(), *addrs = json_object();
+    int result = 0;
+
+    for (size_t i = 0; i < hosts->count && result == 0; i++) {
+        const struct host *h = &hosts->hosts[i];
+        const char *other = json_string_value(json_object_get(addrs, h->addr));
+        if (json_object_get(names, h->name))
+            result = err_set(err, ERR_USAGE, "two hosts have the name '%s'", h->name);
+        else if (other)
+            result = err_set(err, ERR_USAGE, "hosts '%s' and '%s' have the same address %s", other,
+                h->name, h->addr);
+        json_object_set_new(names, h->name, json_true());
+        json_object_set_new(addrs, h->addr, json_string(h->name));
+    }
+    json_decref(names);
+    json_decref(addrs);
+    return result;
+}
+
+static int parse(struct hosts *hosts, struct err *err)
+{
+    json_t *defaults = json_object_get(hosts->root, "defaults");
+    json_t *list = json_object_get(hosts->root, "hosts");
+    json_t *entry;
+    size_t i;
+
+    if (!json_is_object(hosts->root))
+        return err_set(err, ERR_USAGE, "not a JSON object");
+    hosts->sources = json_object_get(hosts->root, "sources");
+    if (check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
+        check_sources(hosts->sources, err) < 0)
+        return -1;
+    if (json_array_size(list) == 0) {
+        err_set(err, ERR_USAGE, "no hosts");
+        return err_hint(err, "List the machines: {\"hosts\": [{\"name\": \"a1\", \"addr\": …}]}.");
+    }
+    if (json_array_size(list) > HOSTS_MAX)
+        return err_set(err, ERR_LIMIT, "%zu hosts, more than %d", json_array_size(list), HOSTS_MAX);
+    hosts->hosts = arena_alloc(&hosts->arena, json_array_size(list) * sizeof(*hosts->hosts));
+    json_array_foreach(list, i, entry)
+    {
+        /* Counted first, so that hosts_free() finds the spec also after an error. */
+        hosts->count = i + 1;
+        if (read_host(hosts, &hosts->hosts[i], entry, defaults, i + 1, err) < 0)
+            return -1;
+    }
+    return check_unique(hosts, err);
+}
+
+struct hosts *hosts_parse(const json_t *root, struct err *err)
+{
+    struct hosts *hosts = xcalloc(1, sizeof(*hosts));
+
+    arena_init(&hosts->arena);
+    hosts->root = json_deep_copy(root);
+    if (parse(hosts, err) < 0) {
+        hosts_free(hosts);
+        return NULL;
+    }
+    return hosts;
+}
+
+struct hosts *hosts_load(const char *path, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    struct hosts *hosts = NULL;
+    json_error_t where;
+
+    if (file_read(path, HOSTS_FILE_BYTES_MAX, &text, err) < 0) {
+        buf_release(&text);
+        return NULL;
+    }
+    json_t *root = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, &where);
+    if (!root)
+        err_set(err, ERR_USAGE, "hosts file '%s', line %d, column %d: %s", path, where.line,
+            where.column, where.text);
+    else if (!(hosts = hosts_parse(root, err)))
+        err_wrap(err, "hosts file '%s'", path);
+    json_decref(root);
+    buf_release(&text);
+    return hosts;
+}
+
+void hosts_free(struct hosts *hosts)
+{
+    if (!hosts)
+        return;
+    for (size_t i = 0; i < hosts->count; i++)
+        json_decref(hosts->hosts[i].spec);
+    json_decref(hosts->root);
+    arena_release(&hosts->arena);
+    free(hosts);
+}

@@ -1,0 +1,218 @@
+/* The plan as a document, and the part of it that its hash is over. */
+
+#include <stdlib.h>
+
+#include "draft.h"
+#include "recluster/clock.h"
+
+/* A text or null. Names of files and databases may be any bytes: those of none UTF-8 become "\xHH".
+ */
+static json_t *text(const char *s)
+{
+    if (!s)
+        return json_null();
+    json_t *value = json_string(s);
+    if (value)
+        return value;
+    struct buf escaped = BUF_INIT;
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x80)
+            buf_addc(&escaped, *s);
+        else
+            buf_addf(&escaped, "\\x%02x", (unsigned)(unsigned char)*s);
+    value = json_string(escaped.data);
+    buf_release(&escaped);
+    return value;
+}
+
+static json_t *slots_text(const struct slots *slots)
+{
+    struct buf ranges = BUF_INIT;
+
+    slots_format(slots, &ranges);
+    json_t *value = json_string(ranges.data);
+    buf_release(&ranges);
+    return value;
+}
+
+static json_t *integer(int64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value);
+}
+
+static const struct host *host_of(const struct plan *plan, const struct plan_shard *shard)
+{
+    return shard->host >= 0 ? plan->hosts[shard->host].host : NULL;
+}
+
+/* What stands in the document and counts for the hash. */
+static json_t *shard_essence(const struct plan *plan, const struct plan_shard *shard)
+{
+    const struct host *host = host_of(plan, shard);
+    json_t *o = json_object();
+
+    set(o, "uid", text(shard->shard->uid));
+    set(o, "database", text(plan->databases[shard->database].database->uid));
+    set(o, "role", text(shard->primary < 0 ? "primary" : "replica"));
+    set(o, "primary", text(shard->primary < 0 ? NULL : plan->shards[shard->primary].shard->uid));
+    set(o, "host", text(host ? host->name : NULL));
+    set(o, "addr", text(host ? host->addr : NULL));
+    set(o, "port", integer(shard->port));
+    set(o, "bus_port", integer(shard->bus_port));
+    set(o, "dir", text(shard->dir));
+    set(o, "slots", slots_text(shard->shard->slots));
+    set(o, "source", text(shard->file ? shard->file->name : NULL));
+    return o;
+}
+
+json_t *plan_essence(const struct plan *plan, const char *ccs_sha256)
+{
+    json_t *o = json_object(), *databases = json_array(), *shards = json_array();
+
+    set(o, "ccs_sha256", text(ccs_sha256));
+    set(o, "databases", databases);
+    set(o, "shards", shards);
+    for (size_t i = 0; i < plan->database_count; i++) {
+        const struct plan_database *db = &plan->databases[i];
+        json_t *d = json_object();
+        set(d, "uid", text(db->database->uid));
+        set(d, "skipped", json_boolean(db->skipped != NULL));
+        set(d, "location", text(db->location_label));
+        set(d, "set", text(db->set ? db->set->id : NULL));
+        set(d, "maxmemory", integer(db->maxmemory_bytes));
+        json_array_append_new(databases, d);
+    }
+    for (size_t s = 0; s < plan->shard_count; s++) {
+        const struct plan_shard *shard = &plan->shards[s];
+        const struct host *host = host_of(plan, shard);
+        json_t *d = shard_essence(plan, shard);
+        set(d, "base_dir", text(host ? host->base_dir : NULL));
+        set(d, "bytes", integer(shard->file ? shard->file->bytes : -1));
+        json_array_append_new(shards, d);
+    }
+    return o;
+}
+
+static json_t *backup_set_json(const struct plan_database *db)
+{
+    const struct backup_set *backup = db->set;
+    json_t *o, *files = json_array();
+    char time[CLOCK_TEXT_MAX];
+
+    if (!backup) {
+        json_decref(files);
+        return json_null();
+    }
+    o = json_object();
+    set(o, "id", text(backup->id));
+    set(o, "time", text(clock_format(backup->time_ms, time)));
+    set(o, "age_s", integer(db->age_s));
+    set(o, "files", files);
+    for (size_t i = 0; i < backup->file_count; i++) {
+        const struct backup_file *file = &backup->files[i];
+        json_t *f = json_object();
+        set(f, "name", text(file->name));
+        set(f, "bytes", file->bytes >= 0 ? integer(file->bytes) : json_null());
+        set(f, "slots", slots_text(&file->slots));
+        json_array_append_new(files, f);
+    }
+    return o;
+}
+
+static json_t *database_json(const struct plan *plan, const struct plan_database *db)
+{
+    json_t *o = json_object(), *shards = json_array(), *endpoints = json_array();
+
+    set(o, "uid", text(db->database->uid));
+    set(o, "label", text(db->database->label));
+    set(o, "name", text(db->database->name));
+    set(o, "skipped", text(db->skipped));
+    set(o, "source", text(db->location_label));
+    set(o, "backup_set", backup_set_json(db));
+    set(o, "maxmemory", integer(db->maxmemory_bytes));
+    set(o, "shards", shards);
+    set(o, "endpoints", endpoints);
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        const struct plan_shard *shard = &plan->shards[s];
+        json_t *d = shard_essence(plan, shard);
+        set(d, "memory", integer(shard->memory_bytes));
+        set(d, "disk", integer(shard->disk_bytes));
+        json_array_append_new(shards, d);
+    }
+    for (size_t i = 0; i < db->endpoint_count; i++) {
+        json_t *e = json_object();
+        set(e, "addr", text(db->endpoints[i].addr));
+        set(e, "port", integer(db->endpoints[i].port));
+        json_array_append_new(endpoints, e);
+    }
+    return o;
+}
+
+static json_t *host_json(const struct plan_host *host)
+{
+    json_t *o = json_object();
+
+    set(o, "name", text(host->host->name));
+    set(o, "addr", text(host->host->addr));
+    set(o, "rack", text(host->host->rack));
+    set(o, "usable", json_boolean(host->usable));
+    set(o, "memory", integer(host->memory_bytes));
+    set(o, "planned_memory", integer(host->planned_bytes));
+    set(o, "disk_free", host->disk_free_bytes >= 0 ? integer(host->disk_free_bytes) : json_null());
+    set(o, "planned_disk", integer(host->planned_disk_bytes));
+    set(o, "shards", integer((int64_t)host->shard_count));
+    return o;
+}
+
+static json_t *issues_json(const struct plan_issue *issues, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *o = json_object();
+        set(o, "code", text(issues[i].code));
+        set(o, "message", text(issues[i].message));
+        set(o, "hint", text(issues[i].hint));
+        set(o, "database", text(issues[i].database));
+        set(o, "host", text(issues[i].host));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *stages_json(const struct plan *plan)
+{
+    json_t *list = json_array();
+
+    for (int i = STAGE_PREPARE; i <= STAGE_OPEN; i++) {
+        json_t *o = json_object();
+        set(o, "stage", text(plan_stage_name((enum plan_stage)i)));
+        set(o, "bytes", integer(plan->stages[i].bytes));
+        set(o, "seconds", json_real(plan->stages[i].seconds));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+json_t *plan_json(const struct plan *plan)
+{
+    json_t *o = json_object(), *databases = json_array(), *hosts = json_array();
+
+    set(o, "hash", text(plan->hash));
+    set(o, "feasible", json_boolean(plan->feasible));
+    set(o, "databases", databases);
+    set(o, "hosts", hosts);
+    set(o, "stages", stages_json(plan));
+    set(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
+    set(o, "warnings", issues_json(plan->warnings, plan->warning_count));
+    for (size_t i = 0; i < plan->database_count; i++)
+        json_array_append_new(databases, database_json(plan, &plan->databases[i]));
+    for (size_t i = 0; i < plan->host_count; i++)
+        json_array_append_new(hosts, host_json(&plan->hosts[i]));
+    return o;
+}

@@ -1,0 +1,99 @@
+/* Which port each server listens on. */
+
+#include "draft.h"
+
+enum {
+    PORT_FIRST = 21000,
+    PORT_LAST = 22767,
+    BUS_PORT_OFFSET = 10000,
+    BUS_PORT_FIRST = PORT_FIRST + BUS_PORT_OFFSET,
+    BUS_PORT_LAST = PORT_LAST + BUS_PORT_OFFSET,
+};
+
+bool ports_taken(const struct draft_host *host, int port)
+{
+    return host->ports[port / 64] >> (port % 64) & 1;
+}
+
+void ports_set(struct draft_host *host, int port, bool taken)
+{
+    uint64_t bit = (uint64_t)1 << (port % 64);
+
+    if (taken)
+        host->ports[port / 64] |= bit;
+    else
+        host->ports[port / 64] &= ~bit;
+}
+
+static bool valid(int port)
+{
+    return port > 0 && port <= PORT_MAX;
+}
+
+int ports_endpoint(const struct draft *d, const struct ccs_database *database)
+{
+    const struct ccs_endpoint *endpoints = d->input->ccs->endpoints + database->first_endpoint;
+
+    for (size_t i = 0; i < database->endpoint_count; i++)
+        if (valid(endpoints[i].port))
+            return endpoints[i].port;
+    return valid(database->port) ? database->port : 0;
+}
+
+/* The wanted port if it is one and free, else the first free one of the pool; 0 if there is none.
+ */
+static int take(struct draft_host *host, int wanted, int first, int last)
+{
+    int port = wanted;
+
+    if (!valid(wanted) || ports_taken(host, wanted))
+        for (port = first; port <= last && ports_taken(host, port);)
+            port++;
+    if (port != wanted && port > last)
+        return 0;
+    ports_set(host, port, true);
+    return port;
+}
+
+static int wanted_port(struct draft *d, const struct plan_shard *shard)
+{
+    struct draft_host *host = &d->hosts[shard->host];
+    const struct plan_database *db = &d->plan->databases[shard->database];
+
+    if (!db->database->sharded)
+        return shard->primary >= 0 ? d->plan->shards[shard->primary].port : 0;
+    if (host->ported_database == (int)shard->database)
+        return 0;
+    host->ported_database = (int)shard->database;
+    return ports_endpoint(d, db->database);
+}
+
+static void assign(struct draft *d, size_t s)
+{
+    struct plan_shard *shard = &d->plan->shards[s];
+    const struct ccs_database *database = d->plan->databases[shard->database].database;
+    struct draft_host *host = &d->hosts[shard->host];
+
+    shard->port = d->shards[s].fixed_port; /* reserved when it was placed */
+    if (shard->port == 0)
+        shard->port = take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
+    if (database->sharded)
+        shard->bus_port = take(host, shard->port + BUS_PORT_OFFSET, BUS_PORT_FIRST, BUS_PORT_LAST);
+    if (shard->port == 0 || (database->sharded && shard->bus_port == 0)) {
+        const char *name = d->plan->hosts[shard->host].host->name;
+        draft_block(d,
+            &(struct plan_issue){.code = "port",
+                .database = database->label,
+                .host = name,
+                .hint = "Offer more hosts."},
+            "%s: host '%s' has no free port for shard:%s (%d to %d, and 10,000 above)",
+            database->label, name, shard->shard->uid, PORT_FIRST, PORT_LAST);
+    }
+}
+
+void ports_assign(struct draft *d)
+{
+    for (size_t s = 0; s < d->plan->shard_count; s++)
+        if (d->plan->shards[s].host >= 0)
+            assign(d, s);
+}

@@ -1,0 +1,264 @@
+/* Why shards found no place: one blocker for each database and reason, and what would help. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "draft.h"
+
+/* The shards of a database that the same rule keeps from their places. */
+struct refused {
+    const struct plan_database *db;
+    enum refusal reason;
+    struct draft_names names;
+    int64_t memory, disk;                 /* that they need in all */
+    int64_t largest_memory, largest_disk; /* of one of them */
+    int first;                            /* of the shards */
+};
+
+/* The host that comes farthest tells what is missing. */
+static enum refusal farthest(const struct draft *d, int shard)
+{
+    enum refusal reason = REFUSED_HOST;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        enum refusal refusal = placement_refusal(d, shard, (int)h);
+        if (refusal > reason)
+            reason = refusal;
+    }
+    return reason;
+}
+
+/* The hosts that are refused for that reason, as "'a1', 'a2' and 3 more". */
+static const char *hosts_of(struct draft *d, const struct refused *r)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+
+    for (size_t h = 0; h < d->plan->host_count; h++)
+        if (placement_refusal(d, r->first, (int)h) == r->reason)
+            draft_names_add(&names, "'%s'", d->plan->hosts[h].host->name);
+    return draft_names(d, &names);
+}
+
+static void block_server(struct draft *d, const struct refused *r, const char *names)
+{
+    const struct backup_file *file = d->plan->shards[r->first].file;
+    const struct draft_shard *ds = &d->shards[r->first];
+    struct draft_names servers = DRAFT_NAMES_INIT;
+    struct plan_issue issue = {.database = r->db->database->label};
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
+        if (d->hosts[h].usable)
+            draft_names_add(&servers, "%s %s on '%s'",
+                json_string_value(json_object_get(server, "kind")),
+                json_string_value(json_object_get(server, "version")),
+                d->plan->hosts[h].host->name);
+    }
+    const char *have = draft_names(d, &servers);
+    if (ds->valkey) {
+        issue.code = "valkey-file";
+        issue.hint = "Install valkey-server 9.0 or newer on a host, and name it with \"server\" in "
+                     "the hosts file.";
+        draft_block(d, &issue,
+            "%s: '%s' (%s) was written by Valkey 9 or newer, and no host has such "
+            "a server: %s",
+            issue.database, file->name, names, have);
+    } else {
+        issue.code = "server-too-old";
+        issue.hint =
+            "Install a server that is as new as the one that wrote the file on a host, and "
+            "name it with \"server\" in the hosts file.";
+        draft_block(d, &issue,
+            "%s: '%s' (%s) is of RDB version %d, which no host's server loads: %s", issue.database,
+            file->name, names, ds->rdb_version, have);
+    }
+}
+
+static void block_partner(struct draft *d, const struct refused *r, const char *names)
+{
+    struct plan_issue issue = {.database = r->db->database->label};
+
+    if (r->reason == REFUSED_SAME_HOST) {
+        issue.code = "not-enough-hosts";
+        issue.hint = "Add a host to the hosts file.";
+        draft_block(d, &issue,
+            "%s: %s can't be on the host of its own primary or replica, and no "
+            "other host can be used",
+            issue.database, names);
+    } else if (r->reason == REFUSED_RACK) {
+        issue.code = "rack";
+        issue.hint = "Offer hosts in another rack, or hosts whose \"rack\" the hosts file names.";
+        draft_block(d, &issue, "%s: no host is in another rack than the primary or replica of %s",
+            issue.database, names);
+    } else {
+        issue.code = "server-too-old";
+        issue.hint = "Install the same server version on all hosts.";
+        draft_block(d, &issue,
+            "%s: no other host's server reads what the server of the primary of %s "
+            "writes",
+            issue.database, names);
+    }
+}
+
+static void block_port(struct draft *d, const struct refused *r)
+{
+    int port = d->shards[r->first].fixed_port;
+    struct plan_issue issue = {.code = "port", .database = r->db->database->label};
+
+    for (size_t h = 0; h < d->plan->host_count && !issue.host; h++)
+        if (placement_refusal(d, r->first, (int)h) == REFUSED_PORT)
+            issue.host = d->plan->hosts[h].host->name;
+    issue.hint = arena_printf(&d->plan->arena,
+        "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or add a host.", port);
+    draft_block(d, &issue, "%s: its port %d is taken on %s", issue.database, port, hosts_of(d, r));
+}
+
+static int64_t at_least_0(int64_t n)
+{
+    return n > 0 ? n : 0;
+}
+
+/* What all the hosts have left; what a machine or file system has for several hosts counts once. */
+static int64_t memory_left_in_all(const struct draft *d)
+{
+    int64_t sum = 0;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        if (d->hosts[h].usable && !d->hosts[h].shares_memory)
+            sum += at_least_0(placement_memory_left(d, (int)h));
+        sum += at_least_0(d->machine_memory_left[h]);
+    }
+    return sum;
+}
+
+static int64_t disk_left_in_all(const struct draft *d)
+{
+    int64_t sum = 0;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        if (d->hosts[h].usable && d->hosts[h].disk < 0)
+            sum += at_least_0(placement_disk_left(d, (int)h));
+        sum += at_least_0(d->disk_left[h]);
+    }
+    return sum;
+}
+
+static void block_space(struct draft *d, const struct refused *r, const char *names)
+{
+    bool memory = r->reason == REFUSED_MEMORY;
+    int64_t need = memory ? r->memory : r->disk;
+    int64_t left = memory ? memory_left_in_all(d) : disk_left_in_all(d);
+    int64_t largest = memory ? r->largest_memory : r->largest_disk;
+    int64_t most = 0;
+    const char *most_host = NULL;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        if (placement_refusal(d, r->first, (int)h) != r->reason)
+            continue;
+        int64_t here = memory ? placement_memory_left(d, (int)h) : placement_disk_left(d, (int)h);
+        if (!most_host || here > most) {
+            most = at_least_0(here);
+            most_host = d->plan->hosts[h].host->name;
+        }
+    }
+    int64_t missing = need > left ? need - left : largest - most;
+    struct plan_issue issue = {.database = r->db->database->label};
+    issue.code = memory ? "memory" : "disk";
+    issue.hint = arena_printf(&d->plan->arena,
+        memory ? "Offer a host with %s more memory, or raise \"memory\" in the hosts file."
+               : "Offer hosts with %s more disk, or a \"base_dir\" on a larger file system.",
+        draft_bytes(d, at_least_0(missing)));
+    draft_block(d, &issue,
+        "%s: no %s for %s: %s needed, and the most that a host has left is %s ('%s'); %s are "
+        "missing",
+        issue.database, memory ? "memory" : "disk space", names, draft_bytes(d, need),
+        draft_bytes(d, most), most_host ? most_host : "", draft_bytes(d, at_least_0(missing)));
+}
+
+static void block(struct draft *d, struct refused *r)
+{
+    const char *names = draft_names(d, &r->names);
+
+    switch (r->reason) {
+    case REFUSED_SERVER:
+        block_server(d, r, names);
+        break;
+    case REFUSED_SAME_HOST:
+    case REFUSED_PAIR_SERVER:
+    case REFUSED_RACK:
+        block_partner(d, r, names);
+        break;
+    case REFUSED_PORT:
+        block_port(d, r);
+        break;
+    case REFUSED_DISK:
+    case REFUSED_MEMORY:
+        block_space(d, r, names);
+        break;
+    case REFUSED_HOST:
+    case REFUSED_NOT:
+        /* It would fit now: a shard placed later was moved away from there by a repair. */
+        draft_block(d,
+            &(struct plan_issue){.code = "not-enough-hosts",
+                .database = r->db->database->label,
+                .hint = "Add a host to the hosts file."},
+            "%s: no place was found for %s", r->db->database->label, names);
+        break;
+    }
+}
+
+/* All that keeps shards of one database from their places. */
+static void report_database(struct draft *d, const struct plan_database *db)
+{
+    struct refused reasons[REFUSED_NOT + 1] = {0};
+
+    for (int i = 0; i <= REFUSED_NOT; i++)
+        reasons[i] = (struct refused){
+            .db = db, .reason = (enum refusal)i, .names = DRAFT_NAMES_INIT, .first = -1};
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        const struct plan_shard *shard = &d->plan->shards[s];
+        if (shard->host >= 0)
+            continue;
+        /* A replica lacks first of all its primary. */
+        bool orphan = shard->primary >= 0 && d->plan->shards[shard->primary].host < 0;
+        struct refused *r = &reasons[farthest(d, orphan ? shard->primary : (int)s)];
+        draft_names_add(&r->names, "shard:%s", shard->shard->uid);
+        r->memory += shard->memory_bytes;
+        r->disk += shard->disk_bytes;
+        if (r->first < 0)
+            r->first = (int)s;
+        if (shard->memory_bytes > r->largest_memory)
+            r->largest_memory = shard->memory_bytes;
+        if (shard->disk_bytes > r->largest_disk)
+            r->largest_disk = shard->disk_bytes;
+    }
+    for (int i = 0; i <= REFUSED_NOT; i++)
+        if (reasons[i].names.count > 0)
+            block(d, &reasons[i]);
+}
+
+void refusal_report(struct draft *d)
+{
+    const struct plan *plan = d->plan;
+    size_t unplaced = 0, usable = 0;
+
+    for (size_t s = 0; s < plan->shard_count; s++)
+        unplaced += plan->shards[s].host < 0;
+    for (size_t h = 0; h < plan->host_count; h++)
+        usable += d->hosts[h].usable;
+    if (unplaced == 0)
+        return;
+    if (usable == 0)
+        draft_block(d,
+            &(struct plan_issue){
+                .code = "not-enough-hosts", .hint = "Mend or replace the hosts, as said for each."},
+            "none of the %zu hosts can be used", plan->host_count);
+    for (size_t i = 0; i < plan->database_count && usable > 0; i++)
+        report_database(d, &plan->databases[i]);
+    /* Each host that was left out might have been the place. */
+    for (size_t h = 0; h < plan->host_count; h++)
+        if (!d->hosts[h].usable) {
+            const struct plan_issue *why = &plan->warnings[d->hosts[h].exclusion];
+            draft_block(d, why, "%s", why->message);
+        }
+}

@@ -1,0 +1,18 @@
+#ifndef RECLUSTER_CRC64_IMPL_H
+#define RECLUSTER_CRC64_IMPL_H
+
+/*
+ * The ways of computing crc64(), for its test: both give the same result for all input.
+ * crc64_fold() may be called only where crc64_can_fold().
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+uint64_t crc64_by_table(uint64_t crc, const void *data, size_t len);
+
+bool crc64_can_fold(void);
+uint64_t crc64_fold(uint64_t crc, const void *data, size_t len);
+
+#endif

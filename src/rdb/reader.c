@@ -1,0 +1,618 @@
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "reader_impl.h"
+#include "recluster/crc64.h"
+
+enum {
+    REDIS_VERSION_MAX = 14,
+    VALKEY_VERSION = 80,
+    CHECKSUM_SINCE = 5,
+    HEADER_BYTES = 9,
+    CHECKSUM_BYTES = 8,
+    /* So much is checksummed and then read while it is still in the processor's cache. */
+    PIECE_BYTES = 128 * 1024,
+    /* A buffer that one large value needed is given back behind it. */
+    KEPT_BYTES = 1024 * 1024,
+};
+
+#define STRING_MAX ((size_t)512 * 1024 * 1024)
+#define FILE_MAX (UINT64_C(1) << 48) /* the limit of an unlimited file: no real one is near it */
+
+enum opcode {
+    OPCODE_RAM_LRU = 107,     /* Redis Enterprise */
+    OPCODE_SLOT_NUM = 121,    /* Redis Enterprise */
+    OPCODE_KEY_META = 243,    /* Redis 8.6 */
+    OPCODE_SLOT_IMPORT = 243, /* Valkey 9 */
+    OPCODE_SLOT_INFO = 244,
+    OPCODE_FUNCTION_2 = 245,
+    OPCODE_FUNCTION_PRE_GA = 246,
+    OPCODE_MODULE_AUX = 247,
+    OPCODE_IDLE = 248,
+    OPCODE_FREQ = 249,
+    OPCODE_AUX = 250,
+    OPCODE_RESIZE_DB = 251,
+    OPCODE_EXPIRE_MS = 252,
+    OPCODE_EXPIRE = 253,
+    OPCODE_SELECT_DB = 254,
+    OPCODE_EOF = 255,
+};
+
+static step_fn step_header, step_opcode, step_checksum, step_end, step_function;
+
+static void show_key(struct rdb_bytes key, char *out, size_t size)
+{
+    const uint8_t *k = key.data;
+    size_t len = 0;
+
+    for (size_t i = 0; i < key.len && i < KEY_SHOWN; i++) {
+        if (k[i] >= ' ' && k[i] < 0x7f && k[i] != '\'' && k[i] != '\\')
+            out[len++] = (char)k[i];
+        else
+            len += (size_t)snprintf(out + len, size - len, "\\x%02x", k[i]);
+    }
+    snprintf(out + len, size - len, "%s", key.len > KEY_SHOWN ? "..." : "");
+}
+
+enum taken reader_fail(const struct rdb_reader *r, const struct cursor *c, enum err_code code,
+    struct err *err, const char *fmt, ...)
+{
+    char key[4 * KEY_SHOWN + 4];
+    va_list args;
+
+    va_start(args, fmt);
+    char *what = xvasprintf(fmt, args);
+    va_end(args);
+    uint64_t offset = offset_of(c, c->atom);
+    show_key(r->record.key, key, sizeof(key));
+    if (r->in_record)
+        err_set(err, code, "%s at offset %" PRIu64 ", in key '%s' of database %" PRIu64, what,
+            offset, key, r->record.db);
+    else if (r->has_key)
+        err_set(err, code, "%s at offset %" PRIu64 ", after key '%s'", what, offset, key);
+    else
+        err_set(err, code, "%s at offset %" PRIu64, what, offset);
+    free(what);
+    if (code == ERR_CORRUPT)
+        err_hint(err, "The file is damaged: take another copy of it, or an older backup.");
+    return FAILED;
+}
+
+struct rdb_reader *rdb_reader_new(
+    const struct rdb_events *events, void *arg, const struct rdb_limits *limits)
+{
+    struct rdb_reader *r = xcalloc(1, sizeof(*r));
+
+    if (events)
+        r->events = *events;
+    if (limits)
+        r->limits = *limits;
+    if (!r->limits.file_bytes || r->limits.file_bytes > FILE_MAX)
+        r->limits.file_bytes = FILE_MAX;
+    if (!r->limits.key_bytes || r->limits.key_bytes > STRING_MAX)
+        r->limits.key_bytes = STRING_MAX;
+    if (!r->limits.element_bytes || r->limits.element_bytes > STRING_MAX)
+        r->limits.element_bytes = STRING_MAX;
+    r->arg = arg;
+    r->expires_ms = -1;
+    r->step = step_header;
+    buf_init(&r->carry);
+    buf_init(&r->key);
+    buf_init(&r->scratch[0]);
+    buf_init(&r->scratch[1]);
+    return r;
+}
+
+void rdb_reader_free(struct rdb_reader *r)
+{
+    if (!r)
+        return;
+    buf_release(&r->carry);
+    buf_release(&r->key);
+    buf_release(&r->scratch[0]);
+    buf_release(&r->scratch[1]);
+    free(r);
+}
+
+uint64_t rdb_reader_offset(const struct rdb_reader *r)
+{
+    return r->offset;
+}
+
+enum rdb_checksum rdb_reader_checksum(const struct rdb_reader *r)
+{
+    return r->checksum;
+}
+
+/* header */
+
+static enum taken step_header(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    size_t here = (size_t)(c->end - c->p);
+    bool valkey = here && *c->p == 'V';
+    const char *magic = valkey ? "VALKEY" : "REDIS";
+    size_t len = strlen(magic);
+    int version = 0;
+
+    if (memcmp(c->p, magic, here < len ? here : len) != 0)
+        goto not_rdb;
+    if (want(c, HEADER_BYTES) != TAKEN)
+        return STARVED;
+    for (size_t i = len; i < HEADER_BYTES; i++) {
+        if (!isdigit(c->p[i]))
+            goto not_rdb;
+        version = version * 10 + c->p[i] - '0';
+    }
+    if (!version)
+        goto not_rdb;
+    if (valkey ? version != VALKEY_VERSION : version > REDIS_VERSION_MAX) {
+        err_set(err, ERR_UNSUPPORTED, "RDB version %d of %s is not supported", version,
+            valkey ? "Valkey" : "Redis");
+        err_hint(err,
+            "Known are the versions 1 to %d of Redis and %d of Valkey. Use a newer "
+            "release of this program, or a backup that an older server saved.",
+            REDIS_VERSION_MAX, VALKEY_VERSION);
+        return FAILED;
+    }
+    c->p += HEADER_BYTES;
+    r->header = (struct rdb_header){.valkey = valkey, .version = version};
+    r->step = step_opcode;
+    if (r->events.header && r->events.header(r->arg, &r->header, err) < 0)
+        return FAILED;
+    return TAKEN;
+
+not_rdb:
+    err_set(err, ERR_CORRUPT, "not an RDB file: it does not start with a magic and a version");
+    err_hint(err, "An RDB file starts with \"REDIS\" or \"VALKEY\" and digits. If the file is "
+                  "compressed, its name must say so.");
+    return FAILED;
+}
+
+/* records */
+
+static void module_name(uint64_t id, char name[10])
+{
+    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    id >>= 10; /* its version */
+    for (int i = 8; i >= 0; i--, id >>= 6)
+        name[i] = set[id & 63];
+    name[9] = '\0';
+}
+
+static void drop_large(struct buf *b)
+{
+    if (b->alloc > KEPT_BYTES)
+        buf_release(b);
+}
+
+/* A record or a message needs its key when the bytes it stands in are gone. */
+static void keep_key(struct rdb_reader *r)
+{
+    struct rdb_bytes *key = &r->record.key;
+
+    if (!r->has_key || key->data == r->key.data)
+        return;
+    size_t len = r->in_record || key->len <= KEY_SHOWN ? key->len : KEY_SHOWN + 1;
+    buf_clear(&r->key);
+    drop_large(&r->key);
+    buf_add(&r->key, key->data, len);
+    *key = (struct rdb_bytes){r->key.data, len};
+}
+
+static inline enum taken end_record(struct rdb_reader *r, const struct cursor *c, struct err *err)
+{
+    r->in_record = false;
+    r->step = step_opcode;
+    if (r->events.record_end &&
+        r->events.record_end(r->arg, &r->record, offset_of(c, c->p), err) < 0)
+        return FAILED;
+    return TAKEN;
+}
+
+enum taken step_record_end(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    drop_large(&r->scratch[0]);
+    drop_large(&r->scratch[1]);
+    return end_record(r, c, err);
+}
+
+static enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struct err *err)
+{
+    const char *server = r->header.valkey ? "Valkey" : "Redis";
+
+    if (type == RDB_MODULE)
+        return reader_fail(r, c, ERR_UNSUPPORTED, err,
+            "value of a module as a release candidate of Redis 4.0 saved it (type 6)");
+    reader_fail(r, c, ERR_UNSUPPORTED, err, "unknown type or opcode %u (RDB version %d of %s)",
+        type, r->header.version, server);
+    err_hint(err, "If the server that saved the file can load it, a newer release of this program "
+                  "may know the type; else the file is damaged.");
+    return FAILED;
+}
+
+/* Type, key and a module's id, which together are one atom. */
+static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    const uint8_t *start = c->p;
+    uint8_t type = *c->p++;
+    const struct type_info *info = type_info_of(r->header.valkey, type);
+    struct raw_string raw;
+    struct rdb_bytes key;
+    uint64_t module = 0;
+    char text[INTEGER_TEXT_MAX];
+
+    if (!info)
+        return fail_type(r, c, type, err);
+    enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
+    if (t == TAKEN && type == RDB_MODULE_2)
+        t = take_length(r, c, &module, err);
+    if (t == TAKEN && raw.form == STRING_PLAIN)
+        key = (struct rdb_bytes){raw.data, raw.stored};
+    else if (t == TAKEN)
+        t = string_bytes(r, c, &raw, text, &r->scratch[0], &key, err);
+    if (t != TAKEN)
+        return t;
+
+    r->record.key = key;
+    r->record.type = type;
+    r->record.kind = info->kind;
+    r->record.db = r->db;
+    r->record.expires_ms = r->expires_ms;
+    if (!r->prefixed)
+        r->record.offset = offset_of(c, start);
+    if (type == RDB_MODULE_2)
+        module_name(module, r->record.module);
+    else
+        r->record.module[0] = '\0';
+    r->type = info;
+    r->has_key = r->in_record = true;
+    r->prefixed = false;
+    r->expires_ms = -1;
+    if (raw.form != STRING_PLAIN)
+        keep_key(r);
+    return TAKEN;
+}
+
+static enum taken take_record(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    enum taken t = take_key(r, c, err);
+    if (t != TAKEN)
+        return t;
+    commit(c);
+    int want_it = r->events.record ? r->events.record(r->arg, &r->record, err) : RDB_SKIP;
+    if (want_it < 0)
+        return FAILED;
+    if (want_it == RDB_DECODE && r->type->layout != LAYOUT_OPAQUE) {
+        decode_start(r);
+        return TAKEN;
+    }
+    skip_start(r, r->type->skip, step_record_end);
+    if (r->type->skip[0] != 's')
+        return TAKEN;
+
+    /* One string, as most values are: no need to go through the steps if it is all here. */
+    t = skip_string(r, c, err);
+    if (t != TAKEN)
+        return t;
+    r->program++;
+    return r->skip ? TAKEN : end_record(r, c, err);
+}
+
+/* opcodes */
+
+static enum taken take_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string raw[2];
+    struct rdb_bytes key, value;
+    char text[2][INTEGER_TEXT_MAX];
+
+    enum taken t = take_string(r, c, r->limits.key_bytes, &raw[0], err);
+    if (t == TAKEN)
+        t = take_string(r, c, r->limits.key_bytes, &raw[1], err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw[0], text[0], &r->scratch[0], &key, err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw[1], text[1], &r->scratch[1], &value, err);
+    if (t == TAKEN && r->events.aux && r->events.aux(r->arg, key, value, err) < 0)
+        return FAILED;
+    return t;
+}
+
+static enum taken step_function(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string raw;
+    struct rdb_bytes code;
+    char text[INTEGER_TEXT_MAX];
+
+    enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw, text, &r->scratch[0], &code, err);
+    if (t != TAKEN)
+        return t;
+    r->step = step_opcode;
+    if (r->events.function && r->events.function(r->arg, code, err) < 0)
+        return FAILED;
+    return TAKEN;
+}
+
+static enum taken take_module_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t id;
+    char name[10];
+
+    enum taken t = take_length(r, c, &id, err);
+    if (t != TAKEN)
+        return t;
+    skip_start(r, "m", step_opcode);
+    module_name(id, name);
+    if (r->events.module_aux && r->events.module_aux(r->arg, name, err) < 0)
+        return FAILED;
+    return TAKEN;
+}
+
+static enum taken take_expiry(struct rdb_reader *r, struct cursor *c, bool ms)
+{
+    if (want(c, ms ? 8 : 4) != TAKEN)
+        return STARVED;
+    if (ms) {
+        r->expires_ms = (int64_t)load64(c->p);
+        c->p += 8;
+    } else {
+        r->expires_ms = (int64_t)(int32_t)load32(c->p) * 1000;
+        c->p += 4;
+    }
+    return TAKEN;
+}
+
+static enum taken take_eof(struct rdb_reader *r, struct cursor *c)
+{
+    r->body_end = offset_of(c, c->p);
+    r->step = r->header.version >= CHECKSUM_SINCE ? step_checksum : step_end;
+    return TAKEN;
+}
+
+/* Opcodes that belong to the record behind them. */
+static bool is_prefix(const struct rdb_reader *r, uint8_t opcode)
+{
+    switch (opcode) {
+    case OPCODE_EXPIRE:
+    case OPCODE_EXPIRE_MS:
+    case OPCODE_IDLE:
+    case OPCODE_FREQ:
+        return true;
+    case OPCODE_RAM_LRU:
+    case OPCODE_SLOT_NUM:
+    case OPCODE_KEY_META:
+        return !r->header.valkey;
+    default:
+        return false;
+    }
+}
+
+static enum taken take_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint8_t opcode = *c->p++;
+
+    if (is_prefix(r, opcode) && !r->prefixed) {
+        /* The offset of the first one; a record that is read again finds it set. */
+        r->record.offset = offset_of(c, c->atom);
+        r->prefixed = true;
+    }
+    switch (opcode) {
+    case OPCODE_EOF:
+        return take_eof(r, c);
+    case OPCODE_SELECT_DB:
+        return take_length(r, c, &r->db, err);
+    case OPCODE_EXPIRE:
+    case OPCODE_EXPIRE_MS:
+        return take_expiry(r, c, opcode == OPCODE_EXPIRE_MS);
+    case OPCODE_AUX:
+        return take_aux(r, c, err);
+    case OPCODE_MODULE_AUX:
+        return take_module_aux(r, c, err);
+    case OPCODE_FUNCTION_2:
+        r->step = step_function;
+        return TAKEN;
+    case OPCODE_FUNCTION_PRE_GA: /* name, engine, description if there is one, code */
+        skip_start(r, "ss[s]", step_function);
+        return TAKEN;
+    case OPCODE_RESIZE_DB:
+        skip_start(r, "ll", step_opcode);
+        return TAKEN;
+    case OPCODE_SLOT_INFO:
+        skip_start(r, "lll", step_opcode);
+        return TAKEN;
+    case OPCODE_FREQ:
+        skip_start(r, "1", step_opcode);
+        return TAKEN;
+    case OPCODE_IDLE:
+        skip_start(r, "l", step_opcode);
+        return TAKEN;
+    case OPCODE_KEY_META: /* or, in Valkey's files, OPCODE_SLOT_IMPORT */
+        skip_start(r, r->header.valkey ? "s[ll]" : "[4m]", step_opcode);
+        return TAKEN;
+    case OPCODE_RAM_LRU:
+    case OPCODE_SLOT_NUM:
+        if (!r->header.valkey) {
+            skip_start(r, "l", step_opcode);
+            return TAKEN;
+        }
+        break;
+    default:
+        break;
+    }
+    return fail_type(r, c, opcode, err);
+}
+
+static enum taken step_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    do {
+        commit(c);
+        if (want(c, 1) != TAKEN)
+            return STARVED;
+        enum taken t = *c->p < OPCODE_RAM_LRU ? take_record(r, c, err) : take_opcode(r, c, err);
+        if (t != TAKEN)
+            return t;
+    } while (r->step == step_opcode && !r->skip);
+    return TAKEN;
+}
+
+/* the end */
+
+static enum taken step_checksum(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    (void)err;
+    if (want(c, CHECKSUM_BYTES) != TAKEN)
+        return STARVED;
+    r->crc_stored = load64(c->p);
+    c->p += CHECKSUM_BYTES;
+    r->step = step_end;
+    return TAKEN;
+}
+
+static enum taken step_end(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    if (c->p == c->end)
+        return starve(c, 1);
+    r->has_key = false;
+    return reader_fail(r, c, ERR_CORRUPT, err, "bytes behind the end of the data");
+}
+
+/* feeding */
+
+/* Steps on until bytes are missing. Only skip and the bytes from c->atom on are left over. */
+static enum taken run(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    for (;;) {
+        if (r->skip) {
+            uint64_t here = (uint64_t)(c->end - c->p);
+            uint64_t n = r->skip < here ? r->skip : here;
+            c->p += n;
+            r->skip -= n;
+            if (r->skip) {
+                commit(c);
+                return STARVED;
+            }
+        }
+        commit(c);
+        enum taken t = r->step(r, c, err);
+        if (t != TAKEN)
+            return t;
+    }
+}
+
+/* Completes the carried atom from the piece. Returns how many of its bytes that took. */
+static int feed_carry(
+    struct rdb_reader *r, const uint8_t *p, size_t len, size_t *ret_used, struct err *err)
+{
+    size_t missing = (size_t)(r->carry_need - r->carry.len);
+    size_t n = missing < len ? missing : len;
+
+    *ret_used = n;
+    buf_add(&r->carry, p, n);
+    if (n < missing)
+        return 0;
+
+    const uint8_t *data = (const uint8_t *)r->carry.data;
+    struct cursor c = {.data = data,
+        .atom = data,
+        .p = data,
+        .end = data + r->carry.len,
+        .offset = r->carry_offset};
+    if (run(r, &c, err) == FAILED)
+        return -1;
+    if (c.atom == data) {
+        r->carry_need = c.need;
+        return 0;
+    }
+    keep_key(r);
+    buf_clear(&r->carry);
+    drop_large(&r->carry);
+    return 0;
+}
+
+static int feed_piece(struct rdb_reader *r, const uint8_t *p, size_t len, struct err *err)
+{
+    uint64_t offset = r->offset;
+
+    r->offset += len;
+    while (len && r->carry.len) {
+        size_t used;
+        if (feed_carry(r, p, len, &used, err) < 0)
+            return -1;
+        p += used;
+        len -= used;
+        offset += used;
+    }
+    if (!len)
+        return 0;
+    struct cursor c = {.data = p, .atom = p, .p = p, .end = p + len, .offset = offset};
+    if (run(r, &c, err) == FAILED)
+        return -1;
+    buf_add(&r->carry, c.atom, (size_t)(c.end - c.atom));
+    r->carry_offset = offset_of(&c, c.atom);
+    r->carry_need = c.need;
+    return 0;
+}
+
+static int feed(struct rdb_reader *r, const uint8_t *p, size_t len, struct err *err)
+{
+    while (len) {
+        size_t n = len < PIECE_BYTES ? len : PIECE_BYTES;
+        uint64_t offset = r->offset, before = r->crc;
+        bool in_body = !r->body_end;
+
+        if (n > r->limits.file_bytes - offset)
+            return err_set(
+                err, ERR_LIMIT, "RDB file is longer than %" PRIu64 " bytes", r->limits.file_bytes);
+        if (in_body)
+            r->crc = crc64(before, p, n);
+        if (feed_piece(r, p, n, err) < 0)
+            return -1;
+        if (in_body && r->body_end)
+            r->crc = crc64(before, p, (size_t)(r->body_end - offset));
+        p += n;
+        len -= n;
+    }
+    keep_key(r);
+    return 0;
+}
+
+int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct err *err)
+{
+    if (!r->failure.code && feed(r, data, len, &r->failure) == 0)
+        return 0;
+    *err = r->failure;
+    return -1;
+}
+
+static int end(struct rdb_reader *r, struct err *err)
+{
+    if (r->step != step_end) {
+        struct cursor c = {.offset = r->offset};
+        reader_fail(r, &c, ERR_CORRUPT, err, "file is cut: it ends");
+        return err_hint(err, "Take another copy of it, or an older backup.");
+    }
+    if (!r->crc_stored)
+        return 0;
+    if (r->crc_stored == r->crc) {
+        r->checksum = RDB_CHECKSUM_OK;
+        return 0;
+    }
+    r->checksum = RDB_CHECKSUM_BAD;
+    err_set(err, ERR_CORRUPT,
+        "wrong checksum: the file says %016" PRIx64 ", its bytes give %016" PRIx64, r->crc_stored,
+        r->crc);
+    return err_hint(err, "The file is damaged: take another copy of it, or an older backup.");
+}
+
+int rdb_reader_end(struct rdb_reader *r, struct err *err)
+{
+    if (!r->failure.code && end(r, &r->failure) == 0)
+        return 0;
+    *err = r->failure;
+    return -1;
+}

@@ -1,0 +1,248 @@
+#ifndef RECLUSTER_READER_IMPL_H
+#define RECLUSTER_READER_IMPL_H
+
+/*
+ * The inside of the RDB reader.
+ *
+ * The reader is a state machine: `step` is the state, a function that reads on from a cursor over
+ * the bytes at hand. What must be seen as one piece (a length; a key with its type byte; an element
+ * that was asked for) is an atom. Rules:
+ *
+ *  1. A function that takes from the cursor returns TAKEN, FAILED, or STARVED with cursor.need set
+ * to how many bytes the atom has at least. When STARVED it has changed nothing but the cursor, and
+ *     is called again with the whole atom from its first byte.
+ *  2. commit() ends an atom: all before the cursor is done with and recorded in the reader.
+ *  3. The bytes of an unfinished atom are kept in `carry`, never more of them than `need`. So when
+ * an atom in it succeeds, it ends exactly where the carry ends, and reading goes on in the caller's
+ *     bytes.
+ *  4. Bytes that nobody wants are counted in `skip` and passed over without being looked at.
+ *
+ * The same code thus reads from the caller's buffer and, at the seams, from the carry.
+ */
+
+#include <endian.h>
+#include <string.h>
+
+#include "recluster/buf.h"
+#include "recluster/rdb.h"
+
+enum taken { TAKEN = 0, STARVED = 1, FAILED = -1 };
+
+struct cursor {
+    const uint8_t *data; /* first byte; in the file it stands at `offset` */
+    const uint8_t *atom; /* where the present atom starts */
+    const uint8_t *p;
+    const uint8_t *end;
+    uint64_t offset;
+    uint64_t need;
+};
+
+typedef enum taken step_fn(struct rdb_reader *r, struct cursor *c, struct err *err);
+
+/* How the values of a type are laid out, beside what its skip program says. */
+enum layout {
+    LAYOUT_OPAQUE,   /* never decoded */
+    LAYOUT_STRING,   /* one string, the value itself */
+    LAYOUT_ELEMENTS, /* a count, then elements of strings */
+    LAYOUT_PACKED,   /* one string that holds all elements */
+    LAYOUT_NODES,    /* a count, then packed strings */
+};
+
+enum packing { PACKED_NONE, PACKED_ZIPLIST, PACKED_LISTPACK, PACKED_INTSET, PACKED_ZIPMAP };
+enum score { SCORE_NONE, SCORE_TEXT, SCORE_DOUBLE };
+enum expiry {
+    EXPIRY_NONE,
+    EXPIRY_BEFORE,          /* elements: a length before the field, 0 none; packed: third entry */
+    EXPIRY_BEFORE_RELATIVE, /* elements: the same, counted from 8 bytes before the count, plus 1;
+                               packed: as EXPIRY_BEFORE, but those 8 bytes are there */
+    EXPIRY_BEHIND,          /* 8 bytes behind the value, -1 none */
+};
+
+struct type_info {
+    const char *skip; /* program of step_skip(); NULL: not known */
+    enum rdb_kind kind;
+    enum layout layout;
+    enum packing packing;
+    enum score score;
+    enum expiry expiry;
+    bool containers; /* nodes: each has its container before it */
+};
+
+const struct type_info *type_info_of(bool valkey, uint8_t type); /* NULL: not known */
+
+enum { SKIP_DEPTH = 4, KEY_SHOWN = 64 };
+
+struct skip_loop {
+    const char *body;
+    uint64_t left;
+};
+
+struct rdb_reader {
+    struct rdb_events events;
+    void *arg;
+    struct rdb_limits limits;
+
+    step_fn *step;
+    uint64_t offset; /* of all bytes taken by feed */
+    uint64_t skip;
+    struct buf carry;
+    uint64_t carry_offset, carry_need;
+
+    uint64_t crc;        /* of the bytes before the present piece */
+    uint64_t crc_stored; /* what stands in the file */
+    uint64_t body_end;   /* offset behind the end opcode; 0: not seen yet */
+    enum rdb_checksum checksum;
+
+    struct rdb_header header;
+    uint64_t db;
+    bool prefixed;      /* opcodes of the next record were seen, the first at record.offset */
+    int64_t expires_ms; /* of the next record */
+    bool in_record, has_key;
+    struct rdb_record record;
+    struct buf key; /* holds record.key once the caller's buffer is gone */
+
+    const struct type_info *type;
+
+    /* step_skip() */
+    const char *program;
+    struct skip_loop loops[SKIP_DEPTH];
+    unsigned depth;
+    step_fn *after_skip;
+
+    /* decoding */
+    uint64_t left; /* elements or nodes */
+    int64_t least_expiry;
+    struct buf scratch[2]; /* decompressed strings */
+
+    struct err failure;
+};
+
+/* A string as it stands in the file. */
+enum string_form { STRING_PLAIN, STRING_INTEGER, STRING_LZF };
+struct raw_string {
+    enum string_form form;
+    const uint8_t *data;
+    uint64_t stored; /* bytes at data */
+    uint64_t full;   /* LZF: bytes when decompressed */
+};
+enum { INTEGER_TEXT_MAX = 24 };
+
+static inline uint64_t offset_of(const struct cursor *c, const uint8_t *p)
+{
+    return c->offset + (uint64_t)(p - c->data);
+}
+
+static inline void commit(struct cursor *c)
+{
+    c->atom = c->p;
+}
+
+static inline uint16_t load16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return le16toh(v);
+}
+
+static inline uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
+}
+
+/* Sets the error: "WHAT at offset N, in key 'k'". Returns FAILED. */
+enum taken reader_fail(const struct rdb_reader *r, const struct cursor *c, enum err_code code,
+    struct err *err, const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+/* The atom goes on for n bytes from the cursor on, which are not all there. */
+static inline enum taken starve(struct cursor *c, uint64_t n)
+{
+    c->need = (uint64_t)(c->p - c->atom) + n;
+    return STARVED;
+}
+
+static inline enum taken want(struct cursor *c, size_t n)
+{
+    return (size_t)(c->end - c->p) >= n ? TAKEN : starve(c, n);
+}
+
+/* Can n more bytes come? `what` is the word for n: "length", "count". */
+enum taken reader_fits(const struct rdb_reader *r, const struct cursor *c, uint64_t n,
+    const char *what, struct err *err);
+
+enum taken take_length_slow(
+    const struct rdb_reader *r, struct cursor *c, uint64_t *ret, struct err *err);
+
+/* A plain length or number. */
+static inline enum taken take_length(
+    const struct rdb_reader *r, struct cursor *c, uint64_t *ret, struct err *err)
+{
+    if (c->p < c->end && *c->p < 0x40) {
+        *ret = *c->p++;
+        return TAKEN;
+    }
+    return take_length_slow(r, c, ret, err);
+}
+
+enum taken take_string_head_slow(
+    const struct rdb_reader *r, struct cursor *c, struct raw_string *ret, struct err *err);
+
+/* All of a string but its bytes: form, stored, full. */
+static inline enum taken take_string_head(
+    const struct rdb_reader *r, struct cursor *c, struct raw_string *ret, struct err *err)
+{
+    if (c->p < c->end && *c->p < 0x40) {
+        ret->form = STRING_PLAIN;
+        ret->stored = *c->p++;
+        return TAKEN;
+    }
+    return take_string_head_slow(r, c, ret, err);
+}
+
+static inline enum taken skip_string(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string s;
+    enum taken t = take_string_head(r, c, &s, err);
+    if (t != TAKEN)
+        return t;
+    uint64_t here = (uint64_t)(c->end - c->p);
+    if (s.stored <= here) {
+        c->p += s.stored;
+    } else {
+        if (reader_fits(r, c, s.stored, "length", err) != TAKEN)
+            return FAILED;
+        c->p = c->end;
+        r->skip = s.stored - here;
+    }
+    return TAKEN;
+}
+
+/* A string with its bytes, when full not longer than `limit`. */
+enum taken take_string(const struct rdb_reader *r, struct cursor *c, size_t limit,
+    struct raw_string *ret, struct err *err);
+
+/*
+ * What the string says: plain bytes where they stand, an integer as its text in `text`, LZF
+ * decompressed into scratch. Call it when nothing of the atom is missing.
+ */
+enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
+    const struct raw_string *s, char text[INTEGER_TEXT_MAX], struct buf *scratch,
+    struct rdb_bytes *ret, struct err *err);
+
+/* Passes over what `program` describes, then goes on with `after`. See skip.c. */
+void skip_start(struct rdb_reader *r, const char *program, step_fn *after);
+step_fn step_skip;
+
+/* Decodes the value of r->record, then goes on with step_record_end. */
+void decode_start(struct rdb_reader *r);
+step_fn step_record_end;
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * How values are laid out, and passing over them.
+ *
+ * A program says what a value is made of, one letter each:
+ *
+ *     s  string          l  length or number      1 4 8  that many bytes      w  16 bytes
+ *     z  score as text   m  values of a module, each behind its opcode, up to the end opcode
+ *     [ … ]  a count, and that many times what is within
+ *
+ * A stream: its listpacks, its numbers, then per group its name, position, pending entries and
+ * consumers, each with their own pending entries.
+ */
+
+#include <inttypes.h>
+
+#include "reader_impl.h"
+
+#define OF(k, l, s) .kind = RDB_KIND_##k, .layout = LAYOUT_##l, .skip = (s)
+
+static const struct type_info types[] = {
+    [RDB_STRING] = {OF(STRING, STRING, "s")},
+    [RDB_LIST] = {OF(LIST, ELEMENTS, "[s]")},
+    [RDB_SET] = {OF(SET, ELEMENTS, "[s]")},
+    [RDB_ZSET] = {OF(ZSET, ELEMENTS, "[sz]"), .score = SCORE_TEXT},
+    [RDB_HASH] = {OF(HASH, ELEMENTS, "[ss]")},
+    [RDB_ZSET_2] = {OF(ZSET, ELEMENTS, "[s8]"), .score = SCORE_DOUBLE},
+    [RDB_MODULE_2] = {OF(MODULE, OPAQUE, "m")},
+    [RDB_HASH_ZIPMAP] = {OF(HASH, PACKED, "s"), .packing = PACKED_ZIPMAP},
+    [RDB_LIST_ZIPLIST] = {OF(LIST, PACKED, "s"), .packing = PACKED_ZIPLIST},
+    [RDB_SET_INTSET] = {OF(SET, PACKED, "s"), .packing = PACKED_INTSET},
+    [RDB_ZSET_ZIPLIST] = {OF(ZSET, PACKED, "s"), .packing = PACKED_ZIPLIST},
+    [RDB_HASH_ZIPLIST] = {OF(HASH, PACKED, "s"), .packing = PACKED_ZIPLIST},
+    [RDB_LIST_QUICKLIST] = {OF(LIST, NODES, "[s]"), .packing = PACKED_ZIPLIST},
+    [RDB_STREAM_LISTPACKS] = {OF(STREAM, OPAQUE, "[ss]lll[sll[w8l][s8[w]]]")},
+    [RDB_HASH_LISTPACK] = {OF(HASH, PACKED, "s"), .packing = PACKED_LISTPACK},
+    [RDB_ZSET_LISTPACK] = {OF(ZSET, PACKED, "s"), .packing = PACKED_LISTPACK},
+    [RDB_LIST_QUICKLIST_2] = {OF(LIST, NODES, "[ls]"), .packing = PACKED_LISTPACK,
+        .containers = true},
+    [RDB_STREAM_LISTPACKS_2] = {OF(STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s8[w]]]")},
+    [RDB_SET_LISTPACK] = {OF(SET, PACKED, "s"), .packing = PACKED_LISTPACK},
+    [RDB_STREAM_LISTPACKS_3] = {OF(STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s88[w]]]")},
+    [RDB_HASH_METADATA_PRE_GA] = {OF(HASH, ELEMENTS, "[lss]"), .expiry = EXPIRY_BEFORE},
+    [RDB_HASH_LISTPACK_EX_PRE_GA] = {OF(HASH, PACKED, "s"), .packing = PACKED_LISTPACK,
+        .expiry = EXPIRY_BEFORE},
+    [RDB_HASH_METADATA] = {OF(HASH, ELEMENTS, "8[lss]"), .expiry = EXPIRY_BEFORE_RELATIVE},
+    [RDB_HASH_LISTPACK_EX] = {OF(HASH, PACKED, "8s"), .packing = PACKED_LISTPACK,
+        .expiry = EXPIRY_BEFORE_RELATIVE},
+};
+
+static const struct type_info valkey_hash_2 = {
+    OF(HASH, ELEMENTS, "[ss8]"), .expiry = EXPIRY_BEHIND};
+
+const struct type_info *type_info_of(bool valkey, uint8_t type)
+{
+    if (valkey && type >= RDB_HASH_METADATA_PRE_GA)
+        return type == RDB_HASH_METADATA_PRE_GA ? &valkey_hash_2 : NULL;
+    return type < ARRAY_SIZE(types) && types[type].skip ? &types[type] : NULL;
+}
+
+const char *rdb_kind_name(enum rdb_kind kind)
+{
+    static const char *const names[] = {
+        [RDB_KIND_STRING] = "string",
+        [RDB_KIND_LIST] = "list",
+        [RDB_KIND_SET] = "set",
+        [RDB_KIND_ZSET] = "zset",
+        [RDB_KIND_HASH] = "hash",
+        [RDB_KIND_STREAM] = "stream",
+        [RDB_KIND_MODULE] = "module",
+    };
+    return kind < RDB_KIND_COUNT ? names[kind] : "unknown";
+}
+
+void skip_start(struct rdb_reader *r, const char *program, step_fn *after)
+{
+    r->program = program;
+    r->depth = 0;
+    r->after_skip = after;
+    r->step = step_skip;
+}
+
+static enum taken skip_bytes(struct cursor *c, size_t n)
+{
+    if (want(c, n) != TAKEN)
+        return STARVED;
+    c->p += n;
+    return TAKEN;
+}
+
+/* A length byte and that much text; 253 to 255 stand for NaN and the infinities. */
+static enum taken skip_score(struct cursor *c)
+{
+    if (want(c, 1) != TAKEN)
+        return STARVED;
+    size_t len = *c->p >= 253 ? 0 : *c->p;
+    return skip_bytes(c, 1 + len);
+}
+
+/* One opcode of a module's values with what belongs to it. */
+static enum taken skip_module_value(
+    struct rdb_reader *r, struct cursor *c, bool *ret_end, struct err *err)
+{
+    uint64_t opcode, number;
+    enum taken t = take_length(r, c, &opcode, err);
+    if (t != TAKEN)
+        return t;
+    *ret_end = false;
+    switch (opcode) {
+    case 0:
+        *ret_end = true;
+        return TAKEN;
+    case 1: /* signed */
+    case 2: /* unsigned */
+        return take_length(r, c, &number, err);
+    case 3:
+        return skip_bytes(c, sizeof(float));
+    case 4:
+        return skip_bytes(c, sizeof(double));
+    case 5:
+        return skip_string(r, c, err);
+    default:
+        return reader_fail(
+            r, c, ERR_CORRUPT, err, "%" PRIu64 " is not an opcode of module values", opcode);
+    }
+}
+
+static const char *behind_loop(const char *p)
+{
+    for (unsigned depth = 1; depth; p++)
+        depth += *p == '[' ? 1U : *p == ']' ? -1U : 0U;
+    return p;
+}
+
+static enum taken loop_start(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t count;
+    enum taken t = take_length(r, c, &count, err);
+    if (t == TAKEN)
+        t = reader_fits(r, c, count, "count", err); /* each has a byte at least */
+    if (t != TAKEN)
+        return t;
+    r->program++;
+    if (count)
+        r->loops[r->depth++] = (struct skip_loop){r->program, count};
+    else
+        r->program = behind_loop(r->program);
+    return TAKEN;
+}
+
+enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    while (!r->skip) {
+        enum taken t = TAKEN;
+        bool end = true;
+        commit(c);
+        switch (*r->program) {
+        case 's':
+            t = skip_string(r, c, err);
+            break;
+        case 'l': {
+            uint64_t number;
+            t = take_length(r, c, &number, err);
+            break;
+        }
+        case '1':
+        case '4':
+        case '8':
+            t = skip_bytes(c, (size_t)(*r->program - '0'));
+            break;
+        case 'w':
+            t = skip_bytes(c, 16);
+            break;
+        case 'z':
+            t = skip_score(c);
+            break;
+        case 'm':
+            t = skip_module_value(r, c, &end, err);
+            break;
+        case '[':
+            t = loop_start(r, c, err);
+            if (t != TAKEN)
+                return t;
+            continue;
+        case ']': {
+            struct skip_loop *loop = &r->loops[r->depth - 1];
+            if (--loop->left) {
+                r->program = loop->body;
+                continue;
+            }
+            r->depth--;
+            break;
+        }
+        default:
+            r->step = r->after_skip;
+            return TAKEN;
+        }
+        if (t != TAKEN)
+            return t;
+        if (end)
+            r->program++;
+    }
+    return TAKEN;
+}

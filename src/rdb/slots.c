@@ -1,0 +1,270 @@
+#include "recluster/slots.h"
+
+#include <string.h>
+
+enum { WORDS = SLOT_COUNT / 64 };
+
+void slots_clear(struct slots *s)
+{
+    memset(s, 0, sizeof(*s));
+}
+
+void slots_fill(struct slots *s)
+{
+    memset(s, 0xff, sizeof(*s));
+}
+
+void slots_add(struct slots *s, unsigned slot)
+{
+    s->bits[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+void slots_add_range(struct slots *s, unsigned first, unsigned last)
+{
+    for (unsigned slot = first; slot <= last; slot++)
+        slots_add(s, slot);
+}
+
+bool slots_has(const struct slots *s, unsigned slot)
+{
+    return slot < SLOT_COUNT && (s->bits[slot / 64] >> slot % 64 & 1);
+}
+
+unsigned slots_count(const struct slots *s)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < WORDS; i++)
+        count += (unsigned)__builtin_popcountll(s->bits[i]);
+    return count;
+}
+
+bool slots_is_empty(const struct slots *s)
+{
+    return slots_count(s) == 0;
+}
+
+bool slots_equal(const struct slots *a, const struct slots *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+bool slots_overlap(const struct slots *a, const struct slots *b)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        if (a->bits[i] & b->bits[i])
+            return true;
+    return false;
+}
+
+bool slots_contain(const struct slots *all, const struct slots *part)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        if (part->bits[i] & ~all->bits[i])
+            return false;
+    return true;
+}
+
+void slots_union(struct slots *s, const struct slots *more)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        s->bits[i] |= more->bits[i];
+}
+
+void slots_intersect(struct slots *s, const struct slots *other)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        s->bits[i] &= other->bits[i];
+}
+
+void slots_subtract(struct slots *s, const struct slots *less)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        s->bits[i] &= ~less->bits[i];
+}
+
+/* The first slot from `from` on that is in the set (in = true) or not in it; SLOT_COUNT if none is.
+ */
+static unsigned find(const struct slots *s, unsigned from, bool in)
+{
+    while (from < SLOT_COUNT) {
+        uint64_t word = in ? s->bits[from / 64] : ~s->bits[from / 64];
+        word >>= from % 64;
+        if (word)
+            return from + (unsigned)__builtin_ctzll(word);
+        from = (from / 64 + 1) * 64;
+    }
+    return SLOT_COUNT;
+}
+
+bool slots_next_range(
+    const struct slots *s, unsigned *from, unsigned *ret_first, unsigned *ret_last)
+{
+    unsigned first = find(s, *from, true);
+    if (first == SLOT_COUNT)
+        return false;
+    unsigned end = find(s, first, false);
+    *ret_first = first;
+    *ret_last = end - 1;
+    *from = end;
+    return true;
+}
+
+/* A number of at most `max`, digits only. */
+static bool parse_number(const char **text, unsigned max, unsigned *ret)
+{
+    const char *p = *text;
+    unsigned n = 0;
+
+    if (*p < '0' || *p > '9')
+        return false;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        n = n * 10 + (unsigned)(*p - '0');
+        if (n > max)
+            return false;
+    }
+    *text = p;
+    *ret = n;
+    return true;
+}
+
+static int parse(
+    const char *text, unsigned min, unsigned max, bool legacy, struct slots *s, struct err *err)
+{
+    struct slots found = {{0}};
+    const char *p = text;
+
+    while (*p) {
+        unsigned first, last;
+        if (!parse_number(&p, max, &first))
+            goto bad;
+        last = first;
+        if (*p == '-') {
+            p++;
+            if (!parse_number(&p, max, &last))
+                goto bad;
+        }
+        if (first < min || last < first)
+            goto bad;
+        if (legacy)
+            for (unsigned k = 0; k < SLOT_COUNT / LEGACY_SLOT_COUNT; k++)
+                slots_add_range(
+                    &found, first - 1 + LEGACY_SLOT_COUNT * k, last - 1 + LEGACY_SLOT_COUNT * k);
+        else
+            slots_add_range(&found, first, last);
+        if (*p == ',' && p[1])
+            p++;
+        else if (*p)
+            goto bad;
+    }
+    slots_union(s, &found);
+    return 0;
+
+bad:
+    err_set(err, ERR_USAGE, "'%s' is not a list of slots, at '%s'", text, p);
+    return err_hint(err, "Write ranges of the numbers %u to %u: \"%u-%u,%u\".", min, max, min,
+        max / 3, max / 3 + 10);
+}
+
+int slots_parse(const char *text, struct slots *s, struct err *err)
+{
+    return parse(text, 0, SLOT_COUNT - 1, false, s, err);
+}
+
+int slots_parse_legacy(const char *text, struct slots *s, struct err *err)
+{
+    return parse(text, 1, LEGACY_SLOT_COUNT, true, s, err);
+}
+
+void slots_format(const struct slots *s, struct buf *out)
+{
+    const char *comma = "";
+
+    for (unsigned at = 0, first, last; slots_next_range(s, &at, &first, &last); comma = ",") {
+        if (first == last)
+            buf_addf(out, "%s%u", comma, first);
+        else
+            buf_addf(out, "%s%u-%u", comma, first, last);
+    }
+}
+
+json_t *slots_to_json(const struct slots *s)
+{
+    json_t *ranges = json_array();
+
+    for (unsigned at = 0, first, last; slots_next_range(s, &at, &first, &last);)
+        json_array_append_new(ranges, json_pack("[ii]", (int)first, (int)last));
+    return ranges;
+}
+
+int slots_from_json(const json_t *ranges, struct slots *s, struct err *err)
+{
+    struct slots found = {{0}};
+
+    if (!json_is_array(ranges))
+        return err_set(err, ERR_PROTOCOL, "slots are not a JSON array of [first, last]");
+    for (size_t i = 0; i < json_array_size(ranges); i++) {
+        const json_t *range = json_array_get(ranges, i);
+        const json_t *first = json_array_get(range, 0), *last = json_array_get(range, 1);
+        if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last))
+            return err_set(err, ERR_PROTOCOL, "slot range %zu is not [first, last]", i);
+        json_int_t a = json_integer_value(first), b = json_integer_value(last);
+        if (a < 0 || b < a || b >= SLOT_COUNT)
+            return err_set(err, ERR_PROTOCOL,
+                "slot range [%" JSON_INTEGER_FORMAT ",%" JSON_INTEGER_FORMAT
+                "] is not within 0 to %d",
+                a, b, SLOT_COUNT - 1);
+        slots_add_range(&found, (unsigned)a, (unsigned)b);
+    }
+    slots_union(s, &found);
+    return 0;
+}
+
+/*
+ * CRC16/XMODEM eight bytes at a time: crc_table[k][b] is the CRC of byte b with k zero bytes behind
+ * it. Filled before main() starts, so that a lookup needs no check.
+ */
+static uint16_t crc_table[8][256];
+
+__attribute__((constructor)) static void fill_crc_table(void)
+{
+    for (unsigned b = 0; b < 256; b++) {
+        unsigned crc = b << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1;
+        crc_table[0][b] = (uint16_t)crc;
+    }
+    for (unsigned k = 1; k < 8; k++)
+        for (unsigned b = 0; b < 256; b++) {
+            unsigned crc = crc_table[k - 1][b];
+            crc_table[k][b] = (uint16_t)(crc << 8 ^ crc_table[0][crc >> 8]);
+        }
+}
+
+static unsigned crc16(const uint8_t *p, size_t len)
+{
+    unsigned crc = 0;
+
+    for (; len >= 8; p += 8, len -= 8)
+        crc = crc_table[7][p[0] ^ crc >> 8] ^ crc_table[6][p[1] ^ (crc & 0xff)] ^
+              crc_table[5][p[2]] ^ crc_table[4][p[3]] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^
+              crc_table[1][p[6]] ^ crc_table[0][p[7]];
+    for (; len; p++, len--)
+        crc = (crc << 8 & 0xffff) ^ crc_table[0][crc >> 8 ^ *p];
+    return crc;
+}
+
+unsigned slot_of_key(const void *key, size_t len)
+{
+    const uint8_t *k = key;
+    const uint8_t *open = len ? memchr(k, '{', len) : NULL;
+
+    if (open) {
+        const uint8_t *tag = open + 1;
+        const uint8_t *close = memchr(tag, '}', (size_t)(k + len - tag));
+        if (close && close > tag) {
+            len = (size_t)(close - tag);
+            k = tag;
+        }
+    }
+    return crc16(k, len) % SLOT_COUNT;
+}

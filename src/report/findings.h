@@ -1,0 +1,25 @@
+#ifndef RECLUSTER_REPORT_FINDINGS_H
+#define RECLUSTER_REPORT_FINDINGS_H
+
+/* Lists of findings, blockers, warnings and errors, as text. */
+
+#include <jansson.h>
+
+#include "text.h"
+
+/* With a heading that counts them; errors first, then warnings, then the rest. */
+void findings_text(struct text *t, const json_t *findings);
+
+/*
+ * Issues of a plan or failed tasks: {"message", "hint", "database", "shard", "host", "task"}, all
+ * but the message optional; or plain strings. Nothing if there is none.
+ */
+void issues_text(struct text *t, const char *heading, enum text_style style, const json_t *issues);
+
+/* What an issue is about: "db:1, shard:4, host 'a1', task load_shard"; "" for the whole. */
+void issue_subject(const json_t *issue, struct buf *out);
+
+/* 0 error, 1 warning, 2 any other severity. */
+int finding_rank(const json_t *finding);
+
+#endif

@@ -1,0 +1,365 @@
+#include "html.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "doc.h"
+#include "findings.h"
+#include "plan_facts.h"
+#include "proof_words.h"
+#include "recluster/clock.h"
+#include "recluster/human.h"
+
+enum { ROWS_MAX = 400 /* of a table; all of it stands in the JSON document */ };
+
+static void cut_note(struct buf *out, size_t count, size_t shown)
+{
+    if (count > shown)
+        html_element(
+            out, "p", "soft", "… and %zu more: see recluster report --json.", count - shown);
+}
+
+static const char *state_class(const char *state)
+{
+    static const char *const good[] = {"done", "open"}, *const bad[] = {"failed"},
+                             *const warn[] = {"skipped"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        if (strcmp(state, good[i]) == 0)
+            return "good";
+    if (strcmp(state, bad[0]) == 0)
+        return "bad";
+    return strcmp(state, warn[0]) == 0 ? "warn" : "plain";
+}
+
+static void duration_cell(struct buf *out, const json_t *doc, const char *seconds_field)
+{
+    char text[HUMAN_TEXT_MAX];
+
+    html_element(out, "td", "n", "%s",
+        doc_has(doc, seconds_field) ? human_duration(doc_int(doc, seconds_field, 0) * 1000, text)
+                                    : "-");
+}
+
+static void endpoints_cell(struct buf *out, const json_t *endpoints)
+{
+    enum { SHOWN = 8 };
+    size_t i;
+    json_t *endpoint;
+
+    buf_adds(out, "<td class=\"mono\">");
+    json_array_foreach(endpoints, i, endpoint)
+    {
+        struct buf text = BUF_INIT;
+        if (i == SHOWN) {
+            html_element(out, "div", "soft", "… and %zu more", json_array_size(endpoints) - SHOWN);
+            break;
+        }
+        plan_endpoint(endpoint, &text);
+        html_element(out, "div", NULL, "%s", text.data);
+        buf_release(&text);
+    }
+    buf_adds(out, json_array_size(endpoints) > 0 ? "</td>" : "-</td>");
+}
+
+static void database_row(struct buf *out, const json_t *database)
+{
+    const char *state = doc_text(database, "state", "?");
+    char text[HUMAN_TEXT_MAX];
+
+    buf_adds(out, "<tr><td>");
+    html_element(out, "b", NULL, "%s", doc_text(database, "label", "?"));
+    buf_addc(out, ' ');
+    html_escape(out, doc_text(database, "name", ""));
+    buf_adds(out, "</td><td>");
+    html_badge(out, state_class(state), state);
+    if (doc_has(database, "skipped"))
+        html_element(out, "div", "soft", "%s", doc_text(database, "skipped", ""));
+    buf_adds(out, "</td>");
+    duration_cell(out, database, "rpo_s");
+    duration_cell(out, database, "rto_s");
+    buf_adds(out, "<td class=\"long\">");
+    if (doc_has(database, "set_name"))
+        html_put(out, "%s of %s", doc_text(database, "set_name", "?"),
+            doc_time(database, "set_time_ms", text));
+    if (doc_has(database, "location"))
+        html_element(out, "div", "soft", "%s", doc_text(database, "location", ""));
+    buf_adds(out, "</td>");
+    endpoints_cell(out, json_object_get(database, "endpoints"));
+    buf_adds(out, "</tr>\n");
+}
+
+void page_databases(struct buf *out, const json_t *report)
+{
+    const json_t *databases = json_object_get(report, "databases");
+    size_t i;
+    json_t *database;
+
+    html_section(out, "databases", "Databases");
+    html_table(out,
+        "Lost: the age of the backup set when the recovery started. Opened after: from the start "
+        "until "
+        "clients could log in.",
+        "Database|State|#Lost (RPO)|#Opened after (RTO)|Backup set|Endpoints");
+    json_array_foreach(databases, i, database)
+    {
+        if (i == ROWS_MAX)
+            break;
+        database_row(out, database);
+    }
+    html_table_end(out);
+    cut_note(out, json_array_size(databases), ROWS_MAX);
+    html_section_end(out);
+}
+
+/* The shards of one host as chips; the plan says where each is. */
+static void host_chips(struct buf *out, const json_t *plan, const char *host)
+{
+    enum { SHOWN = 40 };
+    size_t found = 0, i, k;
+    json_t *database, *shard;
+
+    buf_adds(out, "<div class=\"chips\">");
+    json_array_foreach(json_object_get(plan, "databases"), i, database)
+    {
+        json_array_foreach(json_object_get(database, "shards"), k, shard)
+        {
+            bool replica = strcmp(doc_text(shard, "role", ""), "replica") == 0;
+            if (strcmp(doc_text(shard, "host", ""), host) != 0 || found++ >= SHOWN)
+                continue;
+            html_element(out, "span", replica ? "chip replica" : "chip", "%s shard:%s%s",
+                doc_text(database, "label", "?"), doc_text(shard, "uid", "?"),
+                replica ? " replica" : "");
+        }
+    }
+    if (found > SHOWN)
+        html_element(out, "span", "chip", "… and %zu more", found - SHOWN);
+    buf_adds(out, "</div>");
+}
+
+static void host_block(struct buf *out, const json_t *plan, const json_t *host)
+{
+    const char *name = doc_text(host, "name", "?");
+    int64_t whole = doc_int(host, "memory", 0), part = doc_int(host, "planned_memory", 0);
+    char planned[HUMAN_TEXT_MAX], available[HUMAN_TEXT_MAX];
+
+    human_bytes((uint64_t)(part > 0 ? part : 0), planned);
+    human_bytes((uint64_t)(whole > 0 ? whole : 0), available);
+    CLEANUP(free_ptr) char *words = xasprintf("%s of %s memory planned", planned, available);
+    buf_adds(out, "<div class=\"host\">");
+    html_element(out, "b", NULL, "%s", name);
+    html_element(out, "span", "soft", "  %s", words);
+    html_bar(out, (double)part, (double)whole, words);
+    host_chips(out, plan, name);
+    buf_adds(out, "</div>\n");
+}
+
+void page_layout(struct buf *out, const json_t *report)
+{
+    enum { SHOWN = 200 };
+    const json_t *plan = json_object_get(report, "plan");
+    const json_t *hosts = json_object_get(plan, "hosts");
+    json_t *racks = json_object(); /* keeps the order of the plan */
+    const char *rack;
+    size_t shown = 0, i;
+    json_t *host, *value;
+
+    html_section(out, "layout", "Layout by rack and host");
+    json_array_foreach(hosts, i, host)
+    {
+        json_object_set_new(racks, doc_text(host, "rack", ""), json_null());
+    }
+    buf_adds(out, "<div class=\"racks\">\n");
+    json_object_foreach(racks, rack, value)
+    {
+        buf_adds(out, "<div class=\"rack\">");
+        html_element(out, "h3", NULL, "%s%s", *rack ? "Rack " : "No rack", rack);
+        json_array_foreach(hosts, i, host)
+        {
+            if (strcmp(doc_text(host, "rack", ""), rack) == 0 && shown++ < SHOWN)
+                host_block(out, plan, host);
+        }
+        buf_adds(out, "</div>\n");
+    }
+    buf_adds(out, "</div>\n");
+    cut_note(out, json_array_size(hosts), SHOWN);
+    html_section_end(out);
+    json_decref(racks);
+}
+
+static int64_t stage_ms(const json_t *proof, const char *stage)
+{
+    int64_t total = -1;
+    size_t i;
+    json_t *task;
+
+    json_array_foreach(json_object_get(proof, "times"), i, task)
+    {
+        if (strcmp(doc_text(task, "stage", ""), stage) != 0 || !doc_has(task, "started_ms") ||
+            !doc_has(task, "ended_ms"))
+            continue;
+        int64_t took = doc_int(task, "ended_ms", 0) - doc_int(task, "started_ms", 0);
+        total = (total < 0 ? 0 : total) + (took > 0 ? took : 0);
+    }
+    return total;
+}
+
+static void proof_row(struct buf *out, const json_t *proof)
+{
+    static const char *const counts[] = {"keys_in_file", "keys_loaded", "keys_expired"};
+    static const char *const classes[] = {
+        [PROOF_OPEN] = "plain", [PROOF_GOOD] = "good", [PROOF_BAD] = "bad"};
+    char text[HUMAN_TEXT_MAX];
+
+    buf_adds(out, "<tr><td class=\"w\">");
+    html_element(out, "b", NULL, "%s", doc_text(proof, "label", "?"));
+    html_element(
+        out, "div", "soft", "%s %s", doc_text(proof, "database", ""), doc_text(proof, "role", "?"));
+    buf_adds(out, "</td>");
+    html_element(out, "td", NULL, "%s", doc_text(proof, "host", "?"));
+    buf_adds(out, "<td class=\"mono long\">");
+    html_escape(out, doc_text(proof, "file", "-"));
+    if (doc_has(proof, "sha256"))
+        html_element(out, "div", "soft", "sha256 %.16s…", doc_text(proof, "sha256", ""));
+    buf_adds(out, "</td>");
+    html_element(out, "td", "n", "%s", proof_bytes(proof, "file_bytes", text));
+    html_element(out, "td", "n", "%s", proof_bytes(proof, "bytes", text));
+    html_element(out, "td", "w", "%s", doc_text(proof, "checksum", "-"));
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+        html_element(out, "td", "n", "%s", proof_count(proof, counts[i], text));
+    html_element(out, "td", "w", "%s", doc_text(proof, "sync", "-"));
+    for (int64_t stage = 1; stage <= 4; stage++) {
+        int64_t took = stage_ms(proof, stage_word(stage));
+        html_element(out, "td", "n", "%s", took < 0 ? "-" : human_duration(took, text));
+    }
+    buf_adds(out, "<td>");
+    html_badge(out, classes[proof_result(proof)], proof_word(proof));
+    buf_adds(out, "</td></tr>\n");
+}
+
+void page_proof(struct buf *out, const json_t *report)
+{
+    const json_t *proofs = json_object_get(report, "proof");
+    size_t shown = 0, i;
+    json_t *proof;
+
+    html_section(out, "proof", "Proof");
+    html_table(out,
+        "Every key of a file is in its server or had expired; a replica is in step with its "
+        "primary.",
+        "Shard|Host|File|#Stored|#Unpacked|Checksum|#Keys in file|#Loaded|#Expired|Sync|#Prepare|#"
+        "Transfer|#Load|#Open|Proof");
+    for (int good = 0; good <= 1; good++)
+        json_array_foreach(proofs, i, proof)
+        {
+            if ((proof_result(proof) == PROOF_GOOD) == (bool)good && shown++ < ROWS_MAX)
+                proof_row(out, proof);
+        }
+    html_table_end(out);
+    cut_note(out, json_array_size(proofs), ROWS_MAX);
+    html_section_end(out);
+}
+
+static void issue_item(struct buf *out, const char *class, const char *word, const json_t *issue)
+{
+    const char *hint = doc_text(issue, "hint", NULL);
+    struct buf subject = BUF_INIT;
+
+    issue_subject(issue, &subject);
+    buf_adds(out, "<li>");
+    html_badge(out, class, word);
+    buf_addc(out, ' ');
+    html_element(
+        out, "span", "soft", "%s", subject.len > 0 ? subject.data : doc_text(issue, "code", ""));
+    html_element(out, "p", NULL, "%s", doc_message(issue));
+    if (hint)
+        html_element(out, "p", "soft", "%s", hint);
+    buf_adds(out, "</li>\n");
+    buf_release(&subject);
+}
+
+static void issue_items(struct buf *out, const char *class, const char *word, const json_t *issues)
+{
+    size_t i;
+    json_t *issue;
+
+    json_array_foreach(issues, i, issue)
+    {
+        if (i < ROWS_MAX)
+            issue_item(out, class, word, issue);
+    }
+}
+
+void page_issues(struct buf *out, const json_t *report)
+{
+    static const char *const classes[] = {"bad", "warn", "plain"};
+    const json_t *status = json_object_get(report, "status");
+    const json_t *plan = json_object_get(report, "plan");
+    const json_t *findings = json_object_get(report, "findings");
+    const json_t *errors = json_object_get(status, "errors");
+    const json_t *warnings = json_object_get(plan, "warnings");
+    const json_t *blockers = json_object_get(plan, "blockers");
+    size_t shown = 0, i;
+    json_t *finding;
+
+    html_section(out, "issues", "Errors, warnings and findings");
+    buf_adds(out, "<ul class=\"issues\">\n");
+    issue_items(out, "bad", "error", errors);
+    issue_items(out, "bad", "blocker", blockers);
+    issue_items(out, "warn", "warning", warnings);
+    for (int rank = 0; rank < 3; rank++)
+        json_array_foreach(findings, i, finding)
+        {
+            if (finding_rank(finding) == rank && shown++ < ROWS_MAX)
+                issue_item(out, classes[rank], doc_text(finding, "severity", "?"), finding);
+        }
+    buf_adds(out, "</ul>\n");
+    if (json_array_size(errors) + json_array_size(blockers) + json_array_size(warnings) + shown ==
+        0)
+        html_element(out, "p", "soft", "None.");
+    cut_note(out, json_array_size(findings), ROWS_MAX);
+    html_section_end(out);
+}
+
+static void event_row(struct buf *out, const json_t *event, int64_t started_ms)
+{
+    static const char *const classes[] = {"bad", "warn", "plain"};
+    int64_t at_ms = doc_int(event, "at_ms", 0);
+    char time[CLOCK_TEXT_MAX], since[HUMAN_TEXT_MAX];
+
+    buf_adds(out, "<tr>");
+    html_element(out, "td", "mono w", "%s", doc_time(event, "at_ms", time));
+    html_element(out, "td", "n", "%s",
+        started_ms < 0 || at_ms < started_ms ? "" : human_duration(at_ms - started_ms, since));
+    buf_adds(out, "<td>");
+    html_badge(out, classes[finding_rank(event)], doc_text(event, "severity", "info"));
+    buf_adds(out, "</td>");
+    html_element(out, "td", NULL, "%s", doc_text(event, "host", ""));
+    html_element(out, "td", NULL, "%s", doc_text(event, "message", ""));
+    buf_adds(out, "</tr>\n");
+}
+
+void page_events(struct buf *out, const json_t *report)
+{
+    const json_t *events = json_object_get(report, "events");
+    size_t count = json_array_size(events), i;
+    int64_t started_ms = doc_int(json_object_get(report, "status"), "started_ms", -1);
+    json_t *event;
+
+    html_section(out, "events", "History");
+    html_table(out, "What happened, in the order in which it was recorded (UTC).",
+        "Time|#After|Severity|Host|Event");
+    json_array_foreach(events, i, event)
+    {
+        /* Of a long history the beginning and the end. */
+        if (count > ROWS_MAX && i >= ROWS_MAX / 2 && i < count - ROWS_MAX / 2) {
+            if (i == ROWS_MAX / 2)
+                buf_addf(out, "<tr><td colspan=\"5\" class=\"soft\">… %zu more …</td></tr>\n",
+                    count - ROWS_MAX);
+            continue;
+        }
+        event_row(out, event, started_ms);
+    }
+    html_table_end(out);
+    html_section_end(out);
+}

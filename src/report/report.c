@@ -1,0 +1,266 @@
+#include "recluster/report.h"
+
+#include <string.h>
+
+#include "doc.h"
+#include "plan_facts.h"
+#include "recluster/clock.h"
+#include "recluster/secret.h"
+#include "recluster/slots.h"
+#include "row_fields.h"
+
+static json_t *slots_json(const char *text)
+{
+    struct slots slots;
+    struct err ignored = ERR_INIT;
+
+    slots_clear(&slots);
+    /* Text that is no list of ranges shows as no slots at all, which stands out. */
+    if (!text || slots_parse(text, &slots, &ignored) < 0)
+        return json_array();
+    return slots_to_json(&slots);
+}
+
+static void copy_field(json_t *to, const char *field, const json_t *from, const char *source)
+{
+    json_t *value = json_object_get(from, source);
+    json_object_set(to, field, value ? value : json_null());
+}
+
+/* What the server said: of a primary after its load, of a replica when it was in step. */
+static void add_loaded(json_t *proof, const json_t *loaded, bool primary)
+{
+    bool full = doc_int(loaded, "sync_full", 0) > 0;
+    bool partial = doc_int(loaded, "sync_partial", 0) > 0;
+
+    copy_field(proof, "keys_loaded", loaded, primary ? "keys_loaded" : "keys");
+    copy_field(proof, "keys_expired", loaded, "keys_expired");
+    copy_field(proof, "load_ms", loaded, "load_ms");
+    copy_field(proof, "used_memory", loaded, "used_memory");
+    copy_field(proof, "server_version", loaded, "server_version");
+    json_object_set_new(proof, "sync",
+        !primary && (full || partial) ? json_string(full ? "full" : "partial") : json_null());
+}
+
+/*
+ * Proven: a primary loaded each key of its file or dropped it as expired; a replica was in step
+ * with its primary. Null while nothing is known.
+ */
+static json_t *proven_json(const json_t *proof, bool primary, const char *state)
+{
+    if (strcmp(state, "failed") == 0)
+        return json_false();
+    if (!primary)
+        return strcmp(state, "in-step") == 0 || strcmp(state, "open") == 0 ? json_true()
+                                                                           : json_null();
+    if (!doc_has(proof, "keys_loaded") || !doc_has(proof, "keys_in_file"))
+        return json_null();
+    return json_boolean(doc_int(proof, "keys_loaded", 0) + doc_int(proof, "keys_expired", 0) ==
+                        doc_int(proof, "keys_in_file", -1));
+}
+
+static json_t *proof_row(const struct rows *rows)
+{
+    json_t *proof = json_object(), *facts = rows_json(rows, 10), *loaded = rows_json(rows, 11);
+    const char *role = rows_text(rows, 2), *state = rows_text(rows, 6);
+    bool primary = strcmp(role, "primary") == 0;
+
+    row_text(proof, "uid", rows, 0);
+    json_object_set_new(proof, "label", doc_label("shard", rows_text(rows, 0)));
+    row_text(proof, "database_uid", rows, 1);
+    json_object_set_new(proof, "database", doc_label("db", rows_text(rows, 1)));
+    row_text(proof, "role", rows, 2);
+    row_text(proof, "host", rows, 3);
+    row_text(proof, "addr", rows, 4);
+    row_int(proof, "port", rows, 5);
+    row_text(proof, "state", rows, 6);
+    json_object_set_new(proof, "slots", slots_json(rows_text(rows, 7)));
+    row_text(proof, "file", rows, 8);
+    row_int(proof, "file_bytes", rows, 9);
+    copy_field(proof, "bytes", facts, "bytes");
+    copy_field(proof, "keys_in_file", facts, "keys");
+    copy_field(proof, "expires", facts, "expires");
+    copy_field(proof, "expired", facts, "expired");
+    copy_field(proof, "checksum", facts, "checksum");
+    copy_field(proof, "sha256", facts, "sha256");
+    copy_field(proof, "rdb_version", facts, "rdb_version");
+    copy_field(proof, "slots_found", facts, "slots");
+    add_loaded(proof, loaded, primary);
+    row_int(proof, "keys", rows, 12);
+    json_object_set_new(proof, "proven", proven_json(proof, primary, state));
+    json_object_set_new(proof, "times", json_array());
+    json_decref(facts);
+    json_decref(loaded);
+    return proof;
+}
+
+static int add_proof(struct state *st, json_t *report, json_t *by_uid, struct err *err)
+{
+    json_t *list = json_array();
+    struct rows rows;
+
+    json_object_set_new(report, "proof", list);
+    if (state_query(st, &rows, err,
+            "SELECT shard_uid, database_uid, role, host, addr, port, state, slots, file,"
+            " file_bytes, facts, loaded, keys FROM placement ORDER BY position",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *proof = proof_row(&rows);
+        json_object_set(by_uid, doc_text(proof, "uid", ""), proof);
+        json_array_append_new(list, proof);
+    }
+    return rows_end(&rows, err);
+}
+
+/* All tasks in "tasks"; those of a shard also in its proof as "times". */
+static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, struct err *err)
+{
+    json_t *list = json_array();
+    struct rows rows;
+
+    json_object_set_new(report, "tasks", list);
+    if (state_query(st, &rows, err,
+            "SELECT kind, stage, host, database_uid, shard_uid, state, attempts, started_ms,"
+            " ended_ms FROM task ORDER BY coalesce(started_ms, 9e15), task_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *task = json_object();
+        const char *shard_uid = rows_text(&rows, 4);
+        json_t *proof = shard_uid ? json_object_get(by_uid, shard_uid) : NULL;
+
+        row_text(task, "kind", &rows, 0);
+        json_object_set_new(task, "stage", json_string(stage_word(rows_int(&rows, 1))));
+        row_text(task, "host", &rows, 2);
+        row_text(task, "database_uid", &rows, 3);
+        row_text(task, "shard_uid", &rows, 4);
+        row_text(task, "state", &rows, 5);
+        row_int(task, "attempts", &rows, 6);
+        row_int(task, "started_ms", &rows, 7);
+        row_int(task, "ended_ms", &rows, 8);
+        if (proof)
+            json_array_append(json_object_get(proof, "times"), task);
+        json_array_append_new(list, task);
+    }
+    return rows_end(&rows, err);
+}
+
+/* As in the status, without the shards, which "proof" has, and with why one was left out. */
+static json_t *databases_json(const json_t *status)
+{
+    json_t *list = json_array();
+    size_t i;
+    json_t *database;
+
+    json_array_foreach(json_object_get(status, "databases"), i, database)
+    {
+        json_t *o = json_copy(database);
+        bool skipped = strcmp(doc_text(o, "state", ""), "skipped") == 0;
+        copy_field(o, "skipped", skipped ? database : NULL, "reason");
+        json_object_del(o, "shards");
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static int add_cluster(struct state *st, json_t *report, struct err *err)
+{
+    json_t *cluster = json_object();
+    struct rows rows;
+
+    json_object_set_new(report, "cluster", cluster);
+    if (state_query(st, &rows, err, "SELECT name, saved_ms, format FROM cluster", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        row_text(cluster, "name", &rows, 0);
+        row_int(cluster, "saved_ms", &rows, 1);
+        row_text(cluster, "format", &rows, 2);
+    }
+    return rows_end(&rows, err);
+}
+
+static int add_plan(struct state *st, json_t *report, struct err *err)
+{
+    struct rows rows;
+
+    json_object_set_new(report, "plan", json_null());
+    if (state_query(st, &rows, err, "SELECT document FROM plan ORDER BY plan_id DESC LIMIT 1", "") <
+        0)
+        return -1;
+    while (rows_next(&rows))
+        row_json(report, "plan", &rows, 0);
+    return rows_end(&rows, err);
+}
+
+static int add_findings(struct state *st, json_t *report, struct err *err)
+{
+    json_t *list = json_array();
+    struct rows rows;
+
+    json_object_set_new(report, "findings", list);
+    if (state_query(st, &rows, err,
+            "SELECT severity, code, message, keys FROM finding ORDER BY finding_id", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *o = json_object();
+        row_text(o, "severity", &rows, 0);
+        row_text(o, "code", &rows, 1);
+        row_text(o, "message", &rows, 2);
+        row_json(o, "keys", &rows, 3);
+        json_array_append_new(list, o);
+    }
+    return rows_end(&rows, err);
+}
+
+static int add_events(struct state *st, json_t *report, struct err *err)
+{
+    json_t *list = json_array();
+    struct rows rows;
+
+    json_object_set_new(report, "events", list);
+    if (state_query(st, &rows, err,
+            "SELECT at_ms, severity, code, database_uid, shard_uid, host, stage, message, detail"
+            " FROM event ORDER BY event_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *o = json_object(), *detail = rows_json(&rows, 8);
+        row_int(o, "at_ms", &rows, 0);
+        row_text(o, "severity", &rows, 1);
+        row_text(o, "code", &rows, 2);
+        row_text(o, "database_uid", &rows, 3);
+        row_text(o, "shard_uid", &rows, 4);
+        row_text(o, "host", &rows, 5);
+        row_text(o, "stage", &rows, 6);
+        row_text(o, "message", &rows, 7);
+        json_object_set_new(o, "detail", detail ? secret_mask_json(detail) : json_null());
+        json_array_append_new(list, o);
+        json_decref(detail);
+    }
+    return rows_end(&rows, err);
+}
+
+int report_json(struct state *st, const char *path, json_t **ret, struct err *err)
+{
+    json_t *status, *report, *by_uid;
+
+    if (report_status_json(st, path, &status, err) < 0)
+        return -1;
+    report = json_object();
+    by_uid = json_object();
+    json_object_set_new(report, "version", json_string(RECLUSTER_VERSION));
+    json_object_set_new(report, "made_ms", json_integer(clock_wall_ms()));
+    json_object_set_new(report, "status", status);
+    json_object_set_new(report, "databases", databases_json(status));
+    if (add_cluster(st, report, err) < 0 || add_plan(st, report, err) < 0 ||
+        add_findings(st, report, err) < 0 || add_proof(st, report, by_uid, err) < 0 ||
+        add_tasks(st, report, by_uid, err) < 0 || add_events(st, report, err) < 0) {
+        json_decref(by_uid);
+        json_decref(report);
+        return err_wrap(err, "cannot read the state of the recovery");
+    }
+    json_decref(by_uid);
+    *ret = report;
+    return 0;
+}

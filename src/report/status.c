@@ -1,0 +1,277 @@
+#include "recluster/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "doc.h"
+#include "next_command.h"
+#include "plan_facts.h"
+#include "recluster/clock.h"
+#include "recluster/plan.h"
+#include "row_fields.h"
+
+static int64_t meta_ms(struct state *st, const char *key)
+{
+    CLEANUP(free_ptr) char *text = state_meta(st, key);
+    return text ? strtoll(text, NULL, 10) : -1;
+}
+
+/* The age that a database's data had when the recovery started; -1: not known yet. */
+static int64_t data_age_s(int64_t started_ms, const struct rows *rows, int column)
+{
+    if (started_ms < 0 || rows_is_null(rows, column))
+        return -1;
+    int64_t age_ms = started_ms - rows_int(rows, column);
+    return age_ms > 0 ? age_ms / 1000 : 0;
+}
+
+static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t *rpo_s)
+{
+    json_t *o = json_object();
+    bool skipped = strcmp(rows_text(rows, 2), "skipped") == 0;
+    int64_t age_s = skipped ? -1 : data_age_s(started_ms, rows, 5);
+
+    row_text(o, "uid", rows, 0);
+    json_object_set_new(o, "label", doc_label("db", rows_text(rows, 0)));
+    row_text(o, "name", rows, 1);
+    row_text(o, "state", rows, 2);
+    row_text(o, "reason", rows, 3);
+    row_text(o, "set_name", rows, 4);
+    row_int(o, "set_time_ms", rows, 5);
+    row_int(o, "opened_ms", rows, 6);
+    json_object_set_new(o, "sharded", json_boolean(rows_int(rows, 7)));
+    row_text(o, "location", rows, 8);
+    json_object_set_new(o, "rto_s",
+        rows_is_null(rows, 6) || started_ms < 0
+            ? json_null()
+            : json_integer((rows_int(rows, 6) - started_ms + 500) / 1000));
+    json_object_set_new(o, "rpo_s", doc_int_or_null(age_s, -1));
+    json_object_set_new(o, "endpoints", json_array());
+    json_object_set_new(o, "shards", json_array());
+    if (age_s > *rpo_s)
+        *rpo_s = age_s;
+    return o;
+}
+
+/* Into list the databases, into by_uid the same objects under their uids. */
+static int add_databases(struct state *st, int64_t started_ms, json_t *list, json_t *by_uid,
+    int64_t *rpo_s, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(st, &rows, err,
+            "SELECT t.database_uid, t.name, t.state, t.reason, t.set_name, t.set_time_ms,"
+            " t.opened_ms, coalesce(d.sharded, 0), (SELECT location FROM backup_set"
+            " WHERE database_uid = t.database_uid AND chosen LIMIT 1)"
+            " FROM target t LEFT JOIN database d ON d.uid = t.database_uid"
+            " ORDER BY CAST(t.database_uid AS INTEGER), t.database_uid",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *database = database_row(&rows, started_ms, rpo_s);
+        json_object_set(by_uid, doc_text(database, "uid", ""), database);
+        json_array_append_new(list, database);
+    }
+    return rows_end(&rows, err);
+}
+
+static json_t *shard_row(const struct rows *rows)
+{
+    json_t *o = json_object();
+
+    row_text(o, "uid", rows, 1);
+    json_object_set_new(o, "label", doc_label("shard", rows_text(rows, 1)));
+    row_text(o, "role", rows, 2);
+    row_text(o, "host", rows, 3);
+    row_text(o, "addr", rows, 4);
+    row_int(o, "port", rows, 5);
+    row_text(o, "state", rows, 6);
+    row_int(o, "keys", rows, 7);
+    json_object_set_new(o, "stage",
+        rows_is_null(rows, 8) ? json_null() : json_string(stage_word(rows_int(rows, 8))));
+    return o;
+}
+
+/* Clients use the primaries: the one of a database that is not sharded, else each of them. */
+static void add_endpoint(json_t *database, const json_t *shard)
+{
+    if (!doc_has(database, "opened_ms") || strcmp(doc_text(shard, "role", ""), "primary") != 0)
+        return;
+    json_array_append_new(json_object_get(database, "endpoints"),
+        json_pack("{s:O,s:O}", "addr", json_object_get(shard, "addr"), "port",
+            json_object_get(shard, "port")));
+}
+
+static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(st, &rows, err,
+            "SELECT p.database_uid, p.shard_uid, p.role, p.host, p.addr, p.port, p.state, p.keys,"
+            " t.stage FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
+            " WHERE state IN ('done', 'running') GROUP BY shard_uid) t USING (shard_uid)"
+            " ORDER BY p.position",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *database = json_object_get(by_uid, rows_text(&rows, 0));
+        json_t *shard = shard_row(&rows);
+        add_endpoint(database, shard);
+        json_array_append_new(json_object_get(database, "shards"), shard);
+    }
+    return rows_end(&rows, err);
+}
+
+static void bump(json_t *o, const char *field, int64_t by)
+{
+    json_object_set_new(o, field, json_integer(doc_int(o, field, 0) + by));
+}
+
+static json_t *new_counts(void)
+{
+    return json_pack(
+        "{s:i,s:i,s:i,s:i,s:i}", "done", 0, "failed", 0, "running", 0, "pending", 0, "total", 0);
+}
+
+static int add_tasks(struct state *st, json_t *status, struct err *err)
+{
+    json_t *tasks = new_counts();
+    json_t *stages = json_array();
+    struct rows rows;
+
+    json_object_set_new(status, "tasks", tasks);
+    json_object_set_new(status, "stages", stages);
+    for (int stage = STAGE_PREPARE; stage <= STAGE_OPEN; stage++) {
+        json_t *o = new_counts();
+        json_object_set_new(o, "stage", json_string(stage_word(stage)));
+        json_object_set_new(o, "started_ms", json_null());
+        json_object_set_new(o, "ended_ms", json_null());
+        json_array_append_new(stages, o);
+    }
+    if (state_query(st, &rows, err,
+            "SELECT stage, state, count(*), min(started_ms), max(ended_ms) FROM task"
+            " GROUP BY stage, state",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *stage = json_array_get(stages, (size_t)(rows_int(&rows, 0) - STAGE_PREPARE));
+        int64_t count = rows_int(&rows, 2), started = rows_int(&rows, 3),
+                ended = rows_int(&rows, 4);
+        bump(tasks, rows_text(&rows, 1), count);
+        bump(tasks, "total", count);
+        if (!stage)
+            continue;
+        bump(stage, rows_text(&rows, 1), count);
+        bump(stage, "total", count);
+        if (!rows_is_null(&rows, 3) && started < doc_int(stage, "started_ms", INT64_MAX))
+            json_object_set_new(stage, "started_ms", json_integer(started));
+        if (!rows_is_null(&rows, 4) && ended > doc_int(stage, "ended_ms", -1))
+            json_object_set_new(stage, "ended_ms", json_integer(ended));
+    }
+    return rows_end(&rows, err);
+}
+
+/* A row of host, database uid, shard uid, task, and an error as JSON or as plain text. */
+static json_t *error_row(const struct rows *rows)
+{
+    json_t *o = json_object();
+    json_t *error = rows_json(rows, 4);
+
+    row_text(o, "host", rows, 0);
+    json_object_set_new(o, "database", doc_label("db", rows_text(rows, 1)));
+    json_object_set_new(o, "shard", doc_label("shard", rows_text(rows, 2)));
+    row_text(o, "task", rows, 3);
+    json_object_set_new(o, "message", doc_string(doc_text(error, "message", "no reason is known")));
+    json_object_set_new(o, "hint", doc_string(doc_text(error, "hint", NULL)));
+    json_decref(error);
+    return o;
+}
+
+/* Failed tasks. Where a recovery failed without one, the last error that it told of. */
+static int add_errors(struct state *st, bool failed, json_t *status, struct err *err)
+{
+    json_t *errors = json_array();
+    struct rows rows;
+
+    json_object_set_new(status, "errors", errors);
+    if (state_query(st, &rows, err,
+            "SELECT host, database_uid, shard_uid, kind, error FROM task WHERE state = 'failed'"
+            " ORDER BY task_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows))
+        json_array_append_new(errors, error_row(&rows));
+    if (rows_end(&rows, err) < 0)
+        return -1;
+    if (!failed || json_array_size(errors) > 0)
+        return 0;
+    if (state_query(st, &rows, err,
+            "SELECT host, database_uid, shard_uid, NULL, json_object('message', message) FROM event"
+            " WHERE severity = 'error' ORDER BY event_id DESC LIMIT 1",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows))
+        json_array_append_new(errors, error_row(&rows));
+    return rows_end(&rows, err);
+}
+
+static void add_times(json_t *status, int64_t started_ms, int64_t ended_ms, int64_t rpo_s)
+{
+    int64_t until_ms = ended_ms < 0 ? clock_wall_ms() : ended_ms;
+    int64_t took_ms = started_ms < 0 ? -1 : until_ms > started_ms ? until_ms - started_ms : 0;
+
+    json_object_set_new(status, "started_ms", doc_int_or_null(started_ms, -1));
+    json_object_set_new(status, "ended_ms", doc_int_or_null(ended_ms, -1));
+    json_object_set_new(status, "rpo_s", doc_int_or_null(rpo_s, -1));
+    json_object_set_new(
+        status, "rto_s", took_ms < 0 ? json_null() : json_integer((took_ms + 500) / 1000));
+    json_object_set_new(status, "rto_ms", doc_int_or_null(took_ms, -1));
+}
+
+static void add_next(json_t *status, const char *state, const char *path)
+{
+    bool over =
+        strcmp(state, "done") == 0 || strcmp(state, "partly") == 0 || strcmp(state, "failed") == 0;
+    int holder = state_lock_holder(path);
+    enum next_step step = NEXT_RECOVER;
+
+    /* The recovery itself asks at its end, still holding the lock. */
+    if (over && holder == (int)getpid())
+        holder = 0;
+    if (holder > 0)
+        step = NEXT_STATUS;
+    else if (strcmp(state, "failed") != 0 && over && doc_count(status, "errors") == 0)
+        step = NEXT_REPORT;
+    CLEANUP(free_ptr) char *command = next_command(step, path);
+    json_object_set_new(status, "next", doc_string(command));
+    json_object_set_new(status, "pid", doc_int_or_null(holder, 0));
+    json_object_set_new(
+        status, "interrupted", json_boolean(holder <= 0 && strcmp(state, "running") == 0));
+}
+
+int report_status_json(struct state *st, const char *path, json_t **ret, struct err *err)
+{
+    CLEANUP(free_ptr) char *meta_state = state_meta(st, "state");
+    const char *state = meta_state ? meta_state : "planned";
+    bool failed = strcmp(state, "failed") == 0 || strcmp(state, "partly") == 0;
+    int64_t started_ms = meta_ms(st, "started_ms"), rpo_s = -1;
+    json_t *status = json_object();
+    json_t *databases = json_array();
+    json_t *by_uid = json_object();
+
+    json_object_set_new(status, "state", doc_string(state));
+    json_object_set_new(status, "databases", databases);
+    if (add_databases(st, started_ms, databases, by_uid, &rpo_s, err) < 0 ||
+        add_shards(st, by_uid, err) < 0 || add_tasks(st, status, err) < 0 ||
+        add_errors(st, failed, status, err) < 0) {
+        json_decref(by_uid);
+        json_decref(status);
+        return err_wrap(err, "cannot read the state of the recovery");
+    }
+    json_decref(by_uid);
+    add_times(status, started_ms, meta_ms(st, "ended_ms"), rpo_s);
+    add_next(status, state, path);
+    *ret = status;
+    return 0;
+}

@@ -1,0 +1,156 @@
+#include "recluster/report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "doc.h"
+#include "findings.h"
+#include "plan_facts.h"
+#include "recluster/human.h"
+#include "status_words.h"
+#include "text.h"
+
+void status_verdict_text(struct text *t, const json_t *status)
+{
+    static const enum text_style styles[] = {[VERDICT_GOOD] = TEXT_GREEN,
+        [VERDICT_BAD] = TEXT_RED,
+        [VERDICT_MIXED] = TEXT_YELLOW,
+        [VERDICT_OPEN] = TEXT_BOLD};
+    CLEANUP(free_ptr) char *times = status_times(status);
+
+    text_wrap(t, styles[status_verdict(status)], "", "%s", status_headline(status));
+    text_wrap(t, TEXT_PLAIN, "", "%s", times);
+}
+
+void status_stages_text(struct text *t, const json_t *status)
+{
+    enum { BAR = 24 };
+    struct text_table table;
+    char took[HUMAN_TEXT_MAX];
+    size_t i;
+    json_t *stage;
+
+    text_heading(t, "Stages");
+    text_table_init(&table, "lllrL");
+    json_array_foreach(json_object_get(status, "stages"), i, stage)
+    {
+        int64_t done = doc_int(stage, "done", 0), total = doc_int(stage, "total", 0);
+        int64_t failed = doc_int(stage, "failed", 0);
+        int64_t started_ms = doc_int(stage, "started_ms", -1);
+        int64_t ended_ms = doc_int(stage, "ended_ms", -1);
+        struct buf bar = BUF_INIT;
+
+        text_bar(&bar, (double)done, (double)total, BAR);
+        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", bar.data);
+        text_table_cell(&table, TEXT_PLAIN, "%" PRId64 " of %" PRId64, done, total);
+        text_table_cell(&table, TEXT_PLAIN, "%s",
+            started_ms >= 0 && ended_ms >= started_ms ? human_duration(ended_ms - started_ms, took)
+                                                      : "");
+        if (failed > 0)
+            text_table_cell(&table, TEXT_RED, "%" PRId64 " failed", failed);
+        else
+            text_table_cell(
+                &table, TEXT_PLAIN, "%s", doc_int(stage, "running", 0) > 0 ? "running" : "");
+        buf_release(&bar);
+    }
+    text_table_print(&table, t, 2);
+}
+
+/* "3 open, 2 in-step, 1 failed" */
+static void count_states(const json_t *shards, struct buf *out)
+{
+    static const char *const states[] = {
+        "open", "in-step", "loaded", "fetched", "prepared", "planned", "failed"};
+    size_t k;
+    json_t *shard;
+
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        size_t count = 0;
+        json_array_foreach(shards, k, shard)
+        {
+            if (strcmp(doc_text(shard, "state", ""), states[i]) == 0)
+                count++;
+        }
+        if (count > 0)
+            buf_addf(out, "%s%zu %s", out->len > 0 ? ", " : "", count, states[i]);
+    }
+}
+
+static enum text_style state_style(const char *state)
+{
+    if (strcmp(state, "done") == 0)
+        return TEXT_GREEN;
+    return strcmp(state, "failed") == 0    ? TEXT_RED
+           : strcmp(state, "skipped") == 0 ? TEXT_YELLOW
+                                           : TEXT_BOLD;
+}
+
+static void database_text(struct text *t, const json_t *database)
+{
+    const json_t *shards = json_object_get(database, "shards");
+    const char *state = doc_text(database, "state", "?");
+    int64_t keys = status_keys(database);
+    struct buf line = BUF_INIT;
+    char text[HUMAN_TEXT_MAX];
+
+    text_wrap(t, state_style(state), "  ", "%s  %s  %s", doc_text(database, "label", "?"), state,
+        doc_text(database, "name", ""));
+    if (doc_has(database, "reason"))
+        text_field(t, "because", "%s", doc_text(database, "reason", ""));
+    if (doc_has(database, "set_name"))
+        text_field(t, "backup set", "%s of %s", doc_text(database, "set_name", "?"),
+            doc_time(database, "set_time_ms", text));
+    if (doc_has(database, "location"))
+        text_field(t, "from", "%s", doc_text(database, "location", ""));
+    if (doc_has(database, "rpo_s"))
+        text_field(t, "lost", "what was written in the last %s before the recovery",
+            human_duration(doc_int(database, "rpo_s", 0) * 1000, text));
+    count_states(shards, &line);
+    if (line.len > 0)
+        text_field(t, "shards", "%s", line.data);
+    if (keys >= 0)
+        text_field(t, "keys", "%s", human_count((uint64_t)keys, text));
+    buf_clear(&line);
+    if (doc_count(database, "endpoints") > 0) {
+        plan_endpoints(database, 6, &line);
+        text_field(t, "endpoints", "%s", line.data);
+    }
+    buf_release(&line);
+}
+
+void status_databases_text(struct text *t, const json_t *status)
+{
+    enum { SHOWN = 100 };
+    const json_t *databases = json_object_get(status, "databases");
+    size_t i;
+    json_t *database;
+
+    text_heading(t, "Databases (%zu)", json_array_size(databases));
+    json_array_foreach(databases, i, database)
+    {
+        if (i == SHOWN)
+            break;
+        database_text(t, database);
+    }
+    text_more(t, 2, json_array_size(databases), SHOWN);
+}
+
+void status_next_text(struct text *t, const json_t *status)
+{
+    text_heading(t, doc_count(status, "errors") > 0 && !doc_has(status, "pid")
+                        ? "Next: mend the errors above, then run"
+                        : "Next");
+    text_command(t, doc_text(status, "next", ""));
+}
+
+void report_status_text(const json_t *status, bool colour, struct buf *out)
+{
+    struct text t = {.out = out, .colour = colour};
+
+    status_verdict_text(&t, status);
+    status_stages_text(&t, status);
+    status_databases_text(&t, status);
+    issues_text(&t, "Errors", TEXT_RED, json_object_get(status, "errors"));
+    status_next_text(&t, status);
+}

@@ -1,0 +1,64 @@
+#include "status_words.h"
+
+#include <string.h>
+
+#include "doc.h"
+#include "recluster/clock.h"
+#include "recluster/human.h"
+
+static const struct {
+    const char *state;
+    enum verdict verdict;
+    const char *headline;
+} verdicts[] = {
+    {"done", VERDICT_GOOD, "Recovered: every database is proven and open."},
+    {"partly", VERDICT_MIXED, "Partly recovered: some databases are open, others are not."},
+    {"failed", VERDICT_BAD, "Failed: no database could be recovered yet."},
+    {"running", VERDICT_OPEN, "Recovery is running."},
+    {"planned", VERDICT_OPEN, "Planned: nothing was done yet."},
+};
+
+enum verdict status_verdict(const json_t *status)
+{
+    if (doc_bool(status, "interrupted"))
+        return VERDICT_MIXED;
+    for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
+        if (strcmp(doc_text(status, "state", ""), verdicts[i].state) == 0)
+            return verdicts[i].verdict;
+    return VERDICT_OPEN;
+}
+
+const char *status_headline(const json_t *status)
+{
+    if (doc_bool(status, "interrupted"))
+        return "Interrupted: the recovery ended before its work was done.";
+    for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
+        if (strcmp(doc_text(status, "state", ""), verdicts[i].state) == 0)
+            return verdicts[i].headline;
+    return doc_text(status, "state", "?");
+}
+
+char *status_times(const json_t *status)
+{
+    char time[CLOCK_TEXT_MAX], took[HUMAN_TEXT_MAX];
+
+    if (!doc_has(status, "started_ms"))
+        return xstrdup("Not started.");
+    human_duration(doc_int(status, "rto_ms", 0), took);
+    return xasprintf("Started %s, %s %s.", doc_time(status, "started_ms", time),
+        doc_has(status, "ended_ms") ? "took" : "so far", took);
+}
+
+int64_t status_keys(const json_t *database)
+{
+    int64_t keys = -1;
+    size_t i;
+    json_t *shard;
+
+    json_array_foreach(json_object_get(database, "shards"), i, shard)
+    {
+        if (strcmp(doc_text(shard, "role", ""), "primary") == 0 && doc_has(shard, "keys"))
+            keys = (keys < 0 ? 0 : keys) + doc_int(shard, "keys", 0);
+    }
+    return keys;
+}

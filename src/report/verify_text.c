@@ -1,0 +1,85 @@
+#include "recluster/report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "doc.h"
+#include "recluster/human.h"
+#include "text.h"
+
+static void keys_text(struct text *t, const json_t *file)
+{
+    char keys[HUMAN_TEXT_MAX], expires[HUMAN_TEXT_MAX], count[HUMAN_TEXT_MAX];
+    json_t *by_db = json_object_get(file, "keys_by_db");
+    struct buf line = BUF_INIT;
+    const char *db;
+    json_t *value;
+
+    if (!doc_has(file, "keys"))
+        return;
+    buf_addf(&line, "%s, %s of them with an expiry",
+        human_count((uint64_t)doc_int(file, "keys", 0), keys),
+        human_count((uint64_t)doc_int(file, "expires", 0), expires));
+    if (json_object_size(by_db) > 1 ||
+        (json_object_size(by_db) == 1 && !json_object_get(by_db, "0")))
+        json_object_foreach(by_db, db, value)
+        {
+            buf_addf(&line, "; database %s: %s", db,
+                human_count((uint64_t)json_integer_value(value), count));
+        }
+    text_field(t, "keys", "%s", line.data);
+    buf_release(&line);
+}
+
+static void file_text(struct text *t, const json_t *file)
+{
+    const json_t *error = json_object_get(file, "error");
+    const json_t *slots = json_object_get(file, "slots");
+    const char *checksum = doc_text(file, "checksum", "not reached");
+    const json_t *aux = json_object_get(file, "aux");
+    const char *server = doc_text(aux, "valkey-ver", doc_text(aux, "redis-ver", NULL));
+    bool ok = doc_bool(file, "ok");
+    struct buf ranges = BUF_INIT;
+    char text[HUMAN_TEXT_MAX];
+
+    text_wrap(
+        t, ok ? TEXT_GREEN : TEXT_RED, ok ? "ok   " : "BAD  ", "%s", doc_text(file, "path", "?"));
+    if (error && !json_is_null(error)) {
+        text_field(t, "error", "%s", doc_message(error));
+        if (doc_has(error, "hint"))
+            text_field(t, "", "%s", doc_text(error, "hint", ""));
+    }
+    if (doc_has(file, "rdb_version"))
+        text_field(t, "format", "RDB version %" PRId64 "%s%s", doc_int(file, "rdb_version", 0),
+            server ? ", written by " : "", server ? server : "");
+    if (doc_has(file, "bytes"))
+        text_field(t, "size", "%s", human_bytes((uint64_t)doc_int(file, "bytes", 0), text));
+    text_field(
+        t, "checksum", "%s", strcmp(checksum, "absent") == 0 ? "absent (not an error)" : checksum);
+    keys_text(t, file);
+    if (doc_int(slots, "covered", 0) > 0) {
+        doc_ranges(json_object_get(slots, "ranges"), 6, &ranges);
+        text_field(
+            t, "slots", "%" PRId64 " hold keys: %s", doc_int(slots, "covered", 0), ranges.data);
+    }
+    buf_release(&ranges);
+}
+
+void report_verify_text(const json_t *verify, bool colour, struct buf *out)
+{
+    struct text t = {.out = out, .colour = colour};
+    const json_t *files = json_object_get(verify, "files");
+    size_t good = 0, i;
+    json_t *file;
+
+    json_array_foreach(files, i, file)
+    {
+        file_text(&t, file);
+        good += doc_bool(file, "ok");
+    }
+    if (good == json_array_size(files))
+        text_wrap(&t, TEXT_GREEN, "", "%zu of %zu files are whole.", good, json_array_size(files));
+    else
+        text_wrap(&t, TEXT_RED, "", "%zu of %zu files are bad.", json_array_size(files) - good,
+            json_array_size(files));
+}

@@ -1,0 +1,417 @@
+#include "recluster/catalogue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalogue_draft.h"
+#include "recluster/backup_name.h"
+#include "recluster/rdb_scan.h"
+#include "unpack.h"
+
+enum {
+    HEAD_BYTES = 1024,
+    HEAD_STORED_BYTES = 4096, /* enough for HEAD_BYTES of a gzip file */
+    NAMED_MAX = 8,            /* a message lists this many things, then "…" */
+};
+
+/* --- drafts of sets --- */
+
+struct backup_file *set_draft_add(
+    struct set_draft *set, struct catalogue_draft *draft, const struct store_entry *entry)
+{
+    GROW(set->files, set->count, set->alloc);
+    struct backup_file *file = &set->files[set->count++];
+    *file = (struct backup_file){
+        .name = arena_strdup(&draft->catalogue->arena, entry->name), .bytes = entry->bytes};
+    return file;
+}
+
+void set_draft_fault(struct set_draft *set, const char *fmt, ...)
+{
+    va_list args;
+
+    if (set->faults.len)
+        buf_adds(&set->faults, "; ");
+    va_start(args, fmt);
+    buf_vaddf(&set->faults, fmt, args);
+    va_end(args);
+}
+
+static unsigned first_slot(const struct slots *slots)
+{
+    unsigned at = 0, first = SLOT_COUNT, last;
+    slots_next_range(slots, &at, &first, &last);
+    return first;
+}
+
+static int by_first_slot(const void *a, const void *b)
+{
+    const struct backup_file *x = a, *y = b;
+    unsigned p = first_slot(&x->slots), q = first_slot(&y->slots);
+    return p != q ? (p > q) - (p < q) : strcmp(x->name, y->name);
+}
+
+void set_draft_end(
+    struct set_draft *set, struct catalogue_draft *draft, const char *id, int64_t time_ms)
+{
+    struct catalogue *c = draft->catalogue;
+    struct backup_set done = {.id = arena_strdup(&c->arena, id), .time_ms = time_ms};
+
+    if (set->count)
+        qsort(set->files, set->count, sizeof(*set->files), by_first_slot);
+    done.missing = *draft->query->slots;
+    for (size_t i = 0; i < set->count; i++)
+        slots_subtract(&done.missing, &set->files[i].slots);
+    if (!slots_is_empty(&done.missing)) {
+        struct buf slots = BUF_INIT;
+        slots_format(&done.missing, &slots);
+        bool one = slots_count(&done.missing) == 1;
+        set_draft_fault(set, one ? "slot %s is missing" : "slots %s are missing", slots.data);
+        buf_release(&slots);
+    }
+    if (!set->count && !set->faults.len)
+        set_draft_fault(set, "it has no files");
+    done.complete = !set->faults.len;
+    if (!done.complete)
+        done.reason = arena_strdup(&c->arena, set->faults.data);
+    if (set->count)
+        done.files = arena_memdup(&c->arena, set->files, set->count * sizeof(*set->files));
+    done.file_count = set->count;
+    GROW(c->sets, c->set_count, draft->set_alloc);
+    c->sets[c->set_count++] = done;
+    free(set->files);
+    buf_release(&set->faults);
+    *set = (struct set_draft)SET_DRAFT_INIT;
+}
+
+/* --- heads of files --- */
+
+static int take_head(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct buf *head = arg;
+    size_t room = HEAD_BYTES - head->len;
+
+    buf_add(head, data, len < room ? len : room);
+    return len < room ? 0 : err_set(err, ERR_CANCELLED, "enough was read");
+}
+
+struct head_reading {
+    struct unpack *unpack;
+    const char *name;
+};
+
+static int take_stored(void *arg, const void *data, size_t len, struct err *err)
+{
+    const struct head_reading *reading = arg;
+    int rc = unpack_feed(reading->unpack, data, len, err);
+    return rc < 0 ? err_wrap(err, "'%s'", reading->name) : 0;
+}
+
+/* What the stored bytes, all of the file if `whole`, say of its head. */
+static int understand_head(struct unpack *unpack, const struct buf *head, bool whole,
+    struct backup_file *file, struct err *err)
+{
+    /* A file that was read to its end shows only now that it is empty or cut off. */
+    if (whole && head->len < HEAD_BYTES && unpack_end(unpack, err) < 0)
+        return err_wrap(err, "'%s'", file->name);
+    if (rdb_scan_head(head->data, head->len, &file->head, err) < 0)
+        return err_wrap(err, "'%s'", file->name);
+    return 0;
+}
+
+int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
+    int64_t *ret_modified_ms, struct err *err)
+{
+    struct buf head = BUF_INIT;
+    struct store_object object;
+    struct head_reading reading = {unpack_new(take_head, &head), file->name};
+
+    int rc = store_read(
+        draft->store, file->name, 0, HEAD_STORED_BYTES, take_stored, &reading, &object, err);
+    if (rc == 0) {
+        bool whole = object.bytes >= 0 && object.bytes <= HEAD_STORED_BYTES;
+        rc = understand_head(reading.unpack, &head, whole, file, err);
+    }
+    unpack_free(reading.unpack);
+    buf_release(&head);
+    if (rc < 0)
+        return -1;
+    if (object.bytes >= 0)
+        file->bytes = object.bytes;
+    if (ret_modified_ms)
+        *ret_modified_ms = object.modified_ms;
+    return 0;
+}
+
+bool catalogue_is_fault_of_file(enum err_code code)
+{
+    return code == ERR_CORRUPT || code == ERR_UNSUPPORTED || code == ERR_LIMIT ||
+           code == ERR_NOT_FOUND || code == ERR_DENIED;
+}
+
+/* --- sets by vendor names --- */
+
+struct named {
+    struct backup_name name;
+    const struct store_entry *entry;
+};
+
+/* Runs together, newest first; in a run by index. */
+static int by_run(const void *a, const void *b)
+{
+    const struct named *x = a, *y = b;
+    int order = strcmp(y->name.stamp, x->name.stamp);
+
+    if (order)
+        return order;
+    if (x->name.index != y->name.index)
+        return x->name.index < y->name.index ? -1 : 1;
+    return strcmp(x->entry->name, y->entry->name);
+}
+
+/* The open slots that a name says; none if they are no slots of the database's policy. */
+static void slots_of_name(const struct backup_name *name, bool legacy, struct slots *ret)
+{
+    slots_clear(ret);
+    if (!legacy) {
+        slots_add_range(ret, name->first_slot, name->last_slot);
+        return;
+    }
+    if (name->first_slot < 1 || name->last_slot > LEGACY_SLOT_COUNT)
+        return;
+    for (unsigned k = 0; k < SLOT_COUNT; k += LEGACY_SLOT_COUNT)
+        slots_add_range(ret, name->first_slot - 1 + k, name->last_slot - 1 + k);
+}
+
+/* The same file once more, say unzipped or under a copy's name. */
+static bool is_copy(const struct named *a, const struct named *b)
+{
+    return a->name.index == b->name.index && a->name.total == b->name.total &&
+           a->name.first_slot == b->name.first_slot && a->name.last_slot == b->name.last_slot &&
+           strcmp(a->name.shard_uid, b->name.shard_uid) == 0;
+}
+
+/* "file 2 of 3 is not there" */
+static void find_gaps(struct set_draft *set, const struct named *run, size_t count)
+{
+    unsigned total = run[0].name.total, gaps = 0;
+    size_t i = 0;
+    struct buf list = BUF_INIT;
+
+    for (unsigned index = 1; index <= total; index++) {
+        while (i < count && run[i].name.index < index)
+            i++;
+        if (i < count && run[i].name.index == index)
+            continue;
+        if (gaps < NAMED_MAX)
+            buf_addf(&list, "%s%u", gaps ? ", " : "", index);
+        gaps++;
+    }
+    if (gaps == 1)
+        set_draft_fault(set, "file %s of %u is not there", list.data, total);
+    else if (gaps)
+        set_draft_fault(
+            set, "files %s%s of %u are not there", list.data, gaps > NAMED_MAX ? ", …" : "", total);
+    buf_release(&list);
+}
+
+static void add_named_file(struct set_draft *set, struct catalogue_draft *draft,
+    const struct named *named, struct slots *taken)
+{
+    const struct catalogue_query *query = draft->query;
+    struct backup_file *file = set_draft_add(set, draft, named->entry);
+
+    file->shard_uid = arena_strdup(&draft->catalogue->arena, named->name.shard_uid);
+    if (!query->sharded) {
+        file->slots = *query->slots;
+        return;
+    }
+    slots_of_name(&named->name, query->legacy, &file->slots);
+    if (slots_is_empty(&file->slots))
+        set_draft_fault(set, "'%s' names slots that the policy of the database does not know",
+            named->entry->name);
+    else if (slots_overlap(taken, &file->slots))
+        set_draft_fault(set, "'%s' names slots that another file has too", named->entry->name);
+    slots_union(taken, &file->slots);
+}
+
+/* The files of one run. */
+static void add_run(struct catalogue_draft *draft, const struct named *run, size_t count)
+{
+    struct set_draft set = SET_DRAFT_INIT;
+    struct slots taken;
+    unsigned total = run[0].name.total;
+
+    slots_clear(&taken);
+    for (size_t i = 0; i < count; i++) {
+        if (i && is_copy(&run[i - 1], &run[i]))
+            continue;
+        if (run[i].name.total != total)
+            set_draft_fault(&set, "'%s' and '%s' do not agree on how many files there are",
+                run[0].entry->name, run[i].entry->name);
+        else if (i && run[i - 1].name.index == run[i].name.index)
+            set_draft_fault(&set, "'%s' and '%s' both are file %u of %u", run[i - 1].entry->name,
+                run[i].entry->name, run[i].name.index, total);
+        add_named_file(&set, draft, &run[i], &taken);
+    }
+    if (!draft->query->sharded && total > 1)
+        set_draft_fault(&set, "its run has %u files, but the database is not sharded", total);
+    find_gaps(&set, run, count);
+    set_draft_end(&set, draft, run[0].name.stamp, run[0].name.time_ms);
+}
+
+static void add_runs(struct catalogue_draft *draft)
+{
+    const struct store_list *list = draft->list;
+    struct named *named = xcalloc(list->count + 1, sizeof(*named));
+    size_t count = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct named *n = &named[count];
+        n->entry = &list->entries[i];
+        if (backup_name_parse(n->entry->name, &n->name) &&
+            strcmp(n->name.database_uid, draft->query->database_uid) == 0)
+            count++;
+    }
+    if (count)
+        qsort(named, count, sizeof(*named), by_run);
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        for (end = begin; end < count; end++)
+            if (strcmp(named[end].name.stamp, named[begin].name.stamp) != 0)
+                break;
+        add_run(draft, named + begin, end - begin);
+    }
+    free(named);
+}
+
+/* --- the choice --- */
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct backup_set *x = a, *y = b;
+    return (x->time_ms < y->time_ms) - (x->time_ms > y->time_ms);
+}
+
+/* Reads the heads of all files. One that is no backup makes the set incomplete: that is no error.
+ */
+static int check_heads(struct catalogue_draft *draft, struct backup_set *set, struct err *err)
+{
+    for (size_t i = 0; i < set->file_count && set->complete; i++) {
+        struct err failure = ERR_INIT;
+        if (set->files[i].head || catalogue_read_head(draft, &set->files[i], NULL, &failure) == 0)
+            continue;
+        if (!catalogue_is_fault_of_file(failure.code)) {
+            *err = failure;
+            return -1;
+        }
+        set->complete = false;
+        set->reason = arena_strdup(&draft->catalogue->arena, failure.message);
+    }
+    return 0;
+}
+
+static int choose(struct catalogue_draft *draft, struct err *err)
+{
+    struct catalogue *c = draft->catalogue;
+    int64_t at_ms = draft->query->at_ms;
+
+    for (size_t i = 0; i < c->set_count && c->chosen < 0; i++) {
+        struct backup_set *set = &c->sets[i];
+        bool old_enough = at_ms < 0 || (set->time_ms >= 0 && set->time_ms <= at_ms);
+        if (!set->complete || !old_enough)
+            continue;
+        if (check_heads(draft, set, err) < 0)
+            return -1;
+        if (set->complete)
+            c->chosen = (int)i;
+    }
+    return 0;
+}
+
+/* Adds a word unless it is in the list "a, b" already. Returns whether the list is full. */
+static bool list_once(struct buf *list, unsigned *count, const char *word)
+{
+    CLEANUP(free_ptr) char *hay = xasprintf(", %s,", list->data);
+    CLEANUP(free_ptr) char *needle = xasprintf(", %s,", word);
+
+    if (strstr(hay, needle))
+        return false;
+    buf_addf(list, "%s%s", list->len ? ", " : "", *count < NAMED_MAX ? word : "…");
+    return ++*count > NAMED_MAX;
+}
+
+static int nothing_found(const struct catalogue_draft *draft, struct err *err)
+{
+    const struct store_list *list = draft->list;
+    const struct catalogue_query *query = draft->query;
+    struct buf others = BUF_INIT;
+    unsigned count = 0;
+    struct backup_name name;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (backup_name_parse(list->entries[i].name, &name) &&
+            list_once(&others, &count, name.database_uid))
+            break;
+    CLEANUP(free_ptr)
+    char *what = xasprintf("'%s' holds no backup of the database db:%s '%s'",
+        store_label(draft->store), query->database_uid, query->database_name);
+    if (!list->count) {
+        err_set(err, ERR_NOT_FOUND, "%s: it is empty", what);
+        err_hint(err, "Is the storage mounted? Is this the right folder?");
+    } else if (others.len) {
+        err_set(err, ERR_NOT_FOUND, "%s, but of the databases with the uids %s", what, others.data);
+    } else {
+        err_set(err, ERR_NOT_FOUND, "%s: it has %zu file%s, such as '%s'", what, list->count,
+            list->count == 1 ? "" : "s", list->entries[0].name);
+    }
+    buf_release(&others);
+    return -1;
+}
+
+static int fill(struct catalogue_draft *draft, struct err *err)
+{
+    struct catalogue *c = draft->catalogue;
+
+    add_runs(draft);
+    if (!c->set_count && catalogue_add_cluster_backup(draft, err) < 0)
+        return -1;
+    if (!c->set_count && catalogue_add_folder(draft, err) < 0)
+        return -1;
+    if (!c->set_count)
+        return nothing_found(draft, err);
+    qsort(c->sets, c->set_count, sizeof(*c->sets), newest_first);
+    return choose(draft, err);
+}
+
+int catalogue_read(
+    struct store *s, const struct catalogue_query *query, struct catalogue *ret, struct err *err)
+{
+    struct catalogue catalogue = {.arena = ARENA_INIT, .chosen = -1};
+    struct store_list list = STORE_LIST_INIT;
+    struct catalogue_draft draft = {
+        .store = s, .query = query, .list = &list, .catalogue = &catalogue};
+
+    int rc = store_list(s, &list, err);
+    if (rc == 0)
+        rc = fill(&draft, err);
+    store_list_release(&list);
+    if (rc == 0)
+        *ret = catalogue;
+    else
+        catalogue_release(&catalogue);
+    return rc;
+}
+
+void catalogue_release(struct catalogue *c)
+{
+    for (size_t i = 0; i < c->set_count; i++) {
+        for (size_t f = 0; f < c->sets[i].file_count; f++) {
+            json_decref(c->sets[i].files[f].head);
+            json_decref(c->sets[i].files[f].facts);
+        }
+    }
+    free(c->sets);
+    arena_release(&c->arena);
+    *c = (struct catalogue){.arena = ARENA_INIT, .chosen = -1};
+}

@@ -1,0 +1,56 @@
+#ifndef RECLUSTER_STORE_CATALOGUE_DRAFT_H
+#define RECLUSTER_STORE_CATALOGUE_DRAFT_H
+
+/* What the makers of backup sets share: vendor names (catalogue.c), folders (catalogue_folder.c).
+ */
+
+#include "recluster/buf.h"
+#include "recluster/catalogue.h"
+
+/* The catalogue while it is being made. */
+struct catalogue_draft {
+    struct store *store;
+    const struct catalogue_query *query;
+    const struct store_list *list;
+    struct catalogue *catalogue; /* its arena holds all texts and arrays of files */
+    size_t set_alloc;
+};
+
+/* A set while its files are being found. */
+struct set_draft {
+    struct backup_file *files;
+    size_t count, alloc;
+    struct buf faults; /* why it isn't complete, beside slots that are missing */
+};
+#define SET_DRAFT_INIT                                                                             \
+    {                                                                                              \
+        .faults = BUF_INIT                                                                         \
+    }
+
+/* The new file, without slots. Good until the next one is added. */
+struct backup_file *set_draft_add(
+    struct set_draft *set, struct catalogue_draft *draft, const struct store_entry *entry);
+
+void set_draft_fault(struct set_draft *set, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Moves the set into the catalogue: finds what is missing, orders the files. */
+void set_draft_end(
+    struct set_draft *set, struct catalogue_draft *draft, const char *id, int64_t time_ms);
+
+/*
+ * Reads a file's first kilobyte, inflated, into file->head; takes its size and, if asked for, the
+ * time it was modified (-1: not known) from the answer.
+ */
+int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
+    int64_t *ret_modified_ms, struct err *err) MUST_CHECK;
+
+/* Whether an error speaks against one file, so that its set is out, and not against the store. */
+bool catalogue_is_fault_of_file(enum err_code code);
+
+/* The folder that `redis-cli --cluster backup` wrote, if nodes.json is in the list. */
+int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err) MUST_CHECK;
+
+/* All RDB files that carry no vendor's name, as one set, if there are any. */
+int catalogue_add_folder(struct catalogue_draft *draft, struct err *err) MUST_CHECK;
+
+#endif

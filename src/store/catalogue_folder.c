@@ -1,0 +1,317 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "catalogue_draft.h"
+#include "recluster/backup_name.h"
+#include "recluster/pull.h"
+
+/*
+ * Sets without the vendor's names: what `redis-cli --cluster backup` wrote, and any folder of RDB
+ * files. Neither says when it was taken: the files' heads do.
+ */
+
+enum { NODES_BYTES_MAX = 64 << 20 };
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t len = strlen(text), n = strlen(ending);
+    return len >= n && strcmp(text + len - n, ending) == 0;
+}
+
+/* The time at which a file was made: as it says itself, else as the store says; -1: not known. */
+static int64_t time_of_file(const struct backup_file *file, int64_t modified_ms)
+{
+    const char *ctime =
+        json_string_value(json_object_get(json_object_get(file->head, "aux"), "ctime"));
+    char *end = NULL;
+    long long seconds = ctime ? strtoll(ctime, &end, 10) : 0;
+
+    bool usable = seconds > 0 && seconds < INT64_MAX / 1000 && !*end;
+    return usable ? seconds * 1000 : modified_ms;
+}
+
+/*
+ * Reads the heads of all files. A file that is no backup is a fault of the set.
+ * ret_time_ms: of the oldest file, -1 if none says.
+ */
+static int read_heads(
+    struct catalogue_draft *draft, struct set_draft *set, int64_t *ret_time_ms, struct err *err)
+{
+    *ret_time_ms = -1;
+    for (size_t i = 0; i < set->count; i++) {
+        struct err failure = ERR_INIT;
+        int64_t modified_ms = -1;
+        if (catalogue_read_head(draft, &set->files[i], &modified_ms, &failure) < 0) {
+            if (!catalogue_is_fault_of_file(failure.code)) {
+                *err = failure;
+                return -1;
+            }
+            set_draft_fault(set, "%s", failure.message);
+            continue;
+        }
+        int64_t time_ms = time_of_file(&set->files[i], modified_ms);
+        if (time_ms >= 0 && (*ret_time_ms < 0 || time_ms < *ret_time_ms))
+            *ret_time_ms = time_ms;
+    }
+    return 0;
+}
+
+static void release_files(struct set_draft *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        json_decref(set->files[i].head);
+        json_decref(set->files[i].facts);
+    }
+    free(set->files);
+    buf_release(&set->faults);
+}
+
+/* --- redis-cli --cluster backup --- */
+
+static const struct store_entry *find_entry(const struct store_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->entries[i].name, name) == 0)
+            return &list->entries[i];
+    return NULL;
+}
+
+/* Its name is "redis-node-<host>-<port>-<node id>.rdb"; only the id is sure to be one's own. */
+static const struct store_entry *find_file_of_node(const struct store_list *list, const char *id)
+{
+    CLEANUP(free_ptr) char *plain = xasprintf("-%s.rdb", id);
+    CLEANUP(free_ptr) char *zipped = xasprintf("-%s.rdb.gz", id);
+
+    for (size_t i = 0; i < list->count; i++)
+        if (ends_with(list->entries[i].name, plain) || ends_with(list->entries[i].name, zipped))
+            return &list->entries[i];
+    return NULL;
+}
+
+static int take_nodes(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, NODES_BYTES_MAX, "nodes.json", err);
+}
+
+static int add_node(struct catalogue_draft *draft, struct set_draft *set, const json_t *node,
+    struct slots *taken, struct err *err)
+{
+    const char *id = json_string_value(json_object_get(node, "name"));
+    const json_t *ranges = json_object_get(node, "slots");
+    struct slots slots;
+
+    slots_clear(&slots);
+    if (!id || !*id || !json_is_array(ranges))
+        return err_set(err, ERR_CORRUPT, "nodes.json has a node without name and slots");
+    if (slots_from_json(ranges, &slots, err) < 0) {
+        err->code = ERR_CORRUPT; /* it isn't the user who wrote it */
+        return err_wrap(err, "nodes.json, node '%s'", id);
+    }
+    if (json_is_string(json_object_get(node, "replicate")) || slots_is_empty(&slots))
+        return 0; /* a replica, or a primary that holds nothing */
+    const struct store_entry *entry = find_file_of_node(draft->list, id);
+    if (!entry) {
+        set_draft_fault(set, "the file of node '%s' is not there", id);
+        return 0;
+    }
+    if (slots_overlap(taken, &slots))
+        set_draft_fault(set, "node '%s' has slots that another node has too", id);
+    slots_union(taken, &slots);
+    struct backup_file *file = set_draft_add(set, draft, entry);
+    file->shard_uid = arena_strdup(&draft->catalogue->arena, id);
+    file->slots = slots;
+    return 0;
+}
+
+static int add_nodes(
+    struct catalogue_draft *draft, struct set_draft *set, const struct buf *text, struct err *err)
+{
+    json_error_t where;
+    json_t *nodes = json_loadb(text->data, text->len, 0, &where);
+    struct slots taken;
+    size_t i;
+    json_t *node;
+    int rc = 0;
+
+    slots_clear(&taken);
+    if (!json_is_array(nodes))
+        rc = err_set(err, ERR_CORRUPT, "nodes.json is not what redis-cli writes%s%s",
+            nodes ? "" : ": ", nodes ? "" : where.text);
+    else
+        json_array_foreach(nodes, i, node) if (rc == 0) rc =
+            add_node(draft, set, node, &taken, err);
+    json_decref(nodes);
+    return rc;
+}
+
+/* One file holds all of a database that isn't sharded. */
+static void expect_one_file(struct catalogue_draft *draft, struct set_draft *set)
+{
+    if (draft->query->sharded)
+        return;
+    for (size_t i = 0; i < set->count; i++)
+        set->files[i].slots = *draft->query->slots;
+    if (set->count > 1)
+        set_draft_fault(set, "%zu RDB files are here, but the database is not sharded", set->count);
+}
+
+int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
+{
+    struct set_draft set = SET_DRAFT_INIT;
+    struct buf text = BUF_INIT;
+    struct err failure = ERR_INIT;
+    int64_t time_ms = -1;
+
+    if (!find_entry(draft->list, "nodes.json"))
+        return 0;
+    int rc = store_read(draft->store, "nodes.json", 0, -1, take_nodes, &text, NULL, &failure);
+    if (rc == 0)
+        rc = add_nodes(draft, &set, &text, &failure);
+    buf_release(&text);
+    if (rc < 0 && catalogue_is_fault_of_file(failure.code)) {
+        set_draft_fault(&set, "%s", failure.message);
+        rc = 0;
+    }
+    if (rc == 0) {
+        expect_one_file(draft, &set);
+        rc = read_heads(draft, &set, &time_ms, &failure);
+    }
+    if (rc == 0) {
+        set_draft_end(&set, draft, "nodes.json", time_ms);
+        return 0;
+    }
+    release_files(&set);
+    *err = failure;
+    return -1;
+}
+
+/* --- any folder --- */
+
+/* Reads the file whole: which slots are its keys in? */
+static int scan_file(struct catalogue_draft *draft, struct set_draft *set, struct backup_file *file,
+    struct slots *ret_slots, struct err *err)
+{
+    const struct pull_params params = {
+        .store = draft->store, .name = file->name, .expected_bytes = -1};
+    struct err failure = ERR_INIT;
+    int rc = pull(&params, &file->facts, &failure);
+
+    slots_clear(ret_slots);
+    if (rc == 0) {
+        file->scanned = true;
+        const json_t *ranges = json_object_get(json_object_get(file->facts, "slots"), "ranges");
+        return slots_from_json(ranges, ret_slots, err);
+    }
+    if (!catalogue_is_fault_of_file(failure.code)) {
+        *err = failure;
+        return -1;
+    }
+    set_draft_fault(set, "%s", failure.message);
+    return 0;
+}
+
+/* The shard that has all these slots; shard_count if none has. */
+static size_t shard_of_slots(const struct catalogue_query *query, const struct slots *slots)
+{
+    size_t i = 0;
+    while (i < query->shard_count && !slots_contain(query->shards[i], slots))
+        i++;
+    return i;
+}
+
+/* Gives a file with keys to the shard that has all their slots. */
+static void give_file(struct catalogue_draft *draft, struct set_draft *set,
+    struct backup_file *file, const struct slots *slots, const char **owners)
+{
+    size_t shard = shard_of_slots(draft->query, slots);
+
+    if (shard == draft->query->shard_count) {
+        struct buf text = BUF_INIT;
+        slots_format(slots, &text);
+        if (text.len > 60)
+            memcpy(text.data + 60, "...", sizeof("..."));
+        set_draft_fault(
+            set, "'%s' fits no shard: its keys are in the slots %s", file->name, text.data);
+        buf_release(&text);
+        return;
+    }
+    if (owners[shard])
+        set_draft_fault(
+            set, "'%s' and '%s' hold keys of the same shard", owners[shard], file->name);
+    owners[shard] = file->name;
+    file->slots = *draft->query->shards[shard];
+}
+
+/* Files without keys go to the shards that are left over; more of them than such shards are
+ * dropped. */
+static void give_empty_files(
+    const struct catalogue_query *query, struct set_draft *set, const char **owners)
+{
+    size_t kept = 0, shard = 0;
+
+    for (size_t i = 0; i < set->count; i++) {
+        struct backup_file *file = &set->files[i];
+        bool empty = file->scanned && slots_is_empty(&file->slots) &&
+                     json_integer_value(json_object_get(file->facts, "keys")) == 0;
+        while (empty && shard < query->shard_count && owners[shard])
+            shard++;
+        if (empty && shard == query->shard_count) {
+            json_decref(file->head);
+            json_decref(file->facts);
+            continue;
+        }
+        if (empty) {
+            owners[shard] = file->name;
+            file->slots = *query->shards[shard];
+        }
+        set->files[kept++] = *file;
+    }
+    set->count = kept;
+}
+
+static int scan_files(struct catalogue_draft *draft, struct set_draft *set, struct err *err)
+{
+    const char **owners = xcalloc(draft->query->shard_count + 1, sizeof(*owners));
+    int rc = 0;
+
+    for (size_t i = 0; i < set->count && rc == 0; i++) {
+        struct slots slots;
+        struct backup_file *file = &set->files[i];
+        if (!file->head)
+            continue; /* no RDB file: said already */
+        rc = scan_file(draft, set, file, &slots, err);
+        if (rc == 0 && !slots_is_empty(&slots))
+            give_file(draft, set, file, &slots, owners);
+    }
+    if (rc == 0)
+        give_empty_files(draft->query, set, owners);
+    free(owners);
+    return rc;
+}
+
+int catalogue_add_folder(struct catalogue_draft *draft, struct err *err)
+{
+    struct set_draft set = SET_DRAFT_INIT;
+    struct backup_name vendors;
+    int64_t time_ms = -1;
+
+    for (size_t i = 0; i < draft->list->count; i++) {
+        const struct store_entry *entry = &draft->list->entries[i];
+        bool rdb = ends_with(entry->name, ".rdb") || ends_with(entry->name, ".rdb.gz");
+        if (rdb && !backup_name_parse(entry->name, &vendors))
+            set_draft_add(&set, draft, entry);
+    }
+    if (!set.count)
+        return 0;
+    expect_one_file(draft, &set);
+    int rc = read_heads(draft, &set, &time_ms, err);
+    if (rc == 0 && draft->query->sharded)
+        rc = scan_files(draft, &set, err);
+    if (rc < 0) {
+        release_files(&set);
+        return -1;
+    }
+    set_draft_end(&set, draft, "folder", time_ms);
+    return 0;
+}

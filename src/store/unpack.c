@@ -1,0 +1,211 @@
+#include "unpack.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <isa-l/igzip_lib.h>
+
+enum {
+    TELLING_BYTES = 16, /* of the beginning, that tell what the file is */
+    OUT_BYTES = 256 * 1024,
+    FEED_BYTES_MAX = 1 << 30, /* ISA-L counts in 32 bits */
+};
+
+enum place {
+    AT_BEGINNING, /* TELLING_BYTES aren't there yet */
+    IN_PLAIN,
+    IN_GZIP_HEADER,
+    IN_GZIP_BODY,
+    BEHIND_GZIP_MEMBER, /* a member has ended, another one may follow */
+};
+
+struct unpack {
+    store_sink sink;
+    void *arg;
+    enum place place;
+    unsigned char beginning[TELLING_BYTES];
+    size_t beginning_len;
+    unsigned members;
+    struct inflate_state inflate;
+    struct isal_gzip_header header;
+    uint8_t out[OUT_BYTES];
+};
+
+struct unpack *unpack_new(store_sink sink, void *arg)
+{
+    struct unpack *u = xmalloc(sizeof(*u));
+    u->sink = sink;
+    u->arg = arg;
+    u->place = AT_BEGINNING;
+    u->beginning_len = 0;
+    u->members = 0;
+    isal_inflate_init(&u->inflate);
+    return u;
+}
+
+void unpack_free(struct unpack *u)
+{
+    free(u);
+}
+
+const char *unpack_compression(const struct unpack *u)
+{
+    return u->place > IN_PLAIN ? "gzip" : "none";
+}
+
+static void begin_member(struct unpack *u)
+{
+    isal_inflate_reset(&u->inflate);
+    /* The header is read by its own call; sum and length behind the data are verified. */
+    u->inflate.crc_flag = ISAL_GZIP_NO_HDR_VER;
+    isal_gzip_header_init(&u->header);
+    u->inflate.avail_out = OUT_BYTES;
+    u->place = IN_GZIP_HEADER;
+}
+
+static int no_member(const struct unpack *u, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, "%s",
+        u->members ? "something that is not gzip follows the gzip data"
+                   : "the gzip header is damaged");
+}
+
+static int read_header(struct unpack *u, struct err *err)
+{
+    int rc = isal_read_gzip_header(&u->inflate, &u->header);
+
+    if (rc == ISAL_DECOMP_OK)
+        u->place = IN_GZIP_BODY;
+    return rc < 0 ? no_member(u, err) : 0;
+}
+
+static int inflate_some(struct unpack *u, struct err *err)
+{
+    u->inflate.next_out = u->out;
+    u->inflate.avail_out = OUT_BYTES;
+    uint32_t before = u->inflate.avail_in;
+    int rc = isal_inflate(&u->inflate);
+    bool stuck = before && u->inflate.avail_in == before && u->inflate.avail_out == OUT_BYTES;
+    size_t made = OUT_BYTES - u->inflate.avail_out;
+
+    if (made && u->sink(u->arg, u->out, made, err) < 0)
+        return -1;
+    if (rc == ISAL_INCORRECT_CHECKSUM)
+        return err_set(
+            err, ERR_CORRUPT, "the gzip data is damaged: its checksum or length is wrong");
+    if (rc < 0 || stuck)
+        return err_set(err, ERR_CORRUPT, "the gzip data is damaged");
+    if (u->inflate.block_state == ISAL_BLOCK_FINISH) {
+        u->members++;
+        u->place = BEHIND_GZIP_MEMBER;
+    }
+    return 0;
+}
+
+static int feed_gzip(struct unpack *u, const void *data, size_t len, struct err *err)
+{
+    /* ISA-L takes no const, but only reads here. */
+    u->inflate.next_in = (uint8_t *)(uintptr_t)data;
+    u->inflate.avail_in = (uint32_t)len;
+    while (u->inflate.avail_in || u->inflate.avail_out == 0) {
+        if (u->place == BEHIND_GZIP_MEMBER) {
+            uint8_t *next = u->inflate.next_in;
+            uint32_t left = u->inflate.avail_in;
+            if (!left)
+                break;
+            if (*next != 0x1f)
+                return no_member(u, err);
+            begin_member(u);
+            u->inflate.next_in = next;
+            u->inflate.avail_in = left;
+        }
+        int rc = u->place == IN_GZIP_HEADER ? read_header(u, err) : inflate_some(u, err);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool begins_with(const struct unpack *u, const char *magic, size_t len)
+{
+    return u->beginning_len >= len && memcmp(u->beginning, magic, len) == 0;
+}
+
+static bool is_markup(const struct unpack *u)
+{
+    size_t at = begins_with(u, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (at < u->beginning_len && isspace(u->beginning[at]))
+        at++;
+    return at < u->beginning_len && u->beginning[at] == '<';
+}
+
+/* The beginning is complete, as far as the file has one: decides and passes it on. */
+static int tell(struct unpack *u, struct err *err)
+{
+    static const struct {
+        const char *magic;
+        size_t len;
+        const char *name;
+    } unknown[] = {{"\x28\xb5\x2f\xfd", 4, "zstd"},
+        {"\xfd"
+         "7zXZ",
+            5, "xz"},
+        {"BZh", 3, "bzip2"}, {"\x04\x22\x4d\x18", 4, "lz4"}, {"PK\x03\x04", 4, "zip"}};
+
+    if (!u->beginning_len)
+        return err_set(err, ERR_CORRUPT, "the file is empty");
+    for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
+        if (!begins_with(u, unknown[i].magic, unknown[i].len))
+            continue;
+        err_set(err, ERR_UNSUPPORTED, "the file is compressed with %s", unknown[i].name);
+        return err_hint(err, "Unpack it, or compress it with gzip.");
+    }
+    if (is_markup(u)) {
+        err_set(err, ERR_CORRUPT, "this is a web page or XML, not a backup file");
+        return err_hint(err, "It may be a login or error page: look at it in a browser.");
+    }
+    if (!begins_with(u, "\x1f\x8b", 2)) {
+        u->place = IN_PLAIN;
+        return u->sink(u->arg, u->beginning, u->beginning_len, err);
+    }
+    begin_member(u);
+    return feed_gzip(u, u->beginning, u->beginning_len, err);
+}
+
+int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
+{
+    const char *p = data;
+
+    if (u->place == AT_BEGINNING) {
+        size_t room = TELLING_BYTES - u->beginning_len;
+        size_t taken = len < room ? len : room;
+        memcpy(u->beginning + u->beginning_len, p, taken);
+        u->beginning_len += taken;
+        if (u->beginning_len < TELLING_BYTES)
+            return 0;
+        if (tell(u, err) < 0)
+            return -1;
+        p += taken;
+        len -= taken;
+    }
+    if (u->place == IN_PLAIN)
+        return len ? u->sink(u->arg, p, len, err) : 0;
+    for (size_t n; len; p += n, len -= n) {
+        n = len < FEED_BYTES_MAX ? len : FEED_BYTES_MAX;
+        if (feed_gzip(u, p, n, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int unpack_end(struct unpack *u, struct err *err)
+{
+    if (u->place == AT_BEGINNING && tell(u, err) < 0)
+        return -1;
+    if (u->place == IN_GZIP_HEADER || u->place == IN_GZIP_BODY)
+        return err_set(err, ERR_CORRUPT, "the gzip data is cut off");
+    return 0;
+}

@@ -1,0 +1,47 @@
+"""Fixtures of the system tests. Each test has its own folder, loopback network and processes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fixtures"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+pytest.register_assert_rewrite("program")
+
+from harness import network, redis_server  # noqa: E402
+from dead_cluster import DeadCluster  # noqa: E402
+from program import PROGRAM, Recovery  # noqa: E402
+
+
+def pytest_configure(config):
+    if not PROGRAM.exists():
+        raise pytest.UsageError(f"{PROGRAM} is not built; sh tests/run.sh builds it")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of the test's own; every server that has a pid file in it is ended after the test."""
+    yield tmp_path
+    redis_server.kill_all_below(tmp_path)
+
+
+@pytest.fixture
+def net():
+    """A /24 of the loopback network of the test's own."""
+    network_ = network.Network()
+    yield network_
+    network_.close()
+
+
+@pytest.fixture
+def cluster(folder, net):
+    """A dead cluster of three nodes, still without databases."""
+    return DeadCluster(folder, net)
+
+
+@pytest.fixture
+def recovery(folder, net, cluster):
+    """Its recovery, still without hosts."""
+    return Recovery(folder, net, cluster)

@@ -1,0 +1,155 @@
+"""What the CCS says of a database is set again on its servers, also for their next start."""
+
+import json
+import time
+
+import pytest
+
+from harness import contents, redis_server
+from program import Recovery
+
+MEBI = 1 << 20
+
+
+def settings(recovery, made, *names):
+    """CONFIG GET of each server of the database; all must agree."""
+    found = set()
+    for shard in recovery.database(made)["shards"]:
+        with recovery.connect(made, shard) as c:
+            found.add(tuple(c.config(name) for name in names))
+    assert len(found) == 1, found
+    return dict(zip(names, found.pop()))
+
+
+def test_memory_policy_and_clients(cluster, recovery):
+    single = cluster.add(
+        "a", memory_size=str(96 * MEBI), eviction_policy="allkeys-lru", maxclients="321"
+    )
+    replicated = cluster.add(
+        "b", replicas=1, memory_size=str(96 * MEBI), eviction_policy="volatile-ttl"
+    )
+    sharded = cluster.add(
+        "c", primaries=2, replicas=1, memory_size=str(400 * MEBI), eviction_policy="noeviction"
+    )
+    recovery.add_hosts(2).write().recover()
+    names = ("maxmemory", "maxmemory-policy")
+    assert settings(recovery, single, *names, "maxclients", "port") == {
+        "maxmemory": str(96 * MEBI), "maxmemory-policy": "allkeys-lru", "maxclients": "321",
+        "port": str(single.database.port),
+    }
+    assert settings(recovery, replicated, *names) == {
+        "maxmemory": str(48 * MEBI), "maxmemory-policy": "volatile-ttl",
+    }
+    assert settings(recovery, sharded, *names) == {
+        "maxmemory": str(100 * MEBI), "maxmemory-policy": "noeviction",
+    }
+
+
+def test_a_limit_below_the_data_evicts_nothing(cluster, recovery):
+    made = cluster.add("tight", memory_size=str(1 * MEBI), eviction_policy="allkeys-random")
+    recovery.add_hosts(1).write()
+    run = recovery.recover()
+    recovery.assert_recovered(made)
+    assert settings(recovery, made, "maxmemory") == {"maxmemory": "0"}
+    report = recovery.run("report", "--state", recovery.state).out
+    assert "memory" in (run.err + report).lower()
+
+
+@pytest.mark.parametrize("policy,fsync", [
+    ("appendfsync-every-sec", "everysec"), ("appendfsync-always", "always"),
+])
+def test_aof(cluster, recovery, policy, fsync):
+    made = cluster.add("a", replicas=1, data_persistence="aof", aof_policy=policy)
+    recovery.add_hosts(2).write().recover()
+    assert settings(recovery, made, "appendonly", "appendfsync", "save") == {
+        "appendonly": "yes", "appendfsync": fsync, "save": "",
+    }
+
+
+def test_snapshots(cluster, recovery):
+    points = json.dumps([{"secs": 900, "writes": 1}, {"secs": 60, "writes": 10000}])
+    made = cluster.add("a", data_persistence="snapshot", snapshot_policy=points)
+    recovery.add_hosts(1).write().recover()
+    assert settings(recovery, made, "appendonly", "save") == {
+        "appendonly": "no", "save": "900 1 60 10000",
+    }
+
+
+def test_no_persistence(cluster, recovery):
+    made = cluster.add("a", data_persistence="disabled")
+    recovery.add_hosts(1).write().recover()
+    assert settings(recovery, made, "appendonly", "save") == {"appendonly": "no", "save": ""}
+
+
+def restart(recovery):
+    """All servers are killed and started again, by nothing but their own configuration."""
+    folders = recovery.server_folders()
+    for folder in folders:
+        assert redis_server.kill_by_pid_file(folder / "redis.pid")
+    for folder in folders:
+        redis_server.start_daemon(folder / "redis.conf")
+    return len(folders)
+
+
+def wait_for_digest(recovery: Recovery, made):
+    """The database's keys, once all its servers have loaded and found one another."""
+    def complete():
+        got = contents.Digest()
+        try:
+            for shard in database["shards"]:
+                with recovery.connect(made, shard) as c:
+                    if made.sharded and b"cluster_state:ok" not in c.call("CLUSTER", "INFO"):
+                        return None
+                    role = c.info("replication")
+                    if shard["role"] == "replica":
+                        if role.get("master_link_status") != "up":
+                            return None
+                    else:
+                        got += contents.digest(c)
+        except (OSError, redis_server.resp.ReplyError):
+            return None
+        return got
+
+    database = recovery.database(made)
+    return redis_server.wait_until(complete, "the restarted servers", 30)
+
+
+def test_servers_restart_from_their_own_configuration(cluster, recovery):
+    """Kinds of persistence and of database, with a write after the recovery that must stay."""
+    snapshot = json.dumps([{"secs": 3600, "writes": 1}])
+    made = [
+        cluster.add("a", primaries=2, replicas=1, password="one", data_persistence="aof"),
+        cluster.add("b", replicas=1, password="two", data_persistence="aof"),
+        cluster.add("c", password="three", data_persistence="snapshot", snapshot_policy=snapshot),
+    ]
+    recovery.add_hosts(3).write().recover()
+    primary = recovery.database(made[1])["shards"][0]
+    with recovery.connect(made[1], primary) as c:
+        c.call("SET", "written-after", "1")
+        made[1].digest = contents.digest(c)
+    time.sleep(1.1)  # appendfsync everysec
+    assert restart(recovery) == 7
+    for one in made:
+        assert wait_for_digest(recovery, one).same_as(one.digest)
+
+
+def test_replication_goes_on_after_the_recovery(cluster, recovery):
+    made = [cluster.add("a", primaries=2, replicas=1, password="one"), cluster.add("b", replicas=1)]
+    recovery.add_hosts(2).write().recover()
+    for one in made:
+        for shard in recovery.database(one)["shards"]:
+            if shard["role"] != "primary":
+                continue
+            with recovery.connect(one, shard) as c:
+                assert c.info("replication")["connected_slaves"] == "1"
+                key = next(k for k in map(str, range(20000)) if _takes(c, k))
+                assert c.call("WAIT", 1, 5000) == 1, key
+
+
+def _takes(c, key):
+    """Writes the key, if it is in a slot of this server."""
+    try:
+        return c.call("SET", key, "x") == b"OK"
+    except redis_server.resp.ReplyError as e:
+        assert str(e).startswith("MOVED"), e
+        return False

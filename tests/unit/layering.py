@@ -1,0 +1,90 @@
+"""Checks the include lines: a folder of src/ uses only those below it.
+
+    layering.py [ROOT]      prints what is wrong; exit status 1 if anything is
+
+Which folder a public header (include/recluster/x.h) belongs to is told by the sources: it is the folder
+that HOMES names. A header without a home is an error, so that the table stays whole.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ORDER = [
+    "base", "loop", "state", "rdb", "store", "link", "ccs", "plan", "agent", "recover", "report",
+    "cli",
+]
+
+HOMES = {
+    "base": "buf clock digest err file human mem secret",
+    "loop": "child loop",
+    "state": "state",
+    "rdb": "crc64 rdb rdb_scan slots",
+    "store": "backup_name catalogue pull store",
+    "link": "link protocol rpc",
+    "ccs": "ccs",
+    "plan": "hosts plan",
+    "agent": "agent",
+    "recover": "recover",
+    "report": "report",
+    "cli": "",
+}
+
+# The operator's side and the host's side know of each other only what link's headers say.
+STRANGERS = {("recover", "agent"), ("agent", "recover")}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def problems(root):
+    home_of = {name: folder for folder, names in HOMES.items() for name in names.split()}
+    headers = sorted((root / "include" / "recluster").glob("*.h"))
+    for header in headers:
+        if header.stem not in home_of:
+            yield f"{header.relative_to(root)}: no folder is named for it in tests/unit/layering.py"
+    for folder in sorted(p.name for p in (root / "src").iterdir() if p.is_dir()):
+        if folder not in ORDER:
+            yield f"src/{folder}: not in the order of folders in tests/unit/layering.py"
+
+    sources = [(home_of.get(h.stem), h) for h in headers]
+    for folder in ORDER:
+        sources += [(folder, p) for p in sorted((root / "src" / folder).rglob("*.[ch]"))]
+    for folder, path in sources:
+        if folder is None:
+            continue
+        for name in INCLUDE.findall(path.read_text()):
+            complaint = _complaint(root, folder, path, name, home_of)
+            if complaint:
+                yield f"{path.relative_to(root)}: includes \"{name}\": {complaint}"
+
+
+def _complaint(root, folder, path, name, home_of):
+    if name.startswith("recluster/"):
+        used = home_of.get(Path(name).stem)
+        if used is None:
+            return "no such public header"
+        if (folder, used) in STRANGERS:
+            return f"{folder} and {used} share only link's headers"
+        if ORDER.index(used) > ORDER.index(folder):
+            return f"{used} is above {folder}"
+        return None
+    # A private header: from its own folder only.
+    candidates = [path.parent / name, root / "src" / name]
+    found = next((c.resolve() for c in candidates if c.is_file()), None)
+    if found is None:
+        return None  # made by the build
+    if found.parent != path.parent.resolve():
+        return "a private header of another folder"
+    return None
+
+
+def main(argv):
+    root = Path(argv[1] if len(argv) > 1 else Path(__file__).parents[2]).resolve()
+    found = list(problems(root))
+    for text in found:
+        print(text)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

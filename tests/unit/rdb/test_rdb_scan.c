@@ -1,0 +1,265 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "recluster/digest.h"
+#include "recluster/rdb_scan.h"
+#include "trace.h"
+
+static json_t *scan(const void *data, size_t len, const struct rdb_scan_options *options)
+{
+    struct rdb_scan *s = rdb_scan_new(options);
+    struct err err = ERR_INIT;
+
+    if (rdb_scan_feed(s, data, len, &err) < 0 || rdb_scan_end(s, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(rdb_scan_offset(s), len);
+    json_t *facts = rdb_scan_json(s);
+    rdb_scan_free(s);
+    return facts;
+}
+
+static json_int_t number(const json_t *facts, const char *key)
+{
+    const json_t *value = json_object_get(facts, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static void facts_of_a_server_are_found(void **state)
+{
+    (void)state;
+    struct buf data = BUF_INIT, text = BUF_INIT;
+    const char *key;
+    json_t *value;
+    char digest[DIGEST_HEX_MAX];
+
+    read_fixture("rdb/facts.rdb", &data);
+    read_fixture("rdb/facts.json", &text);
+    json_t *expected = json_loads(text.data, 0, NULL);
+    struct rdb_scan_options options = {
+        .now_ms = 4102444800000, .samples = 5, .seed = 1, .sha256 = true};
+    json_t *facts = scan(data.data, data.len, &options);
+    json_object_foreach(expected, key, value) if (!json_equal(json_object_get(facts, key), value))
+        fail_msg("'%s' differs", key);
+    assert_int_equal(number(facts, "bytes"), data.len);
+    assert_int_equal(number(facts, "expired"), 1);
+    assert_string_equal(json_string_value(json_object_get(facts, "sha256")),
+        digest_of(data.data, data.len, digest));
+    const json_t *aux = json_object_get(facts, "aux");
+    assert_string_equal(json_string_value(json_object_get(aux, "redis-ver")), "7.0.15");
+    assert_int_equal(json_array_size(json_object_get(facts, "samples")), 5);
+    json_decref(facts);
+
+    facts = scan(data.data, data.len, NULL);
+    assert_int_equal(number(facts, "expired"), 0);
+    assert_null(json_object_get(facts, "sha256"));
+    assert_int_equal(json_array_size(json_object_get(facts, "samples")), 0);
+    json_decref(facts);
+    json_decref(expected);
+    buf_release(&data);
+    buf_release(&text);
+}
+
+static void slots_and_foreign_keys_are_found(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT, text = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct slots allowed, found;
+
+    /* "foo" is of slot 12182, "bar" of 5061; "somekey" (11058) stands in database 1. */
+    FILE_OF(&file, "REDIS0009",
+        "\xfe\x00\x00\x03"
+        "foo\x01v\x00\x03"
+        "bar\x01v\xfe\x01\x00\x07somekey\x01v");
+    slots_clear(&allowed);
+    slots_clear(&found);
+    slots_add_range(&allowed, 0, 5460);
+    struct rdb_scan_options options = {.allowed = &allowed};
+    json_t *facts = scan(file.data, file.len, &options);
+    const json_t *slots = json_object_get(facts, "slots");
+    assert_int_equal(number(slots, "covered"), 2);
+    assert_int_equal(slots_from_json(json_object_get(slots, "ranges"), &found, &err), 0);
+    slots_format(&found, &text);
+    assert_string_equal(text.data, "5061,12182");
+    const json_t *foreign = json_object_get(facts, "foreign");
+    const json_t *first = json_object_get(foreign, "first");
+    assert_int_equal(number(foreign, "keys"), 2);
+    assert_int_equal(number(first, "slot"), 12182);
+    assert_string_equal(json_string_value(json_object_get(first, "key")), "666f6f");
+    json_decref(facts);
+    buf_release(&file);
+    buf_release(&text);
+}
+
+static void samples_are_random_but_repeatable(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+    unsigned picked[100] = {0};
+
+    buf_adds(&file, "REDIS0009");
+    for (unsigned i = 0; i < 100; i++) {
+        if (i % 2)
+            buf_add(&file, "\xfc\1\1\1\1\1\1\1\1", 9); /* expires: never a sample */
+        const char record[] = {0, 1, (char)i, 1, 'v'};
+        buf_add(&file, record, sizeof(record));
+    }
+    buf_add(&file, "\xff\0\0\0\0\0\0\0\0", 9);
+
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct rdb_scan_options options = {.samples = 5, .seed = seed};
+        json_t *facts = scan(file.data, file.len, &options);
+        json_t *again = scan(file.data, file.len, &options);
+        assert_true(json_equal(facts, again));
+        const json_t *samples = json_object_get(facts, "samples");
+        assert_int_equal(json_array_size(samples), 5);
+        for (size_t i = 0; i < 5; i++) {
+            const json_t *sample = json_array_get(samples, i);
+            assert_string_equal(json_string_value(json_object_get(sample, "kind")), "string");
+            assert_int_equal(number(sample, "db"), 0);
+            picked[strtoul(json_string_value(json_object_get(sample, "key")), NULL, 16)]++;
+        }
+        json_decref(facts);
+        json_decref(again);
+    }
+    /* 1,000 picks of 50 keys: 20 each, give or take. */
+    for (unsigned i = 0; i < 100; i++)
+        assert_true(i % 2 ? picked[i] == 0 : picked[i] > 5 && picked[i] < 45);
+    buf_release(&file);
+}
+
+static void databases_are_limited(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+    struct err err = ERR_INIT;
+
+    buf_adds(&file, "REDIS0009");
+    for (uint32_t i = 0; i <= 16384; i++) {
+        uint32_t db = htobe32(i * 2654435761u);
+        buf_add(&file, "\xfe\x80", 2);
+        buf_add(&file, &db, 4);
+        buf_add(&file, "\0\1k\1v", 5);
+    }
+    struct rdb_scan *s = rdb_scan_new(NULL);
+    assert_int_equal(rdb_scan_feed(s, file.data, file.len, &err), -1);
+    assert_int_equal(err.code, ERR_LIMIT);
+    json_t *facts = rdb_scan_json(s);
+    assert_int_equal(json_object_size(json_object_get(facts, "keys_by_db")), 16384);
+    assert_int_equal(number(facts, "keys"), 16384);
+    json_decref(facts);
+    rdb_scan_free(s);
+    buf_release(&file);
+}
+
+static void aux_fields_are_limited(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+
+    buf_adds(&file, "REDIS0009");
+    buf_add(&file, "\xfa\1a\2\xff\xfe", 6); /* not UTF-8 */
+    buf_add(&file, "\xfa\2a\0\1v", 6);      /* a NUL in its name */
+    for (unsigned i = 0; i < 1000; i++)
+        buf_addf(&file, "\xfa\x04%04u\x01v", i);
+    buf_add(&file, "\xff\0\0\0\0\0\0\0\0", 9);
+    json_t *facts = scan(file.data, file.len, NULL);
+    const json_t *aux = json_object_get(facts, "aux");
+    assert_int_equal(json_object_size(aux), 256);
+    assert_null(json_object_get(aux, "a"));
+    json_decref(facts);
+    buf_release(&file);
+}
+
+static void modules_are_named_once(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+
+    FILE_OF(&file, "REDIS0009",
+        "\xf7\x00\x00\x07\x01"
+        "a\x00\x00\x07\x01"
+        "b\x00\x00\x07\x01"
+        "c\x81\x04\x00\x00\x00\x00\x00\x00\x00\x00");
+    json_t *facts = scan(file.data, file.len, NULL);
+    const json_t *modules = json_object_get(facts, "modules");
+    assert_int_equal(json_array_size(modules), 2);
+    assert_string_equal(json_string_value(json_array_get(modules, 0)), "AAAAAAAAA");
+    assert_string_equal(json_string_value(json_array_get(modules, 1)), "BAAAAAAAA");
+    assert_int_equal(number(json_object_get(facts, "kinds"), "module"), 3);
+    json_decref(facts);
+    buf_release(&file);
+}
+
+static void what_was_seen_before_an_error_is_told(void **state)
+{
+    (void)state;
+    struct buf data = BUF_INIT;
+    struct err err = ERR_INIT;
+
+    read_fixture("rdb/facts.rdb", &data);
+    struct rdb_scan_options options = {.sha256 = true};
+    struct rdb_scan *s = rdb_scan_new(&options);
+    assert_int_equal(rdb_scan_feed(s, data.data, data.len / 2, &err), 0);
+    assert_int_equal(rdb_scan_end(s, &err), -1);
+    json_t *facts = rdb_scan_json(s);
+    assert_int_equal(number(facts, "rdb_version"), 10);
+    assert_int_equal(number(facts, "bytes"), data.len / 2);
+    assert_true(number(facts, "functions") == 2);
+    assert_string_equal(json_string_value(json_object_get(facts, "checksum")), "absent");
+    assert_null(json_object_get(facts, "sha256"));
+    json_decref(facts);
+    rdb_scan_free(s);
+    buf_release(&data);
+}
+
+static void head_is_read(void **state)
+{
+    (void)state;
+    struct buf data = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts = NULL;
+
+    read_fixture("rdb/values.rdb", &data);
+    assert_int_equal(rdb_scan_head(data.data, 1024, &facts, &err), 0);
+    assert_int_equal(number(facts, "rdb_version"), 10);
+    assert_true(json_is_false(json_object_get(facts, "valkey")));
+    const json_t *aux = json_object_get(facts, "aux");
+    assert_string_equal(json_string_value(json_object_get(aux, "redis-bits")), "64");
+    json_decref(facts);
+
+    assert_int_equal(rdb_scan_head(data.data, 9, &facts, &err), 0);
+    assert_int_equal(json_object_size(json_object_get(facts, "aux")), 0);
+    json_decref(facts);
+    assert_int_equal(rdb_scan_head("VALKEY080\xf0", 10, &facts, &err), 0);
+    assert_true(json_is_true(json_object_get(facts, "valkey")));
+    assert_int_equal(err.code, ERR_NONE);
+    json_decref(facts);
+
+    assert_int_equal(rdb_scan_head(data.data, 8, &facts, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(rdb_scan_head("{\"json\": 1}", 11, &facts, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_int_equal(rdb_scan_head("REDIS9999", 9, &facts, &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    buf_release(&data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(facts_of_a_server_are_found),
+        cmocka_unit_test(slots_and_foreign_keys_are_found),
+        cmocka_unit_test(samples_are_random_but_repeatable),
+        cmocka_unit_test(databases_are_limited),
+        cmocka_unit_test(aux_fields_are_limited),
+        cmocka_unit_test(modules_are_named_once),
+        cmocka_unit_test(what_was_seen_before_an_error_is_told),
+        cmocka_unit_test(head_is_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,445 @@
+#include "recluster/pull.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "http_script.h"
+#include "recluster/buf.h"
+#include "recluster/clock.h"
+#include "recluster/digest.h"
+#include "recluster/file.h"
+#include "sample.h"
+#include "temp_dir.h"
+#include "test.h"
+
+#define CORPUS FIXTURES "/rdb-corpus"
+
+static struct store *open_store(const char *text)
+{
+    struct err err = ERR_INIT;
+    json_t *location = json_string(text);
+    struct store *s = store_open(location, &err);
+    json_decref(location);
+    assert_non_null(s);
+    return s;
+}
+
+/* Pulls dir/name to out (NULL: only looks). */
+static int pull_file(
+    const char *dir, const char *name, const char *out, json_t **ret_facts, struct err *err)
+{
+    struct store *s = open_store(dir);
+    const struct pull_params params = {
+        .store = s, .name = name, .scan.sha256 = true, .out_path = out, .expected_bytes = -1};
+    int rc = pull(&params, ret_facts, err);
+    store_close(s);
+    return rc;
+}
+
+static json_int_t number(const json_t *facts, const char *key)
+{
+    const json_t *value = json_object_get(facts, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static bool folder_is_empty(const char *dir)
+{
+    struct err err = ERR_INIT;
+    char **names;
+    size_t count;
+    assert_ok(dir_list(dir, &names, &count, &err), err);
+    strv_free(names, count);
+    return count == 0;
+}
+
+static void read_corpus_file(const char *name, struct buf *b)
+{
+    struct err err = ERR_INIT;
+    CLEANUP(free_ptr) char *path = path_join(CORPUS, name);
+    assert_ok(file_read(path, 1 << 20, b, &err), err);
+}
+
+/* --- good files --- */
+
+static const char *const corpus[] = {"multiple_lists_strings.rdb", "empty.rdb", "string_lzf.rdb",
+    "100_lists.rdb", "ziplist_v3.rdb", "zset_lp_v11.rdb"};
+
+static void check_good(const char *dir, const char *name, const char *kind, const struct buf *plain)
+{
+    char *target = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    CLEANUP(free_ptr) char *stored = path_join(dir, name);
+    struct err err = ERR_INIT;
+    struct stat st;
+    char hex[DIGEST_HEX_MAX];
+    json_t *facts;
+
+    assert_ok(pull_file(dir, name, out, &facts, &err), err);
+    assert_true(temp_file_is(target, "x.rdb", plain->data, plain->len));
+    assert_int_equal(stat(stored, &st), 0);
+    assert_int_equal(number(facts, "stored_bytes"), st.st_size);
+    assert_int_equal(number(facts, "bytes"), plain->len);
+    assert_string_equal(json_string_value(json_object_get(facts, "compressed")), kind);
+    assert_string_equal(json_string_value(json_object_get(facts, "sha256")),
+        digest_of(plain->data, plain->len, hex));
+    json_decref(facts);
+    assert_int_equal(unlink(out), 0);
+    assert_true(folder_is_empty(target));
+    temp_dir_remove(target);
+}
+
+static void good_files_arrive(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(corpus); i++) {
+        struct buf plain = BUF_INIT, packed = BUF_INIT;
+        char *dir = temp_dir_make();
+        read_corpus_file(corpus[i], &plain);
+        check_good(CORPUS, corpus[i], "none", &plain);
+        sample_gzip(&packed, plain.data, plain.len);
+        temp_file(dir, "x.rdb.gz", packed.data, packed.len);
+        check_good(dir, "x.rdb.gz", "gzip", &plain);
+        /* The name says nothing about the content. */
+        temp_file(dir, "x.rdb", packed.data, packed.len);
+        check_good(dir, "x.rdb", "gzip", &plain);
+        temp_dir_remove(dir);
+        buf_release(&plain);
+        buf_release(&packed);
+    }
+}
+
+static void keys_are_counted(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a", "b", "c", NULL};
+    char *dir = temp_dir_make();
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts;
+
+    sample_rdb(&b, keys, 1700000000);
+    temp_file(dir, "x.rdb", b.data, b.len);
+    assert_ok(pull_file(dir, "x.rdb", NULL, &facts, &err), err);
+    assert_int_equal(number(facts, "keys"), 3);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(facts, "aux"), "ctime")), "1700000000");
+    json_decref(facts);
+    buf_release(&b);
+    temp_dir_remove(dir);
+}
+
+/* --- bad files --- */
+
+/* The pull fails, an old file at the target stays as it was, and nothing else is left there. */
+static void check_bad(
+    const char *dir, const char *name, enum err_code code, const char *message, bool facts_expected)
+{
+    char *target = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    struct err err;
+    json_t *facts;
+
+    assert_error(pull_file(dir, name, out, &facts, &err), err, code, message);
+    assert_non_null(strstr(err.message, name));
+    assert_int_equal(facts != NULL, facts_expected);
+    json_decref(facts);
+    assert_true(folder_is_empty(target));
+    temp_file(target, "x.rdb", "old", 3);
+    assert_int_equal(pull_file(dir, name, out, &facts, &err), -1);
+    json_decref(facts);
+    assert_true(temp_file_is(target, "x.rdb", "old", 3));
+    assert_int_equal(unlink(out), 0);
+    assert_true(folder_is_empty(target));
+    temp_dir_remove(target);
+}
+
+static void bad_files_do_not_arrive(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+    char *dir = temp_dir_make();
+
+    read_corpus_file("multiple_lists_strings.rdb", &plain);
+    sample_gzip(&packed, plain.data, plain.len);
+    temp_file(dir, "cut.rdb", plain.data, plain.len - 1);
+    temp_file(dir, "half.rdb", plain.data, plain.len / 2);
+    temp_file(dir, "cut.rdb.gz", packed.data, packed.len - 1);
+    temp_file(dir, "half.rdb.gz", packed.data, packed.len / 2);
+    buf_addc(&packed, 'x');
+    temp_file(dir, "more.rdb.gz", packed.data, packed.len);
+    packed.data[packed.len - 6] ^= 1;
+    temp_file(dir, "sum.rdb.gz", packed.data, packed.len - 1);
+    buf_addc(&plain, 'x');
+    temp_file(dir, "more.rdb", plain.data, plain.len);
+    plain.data[plain.len - 20] ^= 1;
+    temp_file(dir, "flip.rdb", plain.data, plain.len - 1);
+    buf_clear(&packed);
+    sample_gzip(&packed, plain.data, plain.len - 3);
+    temp_file(dir, "inside.rdb.gz", packed.data, packed.len);
+    temp_file(dir, "empty.rdb", "", 0);
+    temp_file(dir, "page.rdb", "<html>Please log in, whoever you are", 36);
+    temp_file(dir, "text.rdb", "this is not a backup file at all", 32);
+    temp_file(dir, "x.rdb.zst", "\x28\xb5\x2f\xfd 0123456789 0123456789", 26);
+
+    check_bad(dir, "cut.rdb", ERR_CORRUPT, "", true);
+    check_bad(dir, "half.rdb", ERR_CORRUPT, "", true);
+    check_bad(dir, "cut.rdb.gz", ERR_CORRUPT, "cut off", true);
+    check_bad(dir, "half.rdb.gz", ERR_CORRUPT, "cut off", true);
+    check_bad(dir, "more.rdb.gz", ERR_CORRUPT, "follows the gzip data", true);
+    check_bad(dir, "sum.rdb.gz", ERR_CORRUPT, "checksum", true);
+    check_bad(dir, "more.rdb", ERR_CORRUPT, "", true);
+    check_bad(dir, "flip.rdb", ERR_CORRUPT, "", true);
+    check_bad(dir, "inside.rdb.gz", ERR_CORRUPT, "", true);
+    check_bad(dir, "empty.rdb", ERR_CORRUPT, "empty", false);
+    check_bad(dir, "page.rdb", ERR_CORRUPT, "web page", true);
+    check_bad(dir, "text.rdb", ERR_CORRUPT, "", true);
+    check_bad(dir, "x.rdb.zst", ERR_UNSUPPORTED, "zstd", true);
+    check_bad(dir, "absent.rdb", ERR_NOT_FOUND, "", false);
+    check_bad(CORPUS, "invalid_chksum_v8.rdb", ERR_CORRUPT, "", true);
+    temp_dir_remove(dir);
+    buf_release(&plain);
+    buf_release(&packed);
+}
+
+static void expected_size_is_checked(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts;
+    struct store *s = open_store(CORPUS);
+    struct pull_params params = {.store = s, .name = "100_lists.rdb"};
+
+    read_corpus_file("100_lists.rdb", &plain);
+    params.expected_bytes = (int64_t)plain.len;
+    assert_ok(pull(&params, &facts, &err), err);
+    json_decref(facts);
+    params.expected_bytes++;
+    assert_error(pull(&params, &facts, &err), err, ERR_CORRUPT, "instead of");
+    json_decref(facts);
+    store_close(s);
+    buf_release(&plain);
+}
+
+static void target_folder_must_be_there(void **state)
+{
+    (void)state;
+    struct err err;
+    json_t *facts;
+    assert_error(pull_file(CORPUS, "empty.rdb", "/nowhere/at/all/x", &facts, &err), err, ERR_IO,
+        "/nowhere/at/all/x.part");
+    assert_null(facts);
+}
+
+/* --- over the network --- */
+
+/* A file with one string of len bytes that don't compress. */
+static void big_rdb(struct buf *out, size_t len)
+{
+    unsigned char head[] = {0xfe, 0, 0, 1, 'k', 0x80, (unsigned char)(len >> 24),
+        (unsigned char)(len >> 16), (unsigned char)(len >> 8), (unsigned char)len};
+    buf_adds(out, "REDIS0010");
+    buf_add(out, head, sizeof(head));
+    sample_noise(out, len);
+    buf_add(out, "\xff\0\0\0\0\0\0\0\0", 9);
+}
+
+static char *head_of_answer(size_t from, size_t total)
+{
+    if (!from)
+        return xasprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nETag: \"a\"\r\n", total);
+    return xasprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %zu-%zu/%zu\r\n"
+                     "Content-Length: %zu\r\nETag: \"a\"\r\n",
+        from, total - 1, total, total - from);
+}
+
+struct told {
+    int calls;
+    int64_t done, total;
+};
+
+static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
+{
+    struct told *t = arg;
+    assert_true(done_bytes >= t->done);
+    *t = (struct told){t->calls + 1, done_bytes, total_bytes};
+}
+
+/* The line is cut in the middle of the gzip data; what arrives is whole all the same. */
+static void pull_goes_on_after_a_cut(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct told told = {0};
+    json_t *facts;
+
+    big_rdb(&plain, 3 << 20);
+    sample_gzip(&packed, plain.data, plain.len);
+    size_t middle = packed.len / 2 + 1;
+    CLEANUP(free_ptr) char *first = head_of_answer(0, packed.len);
+    CLEANUP(free_ptr) char *second = head_of_answer(middle, packed.len);
+    const struct http_reply replies[] = {
+        {first, packed.data, middle, 0}, {second, packed.data + middle, packed.len - middle, 0}};
+    struct http_script *script = http_script_start(replies, 2);
+    char *target = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    struct store *s = open_store(http_script_url(script));
+    const struct pull_params params = {.store = s,
+        .name = "x.rdb.gz",
+        .out_path = out,
+        .expected_bytes = (int64_t)packed.len,
+        .progress = on_progress,
+        .arg = &told};
+
+    assert_ok(pull(&params, &facts, &err), err);
+    assert_int_equal(http_script_served(script), 2);
+    assert_true(temp_file_is(target, "x.rdb", plain.data, plain.len));
+    assert_int_equal(number(facts, "stored_bytes"), packed.len);
+    assert_true(told.calls >= 1);
+    assert_int_equal(told.done, packed.len);
+    assert_int_equal(told.total, packed.len);
+    json_decref(facts);
+    store_close(s);
+    http_script_end(script);
+    temp_dir_remove(target);
+    buf_release(&plain);
+    buf_release(&packed);
+}
+
+static void wait_until_larger(const char *path, off_t bytes)
+{
+    struct stat st;
+    int64_t deadline_ms = clock_mono_ms() + 20000;
+    while (stat(path, &st) < 0 || st.st_size < bytes) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+    }
+}
+
+static void killed_pull_leaves_no_file(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts;
+    char *target = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    CLEANUP(free_ptr) char *part = path_join(target, "x.rdb.part");
+
+    big_rdb(&plain, 3 << 20);
+    CLEANUP(free_ptr) char *head = head_of_answer(0, plain.len);
+    const struct http_reply replies[] = {
+        {head, plain.data, 5 << 19, 1}, /* then silence */
+        {head, plain.data, plain.len, 0},
+    };
+    struct http_script *script = http_script_start(replies, 1);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err child_err = ERR_INIT;
+        _exit(pull_file(http_script_url(script), "x", out, &facts, &child_err) ? 1 : 0);
+    }
+    wait_until_larger(part, 1 << 20);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_false(file_exists(out));
+    assert_true(file_exists(part));
+    http_script_end(script);
+
+    /* The next one starts anew over the leftover. */
+    script = http_script_start(replies + 1, 1);
+    assert_ok(pull_file(http_script_url(script), "x", out, &facts, &err), err);
+    assert_true(temp_file_is(target, "x.rdb", plain.data, plain.len));
+    assert_false(file_exists(part));
+    json_decref(facts);
+    http_script_end(script);
+    temp_dir_remove(target);
+    buf_release(&plain);
+}
+
+static void full_disk_is_told(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT;
+    struct err err;
+    json_t *facts;
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *small = path_join(dir, "small");
+    CLEANUP(free_ptr) char *out = path_join(small, "x.rdb");
+
+    assert_int_equal(mkdir(small, 0700), 0);
+    if (mount("none", small, "tmpfs", MS_NODEV | MS_NOSUID, "size=2m") < 0) {
+        print_message("a small tmpfs cannot be mounted here: %s\n", strerror(errno));
+        temp_dir_remove(dir);
+        skip();
+    }
+    big_rdb(&plain, 3 << 20);
+    temp_file(dir, "x.rdb", plain.data, plain.len);
+    int rc = pull_file(dir, "x.rdb", out, &facts, &err);
+    bool left = !folder_is_empty(small);
+    assert_int_equal(umount(small), 0);
+    assert_int_equal(rc, -1);
+    assert_int_equal(err.code, ERR_SPACE);
+    assert_non_null(strstr(err.message, out));
+    assert_false(left);
+    json_decref(facts);
+    temp_dir_remove(dir);
+    buf_release(&plain);
+}
+
+/* 256 MiB of zeros in a sparse file. */
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    static const char head[] = "REDIS0010\xfe\0\0\x01k\x80\x10\0\0\0";
+    const off_t zeros = 256 << 20;
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *path = path_join(dir, "x.rdb");
+    int status;
+
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, head, sizeof(head) - 1), sizeof(head) - 1);
+    assert_int_equal(pwrite(fd, "\xff\0\0\0\0\0\0\0\0", 9, (off_t)sizeof(head) - 1 + zeros), 9);
+    close(fd);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err err = ERR_INIT;
+        struct rusage before, after;
+        json_t *facts;
+        getrusage(RUSAGE_SELF, &before);
+        if (pull_file(dir, "x.rdb", NULL, &facts, &err) < 0)
+            _exit(2);
+        getrusage(RUSAGE_SELF, &after);
+        _exit(after.ru_maxrss - before.ru_maxrss < 32 << 10 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    temp_dir_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_files_arrive),
+        cmocka_unit_test(keys_are_counted),
+        cmocka_unit_test(bad_files_do_not_arrive),
+        cmocka_unit_test(expected_size_is_checked),
+        cmocka_unit_test(target_folder_must_be_there),
+        cmocka_unit_test(pull_goes_on_after_a_cut),
+        cmocka_unit_test(killed_pull_leaves_no_file),
+        cmocka_unit_test(full_disk_is_told),
+        cmocka_unit_test(memory_is_bounded),
+    };
+    setenv("no_proxy", "*", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
