@@ -15,15 +15,16 @@
 #include "recluster/mem.h"
 
 struct host {
-    const char *name;
-    const char *addr;
+    const char *name;     /* default: the address */
+    const char *addr;     /* in its usual form */
     const char *rack;     /* NULL: not said */
     const char *link;     /* "local", "ssh", "command"; default "ssh" */
     const char *base_dir; /* absolute; default /var/lib/recluster */
     const char *server;   /* program; default "redis-server" */
     const char *replaces; /* uid of the old node, "1"; NULL: none */
     int64_t memory_bytes; /* cap on what is planned there; -1: none */
-    json_t *spec;         /* its entry, defaults put in */
+    json_t *
+        spec; /* its entry, defaults put in, "~" expanded in paths; other links' keys as they are */
 };
 
 struct hosts {
@@ -35,7 +36,7 @@ struct hosts {
 };
 
 struct hosts *hosts_load(const char *path, struct err *err) MUST_CHECK;
-struct hosts *hosts_parse(const json_t *root, struct err *err) MUST_CHECK; /* takes a reference */
+struct hosts *hosts_parse(const json_t *root, struct err *err) MUST_CHECK; /* keeps a copy */
 void hosts_free(struct hosts *hosts);
 
 #endif

@@ -11,10 +11,14 @@
  *
  * Hard rules: a primary and its replica on different hosts; in different racks where the database
  * is rack aware and two racks are there; on each host no more memory than its cap (hosts.json
- * "memory", else what it has available less a reserve of a tenth, at least 256 MiB), no port twice
- * nor one that is taken, disk for the file and one rewrite of it. Then, in this order: the host
- * that `replaces` the shard's old node; the host with the most free memory relative to its cap; the
- * earlier host in hosts.json.
+ * "memory", else what it has available less a reserve of a tenth, at least 256 MiB; hosts of one
+ * machine share that), no port twice nor one that is taken, disk for the file and one rewrite of
+ * it, a server that loads the file and, for a replica, what its primary's server writes. Then, in
+ * this order: the host that `replaces` the shard's old node; the one with the fewest shards of the
+ * database; the one with the most free memory relative to its cap; the earlier one in hosts.json
+ * (for a replica: the next one behind its primary's). Where that leads nowhere, shards that were
+ * placed are moved again, within a fixed budget: a plan is nearly always found where there is one,
+ * but that is not proven.
  *
  * What stops the plan is a blocker; it says in the user's words what is missing and what would
  * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
@@ -61,7 +65,8 @@ struct plan_input {
     size_t host_count;
     const struct plan_database_input *databases; /* those that were asked for */
     size_t database_count;
-    /* Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not asked. */
+    /* Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not
+     * asked. */
     const json_t *alive;
     int64_t now_ms;
 };
@@ -87,6 +92,7 @@ struct plan_shard {
     const struct backup_file *file; /* of the shard's slots; of the primary's for replicas too */
 };
 
+/* Where clients reach a database: its primary, or each of its primaries. */
 struct plan_endpoint {
     const char *addr;
     int port;
@@ -138,6 +144,18 @@ struct plan {
 /* The plan points into the input, which must outlive it. */
 struct plan *plan_make(const struct plan_input *input);
 void plan_free(struct plan *plan);
+
+/*
+ * {"hash", "feasible", "databases": [{"uid": "1", "label": "db:1", "name", "skipped": reason or
+ * null, "source": location or null, "maxmemory", "backup_set": null or {"id", "time":
+ * "2026-01-31T13:05:09Z", "age_s", "files": [{"name", "bytes" or null, "slots": "0-5460"}]},
+ * "shards": [{"uid", "database": uid, "role": "primary|replica", "primary": uid or null, "host",
+ * "addr" (null: no place), "port", "bus_port", "dir", "slots": "0-5460", "source": file name or
+ * null, "memory", "disk"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name", "addr", "rack" or
+ * null, "usable", "memory", "planned_memory", "disk_free" or null, "planned_disk", "shards": n}],
+ * "stages": [{"stage", "bytes", "seconds"}], "blockers", "warnings": [{"code", "message", "hint",
+ * "database": label, "host"}, the last three or null]}
+ */
 json_t *plan_json(const struct plan *plan);
 
 /*

@@ -18,21 +18,24 @@
  *     <dir>/                    one per shard, e.g. db-1/shard-4
  *         incoming/NAME.part    while it comes
  *         incoming/NAME         a backup file that was verified; never a server's to write
- *         shard.json            the parameters of prepare_shard
+ *         shard.json            the parameters of prepare_shard, written last by it; then its
+ *                               marks: configured, opened, sealed
  *         redis.conf  users.acl  nodes.conf  dump.rdb  appendonlydir/  redis.sock  redis.pid
  *         server.log
  *
  * Common parameters: "base_dir", "recovery" (the recovery's id); for methods of a shard "dir"
- * (relative to base_dir). A base_dir or shard of another recovery is refused with ERR_CHECK.
+ * (relative to base_dir). A base_dir or shard of another recovery is refused with ERR_CHECK. A "?"
+ * stands behind what may be left out.
  *
  *   hello {"protocol": 1}
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
  *   probe {"base_dir", "addr", "server"}
- *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's file
- * system), "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
- *           "clock_ms", "machine": id, "server": {"path", "kind": "redis|valkey", "version":
- * "7.0.15"} or {"error": {…}}, "listening": [ports that addr can't use], "addr_local": bool,
+ *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
+ *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
+ *           "clock_ms", "machine": id,
+ *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15"} or {"error": {…}},
+ *           "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail"}}
  *
  *   lock {"base_dir", "recovery", "operator": "user@host pid n"}
@@ -40,41 +43,52 @@
  *       ERR_LOCKED names the holder; ERR_CHECK where the folder holds anything that is not ours.
  *
  *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
- * "shard", "role": "primary|replica", "primary": {"addr","port"} (replica, not sharded),
- * "nodes_conf" (text, sharded), "recovery_password", "replication_password", "repl_backlog_bytes"}
+ *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
+ *           "nodes_conf" (text, sharded), "recovery_password", "replication_password",
+ *           "repl_backlog_bytes", "databases"? (above the usual 16)}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off; "recluster" may do all, "replication" may
- * replicate. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK.
+ *       replicate. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK. Where a
+ *       server runs, or after configure, the files stay as they are. Needs Redis 6.0 or Valkey.
  *
  *   fetch {"dir", "location", "name" (in the location), "bytes" (-1: any), "as" (file name in
- *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null, "only_db0":
- * bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n} progress {"bytes", "total"}
+ *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null,
+ *           "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n}
+ *       progress {"bytes", "total"}
  *       -> the facts of pull.h   ! incoming/<as>
- *       A file already there is verified again instead of fetched. Keys of other slots, keys
- *       outside database 0 where only_db0, modules that the server lacks, versions: ERR_CHECK; the
- * file then does not get its final name.
+ *       A file already there is verified again instead of fetched; a bad one is moved aside. Keys
+ *       of other slots, keys outside database 0 where only_db0, modules that the server lacks,
+ *       versions: ERR_CHECK; the file then does not get its final name.
  *
- *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown), "expires":
- * n} progress {"phase": "starting|loading|settling", "bytes", "total"}
+ *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown),
+ *           "expires": n}
+ *       progress {"phase": "starting|loading", "bytes"?, "total"?}
  *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid",
- * "started_ms", "load_ms", "server_version", "already": bool} ! hard link dump.rdb, the server. The
- * server was found running: nothing is done, already is true. Loaded + expired other than keys: the
- * server is stopped, ERR_CHECK.
+ *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool}
+ *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true.
+ *       Loaded + expired other than keys: the server is stopped, ERR_CHECK. An opened shard is
+ *       started on its own files, and its keys aren't held against the backup's: clients write.
  *
- *   attach_replica {"dir", "primary": {"addr","port"}, "keys"...}
- *       progress {"phase": "starting|sync|catching-up", "bytes", "total"}
+ *   attach_replica {"dir", "primary": {"addr", "port"}, "keys"?, "expires"? (of the backup),
+ *           "password"? (the database's, for a primary that is sealed)}
+ *       progress {"phase": "loading|sync|catching-up", "bytes", "total"}
  *       -> {"keys", "keys_by_db", "offset", "sync_full", "sync_partial", "pid", "already"}
- *       ! the server of a replica; waits until its link is up and its offset is the primary's.
+ *       ! the server of a replica; waits until its link is up and its offset is the primary's. Then
+ *       the keys of each database must be as many on both.
  *
- *   shard_status {"dir"}
- *       -> {"running": bool, "pid", "role", "loading": bool, "keys_by_db", "keys", "used_memory",
- *           "link_up": bool (replica), "offset", "replicas": n, "cluster_state", "slots_ok",
- *           "known_nodes", "appendonly": bool, "maxmemory", "open": bool (user default is on),
- *           "uptime_s", "version"}; not running: {"running": false, "log": last lines}
+ *   shard_status {"dir", "password"? (the database's, for a sealed shard)}
+ *       -> {"prepared": bool, "configured": bool, "sealed": bool, "running": bool, "pid", "role",
+ *           "loading": bool, "keys_by_db", "keys", "used_memory", "link_up": bool (replica),
+ *           "offset", "replicas": n, "cluster_state", "slots_ok", "known_nodes",
+ *           "appendonly": bool, "maxmemory", "open": bool (user default is on), "uptime_s",
+ *           "version"}
+ *       Not running: "log", the last lines, instead of what comes after "running". While it loads,
+ *       and of a sealed shard without the password, less is known and left out.
  *
- *   configure {"dir", "maxmemory" (0: none), "maxmemory_policy", "maxclients" (0: default), "save":
- *           "3600 1 300 100" or "", "appendonly": bool, "appendfsync", "cluster_node_timeout_ms"}
- *       progress {"phase": "aof-rewrite", …}
+ *   configure {"dir", "maxmemory" (0: none), "maxmemory_policy", "maxclients" (0: default),
+ *           "save": "3600 1 300 100" or "", "appendonly": bool, "appendfsync",
+ *           "cluster_node_timeout_ms"?, "password"?}
+ *       progress {"phase": "aof-rewrite", "keys", "total" (-1: not known)}
  *       -> {"maxmemory", "warnings": [text]}
  *       ! settings of the running server, then CONFIG REWRITE. Limits that are below what the data
  *       takes are left off, with a warning that says so.
@@ -82,15 +96,14 @@
  *   open_shard {"dir", "password" (null: none)}
  *       -> {}                    ! user default on; ACL SAVE
  *
- *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool, "samples":
- * [{"db","key","kind"}]}
+ *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool,
+ *           "samples": [{"db", "key" (hex), "kind"}]}
  *       -> {"samples_ok": n, "latency_us": n}
- *       As a client: PING, role, cluster state ok, TYPE of the samples. ERR_CHECK says what
- * differs.
+ *       As a client: PING, role, cluster state ok, TYPE of the samples. ERR_CHECK: what differs.
  *
  *   seal_shard {"dir", "password"}
- *       -> {}                    ! removes user recluster: only what the CCS says may log in from
- * now on
+ *       -> {}                    ! removes user recluster: only whom the CCS names may log in now
+ *       The shard must be open. From now on it is in use: the agent never stops nor removes it.
  *
  *   stop_shard {"dir"}
  *       -> {"was_running": bool} ! SHUTDOWN NOSAVE, or SIGKILL after 10 s. For abort only.

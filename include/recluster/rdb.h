@@ -2,9 +2,10 @@
 #define RECLUSTER_RDB_H
 
 /*
- * Reader of RDB files: versions 1 to 12 of Redis, and Valkey's (magic "VALKEY"). Pure: no I/O, no
- * clock. It takes the bytes as they come, in pieces of any size, and never holds more of the file
- * than one key, one packed value that was asked for, and a small carry-over:
+ * Reader of RDB files: versions 1 to 12 of Redis, 13 and 14 as far as they hold no newer types, and
+ * Valkey's 80 (magic "VALKEY"). Pure: no I/O, no clock. It takes the bytes as they come, in pieces
+ * of any size, and never holds more of the file than one key, one packed value that was asked for,
+ * and a small carry-over:
  *
  *     struct rdb_reader *r = rdb_reader_new(&events, arg, &limits);
  *     while (more)

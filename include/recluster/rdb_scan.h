@@ -21,8 +21,10 @@
  *
  * "slots" are those in which keys were found in database 0. "bytes" and "sha256" are of the
  * uncompressed file; the digest costs more time than all the rest and is made only when asked for.
- * Keys stand in hex as they may be any bytes. Aux fields that are not UTF-8 or unusually long, and those
- * behind the 256th, are left out. Keys over 16 KiB are not sampled, as a foreign one they are cut.
+ * Keys stand in hex as they may be any bytes. Aux fields that are not UTF-8 or unusually long, and
+ * those behind the 256th, are left out. Keys over 16 KiB are not sampled, as a foreign one they are
+ * cut. Keys in more than 16,384 databases or data of more than 1,024 modules are ERR_LIMIT.
+ * "rdb_version" and "valkey" are there once the header was read.
  */
 
 #include <jansson.h>

@@ -48,6 +48,13 @@ struct expected {
     json_int_t expires; /* how many of them expire */
 };
 
+/* Servers before 7.0 don't count, and an append-only file may have been loaded since. */
+static bool is_counted(const struct shard *shard, const char *info)
+{
+    return info_int(info, "rdb_last_load_keys_loaded", -1) >= 0 &&
+           !shard_has(shard, SHARD_CONFIGURED);
+}
+
 /* Whether what the server has is what the file holds. */
 static int check_keys(
     const struct shard *shard, const struct expected *expected, const char *info, struct err *err)
@@ -59,9 +66,7 @@ static int check_keys(
 
     if (expected->keys < 0 || shard_has(shard, SHARD_OPENED))
         return 0;
-    /* Servers before 7.0 don't count, and an append-only file may have been loaded since. */
-    bool counted = loaded >= 0 && !shard_has(shard, SHARD_CONFIGURED);
-    if (!counted) {
+    if (!is_counted(shard, info)) {
         if (present <= expected->keys && present >= expected->keys - expected->expires)
             return 0;
         return err_set(err, ERR_CHECK,
@@ -80,18 +85,21 @@ static int check_keys(
     return 0;
 }
 
-static json_t *result(const char *info, int64_t load_ms, const struct expected *expected)
+static json_t *result(
+    const struct shard *shard, const char *info, int64_t load_ms, const struct expected *expected)
 {
-    int64_t present = info_keys(info);
-    int64_t loaded = info_int(info, "rdb_last_load_keys_loaded", present);
-    int64_t unseen = expected->keys > loaded ? expected->keys - loaded : 0;
+    int64_t loaded = info_keys(info);
+    int64_t expired = expected->keys > loaded ? expected->keys - loaded : 0;
     int64_t uptime_s = info_int(info, "uptime_in_seconds", 0);
     CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
     CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
 
+    if (is_counted(shard, info)) {
+        loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
+        expired = info_int(info, "rdb_last_load_keys_expired", 0);
+    }
     return json_pack("{s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "keys_loaded",
-        (json_int_t)loaded, "keys_expired",
-        (json_int_t)info_int(info, "rdb_last_load_keys_expired", unseen), "keys_by_db",
+        (json_int_t)loaded, "keys_expired", (json_int_t)expired, "keys_by_db",
         info_keys_by_db(info), "used_memory", (json_int_t)info_int(info, "used_memory", 0), "pid",
         (json_int_t)info_int(info, "process_id", 0), "started_ms",
         (json_int_t)(clock_wall_ms() - uptime_s * 1000), "load_ms", (json_int_t)load_ms,
@@ -124,7 +132,7 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
     int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
     int rc = check_keys(shard, expected, info, err);
     if (rc == 0)
-        *ret = result(info, load_ms, expected);
+        *ret = result(shard, info, load_ms, expected);
     free(info);
     if (rc < 0) {
         struct err stuck = ERR_INIT;

@@ -162,14 +162,33 @@ int server_connect(
     return connect_within(shard, password, COMMAND_MS, ret, err);
 }
 
+/*
+ * The last lines, whole if they fit. They may quote any bytes of a key: here only what every reader
+ * can take.
+ */
 static char *tail_of(const char *text, size_t len, size_t max)
 {
     while (len && isspace((unsigned char)text[len - 1]))
         len--;
-    if (len <= max)
-        return xstrndup(text, len);
-    const char *start = text + len - max, *line = memchr(start, '\n', max);
-    return line ? xstrndup(line + 1, (size_t)(text + len - line - 1)) : xstrndup(start, max);
+    const char *start = text, *end = text + len;
+    if (len > max) {
+        const char *line = memchr(end - max, '\n', max);
+        start = line ? line + 1 : end - max;
+    }
+    char *tail = xstrndup(start, (size_t)(end - start));
+    for (char *p = tail; *p; p++)
+        if (*p != '\n' && (*p < ' ' || *p > '~'))
+            *p = '?';
+    return tail;
+}
+
+/* As part of a message, which is one line. */
+static char *in_one_line(char *tail)
+{
+    for (char *p = tail; *p; p++)
+        if (*p == '\n')
+            *p = '|';
+    return tail;
 }
 
 char *server_log_tail(size_t max)
@@ -189,12 +208,12 @@ char *server_log_tail(size_t max)
 int server_explain(const struct shard *shard, struct err *err)
 {
     char message[sizeof(err->message)];
-    CLEANUP(free_ptr) char *tail = server_log_tail(600);
+    CLEANUP(free_ptr) char *tail = server_log_tail(400);
 
     memcpy(message, err->message, sizeof(message));
     if (*tail)
-        snprintf(
-            err->message, sizeof(err->message), "%.400s; its log ends with:\n%s", message, tail);
+        snprintf(err->message, sizeof(err->message), "%.600s; its log ends: %s", message,
+            in_one_line(tail));
     if (!err->hint[0])
         err_hint(err, "The server's log is '%s/server.log' on that host.", shard->path);
     return -1;
@@ -211,8 +230,8 @@ int server_start(const struct shard *shard, struct redis **ret, struct err *err)
     if (rc < 0) {
         CLEANUP(free_ptr) char *tail = tail_of(said.data, said.len, 600);
         if (*tail)
-            err_set(err, ERR_SERVER, "cannot start '%s' in '%s': it said:\n%s", server, shard->path,
-                tail);
+            err_set(err, ERR_SERVER, "cannot start '%s' in '%s': %s", server, shard->path,
+                in_one_line(tail));
         else
             err_wrap(err, "cannot start '%s' in '%s'", server, shard->path);
         buf_release(&said);

@@ -16,6 +16,7 @@ static const struct {
 #undef ERR_ROW
 };
 
+PRINTF_LIKE(3, 0)
 static void format(char *out, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(out, size, fmt, args);

@@ -10,7 +10,7 @@
 #include "draft.h"
 
 enum { REPAIR_DEPTH = 4 };
-static const int64_t REPAIR_BUDGET = 20000000;
+static const int64_t REPAIR_BUDGET = 4000000;
 
 int64_t placement_memory_left(const struct draft *d, int host)
 {
@@ -82,12 +82,13 @@ static void take(struct draft *d, int shard)
     count(d, shard, host, -1);
 }
 
-/* The reverse of take(), at the same place in the list: a walk over the list goes on undisturbed.
- */
-static void put_back(struct draft *d, int shard, int host)
+/* The reverse of take(), to its old neighbours: a walk over the list goes on undisturbed. */
+static void put_back(struct draft *d, int shard, int host, int previous, int next)
 {
     struct draft_shard *ds = &d->shards[shard];
 
+    ds->previous = previous;
+    ds->next = next;
     if (ds->previous >= 0)
         d->shards[ds->previous].next = shard;
     else
@@ -189,8 +190,8 @@ static int best_host(const struct draft *d, int shard)
 
     for (int i = 0; i < hosts; i++) {
         int h = start + i < hosts ? start + i : start + i - hosts;
-        if (placement_refusal(d, shard, h) == REFUSED_NOT &&
-            (best < 0 || better(d, shard, h, best)))
+        if ((best < 0 || better(d, shard, h, best)) &&
+            placement_refusal(d, shard, h) == REFUSED_NOT)
             best = h;
     }
     return best;
@@ -204,6 +205,7 @@ static bool exchange(struct draft *d, int shard, int host, int other, int depth)
     if (other < 0 || d->shards[other].moving || d->repair_budget <= 0)
         return false;
     int from = d->plan->shards[other].host;
+    int previous = d->shards[other].previous, next = d->shards[other].next;
     take(d, other);
     if (placement_refusal(d, shard, host) == REFUSED_NOT) {
         d->repair_budget -= (int64_t)d->plan->host_count;
@@ -212,7 +214,7 @@ static bool exchange(struct draft *d, int shard, int host, int other, int depth)
             return true;
         take(d, shard);
     }
-    put_back(d, other, from);
+    put_back(d, other, from, previous, next);
     return false;
 }
 
@@ -263,6 +265,54 @@ static bool settle(struct draft *d, int shard, int depth)
     return done;
 }
 
+/*
+ * Moves shards off the host, one by one, until the new one fits; where that fails, back again. What
+ * the chain of exchanges can't do: make room for a large shard where several small ones are.
+ */
+static bool evacuate(struct draft *d, int shard, int host)
+{
+    enum refusal refusal = placement_refusal(d, shard, host);
+    size_t count = d->plan->hosts[host].shard_count, moved = 0;
+
+    if (refusal != REFUSED_DISK && refusal != REFUSED_MEMORY)
+        return false;
+    int *shards = xcalloc(count, sizeof(*shards));
+    for (int s = d->hosts[host].first_shard, i = 0; s >= 0; s = d->shards[s].next)
+        shards[i++] = s;
+    d->hosts[host].usable = false;
+    for (; moved < count && refusal != REFUSED_NOT; moved++) {
+        int from = shards[moved];
+        take(d, from);
+        int to = best_host(d, from);
+        put(d, from, to >= 0 ? to : host);
+        d->hosts[host].usable = true;
+        refusal = placement_refusal(d, shard, host);
+        d->hosts[host].usable = false;
+    }
+    d->hosts[host].usable = true;
+    d->repair_budget -= (int64_t)(moved * d->plan->host_count);
+    while (refusal != REFUSED_NOT && moved > 0) {
+        take(d, shards[--moved]);
+        put(d, shards[moved], host);
+    }
+    if (refusal == REFUSED_NOT)
+        put(d, shard, host);
+    free(shards);
+    return refusal == REFUSED_NOT;
+}
+
+static void repair(struct draft *d, int shard)
+{
+    for (int depth = 1; depth <= REPAIR_DEPTH; depth++)
+        if (settle(d, shard, depth))
+            return;
+    for (int host = 0; host < (int)d->plan->host_count && d->repair_budget > 0; host++)
+        if (evacuate(d, shard, host))
+            return;
+    /* The plan can't work now, whatever becomes of the others. */
+    d->repair_budget = 0;
+}
+
 /* By memory, then as they come. */
 struct item {
     int64_t bytes;
@@ -310,7 +360,7 @@ static void place_database(struct draft *d, int database, bool replicas, struct 
     qsort(items, n, sizeof(*items), compare_items);
     for (size_t i = 0; i < n; i++)
         if (has_partner_placed(d, items[i].index) && !settle(d, items[i].index, 0))
-            settle(d, items[i].index, REPAIR_DEPTH);
+            repair(d, items[i].index);
 }
 
 /* Are there two racks among the hosts? If not, a rack-aware database can't be held to them. */

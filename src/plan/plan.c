@@ -32,6 +32,7 @@ int draft_number(json_t *numbers, const char *name)
     return number;
 }
 
+PRINTF_LIKE(3, 0)
 static struct plan_issue make_issue(
     struct draft *d, const struct plan_issue *issue, const char *fmt, va_list args)
 {

@@ -197,7 +197,7 @@ static void block(struct draft *d, struct refused *r)
         break;
     case REFUSED_HOST:
     case REFUSED_NOT:
-        /* It would fit now: a shard placed later was moved away from there by a repair. */
+        /* Nothing is moved after the first failure, so no place should have come free since. */
         draft_block(d,
             &(struct plan_issue){.code = "not-enough-hosts",
                 .database = r->db->database->label,

@@ -167,7 +167,8 @@ static void choose_set(
         &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
     if (in->catalogue && in->catalogue->chosen >= 0) {
         db->set = &in->catalogue->sets[in->catalogue->chosen];
-        db->age_s = (d->input->now_ms - db->set->time_ms) / 1000;
+        if (db->set->time_ms < d->input->now_ms)
+            db->age_s = (d->input->now_ms - db->set->time_ms) / 1000;
         warn_of_newer_sets(d, db, in->catalogue);
     } else if (in->catalogue) {
         block_without_set(d, db, in->catalogue);

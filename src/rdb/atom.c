@@ -76,7 +76,7 @@ enum taken take_string_head_slow(
     return t;
 }
 
-enum taken take_string(const struct rdb_reader *r, struct cursor *c, size_t limit,
+enum taken take_string_slow(const struct rdb_reader *r, struct cursor *c, size_t limit,
     struct raw_string *ret, struct err *err)
 {
     enum taken t = take_string_head(r, c, ret, err);

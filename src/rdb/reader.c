@@ -13,7 +13,7 @@ enum {
     HEADER_BYTES = 9,
     CHECKSUM_BYTES = 8,
     /* So much is checksummed and then read while it is still in the processor's cache. */
-    PIECE_BYTES = 128 * 1024,
+    PIECE_BYTES = 64 * 1024,
     /* A buffer that one large value needed is given back behind it. */
     KEPT_BYTES = 1024 * 1024,
 };
@@ -271,8 +271,10 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     r->has_key = r->in_record = true;
     r->prefixed = false;
     r->expires_ms = -1;
-    if (raw.form != STRING_PLAIN)
+    if (raw.form != STRING_PLAIN) {
         keep_key(r);
+        drop_large(&r->scratch[0]);
+    }
     return TAKEN;
 }
 
@@ -318,6 +320,8 @@ static enum taken take_aux(struct rdb_reader *r, struct cursor *c, struct err *e
         t = string_bytes(r, c, &raw[1], text[1], &r->scratch[1], &value, err);
     if (t == TAKEN && r->events.aux && r->events.aux(r->arg, key, value, err) < 0)
         return FAILED;
+    drop_large(&r->scratch[0]);
+    drop_large(&r->scratch[1]);
     return t;
 }
 
@@ -335,6 +339,7 @@ static enum taken step_function(struct rdb_reader *r, struct cursor *c, struct e
     r->step = step_opcode;
     if (r->events.function && r->events.function(r->arg, code, err) < 0)
         return FAILED;
+    drop_large(&r->scratch[0]);
     return TAKEN;
 }
 

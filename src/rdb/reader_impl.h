@@ -225,9 +225,21 @@ static inline enum taken skip_string(struct rdb_reader *r, struct cursor *c, str
     return TAKEN;
 }
 
-/* A string with its bytes, when full not longer than `limit`. */
-enum taken take_string(const struct rdb_reader *r, struct cursor *c, size_t limit,
+enum taken take_string_slow(const struct rdb_reader *r, struct cursor *c, size_t limit,
     struct raw_string *ret, struct err *err);
+
+/* A string with its bytes, when full not longer than `limit`. */
+static inline enum taken take_string(const struct rdb_reader *r, struct cursor *c, size_t limit,
+    struct raw_string *ret, struct err *err)
+{
+    size_t here = (size_t)(c->end - c->p);
+    if (here && *c->p < 0x40 && *c->p < here && *c->p <= limit) {
+        *ret = (struct raw_string){.form = STRING_PLAIN, .data = c->p + 1, .stored = *c->p};
+        c->p += 1 + ret->stored;
+        return TAKEN;
+    }
+    return take_string_slow(r, c, limit, ret, err);
+}
 
 /*
  * What the string says: plain bytes where they stand, an integer as its text in `text`, LZF

@@ -1,5 +1,6 @@
 #include "recluster/slots.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum { WORDS = SLOT_COUNT / 64 };
@@ -240,31 +241,79 @@ __attribute__((constructor)) static void fill_crc_table(void)
         }
 }
 
-static unsigned crc16(const uint8_t *p, size_t len)
+static unsigned crc16_block(unsigned crc, uint64_t block)
 {
-    unsigned crc = 0;
+    block ^= crc >> 8 | (crc & 0xff) << 8;
+    return crc_table[7][block & 0xff] ^ crc_table[6][block >> 8 & 0xff] ^
+           crc_table[5][block >> 16 & 0xff] ^ crc_table[4][block >> 24 & 0xff] ^
+           crc_table[3][block >> 32 & 0xff] ^ crc_table[2][block >> 40 & 0xff] ^
+           crc_table[1][block >> 48 & 0xff] ^ crc_table[0][block >> 56];
+}
 
-    for (; len >= 8; p += 8, len -= 8)
-        crc = crc_table[7][p[0] ^ crc >> 8] ^ crc_table[6][p[1] ^ (crc & 0xff)] ^
-              crc_table[5][p[2]] ^ crc_table[4][p[3]] ^ crc_table[3][p[4]] ^ crc_table[2][p[5]] ^
-              crc_table[1][p[6]] ^ crc_table[0][p[7]];
-    for (; len; p++, len--)
-        crc = (crc << 8 & 0xffff) ^ crc_table[0][crc >> 8 ^ *p];
+/* May name a block without a '{', never misses one. */
+static bool may_have_brace(uint64_t block)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t zero_if_brace = block ^ ones * '{';
+
+    return (zero_if_brace - ones) & ~zero_if_brace & ones * 0x80;
+}
+
+static uint64_t load(const uint8_t *p, size_t bytes)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, bytes);
+    return le64toh(v);
+}
+
+/* The first len % 8 bytes at the end of a block of zeros; overlapping loads are faster than a loop.
+ */
+static uint64_t first_block(const uint8_t *p, size_t len)
+{
+    size_t odd = len % 8;
+
+    if (len > 8)
+        return load(p, 8) << 8 * (8 - odd);
+    if (odd >= 4)
+        return load(p, 4) << 8 * (8 - odd) | load(p + odd - 4, 4) << 32;
+    if (odd >= 2)
+        return load(p, 2) << 8 * (8 - odd) | load(p + odd - 2, 2) << 48;
+    return (uint64_t)*p << 56;
+}
+
+/* Most keys are short and have no '{': both questions are answered in one pass. */
+static unsigned crc16(const uint8_t *p, size_t len, bool *ret_may_have_brace)
+{
+    size_t odd = len % 8;
+    unsigned crc = 0;
+    bool brace = false;
+
+    /* Zero bytes before a message do not change its CRC: they make the first block whole. */
+    if (odd) {
+        uint64_t block = first_block(p, len);
+        brace = may_have_brace(block);
+        crc = crc16_block(0, block);
+    }
+    for (p += odd, len -= odd; len; p += 8, len -= 8) {
+        uint64_t block = load(p, 8);
+        brace |= may_have_brace(block);
+        crc = crc16_block(crc, block);
+    }
+    *ret_may_have_brace = brace;
     return crc;
 }
 
 unsigned slot_of_key(const void *key, size_t len)
 {
-    const uint8_t *k = key;
-    const uint8_t *open = len ? memchr(k, '{', len) : NULL;
+    bool brace;
+    unsigned crc = crc16(key, len, &brace);
+    const uint8_t *open = brace ? memchr(key, '{', len) : NULL;
 
     if (open) {
-        const uint8_t *tag = open + 1;
-        const uint8_t *close = memchr(tag, '}', (size_t)(k + len - tag));
-        if (close && close > tag) {
-            len = (size_t)(close - tag);
-            k = tag;
-        }
+        const uint8_t *tag = open + 1, *end = (const uint8_t *)key + len;
+        const uint8_t *close = memchr(tag, '}', (size_t)(end - tag));
+        if (close && close > tag)
+            crc = crc16(tag, (size_t)(close - tag), &brace);
     }
-    return crc16(k, len) % SLOT_COUNT;
+    return crc % SLOT_COUNT;
 }

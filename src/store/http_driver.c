@@ -142,8 +142,7 @@ static void describe(CURL *curl, struct store_object *ret)
         ret->bytes = length;
 }
 
-/* "bytes 5-9/100"; with a star for a total that isn't known, or for the range if there is none
- * (416). */
+/* "bytes 5-9/100"; a star stands for a total that isn't known, or for no range at all (416). */
 static bool parse_content_range(const char *text, int64_t *ret_first, int64_t *ret_total)
 {
     long long first = -1, last, total = -1;
@@ -209,9 +208,11 @@ static char *address(const struct http_store *h, const char *name)
     return url;
 }
 
-static int http_get(struct http_store *h, const char *name, int64_t offset, int64_t length,
+/* Without a name: the folder's index. */
+static int http_read(void *handle, const char *name, int64_t offset, int64_t length,
     const struct store_receiver *to, struct err *err)
 {
+    struct http_store *h = handle;
     CLEANUP(free_ptr) char *url = address(h, name);
     CLEANUP(free_ptr) char *what = xasprintf("%s%s", h->label, name ? name : "");
     struct transfer t = {.http = h, .to = to, .what = what, .offset = offset, .err = err};
@@ -239,12 +240,6 @@ static int http_get(struct http_store *h, const char *name, int64_t offset, int6
     if (result != CURLE_OK && t.dropped == 0)
         return transfer_error(h, result, what, err);
     return t.begun || status == 416 ? 0 : status_error(status, what, err);
-}
-
-static int http_read(void *handle, const char *name, int64_t offset, int64_t length,
-    const struct store_receiver *receiver, struct err *err)
-{
-    return http_get(handle, name, offset, length, receiver, err);
 }
 
 /* --- the index --- */
@@ -278,7 +273,7 @@ static int http_list(void *handle, struct store_list *list, struct err *err)
     const struct store_receiver receiver = {index_begin, index_data, &page};
     char *type = NULL;
 
-    int rc = http_get(h, NULL, 0, -1, &receiver, err);
+    int rc = http_read(h, NULL, 0, -1, &receiver, err);
     if (rc == 0) {
         curl_easy_getinfo(h->curl, CURLINFO_CONTENT_TYPE, &type);
         rc = http_index_parse(page.text.data, page.text.len, type, h->label, list, err);
@@ -403,7 +398,7 @@ static void *http_open(const json_t *location, char **ret_label, struct err *err
 {
     const char *url = store_location_text(location, "url");
     if (!url) {
-        err_set(err, ERR_USAGE, "a backup location on a HTTP server needs its 'url'");
+        err_set(err, ERR_USAGE, "a backup location on an HTTP server needs its 'url'");
         return NULL;
     }
     struct http_store *h = xcalloc(1, sizeof(*h));

@@ -77,7 +77,7 @@ struct store *store_open(const json_t *location, struct err *err)
     const struct store_driver *driver = driver_of_kind(kind);
     if (!driver) {
         err_set(err, ERR_UNSUPPORTED, "backup locations of the kind '%s' cannot be read", kind);
-        err_hint(err, "Copy the files to a mounted folder or a HTTP server and name that with "
+        err_hint(err, "Copy the files to a mounted folder or an HTTP server and name that with "
                       "--source db:N=URL.");
         return NULL;
     }

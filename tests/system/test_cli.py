@@ -65,7 +65,7 @@ def test_unknown_database_names_the_nearest(recovery, cluster):
 def test_missing_files_are_named(recovery, args):
     run = recovery.run(*args, status=None)
     assert run.status in (1, 4), run
-    assert "missing." in run.err
+    assert run.says("missing.")
     assert not (recovery.folder / "missing.state").exists()
 
 
@@ -105,7 +105,7 @@ def test_a_full_or_closed_stdout_is_a_failure(recovery, cluster):
 
 
 def options(text):
-    return set(re.findall(r"--[a-z][a-z-]+", text))
+    return set(re.findall(r"^  (--[a-z][a-z-]+)", text, re.M))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -165,7 +165,7 @@ def test_recover_status_report(recovery, two, folder):
     recovery.add_hosts(3).write()
     run = recovery.recover("--json")
     for event in run.events[1:-1]:
-        has(event, {"at_ms": int, "severity": str, "code": str, "message": str})
+        has(event, {"at_ms": int, "event": str, "severity": str, "message": str})
 
     status = recovery.status()
     has(status, STATUS)
@@ -213,10 +213,10 @@ def test_verify(recovery, two, cluster):
     assert [f["ok"] for f in document["files"]] == [True, False]
     assert document["files"][1]["error"]
     run = recovery.run("verify", cluster.backups, status=None)
-    assert run.status != DONE and "bad.rdb" in run.out + run.err
+    assert run.status != DONE and run.says("bad.rdb")
     bad.unlink()
     run = recovery.run("verify", cluster.backups)
-    assert good.name in run.out and other.name in run.out
+    assert run.says(good.name) and run.says(other.name)
 
 
 def test_no_secret_in_anything_that_is_printed(recovery, two, folder):

@@ -281,4 +281,4 @@ def test_events_are_one_document_a_line(cluster, recovery):
     first, *events, last = recovery.add_hosts(2).write().recover("--json").events
     assert first["event"] == "plan" and first["plan"]["feasible"] is True
     assert last["event"] == "status" and last["status"]["state"] == "done"
-    assert len(events) > 5 and all("code" in e and "message" in e for e in events), events
+    assert len(events) > 5 and all("event" in e and "message" in e for e in events), events

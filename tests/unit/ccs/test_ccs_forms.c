@@ -52,9 +52,12 @@ static void test_json_forms(void **state)
         const char *type = json_is_object(value) ? "hash" : json_is_array(value) ? "set" : "string";
         json_object_set_new(wrapped, key, json_pack("{s:s, s:O}", "type", type, "value", value));
         json_t *fields = json_array();
-        if (json_is_object(value))
+        if (json_is_object(value)) {
             json_object_foreach(value, field, item)
+            {
                 json_array_append_new(fields, json_pack("[s, O]", field, item));
+            }
+        }
         json_array_append_new(
             pairs, json_pack("[s, O]", key, json_is_object(value) ? fields : value));
         json_decref(fields);
@@ -250,7 +253,7 @@ static struct ccs *load_of_age(int64_t age_s)
     buf_add(&rdb,
         "\x04\x07"
         "cluster\x01\x04name\x01x\xff\0\0\0\0\0\0\0\0",
-        25);
+        26);
     char *path = write_file(dir, "aged.rdb", rdb.data, rdb.len);
     struct state *st = import_file(path);
     struct ccs *ccs = load(st);

@@ -441,7 +441,7 @@ static void test_scale(void **state)
             tight ? "memory" : "", plan->blocker_count ? plan->blockers[0].code : "");
         if (!tight)
             assert_null(world_check(&w, plan));
-        assert_true(seconds < 10);
+        assert_true(seconds < 5);
         plan_free(plan);
         world_release(&w);
     }

@@ -180,7 +180,7 @@ const struct plan_issue *world_issue(
 
 bool world_listens(const struct world *w, int host, int port)
 {
-    const json_t *facts = w->facts[host];
+    const json_t *facts = w->host_inputs[host].facts;
     json_t *value;
     size_t i;
 

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@
 
 static char *dir;
 static pid_t server = -1;
-static int port;
+static int port, tls_port;
+static bool tls; /* openssl was there to make a certificate */
 static struct buf big = BUF_INIT;
 
 static const char *const names[] = {"a b.rdb", "plus+percent%41&amp.rdb", "quote\"'<>.rdb",
@@ -35,7 +37,7 @@ static const char config[] =
     "events { worker_connections 64; }\n"
     "http { access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n"
     "  uwsgi_temp_path t4; scgi_temp_path t5;\n"
-    "  server { listen 127.0.0.1:%d; autoindex on;\n"
+    "  server { listen 127.0.0.1:%d; %s autoindex on;\n"
     "    location /html/ { alias files/; }\n"
     "    location /json/ { alias files/; autoindex_format json; }\n"
     "    location /rough/ { alias files/; autoindex_exact_size off; }\n"
@@ -67,6 +69,25 @@ static int free_port(void)
     return ntohs(addr.sin_port);
 }
 
+/* Runs openssl for a certificate that signs itself. */
+static bool make_certificate(void)
+{
+    CLEANUP(free_ptr) char *key = path_join(dir, "key.pem");
+    CLEANUP(free_ptr) char *cert = path_join(dir, "cert.pem");
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stderr))
+            _exit(1);
+        execlp("openssl", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert, (char *)NULL);
+        _exit(127);
+    }
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
 static void make_files(void)
 {
     CLEANUP(free_ptr) char *files = path_join(dir, "files");
@@ -92,7 +113,13 @@ static int start_server(void **state)
     dir = temp_dir_make();
     port = free_port();
     make_files();
-    CLEANUP(free_ptr) char *text = xasprintf(config, port);
+    tls = make_certificate();
+    tls_port = free_port();
+    CLEANUP(free_ptr)
+    char *listen_tls =
+        xasprintf("listen 127.0.0.1:%d ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem;",
+            tls_port);
+    CLEANUP(free_ptr) char *text = xasprintf(config, port, tls ? listen_tls : "");
     temp_file(dir, "nginx.conf", text, strlen(text));
     CLEANUP(free_ptr) char *conf = path_join(dir, "nginx.conf");
     CLEANUP(free_ptr) char *log = path_join(dir, "error.log");
@@ -222,6 +249,44 @@ static void redirects_are_followed(void **state)
     check_folder("", "moved", true);
 }
 
+static struct store *open_tls(const char *ca_file)
+{
+    struct err err = ERR_INIT;
+    if (server < 0 || !tls) {
+        print_message("nginx or openssl is not installed\n");
+        skip();
+    }
+    CLEANUP(free_ptr) char *url = xasprintf("https://127.0.0.1:%d/json/", tls_port);
+    CLEANUP(free_ptr) char *path = path_join(dir, ca_file ? ca_file : "");
+    json_t *location = json_pack("{s:s, s:s}", "type", "url", "url", url);
+    if (ca_file)
+        json_object_set_new(location, "ca_file", json_string(path));
+    struct store *s = store_open(location, &err);
+    json_decref(location);
+    assert_non_null(s);
+    return s;
+}
+
+static void certificates_are_checked(void **state)
+{
+    (void)state;
+    struct err err = ERR_INIT;
+    struct store_list list;
+
+    struct store *s = open_tls("cert.pem");
+    assert_ok(store_list(s, &list, &err), err);
+    assert_int_equal(list.count, ARRAY_SIZE(names) + 2);
+    store_list_release(&list);
+    store_close(s);
+    s = open_tls(NULL);
+    assert_error(store_list(s, &list, &err), err, ERR_PROTOCOL, "certificate");
+    assert_non_null(strstr(err.hint, "ca_file"));
+    store_close(s);
+    s = open_tls("no-such-file.pem");
+    assert_error(store_list(s, &list, &err), err, ERR_USAGE, "no-such-file.pem");
+    store_close(s);
+}
+
 static void folders_without_files(void **state)
 {
     (void)state;
@@ -277,6 +342,7 @@ int main(void)
         cmocka_unit_test(rounded_sizes_are_unknown),
         cmocka_unit_test(basic_login),
         cmocka_unit_test(redirects_are_followed),
+        cmocka_unit_test(certificates_are_checked),
         cmocka_unit_test(folders_without_files),
         cmocka_unit_test(ranges),
     };
