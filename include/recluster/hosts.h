@@ -4,7 +4,8 @@
 /*
  * hosts.json: the machines that are offered for a recovery (format: recluster(1), FILES). Unknown
  * keys are an error that names the nearest known one; so are two hosts of one name or address, and
- * a host without an address. Secrets in it are resolved (secret.h) when they are used, not here.
+ * a host without an address, which must be an IP address. Secrets in it are resolved (secret.h)
+ * when they are used, not here. At most 10,000 hosts.
  */
 
 #include <jansson.h>
@@ -23,8 +24,7 @@ struct host {
     const char *server;   /* program; default "redis-server" */
     const char *replaces; /* uid of the old node, "1"; NULL: none */
     int64_t memory_bytes; /* cap on what is planned there; -1: none */
-    json_t *
-        spec; /* its entry, defaults put in, "~" expanded in paths; other links' keys as they are */
+    json_t *spec;         /* its entry, defaults put in, "~" expanded in paths */
 };
 
 struct hosts {

@@ -22,7 +22,13 @@
  *
  * What stops the plan is a blocker; it says in the user's words what is missing and what would
  * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
- * a reason and doesn't stop the others.
+ * a reason and doesn't stop the others. A host that can't be used (not reached, no server, a folder
+ * that isn't empty, …) is left out with a warning; the same is a blocker too where shards found no
+ * place.
+ *
+ * Ports: the primary of a database that is not sharded has the endpoint's port, its replica the
+ * same one where it is free. Of a sharded database the first server on each host has it where it is
+ * free. All others are from 21000 to 22767, bus ports 10,000 above where those are free.
  *
  * Limits: 10,000 hosts, 1,000,000 shards. Memory of a shard, in bytes: the larger of its part of
  * the database's memory_size and what its data is predicted to take (used-mem of the file's head,
@@ -160,7 +166,8 @@ json_t *plan_json(const struct plan *plan);
 
 /*
  * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15")
- * loads: 9, 10, 11, 12 …; 0: not known.
+ * loads: 9, 10, 11, 12 …; 80 of Valkey 9, which has a magic of its own (and refuses 12 to 79,
+ * Redis's own); 0: not known.
  */
 int plan_rdb_version_max(const char *kind, const char *version);
 

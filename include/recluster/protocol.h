@@ -64,7 +64,8 @@
  *           "expires": n}
  *       progress {"phase": "starting|loading", "bytes"?, "total"?}
  *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid",
- *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool}
+ *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool, "check":
+ *           "exact" | "range" (started on its own files, not the backup) | "none" (opened)}
  *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true.
  *       Loaded + expired other than keys: the server is stopped, ERR_CHECK. An opened shard is
  *       started on its own files, and its keys aren't held against the backup's: clients write.

@@ -5,7 +5,7 @@
  * A plan in the making: what the steps of plan_make() share. Shards and hosts are known by their
  * index in the plan; the arrays here run beside the plan's own.
  *
- *     survey.c     which hosts can be used, what they hold
+ *     survey.c     is the old cluster dead, which hosts can be used, what they hold
  *     source.c     the backup set of each database, the file of each primary
  *     capacity.c   memory and disk of each shard, time of each stage
  *     placement.c  the host of each shard
@@ -85,6 +85,7 @@ const char *draft_bytes(struct draft *d, int64_t bytes);         /* "1.5 GB" */
 const char *draft_slots(struct draft *d, const struct slots *s); /* "0-5460,6000" */
 
 void survey_hosts(struct draft *d);
+void survey_old_cluster(struct draft *d);
 void survey_warnings(struct draft *d); /* of the hosts that are used */
 
 void source_choose(struct draft *d); /* makes the plan's shards */

@@ -201,8 +201,11 @@ static int check_defaults(json_t *defaults, struct err *err)
         return err_set(err, ERR_USAGE, "'defaults' is not an object");
     if (check_keys(defaults, host_keys, "defaults: ", err) < 0)
         return -1;
-    json_object_foreach(defaults, key, value) if (in_list(key, own_keys)) return err_set(
-        err, ERR_USAGE, "defaults: '%s' belongs to one host only", key);
+    json_object_foreach(defaults, key, value)
+    {
+        if (in_list(key, own_keys))
+            return err_set(err, ERR_USAGE, "defaults: '%s' belongs to one host only", key);
+    }
     return 0;
 }
 
@@ -215,9 +218,10 @@ static int check_sources(json_t *sources, struct err *err)
         return 0;
     if (!json_is_object(sources))
         return err_set(err, ERR_USAGE, "'sources' is not an object");
-    json_object_foreach(
-        sources, database, location) if (!json_is_string(location) && !json_is_object(location))
+    json_object_foreach(sources, database, location)
     {
+        if (json_is_string(location) || json_is_object(location))
+            continue;
         err_set(err, ERR_USAGE, "sources: the location of '%s' is neither a text nor an object",
             database);
         return err_hint(err, "Write a URL or path, or an object with \"type\".");

@@ -198,6 +198,7 @@ struct plan *plan_make(const struct plan_input *input)
     struct draft draft = {.input = input, .plan = plan};
 
     start_draft(&draft, input);
+    survey_old_cluster(&draft);
     survey_hosts(&draft);
     source_choose(&draft);
     capacity_shards(&draft);

@@ -12,6 +12,11 @@ static const char *time_text(struct draft *d, int64_t time_ms)
     return arena_strdup(&d->plan->arena, clock_format(time_ms, text));
 }
 
+static const char *where_text(const struct plan_database_input *in)
+{
+    return in->location_label ? in->location_label : "its location";
+}
+
 static const char *skip_reason(const struct ccs_database *db)
 {
     if (strcmp(db->type, "memcached") == 0)
@@ -101,10 +106,10 @@ static void add_shards(struct draft *d, struct plan_database *db)
 }
 
 /* No set is chosen: says which slots the newest one lacks. */
-static void block_without_set(
-    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
+static void block_without_set(struct draft *d, const struct plan_database_input *in)
 {
-    const char *label = db->database->label;
+    const struct catalogue *catalogue = in->catalogue;
+    const char *label = in->database->label;
     const struct backup_set *newest = catalogue->sets, *complete = NULL;
     struct plan_issue issue = {.code = "set-missing", .database = label};
 
@@ -114,7 +119,7 @@ static void block_without_set(
     if (!newest || catalogue->set_count == 0) {
         issue.hint = arena_printf(
             &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
-        draft_block(d, &issue, "%s: there is no backup set at %s", label, db->location_label);
+        draft_block(d, &issue, "%s: there is no backup set at %s", label, where_text(in));
     } else if (complete) {
         issue.hint = "Give a later --at, or none for the newest set.";
         draft_block(d, &issue, "%s: no complete backup set is old enough; the oldest is of %s",
@@ -171,7 +176,7 @@ static void choose_set(
             db->age_s = (d->input->now_ms - db->set->time_ms) / 1000;
         warn_of_newer_sets(d, db, in->catalogue);
     } else if (in->catalogue) {
-        block_without_set(d, db, in->catalogue);
+        block_without_set(d, in);
     } else if (!in->location) {
         issue.code = "no-source";
         draft_block(d, &issue,

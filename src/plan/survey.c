@@ -201,9 +201,11 @@ static void read_ports(struct draft *d, size_t i)
     size_t n;
 
     d->hosts[i].ports = arena_alloc(&d->plan->arena, (PORT_MAX + 1) / 8);
-    json_array_foreach(listening, n,
-        port) if (json_integer_value(port) > 0 && json_integer_value(port) <= PORT_MAX)
-        ports_set(&d->hosts[i], (int)json_integer_value(port), true);
+    json_array_foreach(listening, n, port)
+    {
+        if (json_integer_value(port) > 0 && json_integer_value(port) <= PORT_MAX)
+            ports_set(&d->hosts[i], (int)json_integer_value(port), true);
+    }
 }
 
 void survey_hosts(struct draft *d)
@@ -235,6 +237,29 @@ void survey_hosts(struct draft *d)
         d->plan->hosts[i].usable = true;
     }
     json_decref(folders);
+}
+
+/* Two clusters of one name and data, both open to clients, tear the data apart. */
+void survey_old_cluster(struct draft *d)
+{
+    const char *name = d->input->ccs->cluster_name;
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const json_t *address;
+    size_t i;
+
+    json_array_foreach(d->input->alive, i, address)
+    {
+        draft_names_add(&names, "%s:%" JSON_INTEGER_FORMAT " (%s)", fact_text(address, "addr"),
+            json_integer_value(json_object_get(address, "port")), fact_text(address, "what"));
+    }
+    if (names.count > 0)
+        draft_block(d,
+            &(struct plan_issue){.code = "old-cluster-alive",
+                .hint = arena_printf(&d->plan->arena,
+                    "Stop it; or, if that is something else, type the old cluster's name: "
+                    "--old-cluster-is-dead '%s'",
+                    name ? name : "")},
+            "the old cluster is alive: %s accept connections", draft_names(d, &names));
 }
 
 static bool overcommit_off(const struct draft *d, const json_t *facts)

@@ -229,8 +229,25 @@ static int check_old_cluster(
     return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
 }
 
-int recover_survey(
-    const struct recover_request *request, struct state *st, struct survey **ret, struct err *err)
+static void make_plan(struct survey *survey, struct state *st)
+{
+    CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
+    const struct plan_input input = {
+        .ccs = survey->ccs,
+        .ccs_sha256 = sha256,
+        .hosts = survey->host_inputs,
+        .host_count = survey->hosts->count,
+        .databases = survey->databases,
+        .database_count = survey->database_count,
+        .alive = survey->alive,
+        .now_ms = clock_wall_ms(),
+    };
+
+    survey->plan = plan_make(&input);
+}
+
+int recover_survey(const struct recover_request *request, struct state *st, struct survey **ret,
+    struct err *err)
 {
     struct survey *survey = xcalloc(1, sizeof(*survey));
 
@@ -243,18 +260,7 @@ int recover_survey(
     if (survey_databases(survey, request, err) < 0 || probe_hosts(survey, err) < 0 ||
         check_old_cluster(survey, request, err) < 0)
         goto fail;
-    CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
-    const struct plan_input input = {
-        .ccs = survey->ccs,
-        .ccs_sha256 = sha256,
-        .hosts = survey->host_inputs,
-        .host_count = survey->hosts->count,
-        .databases = survey->databases,
-        .database_count = survey->database_count,
-        .alive = survey->alive,
-        .now_ms = clock_wall_ms(),
-    };
-    survey->plan = plan_make(&input);
+    make_plan(survey, st);
     *ret = survey;
     return 0;
 fail:

@@ -127,20 +127,6 @@ static int finish_part(struct puller *p, struct err *err)
     return 0;
 }
 
-static int pull_all(struct puller *p, struct err *err)
-{
-    const struct pull_params *params = p->params;
-
-    if (store_read(params->store, params->name, 0, -1, on_stored, p, &p->object, err) < 0)
-        return -1;
-    if (unpack_end(p->unpack, err) < 0 || check_size(p, p->stored_bytes, err) < 0 ||
-        rdb_scan_end(p->scan, err) < 0)
-        return name_file(p, err);
-    if (params->progress)
-        params->progress(params->arg, p->stored_bytes, p->stored_bytes);
-    return p->part_path ? finish_part(p, err) : 0;
-}
-
 static json_t *facts_of(const struct puller *p)
 {
     int64_t bytes = p->object.bytes >= 0 ? p->object.bytes : p->stored_bytes;
@@ -149,6 +135,31 @@ static json_t *facts_of(const struct puller *p)
     json_object_set_new(facts, "compressed", json_string(unpack_compression(p->unpack)));
     json_object_set_new(facts, "stored_bytes", json_integer(bytes));
     return facts;
+}
+
+/* The caller's own checks. */
+static int check_facts(const struct puller *p, struct err *err)
+{
+    if (!p->params->check)
+        return 0;
+    json_t *facts = facts_of(p);
+    int rc = p->params->check(p->params->arg, facts, err);
+    json_decref(facts);
+    return rc;
+}
+
+static int pull_all(struct puller *p, struct err *err)
+{
+    const struct pull_params *params = p->params;
+
+    if (store_read(params->store, params->name, 0, -1, on_stored, p, &p->object, err) < 0)
+        return -1;
+    if (unpack_end(p->unpack, err) < 0 || check_size(p, p->stored_bytes, err) < 0 ||
+        rdb_scan_end(p->scan, err) < 0 || check_facts(p, err) < 0)
+        return name_file(p, err);
+    if (params->progress)
+        params->progress(params->arg, p->stored_bytes, p->stored_bytes);
+    return p->part_path ? finish_part(p, err) : 0;
 }
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)

@@ -123,7 +123,7 @@ def fill_slowly(cluster, made):
     """Many small keys, so that a server takes a moment to load them."""
     made.database.fields["memory_size"] = str(512 << 20)
     path = cluster.backups / ccs_file.backup_name(STAMP, made.database, 1, made.database.shards[0])
-    made.digest = cluster.write_rdb(path, [["SET", f"key:{i}", "x" * 20] for i in range(300_000)])
+    made.digest = cluster.write_rdb(path, [["SET", f"key:{i}", "x" * 200] for i in range(40_000)])
 
 
 def test_killed_in_the_middle_of_a_load(cluster, recovery):

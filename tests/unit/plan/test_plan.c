@@ -368,6 +368,24 @@ static void test_other_warnings(void **state)
     expect_warning(&w, "same-machine", "shard:2 is on the same machine as its primary");
 }
 
+static void test_old_cluster_is_alive(void **state)
+{
+    struct world w;
+
+    (void)state;
+    make_single(&w);
+    w.ccs.cluster_name = "c1.example.com";
+    json_t *alive =
+        json_pack("[{s:s, s:i, s:s}]", "addr", "10.9.0.1", "port", 12000, "what", "endpoint:1:1");
+    w.input.alive = alive;
+    struct plan *plan = world_plan(&w);
+    assert_false(plan->feasible);
+    assert_non_null(strstr(plan->blockers[0].hint, "--old-cluster-is-dead 'c1.example.com'"));
+    plan_free(plan);
+    expect_blocker(&w, "old-cluster-alive", "10.9.0.1:12000 (endpoint:1:1)");
+    json_decref(alive);
+}
+
 static void test_hash(void **state)
 {
     struct world w;
@@ -508,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_server_and_file),
         cmocka_unit_test(test_facts_that_warn),
         cmocka_unit_test(test_other_warnings),
+        cmocka_unit_test(test_old_cluster_is_alive),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_rdb_versions),

@@ -184,8 +184,11 @@ bool world_listens(const struct world *w, int host, int port)
     json_t *value;
     size_t i;
 
-    json_array_foreach(json_object_get(facts, "listening"), i,
-        value) if (json_integer_value(value) == port) return true;
+    json_array_foreach(json_object_get(facts, "listening"), i, value)
+    {
+        if (json_integer_value(value) == port)
+            return true;
+    }
     return false;
 }
 

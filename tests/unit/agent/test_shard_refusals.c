@@ -1,0 +1,324 @@
+/* The methods of a shard where something is in the way: wrong data, taken places, a kill. */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../../src/agent/port.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "shard_world.h"
+
+static void test_expired(void **state)
+{
+    int port = free_port();
+    struct redis *r = client(source_port, NULL);
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "soon:%d", i);
+        COMMAND(r, "SET", key, "v", "PX", i < 50 ? "400" : "2000");
+        COMMAND(r, "DEBUG", "SET-ACTIVE-EXPIRE", "0");
+    }
+    redis_close(r);
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    place_backup("s", "b.rdb");
+    pause_ms(500); /* the time that passes is what is tested */
+    json_t *loaded = must(&agent_load_shard, load_params("s", "b.rdb", KEYS + 101, 100));
+    json_int_t expired = number(loaded, "keys_expired");
+    assert_true(expired >= 50 && expired <= 100);
+    assert_int_equal(number(loaded, "keys_loaded"), KEYS + 101 - expired);
+    json_decref(loaded);
+    pause_ms(1600);
+    /* A rerun counts those that went since. */
+    must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 101, 100));
+}
+
+static void test_wrong_counts(void **state)
+{
+    int port = free_port();
+
+    (void)state;
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    place_backup("s", "b.rdb");
+    must_fail(
+        &agent_load_shard, load_params("s", "b.rdb", KEYS + 2, 0), ERR_CHECK, "loaded 5001 keys");
+    json_t *status = must(&agent_shard_status, dir_params("s"));
+    assert_false(truth(status, "running"));
+    assert_non_null(strstr(text(status, "log"), "bye bye"));
+    json_decref(status);
+    /* The file is untouched, and loads. */
+    must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
+}
+
+/* A dump.rdb that is not the fetched file is moved aside, never loaded, never removed. */
+static void test_aside(void **state)
+{
+    int port = free_port();
+    struct err err = ERR_INIT;
+    char **names;
+    size_t count, aside = 0;
+
+    (void)state;
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    place_backup("s", "b.rdb");
+    CLEANUP(free_ptr) char *dump = shard_path("s", "dump.rdb");
+    CLEANUP(free_ptr) char *folder = path_join(base_dir, "s");
+    assert_int_equal(file_write_atomic(dump, "other", 5, 0600, &err), 0);
+    must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
+    assert_int_equal(dir_list(folder, &names, &count, &err), 0);
+    for (size_t i = 0; i < count; i++)
+        aside += strncmp(names[i], "dump.rdb.aside-", 15) == 0;
+    assert_int_equal(aside, 1);
+    strv_free(names, count);
+}
+
+static void test_corrupt_file(void **state)
+{
+    int port = free_port();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    CLEANUP(free_ptr) char *file = shard_path("s", "incoming/b.rdb");
+    assert_int_equal(file_write_atomic(file, "REDIS0099\xfe", 10, 0600, &err), 0);
+    must_fail(
+        &agent_load_shard, load_params("s", "b.rdb", 1, 0), ERR_SERVER, "RDB format version 99");
+}
+
+static void test_refusals(void **state)
+{
+    int port = free_port();
+
+    (void)state;
+    must_fail(&agent_prepare_shard, prepare_params("s", source_port), ERR_CHECK,
+        "is taken by redis-server (process ");
+    json_t *params = prepare_params("s", port);
+    json_object_set_new(params, "addr", json_string("192.0.2.1"));
+    must_fail(&agent_prepare_shard, params, ERR_CHECK, "not this host's");
+    params = prepare_params("s", port);
+    json_object_set_new(params, "server", json_string("/bin/echo"));
+    must_fail(&agent_prepare_shard, params, ERR_UNSUPPORTED, "neither a Redis nor a Valkey");
+    params = prepare_params("s", port);
+    json_object_set_new(params, "recovery", json_string("another"));
+    must_fail(&agent_prepare_shard, params, ERR_CHECK, "another recovery");
+    static const char *const dirs[] = {
+        "", "..", "a/../b", "/etc", "a//b", "agent", "agent/x", ".x", "a/"};
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+        must_fail(&agent_remove_shard, dir_params(dirs[i]), ERR_PROTOCOL, "folder of a shard");
+    params = load_params("s", "../b", 1, 0);
+    must_fail(&agent_load_shard, params, ERR_PROTOCOL, "file in incoming/");
+    /* What could not be prepared is not half there for the other methods. */
+    must_fail(&agent_open_shard, password_params("s", NULL), ERR_NOT_FOUND, "not prepared");
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    must_fail(&agent_open_shard, password_params("s", NULL), ERR_NOT_FOUND, "no server runs");
+    must_fail(&agent_configure, configure_params("s"), ERR_NOT_FOUND, "no server runs");
+}
+
+static void test_stop_and_remove(void **state)
+{
+    int port = free_port();
+    CLEANUP(free_ptr) char *folder = path_join(base_dir, "d/s");
+    CLEANUP(free_ptr) char *record = path_join(folder, "shard.json");
+    CLEANUP(free_ptr) char *stray = path_join(folder, "notes.txt");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    must_do(&agent_remove_shard, dir_params("d/s"));
+    must_do(&agent_prepare_shard, prepare_params("d/s", port));
+    must_do(&agent_load_shard, load_params("d/s", NULL, -1, 0));
+    json_t *stopped = must(&agent_stop_shard, dir_params("d/s"));
+    assert_true(truth(stopped, "was_running"));
+    json_decref(stopped);
+    stopped = must(&agent_stop_shard, dir_params("d/s"));
+    assert_false(truth(stopped, "was_running"));
+    json_decref(stopped);
+    must_do(&agent_load_shard, load_params("d/s", NULL, -1, 0));
+    must_do(&agent_remove_shard, dir_params("d/s"));
+    assert_false(file_exists(folder));
+    must_do(&agent_remove_shard, dir_params("d/s"));
+    assert_int_equal(port_check(ADDR, port, &err), 0);
+
+    /* Cut short in prepare_shard: there is no record yet. */
+    must_do(&agent_prepare_shard, prepare_params("d/s", port));
+    assert_int_equal(unlink(record), 0);
+    assert_int_equal(file_write_atomic(stray, "x", 1, 0600, &err), 0);
+    must_fail(&agent_remove_shard, dir_params("d/s"), ERR_CHECK, "notes.txt");
+    assert_int_equal(unlink(stray), 0);
+    must_do(&agent_remove_shard, dir_params("d/s"));
+    assert_false(file_exists(folder));
+
+    /* A server that hangs is ended all the same. */
+    must_do(&agent_prepare_shard, prepare_params("d/s", port));
+    json_t *loaded = must(&agent_load_shard, load_params("d/s", NULL, -1, 0));
+    pid_t pid = (pid_t)number(loaded, "pid");
+    json_decref(loaded);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    must_do(&agent_stop_shard, dir_params("d/s"));
+    json_t *status = must(&agent_shard_status, dir_params("d/s"));
+    assert_false(truth(status, "running"));
+    json_decref(status);
+}
+
+static json_t *fetch_params(const char *dir, const char *as)
+{
+    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:b, s:i, s:b, s:i, s:i}", "dir", dir,
+        "location", source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "only_db0", 0,
+        "rdb_version_max", 10, "valkey_ok", 0, "samples", 5, "seed", 7);
+}
+
+static void save_source(void)
+{
+    struct redis *r = client(source_port, NULL);
+    COMMAND(r, "SAVE");
+    redis_close(r);
+}
+
+static void test_fetch(void **state)
+{
+    int port = free_port();
+    CLEANUP(free_ptr) char *file = shard_path("s", "incoming/b.rdb");
+    CLEANUP(free_ptr) char *incoming = shard_path("s", "incoming");
+    struct stat first, second;
+    struct err err = ERR_INIT;
+    char **names;
+    size_t count;
+
+    (void)state;
+    save_source();
+    must_fail(&agent_fetch, fetch_params("s", "b.rdb"), ERR_NOT_FOUND, "not prepared");
+    must_do(&agent_prepare_shard, prepare_params("s", port));
+    progress_count = 0;
+    json_t *facts = must(&agent_fetch, fetch_params("s", "b.rdb"));
+    assert_int_equal(number(facts, "keys"), KEYS + 1);
+    assert_string_equal(text(facts, "checksum"), "ok");
+    assert_true(progress_count > 0);
+    json_t *samples = json_incref(json_object_get(facts, "samples"));
+    assert_int_equal(json_array_size(samples), 5);
+    json_decref(facts);
+
+    /* What is there and good stays, also when its source has gone bad. */
+    assert_int_equal(stat(file, &first), 0);
+    CLEANUP(free_ptr) char *source = path_join(source_dir, "dump.rdb");
+    assert_int_equal(truncate(source, 100), 0);
+    must_do(&agent_fetch, fetch_params("s", "b.rdb"));
+    assert_int_equal(stat(file, &second), 0);
+    assert_int_equal(first.st_ino, second.st_ino);
+    must_fail(&agent_fetch, fetch_params("s", "c.rdb"), ERR_CORRUPT, "dump.rdb");
+    assert_int_equal(dir_list(incoming, &names, &count, &err), 0);
+    assert_int_equal(count, 1);
+    strv_free(names, count);
+
+    /* A bad one is moved aside, and comes again. */
+    save_source();
+    assert_int_equal(truncate(file, 100), 0);
+    must_do(&agent_fetch, fetch_params("s", "b.rdb"));
+    assert_int_equal(dir_list(incoming, &names, &count, &err), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(strncmp(names[1], "b.rdb.bad-", 10), 0);
+    strv_free(names, count);
+
+    must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
+    must_do(&agent_open_shard, password_params("s", NULL));
+    must_do(&agent_prove_endpoint, prove_params(port, NULL, "primary", samples));
+}
+
+/* What is whole but not fit for the shard gets no final name either. */
+static void test_fetch_refusals(void **state)
+{
+    static const struct {
+        const char *name, *value; /* JSON */
+        enum err_code code;
+        const char *text;
+    } cases[] = {
+        {"only_db0", "true", ERR_CHECK, "1 keys are in database 3"},
+        {"rdb_version_max", "9", ERR_CHECK, "RDB version is 10"},
+        {"slots", "[[0, 100]]", ERR_CHECK, "of slots of other shards"},
+        {"bytes", "12", ERR_CORRUPT, "instead of 12"},
+        {"name", "\"none.rdb\"", ERR_NOT_FOUND, "none.rdb"},
+        {"as", "\"../b.rdb\"", ERR_PROTOCOL, "incoming/"},
+        {"as", "\".b\"", ERR_PROTOCOL, "incoming/"},
+    };
+    CLEANUP(free_ptr) char *incoming = shard_path("s", "incoming");
+    struct err err = ERR_INIT;
+    char **names;
+    size_t count;
+
+    (void)state;
+    save_source();
+    must_do(&agent_prepare_shard, prepare_params("s", free_port()));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        json_t *params = fetch_params("s", "b.rdb");
+        json_object_set_new(
+            params, cases[i].name, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
+        must_fail(&agent_fetch, params, cases[i].code, cases[i].text);
+        assert_int_equal(dir_list(incoming, &names, &count, &err), 0);
+        assert_int_equal(count, 0);
+        strv_free(names, count);
+    }
+}
+
+/* Runs the method in a child, as the agent does, and kills that after some time. */
+static void run_killed(const struct agent_method *method, json_t *params, int after_ms)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct err err = ERR_INIT;
+        json_t *ret;
+        json_object_set_new(params, "base_dir", json_string(base_dir));
+        json_object_set_new(params, "recovery", json_string(RECOVERY));
+        _exit(method->run(NULL, params, &ret, &err) < 0);
+    }
+    json_decref(params);
+    pause_ms(after_ms);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static void test_killed(void **state)
+{
+    (void)state;
+    for (int after_ms = 0; after_ms < 60; after_ms += 6) {
+        char dir[32];
+        int port = free_port();
+        snprintf(dir, sizeof(dir), "s%d", after_ms);
+        run_killed(&agent_prepare_shard, prepare_params(dir, port), after_ms / 4);
+        must_do(&agent_prepare_shard, prepare_params(dir, port));
+        place_backup(dir, "b.rdb");
+        run_killed(&agent_load_shard, load_params(dir, "b.rdb", KEYS + 1, 0), after_ms);
+        must_do(&agent_prepare_shard, prepare_params(dir, port));
+        must_do(&agent_load_shard, load_params(dir, "b.rdb", KEYS + 1, 0));
+        run_killed(&agent_configure, configure_params(dir), after_ms);
+        must_do(&agent_configure, configure_params(dir));
+        run_killed(&agent_open_shard, password_params(dir, PASSWORD), after_ms / 8);
+        must_do(&agent_open_shard, password_params(dir, PASSWORD));
+        run_killed(&agent_seal_shard, password_params(dir, PASSWORD), after_ms / 8);
+        must_do(&agent_seal_shard, password_params(dir, PASSWORD));
+        must_do(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", json_array()));
+        assert_int_equal(keys_at(port, PASSWORD), KEYS + 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SHARD_TEST(test_expired),
+        SHARD_TEST(test_wrong_counts),
+        SHARD_TEST(test_aside),
+        SHARD_TEST(test_corrupt_file),
+        SHARD_TEST(test_refusals),
+        SHARD_TEST(test_stop_and_remove),
+        SHARD_TEST(test_fetch),
+        SHARD_TEST(test_fetch_refusals),
+        SHARD_TEST(test_killed),
+    };
+
+    return RUN_SHARD_TESTS(tests);
+}
