@@ -206,7 +206,7 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
         *err = absent;
         return -1;
     }
-    if (!already && server_start(a->shard, &a->replica, err) < 0)
+    if (!already && server_start(a->shard, password, &a->replica, err) < 0)
         return -1;
     if (server_await_loaded(a->call, a->shard, a->replica, &info, err) < 0)
         return -1;

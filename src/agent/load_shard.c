@@ -48,13 +48,6 @@ struct expected {
     json_int_t expires; /* how many of them expire */
 };
 
-/* Servers before 7.0 don't count, and an append-only file may have been loaded since. */
-static bool is_counted(const struct shard *shard, const char *info)
-{
-    return info_int(info, "rdb_last_load_keys_loaded", -1) >= 0 &&
-           !shard_has(shard, SHARD_CONFIGURED);
-}
-
 /*
  * How a server's keys can be held against the file's. Only a server that has just loaded the file has
  * counted what it dropped; one that started from an append-only file, or before 7.0, has not; and
@@ -103,7 +96,7 @@ static int check_keys(const struct shard *shard, const struct expected *expected
 }
 
 static json_t *result(
-    const struct shard *shard, const char *info, int64_t load_ms, const struct expected *expected)
+    const char *info, int64_t load_ms, const struct expected *expected, enum check check)
 {
     int64_t loaded = info_keys(info);
     int64_t expired = expected->keys > loaded ? expected->keys - loaded : 0;
@@ -111,7 +104,7 @@ static json_t *result(
     CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
     CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
 
-    if (is_counted(shard, info)) {
+    if (check == CHECK_EXACT) {
         loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
         expired = info_int(info, "rdb_last_load_keys_expired", 0);
     }
@@ -125,7 +118,7 @@ static json_t *result(
 }
 
 static int load(struct agent_call *call, const struct shard *shard, const char *as,
-    const struct expected *expected, json_t **ret, struct err *err)
+    const struct expected *expected, const char *password, json_t **ret, struct err *err)
 {
     int64_t start_ms = clock_mono_ms();
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
@@ -133,7 +126,7 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
     bool was_running;
     char *info;
 
-    bool already = server_connect(shard, NULL, &r, &absent) == 0;
+    bool already = server_connect(shard, password, &r, &absent) == 0;
     if (!already) {
         if (absent.code != ERR_NOT_FOUND) {
             *err = absent;
@@ -142,15 +135,16 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
         agent_progress(call, json_pack("{s:s}", "phase", "starting"));
         if (!shard_has(shard, SHARD_CONFIGURED) && place_file(shard, as, err) < 0)
             return -1;
-        if (server_start(shard, &r, err) < 0)
+        if (server_start(shard, password, &r, err) < 0)
             return -1;
     }
     if (server_await_loaded(call, shard, r, &info, err) < 0)
         return -1;
     int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
-    int rc = check_keys(shard, expected, info, err);
+    enum check check = possible_check(shard, expected, info);
+    int rc = check_keys(shard, expected, check, info, err);
     if (rc == 0)
-        *ret = result(shard, info, load_ms, expected);
+        *ret = result(info, load_ms, expected, check);
     free(info);
     if (rc < 0) {
         struct err stuck = ERR_INIT;
@@ -163,6 +157,7 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
+    const char *password = json_string_value(json_object_get(params, "password"));
     struct expected expected;
     const char *as = NULL;
     struct shard shard;
@@ -177,7 +172,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     int rc = shard_is_replica(&shard)
                  ? err_set(err, ERR_PROTOCOL,
                        "'%s' is a replica: it gets its data from its primary", shard.path)
-                 : load(call, &shard, as, &expected, ret, err);
+                 : load(call, &shard, as, &expected, password, ret, err);
     shard_release(&shard);
     return rc;
 }

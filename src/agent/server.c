@@ -219,7 +219,8 @@ int server_explain(const struct shard *shard, struct err *err)
     return -1;
 }
 
-int server_start(const struct shard *shard, struct redis **ret, struct err *err)
+int server_start(
+    const struct shard *shard, const char *password, struct redis **ret, struct err *err)
 {
     const char *server = shard_string(shard, "server");
     struct buf said = BUF_INIT;
@@ -238,7 +239,7 @@ int server_start(const struct shard *shard, struct redis **ret, struct err *err)
         return -1;
     }
     buf_release(&said);
-    if (server_connect(shard, NULL, ret, err) == 0)
+    if (server_connect(shard, password, ret, err) == 0)
         return 0;
     if (err->code == ERR_NOT_FOUND || err->code == ERR_NETWORK)
         err_set(err, ERR_SERVER, "the server in '%s' ended right after its start", shard->path);

@@ -37,7 +37,8 @@ int server_connect_default(const struct shard *shard, const char *password, stru
  * Starts the server on its own configuration and connects. On failure the message has the last
  * lines of what the server said.
  */
-int server_start(const struct shard *shard, struct redis **ret, struct err *err) MUST_CHECK;
+int server_start(const struct shard *shard, const char *password, struct redis **ret,
+    struct err *err) MUST_CHECK;
 
 /*
  * Waits until data that is being loaded is there; the INFO at that moment is the caller's. Sends

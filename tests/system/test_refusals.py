@@ -161,15 +161,25 @@ def test_location_that_is_gone(cluster, recovery):
     refused_by_plan_too(recovery, "/mnt/gone")
 
 
-def spoiled(recovery, *words):
-    """The file is found bad on its way: no server ever starts, nothing bad gets its final name."""
+def spoiled(recovery, made, made, *words):
+    """The file of the first shard is found bad on its way: it never gets its final name, no server
+    starts on it, and clients get in nowhere."""
     run = recovery.recover(status=REFUSED)
     for word in words:
         assert run.says(word), f"'{word}' is not in\n{run}"
-    assert recovery.running_servers() == []
-    assert not list((recovery.folder / "hosts").rglob("dump.rdb"))
-    assert not [p for d in (recovery.folder / "hosts").rglob("incoming") for p in d.iterdir()]
-    return run
+    database = recovery.database(made)
+    assert database["state"] == "failed"
+    bad = next(s for s in database["shards"] if s["uid"] == made.database.shards[0].uid)
+    folder = next((recovery.folder / "hosts").rglob(f"shard-{bad['uid']}"))
+    assert not (folder / "dump.rdb").exists() and not (folder / "redis.pid").exists()
+    assert list((folder / "incoming").iterdir()) == []
+    for shard in database["shards"]:
+        try:
+            with recovery.connect(made, shard) as c:
+                c.call("GET", "x")
+                raise AssertionError("a client got in")
+        except (ConnectionRefusedError, redis_server.resp.ReplyError):
+            pass
 
 
 @pytest.mark.parametrize("where", [0.3, 0.6, 0.99])
@@ -179,7 +189,7 @@ def test_corrupt_backup(cluster, recovery, where):
     data[int(len(data) * where)] ^= 0x10
     made.files[0].write_bytes(gzip.compress(data))
     recovery.add_hosts(1).write()
-    spoiled(recovery, made.files[0].name)
+    spoiled(recovery, made, made.files[0].name)
 
 
 def test_truncated_backup(cluster, recovery):
@@ -187,7 +197,7 @@ def test_truncated_backup(cluster, recovery):
     data = made.files[0].read_bytes()
     made.files[0].write_bytes(data[: len(data) * 2 // 3])
     recovery.add_hosts(1).write()
-    spoiled(recovery, made.files[0].name)
+    spoiled(recovery, made, made.files[0].name)
 
 
 def test_truncated_before_it_was_compressed(cluster, recovery):
@@ -195,7 +205,7 @@ def test_truncated_before_it_was_compressed(cluster, recovery):
     data = gzip.decompress(made.files[0].read_bytes())
     made.files[0].write_bytes(gzip.compress(data[: len(data) * 2 // 3]))
     recovery.add_hosts(1).write()
-    spoiled(recovery, made.files[0].name)
+    spoiled(recovery, made, made.files[0].name)
 
 
 def test_corrupt_compression(cluster, recovery):
@@ -204,28 +214,25 @@ def test_corrupt_compression(cluster, recovery):
     data[len(data) // 2] ^= 0xFF
     made.files[0].write_bytes(data)
     recovery.add_hosts(1).write()
-    spoiled(recovery, made.files[0].name)
+    spoiled(recovery, made, made.files[0].name)
 
 
 def test_keys_of_foreign_slots(cluster, recovery):
     made = cluster.add("a", primaries=2)
-    (first, last), _ = slots.split(2)
-    foreign = next(k for k in (b"f%d" % i for i in range(100)) if slots.of_key(k) > last)
-    own = next(k for k in (b"f%d" % i for i in range(100)) if slots.of_key(k) <= last)
+    names = [b"f%d" % i for i in range(100)]
+    own = next(k for k in names if slots.of_key(k) < slots.COUNT // 2)
+    foreign = next(k for k in names if slots.of_key(k) >= slots.COUNT // 2)
     cluster.write_rdb(made.files[0], [["SET", own, 1], ["SET", foreign, 2]])
     recovery.add_hosts(2).write()
-    run = recovery.recover(status=REFUSED)
-    assert run.says("slots of other shards"), run
-    assert recovery.running_servers() == []
+    spoiled(recovery, made, made.files[0].name, "slots of other shards", foreign.hex())
 
 
 def test_keys_outside_database_0(cluster, recovery):
     made = cluster.add("a", primaries=2)
-    cluster.write_rdb(made.files[0], [["SELECT", 3], ["SET", "x", 1]])
+    own = next(k for k in (b"f%d" % i for i in range(100)) if slots.of_key(k) < slots.COUNT // 2)
+    cluster.write_rdb(made.files[0], [["SELECT", 3], ["SET", own, 1]])
     recovery.add_hosts(2).write()
-    run = recovery.recover(status=REFUSED)
-    assert run.says("keys are in database 3"), run
-    assert recovery.running_servers() == []
+    spoiled(recovery, made, made.files[0].name, "keys are in database 3")
 
 
 def test_keys_outside_database_0_are_fine_where_nothing_is_sharded(cluster, recovery):
@@ -256,7 +263,7 @@ def test_module_values_without_the_module(cluster, recovery):
     made = cluster.add("a")
     made.files[0].write_bytes(gzip.compress(module_value(b"m")))
     recovery.add_hosts(1).write()
-    spoiled(recovery, "faketype1", "module")
+    spoiled(recovery, made, "faketype1", "module")
 
 
 @pytest.mark.parametrize("fields,word", [
