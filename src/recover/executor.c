@@ -236,6 +236,9 @@ static bool task_is_ready(const struct executor *x, const struct task_run *t)
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until)
         return false;
     const struct database_run *db = &x->databases[t->database];
+    /* The other files of a refused database are still looked at: all that is bad is told at once. */
+    if (db->refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down))
+        return false;
     for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
         if (db->undone[gate] || db->unsure)
             return false;
@@ -333,6 +336,43 @@ static bool start_ready_tasks(struct executor *x, int64_t *look_again_ms, struct
     return busy;
 }
 
+static void on_stopped(void *ctx, const json_t *result, const struct err *error)
+{
+    struct question *q = ctx;
+    struct executor *x = q->x;
+    struct err err = ERR_INIT;
+
+    (void)result;
+    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it. */
+    if (!error && journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
+        give_up(x, &err);
+    free(q);
+    x->stops_awaited--;
+    loop_wake(x->loop, x->pump);
+}
+
+/*
+ * A database with a bad file needs another backup set, and with it all its shards: what was loaded
+ * from this one is not left running.
+ */
+static void stand_down(struct executor *x)
+{
+    x->stood_down = true;
+    for (size_t i = 0; i < x->shard_count; i++) {
+        struct shard_run *s = &x->shards[i];
+        struct host_run *h = &x->hosts[s->host];
+        const struct task_run *started =
+            task_of(x, s->is_primary ? &task_load_shard : &task_attach_replica, (int)i);
+        if (!x->databases[s->database].refused || h->state != HOST_READY || !started ||
+            started->state != TASK_DONE)
+            continue;
+        struct question *q = xmalloc(sizeof(*q));
+        *q = (struct question){x, (int)i};
+        x->stops_awaited++;
+        link_call(h->link, "stop_shard", shard_params(x, s), STATUS_MS, on_stopped, NULL, q);
+    }
+}
+
 static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 {
     struct executor *x = arg;
@@ -346,7 +386,9 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
         return JOB_DONE;
     }
     tell_progress(x);
-    if (!busy) {
+    if (!busy && !x->stood_down)
+        stand_down(x);
+    if (!busy && !x->stops_awaited) {
         loop_stop(x->loop);
         return JOB_DONE;
     }

@@ -68,6 +68,7 @@ struct database_run {
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
     size_t unsure;             /* shards that are */
+    bool refused;              /* by a check of its files or of what was loaded from them */
 };
 
 enum task_state { TASK_PENDING, TASK_RUNNING, TASK_DONE, TASK_FAILED };
@@ -132,6 +133,8 @@ struct executor {
     size_t database_count;
     struct task_run *tasks;
     size_t task_count;
+    bool stood_down;       /* refused databases were told to stop */
+    size_t stops_awaited;
     struct err fatal; /* the state file can't be written any more: the run must end */
     int64_t progress_at_ms;
 };

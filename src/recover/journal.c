@@ -421,8 +421,12 @@ static int commit_outcome(struct executor *x, struct task_run *t, enum task_stat
         return -1;
     }
     task_set_state(x, t, state);
-    if (state == TASK_FAILED)
-        x->databases[t->database].state = "failed";
+    if (state == TASK_FAILED) {
+        struct database_run *db = &x->databases[t->database];
+        db->state = "failed";
+        db->refused |= t->kind->stage <= STAGE_LOAD &&
+                       err_code_exit_status(failure->code) == err_code_exit_status(ERR_CHECK);
+    }
     return 0;
 }
 
