@@ -91,6 +91,7 @@ struct ccs_database {
     size_t save_point_count;
     const char *shards_placement; /* "dense", "sparse" */
     const char *password;         /* of clients; NULL: none. A secret: never print it */
+    bool login_lost; /* its clients had to log in, but not with a password that is known */
     bool tls;
     const char *const *modules;            /* names that its module_list says, NULL-ended */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */

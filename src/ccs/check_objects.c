@@ -185,8 +185,7 @@ static void check_settings(struct import *im, const struct reader *r, const stru
         object_field(r->object, "authentication_redis_pass", strlen("authentication_redis_pass"));
     if (password && password->value.len && !db->password)
         finding_add(f, FINDING_PASSWORD_UNREADABLE, finding_keys("bdb", db->uid),
-            "the password of '%s' can't be read: without one the database would come back open",
-            db->label);
+            "the password of '%s' can't be read: it comes back with a new one", db->label);
     if (db->sharded && sharding && value_bool(sharding, &on) && !on)
         finding_add(f, FINDING_NOT_SHARDED, finding_keys("bdb", db->uid),
             "sharding of '%s' is off, but it has several primaries: it comes back sharded",
@@ -203,9 +202,8 @@ static void check_settings(struct import *im, const struct reader *r, const stru
             "roles of '%s' are not recreated", db->label);
     if (!read_bool(r, "default_user", true))
         finding_add(f, FINDING_DEFAULT_USER_OFF, finding_keys("bdb", db->uid),
-            "'%s' let in named users only, which are not recreated: set a password before its "
-            "clients come",
-            db->label);
+            "'%s' let in named users only, which are not recreated: it comes back with %s",
+            db->label, db->password ? "its old password for all" : "a new password");
 }
 
 /* One user is the administrator that every cluster has. */

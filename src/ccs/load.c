@@ -147,6 +147,7 @@ static void load_database(struct loader *l, const struct rows *rows, struct ccs_
     load_save_points(l, rows, 17, db);
     db->shards_placement = text_or(l, rows, 18, "dense");
     db->password = text(l, rows, 19);
+    db->login_lost = rows_int(rows, 24);
     db->tls = rows_int(rows, 20);
     db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
     load_location(l, rows, 22, db);
@@ -163,7 +164,7 @@ static int load_databases(struct loader *l)
             " active_active, slots_policy, COALESCE(primaries, -1), COALESCE(memory_size, 0),"
             " COALESCE(port, 0), COALESCE(max_clients, 0), eviction_policy, persistence,"
             " fsync_always, save_points, shards_placement, password, tls, modules,"
-            " backup_location, COALESCE(backup_interval_s, 0) FROM database",
+            " backup_location, COALESCE(backup_interval_s, 0), login_lost FROM database",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {

@@ -187,6 +187,17 @@ struct topology {
     int64_t primaries; /* -1: not known */
 };
 
+/* A password that is no text, or named users only: they are not brought back. */
+static bool read_login_lost(const struct reader *r)
+{
+    const char *name = "authentication_redis_pass";
+    const struct object_item *password = object_field(r->object, name, strlen(name));
+
+    if (password && password->value.len)
+        return !read_text(r, name, NULL);
+    return !read_bool(r, "default_user", true);
+}
+
 static int insert_database(
     struct import *im, const struct reader *r, const char *uid, const struct topology *topology)
 {
@@ -200,9 +211,11 @@ static int insert_database(
         "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
         " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
         " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
-        " tls, modules, backup_location, backup_interval_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-        " NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
-        "sssssiiiisiiiissijssijji", uid, read_text(r, "name", NULL), read_text(r, "type", "redis"),
+        " login_lost, tls, modules, backup_location, backup_interval_s) VALUES (?, ?, ?, ?, ?, ?, "
+        "?, ?, ?, ?,"
+        " NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, "
+        "0))",
+        "sssssiiiisiiiissijssiijji", uid, read_text(r, "name", NULL), read_text(r, "type", "redis"),
         read_text(r, "status", "active"), read_text(r, "redis_version|version", NULL),
         (int64_t)topology->sharded, (int64_t)topology->replicated,
         (int64_t)read_bool(r, "rack_aware", false), (int64_t)read_active_active(r),
@@ -211,7 +224,8 @@ static int insert_database(
         read_eviction_policy(r), persistence_names[persistence],
         (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
         read_text(r, "shards_placement", "dense"), read_text(r, "authentication_redis_pass", NULL),
-        (int64_t)read_tls(r), modules, location, read_int(r, "backup_interval", 0, INT64_MAX, 0));
+        (int64_t)read_login_lost(r), (int64_t)read_tls(r), modules, location,
+        read_int(r, "backup_interval", 0, INT64_MAX, 0));
     json_decref(save_points);
     json_decref(modules);
     json_decref(location);

@@ -41,12 +41,9 @@ static void give_up(struct executor *x, const struct err *err)
 
 json_t *shard_params(const struct executor *x, const struct shard_run *s)
 {
-    const struct database_run *db = &x->databases[s->database];
-    const char *password = db->ccs ? db->ccs->password : NULL;
-
     return json_pack("{s:s, s:s, s:s, s:s, s:s?}", "base_dir", x->hosts[s->host].base_dir,
         "recovery", x->recovery, "dir", s->dir, "recovery_password", x->recovery_password,
-        "password", password);
+        "password", x->databases[s->database].password);
 }
 
 /* One failed task per database says why; what waits for it stays pending. */
@@ -236,7 +233,8 @@ static bool task_is_ready(const struct executor *x, const struct task_run *t)
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until)
         return false;
     const struct database_run *db = &x->databases[t->database];
-    /* The other files of a refused database are still looked at: all that is bad is told at once. */
+    /* The other files of a refused database are still looked at: all that is bad is told at once.
+     */
     if (db->refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down))
         return false;
     for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
@@ -343,7 +341,8 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
     struct err err = ERR_INIT;
 
     (void)result;
-    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it. */
+    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it.
+     */
     if (!error && journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
         give_up(x, &err);
     free(q);

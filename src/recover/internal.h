@@ -64,6 +64,7 @@ struct database_run {
     const char *uid, *label, *name, *state;
     const struct ccs_database *ccs;
     json_t *location;
+    const char *password; /* of its clients; NULL: none. A secret */
     int64_t maxmemory_bytes;
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
@@ -133,7 +134,7 @@ struct executor {
     size_t database_count;
     struct task_run *tasks;
     size_t task_count;
-    bool stood_down;       /* refused databases were told to stop */
+    bool stood_down; /* refused databases were told to stop */
     size_t stops_awaited;
     struct err fatal; /* the state file can't be written any more: the run must end */
     int64_t progress_at_ms;

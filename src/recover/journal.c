@@ -112,7 +112,8 @@ static int load_databases(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT database_uid, name, state, location, maxmemory FROM target ORDER BY rowid",
+            "SELECT database_uid, name, state, location, maxmemory, password FROM target ORDER BY "
+            "rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -124,6 +125,7 @@ static int load_databases(struct executor *x, struct err *err)
             .state = dup(x, &rows, 2),
             .location = rows_json(&rows, 3),
             .maxmemory_bytes = rows_int(&rows, 4),
+            .password = dup(x, &rows, 5),
         };
         db->ccs = ccs_database(x->ccs, db->uid);
         db->label = db->ccs ? db->ccs->label : db->uid;

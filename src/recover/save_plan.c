@@ -10,7 +10,7 @@
 #include "recluster/rpc.h"
 #include "survey.h"
 
-enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32 };
+enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32, CLIENT_PASSWORD_BYTES = 16 };
 
 static int save_meta(struct state *st, struct err *err)
 {
@@ -74,6 +74,9 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
     for (size_t i = 0; i < plan->database_count; i++) {
         const struct plan_database *db = &plan->databases[i];
         const struct catalogue *catalogue = survey->databases[i].catalogue;
+        /* Better a password that has to be looked up than a database that is open to all. */
+        CLEANUP(free_ptr)
+        char *made = db->database->login_lost ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
         int64_t set_time = db->set ? db->set->time_ms : -1;
 
         for (size_t k = 0; catalogue && k < catalogue->set_count; k++)
@@ -83,7 +86,7 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
                 "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
                 "set_time_ms, "
                 "maxmemory) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?)",
-                "ssssjsii", db->database->uid, db->database->name,
+                "ssssjsiis", db->database->uid, db->database->name,
                 db->skipped ? "skipped" : "planned", db->skipped, db->location,
                 db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes) < 0)
             return -1;
@@ -116,7 +119,9 @@ static int save_shard(
 
 static bool task_applies(const struct plan_shard *s, const struct task_kind *kind)
 {
-    if (kind == &task_fetch || kind == &task_load_shard)
+    if (kind == &task_fetch)
+        return s->shard->primary && s->file;
+    if (kind == &task_load_shard)
         return s->shard->primary;
     return kind == &task_attach_replica ? !s->shard->primary : true;
 }
@@ -138,8 +143,8 @@ static int add_waits(struct state *st, int64_t id, const struct task_kind *kind,
 {
     if (kind == &task_fetch)
         return add_wait(st, id, own->prepare, err);
-    if (kind == &task_load_shard)
-        return add_wait(st, id, own->fetch, err);
+    if (kind == &task_load_shard) /* a shard without slots has no file: it starts empty */
+        return add_wait(st, id, own->fetch ? own->fetch : own->prepare, err);
     if (kind != &task_attach_replica)
         return 0;
     return add_wait(st, id, own->prepare, err) < 0 ? -1

@@ -188,7 +188,7 @@ const struct task_kind task_configure = {
 
 static void password_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
-    const char *password = x->databases[t->database].ccs->password;
+    const char *password = x->databases[t->database].password;
     json_object_set_new(params, "password", password ? json_string(password) : json_null());
 }
 

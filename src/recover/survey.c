@@ -246,8 +246,8 @@ static void make_plan(struct survey *survey, struct state *st)
     survey->plan = plan_make(&input);
 }
 
-int recover_survey(const struct recover_request *request, struct state *st, struct survey **ret,
-    struct err *err)
+int recover_survey(
+    const struct recover_request *request, struct state *st, struct survey **ret, struct err *err)
 {
     struct survey *survey = xcalloc(1, sizeof(*survey));
 

@@ -70,7 +70,9 @@ void issues_text(struct text *t, const char *heading, enum text_style style, con
         const char *hint = doc_text(issue, "hint", NULL);
         if (i == TEXT_LIST_MAX)
             break;
-        issue_subject(issue, &subject);
+        /* What a plan says names its subject itself. */
+        if (!doc_has(issue, "code"))
+            issue_subject(issue, &subject);
         text_wrap(t, style, "  - ", "%s%s%s", subject.data, subject.len > 0 ? ": " : "",
             doc_message(issue));
         if (hint && *hint)

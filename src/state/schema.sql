@@ -65,6 +65,7 @@ CREATE TABLE database (
     save_points       TEXT,                         -- JSON: [[seconds, changes], …]
     shards_placement  TEXT,
     password          TEXT,                         -- a secret
+    login_lost        INTEGER NOT NULL DEFAULT 0,   -- clients had to log in, in a way that is lost
     tls               INTEGER NOT NULL DEFAULT 0,
     modules           TEXT,                         -- JSON: [name, …]
     backup_location   TEXT,                         -- JSON; may hold secrets
@@ -163,6 +164,7 @@ CREATE TABLE target (            -- databases as the plan rebuilds them
     set_name     TEXT,
     set_time_ms  INTEGER,
     maxmemory    INTEGER NOT NULL DEFAULT 0,
+    password     TEXT,           -- a secret: of its clients from now on
     opened_ms    INTEGER
 );
 
