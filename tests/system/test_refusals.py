@@ -161,7 +161,7 @@ def test_location_that_is_gone(cluster, recovery):
     refused_by_plan_too(recovery, "/mnt/gone")
 
 
-def spoiled(recovery, made, made, *words):
+def spoiled(recovery, made, *words):
     """The file of the first shard is found bad on its way: it never gets its final name, no server
     starts on it, and clients get in nowhere."""
     run = recovery.recover(status=REFUSED)

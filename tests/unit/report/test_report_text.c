@@ -231,7 +231,7 @@ static void test_plan_that_cannot_work(void **arg)
     buf_clear(&out);
     report_plan_text(plan, false, &out);
     check_text(out.data);
-    assert_has(out.data, "db:1: no host has room for ?]0;shard? 4");
+    assert_has(out.data, "no host has room for ?]0;shard? 4");
     assert_has(out.data, "Offer a host");
     assert_has(out.data, "a blocker in plain words");
     assert_has(out.data, "\nNext: mend what the blockers name");
