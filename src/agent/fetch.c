@@ -106,8 +106,7 @@ static int check_databases(const struct fetch *f, const json_t *facts, struct er
     json_t *count, *dbs = json_object_get(facts, "keys_by_db");
     const char *name;
 
-    json_object_foreach(dbs, name, count)
-    {
+    json_object_foreach (dbs, name, count) {
         json_int_t keys = json_integer_value(count);
         long db = strtol(name, NULL, 10);
         if (keys == 0)

@@ -49,9 +49,9 @@ struct expected {
 };
 
 /*
- * How a server's keys can be held against the file's. Only a server that has just loaded the file has
- * counted what it dropped; one that started from an append-only file, or before 7.0, has not; and
- * where clients may write, nothing can be said any more.
+ * How a server's keys can be held against the file's. Only a server that has just loaded the file
+ * has counted what it dropped; one that started from an append-only file, or before 7.0, has not;
+ * and where clients may write, nothing can be said any more.
  */
 enum check { CHECK_EXACT, CHECK_RANGE, CHECK_NONE };
 static const char *const check_names[] = {"exact", "range", "none"};
@@ -109,9 +109,9 @@ static json_t *result(
         expired = info_int(info, "rdb_last_load_keys_expired", 0);
     }
     return json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "check",
-        check_names[check], "keys_loaded",
-        (json_int_t)loaded, "keys_expired", (json_int_t)expired, "keys_by_db",
-        info_keys_by_db(info), "used_memory", (json_int_t)info_int(info, "used_memory", 0), "pid",
+        check_names[check], "keys_loaded", (json_int_t)loaded, "keys_expired", (json_int_t)expired,
+        "keys_by_db", info_keys_by_db(info), "used_memory",
+        (json_int_t)info_int(info, "used_memory", 0), "pid",
         (json_int_t)info_int(info, "process_id", 0), "started_ms",
         (json_int_t)(clock_wall_ms() - uptime_s * 1000), "load_ms", (json_int_t)load_ms,
         "server_version", valkey ? valkey : redis, "already", load_ms < 0);

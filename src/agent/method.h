@@ -3,9 +3,9 @@
 
 /*
  * A method of the agent (recluster/protocol.h) is a const struct beside its function. It runs in a
- * child process of its own: it may block, change its working folder and leak; it must be safe to kill
- * at any moment, and to run again after that. The few with in_agent run in the agent itself, because
- * what they take (a lock) must live as long as it; they must not block.
+ * child process of its own: it may block, change its working folder and leak; it must be safe to
+ * kill at any moment, and to run again after that. The few with in_agent run in the agent itself,
+ * because what they take (a lock) must live as long as it; they must not block.
  */
 
 #include <jansson.h>
@@ -34,7 +34,8 @@ extern const struct agent_method agent_prepare_shard, agent_fetch, agent_load_sh
  * Parameters. Each fails with ERR_PROTOCOL that names the parameter if it is missing or of another
  * type. Strings are borrowed from params.
  */
-int param_string(const json_t *params, const char *name, const char **ret, struct err *err) MUST_CHECK;
+int param_string(
+    const json_t *params, const char *name, const char **ret, struct err *err) MUST_CHECK;
 int param_int(const json_t *params, const char *name, json_int_t *ret, struct err *err) MUST_CHECK;
 int param_bool(const json_t *params, const char *name, bool *ret, struct err *err) MUST_CHECK;
 

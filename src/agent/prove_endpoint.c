@@ -157,7 +157,9 @@ static int check_samples(struct endpoint *e, const json_t *samples, struct err *
     if (e->cluster && strcmp(e->role, "replica") == 0 && json_array_size(samples) &&
         redis_command(e->redis, NULL, err, "READONLY") < 0)
         return -1;
-    json_array_foreach(samples, i, sample) if (check_sample(e, sample, &db, err) < 0) return -1;
+    json_array_foreach (samples, i, sample)
+        if (check_sample(e, sample, &db, err) < 0)
+            return -1;
     return 0;
 }
 

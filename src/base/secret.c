@@ -119,8 +119,7 @@ json_t *secret_mask_json(const json_t *value)
         const char *key;
         json_t *item;
         /* jansson's iterator takes no const, but only reads here. */
-        json_object_foreach((json_t *)(uintptr_t)value, key, item)
-        {
+        json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
             bool hide = secret_is_name(key) && !json_is_object(item);
             json_object_set_new(
                 copy, key, hide ? json_string(SECRET_MASK) : secret_mask_json(item));

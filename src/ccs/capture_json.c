@@ -79,8 +79,7 @@ static int add_items(struct objects *all, struct object *o, json_t *value, struc
     size_t i;
 
     if (json_is_array(value)) {
-        json_array_foreach(value, i, item)
-        {
+        json_array_foreach (value, i, item) {
             json_t *field = NULL, *member = item;
             if (hash && !split_pair(item, &field, &member))
                 return err_set(err, ERR_CORRUPT, "a hash of its JSON is a list without pairs");
@@ -92,8 +91,7 @@ static int add_items(struct objects *all, struct object *o, json_t *value, struc
     }
     if (!hash || !json_is_object(value))
         return add_value(all, o, (struct rdb_bytes){hash ? "" : NULL, 0}, value, err);
-    json_object_foreach(value, name, item)
-    {
+    json_object_foreach (value, name, item) {
         if (add_value(all, o, (struct rdb_bytes){name, strlen(name)}, item, err) < 0)
             return -1;
     }
@@ -120,8 +118,7 @@ static int add_document(struct objects *all, json_t *document, struct err *err)
     const char *key;
     json_t *value;
 
-    json_object_foreach(document, key, value)
-    {
+    json_object_foreach (document, key, value) {
         if (add_key(all, (struct rdb_bytes){key, strlen(key)}, value, err) < 0)
             return -1;
     }

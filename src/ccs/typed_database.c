@@ -211,10 +211,9 @@ static int insert_database(
         "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
         " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
         " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
-        " login_lost, tls, modules, backup_location, backup_interval_s) VALUES (?, ?, ?, ?, ?, ?, "
-        "?, ?, ?, ?,"
-        " NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, "
-        "0))",
+        " login_lost, tls, modules, backup_location, backup_interval_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0),"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
         "sssssiiiisiiiissijssiijji", uid, read_text(r, "name", NULL), read_text(r, "type", "redis"),
         read_text(r, "status", "active"), read_text(r, "redis_version|version", NULL),
         (int64_t)topology->sharded, (int64_t)topology->replicated,

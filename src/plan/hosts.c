@@ -34,8 +34,7 @@ static int check_keys(json_t *object, const char *const *known, const char *wher
     const char *key;
     json_t *value;
 
-    json_object_foreach(object, key, value)
-    {
+    json_object_foreach (object, key, value) {
         if (in_list(key, known))
             continue;
         const char *nearest = human_nearest(key, known);
@@ -201,8 +200,7 @@ static int check_defaults(json_t *defaults, struct err *err)
         return err_set(err, ERR_USAGE, "'defaults' is not an object");
     if (check_keys(defaults, host_keys, "defaults: ", err) < 0)
         return -1;
-    json_object_foreach(defaults, key, value)
-    {
+    json_object_foreach (defaults, key, value) {
         if (in_list(key, own_keys))
             return err_set(err, ERR_USAGE, "defaults: '%s' belongs to one host only", key);
     }
@@ -218,8 +216,7 @@ static int check_sources(json_t *sources, struct err *err)
         return 0;
     if (!json_is_object(sources))
         return err_set(err, ERR_USAGE, "'sources' is not an object");
-    json_object_foreach(sources, database, location)
-    {
+    json_object_foreach (sources, database, location) {
         if (json_is_string(location) || json_is_object(location))
             continue;
         err_set(err, ERR_USAGE, "sources: the location of '%s' is neither a text nor an object",
@@ -271,8 +268,7 @@ static int parse(struct hosts *hosts, struct err *err)
     if (json_array_size(list) > HOSTS_MAX)
         return err_set(err, ERR_LIMIT, "%zu hosts, more than %d", json_array_size(list), HOSTS_MAX);
     hosts->hosts = arena_alloc(&hosts->arena, json_array_size(list) * sizeof(*hosts->hosts));
-    json_array_foreach(list, i, entry)
-    {
+    json_array_foreach (list, i, entry) {
         /* Counted first, so that hosts_free() finds the spec also after an error. */
         hosts->count = i + 1;
         if (read_host(hosts, &hosts->hosts[i], entry, defaults, i + 1, err) < 0)

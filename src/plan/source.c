@@ -290,8 +290,7 @@ static void check_databases_in_file(
     const char *number;
     json_t *keys;
 
-    json_object_foreach(by_db, number, keys)
-    {
+    json_object_foreach (by_db, number, keys) {
         if (strcmp(number, "0") == 0 || json_integer_value(keys) == 0)
             continue;
         draft_block(d,

@@ -201,8 +201,7 @@ static void read_ports(struct draft *d, size_t i)
     size_t n;
 
     d->hosts[i].ports = arena_alloc(&d->plan->arena, (PORT_MAX + 1) / 8);
-    json_array_foreach(listening, n, port)
-    {
+    json_array_foreach (listening, n, port) {
         if (json_integer_value(port) > 0 && json_integer_value(port) <= PORT_MAX)
             ports_set(&d->hosts[i], (int)json_integer_value(port), true);
     }
@@ -247,8 +246,7 @@ void survey_old_cluster(struct draft *d)
     const json_t *address;
     size_t i;
 
-    json_array_foreach(d->input->alive, i, address)
-    {
+    json_array_foreach (d->input->alive, i, address) {
         draft_names_add(&names, "%s:%" JSON_INTEGER_FORMAT " (%s)", fact_text(address, "addr"),
             json_integer_value(json_object_get(address, "port")), fact_text(address, "what"));
     }

@@ -197,8 +197,7 @@ static int refuse_if_alive(struct state *st, const json_t *alive, struct err *er
     size_t i;
     const json_t *address;
 
-    json_array_foreach(alive, i, address)
-    {
+    json_array_foreach (alive, i, address) {
         int64_t ours;
         if (is_ours(st, address, &ours, err) < 0)
             return -1;

@@ -84,11 +84,11 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
                 return -1;
         if (state_run(st, err,
                 "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
-                "set_time_ms, "
-                "maxmemory) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?)",
+                "set_time_ms, maxmemory, password) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?)",
                 "ssssjsiis", db->database->uid, db->database->name,
                 db->skipped ? "skipped" : "planned", db->skipped, db->location,
-                db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes) < 0)
+                db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
+                made ? made : db->database->password) < 0)
             return -1;
     }
     return 0;

@@ -159,8 +159,7 @@ static enum finish configure_finish(
     size_t i;
     json_t *text;
 
-    json_array_foreach(json_object_get(result, "warnings"), i, text)
-    {
+    json_array_foreach (json_object_get(result, "warnings"), i, text) {
         const struct event event = {
             .severity = "warning",
             .code = "setting-left-off",

@@ -107,8 +107,7 @@ static const json_t *location_of(
         json_array_append_new(survey->owned, location);
         return location;
     }
-    json_object_foreach(survey->hosts->sources, label, location)
-    {
+    json_object_foreach (survey->hosts->sources, label, location) {
         if (same_database(survey->ccs, label, db))
             return location;
     }
@@ -124,8 +123,7 @@ static int check_words(
     for (size_t i = 0; i < request->source_count; i++)
         if (!ccs_find_database(survey->ccs, request->sources[i].database, err))
             return err_wrap(err, "--source");
-    json_object_foreach(survey->hosts->sources, label, location)
-    {
+    json_object_foreach (survey->hosts->sources, label, location) {
         if (!ccs_find_database(survey->ccs, label, err))
             return err_wrap(err, "\"sources\" of '%s'", request->hosts_path);
     }

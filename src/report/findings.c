@@ -17,16 +17,14 @@ void findings_text(struct text *t, const json_t *findings)
     size_t counts[3] = {0}, shown = 0, i;
     json_t *finding;
 
-    json_array_foreach(findings, i, finding)
-    {
+    json_array_foreach (findings, i, finding) {
         counts[finding_rank(finding)]++;
     }
     text_heading(t, "Findings (%zu %s, %zu %s, %zu %s)", counts[0],
         counts[0] == 1 ? "error" : "errors", counts[1], counts[1] == 1 ? "warning" : "warnings",
         counts[2], counts[2] == 1 ? "note" : "notes");
     for (int rank = 0; rank < 3; rank++) {
-        json_array_foreach(findings, i, finding)
-        {
+        json_array_foreach (findings, i, finding) {
             if (finding_rank(finding) != rank || shown >= SHOWN)
                 continue;
             text_put(t, styles[rank], "  %-9.9s", doc_text(finding, "severity", "?"));
@@ -64,8 +62,7 @@ void issues_text(struct text *t, const char *heading, enum text_style style, con
     if (json_array_size(issues) == 0)
         return;
     text_heading(t, "%s (%zu)", heading, json_array_size(issues));
-    json_array_foreach(issues, i, issue)
-    {
+    json_array_foreach (issues, i, issue) {
         struct buf subject = BUF_INIT;
         const char *hint = doc_text(issue, "hint", NULL);
         if (i == TEXT_LIST_MAX)

@@ -40,8 +40,7 @@ static void nodes_text(struct text *t, const json_t *nodes)
     text_table_init(&table, "LLLLrr");
     for (i = 0; i < ARRAY_SIZE(heads); i++)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
-    json_array_foreach(nodes, i, node)
-    {
+    json_array_foreach (nodes, i, node) {
         int64_t bytes = doc_int(node, "memory", -1);
         if (i == TEXT_LIST_MAX)
             break;
@@ -62,8 +61,7 @@ static size_t count_role(const json_t *shards, const char *role)
     size_t count = 0, i;
     json_t *shard;
 
-    json_array_foreach(shards, i, shard)
-    {
+    json_array_foreach (shards, i, shard) {
         if (strcmp(doc_text(shard, "role", ""), role) == 0)
             count++;
     }
@@ -86,8 +84,7 @@ static void shards_text(struct text *t, const json_t *database)
         replicas == 1 ? "replica" : "replicas");
     if (!doc_bool(database, "sharded"))
         return;
-    json_array_foreach(shards, i, shard)
-    {
+    json_array_foreach (shards, i, shard) {
         if (strcmp(doc_text(shard, "role", ""), "primary") != 0 || shown++ >= SHOWN)
             continue;
         buf_addf(&list, "%s%s: ", list.len > 0 ? "; " : "", doc_text(shard, "label", "?"));
@@ -115,8 +112,7 @@ static void persistence_text(struct text *t, const json_t *database)
     if (strcmp(kind, "aof") == 0)
         buf_adds(&line,
             doc_bool(database, "fsync_always") ? ", fsync at each write" : ", fsync every second");
-    json_array_foreach(json_object_get(database, "save_points"), i, point)
-    {
+    json_array_foreach (json_object_get(database, "save_points"), i, point) {
         buf_addf(&line, "%s after %lld s if %lld changes", i > 0 ? "," : "",
             (long long)json_integer_value(json_array_get(point, 0)),
             (long long)json_integer_value(json_array_get(point, 1)));
@@ -137,8 +133,7 @@ static void location_text(struct text *t, const json_t *database)
 
     buf_adds(&line, json_is_string(location) ? json_string_value(location)
                                              : doc_text(location, "type", "none"));
-    json_object_foreach(location, field, value)
-    {
+    json_object_foreach (location, field, value) {
         const char *plain = json_string_value(value);
         if (plain && strcmp(plain, SECRET_MASK) != 0 && strcmp(field, "type") != 0)
             buf_addf(&line, " %s=%s", field, plain);
@@ -157,8 +152,7 @@ static void endpoints_text(struct text *t, const json_t *database)
     size_t i;
     json_t *endpoint;
 
-    json_array_foreach(endpoints, i, endpoint)
-    {
+    json_array_foreach (endpoints, i, endpoint) {
         if (i == SHOWN)
             break;
         buf_addf(&line, "%s%s:%" PRId64, i > 0 ? ", " : "",
@@ -207,8 +201,7 @@ void report_inspect_text(const json_t *inspect, bool colour, struct buf *out)
     cluster_text(&t, inspect);
     nodes_text(&t, json_object_get(inspect, "nodes"));
     text_heading(&t, "Databases (%zu)", json_array_size(databases));
-    json_array_foreach(databases, i, database)
-    {
+    json_array_foreach (databases, i, database) {
         if (i == SHOWN)
             break;
         database_text(&t, database);

@@ -31,8 +31,7 @@ static int64_t sum(const json_t *proofs, const char *field)
     size_t i;
     json_t *proof;
 
-    json_array_foreach(proofs, i, proof)
-    {
+    json_array_foreach (proofs, i, proof) {
         if (strcmp(doc_text(proof, "role", ""), "primary") == 0)
             total += doc_int(proof, field, 0);
     }
@@ -46,8 +45,7 @@ static void database_card(struct buf *out, const json_t *status)
     json_t *database;
     char text[64];
 
-    json_array_foreach(databases, i, database)
-    {
+    json_array_foreach (databases, i, database) {
         opened += doc_has(database, "opened_ms");
     }
     snprintf(text, sizeof(text), "%zu of %zu", opened, json_array_size(databases));
@@ -60,8 +58,7 @@ static void proof_card(struct buf *out, const json_t *proofs)
     json_t *proof;
     char text[64];
 
-    json_array_foreach(proofs, i, proof)
-    {
+    json_array_foreach (proofs, i, proof) {
         good += proof_result(proof) == PROOF_GOOD;
     }
     snprintf(text, sizeof(text), "%zu of %zu", good, json_array_size(proofs));

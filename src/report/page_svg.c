@@ -43,8 +43,7 @@ static bool whole_span(const json_t *report, struct span *ret)
     size_t i;
     json_t *task;
 
-    json_array_foreach(json_object_get(report, "tasks"), i, task)
-    {
+    json_array_foreach (json_object_get(report, "tasks"), i, task) {
         if (!task_span(task, until, &task_ms))
             continue;
         if (!any || task_ms.start_ms < ret->start_ms)
@@ -138,20 +137,17 @@ static json_t *rows_of(const json_t *report)
     size_t i;
     json_t *item;
 
-    json_array_foreach(json_object_get(report, "tasks"), i, item)
-    {
+    json_array_foreach (json_object_get(report, "tasks"), i, item) {
         if (doc_has(item, "shard_uid") || doc_has(item, "database_uid"))
             continue;
         CLEANUP(free_ptr) char *name = row_name(item);
         json_object_set_new(rows, name, json_array());
     }
-    json_array_foreach(json_object_get(report, "proof"), i, item)
-    {
+    json_array_foreach (json_object_get(report, "proof"), i, item) {
         json_object_set_new(rows, doc_text(item, "database", "?"), json_array());
         json_object_set_new(rows, doc_text(item, "label", "?"), json_array());
     }
-    json_array_foreach(json_object_get(report, "tasks"), i, item)
-    {
+    json_array_foreach (json_object_get(report, "tasks"), i, item) {
         CLEANUP(free_ptr) char *name = row_name(item);
         if (!json_object_get(rows, name))
             json_object_set_new(rows, name, json_array());
@@ -178,8 +174,7 @@ static size_t timeline_svg(struct buf *out, const json_t *rows, const struct spa
     json_t *tasks, *task;
     int y = AXIS;
 
-    json_object_foreach((json_t *)(uintptr_t)rows, name, tasks)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)rows, name, tasks) {
         busy += json_array_size(tasks) > 0;
     }
     int height = AXIS + (busy < ROWS_MAX ? (int)busy : ROWS_MAX) * ROW;
@@ -190,8 +185,7 @@ static size_t timeline_svg(struct buf *out, const json_t *rows, const struct spa
         "by stage; the proof table has the same times as numbers\">\n",
         WIDTH, height);
     axis(out, whole, height);
-    json_object_foreach((json_t *)(uintptr_t)rows, name, tasks)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)rows, name, tasks) {
         if (json_array_size(tasks) == 0 || y >= height)
             continue;
         bool shard = strncmp(name, "shard:", 6) == 0;
@@ -200,8 +194,7 @@ static size_t timeline_svg(struct buf *out, const json_t *rows, const struct spa
         html_put(out, "%.26s%s", name, strlen(name) > 26 ? "…" : "");
         html_element(out, "title", NULL, "%s", name);
         buf_adds(out, "</text>");
-        json_array_foreach(tasks, k, task)
-        {
+        json_array_foreach (tasks, k, task) {
             task_bar(out, task, whole, y);
         }
         buf_addc(out, '\n');
@@ -238,8 +231,7 @@ static void slots_strip(struct buf *out, const json_t *report, const json_t *dat
         "<svg class=\"strip\" viewBox=\"0 0 %d 34\" preserveAspectRatio=\"none\" role=\"img\" "
         "aria-label=\"Slots 0 to %d by shard; the list below has the same ranges\">\n",
         SLOT_COUNT, SLOT_COUNT - 1);
-    json_array_foreach(json_object_get(report, "proof"), i, proof)
-    {
+    json_array_foreach (json_object_get(report, "proof"), i, proof) {
         if (strcmp(doc_text(proof, "role", ""), "primary") != 0 ||
             strcmp(doc_text(proof, "database_uid", ""), uid) != 0)
             continue;
@@ -248,8 +240,7 @@ static void slots_strip(struct buf *out, const json_t *report, const json_t *dat
         buf_addf(out, "<g fill=\"var(--s%zu)\">", primary++ % 8);
         html_element(
             out, "title", NULL, "%s: slots %s", doc_text(proof, "label", "?"), ranges.data);
-        json_array_foreach(json_object_get(proof, "slots"), k, range)
-        {
+        json_array_foreach (json_object_get(proof, "slots"), k, range) {
             json_int_t first = json_integer_value(json_array_get(range, 0));
             json_int_t last = json_integer_value(json_array_get(range, 1));
             buf_addf(out, "<rect x=\"%lld\" y=\"0\" width=\"%lld\" height=\"34\"/>",
@@ -293,8 +284,7 @@ static void slots_legend(struct buf *out, const json_t *report, const json_t *da
 
     slots_clear(&covered);
     buf_adds(out, "<ul class=\"legend\">");
-    json_array_foreach(json_object_get(report, "proof"), i, proof)
-    {
+    json_array_foreach (json_object_get(report, "proof"), i, proof) {
         const json_t *slots = json_object_get(proof, "slots");
         struct buf ranges = BUF_INIT;
         if (strcmp(doc_text(proof, "role", ""), "primary") != 0 ||
@@ -321,8 +311,7 @@ void page_slots(struct buf *out, const json_t *report)
     size_t i;
     json_t *database;
 
-    json_array_foreach(json_object_get(report, "databases"), i, database)
-    {
+    json_array_foreach (json_object_get(report, "databases"), i, database) {
         if (!doc_bool(database, "sharded") || doc_has(database, "skipped"))
             continue;
         if (!begun)

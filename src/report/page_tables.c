@@ -48,8 +48,7 @@ static void endpoints_cell(struct buf *out, const json_t *endpoints)
     json_t *endpoint;
 
     buf_adds(out, "<td class=\"mono\">");
-    json_array_foreach(endpoints, i, endpoint)
-    {
+    json_array_foreach (endpoints, i, endpoint) {
         struct buf text = BUF_INIT;
         if (i == SHOWN) {
             html_element(out, "div", "soft", "… and %zu more", json_array_size(endpoints) - SHOWN);
@@ -101,8 +100,7 @@ void page_databases(struct buf *out, const json_t *report)
         "until "
         "clients could log in.",
         "Database|State|#Lost (RPO)|#Opened after (RTO)|Backup set|Endpoints");
-    json_array_foreach(databases, i, database)
-    {
+    json_array_foreach (databases, i, database) {
         if (i == ROWS_MAX)
             break;
         database_row(out, database);
@@ -120,10 +118,8 @@ static void host_chips(struct buf *out, const json_t *plan, const char *host)
     json_t *database, *shard;
 
     buf_adds(out, "<div class=\"chips\">");
-    json_array_foreach(json_object_get(plan, "databases"), i, database)
-    {
-        json_array_foreach(json_object_get(database, "shards"), k, shard)
-        {
+    json_array_foreach (json_object_get(plan, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
             bool replica = strcmp(doc_text(shard, "role", ""), "replica") == 0;
             if (strcmp(doc_text(shard, "host", ""), host) != 0 || found++ >= SHOWN)
                 continue;
@@ -165,17 +161,14 @@ void page_layout(struct buf *out, const json_t *report)
     json_t *host, *value;
 
     html_section(out, "layout", "Layout by rack and host");
-    json_array_foreach(hosts, i, host)
-    {
+    json_array_foreach (hosts, i, host) {
         json_object_set_new(racks, doc_text(host, "rack", ""), json_null());
     }
     buf_adds(out, "<div class=\"racks\">\n");
-    json_object_foreach(racks, rack, value)
-    {
+    json_object_foreach (racks, rack, value) {
         buf_adds(out, "<div class=\"rack\">");
         html_element(out, "h3", NULL, "%s%s", *rack ? "Rack " : "No rack", rack);
-        json_array_foreach(hosts, i, host)
-        {
+        json_array_foreach (hosts, i, host) {
             if (strcmp(doc_text(host, "rack", ""), rack) == 0 && shown++ < SHOWN)
                 host_block(out, plan, host);
         }
@@ -193,8 +186,7 @@ static int64_t stage_ms(const json_t *proof, const char *stage)
     size_t i;
     json_t *task;
 
-    json_array_foreach(json_object_get(proof, "times"), i, task)
-    {
+    json_array_foreach (json_object_get(proof, "times"), i, task) {
         if (strcmp(doc_text(task, "stage", ""), stage) != 0 || !doc_has(task, "started_ms") ||
             !doc_has(task, "ended_ms"))
             continue;
@@ -250,8 +242,7 @@ void page_proof(struct buf *out, const json_t *report)
         "Shard|Host|File|#Stored|#Unpacked|Checksum|#Keys in file|#Loaded|#Expired|Sync|#Prepare|#"
         "Transfer|#Load|#Open|Proof");
     for (int good = 0; good <= 1; good++)
-        json_array_foreach(proofs, i, proof)
-        {
+        json_array_foreach (proofs, i, proof) {
             if ((proof_result(proof) == PROOF_GOOD) == (bool)good && shown++ < ROWS_MAX)
                 proof_row(out, proof);
         }
@@ -283,8 +274,7 @@ static void issue_items(struct buf *out, const char *class, const char *word, co
     size_t i;
     json_t *issue;
 
-    json_array_foreach(issues, i, issue)
-    {
+    json_array_foreach (issues, i, issue) {
         if (i < ROWS_MAX)
             issue_item(out, class, word, issue);
     }
@@ -308,8 +298,7 @@ void page_issues(struct buf *out, const json_t *report)
     issue_items(out, "bad", "blocker", blockers);
     issue_items(out, "warn", "warning", warnings);
     for (int rank = 0; rank < 3; rank++)
-        json_array_foreach(findings, i, finding)
-        {
+        json_array_foreach (findings, i, finding) {
             if (finding_rank(finding) == rank && shown++ < ROWS_MAX)
                 issue_item(out, classes[rank], doc_text(finding, "severity", "?"), finding);
         }
@@ -349,8 +338,7 @@ void page_events(struct buf *out, const json_t *report)
     html_section(out, "events", "History");
     html_table(out, "What happened, in the order in which it was recorded (UTC).",
         "Time|#After|Severity|Host|Event");
-    json_array_foreach(events, i, event)
-    {
+    json_array_foreach (events, i, event) {
         /* Of a long history the beginning and the end. */
         if (count > ROWS_MAX && i >= ROWS_MAX / 2 && i < count - ROWS_MAX / 2) {
             if (i == ROWS_MAX / 2)

@@ -12,8 +12,7 @@ int64_t plan_set_bytes(const json_t *set)
     size_t i;
     json_t *file;
 
-    json_array_foreach(json_object_get(set, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(set, "files"), i, file) {
         int64_t bytes = doc_int(file, "bytes", -1);
         if (bytes < 0)
             return -1;
@@ -51,10 +50,8 @@ void plan_host_shards(const json_t *plan, const char *host, size_t max, struct b
     size_t found = 0, i, k;
     json_t *database, *shard;
 
-    json_array_foreach(json_object_get(plan, "databases"), i, database)
-    {
-        json_array_foreach(json_object_get(database, "shards"), k, shard)
-        {
+    json_array_foreach (json_object_get(plan, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
             if (strcmp(doc_text(shard, "host", ""), host) != 0 || found++ >= max)
                 continue;
             buf_addf(out, "%sshard:%s%s", found > 1 ? ", " : "", doc_text(shard, "uid", "?"),

@@ -27,8 +27,7 @@ static size_t count_homeless(const json_t *shards)
     size_t count = 0, i;
     json_t *shard;
 
-    json_array_foreach(shards, i, shard)
-    {
+    json_array_foreach (shards, i, shard) {
         count += !doc_has(shard, "host");
     }
     return count;
@@ -101,8 +100,7 @@ static void hosts_text(struct text *t, const json_t *plan)
     json_t *host;
 
     text_heading(t, "Hosts (%zu)", json_array_size(hosts));
-    json_array_foreach(hosts, i, host)
-    {
+    json_array_foreach (hosts, i, host) {
         if (i == TEXT_LIST_MAX)
             break;
         host_text(t, plan, host);
@@ -123,8 +121,7 @@ static void stages_text(struct text *t, const json_t *stages)
     text_table_init(&table, "Lrr");
     for (i = 0; i < ARRAY_SIZE(heads); i++)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
-    json_array_foreach(stages, i, stage)
-    {
+    json_array_foreach (stages, i, stage) {
         double seconds = doc_real(stage, "seconds", 0);
         int64_t bytes = doc_int(stage, "bytes", 0);
         text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
@@ -149,8 +146,7 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
 
     verdict_text(&t, plan);
     text_heading(&t, "Databases (%zu)", json_array_size(databases));
-    json_array_foreach(databases, i, database)
-    {
+    json_array_foreach (databases, i, database) {
         if (i == SHOWN)
             break;
         database_text(&t, database);

@@ -153,8 +153,7 @@ static json_t *databases_json(const json_t *status)
     size_t i;
     json_t *database;
 
-    json_array_foreach(json_object_get(status, "databases"), i, database)
-    {
+    json_array_foreach (json_object_get(status, "databases"), i, database) {
         json_t *o = json_copy(database);
         bool skipped = strcmp(doc_text(o, "state", ""), "skipped") == 0;
         copy_field(o, "skipped", skipped ? database : NULL, "reason");

@@ -44,8 +44,7 @@ static void proof_text(struct text *t, const json_t *proofs)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
     /* Those that are not proven stand first, so that no abridging hides them. */
     for (int good = 0; good <= 1; good++) {
-        json_array_foreach(proofs, i, proof)
-        {
+        json_array_foreach (proofs, i, proof) {
             if ((proof_result(proof) == PROOF_GOOD) != (bool)good || shown >= TEXT_LIST_MAX)
                 continue;
             proof_row_text(&table, proof);
@@ -61,8 +60,7 @@ static void files_text(struct text *t, const json_t *proofs)
     size_t primaries = 0, checked = 0, absent = 0, full = 0, partial = 0, i;
     json_t *proof;
 
-    json_array_foreach(proofs, i, proof)
-    {
+    json_array_foreach (proofs, i, proof) {
         const char *checksum = doc_text(proof, "checksum", "");
         const char *sync = doc_text(proof, "sync", "");
         full += strcmp(sync, "full") == 0;
@@ -89,14 +87,12 @@ static json_t *warnings_of(const json_t *report)
     size_t i;
     json_t *item;
 
-    json_array_foreach(json_object_get(report, "findings"), i, item)
-    {
+    json_array_foreach (json_object_get(report, "findings"), i, item) {
         if (finding_rank(item) < 2)
             json_array_append(all, item);
     }
     json_array_extend(all, json_object_get(json_object_get(report, "plan"), "warnings"));
-    json_array_foreach(json_object_get(report, "events"), i, item)
-    {
+    json_array_foreach (json_object_get(report, "events"), i, item) {
         if (finding_rank(item) == 1)
             json_array_append(all, item);
     }

@@ -32,8 +32,7 @@ void status_stages_text(struct text *t, const json_t *status)
 
     text_heading(t, "Stages");
     text_table_init(&table, "lllrL");
-    json_array_foreach(json_object_get(status, "stages"), i, stage)
-    {
+    json_array_foreach (json_object_get(status, "stages"), i, stage) {
         int64_t done = doc_int(stage, "done", 0), total = doc_int(stage, "total", 0);
         int64_t failed = doc_int(stage, "failed", 0);
         int64_t started_ms = doc_int(stage, "started_ms", -1);
@@ -67,8 +66,7 @@ static void count_states(const json_t *shards, struct buf *out)
 
     for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
         size_t count = 0;
-        json_array_foreach(shards, k, shard)
-        {
+        json_array_foreach (shards, k, shard) {
             if (strcmp(doc_text(shard, "state", ""), states[i]) == 0)
                 count++;
         }
@@ -127,8 +125,7 @@ void status_databases_text(struct text *t, const json_t *status)
     json_t *database;
 
     text_heading(t, "Databases (%zu)", json_array_size(databases));
-    json_array_foreach(databases, i, database)
-    {
+    json_array_foreach (databases, i, database) {
         if (i == SHOWN)
             break;
         database_text(t, database);

@@ -55,8 +55,7 @@ int64_t status_keys(const json_t *database)
     size_t i;
     json_t *shard;
 
-    json_array_foreach(json_object_get(database, "shards"), i, shard)
-    {
+    json_array_foreach (json_object_get(database, "shards"), i, shard) {
         if (strcmp(doc_text(shard, "role", ""), "primary") == 0 && doc_has(shard, "keys"))
             keys = (keys < 0 ? 0 : keys) + doc_int(shard, "keys", 0);
     }

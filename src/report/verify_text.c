@@ -22,8 +22,7 @@ static void keys_text(struct text *t, const json_t *file)
         human_count((uint64_t)doc_int(file, "expires", 0), expires));
     if (json_object_size(by_db) > 1 ||
         (json_object_size(by_db) == 1 && !json_object_get(by_db, "0")))
-        json_object_foreach(by_db, db, value)
-        {
+        json_object_foreach (by_db, db, value) {
             buf_addf(&line, "; database %s: %s", db,
                 human_count((uint64_t)json_integer_value(value), count));
         }
@@ -72,8 +71,7 @@ void report_verify_text(const json_t *verify, bool colour, struct buf *out)
     size_t good = 0, i;
     json_t *file;
 
-    json_array_foreach(files, i, file)
-    {
+    json_array_foreach (files, i, file) {
         file_text(&t, file);
         good += doc_bool(file, "ok");
     }

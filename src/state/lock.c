@@ -21,8 +21,8 @@ static int read_pid(int fd)
 }
 
 /*
- * Locks of the open file description, not flock(2): whether one is held can be asked without taking it
- * for a moment, which would get in the way of a run that starts just then.
+ * Locks of the open file description, not flock(2): whether one is held can be asked without taking
+ * it for a moment, which would get in the way of a run that starts just then.
  */
 static int lock_call(int fd, int command, struct flock *lock)
 {

@@ -139,8 +139,9 @@ static int add_nodes(
         rc = err_set(err, ERR_CORRUPT, "nodes.json is not what redis-cli writes%s%s",
             nodes ? "" : ": ", nodes ? "" : where.text);
     else
-        json_array_foreach(nodes, i, node) if (rc == 0) rc =
-            add_node(draft, set, node, &taken, err);
+        json_array_foreach (nodes, i, node)
+            if (rc == 0)
+                rc = add_node(draft, set, node, &taken, err);
     json_decref(nodes);
     return rc;
 }

@@ -34,8 +34,7 @@ static int parse_json(
         json_decref(index);
         return -1;
     }
-    json_array_foreach(index, i, item)
-    {
+    json_array_foreach (index, i, item) {
         const json_t *name = json_is_string(item) ? item : json_object_get(item, "name");
         const char *type = json_string_value(json_object_get(item, "type"));
         const json_t *size = json_object_get(item, "size");

@@ -47,14 +47,12 @@ static void test_json_forms(void **state)
     const char *key, *field;
 
     (void)state;
-    json_object_foreach(plain, key, value)
-    {
+    json_object_foreach (plain, key, value) {
         const char *type = json_is_object(value) ? "hash" : json_is_array(value) ? "set" : "string";
         json_object_set_new(wrapped, key, json_pack("{s:s, s:O}", "type", type, "value", value));
         json_t *fields = json_array();
         if (json_is_object(value)) {
-            json_object_foreach(value, field, item)
-            {
+            json_object_foreach (value, field, item) {
                 json_array_append_new(fields, json_pack("[s, O]", field, item));
             }
         }

@@ -184,8 +184,7 @@ bool world_listens(const struct world *w, int host, int port)
     json_t *value;
     size_t i;
 
-    json_array_foreach(json_object_get(facts, "listening"), i, value)
-    {
+    json_array_foreach (json_object_get(facts, "listening"), i, value) {
         if (json_integer_value(value) == port)
             return true;
     }

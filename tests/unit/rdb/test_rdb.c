@@ -31,8 +31,7 @@ static bool equal_value(const json_t *found, const json_t *expected)
     const json_t *value;
     if (json_object_size(found) != json_object_size(expected))
         return false;
-    json_object_foreach((json_t *)(uintptr_t)expected, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)expected, key, value) {
         const json_t *other = json_object_get(found, key);
         if (!json_equal(other, value) &&
             (!json_is_string(other) ||
@@ -56,8 +55,9 @@ static void compare_content(const char *name, const json_t *found, const json_t 
         if (json_object_size(found_db) != json_object_size(db))
             fail_msg("%s: %zu keys instead of %zu", name, json_object_size(found_db),
                 json_object_size(db));
-        json_object_foreach(db, key, value) if (!equal_value(json_object_get(found_db, key), value))
-            fail_msg("%s: key '%s' differs", name, key);
+        json_object_foreach (db, key, value)
+            if (!equal_value(json_object_get(found_db, key), value))
+                fail_msg("%s: key '%s' differs", name, key);
     }
 }
 
@@ -68,8 +68,7 @@ static void compare_lists(const json_t *found, const json_t *expected, const cha
     json_t *value;
     size_t lists = 0;
 
-    json_object_foreach(json_array_get(expected, 0), key, value)
-    {
+    json_object_foreach (json_array_get(expected, 0), key, value) {
         if (strncmp(key, prefix, strlen(prefix)) != 0)
             continue;
         lists++;

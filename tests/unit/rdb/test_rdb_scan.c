@@ -42,8 +42,9 @@ static void facts_of_a_server_are_found(void **state)
     struct rdb_scan_options options = {
         .now_ms = 4102444800000, .samples = 5, .seed = 1, .sha256 = true};
     json_t *facts = scan(data.data, data.len, &options);
-    json_object_foreach(expected, key, value) if (!json_equal(json_object_get(facts, key), value))
-        fail_msg("'%s' differs", key);
+    json_object_foreach (expected, key, value)
+        if (!json_equal(json_object_get(facts, key), value))
+            fail_msg("'%s' differs", key);
     assert_int_equal(number(facts, "bytes"), data.len);
     assert_int_equal(number(facts, "expired"), 1);
     assert_string_equal(json_string_value(json_object_get(facts, "sha256")),
