@@ -91,8 +91,8 @@
  *           "cluster_node_timeout_ms"?, "password"?}
  *       progress {"phase": "aof-rewrite", "keys", "total" (-1: not known)}
  *       -> {"maxmemory", "warnings": [text]}
- *       ! settings of the running server, then CONFIG REWRITE. Limits that are below what the data
- *       takes are left off, with a warning that says so.
+ *       ! settings of the running server, then CONFIG REWRITE. A memory limit below what the
+ *       data takes is raised; a warning says so, as where maxclients can't be set.
  *
  *   open_shard {"dir", "password" (null: none)}
  *       -> {}                    ! user default on; ACL SAVE

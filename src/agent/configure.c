@@ -13,6 +13,7 @@
 #include "server.h"
 #include "shard.h"
 
+enum { ROOM_MIN_BYTES = 2 * 1024 * 1024 };
 enum { REWRITE_STUCK_MS = 120 * 1000, POLL_MS = 100, CONF_MAX = 1024 * 1024 };
 
 struct settings {
@@ -47,7 +48,10 @@ static int set_int(struct redis *r, const char *name, json_int_t value, struct e
     return set(r, name, text, err);
 }
 
-/* The server evicts with its next command what is over the limit: then better none. */
+/*
+ * Over its limit the server evicts, or refuses writes, with its next command. The data must fit and
+ * its first clients with it, so a limit that is too tight is raised: as far as it needs to be.
+ */
 static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret_limit,
     json_t *warnings, struct err *err)
 {
@@ -57,16 +61,17 @@ static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret
         return -1;
     int64_t used =
         info_int(info, "used_memory", 0) - info_int(info, "mem_not_counted_for_evict", 0);
+    int64_t room = s->maxmemory / 20 > ROOM_MIN_BYTES ? s->maxmemory / 20 : ROOM_MIN_BYTES;
     *ret_limit = s->maxmemory;
-    if (s->maxmemory && used >= s->maxmemory) {
-        char takes[HUMAN_TEXT_MAX], limit[HUMAN_TEXT_MAX];
-        *ret_limit = 0;
+    if (s->maxmemory && used + room > s->maxmemory) {
+        char takes[HUMAN_TEXT_MAX], limit[HUMAN_TEXT_MAX], raised[HUMAN_TEXT_MAX];
+        *ret_limit = used + room;
         CLEANUP(free_ptr)
         char *text = xasprintf(
-            "the memory limit of %s is left off: the data takes %s, so keys would be lost. "
-            "Set it later with: CONFIG SET maxmemory %" JSON_INTEGER_FORMAT ", then CONFIG REWRITE",
-            human_bytes((uint64_t)s->maxmemory, limit), human_bytes((uint64_t)used, takes),
-            s->maxmemory);
+            "the memory limit is %s instead of %s: the data takes %s, so keys would be lost. Lower "
+            "it later with: CONFIG SET maxmemory %" JSON_INTEGER_FORMAT ", then CONFIG REWRITE",
+            human_bytes((uint64_t)*ret_limit, raised), human_bytes((uint64_t)s->maxmemory, limit),
+            human_bytes((uint64_t)used, takes), s->maxmemory);
         json_array_append_new(warnings, json_string(text));
     }
     if (set_int(r, "maxmemory", *ret_limit, err) < 0)

@@ -40,7 +40,7 @@ const struct command command_abort = {
     .words = "",
     .summary = "stop a recovery and remove what it made on the hosts",
     .help =
-        "Databases that clients were let into stay as they are. Nothing that the recovery did not\n"
+        "Databases that clients were let into stay as they are. Nothing that the recovery did not "
         "make is removed.",
     .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_HELP),
     .run = run,

@@ -8,10 +8,10 @@
 
 static void add_general_help(const struct command *const *table, struct buf *out)
 {
-    buf_adds(out,
-        "usage: recluster COMMAND [ARGUMENT...]\n\n"
-        "Rebuilds a Redis or Valkey cluster that is beyond saving, from its CCS file and the\n"
-        "backup files of its shards.\n\nCommands:\n");
+    buf_adds(out, "usage: recluster COMMAND [ARGUMENT...]\n\n"
+                  "Rebuilds a Redis or Valkey cluster that is beyond saving, from its CCS file\n"
+                  "and the backup files of its shards.\n\n"
+                  "Commands:\n");
     for (; *table; table++)
         if (!(*table)->hidden)
             buf_addf(out, "  %-9s %s\n", (*table)->name, (*table)->summary);

@@ -49,7 +49,7 @@ struct command {
     const char *name;
     const char *words;   /* for the usage line: "CCS", "FILE|LOCATION…"; may be "" */
     const char *summary; /* one line, no full stop */
-    const char *help;    /* more about it, wrapped at 80 columns; may be NULL */
+    const char *help;    /* more about it, one paragraph; may be NULL */
     size_t min_words, max_words;
     unsigned options; /* 1u << OPT_… */
     bool hidden;      /* not in the list of commands */

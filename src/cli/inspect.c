@@ -36,7 +36,7 @@ const struct command command_inspect = {
     .name = "inspect",
     .words = "CCS",
     .summary = "show what a CCS file holds, and what is odd about it",
-    .help = "CCS is ccs-redis.rdb, the same gzipped, ccs-redis.json of a support package, or the\n"
+    .help = "CCS is ccs-redis.rdb, the same gzipped, ccs-redis.json of a support package, or the "
             "nodes.json of `redis-cli --cluster backup`.",
     .min_words = 1,
     .max_words = 1,

@@ -164,8 +164,10 @@ void command_help(const struct command *command, struct buf *out)
     command_usage(command, out);
     buf_addf(out, "\n\n");
     add_wrapped(out, command->summary, 0, 0);
-    if (command->help)
-        buf_addf(out, "\n%s\n", command->help);
+    if (command->help) {
+        buf_addc(out, '\n');
+        add_wrapped(out, command->help, 0, 0);
+    }
     buf_adds(out, "\nOptions:\n");
     for (size_t i = 0; i < OPT_COUNT; i++) {
         if (!(command->options & OPTION_BIT(i)))

@@ -139,7 +139,7 @@ static int exit_status(const struct recover_result *result)
         return 3;
     if (result->first_error.code != ERR_NONE)
         return err_code_exit_status(result->first_error.code);
-    return result->failed ? 1 : 0; /* stopped by --until */
+    return result->failed ? err_code_exit_status(ERR_FAILED) : 0; /* stopped by --until */
 }
 
 static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
@@ -154,9 +154,11 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
     return err_hint(err, "Stages are: prepare, transfer, load, open.");
 }
 
-static int carry_out(const struct arguments *args, const char *path, struct err *err)
+static int carry_out(
+    const struct arguments *args, const char *path, enum plan_stage until, struct err *err)
 {
     struct recover_hooks hooks = {
+        .until = until,
         .interrupt_fd = interrupt_pipe[0],
         .progress = progress_show,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
@@ -165,8 +167,6 @@ static int carry_out(const struct arguments *args, const char *path, struct err 
     struct progress *progress;
     struct state *st;
 
-    if (parse_until(argument(args, OPT_UNTIL), &hooks.until, err) < 0)
-        return -1;
     if (state_open(path, STATE_EXISTING, &st, err) < 0)
         return -1;
     progress = progress_new(args->given[OPT_VERBOSE]);
@@ -186,8 +186,11 @@ static int carry_out(const struct arguments *args, const char *path, struct err 
 static int run(const struct arguments *args, struct err *err)
 {
     const char *path = argument(args, OPT_STATE);
+    enum plan_stage until;
     struct state *st;
 
+    if (parse_until(argument(args, OPT_UNTIL), &until, err) < 0)
+        return -1;
     if (!path) {
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
         return err_hint(err, "Add --state FILE; the same file resumes the recovery later.");
@@ -202,15 +205,15 @@ static int run(const struct arguments *args, struct err *err)
         if (rc < 0)
             return -1;
     }
-    return carry_out(args, path, err);
+    return carry_out(args, path, until, err);
 }
 
 const struct command command_recover = {
     .name = "recover",
     .words = "[CCS]",
     .summary = "plan and carry out; with --state alone: carry on",
-    .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four\n"
-            "stages: prepare, transfer, load, open. With only --state FILE: carries on with a\n"
+    .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four "
+            "stages: prepare, transfer, load, open. With only --state FILE: carries on with a "
             "recovery that was stopped, by whatever. Either may be run again at any time.",
     .max_words = 1,
     .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_DATABASE) |

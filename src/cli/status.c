@@ -30,7 +30,7 @@ const struct command command_status = {
     .words = "",
     .summary = "show how far a recovery is, live or after its end",
     .help =
-        "Reads the state file only; the hosts are not asked. The last line names the command to\n"
+        "Reads the state file only; the hosts are not asked. The last line names the command to "
         "run next.",
     .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,

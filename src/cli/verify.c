@@ -134,9 +134,8 @@ const struct command command_verify = {
     .name = "verify",
     .words = "FILE|LOCATION...",
     .summary = "check backup files without any cluster",
-    .help =
-        "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no\n"
-        "file stands for all .rdb and .rdb.gz files in it. Exit status 1 if any is bad.",
+    .help = "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no "
+            "file stands for all .rdb and .rdb.gz files in it. Exit status 1 if any is bad.",
     .min_words = 1,
     .max_words = 10000,
     .options = OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),

@@ -99,7 +99,7 @@ void capacity_shards(struct draft *d)
         }
         if (over > 0) {
             issue.code = "limit-below-data";
-            issue.hint = "The limit is left off where it is below what the data takes.";
+            issue.hint = "The limit is raised where it is below what the data takes.";
             draft_warn(d, &issue,
                 "%s: the data of %zu of %zu shards is predicted to take more than the memory limit "
                 "of each, %s",

@@ -25,16 +25,6 @@ static json_t *text(const char *s)
     return value;
 }
 
-static json_t *slots_text(const struct slots *slots)
-{
-    struct buf ranges = BUF_INIT;
-
-    slots_format(slots, &ranges);
-    json_t *value = json_string(ranges.data);
-    buf_release(&ranges);
-    return value;
-}
-
 static json_t *integer(int64_t n)
 {
     return json_integer((json_int_t)n);
@@ -65,7 +55,7 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     set(o, "port", integer(shard->port));
     set(o, "bus_port", integer(shard->bus_port));
     set(o, "dir", text(shard->dir));
-    set(o, "slots", slots_text(shard->shard->slots));
+    set(o, "slots", slots_to_json(shard->shard->slots));
     set(o, "source", text(shard->file ? shard->file->name : NULL));
     return o;
 }
@@ -118,7 +108,7 @@ static json_t *backup_set_json(const struct plan_database *db)
         json_t *f = json_object();
         set(f, "name", text(file->name));
         set(f, "bytes", file->bytes >= 0 ? integer(file->bytes) : json_null());
-        set(f, "slots", slots_text(&file->slots));
+        set(f, "slots", slots_to_json(&file->slots));
         json_array_append_new(files, f);
     }
     return o;

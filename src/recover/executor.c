@@ -46,22 +46,44 @@ json_t *shard_params(const struct executor *x, const struct shard_run *s)
         "password", x->databases[s->database].password);
 }
 
+static struct task_run *pending_task(struct executor *x, const struct host_run *h, size_t database)
+{
+    for (size_t i = 0; i < x->task_count; i++) {
+        struct task_run *t = &x->tasks[i];
+        if (&x->hosts[t->host] == h && t->database == (int)database && t->state == TASK_PENDING)
+            return t;
+    }
+    return NULL;
+}
+
+static bool is_unsure_about(const struct executor *x, const struct host_run *h, size_t database)
+{
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (&x->hosts[x->shards[i].host] == h && x->shards[i].database == (int)database &&
+            x->shards[i].unsure)
+            return true;
+    return false;
+}
+
 /* One failed task per database says why; what waits for it stays pending. */
-static void fail_tasks_of_host(struct host_run *h)
+static int give_up_host(struct host_run *h, struct err *err)
 {
     struct executor *x = h->x;
-    struct err err = ERR_INIT;
+    CLEANUP(free_ptr)
+    char *message = xasprintf("host '%s' is given up: %s", h->name, h->error.message);
+    const struct event event = {
+        .severity = "error", .code = "host-lost", .host = h->name, .message = message};
 
+    if (state_event(x->st, &event, err) < 0)
+        return -1;
     for (size_t d = 0; d < x->database_count; d++) {
-        for (size_t i = 0; i < x->task_count; i++) {
-            struct task_run *t = &x->tasks[i];
-            if (&x->hosts[t->host] != h || t->database != (int)d || t->state != TASK_PENDING)
-                continue;
-            if (journal_task_failed(x, t, &h->error, &err) < 0)
-                give_up(x, &err);
-            break;
-        }
+        struct task_run *t = pending_task(x, h, d);
+        if (t && journal_task_failed(x, t, &h->error, err) < 0)
+            return -1;
+        if (!t && is_unsure_about(x, h, d))
+            x->databases[d].state = "failed";
     }
+    return 0;
 }
 
 static bool host_is_asked(struct host_run *h)
@@ -178,6 +200,7 @@ static void host_failed(struct host_run *h, const struct err *error)
 {
     struct executor *x = h->x;
     struct link *link = h->link;
+    struct err err = ERR_INIT;
 
     if (h->state == HOST_GONE || h->state == HOST_IDLE)
         return;
@@ -187,8 +210,8 @@ static void host_failed(struct host_run *h, const struct err *error)
     h->state = again ? HOST_IDLE : HOST_GONE;
     h->retry_at_ms = clock_mono_ms() + (500LL << h->connects);
     link_close(link); /* its open calls are answered now */
-    if (h->state == HOST_GONE)
-        fail_tasks_of_host(h);
+    if (h->state == HOST_GONE && give_up_host(h, &err) < 0)
+        give_up(x, &err);
     loop_wake(x->loop, x->pump);
 }
 
@@ -304,32 +327,40 @@ static void tell_progress(struct executor *x)
     x->hooks->progress(x->hooks->arg, &p);
 }
 
+/* True while the host is needed and not given up; connects it when it is time. */
+static bool host_wanted(struct host_run *h, int64_t now, int64_t *look_again_ms)
+{
+    if (h->state == HOST_GONE)
+        return false;
+    if (h->state == HOST_IDLE && h->retry_at_ms > now)
+        *look_again_ms = h->retry_at_ms < *look_again_ms ? h->retry_at_ms : *look_again_ms;
+    else if (h->state == HOST_IDLE)
+        host_connect(h);
+    return true;
+}
+
 /* Starts what can start. Sets when to look again; true while anything runs or may still run. */
 static bool start_ready_tasks(struct executor *x, int64_t *look_again_ms, struct err *err)
 {
     int64_t now = clock_mono_ms();
     bool busy = false;
 
-    for (size_t i = 0; i < x->host_count; i++)
-        busy |= x->hosts[i].state == HOST_CONNECTING;
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (x->shards[i].unsure)
+            busy |= host_wanted(&x->hosts[x->shards[i].host], now, look_again_ms);
     for (size_t i = 0; i < x->task_count; i++) {
         struct task_run *t = &x->tasks[i];
         struct host_run *h = &x->hosts[t->host];
 
-        if (t->state == TASK_RUNNING)
-            busy = true;
-        if (h->state == HOST_GONE || !task_is_ready(x, t))
+        busy |= t->state == TASK_RUNNING;
+        if (!task_is_ready(x, t) || !host_wanted(h, now, look_again_ms))
             continue;
         busy = true;
-        int64_t at = h->state == HOST_IDLE ? h->retry_at_ms : t->not_before_ms;
-        if (at > now) {
-            *look_again_ms = at < *look_again_ms ? at : *look_again_ms;
-        } else if (h->state == HOST_IDLE) {
-            host_connect(h);
-        } else if (h->state == HOST_READY && !x->shards[t->shard].unsure && host_has_room(h, t)) {
-            if (task_start(x, t, err) < 0)
-                return false;
-        }
+        if (t->not_before_ms > now)
+            *look_again_ms = t->not_before_ms < *look_again_ms ? t->not_before_ms : *look_again_ms;
+        else if (h->state == HOST_READY && !x->shards[t->shard].unsure && host_has_room(h, t) &&
+                 task_start(x, t, err) < 0)
+            return false;
     }
     return busy;
 }
@@ -509,6 +540,13 @@ static int find_first_error(struct executor *x, struct err *ret, struct err *err
     return rows_end(&rows, err);
 }
 
+/* The last run was killed when all was done but the saying so. */
+static bool was_cut_short(struct state *st)
+{
+    CLEANUP(free_ptr) char *state = state_meta(st, "state");
+    return state && strcmp(state, "running") == 0;
+}
+
 static bool anything_to_do(const struct executor *x)
 {
     for (size_t i = 0; i < x->database_count; i++)
@@ -556,7 +594,7 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
         goto out;
     if (!anything_to_do(&x)) {
         count_result(&x, ret);
-        rc = 0;
+        rc = was_cut_short(st) ? close_the_run(&x, ret, err) : 0;
         goto out;
     }
     if (is_resumed(st) && old_cluster_check_again(st, x.ccs, hooks->old_cluster_is_dead, err) < 0)
@@ -565,7 +603,9 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
     for (size_t i = 0; i < x.database_count; i++)
         if (!database_is_over(&x.databases[i]))
             x.databases[i].state = "running";
-    if (open_the_run(&x, err) < 0 || run_tasks(&x, err) < 0)
+    /* A run may have been killed between a database's last task and its own mark. */
+    if (open_the_run(&x, err) < 0 || journal_databases_finished(&x, err) < 0 ||
+        run_tasks(&x, err) < 0)
         goto out;
     count_result(&x, ret);
     if (close_the_run(&x, ret, err) < 0 || find_first_error(&x, &ret->first_error, err) < 0)

@@ -162,7 +162,7 @@ static enum finish configure_finish(
     json_array_foreach (json_object_get(result, "warnings"), i, text) {
         const struct event event = {
             .severity = "warning",
-            .code = "setting-left-off",
+            .code = "setting-changed",
             .database = x->databases[t->database].uid,
             .shard = s->uid,
             .host = x->hosts[s->host].name,

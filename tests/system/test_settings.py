@@ -1,11 +1,12 @@
 """What the CCS says of a database is set again on its servers, also for their next start."""
 
 import json
+import sqlite3
 import time
 
 import pytest
 
-from harness import contents, redis_server
+from harness import contents, redis_server, resp
 from program import Recovery
 
 MEBI = 1 << 20
@@ -45,12 +46,16 @@ def test_memory_policy_and_clients(cluster, recovery):
     }
 
 
-def test_a_limit_below_the_data_evicts_nothing(cluster, recovery):
-    made = cluster.add("tight", memory_size=str(1 * MEBI), eviction_policy="allkeys-random")
+@pytest.mark.parametrize("keys", [120, 20_000], ids=["full to the brim", "over it"])
+def test_a_limit_below_the_data_evicts_nothing(cluster, recovery, keys):
+    made = cluster.add(
+        "tight", keys=keys, memory_size=str(1 * MEBI), eviction_policy="allkeys-random"
+    )
     recovery.add_hosts(1).write()
     run = recovery.recover()
     recovery.assert_recovered(made)
-    assert settings(recovery, made, "maxmemory") == {"maxmemory": "0"}
+    limit = int(settings(recovery, made, "maxmemory")["maxmemory"])
+    assert 1 * MEBI < limit < 16 * MEBI
     report = recovery.run("report", "--state", recovery.state).out
     assert "memory" in (run.err + report).lower()
 
@@ -153,3 +158,17 @@ def _takes(c, key):
     except redis_server.resp.ReplyError as e:
         assert str(e).startswith("MOVED"), e
         return False
+
+
+def test_a_login_that_is_lost_leaves_nothing_open(cluster, recovery):
+    """Only named users could log in: without them, a new password is better than none."""
+    made = cluster.add("a", default_user="disabled")
+    recovery.add_hosts(1).write()
+    assert "new password" in " ".join(w["message"] for w in recovery.plan("--json").json["warnings"])
+    recovery.recover()
+    shard = recovery.database(made)["shards"][0]
+    with recovery.connect(made, shard) as c, pytest.raises(resp.ReplyError, match="NOAUTH"):
+        c.call("DBSIZE")
+    with sqlite3.connect(recovery.state) as db:
+        [[made.password]] = db.execute("SELECT password FROM target").fetchall()
+    recovery.assert_recovered(made)
