@@ -77,7 +77,10 @@ int cli_main(const struct command *const *table, int argc, char **argv);
 /* print.c */
 bool print_colour(int fd); /* a terminal, and NO_COLOR is not set */
 int print_text(const struct buf *text, struct err *err) MUST_CHECK;
-int print_json(const json_t *document, struct err *err) MUST_CHECK;      /* indented */
+int print_json(const json_t *document, struct err *err) MUST_CHECK; /* indented */
+/* The one result of a command: as JSON with --json, else as `text` writes it. */
+int print_result(const struct arguments *args, const json_t *document,
+    void (*text)(const json_t *document, bool colour, struct buf *out), struct err *err) MUST_CHECK;
 int print_json_line(const json_t *document, struct err *err) MUST_CHECK; /* one line, flushed */
 void print_error(const struct err *err);
 /* What comes from files and peers must not steer the terminal: control characters become '?'. */

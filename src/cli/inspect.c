@@ -1,22 +1,16 @@
-#include <unistd.h>
-
 #include "command.h"
 #include "recluster/report.h"
 
-static int inspect(const char *path, bool json, struct state *st, struct err *err)
+static int inspect(const struct arguments *args, struct state *st, struct err *err)
 {
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
-
-    if (ccs_import(path, st, err) < 0)
+    if (ccs_import(args->words[0], st, err) < 0)
         return -1;
     struct ccs *ccs = ccs_load(st, err);
     if (!ccs)
         return -1;
     json_t *document = report_inspect_json(ccs);
     ccs_free(ccs);
-    if (!json)
-        report_inspect_text(document, print_colour(STDOUT_FILENO), &text);
-    int rc = json ? print_json(document, err) : print_text(&text, err);
+    int rc = print_result(args, document, report_inspect_text, err);
     json_decref(document);
     return rc;
 }
@@ -27,7 +21,7 @@ static int run(const struct arguments *args, struct err *err)
 
     if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
         return -1;
-    int rc = inspect(args->words[0], args->given[OPT_JSON], st, err);
+    int rc = inspect(args, st, err);
     state_close(st);
     return rc;
 }

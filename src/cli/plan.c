@@ -1,17 +1,12 @@
-#include <unistd.h>
-
 #include "command.h"
 #include "recluster/recover.h"
 #include "recluster/report.h"
 
-static int show(const struct survey *survey, bool json, struct err *err)
+static int show(const struct arguments *args, const struct survey *survey, struct err *err)
 {
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
     json_t *document = survey_plan_json(survey);
+    int rc = print_result(args, document, report_plan_text, err);
 
-    if (!json)
-        report_plan_text(document, print_colour(STDOUT_FILENO), &text);
-    int rc = json ? print_json(document, err) : print_text(&text, err);
     json_decref(document);
     if (rc < 0)
         return -1;
@@ -31,7 +26,7 @@ static int run(const struct arguments *args, struct err *err)
         return -1;
     int rc = recover_survey(&request, st, &survey, err);
     if (rc == 0) {
-        rc = show(survey, args->given[OPT_JSON], err);
+        rc = show(args, survey, err);
         survey_free(survey);
     }
     state_close(st);

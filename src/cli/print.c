@@ -35,6 +35,17 @@ int print_json(const json_t *document, struct err *err)
     return print_dump(document, JSON_INDENT(2), err);
 }
 
+int print_result(const struct arguments *args, const json_t *document,
+    void (*text)(const json_t *document, bool colour, struct buf *out), struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+
+    if (args->given[OPT_JSON])
+        return print_json(document, err);
+    text(document, print_colour(STDOUT_FILENO), &out);
+    return print_text(&out, err);
+}
+
 int print_json_line(const json_t *document, struct err *err)
 {
     return print_dump(document, JSON_COMPACT, err);

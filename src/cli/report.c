@@ -1,28 +1,26 @@
-#include <unistd.h>
-
+#include "recluster/report.h"
 #include "command.h"
 #include "recluster/file.h"
-#include "recluster/report.h"
+
+static int write_page(const json_t *document, const char *path, struct err *err)
+{
+    CLEANUP(buf_release) struct buf page = BUF_INIT;
+
+    report_html(document, &page);
+    return file_write_atomic(path, page.data, page.len, 0644, err);
+}
 
 static int show(const json_t *document, const struct arguments *args, struct err *err)
 {
-    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    CLEANUP(buf_release) struct buf said = BUF_INIT;
     const char *html = argument(args, OPT_HTML);
 
-    if (html) {
-        report_html(document, &out);
-        if (file_write_atomic(html, out.data, out.len, 0644, err) < 0)
-            return -1;
-        if (!args->given[OPT_JSON]) {
-            buf_clear(&out);
-            buf_addf(&out, "written: %s\n", html);
-            return print_text(&out, err);
-        }
-    }
-    if (args->given[OPT_JSON])
-        return print_json(document, err);
-    report_text(document, print_colour(STDOUT_FILENO), &out);
-    return print_text(&out, err);
+    if (html && write_page(document, html, err) < 0)
+        return -1;
+    if (!html || args->given[OPT_JSON])
+        return print_result(args, document, report_text, err);
+    buf_addf(&said, "written: %s\n", html);
+    return print_text(&said, err);
 }
 
 static int run(const struct arguments *args, struct err *err)

@@ -1,11 +1,8 @@
-#include <unistd.h>
-
 #include "command.h"
 #include "recluster/report.h"
 
 static int run(const struct arguments *args, struct err *err)
 {
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
     const char *path = argument(args, OPT_STATE);
     json_t *document;
     struct state *st;
@@ -18,9 +15,7 @@ static int run(const struct arguments *args, struct err *err)
     state_close(st);
     if (rc < 0)
         return -1;
-    if (!args->given[OPT_JSON])
-        report_status_text(document, print_colour(STDOUT_FILENO), &text);
-    rc = args->given[OPT_JSON] ? print_json(document, err) : print_text(&text, err);
+    rc = print_result(args, document, report_status_text, err);
     json_decref(document);
     return rc;
 }

@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "recluster/clock.h"
@@ -116,16 +115,13 @@ static bool verify_word(const char *word, json_t *files)
 
 static int run(const struct arguments *args, struct err *err)
 {
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
     json_t *files = json_array();
     json_t *document = json_pack("{s:o}", "files", files);
     bool ok = true;
 
     for (size_t i = 0; i < args->word_count; i++)
         ok &= verify_word(args->words[i], files);
-    if (!args->given[OPT_JSON])
-        report_verify_text(document, print_colour(STDOUT_FILENO), &text);
-    int rc = args->given[OPT_JSON] ? print_json(document, err) : print_text(&text, err);
+    int rc = print_result(args, document, report_verify_text, err);
     json_decref(document);
     return rc < 0 ? -1 : ok ? 0 : err_code_exit_status(ERR_FAILED);
 }

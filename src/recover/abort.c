@@ -170,7 +170,7 @@ int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
     int rc = -1;
 
     *ret_kept = 0;
-    if (journal_load(&x, err) < 0)
+    if (executor_load(&x, err) < 0)
         goto out;
     for (size_t i = 0; i < x.database_count; i++)
         *ret_kept += is_open(&x, (int)i);
@@ -180,6 +180,6 @@ int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
     if (rc < 0)
         state_rollback(st);
 out:
-    journal_release(&x);
+    executor_release(&x);
     return rc;
 }

@@ -140,9 +140,12 @@ struct executor {
     int64_t progress_at_ms;
 };
 
+/* load.c */
+int executor_load(struct executor *x, struct err *err) MUST_CHECK;
+void executor_release(struct executor *x);
+struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard); /* or NULL */
+
 /* journal.c */
-int journal_load(struct executor *x, struct err *err) MUST_CHECK;
-void journal_release(struct executor *x);
 int journal_task_started(struct executor *x, struct task_run *t, struct err *err) MUST_CHECK;
 /* Runs kind->finish and commits its verdict; sets t->state. `error` is the call's own, or NULL. */
 int journal_task_answered(struct executor *x, struct task_run *t, const json_t *result,
@@ -154,7 +157,15 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
 int journal_databases_finished(struct executor *x, struct err *err) MUST_CHECK;
 void task_set_state(struct executor *x, struct task_run *t, enum task_state state);
 void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);
-struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard);
+
+/* executor.c */
+int executor_run(
+    struct executor *x, struct err *err) MUST_CHECK; /* until nothing more can be done */
+/* The state file could not be written: going on would be acting without a record. */
+void executor_give_up(struct executor *x, const struct err *err);
+
+/* hosts.c: true while the host is needed and not given up; connects it when it is time. */
+bool host_wanted(struct host_run *h, int64_t now_ms, int64_t *look_again_ms);
 
 /* Parameters that every method of a shard gets. The caller's. */
 json_t *shard_params(const struct executor *x, const struct shard_run *shard);

@@ -1,0 +1,202 @@
+/*
+ * The hosts of a run, connected when something is to be done on them:
+ *
+ *     IDLE ──(a task wants it)──> CONNECTING ──hello, lock, questions──> READY
+ *      ▲                              │                                   │
+ *      └── backoff <── lost, failed ──┴───────────────────────────────────┘
+ *                         └── CONNECTS_MAX times ──> GONE: its tasks fail
+ *
+ * Questions: in a run that resumes, each shard whose server was started is asked for its status
+ * before anything else is done with it; records that are no longer true are taken back.
+ */
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "recluster/clock.h"
+#include "recluster/protocol.h"
+
+enum { CONNECTS_MAX = 4, HELLO_MS = 20 * 1000, LOCK_MS = 30 * 1000, STATUS_MS = 60 * 1000 };
+
+static void host_failed(struct host_run *h, const struct err *error);
+
+static struct task_run *pending_task(struct executor *x, const struct host_run *h, size_t database)
+{
+    for (size_t i = 0; i < x->task_count; i++) {
+        struct task_run *t = &x->tasks[i];
+        if (&x->hosts[t->host] == h && t->database == (int)database && t->state == TASK_PENDING)
+            return t;
+    }
+    return NULL;
+}
+
+static bool is_unsure_about(const struct executor *x, const struct host_run *h, size_t database)
+{
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (&x->hosts[x->shards[i].host] == h && x->shards[i].database == (int)database &&
+            x->shards[i].unsure)
+            return true;
+    return false;
+}
+
+/* One failed task per database says why; what waits for it stays pending. */
+static int give_up_host(struct host_run *h, struct err *err)
+{
+    struct executor *x = h->x;
+    CLEANUP(free_ptr)
+    char *message = xasprintf("host '%s' is given up: %s", h->name, h->error.message);
+    const struct event event = {
+        .severity = "error", .code = "host-lost", .host = h->name, .message = message};
+
+    if (state_event(x->st, &event, err) < 0)
+        return -1;
+    for (size_t d = 0; d < x->database_count; d++) {
+        struct task_run *t = pending_task(x, h, d);
+        if (t && journal_task_failed(x, t, &h->error, err) < 0)
+            return -1;
+        if (!t && is_unsure_about(x, h, d))
+            x->databases[d].state = "failed";
+    }
+    return 0;
+}
+
+static bool host_is_asked(struct host_run *h)
+{
+    if (h->questions)
+        return false;
+    h->state = HOST_READY;
+    loop_wake(h->x->loop, h->x->pump);
+    return true;
+}
+
+struct question {
+    struct executor *x;
+    int shard;
+};
+
+static void on_status(void *ctx, const json_t *result, const struct err *error)
+{
+    struct question *q = ctx;
+    struct executor *x = q->x;
+    struct shard_run *s = &x->shards[q->shard];
+    struct host_run *h = &x->hosts[s->host];
+    struct err err = ERR_INIT;
+
+    /* A lost link answers nothing: the question is asked again when the host is back. */
+    bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
+    shard_set_unsure(x, s, !answered);
+    if (answered && (error || !json_is_true(json_object_get(result, "running"))) &&
+        journal_shard_reset(x, q->shard, error ? error->message : "its server does not run", &err) <
+            0)
+        executor_give_up(x, &err);
+    free(q);
+    h->questions--;
+    if (h->state == HOST_CONNECTING)
+        host_is_asked(h);
+}
+
+static void ask_about_shards(struct host_run *h)
+{
+    struct executor *x = h->x;
+
+    for (size_t i = 0; i < x->shard_count; i++) {
+        struct shard_run *s = &x->shards[i];
+        if (&x->hosts[s->host] != h || !s->unsure)
+            continue;
+        struct question *q = xmalloc(sizeof(*q));
+        *q = (struct question){x, (int)i};
+        h->questions++;
+        link_call(h->link, "shard_status", shard_params(x, s), STATUS_MS, on_status, NULL, q);
+    }
+    host_is_asked(h);
+}
+
+static void on_lock(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_run *h = ctx;
+
+    (void)result;
+    if (error)
+        host_failed(h, error);
+    else
+        ask_about_shards(h);
+}
+
+static char *operator_name(void)
+{
+    char host[256] = "?";
+    const char *user = getenv("USER");
+
+    gethostname(host, sizeof(host) - 1);
+    return xasprintf("%s@%s pid %d", user ? user : "?", host, (int)getpid());
+}
+
+static void on_hello(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_run *h = ctx;
+    CLEANUP(free_ptr) char *operator= operator_name();
+
+    (void)result;
+    if (error) {
+        host_failed(h, error);
+        return;
+    }
+    link_call(h->link, "lock",
+        json_pack("{s:s, s:s, s:s}", "base_dir", h->base_dir, "recovery", h->x->recovery,
+            "operator", operator),
+        LOCK_MS, on_lock, NULL, h);
+}
+
+static void on_lost(void *arg, const struct err *err)
+{
+    host_failed(arg, err);
+}
+
+static void host_connect(struct host_run *h)
+{
+    struct executor *x = h->x;
+    const struct link_target target = {.host = h->name, .kind = h->link_kind, .spec = h->spec};
+    static const struct link_events events = {on_lost};
+    struct err err = ERR_INIT;
+
+    h->state = HOST_CONNECTING;
+    h->connects++;
+    h->questions = 0;
+    if (link_open(x->loop, &target, &events, h, &h->link, &err) < 0) {
+        host_failed(h, &err);
+        return;
+    }
+    link_call(h->link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION), HELLO_MS,
+        on_hello, NULL, h);
+}
+
+static void host_failed(struct host_run *h, const struct err *error)
+{
+    struct executor *x = h->x;
+    struct link *link = h->link;
+    struct err err = ERR_INIT;
+
+    if (h->state == HOST_GONE || h->state == HOST_IDLE)
+        return;
+    h->error = *error;
+    h->link = NULL;
+    bool again = err_code_is_retried(error->code) && h->connects < CONNECTS_MAX;
+    h->state = again ? HOST_IDLE : HOST_GONE;
+    h->retry_at_ms = clock_mono_ms() + (500LL << h->connects);
+    link_close(link); /* its open calls are answered now */
+    if (h->state == HOST_GONE && give_up_host(h, &err) < 0)
+        executor_give_up(x, &err);
+    loop_wake(x->loop, x->pump);
+}
+
+bool host_wanted(struct host_run *h, int64_t now, int64_t *look_again_ms)
+{
+    if (h->state == HOST_GONE)
+        return false;
+    if (h->state == HOST_IDLE && h->retry_at_ms > now)
+        *look_again_ms = h->retry_at_ms < *look_again_ms ? h->retry_at_ms : *look_again_ms;
+    else if (h->state == HOST_IDLE)
+        host_connect(h);
+    return true;
+}

@@ -1,0 +1,286 @@
+/* The state file's rows as the executor's structs, read whole at the start of a run. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+static int index_of_host(const struct executor *x, const char *name)
+{
+    for (size_t i = 0; i < x->host_count; i++)
+        if (name && strcmp(x->hosts[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int index_of_database(const struct executor *x, const char *uid)
+{
+    for (size_t i = 0; i < x->database_count; i++)
+        if (uid && strcmp(x->databases[i].uid, uid) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* 20,000 shards are looked up by uid: a sorted index of them. */
+struct uid_index {
+    const char *uid;
+    int shard;
+};
+
+static int by_uid(const void *a, const void *b)
+{
+    const struct uid_index *x = a, *y = b;
+    return strcmp(x->uid, y->uid);
+}
+
+static int index_of_shard(const struct uid_index *index, size_t count, const char *uid)
+{
+    const struct uid_index key = {uid, 0};
+    const struct uid_index *found =
+        uid && count ? bsearch(&key, index, count, sizeof(*index), by_uid) : NULL;
+    return found ? found->shard : -1;
+}
+
+static const char *dup(struct executor *x, const struct rows *rows, int column)
+{
+    return arena_strdup(&x->arena, rows_text(rows, column));
+}
+
+static int load_hosts(struct executor *x, struct err *err)
+{
+    struct rows rows;
+    size_t alloc = 0;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT name, addr, base_dir, server, link, spec, facts FROM host ORDER BY position",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        GROW(x->hosts, x->host_count, alloc);
+        x->hosts[x->host_count++] = (struct host_run){
+            .x = x,
+            .name = dup(x, &rows, 0),
+            .addr = dup(x, &rows, 1),
+            .base_dir = dup(x, &rows, 2),
+            .server = dup(x, &rows, 3),
+            .link_kind = dup(x, &rows, 4),
+            .spec = rows_json(&rows, 5),
+            .facts = rows_json(&rows, 6),
+        };
+    }
+    return rows_end(&rows, err);
+}
+
+static int load_databases(struct executor *x, struct err *err)
+{
+    struct rows rows;
+    size_t alloc = 0;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT database_uid, name, state, location, maxmemory, password FROM target ORDER BY "
+            "rowid",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        GROW(x->databases, x->database_count, alloc);
+        struct database_run *db = &x->databases[x->database_count++];
+        *db = (struct database_run){
+            .uid = dup(x, &rows, 0),
+            .name = dup(x, &rows, 1),
+            .state = dup(x, &rows, 2),
+            .location = rows_json(&rows, 3),
+            .maxmemory_bytes = rows_int(&rows, 4),
+            .password = dup(x, &rows, 5),
+        };
+        db->ccs = ccs_database(x->ccs, db->uid);
+        db->label = db->ccs ? db->ccs->label : db->uid;
+    }
+    return rows_end(&rows, err);
+}
+
+static int load_shards(struct executor *x, struct uid_index **ret_index, struct err *err)
+{
+    struct rows rows;
+    size_t alloc = 0;
+    struct {
+        const char *uid;
+    } *primaries = NULL;
+    size_t primary_count = 0, primary_alloc = 0;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
+            "slots, "
+            "memory, file, file_bytes, node_id, facts, loaded FROM placement ORDER BY position",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        GROW(x->shards, x->shard_count, alloc);
+        GROW(primaries, primary_count, primary_alloc);
+        primaries[primary_count++].uid = dup(x, &rows, 3);
+        x->shards[x->shard_count] = (struct shard_run){
+            .uid = dup(x, &rows, 0),
+            .database = index_of_database(x, rows_text(&rows, 1)),
+            .is_primary = strcmp(rows_text(&rows, 2), "primary") == 0,
+            .host = index_of_host(x, rows_text(&rows, 4)),
+            .primary = -1,
+            .addr = dup(x, &rows, 5),
+            .port = (int)rows_int(&rows, 6),
+            .bus_port = (int)rows_int(&rows, 7),
+            .dir = dup(x, &rows, 8),
+            .slots = dup(x, &rows, 9),
+            .memory_bytes = rows_int(&rows, 10),
+            .file = dup(x, &rows, 11),
+            .file_bytes = rows_is_null(&rows, 12) ? -1 : rows_int(&rows, 12),
+            .node_id = dup(x, &rows, 13),
+            .facts = rows_json(&rows, 14),
+            .loaded = rows_json(&rows, 15),
+        };
+        struct database_run *db = &x->databases[x->shards[x->shard_count].database];
+        if (db->shard_count++ == 0)
+            db->first_shard = x->shard_count;
+        x->shard_count++;
+    }
+    struct uid_index *index = xcalloc(x->shard_count, sizeof(*index));
+    for (size_t i = 0; i < x->shard_count; i++)
+        index[i] = (struct uid_index){x->shards[i].uid, (int)i};
+    qsort(index, x->shard_count, sizeof(*index), by_uid);
+    for (size_t i = 0; i < x->shard_count; i++)
+        x->shards[i].primary = index_of_shard(index, x->shard_count, primaries[i].uid);
+    free(primaries);
+    *ret_index = index;
+    return rows_end(&rows, err);
+}
+
+static const struct task_kind *kind_by_name(const char *name)
+{
+    for (size_t i = 0; task_kinds[i]; i++)
+        if (strcmp(task_kinds[i]->name, name) == 0)
+            return task_kinds[i];
+    return NULL;
+}
+
+/* Whatever was not done when the last run ended is to be done in this one. */
+static enum task_state state_at_start(const char *name)
+{
+    return strcmp(name, "done") == 0 ? TASK_DONE : TASK_PENDING;
+}
+
+static int load_tasks(struct executor *x, const struct uid_index *index, struct err *err)
+{
+    struct rows rows;
+    size_t alloc = 0;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT task_id, kind, shard_uid, state, attempts FROM task ORDER BY task_id", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        const struct task_kind *kind = kind_by_name(rows_text(&rows, 1));
+        int shard = index_of_shard(index, x->shard_count, rows_text(&rows, 2));
+
+        if (!kind || shard < 0) {
+            err_set(err, ERR_STATE,
+                "task %lld of the state file is of a kind or shard that is not known",
+                (long long)rows_int(&rows, 0));
+            struct err ignored = ERR_INIT;
+            (void)!rows_end(&rows, &ignored);
+            return -1;
+        }
+        GROW(x->tasks, x->task_count, alloc);
+        x->tasks[x->task_count++] = (struct task_run){
+            .x = x,
+            .id = rows_int(&rows, 0),
+            .kind = kind,
+            .shard = shard,
+            .database = x->shards[shard].database,
+            .host = x->shards[shard].host,
+            .begun = rows_int(&rows, 4) > 0,
+        };
+        x->databases[x->shards[shard].database].undone[kind->gate]++;
+        task_set_state(x, &x->tasks[x->task_count - 1], state_at_start(rows_text(&rows, 3)));
+    }
+    return rows_end(&rows, err);
+}
+
+static int task_by_id(const struct executor *x, int64_t id)
+{
+    size_t low = 0, high = x->task_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (x->tasks[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < x->task_count && x->tasks[low].id == id ? (int)low : -1;
+}
+
+static int load_waits(struct executor *x, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(
+            x->st, &rows, err, "SELECT task_id, waits_for FROM task_wait ORDER BY task_id", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        int task = task_by_id(x, rows_int(&rows, 0)), on = task_by_id(x, rows_int(&rows, 1));
+        if (task < 0 || on < 0)
+            continue;
+        struct task_run *t = &x->tasks[task];
+        t->waits_for = xreallocarray(t->waits_for, t->wait_count + 1, sizeof(*t->waits_for));
+        t->waits_for[t->wait_count++] = on;
+    }
+    return rows_end(&rows, err);
+}
+
+int executor_load(struct executor *x, struct err *err)
+{
+    struct uid_index *index = NULL;
+
+    x->recovery = state_meta(x->st, "recovery");
+    x->recovery_password = state_meta(x->st, "recovery_password");
+    x->replication_password = state_meta(x->st, "replication_password");
+    if (!x->recovery || !x->recovery_password || !x->replication_password)
+        return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
+    x->ccs = ccs_load(x->st, err);
+    if (!x->ccs)
+        return -1;
+    int rc = 0;
+    if (load_hosts(x, err) < 0 || load_databases(x, err) < 0 || load_shards(x, &index, err) < 0 ||
+        load_tasks(x, index, err) < 0 || load_waits(x, err) < 0)
+        rc = -1;
+    free(index);
+    return rc;
+}
+
+void executor_release(struct executor *x)
+{
+    for (size_t i = 0; i < x->host_count; i++) {
+        json_decref(x->hosts[i].spec);
+        json_decref(x->hosts[i].facts);
+    }
+    for (size_t i = 0; i < x->shard_count; i++) {
+        json_decref(x->shards[i].facts);
+        json_decref(x->shards[i].loaded);
+    }
+    for (size_t i = 0; i < x->database_count; i++)
+        json_decref(x->databases[i].location);
+    for (size_t i = 0; i < x->task_count; i++)
+        free(x->tasks[i].waits_for);
+    free(x->hosts);
+    free(x->shards);
+    free(x->databases);
+    free(x->tasks);
+    free(x->recovery);
+    free(x->recovery_password);
+    free(x->replication_password);
+    ccs_free(x->ccs);
+    arena_release(&x->arena);
+}
+
+struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard)
+{
+    for (size_t i = 0; i < x->task_count; i++)
+        if (x->tasks[i].kind == kind && x->tasks[i].shard == shard)
+            return &x->tasks[i];
+    return NULL;
+}

@@ -1,0 +1,169 @@
+/* One run of a recovery: what it takes up, what it leaves behind. */
+
+#include "recluster/recover.h"
+
+#include <string.h>
+
+#include "internal.h"
+#include "recluster/clock.h"
+#include "recluster/rpc.h"
+
+/* A database that is done is its clients' now: nothing is asked, nothing is done. */
+static bool database_is_over(const struct database_run *db)
+{
+    return strcmp(db->state, "done") == 0 || strcmp(db->state, "skipped") == 0;
+}
+
+/*
+ * What a run that resumes takes for granted: nothing. Servers that were started are asked about;
+ * what led up to a server that was not started yet is done again, which is cheap where it still
+ * holds.
+ */
+static void doubt_records(struct executor *x)
+{
+    for (size_t i = 0; i < x->shard_count; i++) {
+        struct shard_run *s = &x->shards[i];
+        if (database_is_over(&x->databases[s->database]))
+            continue;
+        const struct task_run *started =
+            task_of(x, s->is_primary ? &task_load_shard : &task_attach_replica, (int)i);
+        if (started && started->state == TASK_DONE) {
+            shard_set_unsure(x, s, true);
+            continue;
+        }
+        for (size_t k = 0; k < x->task_count; k++)
+            if (x->tasks[k].shard == (int)i)
+                task_set_state(x, &x->tasks[k], TASK_PENDING);
+    }
+}
+
+static bool is_resumed(struct state *st)
+{
+    CLEANUP(free_ptr) char *started = state_meta(st, "started_ms");
+    return started != NULL;
+}
+
+static int open_the_run(struct executor *x, struct err *err)
+{
+    bool started = is_resumed(x->st);
+    CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
+    const struct event event = {.code = started ? "recovery-resumed" : "recovery-started",
+        .message = started ? "the recovery is carried on" : "the recovery begins"};
+
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    if ((!started && state_set_meta(x->st, "started_ms", now, err) < 0) ||
+        state_set_meta(x->st, "state", "running", err) < 0 ||
+        state_run(x->st, err, "DELETE FROM meta WHERE key = 'ended_ms'", "") < 0 ||
+        state_run(x->st, err,
+            "UPDATE target SET state = 'running' WHERE state IN ('planned','failed')", "") < 0 ||
+        state_event(x->st, &event, err) < 0 || state_commit(x->st, err) < 0) {
+        state_rollback(x->st);
+        return -1;
+    }
+    return 0;
+}
+
+static void count_result(const struct executor *x, struct recover_result *ret)
+{
+    for (size_t i = 0; i < x->database_count; i++) {
+        const struct database_run *db = &x->databases[i];
+        ret->done += strcmp(db->state, "done") == 0;
+        ret->skipped += strcmp(db->state, "skipped") == 0;
+        ret->failed += strcmp(db->state, "failed") == 0;
+    }
+    ret->waiting = x->database_count - ret->done - ret->skipped - ret->failed;
+}
+
+static int close_the_run(struct executor *x, const struct recover_result *result, struct err *err)
+{
+    CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
+    const char *state = result->failed + result->skipped + result->waiting == 0 ? "done"
+                        : result->waiting                                       ? "planned"
+                        : result->done                                          ? "partly"
+                                                                                : "failed";
+    CLEANUP(free_ptr)
+    char *message = xasprintf("the run ends: %zu databases done, %zu failed, %zu left out",
+        result->done, result->failed, result->skipped);
+    const struct event event = {.code = "recovery-ended", .message = message};
+
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; i < x->database_count && rc == 0; i++)
+        if (strcmp(x->databases[i].state, "failed") == 0)
+            rc = state_run(x->st, err, "UPDATE target SET state = 'failed' WHERE database_uid = ?",
+                "s", x->databases[i].uid);
+    if (rc < 0 || state_set_meta(x->st, "state", state, err) < 0 ||
+        state_set_meta(x->st, "ended_ms", now, err) < 0 || state_event(x->st, &event, err) < 0 ||
+        state_commit(x->st, err) < 0) {
+        state_rollback(x->st);
+        return -1;
+    }
+    return 0;
+}
+
+/* The first failure that isn't just what follows from another. */
+static int find_first_error(struct executor *x, struct err *ret, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT error FROM task WHERE state = 'failed' ORDER BY ended_ms, task_id LIMIT 1",
+            "") < 0)
+        return -1;
+    if (rows_next(&rows)) {
+        json_t *error = rows_json(&rows, 0);
+        err_from_json(error, ret);
+        json_decref(error);
+    }
+    return rows_end(&rows, err);
+}
+
+/* The last run was killed when all was done but the saying so. */
+static bool was_cut_short(struct state *st)
+{
+    CLEANUP(free_ptr) char *state = state_meta(st, "state");
+    return state && strcmp(state, "running") == 0;
+}
+
+static bool anything_to_do(const struct executor *x)
+{
+    for (size_t i = 0; i < x->database_count; i++)
+        if (!database_is_over(&x->databases[i]))
+            return true;
+    return false;
+}
+
+int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
+    struct err *err)
+{
+    struct executor x = {.st = st, .hooks = hooks};
+    int rc = -1;
+
+    *ret = (struct recover_result){.first_error = ERR_INIT};
+    if (executor_load(&x, err) < 0)
+        goto out;
+    if (!anything_to_do(&x)) {
+        count_result(&x, ret);
+        rc = was_cut_short(st) ? close_the_run(&x, ret, err) : 0;
+        goto out;
+    }
+    if (is_resumed(st) && old_cluster_check_again(st, x.ccs, hooks->old_cluster_is_dead, err) < 0)
+        goto out;
+    doubt_records(&x);
+    for (size_t i = 0; i < x.database_count; i++)
+        if (!database_is_over(&x.databases[i]))
+            x.databases[i].state = "running";
+    /* A run may have been killed between a database's last task and its own mark. */
+    if (open_the_run(&x, err) < 0 || journal_databases_finished(&x, err) < 0 ||
+        executor_run(&x, err) < 0)
+        goto out;
+    count_result(&x, ret);
+    if (close_the_run(&x, ret, err) < 0 || find_first_error(&x, &ret->first_error, err) < 0)
+        goto out;
+    rc = 0;
+out:
+    executor_release(&x);
+    return rc;
+}
