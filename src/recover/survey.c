@@ -8,6 +8,7 @@
 #include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
+#include "recluster/secret.h"
 
 enum { PROBE_MS = 60 * 1000 };
 
@@ -175,6 +176,10 @@ static void catalogue_database(
 
     if (!in->location || db->active_active || strcmp(db->type, "memcached") == 0)
         return;
+    json_t *masked = secret_mask_json(in->location);
+    CLEANUP(free_ptr) char *text = json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(masked);
+    in->location_label = arena_strdup(&survey->ccs->arena, text);
     struct store *store = store_open(in->location, error);
     if (!store) {
         in->error = error;

@@ -77,7 +77,7 @@ static void test_json_forms(void **state)
 static void test_json_types(void **state)
 {
     struct state *st = import_json(
-        "{\"cluster\": {\"name\": \"c\"}, \"bdb:all\": [5], \"node:1\": {\"addr\": \"10.0.0.1\"},"
+        "{\"cluster\": {\"name\": \"c\"}, \"bdb:all\": [5], \"node:1\": {\"addr\": \"127.10.0.1\"},"
         " \"bdb:5\": {\"name\": {\"type\": \"string\", \"value\": \"n\"}, \"port\": 12000,"
         "  \"sharding\": false, \"replication\": null, \"redis_list\": [4],"
         "  \"backup_location\": {\"type\": \"mount_point\", \"path\": \"/b\"},"
@@ -340,16 +340,16 @@ static void test_many_findings_are_counted(void **state)
 static void test_odd_nodes_json(void **state)
 {
     struct state *st = import_json(
-        "[{\"name\": \"a\", \"host\": \"10.0.0.1\", \"port\": 6379, \"replicate\": null,"
+        "[{\"name\": \"a\", \"host\": \"127.10.0.1\", \"port\": 6379, \"replicate\": null,"
         "  \"slots\": [[0, 8000]], \"migrating\": {\"7\": \"b\"}},"
-        " {\"name\": \"b\", \"host\": \"10.0.0.2\", \"port\": 6379, \"replicate\": null,"
+        " {\"name\": \"b\", \"host\": \"127.10.0.2\", \"port\": 6379, \"replicate\": null,"
         "  \"slots\": [[8001, 16383]]},"
-        " {\"name\": \"c\", \"host\": \"10.0.0.1\", \"port\": -1, \"replicate\": \"b\","
+        " {\"name\": \"c\", \"host\": \"127.10.0.1\", \"port\": -1, \"replicate\": \"b\","
         "  \"slots\": []},"
-        " {\"name\": \"d\", \"host\": \"10.0.0.2\", \"port\": 6380, \"replicate\": \"gone\","
+        " {\"name\": \"d\", \"host\": \"127.10.0.2\", \"port\": 6380, \"replicate\": \"gone\","
         "  \"slots\": []},"
-        " {\"name\": \"e\", \"host\": \"10.0.0.3\", \"port\": 6379, \"slots\": []},"
-        " {\"name\": \"a\", \"host\": \"10.0.0.4\", \"port\": 6379, \"slots\": [[1, 2]]},"
+        " {\"name\": \"e\", \"host\": \"127.10.0.3\", \"port\": 6379, \"slots\": []},"
+        " {\"name\": \"a\", \"host\": \"127.10.0.4\", \"port\": 6379, \"slots\": [[1, 2]]},"
         " {\"name\": \"f\", \"host\": null, \"port\": \"x\", \"slots\": [[5, 99999]],"
         "  \"replicate\": \"a\"},"
         " {}, 7]");
@@ -362,7 +362,7 @@ static void test_odd_nodes_json(void **state)
     assert_int_equal(db->primaries, 2);
     assert_int_equal(db->shard_count, 5);
     assert_int_equal(db->endpoint_count, 2);
-    assert_string_equal(ccs->endpoints[0].addr, "10.0.0.1,10.0.0.2");
+    assert_string_equal(ccs->endpoints[0].addr, "127.10.0.1,127.10.0.2");
     assert_finding(ccs, "node-status", "nodes.json:0");
     assert_finding(ccs, "unreadable-value", "nodes.json:2");
     assert_finding(ccs, "replica-unpaired", "redis:d bdb:1");

@@ -57,7 +57,7 @@ static void test_small_cluster(void **state)
     assert_int_equal(ccs->node_count, 3);
     const struct ccs_node *node = &ccs->nodes[1];
     assert_string_equal(node->uid, "2");
-    assert_string_equal(node->addr, "10.0.0.12");
+    assert_string_equal(node->addr, "127.10.0.12");
     assert_string_equal(node->rack, "rack-2");
     assert_string_equal(node->persistent_path, "/var/opt/redislabs/persist");
     assert_int_equal(node->memory_bytes, (int64_t)16 << 30);
