@@ -25,6 +25,15 @@ char *human_bytes(uint64_t bytes, char text[HUMAN_TEXT_MAX])
     return text;
 }
 
+static void two_units(
+    char text[HUMAN_TEXT_MAX], long long n, const char *unit, long long rest, const char *rest_unit)
+{
+    if (rest)
+        snprintf(text, HUMAN_TEXT_MAX, "%lld %s %lld %s", n, unit, rest, rest_unit);
+    else
+        snprintf(text, HUMAN_TEXT_MAX, "%lld %s", n, unit);
+}
+
 char *human_duration(int64_t ms, char text[HUMAN_TEXT_MAX])
 {
     long long s = (ms + 500) / 1000;
@@ -34,11 +43,11 @@ char *human_duration(int64_t ms, char text[HUMAN_TEXT_MAX])
     else if (s < 120)
         snprintf(text, HUMAN_TEXT_MAX, "%lld s", s);
     else if (s < 3600)
-        snprintf(text, HUMAN_TEXT_MAX, "%lld min %lld s", s / 60, s % 60);
+        two_units(text, s / 60, "min", s % 60, "s");
     else if (s < 86400)
-        snprintf(text, HUMAN_TEXT_MAX, "%lld h %lld min", s / 3600, s % 3600 / 60);
+        two_units(text, s / 3600, "h", s % 3600 / 60, "min");
     else
-        snprintf(text, HUMAN_TEXT_MAX, "%lld d %lld h", s / 86400, s % 86400 / 3600);
+        two_units(text, s / 86400, "d", s % 86400 / 3600, "h");
     return text;
 }
 

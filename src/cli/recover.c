@@ -214,7 +214,7 @@ const struct command command_recover = {
     .summary = "plan and carry out; with --state alone: carry on",
     .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four "
             "stages: prepare, transfer, load, open. With only --state FILE: carries on with a "
-            "recovery that was stopped, by whatever. Either may be run again at any time.",
+            "recovery that was stopped, by whatever. The latter may be run again at any time.",
     .max_words = 1,
     .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_DATABASE) |
                OPTION_BIT(OPT_SOURCE) | OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_UNTIL) |

@@ -158,7 +158,8 @@ static void numbers_are_written_as_people_read_them(void **state)
         int64_t ms;
         const char *text;
     } durations[] = {{0, "0.0 s"}, {421, "0.4 s"}, {9949, "9.9 s"}, {12000, "12 s"},
-        {200000, "3 min 20 s"}, {7500000, "2 h 5 min"}, {273600000, "3 d 4 h"}};
+        {200000, "3 min 20 s"}, {7500000, "2 h 5 min"}, {273600000, "3 d 4 h"}, {86400000, "1 d"},
+        {300000, "5 min"}};
     char text[HUMAN_TEXT_MAX];
 
     (void)state;

@@ -303,7 +303,7 @@ static void test_report_text(void **arg)
     assert_has(out.data, "Recovered: every database is proven and open.");
     assert_has(out.data, "10.0.0.11:12000, 10.0.0.12:12000");
     assert_has(out.data, "from          https://backup.example.com/shop");
-    assert_has(out.data, "what was written in the last 1 h 0 min before");
+    assert_has(out.data, "what was written in the last 1 h before");
     assert_has(out.data, "memcached can't be recovered");
     assert_has(out.data, "1 attached without copying data, 1 by a full copy");
     assert_has(out.data, "Checksums of files: 2 right, 1 absent, 0 not read yet.");
