@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
 cd "$root"
 
-sh fixtures/packages.sh build test
+sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm slow}
 [ -f "$build/build.ninja" ] || meson setup "$build" "$root"
 meson compile -C "$build"
 

@@ -7,7 +7,7 @@
  *     bk<YYYYMMDD>-<HHMMSS>-<bdb uid>-<database name>-<i>_of_<n>-<shard uid>-<first>-<last>.rdb.gz
  *
  * The stamp is UTC. The database's name is cut at 30 characters and may hold '-', so a name is read
- * from both ends. Text before "bk" and a missing ".gz" are accepted.
+ * from both ends. Text before "bk", a missing ".gz" and ".zst" in its place are accepted.
  */
 
 #include <stdbool.h>
@@ -24,6 +24,9 @@ struct backup_name {
     unsigned index, total;          /* i of n, from 1 */
     unsigned first_slot, last_slot; /* as written: 0-16383, or 1-4096 of the legacy policy */
 };
+
+/* Whether it is the name of an RDB file at all: *.rdb, *.rdb.gz, *.rdb.zst. */
+bool backup_name_is_rdb(const char *name);
 
 bool backup_name_parse(const char *name, struct backup_name *ret);
 

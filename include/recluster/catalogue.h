@@ -4,14 +4,15 @@
 /*
  * The catalogue: which backup sets of a database lie at a location. A location holds one or more of
  *
+ *   - manifests, *recluster-manifest.json (recluster(5)): each says what its set is;
  *   - files named as the vendor's backups are (backup_name.h): a set is the files of one run;
  *   - the folder that `redis-cli --cluster backup` writes: nodes.json and one RDB file per primary;
  *   - any other *.rdb, *.rdb.gz files: together one set, whose slots are found by reading each file
  *     whole: a file belongs to the shard that holds all slots of its keys (one without keys to a
  *     shard that is left over).
  *
- * Only vendor names say whose a file is: each of the other two is looked at only when those before
- * it give nothing.
+ * Only manifests and vendor names say whose a file is: each of the other two is looked at only when
+ * those before it give nothing. A file that a manifest names belongs to that set alone.
  *
  * A set is complete when its files cover the slots that were asked for (and, by vendor names, all
  * of its n files are there), and nothing speaks against one of its files. For the files of the set
@@ -34,20 +35,22 @@ struct backup_file {
     int64_t bytes;         /* as stored; -1: not known */
     const char *shard_uid; /* as its name says; NULL: not said */
     struct slots slots;    /* that it is meant for: by name, by nodes.json, or its shard's */
+    const char *sha256;    /* hex, of the stored bytes, as the manifest says; NULL: not said */
+    int64_t keys;          /* as the manifest says; -1: not said */
     json_t *head;          /* NULL: not read */
     bool scanned;          /* read whole: `facts` has the scan */
     json_t *facts;
 };
 
 struct backup_set {
-    const char *id;  /* "20201130-223654", "nodes.json", "folder" */
+    const char *id;                           /* "20201130-223654", "nodes.json", "folder" */
+    const char *database_uid, *database_name; /* as manifest or names say; NULL: not said */
     int64_t time_ms; /* of the run; else its oldest file's ctime, or modification; -1: not known */
     struct backup_file *files; /* by first slot */
     size_t file_count;
     struct slots missing; /* of those asked for */
     bool complete;
-    /* Why it isn't complete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL.
-     */
+    /* Why it isn't complete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL. */
     const char *reason;
 };
 
@@ -64,8 +67,8 @@ struct catalogue_query {
     bool sharded;              /* false: one file holds all, whatever slots its name says */
     bool legacy;               /* slots in names are 1-4096 */
     const struct slots *slots; /* that a set must cover (open slots) */
-    /* The slots of each primary: a folder's files are given to the one that holds all their keys.
-     */
+    bool some_files;           /* those that cover them are enough, others may be missing */
+    /* The slots of each primary: a folder's files are given to the one that holds all their keys. */
     const struct slots *const *shards;
     size_t shard_count;
     int64_t at_ms; /* -1: the newest */
@@ -76,6 +79,14 @@ struct catalogue_query {
  * there instead. An incomplete set is no error: chosen is then -1 or an older set.
  */
 int catalogue_read(struct store *s, const struct catalogue_query *query, struct catalogue *ret,
+    struct err *err) MUST_CHECK;
+/*
+ * All sets that manifests, vendor names and nodes.json tell of, of whatever database, newest first:
+ * of files that lie about without any of these nothing is known. No set is chosen; files aren't
+ * read, but for the heads of those that belong to nodes.json. Complete: as the names say, all slots
+ * of the policy are there. `list` is that of the location.
+ */
+int catalogue_read_all(struct store *s, const struct store_list *list, struct catalogue *ret,
     struct err *err) MUST_CHECK;
 void catalogue_release(struct catalogue *c);
 

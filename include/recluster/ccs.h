@@ -90,8 +90,10 @@ struct ccs_database {
         *save_points; /* of CCS_PERSIST_SNAPSHOT; 3600 s, 1 if none are said */
     size_t save_point_count;
     const char *shards_placement; /* "dense", "sparse" */
-    const char *password;         /* of clients; NULL: none. A secret: never print it */
-    bool login_lost; /* its clients had to log in, but not with a password that is known */
+    const char *const *avoid_nodes, *const
+                                        *use_nodes; /* uids, NULL-ended; none where it says none */
+    const char *password; /* of clients; NULL: none. A secret: never print it */
+    bool login_lost;      /* its clients had to log in, but not with a password that is known */
     bool tls;
     const char *const *modules;            /* names that its module_list says, NULL-ended */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
@@ -136,8 +138,7 @@ void ccs_free(struct ccs *ccs);
 const struct ccs_node *ccs_node(const struct ccs *ccs, const char *uid); /* or NULL */
 const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
 
-/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique.
- */
+/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique. */
 const struct ccs_database *ccs_find_database(
     const struct ccs *ccs, const char *word, struct err *err) MUST_CHECK;
 

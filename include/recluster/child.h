@@ -3,9 +3,9 @@
 
 /*
  * Child processes. A child dies with its parent (PR_SET_PDEATHSIG) unless it makes a session of its
- * own and forks again; its standard error is the parent's; a program that is started inherits no
- * other descriptor. Signals that the parent handles have their default action in the child, SIGPIPE
- * too; none is blocked.
+ * own and forks again; its standard error is the parent's unless said otherwise; a program that is
+ * started inherits no other descriptor. Signals that the parent handles have their default action
+ * in the child, SIGPIPE too; none is blocked.
  */
 
 #include <stdbool.h>
@@ -15,11 +15,12 @@
 
 /*
  * Starts argv (found by PATH) with two pipes: what is written to *ret_to arrives on its standard
- * input, what it prints can be read from *ret_from. Both are non-blocking and close-on-exec. If the
- * program can't be started, the error says why.
+ * input, what it prints can be read from *ret_from, and what it prints on standard error from
+ * *ret_errors (NULL: that goes to ours). All are non-blocking and close-on-exec. If the program
+ * can't be started, the error says why.
  */
 int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from,
-    struct err *err) MUST_CHECK;
+    int *ret_errors, struct err *err) MUST_CHECK;
 
 /*
  * Forks; the child runs fn(arg, fd) with fd the writing end of a pipe (close-on-exec) and _exit()s
@@ -37,8 +38,7 @@ void child_kill(pid_t pid);
  */
 int child_wait(pid_t pid, struct err *err) MUST_CHECK;
 
-/* As child_wait(), but never waits: *ret_ended says whether the child has ended. 0 while it runs.
- */
+/* As child_wait(), but never waits: *ret_ended says whether the child has ended. 0 while it runs. */
 int child_poll(pid_t pid, bool *ret_ended, struct err *err) MUST_CHECK;
 
 /*

@@ -16,14 +16,18 @@
 #include "recluster/mem.h"
 
 struct host {
-    const char *name;     /* default: the address */
-    const char *addr;     /* in its usual form */
-    const char *rack;     /* NULL: not said */
+    const char *name; /* default: the address */
+    const char *addr; /* in its usual form */
+    const char *rack; /* NULL: not said */
+    const char *second_rack;
     const char *link;     /* "local", "ssh", "command"; default "ssh" */
     const char *base_dir; /* absolute; default /var/lib/recluster */
     const char *server;   /* program; default "redis-server" */
     const char *replaces; /* uid of the old node, "1"; NULL: none */
     int64_t memory_bytes; /* cap on what is planned there; -1: none */
+    int64_t disk_bytes;   /* the same of disk; -1: none */
+    int64_t cores;        /* instead of those that it has; -1: not said */
+    int64_t max_shards;   /* "max_redis_servers"; -1: not said */
     json_t *spec;         /* its entry, defaults put in, "~" expanded in paths */
 };
 
@@ -32,11 +36,14 @@ struct hosts {
     json_t *root;       /* the file, owns the specs */
     struct host *hosts; /* in the file's order */
     size_t count;
-    json_t *sources; /* {"db:1": location, …}; may be NULL; borrowed from root */
+    json_t *sources;    /* {"db:1": location, …}; may be NULL; borrowed from root */
+    struct hosts *more; /* files that were added; owned */
 };
 
 struct hosts *hosts_load(const char *path, struct err *err) MUST_CHECK;
 struct hosts *hosts_parse(const json_t *root, struct err *err) MUST_CHECK; /* keeps a copy */
+/* Appends the hosts of another file, with its own defaults. On an error *hosts is as it was. */
+int hosts_add(struct hosts *hosts, const char *path, struct err *err) MUST_CHECK;
 void hosts_free(struct hosts *hosts);
 
 #endif

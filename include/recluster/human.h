@@ -21,6 +21,9 @@ char *human_count(uint64_t n, char text[HUMAN_TEXT_MAX]);
 /* "64G", "1.5GB", "512 mb", "1048576": powers of 1024. ERR_USAGE otherwise. */
 int human_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err) MUST_CHECK;
 
+/* "90", "90s", "10m", "1h30m", "2d": in seconds. ERR_USAGE otherwise. */
+int human_parse_seconds(const char *text, int64_t *ret_s, struct err *err) MUST_CHECK;
+
 /*
  * How many single edits turn a into b, case ignored; for "did you mean". human_nearest() gives the
  * entry of a NULL-ended list that is near enough to be meant, or NULL.

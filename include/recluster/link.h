@@ -9,13 +9,30 @@
  *     … loop_run() …
  *     link_close(link)
  *
- * Kinds: "local" starts this program's own `agent` as a child. ("ssh" and "command" come with the
- * links over the network; they fill the same struct link_driver, src/link/driver.h.) A link carries
- * the agent's standard input and output; what the agent prints on standard error goes to ours.
+ * Kinds, "link" of hosts.json, and the keys that each reads of the host's entry:
+ *
+ *     local     this program's own `agent` as a child
+ *     ssh       addr, port (22), user, identity, passphrase, password, known_hosts: see below
+ *     command   command: a program and its arguments that give a shell on the host; an argument
+ *               that is {addr}, {name} or {user} is replaced by that
+ *
+ * On the last two the program travels: if <base_dir>/agent lacks it, it is sent there (program.h).
+ * A link carries the agent's standard input and output; what a local agent prints on standard error
+ * goes to ours, what another prints there stands in the error when the link is lost.
+ *
+ * ssh: the host's key must stand in known_hosts (~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts if
+ * the entry names none) or in `host_keys`. One that is nowhere known is refused, or, if there is
+ * accept_host_key(), given to it; one that differs from what is known is refused always. Logins are
+ * tried in this order: the identity, the keys of ssh-agent, the usual files of ~/.ssh (if the entry
+ * names no identity), the password.
+ *
+ * Both sides say something every LINK_ALIVE_MS; where nothing comes for LINK_SILENCE_MS the link is
+ * lost. The timeout of a call counts from when the link is open.
  *
  * When a link is lost, every open call ends with ERR_LINK, then events.lost is called once; the
- * link is then only good for link_close(). A call that gets no answer in time ends with
- * ERR_TIMEOUT; a late answer is dropped.
+ * link is then only good for link_close(). A link that could not be opened for a reason that will
+ * not go away (a refused key, another architecture) says so with the code of that reason. A call
+ * that gets no answer in time ends with ERR_TIMEOUT; a late answer is dropped.
  */
 
 #include <jansson.h>
@@ -26,11 +43,23 @@
 
 struct link;
 
+enum { LINK_ALIVE_MS = 10 * 1000, LINK_SILENCE_MS = 30 * 1000 };
+
 struct link_target {
-    const char *host;    /* name, for messages */
-    const char *kind;    /* "local" */
-    const char *program; /* path of this program; NULL: the running one */
-    const json_t *spec;  /* the host's entry of hosts.json, for kinds that need more */
+    const char *host;      /* name, for messages */
+    const char *kind;      /* "local", "ssh", "command" */
+    const char *program;   /* local: path of this program; NULL: the running one */
+    const json_t *spec;    /* the host's entry of hosts.json; borrowed until the link is closed */
+    const char *host_keys; /* ssh: keys that are known beside the files, in their form; or NULL */
+    int64_t silence_ms;    /* 0: LINK_SILENCE_MS */
+
+    /*
+     * A host of which no key is known shows this one, given as a line for known_hosts without its
+     * end: 0 goes on. NULL: refused.
+     */
+    int (*accept_host_key)(
+        void *arg, const char *host, const char *line, const char *fingerprint, struct err *err);
+    void *accept_arg;
 };
 
 struct link_events {
@@ -44,8 +73,7 @@ typedef void (*link_progress)(void *ctx, const json_t *params);
 int link_open(struct loop *loop, const struct link_target *target, const struct link_events *events,
     void *arg, struct link **ret, struct err *err) MUST_CHECK;
 
-/* Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here.
- */
+/* Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here. */
 void link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
     link_answer on_answer, link_progress on_progress, void *ctx);
 

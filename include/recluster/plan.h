@@ -9,16 +9,24 @@
  *     json_t *doc = plan_json(plan);           // `plan --json`
  *     plan_free(plan);
  *
- * Hard rules: a primary and its replica on different hosts; in different racks where the database
- * is rack aware and two racks are there; on each host no more memory than its cap (hosts.json
- * "memory", else what it has available less a reserve of a tenth, at least 256 MiB; hosts of one
- * machine share that), no port twice nor one that is taken, disk for the file and one rewrite of
- * it, a server that loads the file and, for a replica, what its primary's server writes. Then, in
- * this order: the host that `replaces` the shard's old node; the one with the fewest shards of the
- * database; the one with the most free memory relative to its cap; the earlier one in hosts.json
- * (for a replica: the next one behind its primary's). Where that leads nowhere, shards that were
- * placed are moved again, within a fixed budget: a plan is nearly always found where there is one,
- * but that is not proven.
+ * Hard rules. A primary and its replicas are on different hosts; where the database is rack aware
+ * and the hosts name two racks, in different ones, and the same of second racks. Where the hosts
+ * name three racks or more, none has more than half of a sharded database's primaries. A host that
+ * `replaces` a node of avoid_nodes gets no shard of the database; where a host replaces one of
+ * use_nodes, no other gets one. On each host: no more memory than its cap (hosts.json "memory",
+ * else what it has available less a reserve of a tenth, at least 256 MiB; hosts of one machine
+ * share that), no more disk than is free, no port twice nor one that is taken, no more servers than
+ * max_redis_servers (of hosts.json, else of the node that it replaces), a server that loads the
+ * file and, for a replica, what its primary's server writes.
+ *
+ * Then, in this order: the host that `replaces` the shard's old node; for databases that are
+ * "sparse", the one with the fewest shards of the database ("dense" allows several, it doesn't ask
+ * for them: nothing is gained by it any more); the smallest estimated time of the slowest host,
+ * where a tenth and 10 seconds make no difference; the evenest memory, relative to the caps; the
+ * earlier one in hosts.json (for a replica: the next one behind its primary's). Placement is
+ * greedy, then repaired, then improved, each within a fixed budget, so that time is bounded. With
+ * up to 24 shards on 24 hosts a search settles whether there is a plan at all; with more, a plan is
+ * nearly always found where there is one, which is not proven.
  *
  * What stops the plan is a blocker; it says in the user's words what is missing and what would
  * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
@@ -30,9 +38,13 @@
  * same one where it is free. Of a sharded database the first server on each host has it where it is
  * free. All others are from 21000 to 22767, bus ports 10,000 above where those are free.
  *
- * Limits: 10,000 hosts, 1,000,000 shards. Memory of a shard, in bytes: the larger of its part of
- * the database's memory_size and what its data is predicted to take (used-mem of the file's head,
- * else three times the stored size), plus 16 MiB for the process and its replication backlog.
+ * Limits: 10,000 hosts, 1,000,000 shards; 1,000 hosts and 20,000 shards take about a second. In
+ * bytes, of a shard: data = the larger of its part of the database's memory_size and what its file
+ * is predicted to take (used-mem of the file's head, else three times the stored size). Memory =
+ * data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
+ * of replication backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and
+ * one more copy, of a sync or a rewrite), three times where the database has persistence; a file
+ * that is packed is taken to be a third of it. Seconds come from `rates`.
  */
 
 #include <jansson.h>
@@ -52,6 +64,7 @@ const char *plan_stage_name(enum plan_stage stage); /* "prepare", "transfer", "l
 
 struct plan_host_input {
     const struct host *host;
+    const char *without;     /* the option that keeps it out, "rack:b"; NULL: none */
     const json_t *facts;     /* result of `probe`; NULL: not reached */
     const struct err *error; /* why not */
 };
@@ -62,7 +75,20 @@ struct plan_database_input {
     const char *location_label;        /* as it may be printed */
     const struct catalogue *catalogue; /* NULL: could not be read */
     const struct err *error;           /* why not */
+    int priority;                      /* 1: first; 0: after all that have one */
+    bool no_replicas;
+    int primaries; /* another number of them than in the CCS; 0: the same */
 };
+
+/* Bytes a second, and seconds that a stage takes whatever its bytes. */
+struct plan_rates {
+    double transfer; /* of stored bytes, into one host */
+    double load;     /* of unpacked bytes, by one server */
+    double sync;     /* of unpacked bytes, out of one host */
+    double prepare_s, open_s;
+    const char *source; /* "defaults", "stored" */
+};
+extern const struct plan_rates plan_default_rates;
 
 struct plan_input {
     const struct ccs *ccs;
@@ -74,7 +100,19 @@ struct plan_input {
     /* Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not
      * asked. */
     const json_t *alive;
+    /* Sentinels that watch addresses of the old cluster: [{"addr", "port", "master", "watches"}] */
+    const json_t *sentinels;
+    bool alive_not_asked;
     int64_t now_ms;
+    bool offline; /* neither hosts nor locations were asked: sizes are those of memory_size */
+    bool only_configuration;           /* databases come back empty */
+    bool by_priority;                  /* databases that can't be recovered are left out */
+    const struct slots *allow_missing; /* slots that may stay empty; NULL: none */
+    int64_t rto_s;                     /* 0: any; else primaries are added until it is met */
+    const json_t *options;             /* what was asked for, for the document; NULL: nothing */
+    /* The document of an earlier plan: its placement is taken over as it stands. NULL: none. */
+    const json_t *pinned;
+    const struct plan_rates *rates; /* NULL: plan_default_rates */
 };
 
 struct plan_issue {
@@ -96,7 +134,14 @@ struct plan_shard {
     int64_t memory_bytes;
     int64_t disk_bytes;
     const struct backup_file *file; /* of the shard's slots; of the primary's for replicas too */
+    /* All that have slots of it: one and equal to `file`, or the shard needs a cut. */
+    const struct backup_file *const *files;
+    size_t file_count;
+    double transfer_s, load_s; /* estimates; of a replica, load_s is its sync */
 };
+
+/* Its data is in several files, or in one that has other slots too. */
+bool plan_shard_needs_cut(const struct plan_shard *shard);
 
 /* Where clients reach a database: its primary, or each of its primaries. */
 struct plan_endpoint {
@@ -111,6 +156,9 @@ struct plan_database {
     const json_t *location;
     const char *location_label;
     int64_t age_s;                   /* of the set: the data that is lost (RPO) */
+    int64_t skew_s;                  /* between its files; -1: not known */
+    bool resharded;                  /* has other primaries than the CCS */
+    struct slots lost;               /* slots without data, as was allowed */
     size_t first_shard, shard_count; /* in plan.shards */
     struct plan_endpoint *endpoints;
     size_t endpoint_count;
@@ -124,6 +172,7 @@ struct plan_host {
     int64_t memory_bytes; /* that may be planned */
     int64_t planned_bytes;
     int64_t disk_free_bytes, planned_disk_bytes;
+    int64_t cores; /* at least 1 */
     size_t shard_count;
 };
 
@@ -141,26 +190,38 @@ struct plan {
     size_t blocker_count;
     struct plan_issue *warnings;
     size_t warning_count;
+    const char **unchecked; /* what was not looked at, one sentence each */
+    size_t unchecked_count;
+    const char *ccs_sha256;
+    int64_t made_ms;
+    bool offline;
+    const struct plan_rates *rates;
+    const json_t *options; /* as in the input */
     struct plan_stage_cost {
         int64_t bytes;
         double seconds; /* estimate */
     } stages[STAGE_OPEN + 1];
 };
 
-/* The plan points into the input, which must outlive it. */
+double plan_seconds(const struct plan *plan); /* of all stages */
+
+/* The plan points to what the input points to, which must outlive it. */
 struct plan *plan_make(const struct plan_input *input);
 void plan_free(struct plan *plan);
 
 /*
- * {"hash", "feasible", "databases": [{"uid": "1", "label": "db:1", "name", "skipped": reason or
- * null, "source": location or null, "maxmemory", "backup_set": null or {"id", "time":
- * "2026-01-31T13:05:09Z", "age_s", "files": [{"name", "bytes" or null, "slots": "0-5460"}]},
- * "shards": [{"uid", "database": uid, "role": "primary|replica", "primary": uid or null, "host",
- * "addr" (null: no place), "port", "bus_port", "dir", "slots": "0-5460", "source": file name or
- * null, "memory", "disk"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name", "addr", "rack" or
- * null, "usable", "memory", "planned_memory", "disk_free" or null, "planned_disk", "shards": n}],
- * "stages": [{"stage", "bytes", "seconds"}], "blockers", "warnings": [{"code", "message", "hint",
- * "database": label, "host"}, the last three or null]}
+ * {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options", "databases": [{"uid": "1",
+ * "label": "db:1", "name", "skipped": reason or null, "source": location or null, "maxmemory",
+ * "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
+ * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "files":
+ * [{"name", "bytes" or null, "slots": [[0, 5460]]}]}, "shards": [{"uid", "database": uid, "role":
+ * "primary|replica", "primary": uid or null, "host", "addr" (null: no place), "port", "bus_port",
+ * "dir", "slots", "source": file name or null, "sources": file names if it needs a cut, else null,
+ * "memory", "disk", "transfer_s", "load_s"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name",
+ * "addr", "rack", "second_rack" or null, "usable", "memory", "planned_memory", "disk_free" or null,
+ * "planned_disk", "cores", "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates":
+ * {"transfer", "load", "sync", "source"}, "unchecked": [text], "blockers", "warnings": [{"code",
+ * "message", "hint", "database": label, "host"}, the last three or null]}
  */
 json_t *plan_json(const struct plan *plan);
 

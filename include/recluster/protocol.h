@@ -14,6 +14,7 @@
  *
  *     lock                      flock: one recovery at a time; holds who, where, since when
  *     recovery.json             which recovery this folder belongs to
+ *     prepared.json             which of the admin's commands were run
  *     agent/                    agents that were sent here (not ours to touch)
  *     <dir>/                    one per shard, e.g. db-1/shard-4
  *         incoming/NAME.part    while it comes
@@ -30,51 +31,70 @@
  *   hello {"protocol": 1}
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
- *   probe {"base_dir", "addr", "server"}
+ *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
- *           "clock_ms", "machine": id,
+ *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
+ *           "servers": [{"pid", "name"}] (Redis and Valkey, whoever started them),
  *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15"} or {"error": {…}},
  *           "listening": [ports that addr can't use], "addr_local": bool,
- *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail"}}
+ *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail",
+ *               "locked_by": {"operator", "since"}?}}
  *
  *   lock {"base_dir", "recovery", "operator": "user@host pid n"}
  *       -> {}                    ! makes base_dir, holds the lock as long as the agent lives
  *       ERR_LOCKED names the holder; ERR_CHECK where the folder holds anything that is not ours.
  *
+ *   prepare_host {"base_dir", "commands": [text]}
+ *       -> {"already": bool, "done": [{"command", "output", "ms"}]}
+ *       ! runs the admin's commands by `sh -c`, one after the other, each once in a recovery; those
+ *       that are done stand in base_dir/prepared.json. One that fails is run again by the next call.
+ *
  *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
- *           "nodes_conf" (text, sharded), "recovery_password", "replication_password",
- *           "repl_backlog_bytes", "databases"? (above the usual 16)}
+ *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
+ *           "repl_backlog_bytes", "databases"? (above the usual 16), "fast_load"?: bool}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
- *       Clients are locked out: user default is off; "recluster" may do all, "replication" may
- *       replicate. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK. Where a
+ *       Clients are locked out: user default is off; "recluster" may do all; "replication", which
+ *       may replicate, is off until the data has proven whole. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK. Where a
  *       server runs, or after configure, the files stay as they are. Needs Redis 6.0 or Valkey.
  *
  *   fetch {"dir", "location", "name" (in the location), "bytes" (-1: any), "as" (file name in
  *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null,
- *           "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n}
+ *           "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
+ *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
+ *           "more"?: [{"name", "bytes", "sha256"?}] (files whose keys are joined with those of the
+ *           first), "sha256"? (of the stored bytes), "limit_rate"? (bytes a second)}
  *       progress {"bytes", "total"}
  *       -> the facts of pull.h   ! incoming/<as>
+ *       Bytes that came before a transfer was cut off are not fetched again (pull.h, resume).
  *       A file already there is verified again instead of fetched; a bad one is moved aside. Keys
  *       of other slots, keys outside database 0 where only_db0, modules that the server lacks,
  *       versions: ERR_CHECK; the file then does not get its final name.
  *
  *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown),
- *           "expires": n}
+ *           "expires": n, "backlog_bytes"? (to be kept for replicas, if more than usual),
+ *           "cluster"?: {"epoch", "slots", "meet"?: {"addr", "port", "bus_port"}} (sharded, without
+ *           nodes_conf: what CLUSTER commands then make of it)}
  *       progress {"phase": "starting|loading", "bytes"?, "total"?}
  *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid",
  *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool, "check":
- *           "exact" | "range" (started on its own files, not the backup) | "none" (opened)}
- *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true.
+ *           "exact" | "range" (started on its own files, not the backup; a replica whose primary
+ *           has removed keys since) | "none" (opened)}
+ *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true. A
+ *       primary then lets replicas in. A replica does the same on an equal file with a stamp; it
+ *       keeps what has expired until its primary says so.
  *       Loaded + expired other than keys: the server is stopped, ERR_CHECK. An opened shard is
  *       started on its own files, and its keys aren't held against the backup's: clients write.
  *
  *   attach_replica {"dir", "primary": {"addr", "port"}, "keys"?, "expires"? (of the backup),
- *           "password"? (the database's, for a primary that is sealed)}
+ *           "repl_id"? (stamp of the file that it loaded), "meet"?: {"addr", "port", "bus_port"}
+ *           (the primary's, sharded without nodes_conf), "password"? (the database's, for a
+ *           primary that is sealed)}
  *       progress {"phase": "loading|sync|catching-up", "bytes", "total"}
- *       -> {"keys", "keys_by_db", "offset", "sync_full", "sync_partial", "pid", "already"}
- *       ! the server of a replica; waits until its link is up and its offset is the primary's. Then
+ *       -> {"keys", "keys_by_db", "offset", "sync_full": 0|1 (its data is a copy that its primary
+ *           sent), "sync_partial": 0|1 (it is what it loaded itself), "pid", "already"}
+ *       ! the server of a replica, if it does not run yet; waits until its link is up and its offset is the primary's. Then
  *       the keys of each database must be as many on both.
  *
  *   shard_status {"dir", "password"? (the database's, for a sealed shard)}

@@ -3,30 +3,57 @@
 
 /*
  * One pass over a backup file: read from its location, inflate if it is compressed (told by
- * content: gzip or none), scan, and write where asked to. `verify`, the catalogue and the agent's
- * fetch are this one function.
+ * content: gzip, zstd or none), scan, and write where asked to. `verify`, the catalogue and the
+ * agent's fetch are this one function.
  *
  * With `out_path` the file appears there only if every check held: bytes go to OUT.part, then
  * fsync, rename, fsync of the folder. On failure nothing stands at out_path; the .part is removed.
  * What stood at out_path before is replaced only on success.
  *
- * ret_facts is the scan's JSON (rdb_scan.h) with "compressed": "gzip|none" and "stored_bytes" (as
- * it lies in the store) added; it is set (the caller's) even on failure, if anything was read, else
- * NULL.
+ * With `resume` the bytes that have come stay in OUT.fetch0 (and further numbers for `more`) when
+ * the transfer is cut off, by a failure that may pass or by the end of the process, and the next
+ * pull() goes on behind them if the object is still the same (its validator). All bytes pass the
+ * checks again. Any other failure removes them.
+ *
+ * ret_facts is the scan's JSON (rdb_scan.h) with "compressed": "gzip|zstd|none" and "stored_bytes"
+ * (as it lies in the store) added; it is set (the caller's) even on failure, if anything was read,
+ * else NULL.
+ *
+ * With `keep`, `stamp` or `more` the file that is written is another than the one that is read
+ * (rdb_split.h): cut to the records of some slots, given the aux fields of a replication history,
+ * joined with others, or all of that. The facts are then those of the written file (without
+ * "sha256"), with "repl_id" where it was stamped, and
+ *
+ *     "source": {"bytes": n, "keys": n, "expires": n, "left_out": n, "checksum": "ok|absent|bad",
+ *      "slots": {"covered": n, "ranges": [[a,b],…]}, "files": [{"name", "keys": n}, …]}
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "recluster/err.h"
 #include "recluster/rdb_scan.h"
+#include "recluster/slots.h"
 #include "recluster/store.h"
+
+struct pull_input {
+    const char *name;
+    int64_t expected_bytes; /* as stored; -1: any */
+    const char *sha256;     /* hex, of the stored bytes; NULL: not known. Another is ERR_CORRUPT */
+};
 
 struct pull_params {
     struct store *store;
     const char *name;
+    const struct pull_input *more; /* files of the same place whose records follow; NULL: none */
+    size_t more_count;
     struct rdb_scan_options scan;
-    const char *out_path;   /* NULL: only look */
-    int64_t expected_bytes; /* as stored; -1: any. Another size is ERR_CORRUPT */
+    const char *out_path;     /* NULL: only look */
+    const struct slots *keep; /* write only records of these slots; NULL: all */
+    bool stamp;               /* a repl-id made of the records' digest, for partial resyncs */
+    bool resume;              /* needs out_path */
+    int64_t expected_bytes;   /* as stored; -1: any. Another size is ERR_CORRUPT */
+    const char *sha256;       /* as in struct pull_input */
     /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1:
      * not known). */
     void (*progress)(void *arg, int64_t done_bytes, int64_t total_bytes);
@@ -37,6 +64,13 @@ struct pull_params {
     int (*check)(void *arg, const json_t *facts, struct err *err);
     void *arg;
 };
+
+/*
+ * Only the reading: the plain bytes of the file go to the sink. Of the parameters store, name,
+ * expected_bytes, sha256 and progress count.
+ */
+int pull_plain(
+    const struct pull_params *params, store_sink sink, void *arg, struct err *err) MUST_CHECK;
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err) MUST_CHECK;
 

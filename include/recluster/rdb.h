@@ -82,9 +82,18 @@ struct rdb_bytes {
     size_t len;
 };
 
+enum { RDB_HEADER_BYTES = 9 };
 struct rdb_header {
     bool valkey; /* magic VALKEY: version counts on its own scale, from 80 */
     int version;
+};
+
+/* What may stand before a key, besides its expiry. Bits. */
+enum rdb_prefix {
+    RDB_PREFIX_IDLE = 1,       /* seconds since its last use */
+    RDB_PREFIX_FREQ = 2,       /* how often it is used */
+    RDB_PREFIX_METADATA = 4,   /* of modules, Redis 8.6 */
+    RDB_PREFIX_ENTERPRISE = 8, /* Redis Enterprise's own fields */
 };
 
 struct rdb_record {
@@ -94,7 +103,34 @@ struct rdb_record {
     enum rdb_kind kind;
     struct rdb_bytes key;
     int64_t expires_ms; /* -1: never */
+    uint8_t prefixes;   /* enum rdb_prefix */
     char module[10];    /* RDB_KIND_MODULE: name of the module's type */
+    /*
+     * In record_end, of a value that was skipped: how many strings it is made of, and their bytes,
+     * decompressed; integers count as strings of no bytes.
+     */
+    uint64_t strings, string_bytes;
+};
+
+/* Opcodes of what is in a file beside records. */
+enum rdb_opcode {
+    RDB_OPCODE_SLOT_IMPORT = 243, /* Valkey 9 */
+    RDB_OPCODE_SLOT_INFO = 244,
+    RDB_OPCODE_FUNCTION_2 = 245,
+    RDB_OPCODE_FUNCTION_PRE_GA = 246,
+    RDB_OPCODE_MODULE_AUX = 247,
+    RDB_OPCODE_AUX = 250,
+    RDB_OPCODE_RESIZE_DB = 251,
+    RDB_OPCODE_SELECT_DB = 254,
+    RDB_OPCODE_EOF = 255,
+};
+
+/* A part of the file that is no record: the bytes from `offset` to before `end_offset`. */
+struct rdb_unit {
+    uint8_t opcode; /* enum rdb_opcode */
+    uint64_t offset, end_offset;
+    uint64_t db;
+    uint64_t slot; /* RDB_OPCODE_SLOT_INFO: whose hints they are */
 };
 
 /*
@@ -117,6 +153,12 @@ struct rdb_events {
     /* Name of a module whose data outside of keys is in the file. */
     int (*module_aux)(void *arg, const char *module, struct err *err);
     int (*function)(void *arg, struct rdb_bytes code, struct err *err);
+    /*
+     * A unit was read whole, behind its own event if it has one. Header, units and records follow
+     * each other without gaps; only prefixes of a record can stand before a unit, in a file that no
+     * server writes.
+     */
+    int (*unit)(void *arg, const struct rdb_unit *unit, struct err *err);
     /* The key is known, the value not read yet. RDB_DECODE or RDB_SKIP, -1 to stop. */
     int (*record)(void *arg, const struct rdb_record *record, struct err *err);
     /* For decoded records only, in the file's order. */
@@ -141,11 +183,11 @@ void rdb_reader_free(struct rdb_reader *r);
 
 int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
 
-/* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum.
- */
+/* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum. */
 int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 
 enum rdb_checksum { RDB_CHECKSUM_ABSENT, RDB_CHECKSUM_OK, RDB_CHECKSUM_BAD };
+const char *rdb_checksum_name(enum rdb_checksum checksum); /* "absent", "ok", "bad" */
 enum rdb_checksum rdb_reader_checksum(
     const struct rdb_reader *r);                        /* after end, also a failed one */
 uint64_t rdb_reader_offset(const struct rdb_reader *r); /* bytes taken so far */

@@ -17,7 +17,12 @@
  *      "keys": n, "expires": n, "expired": n, "keys_by_db": {"0": n}, "kinds": {"string": n, …},
  *      "slots": {"covered": n, "ranges": [[a,b],…]}, "foreign": {"keys": n, "first": {"key": hex,
  *      "slot": n}}, "aux": {"redis-ver": "7.0.15", …}, "modules": ["name", …], "functions": n,
- *      "samples": [{"db": 0, "key": hex, "kind": "hash"}, …]}
+ *      "samples": [{"db": 0, "key": hex, "kind": "hash"}, …],
+ *      "memory": n, "largest": [{"db": 0, "key": hex, "kind": "list", "bytes": n}, …],
+ *      "types": [{"type": 16, "name": "hash as listpack", "keys": n, "bytes": n, "memory": n,
+ *      "redis": "7.0", "valkey": "7.2", "first": {"db": 0, "key": hex, "kind": "hash"}}, …],
+ *      "opcodes": [{"name": "functions", "count": n, "redis": "7.0", "valkey": "7.2"}, …],
+ *      "oldest": {"redis": "7.0", "valkey": null, "by_content": {"redis": "7.0", "valkey": "7.2"}}}
  *
  * "slots" are those in which keys were found in database 0. "bytes" and "sha256" are of the
  * uncompressed file; the digest costs more time than all the rest and is made only when asked for.
@@ -25,6 +30,12 @@
  * those behind the 256th, are left out. Keys over 16 KiB are not sampled, as a foreign one they are
  * cut. Keys in more than 16,384 databases or data of more than 1,024 modules are ERR_LIMIT.
  * "rdb_version" and "valkey" are there once the header was read.
+ *
+ * "types" are those of the file: how values stand in it, so one kind may have several. "redis" and
+ * "valkey" are the first versions that know a type or an opcode, null where none does; "oldest"
+ * puts them together with the version in the header ("by_content": without it). "memory" estimates
+ * what a server of version 7 will use, within a fifth for all but streams and modules. "bytes" of a
+ * type or key are those in the file. Keys in "types" and "largest" are cut behind 256 bytes.
  */
 
 #include <jansson.h>

@@ -5,9 +5,9 @@
  * The recovery, seen from the operator's machine. It decides and records; the work is done by the
  * hosts' agents (protocol.h).
  *
- *     recover_survey(&request, st, &survey, err)    // st in memory: read, probe, plan; touches
- * nothing recover_save_plan(survey, st, err)            // plan, targets, placement and tasks into
- * st state_save_as(st, path, err)                  // from here on there is a recovery
+ *     recover_survey(&request, st, &survey, err)    // st in memory: read, probe, plan; touches nothing
+ *     recover_save_plan(survey, st, err)            // plan, targets, placement and tasks into st
+ *     state_save_as(st, path, err)                  // from here on there is a recovery
  *     recover_run(st, &hooks, &result, err)         // st opened from the path: the four stages
  *
  * recover_run() may be called again after any crash: it asks the hosts how things stand, does what
@@ -17,12 +17,16 @@
  * Tasks (table task) are ordered per shard and, where a whole database must be proven first, per
  * database:
  *
- *     prepare_shard ─> fetch ─> load_shard ─┐              (primaries)
- *     prepare_shard ─> attach_replica ──────┤              (replicas; waits for its primary's load)
- *                                           ▼ all of the database
+ *     prepare_shard ─> fetch ─> load_shard ─────────────────────┐   (primaries)
+ *     prepare_shard ─> fetch ─> load_shard ─> attach_replica ───┤   (replicas)
+ *                                                               ▼   all of the database
  *              prove_shard ─> configure ─> open_shard ─> prove_endpoint ─> seal_shard
  *
- * Each arrow in the second line is a gate: a step starts when the one before it is done on every
+ * A replica's load waits for its primary's fetch too (its file must be equal), attach_replica for
+ * its primary's load. With servers before 7.0, or where the state file's meta has "full_sync",
+ * replicas have no fetch and no load: they are sent copies.
+ *
+ * Each arrow in the last line is a gate: a step starts when the one before it is done on every
  * shard of the database. A task that fails holds back what waits for it; other databases go on.
  */
 
@@ -39,15 +43,26 @@ struct recover_source {
     const char *location; /* URL or path */
 };
 
+/*
+ * What is wanted of a plan; also part of its document, from which `plan` below takes it:
+ *
+ *     {"databases": [label or name, …], "at_ms": n, "offline": true, "without": ["host:a2",
+ *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for all],
+ *      "priority": [label or name, …], "only_configuration": true, "allow_missing_slots": "0-99",
+ *      "shards": {label or name: primaries}, "rto_s": n}
+ *
+ * All may be left out.
+ */
 struct recover_request {
     const char *ccs_path;
     const char *hosts_path;
-    const char *const *databases; /* labels or names, NULL-ended; NULL: all */
+    const json_t *options;
+    const json_t *plan; /* document of a plan that is to be carried out as it is; NULL: none */
     const struct recover_source *sources;
     size_t source_count;
-    int64_t at_ms; /* -1: the newest sets */
     /* The cluster's name, typed by the operator: it may answer, it will not be asked. NULL: ask. */
     const char *old_cluster_is_dead;
+    bool accept_new_host_keys;
 };
 
 struct survey;
@@ -74,6 +89,8 @@ struct recover_hooks {
     int interrupt_fd;                /* readable: stop cleanly (ERR_CANCELLED); -1: none */
     enum plan_stage until;           /* stop after this stage; STAGE_OPEN: do all */
     const char *old_cluster_is_dead; /* as in recover_request, for a run that resumes */
+    bool accept_new_host_keys;       /* the same */
+    int64_t limit_rate;              /* bytes a second of all fetches together; 0: no limit */
 };
 
 struct recover_result {
@@ -84,6 +101,13 @@ struct recover_result {
 /* 0 if the run came to its end, whatever the result; -1 if it could not (err says why). */
 int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
     struct err *err) MUST_CHECK;
+
+/*
+ * What a plan is estimated with: the rates of earlier recoveries from this machine, else defaults.
+ * They are learned at the end of a run, of recoveries that were large enough to tell.
+ */
+void recover_rates(struct plan_rates *ret);
+int recover_learn_rates(struct state *st, struct err *err) MUST_CHECK;
 
 /*
  * Stops and removes what the recovery made, of all databases that clients were not yet let into;

@@ -24,6 +24,18 @@ void report_inspect_text(const json_t *inspect, bool colour, struct buf *out);
 /* From the document of plan_json(). */
 void report_plan_text(const json_t *plan, bool colour, struct buf *out);
 
+/* The layout by rack and host: for Graphviz, and as a picture of its own. From the same document. */
+void report_plan_dot(const json_t *plan, struct buf *out);
+void report_plan_svg(const json_t *plan, struct buf *out);
+
+/*
+ * What differs between two plans, from their documents: [{"subject": "plan", "host:a1", "db:1",
+ * "db:1 backup set", "file NAME", "shard:4"; "what": "gone", "new" or the field that differs; "old",
+ * "new": its values}]. Empty: they are the same.
+ */
+json_t *report_plan_changes(const json_t *old, const json_t *new);
+void report_plan_changes_text(const json_t *changes, bool colour, struct buf *out);
+
 /*
  * The state of a recovery, while it runs and after, `status --json`:
  *
@@ -38,7 +50,7 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out);
  *                    shards [{uid, label, role, host, addr, port, state, keys,
  *                    stage (the furthest that it reached; null)}]}]
  *     tasks          {done, failed, running, pending, total}
- *     stages         [{stage, as tasks, started_ms, ended_ms}]
+ *     stages         [{stage, as tasks, started_ms, ended_ms, planned_s}]
  *     errors         [{host, database, shard, task, message, hint}], with labels
  *     next           the command to run next, quoted for a shell
  *

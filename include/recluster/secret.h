@@ -35,7 +35,10 @@ struct secret *secret_from_json(const json_t *value, const char *what, struct er
  */
 bool secret_is_name(const char *field);
 
-/* The URL with the password inside it, if any, replaced by the mask. The caller frees it. */
+/*
+ * The URL with the password inside it, and the query of a web address, which may be a signature,
+ * replaced by the mask. The caller frees it.
+ */
 char *secret_mask_url(const char *url);
 
 /* A deep copy of a JSON value in which all strings under secret names are masked, and URLs too. */

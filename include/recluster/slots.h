@@ -25,11 +25,19 @@ struct slots {
     uint64_t bits[SLOT_COUNT / 64];
 };
 
+static inline void slots_add(struct slots *s, unsigned slot)
+{
+    s->bits[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+static inline bool slots_has(const struct slots *s, unsigned slot)
+{
+    return slot < SLOT_COUNT && (s->bits[slot / 64] >> slot % 64 & 1);
+}
+
 void slots_clear(struct slots *s);
-void slots_fill(struct slots *s); /* all 16384 */
-void slots_add(struct slots *s, unsigned slot);
+void slots_fill(struct slots *s);                                     /* all 16384 */
 void slots_add_range(struct slots *s, unsigned first, unsigned last); /* last < SLOT_COUNT */
-bool slots_has(const struct slots *s, unsigned slot);
 unsigned slots_count(const struct slots *s);
 bool slots_is_empty(const struct slots *s);
 bool slots_equal(const struct slots *a, const struct slots *b);

@@ -1,5 +1,7 @@
 /* open_shard, seal_shard: who may log in. */
 
+#include "access.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -34,6 +36,13 @@ static int save_users(struct redis *r, struct err *err)
     int rc = fsync(fd) < 0 ? err_sys(err, ERR_IO, "cannot sync 'users.acl'") : 0;
     close(fd);
     return rc < 0 ? -1 : dir_sync(".", err);
+}
+
+int access_let_replicate(struct redis *r, struct err *err)
+{
+    if (redis_command(r, NULL, err, "ACL", "SETUSER", REPLICATION_USER, "on") < 0)
+        return -1;
+    return save_users(r, err);
 }
 
 static int open_default(

@@ -16,6 +16,7 @@
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/link.h"
 #include "recluster/loop.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
@@ -24,8 +25,9 @@
 enum {
     READ_BYTES = 64 * 1024,
     READS_PER_STEP = 8,
-    OUT_FULL = 4 * 1024 * 1024, /* then nothing more is read, of requests or from children */
-    CHILDREN_MAX = 256,         /* then no more requests are read */
+    OUT_FULL = 4 * 1024 * 1024,       /* then nothing more is read, of requests or from children */
+    CHILDREN_MAX = 256,               /* then no more requests are read */
+    SILENCE_MS = 2 * LINK_SILENCE_MS, /* the other side is to notice first */
 };
 
 struct agent {
@@ -39,6 +41,8 @@ struct agent {
     int child_count;
     struct err refused; /* the other side speaks another protocol: why nothing is served */
     struct err failed;  /* why serving ended, if not by the end of the input */
+    bool watched;       /* the other side says "alive": so do we, and expect to hear of it */
+    int64_t heard_ms, said_ms;
     struct host_lock lock;
 };
 
@@ -348,6 +352,8 @@ static void serve_lines(struct agent *agent)
             return;
         if (rc > 0 && m.kind == RPC_REQUEST)
             serve(agent, &m);
+        if (rc > 0 && m.kind == RPC_NOTIFICATION && strcmp(m.method, "alive") == 0)
+            agent->watched = true;
         if (rc > 0 && (m.kind == RPC_RESULT || m.kind == RPC_ERROR))
             err_set(&agent->failed, ERR_PROTOCOL, "an answer came where requests are expected");
         if (rc > 0)
@@ -381,8 +387,7 @@ static bool write_out(struct agent *agent)
     return true;
 }
 
-/* One read of requests, and serves those that are whole. 1: some bytes; 0: none now; -1: the end.
- */
+/* One read of requests, and serves those that are whole. 1: some bytes; 0: none now; -1: the end. */
 static int read_in(struct agent *agent)
 {
     char chunk[READ_BYTES];
@@ -392,10 +397,33 @@ static int read_in(struct agent *agent)
         return 0;
     if (n <= 0)
         return -1;
+    agent->heard_ms = clock_mono_ms();
     buf_add(&agent->in, chunk, (size_t)n);
     if (memchr(chunk, '\n', (size_t)n) || agent->in.len > RPC_LINE_MAX)
         serve_lines(agent);
     return 1;
+}
+
+/*
+ * A network that is cut tells neither side. Without this the agent of an operator who vanished
+ * would hold the lock until TCP gives up, which takes hours. False: it is over.
+ */
+static bool keep_alive(struct agent *agent, struct wait *wait)
+{
+    int64_t now = clock_mono_ms(), silent_at = agent->heard_ms + SILENCE_MS;
+
+    if (!agent->watched || !takes_requests(agent))
+        return true;
+    if (now >= silent_at)
+        return false;
+    if (now >= agent->said_ms + LINK_ALIVE_MS) {
+        if (!agent->out.len)
+            rpc_add_notification(&agent->out, "alive", NULL);
+        agent->said_ms = now;
+    }
+    wait_until(wait, silent_at);
+    wait_until(wait, agent->said_ms + LINK_ALIVE_MS);
+    return true;
 }
 
 static enum job_step agent_step(void *arg, struct wait *wait, struct err *err)
@@ -416,7 +444,7 @@ static enum job_step agent_step(void *arg, struct wait *wait, struct err *err)
     } else if (hung_up) {
         got = -1; /* nobody waits for what is still in there */
     }
-    if (!write_out(agent) || got < 0 || agent->failed.code != ERR_NONE)
+    if (got < 0 || !keep_alive(agent, wait) || !write_out(agent) || agent->failed.code != ERR_NONE)
         return JOB_DONE;
     if (got > 0)
         return JOB_AGAIN;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access.h"
+#include "join_cluster.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
@@ -24,6 +26,8 @@ struct attachment {
     int primary_port;
     struct redis *primary, *replica;
     json_int_t keys, expires; /* of the backup; keys -1: not known */
+    const json_t *meet;       /* by command; NULL: nodes.conf says it all */
+    const char *repl_id;      /* stamped into the file that it loaded; NULL: none */
 };
 
 static int connect_primary(struct attachment *a, const char *password, struct err *err)
@@ -117,14 +121,28 @@ static int compare_keys(
     return rc;
 }
 
-static json_t *result(const char *primary, const char *replica, bool already)
+/*
+ * Whether the replica's data is what it loaded itself. The primary counts syncs of all its
+ * replicas; a replica keeps the id of the history that it continued, and forgets it with a full
+ * copy.
+ */
+static bool continued(const struct attachment *a, const char *primary, const char *replica)
 {
-    return json_pack("{s:I, s:o, s:I, s:I, s:I, s:I, s:b}", "keys", (json_int_t)info_keys(replica),
+    if (info_int(primary, "sync_full", 0) == 0)
+        return true;
+    return a->repl_id && info_is(replica, "master_replid2", a->repl_id);
+}
+
+static json_t *result(
+    const struct attachment *a, const char *primary, const char *replica, bool already)
+{
+    bool partial = continued(a, primary, replica);
+
+    return json_pack("{s:I, s:o, s:I, s:i, s:i, s:I, s:b}", "keys", (json_int_t)info_keys(replica),
         "keys_by_db", info_keys_by_db(replica), "offset",
-        (json_int_t)info_int(replica, "slave_repl_offset", 0), "sync_full",
-        (json_int_t)info_int(primary, "sync_full", 0), "sync_partial",
-        (json_int_t)info_int(primary, "sync_partial_ok", 0), "pid",
-        (json_int_t)info_int(replica, "process_id", 0), "already", already);
+        (json_int_t)info_int(replica, "slave_repl_offset", 0), "sync_full", !partial,
+        "sync_partial", partial, "pid", (json_int_t)info_int(replica, "process_id", 0), "already",
+        already);
 }
 
 /* Two looks, the primary's first. */
@@ -181,7 +199,7 @@ static int follow(const struct attachment *a, bool already, json_t **ret, struct
         if (rc == 1)
             rc = check_step(a, primary, replica, &watch, &best_lag, &differences, &why);
         if (rc == 1)
-            *ret = result(primary, replica, already);
+            *ret = result(a, primary, replica, already);
         else if (rc == 0)
             tell(a->call, replica);
         else if (why.code != ERR_NONE)
@@ -211,13 +229,27 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
     if (server_await_loaded(a->call, a->shard, a->replica, &info, err) < 0)
         return -1;
     free(info);
-    return follow(a, already, ret, err);
+    if (a->meet && join_as_replica(a->replica, a->meet, err) < 0)
+        return err_wrap(err, "cannot make '%s' a node of its cluster", a->shard->path);
+    if (follow(a, already, ret, err) < 0)
+        return -1;
+    /* It may become a primary itself one day. */
+    if (shard_has(a->shard, SHARD_CONFIGURED) || access_let_replicate(a->replica, err) == 0)
+        return 0;
+    json_decref(*ret);
+    *ret = NULL;
+    return -1;
 }
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     const json_t *primary = json_object_get(params, "primary");
-    struct attachment a = {.call = call, .keys = -1};
+    struct attachment a = {
+        .call = call,
+        .keys = -1,
+        .meet = json_object_get(params, "meet"),
+        .repl_id = json_string_value(json_object_get(params, "repl_id")),
+    };
     const char *password = json_string_value(json_object_get(params, "password"));
     struct shard shard;
     json_int_t port;

@@ -16,6 +16,9 @@
 enum { ROOM_MIN_BYTES = 2 * 1024 * 1024 };
 enum { REWRITE_STUCK_MS = 120 * 1000, POLL_MS = 100, CONF_MAX = 1024 * 1024 };
 
+/* The server's own default. */
+enum { BACKLOG_TTL_S = 3600 };
+
 struct settings {
     json_int_t maxmemory, maxclients, node_timeout_ms;
     const char *policy, *save, *appendfsync;
@@ -146,6 +149,16 @@ static int set_persistence(struct agent_call *call, const struct shard *shard, s
     return set(r, "save", s->save, err);
 }
 
+/* What was wider while replicas were still to come. */
+static int set_replication(const struct shard *shard, struct redis *r, struct err *err)
+{
+    int backlog_bytes = shard_int(shard, "repl_backlog_bytes");
+
+    if (backlog_bytes > 0 && set_int(r, "repl-backlog-size", backlog_bytes, err) < 0)
+        return -1;
+    return set_int(r, "repl-backlog-ttl", BACKLOG_TTL_S, err);
+}
+
 static int set_cluster(struct redis *r, const struct settings *s, struct err *err)
 {
     if (s->node_timeout_ms > 0 && set_int(r, "cluster-node-timeout", s->node_timeout_ms, err) < 0)
@@ -153,26 +166,37 @@ static int set_cluster(struct redis *r, const struct settings *s, struct err *er
     return set(r, "cluster-replica-no-failover", "no", err);
 }
 
+/* Huge pages were for the load: from its next start on the server does without them. */
+static int end_fast_load(const char *text, struct err *err)
+{
+    static const char line[] = "disable-thp no\n";
+    CLEANUP(buf_release) struct buf kept = BUF_INIT;
+    const char *found = strstr(text, line);
+
+    if (!found)
+        return 0;
+    buf_add(&kept, text, (size_t)(found - text));
+    buf_adds(&kept, found + strlen(line));
+    return file_write_atomic("redis.conf", kept.data, kept.len, 0600, err);
+}
+
 /* The server's own word is not enough: with the wrong line it starts empty next time. */
 static int check_file(const struct shard *shard, bool appendonly, struct err *err)
 {
-    struct buf text = BUF_INIT;
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
     bool on = false;
 
-    if (file_read("redis.conf", CONF_MAX, &text, err) < 0) {
-        buf_release(&text);
+    if (file_read("redis.conf", CONF_MAX, &text, err) < 0)
         return -1;
-    }
     for (const char *line = text.data; line; line = strchr(line, '\n')) {
         line += *line == '\n';
         if (strncmp(line, "appendonly ", 11) == 0)
             on = strncmp(line + 11, "yes", 3) == 0;
     }
-    buf_release(&text);
-    if (on == appendonly)
-        return 0;
-    return err_set(err, ERR_CHECK, "'%s/redis.conf' has appendonly %s after it was rewritten",
-        shard->path, on ? "on" : "off");
+    if (on != appendonly)
+        return err_set(err, ERR_CHECK, "'%s/redis.conf' has appendonly %s after it was rewritten",
+            shard->path, on ? "on" : "off");
+    return end_fast_load(text.data, err);
 }
 
 static int configure(struct agent_call *call, struct shard *shard, const struct settings *s,
@@ -185,7 +209,7 @@ static int configure(struct agent_call *call, struct shard *shard, const struct 
     if (server_connect(shard, password, &r, err) < 0 ||
         shard_set(shard, SHARD_CONFIGURED, err) < 0 ||
         set_memory(r, s, &limit, warnings, err) < 0 || set_clients(r, s, warnings, err) < 0 ||
-        set_persistence(call, shard, r, s, err) < 0 ||
+        set_persistence(call, shard, r, s, err) < 0 || set_replication(shard, r, err) < 0 ||
         (shard_int(shard, "bus_port") && set_cluster(r, s, err) < 0) ||
         redis_command(r, NULL, err, "CONFIG", "REWRITE") < 0 ||
         check_file(shard, s->appendonly, err) < 0) {

@@ -14,15 +14,49 @@
 
 enum { DEFAULT_DATABASES = 16 };
 
+/*
+ * What can't be seen in a file that was cut, joined or stamped is kept in the shard's record as
+ * "fetched":
+ * {"as", "repl_id", "source"}, written before the file gets its final name.
+ */
 struct fetch {
     struct agent_call *call;
     const char *name, *as;
     const json_t *location;
+    struct pull_input *more; /* files whose records join those of the first */
+    size_t more_count;
+    struct shard *shard;
     struct slots slots;
-    bool has_slots, only_db0, valkey_ok;
+    bool has_slots, cut, stamp, only_db0, valkey_ok;
     json_int_t bytes, rdb_version_max, samples, seed;
-    json_int_t databases; /* that the server will have */
+    const char *sha256;    /* NULL: not known */
+    json_int_t limit_rate; /* 0: none */
+    json_int_t databases;  /* that the server will have */
 };
+
+static int take_flag(const json_t *params, const char *name, bool *ret, struct err *err)
+{
+    *ret = false;
+    return json_object_get(params, name) ? param_bool(params, name, ret, err) : 0;
+}
+
+static int take_more(const json_t *params, struct fetch *f, struct err *err)
+{
+    const json_t *more = json_object_get(params, "more"), *file;
+    size_t i;
+
+    f->more = xcalloc(json_array_size(more) + 1, sizeof(*f->more));
+    f->more_count = json_array_size(more);
+    json_array_foreach (more, i, file) {
+        json_int_t bytes;
+        if (param_string(file, "name", &f->more[i].name, err) < 0 ||
+            param_int(file, "bytes", &bytes, err) < 0)
+            return -1;
+        f->more[i].expected_bytes = bytes;
+        f->more[i].sha256 = json_string_value(json_object_get(file, "sha256"));
+    }
+    return 0;
+}
 
 static int take_params(const json_t *params, struct fetch *f, struct err *err)
 {
@@ -38,10 +72,16 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
         param_int(params, "rdb_version_max", &f->rdb_version_max, err) < 0 ||
         param_bool(params, "valkey_ok", &f->valkey_ok, err) < 0 ||
         param_int(params, "samples", &f->samples, err) < 0 ||
-        param_int(params, "seed", &f->seed, err) < 0)
+        param_int(params, "seed", &f->seed, err) < 0 ||
+        take_flag(params, "cut", &f->cut, err) < 0 ||
+        take_flag(params, "stamp", &f->stamp, err) < 0 || take_more(params, f, err) < 0)
         return -1;
+    f->sha256 = json_string_value(json_object_get(params, "sha256"));
+    f->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
     slots_clear(&f->slots);
     f->has_slots = slots && !json_is_null(slots);
+    if (f->cut && !f->has_slots)
+        return err_set(err, ERR_PROTOCOL, "'cut' needs 'slots'");
     return f->has_slots ? slots_from_json(slots, &f->slots, err) : 0;
 }
 
@@ -94,11 +134,12 @@ static int check_slots(const struct fetch *f, const json_t *facts, struct err *e
         return 0;
     const json_t *first = json_object_get(foreign, "first");
     const char *key = json_string_value(json_object_get(first, "key"));
-    return err_set(err, ERR_CHECK,
+    err_set(err, ERR_CHECK,
         "%" JSON_INTEGER_FORMAT
         " keys are of slots of other shards, first that with the hex name %s "
         "in slot %" JSON_INTEGER_FORMAT,
         keys, key ? key : "?", fact_int(first, "slot"));
+    return err_hint(err, "Begin anew with --resort: each key then goes where its slot is.");
 }
 
 static int check_databases(const struct fetch *f, const json_t *facts, struct err *err)
@@ -124,14 +165,49 @@ static int check_databases(const struct fetch *f, const json_t *facts, struct er
     return 0;
 }
 
-static int on_facts(void *arg, const json_t *facts, struct err *err)
+static int check_facts(const struct fetch *f, const json_t *facts, struct err *err)
 {
-    const struct fetch *f = arg;
-
     if (check_version(f, facts, err) < 0 || check_modules(facts, err) < 0 ||
         check_slots(f, facts, err) < 0)
         return -1;
     return check_databases(f, facts, err);
+}
+
+/* The file is another than at its location. */
+static bool is_made(const struct fetch *f)
+{
+    return f->stamp || f->cut || f->more_count > 0;
+}
+
+static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
+{
+    const struct fetch *f = arg;
+    const json_t *fetched = json_object_get(f->shard->record, "fetched");
+    const json_t *stamp = json_object_get(fetched, "repl_id");
+
+    if (check_facts(f, facts, err) < 0)
+        return -1;
+    if (!is_made(f))
+        return 0;
+    const char *as = json_string_value(json_object_get(fetched, "as"));
+    if (!as || strcmp(as, f->as) != 0 ||
+        (f->stamp && !json_equal(stamp, json_object_get(json_object_get(facts, "aux"), "repl-id"))))
+        return err_set(err, ERR_CHECK, "it is not the file that was made for this shard");
+    return 0;
+}
+
+static int on_facts_of_coming(void *arg, const json_t *facts, struct err *err)
+{
+    const struct fetch *f = arg;
+
+    if (check_facts(f, facts, err) < 0)
+        return -1;
+    if (!is_made(f))
+        return 0;
+    json_object_set_new(f->shard->record, "fetched",
+        json_pack("{s:s, s:O*, s:O*}", "as", f->as, "repl_id", json_object_get(facts, "repl_id"),
+            "source", json_object_get(facts, "source")));
+    return shard_save(f->shard, err);
 }
 
 static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
@@ -146,25 +222,35 @@ static int pull_from(struct fetch *f, const json_t *location, const char *name,
     const char *out_path, int64_t bytes, json_t **ret_facts, struct err *err)
 {
     struct store *store = store_open(location, err);
+    bool coming = out_path != NULL;
     json_t *facts = NULL;
 
     if (!store)
         return -1;
+    struct rate *rate = coming && f->limit_rate > 0 ? rate_new(f->limit_rate) : NULL;
+    store_limit_rate(store, rate);
     struct pull_params pull_params = {
         .store = store,
         .name = name,
+        .more = coming ? f->more : NULL,
+        .more_count = coming ? f->more_count : 0,
         .scan = {.now_ms = clock_wall_ms(),
             .allowed = f->has_slots ? &f->slots : NULL,
             .samples = f->samples > 0 ? (size_t)f->samples : 0,
             .seed = (uint64_t)f->seed},
         .out_path = out_path,
+        .keep = coming && f->cut ? &f->slots : NULL,
+        .stamp = coming && f->stamp,
         .expected_bytes = bytes,
+        .sha256 = coming ? f->sha256 : NULL,
+        .resume = coming,
         .progress = on_progress,
-        .check = on_facts,
+        .check = coming ? on_facts_of_coming : on_facts_of_present,
         .arg = f,
     };
     int rc = pull(&pull_params, &facts, err);
     store_close(store);
+    rate_free(rate);
     if (rc == 0)
         *ret_facts = facts;
     else
@@ -184,8 +270,13 @@ static int check_present(
     json_t *location = json_string(folder);
     int rc = pull_from(f, location, f->as, NULL, -1, ret, &bad);
     json_decref(location);
-    if (rc == 0)
+    if (rc == 0) {
+        json_t *fetched = json_object_get(shard->record, "fetched");
+        if (is_made(f))
+            json_object_update(*ret, fetched);
+        json_object_del(*ret, "as");
         return 1;
+    }
     if (err_code_exit_status(bad.code) != err_code_exit_status(ERR_CHECK)) {
         *err = bad; /* it could not be read: that says nothing about it */
         return -1;
@@ -196,23 +287,33 @@ static int check_present(
     return 0;
 }
 
+static int fetch(struct fetch *f, json_t **ret, struct err *err)
+{
+    CLEANUP(free_ptr) char *folder = path_join(f->shard->path, "incoming");
+    CLEANUP(free_ptr) char *path = path_join(folder, f->as);
+
+    f->databases = shard_int(f->shard, "databases");
+    if (f->databases < DEFAULT_DATABASES)
+        f->databases = DEFAULT_DATABASES;
+    int rc = check_present(f, f->shard, path, ret, err);
+    if (rc == 0)
+        rc = pull_from(f, f->location, f->name, path, f->bytes, ret, err);
+    return rc < 0 ? -1 : 0;
+}
+
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    struct fetch f = {.call = call};
-    struct shard shard;
+    struct shard shard = SHARD_INIT;
+    struct fetch f = {.call = call, .shard = &shard};
+    int rc = take_params(params, &f, err);
 
-    if (take_params(params, &f, err) < 0 || shard_enter(params, &shard, err) < 0)
-        return -1;
-    CLEANUP(free_ptr) char *folder = path_join(shard.path, "incoming");
-    CLEANUP(free_ptr) char *path = path_join(folder, f.as);
-    f.databases = shard_int(&shard, "databases");
-    if (f.databases < DEFAULT_DATABASES)
-        f.databases = DEFAULT_DATABASES;
-    int rc = check_present(&f, &shard, path, ret, err);
     if (rc == 0)
-        rc = pull_from(&f, f.location, f.name, path, f.bytes, ret, err);
+        rc = shard_enter(params, &shard, err);
+    if (rc == 0)
+        rc = fetch(&f, ret, err);
     shard_release(&shard);
-    return rc < 0 ? -1 : 0;
+    free(f.more);
+    return rc;
 }
 
 const struct agent_method agent_fetch = {.name = "fetch", .run = run};

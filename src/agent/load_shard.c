@@ -1,4 +1,4 @@
-/* load_shard: the server of a primary, started on the verified file. */
+/* load_shard: the server of a shard, started on the verified file. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,10 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access.h"
+#include "join_cluster.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "server.h"
+#include "server_conf.h"
 #include "shard.h"
 
 static bool same_file(const char *a, const char *b)
@@ -50,19 +53,23 @@ struct expected {
 
 /*
  * How a server's keys can be held against the file's. Only a server that has just loaded the file
- * has counted what it dropped; one that started from an append-only file, or before 7.0, has not;
- * and where clients may write, nothing can be said any more.
+ * has counted what it dropped; one that started from an append-only file, or before 7.0, has not,
+ * and of a replica its primary has removed keys since. Where clients may write, nothing can be said
+ * any more.
  */
 enum check { CHECK_EXACT, CHECK_RANGE, CHECK_NONE };
 static const char *const check_names[] = {"exact", "range", "none"};
 
 static enum check possible_check(
-    const struct shard *shard, const struct expected *expected, const char *info)
+    const struct shard *shard, const struct expected *expected, const char *info, bool already)
 {
     if (expected->keys < 0 || shard_has(shard, SHARD_OPENED))
         return CHECK_NONE;
     bool counted = info_int(info, "rdb_last_load_keys_loaded", -1) >= 0;
-    return counted && !shard_has(shard, SHARD_CONFIGURED) ? CHECK_EXACT : CHECK_RANGE;
+    bool alone =
+        !shard_is_replica(shard) || (!already && info_is(info, "master_link_status", "down") &&
+                                        info_is(info, "master_sync_in_progress", "0"));
+    return counted && alone && !shard_has(shard, SHARD_CONFIGURED) ? CHECK_EXACT : CHECK_RANGE;
 }
 
 /* Whether what the server has is what the file holds. */
@@ -117,14 +124,45 @@ static json_t *result(
         "server_version", valkey ? valkey : redis, "already", load_ms < 0);
 }
 
-static int load(struct agent_call *call, const struct shard *shard, const char *as,
-    const struct expected *expected, const char *password, json_t **ret, struct err *err)
+/* Until it is configured, what a start finds is written anew: above all, replicas are kept out. */
+static int start(const struct shard *shard, const char *as, const char *password,
+    struct redis **ret, struct err *err)
 {
+    if (!shard_has(shard, SHARD_CONFIGURED) &&
+        (place_file(shard, as, err) < 0 || server_conf_write(shard->record, shard->path, err) < 0))
+        return -1;
+    return server_start(shard, password, ret, err);
+}
+
+static int stop(const struct shard *shard, struct err *err)
+{
+    struct err stuck = ERR_INIT;
+    bool was_running;
+
+    if (server_stop(shard, &was_running, &stuck) < 0)
+        err_wrap(err, "%s", stuck.message);
+    return server_explain(shard, err);
+}
+
+/* The data has proven whole: a primary may show itself. */
+static int let_others_in(
+    const struct shard *shard, struct redis *r, const json_t *cluster, struct err *err)
+{
+    if (shard_is_replica(shard) || shard_has(shard, SHARD_CONFIGURED))
+        return 0;
+    if (cluster && join_as_primary(r, cluster, err) < 0)
+        return err_wrap(err, "cannot make '%s' a node of its cluster", shard->path);
+    return access_let_replicate(r, err);
+}
+
+static int load(struct agent_call *call, const struct shard *shard, const char *as,
+    const struct expected *expected, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *password = json_string_value(json_object_get(params, "password"));
     int64_t start_ms = clock_mono_ms();
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    CLEANUP(free_ptr) char *info = NULL;
     struct err absent = ERR_INIT;
-    bool was_running;
-    char *info;
 
     bool already = server_connect(shard, password, &r, &absent) == 0;
     if (!already) {
@@ -133,31 +171,24 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
             return -1;
         }
         agent_progress(call, json_pack("{s:s}", "phase", "starting"));
-        if (!shard_has(shard, SHARD_CONFIGURED) && place_file(shard, as, err) < 0)
-            return -1;
-        if (server_start(shard, password, &r, err) < 0)
+        if (start(shard, as, password, &r, err) < 0)
             return -1;
     }
     if (server_await_loaded(call, shard, r, &info, err) < 0)
         return -1;
     int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
-    enum check check = possible_check(shard, expected, info);
-    int rc = check_keys(shard, expected, check, info, err);
-    if (rc == 0)
-        *ret = result(info, load_ms, expected, check);
-    free(info);
-    if (rc < 0) {
-        struct err stuck = ERR_INIT;
-        if (server_stop(shard, &was_running, &stuck) < 0)
-            err_wrap(err, "%s", stuck.message);
-        return server_explain(shard, err);
-    }
+    enum check check = possible_check(shard, expected, info, already);
+    if (check_keys(shard, expected, check, info, err) < 0)
+        return stop(shard, err);
+    if (let_others_in(shard, r, json_object_get(params, "cluster"), err) < 0)
+        return -1;
+    *ret = result(info, load_ms, expected, check);
     return 0;
 }
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_string_value(json_object_get(params, "password"));
+    json_int_t backlog_bytes = 0;
     struct expected expected;
     const char *as = NULL;
     struct shard shard;
@@ -167,12 +198,13 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         return -1;
     if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
         return -1;
+    if (json_object_get(params, "backlog_bytes") &&
+        param_int(params, "backlog_bytes", &backlog_bytes, err) < 0)
+        return -1;
     if (shard_enter(params, &shard, err) < 0)
         return -1;
-    int rc = shard_is_replica(&shard)
-                 ? err_set(err, ERR_PROTOCOL,
-                       "'%s' is a replica: it gets its data from its primary", shard.path)
-                 : load(call, &shard, as, &expected, password, ret, err);
+    json_object_set_new(shard.record, "load_backlog_bytes", json_integer(backlog_bytes));
+    int rc = load(call, &shard, as, &expected, params, ret, err);
     shard_release(&shard);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -43,7 +44,7 @@ static int open_lock(const char *path, struct err *err)
     return fd;
 }
 
-static int refuse_locked(const char *path, const char *base_dir, struct err *err)
+static json_t *read_holder(const char *path)
 {
     struct buf text = BUF_INIT;
     struct err unread = ERR_INIT;
@@ -51,23 +52,90 @@ static int refuse_locked(const char *path, const char *base_dir, struct err *err
 
     if (file_read(path, HOLDER_MAX, &text, &unread) == 0)
         holder = json_loadb(text.data, text.len, 0, NULL);
+    buf_release(&text);
+    return holder;
+}
+
+static int refuse_locked(const char *path, const char *base_dir, struct err *err)
+{
+    json_t *holder = read_holder(path);
     const char *who = json_string_value(json_object_get(holder, "operator"));
     const char *since = json_string_value(json_object_get(holder, "since"));
+
     err_set(err, ERR_LOCKED, "'%s' is locked by %s%s%s", base_dir, who ? who : "another run",
         since ? " since " : "", since ? since : "");
     err_hint(err, "Wait for that run to end, or stop it.");
     json_decref(holder);
-    buf_release(&text);
     return -1;
 }
 
-static int wait_for_lock(int fd, const char *path, const char *base_dir, struct err *err)
+json_t *lock_holder(const char *base_dir)
+{
+    CLEANUP(free_ptr) char *path = path_join(base_dir, "lock");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    json_t *holder = NULL;
+
+    if (fd < 0)
+        return NULL;
+    if (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+        holder = read_holder(path);
+        if (!json_is_object(holder)) { /* it was locked a moment ago */
+            json_decref(holder);
+            holder = json_object();
+        }
+    }
+    close(fd);
+    return holder;
+}
+
+static bool has_open(pid_t pid, const char *path)
+{
+    CLEANUP(free_ptr) char *dir = xasprintf("/proc/%d/fd", (int)pid);
+    struct err ignored = ERR_INIT;
+    bool found = false;
+    char **names;
+    size_t count;
+
+    if (dir_list(dir, &names, &count, &ignored) < 0)
+        return false;
+    for (size_t i = 0; i < count && !found; i++) {
+        CLEANUP(free_ptr) char *fd = path_join(dir, names[i]);
+        struct stat open_file, at_path;
+        found = stat(fd, &open_file) == 0 && lstat(path, &at_path) == 0 &&
+                open_file.st_dev == at_path.st_dev && open_file.st_ino == at_path.st_ino;
+    }
+    strv_free(names, count);
+    return found;
+}
+
+/*
+ * After a cut the network's other end may not know yet: an earlier agent of this very run still
+ * holds the lock, and nobody will ever speak to it again.
+ */
+static void end_predecessor(const char *path, const char *recovery, const char *who)
+{
+    json_t *holder = read_holder(path);
+    const char *its_recovery = json_string_value(json_object_get(holder, "recovery"));
+    const char *its_operator = json_string_value(json_object_get(holder, "operator"));
+    pid_t pid = (pid_t)json_integer_value(json_object_get(holder, "agent"));
+
+    if (its_recovery && strcmp(its_recovery, recovery) == 0 && its_operator &&
+        strcmp(its_operator, who) == 0 && pid > 1 && pid != getppid() && has_open(pid, path))
+        kill(pid, SIGKILL);
+    json_decref(holder);
+}
+
+/* `who` is NULL for one that doesn't go on with anything. */
+static int wait_for_lock(int fd, const char *path, const char *base_dir, const char *recovery,
+    const char *who, struct err *err)
 {
     int64_t deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
 
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_sys(err, ERR_IO, "cannot lock '%s'", path);
+        if (who)
+            end_predecessor(path, recovery, who);
         if (clock_mono_ms() >= deadline_ms)
             return refuse_locked(path, base_dir, err);
         poll(NULL, 0, LOCK_POLL_MS);
@@ -101,8 +169,8 @@ static int claim(const char *base_dir, const char *recovery, const char *who, co
 static int write_holder(int fd, const char *path, const char *recovery, const char *who,
     const char *now, struct err *err)
 {
-    json_t *holder =
-        json_pack("{s:s, s:s, s:s}", "operator", who, "recovery", recovery, "since", now);
+    json_t *holder = json_pack("{s:s, s:s, s:s, s:i}", "operator", who, "recovery", recovery,
+        "since", now, "agent", (int)getppid());
     CLEANUP(free_ptr) char *text = json_dumps(holder, JSON_COMPACT);
 
     json_decref(holder);
@@ -134,7 +202,7 @@ static int take_lock(struct agent_call *call, const json_t *params, json_t **ret
     if (read_params(params, &p, err) < 0)
         return -1;
     CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
-    if (wait_for_lock(lock->fd, path, p.base_dir, err) < 0)
+    if (wait_for_lock(lock->fd, path, p.base_dir, p.recovery, p.who, err) < 0)
         return -1;
     clock_format(clock_wall_ms(), now);
     if (claim(p.base_dir, p.recovery, p.who, now, lock->made_base_dir, err) == 0 &&
@@ -216,7 +284,8 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
     }
     strv_free(names, count);
     bool made = json_is_true(json_object_get(found->record, "made_base_dir"));
-    if (remove_file(base_dir, "recovery.json", err) < 0 || dir_sync(base_dir, err) < 0 ||
+    if (remove_file(base_dir, "prepared.json", err) < 0 ||
+        remove_file(base_dir, "recovery.json", err) < 0 || dir_sync(base_dir, err) < 0 ||
         remove_file(base_dir, "lock", err) < 0)
         return -1;
     if (made)
@@ -249,7 +318,7 @@ static int release_run(struct agent_call *call, const json_t *params, json_t **r
         if (fd < 0)
             goto out;
     }
-    rc = wait_for_lock(fd >= 0 ? fd : held->fd, path, base_dir, err);
+    rc = wait_for_lock(fd >= 0 ? fd : held->fd, path, base_dir, NULL, NULL, err);
     if (rc == 0)
         rc = remove_claim(base_dir, &found, err);
 out:

@@ -1,6 +1,7 @@
 #include "machine.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,30 @@ int machine_overcommit(const char *root)
 {
     CLEANUP(free_ptr) char *text = read_text(root, "/proc/sys/vm/overcommit_memory");
     return text && text[0] >= '0' && text[0] <= '2' ? text[0] - '0' : -1;
+}
+
+json_t *machine_servers(const char *root)
+{
+    static const char *const servers[] = {"redis-server\n", "valkey-server\n"};
+    CLEANUP(free_ptr) char *proc = xasprintf("%s/proc", root);
+    json_t *found = json_array();
+    struct err ignored = ERR_INIT;
+    char **names;
+    size_t count;
+
+    if (dir_list(proc, &names, &count, &ignored) < 0)
+        return found;
+    for (size_t i = 0; i < count && json_array_size(found) < MACHINE_SERVERS_MAX; i++) {
+        CLEANUP(free_ptr) char *path = xasprintf("/proc/%s/comm", names[i]);
+        CLEANUP(free_ptr)
+        char *comm = isdigit((unsigned char)*names[i]) ? read_text(root, path) : NULL;
+        for (size_t k = 0; comm && k < ARRAY_SIZE(servers); k++)
+            if (strcmp(comm, servers[k]) == 0)
+                json_array_append_new(found, json_pack("{s:i, s:s%}", "pid", atoi(names[i]), "name",
+                                                 comm, strlen(comm) - 1));
+    }
+    strv_free(names, count);
+    return found;
 }
 
 char *machine_id(const char *root)

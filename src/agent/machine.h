@@ -5,6 +5,7 @@
  * What the kernel says of this machine. `root` is put before /proc and /sys: "" but in tests.
  */
 
+#include <jansson.h>
 #include <netdb.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,13 @@ const char *machine_thp(const char *root);
 
 /* vm.overcommit_memory: 0, 1, 2; -1 if it can't be read. */
 int machine_overcommit(const char *root);
+
+/*
+ * Servers that run on the machine, whoever started them, as far as we may see: a JSON array of
+ * {"pid", "name": "redis-server"}, at most MACHINE_SERVERS_MAX. The caller's.
+ */
+enum { MACHINE_SERVERS_MAX = 100 };
+json_t *machine_servers(const char *root);
 
 /* machine-id, or the id of the boot: equal for two agents on one machine. The caller frees it. */
 char *machine_id(const char *root);

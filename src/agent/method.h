@@ -25,7 +25,8 @@ struct agent_method {
 /* Sends a progress notification; takes over params. The request's id is put in. */
 void agent_progress(struct agent_call *call, json_t *params);
 
-extern const struct agent_method agent_hello, agent_probe, agent_lock, agent_release; /* host.c … */
+extern const struct agent_method agent_hello, agent_probe, agent_lock, agent_prepare_host,
+    agent_release;
 extern const struct agent_method agent_prepare_shard, agent_fetch, agent_load_shard,
     agent_attach_replica, agent_shard_status, agent_configure, agent_open_shard,
     agent_prove_endpoint, agent_seal_shard, agent_stop_shard, agent_remove_shard;

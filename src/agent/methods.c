@@ -5,6 +5,7 @@ const struct agent_method *const agent_methods[] = {
     &agent_hello,
     &agent_probe,
     &agent_lock,
+    &agent_prepare_host,
     &agent_prepare_shard,
     &agent_fetch,
     &agent_load_shard,

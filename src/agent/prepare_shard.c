@@ -18,7 +18,7 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
     static const char *const strings[] = {"recovery", "server", "addr", "database", "shard", "role",
         "recovery_password", "replication_password"};
     static const char *const ints[] = {"port", "bus_port", "repl_backlog_bytes"};
-    static const char *const others[] = {"primary", "databases"};
+    static const char *const others[] = {"primary", "databases", "fast_load"};
     json_t *record = json_object();
     const char *s;
     json_int_t n;
@@ -104,21 +104,13 @@ static int check_ports(const json_t *record, struct err *err)
 
 static int write_files(const struct shard *shard, const char *nodes_conf, struct err *err)
 {
-    struct buf acl = BUF_INIT, conf = BUF_INIT;
-
-    server_acl_text(shard->record, &acl);
-    server_conf_text(shard->record, shard->path, &conf);
-    int rc = file_write_atomic("users.acl", acl.data, acl.len, 0600, err);
-    if (rc == 0)
-        rc = file_write_atomic("redis.conf", conf.data, conf.len, 0600, err);
+    if (server_conf_write(shard->record, shard->path, err) < 0)
+        return -1;
     /* The server writes to its nodes.conf from the first moment on. */
-    if (rc == 0 && nodes_conf && !file_exists("nodes.conf"))
-        rc = file_write_atomic("nodes.conf", nodes_conf, strlen(nodes_conf), 0600, err);
-    if (rc == 0)
-        rc = shard_save(shard, err);
-    buf_release(&acl);
-    buf_release(&conf);
-    return rc;
+    if (nodes_conf && !file_exists("nodes.conf") &&
+        file_write_atomic("nodes.conf", nodes_conf, strlen(nodes_conf), 0600, err) < 0)
+        return -1;
+    return shard_save(shard, err);
 }
 
 /* Takes over the record. */
@@ -138,6 +130,9 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
             json_decref(record);
             return rc;
         }
+        /* Of the file in incoming/, which stays. */
+        if (json_object_get(shard->record, "fetched"))
+            json_object_set(record, "fetched", json_object_get(shard->record, "fetched"));
         json_decref(shard->record);
     }
     shard->record = record;
@@ -162,7 +157,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (shard_find(params, &shard, err) < 0)
         return -1;
     int rc = take_params(params, &record, err);
-    if (rc == 0 && json_integer_value(json_object_get(record, "bus_port")) &&
+    if (rc == 0 && json_object_get(params, "nodes_conf") &&
         param_string(params, "nodes_conf", &nodes_conf, err) < 0) {
         json_decref(record);
         rc = -1;

@@ -70,6 +70,7 @@ static int probe_machine(json_t *result, struct err *err)
     json_object_set_new(result, "nofile", json_bytes(files.rlim_max));
     json_object_set_new(result, "clock_ms", json_integer(clock_wall_ms()));
     json_object_set_new(result, "machine", json_string(id));
+    json_object_set_new(result, "servers", machine_servers(""));
     return 0;
 }
 
@@ -220,6 +221,9 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
         json_object_set_new(base_dir, "recovery", json_string(found.recovery));
     if (found.state == BASE_DIR_FOREIGN)
         json_object_set_new(base_dir, "detail", json_string(found.detail));
+    json_t *holder = lock_holder(path);
+    if (holder)
+        json_object_set_new(base_dir, "locked_by", holder);
     json_object_set_new(result, "base_dir", base_dir);
     base_dir_release(&found);
     return 0;
@@ -235,6 +239,10 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
         param_string(params, "server", &server, err) < 0)
         return -1;
     json_t *result = json_object();
+    const json_t *now = json_object_get(params, "now_ms");
+    if (json_is_integer(now))
+        json_object_set_new(result, "clock_skew_ms",
+            json_integer((json_int_t)clock_wall_ms() - json_integer_value(now)));
     if (probe_base_dir(base_dir, result, err) < 0 || probe_machine(result, err) < 0 ||
         probe_disk(base_dir, result, err) < 0 || probe_addresses(addr, result, err) < 0) {
         json_decref(result);

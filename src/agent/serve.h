@@ -18,6 +18,9 @@ struct host_lock {
 };
 struct host_lock *agent_host_lock(struct agent_call *call);
 
+/* Who holds the lock on base_dir: {"operator", "recovery", "since", …}; NULL: nobody. The caller's. */
+json_t *lock_holder(const char *base_dir);
+
 /*
  * Called by a method that runs in the agent: once `run` has returned 0, fn goes on with the call in
  * a child process and gives the answer; there it may wait.

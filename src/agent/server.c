@@ -219,6 +219,13 @@ int server_explain(const struct shard *shard, struct err *err)
     return -1;
 }
 
+/* Of jemalloc, in the name that it has inside of the servers and in its own. */
+static void ask_for_huge_pages(void)
+{
+    setenv("MALLOC_CONF", "thp:always", 1);
+    setenv("JE_MALLOC_CONF", "thp:always", 1);
+}
+
 int server_start(
     const struct shard *shard, const char *password, struct redis **ret, struct err *err)
 {
@@ -226,6 +233,9 @@ int server_start(
     struct buf said = BUF_INIT;
 
     umask(077); /* the server keeps it for all that it writes */
+    if (json_is_true(json_object_get(shard->record, "fast_load")) &&
+        !shard_has(shard, SHARD_CONFIGURED))
+        ask_for_huge_pages();
     int rc = child_run(
         (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, &said, err);
     if (rc < 0) {

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "recluster/buf.h"
 #include "recluster/digest.h"
+#include "recluster/file.h"
 #include "recluster/protocol.h"
 #include "server_version.h"
 
@@ -49,9 +51,29 @@ static void add_cluster(const json_t *record, struct buf *out)
         buf_addf(out, "cluster-port %" JSON_INTEGER_FORMAT "\n", bus_port);
 }
 
-void server_conf_text(const json_t *record, const char *path, struct buf *out)
+/* A replica that loads the same file takes up where the file ends: what its primary dropped since
+ * must still be there then. */
+static void add_replication(const json_t *record, struct buf *out)
 {
     const json_t *primary = json_object_get(record, "primary");
+    json_int_t backlog = int_of(record, "load_backlog_bytes");
+
+    if (backlog < int_of(record, "repl_backlog_bytes"))
+        backlog = int_of(record, "repl_backlog_bytes");
+    add_quoted(out, "masteruser", REPLICATION_USER);
+    add_quoted(out, "masterauth", string_of(record, "replication_password"));
+    buf_adds(out, "repl-diskless-sync yes\n");
+    buf_adds(out, "repl-diskless-sync-delay 0\n");
+    buf_adds(out, "repl-backlog-ttl 0\n");
+    if (backlog > 0)
+        buf_addf(out, "repl-backlog-size %" JSON_INTEGER_FORMAT "\n", backlog);
+    if (!int_of(record, "bus_port") && json_is_object(primary))
+        buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", string_of(primary, "addr"),
+            int_of(primary, "port"));
+}
+
+static void add_conf(const json_t *record, const char *path, struct buf *out)
+{
     json_int_t databases = int_of(record, "databases");
 
     add_quoted(out, "dir", path);
@@ -71,18 +93,11 @@ void server_conf_text(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "appendonly no\n");
     buf_adds(out, "maxmemory 0\n");
     buf_adds(out, "maxmemory-policy noeviction\n");
-    add_quoted(out, "masteruser", REPLICATION_USER);
-    add_quoted(out, "masterauth", string_of(record, "replication_password"));
-    buf_adds(out, "repl-diskless-sync yes\n");
-    buf_adds(out, "repl-diskless-sync-delay 0\n");
-    if (int_of(record, "repl_backlog_bytes") > 0)
-        buf_addf(out, "repl-backlog-size %" JSON_INTEGER_FORMAT "\n",
-            int_of(record, "repl_backlog_bytes"));
+    add_replication(record, out);
     if (int_of(record, "bus_port"))
         add_cluster(record, out);
-    else if (json_is_object(primary))
-        buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", string_of(primary, "addr"),
-            int_of(primary, "port"));
+    if (json_is_true(json_object_get(record, "fast_load")))
+        buf_adds(out, "disable-thp no\n");
 }
 
 const char *const *server_acl_all(const json_t *record)
@@ -95,7 +110,7 @@ const char *const *server_acl_all(const json_t *record)
     return server_version_at_least(&version, 6, 2) ? with_channels : without_channels;
 }
 
-void server_acl_text(const json_t *record, struct buf *out)
+static void add_users(const json_t *record, struct buf *out)
 {
     const char *recovery = string_of(record, "recovery_password");
     const char *replication = string_of(record, "replication_password");
@@ -105,6 +120,18 @@ void server_acl_text(const json_t *record, struct buf *out)
     buf_addf(out, "user %s on #%s", RECOVERY_USER, digest_of(recovery, strlen(recovery), hex));
     for (const char *const *rule = server_acl_all(record); *rule; rule++)
         buf_addf(out, " %s", *rule);
-    buf_addf(out, "\nuser %s on #%s +psync +sync +replconf +ping\n", REPLICATION_USER,
+    buf_addf(out, "\nuser %s off #%s +psync +sync +replconf +ping\n", REPLICATION_USER,
         digest_of(replication, strlen(replication), hex));
+}
+
+int server_conf_write(const json_t *record, const char *path, struct err *err)
+{
+    CLEANUP(buf_release) struct buf users = BUF_INIT;
+    CLEANUP(buf_release) struct buf conf = BUF_INIT;
+
+    add_users(record, &users);
+    add_conf(record, path, &conf);
+    if (file_write_atomic("users.acl", users.data, users.len, 0600, err) < 0)
+        return -1;
+    return file_write_atomic("redis.conf", conf.data, conf.len, 0600, err);
 }

@@ -14,13 +14,14 @@
 
 #include <jansson.h>
 
-#include "recluster/buf.h"
+#include "recluster/err.h"
 
-/* From the record of a shard (shard.h) and the folder's absolute path. */
-void server_conf_text(const json_t *record, const char *path, struct buf *out);
-
-/* The ACL file. Passwords stand in it as SHA-256. */
-void server_acl_text(const json_t *record, struct buf *out);
+/*
+ * Writes redis.conf and users.acl into the working folder, from the record of a shard (shard.h) and
+ * the folder's absolute path. User "replication" is off: no replica must come in sync with data
+ * that has not proven whole (access.h). Passwords stand in users.acl as SHA-256.
+ */
+int server_conf_write(const json_t *record, const char *path, struct err *err) MUST_CHECK;
 
 /* The rules that make a user one that may do all. "&*" is of 6.2 and later. */
 const char *const *server_acl_all(const json_t *record);

@@ -95,6 +95,36 @@ bad:
     return err_hint(err, "Write it as bytes or with a unit: 64G, 512M, 1073741824.");
 }
 
+int human_parse_seconds(const char *text, int64_t *ret_s, struct err *err)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    static const int64_t max_s = 1000000000;
+    int64_t total = 0;
+    const char *at = text;
+
+    while (isdigit((unsigned char)*at)) {
+        char *end;
+        long long n = strtoll(at, &end, 10);
+        int64_t scale = *end ? 0 : 1;
+        for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+            if (*end == units[i].unit)
+                scale = units[i].seconds;
+        if (scale == 0 || n > max_s / scale || total > max_s)
+            break;
+        total += n * scale;
+        at = *end ? end + 1 : end;
+    }
+    if (*at || at == text) {
+        err_set(err, ERR_USAGE, "'%s' is not a span of time", text);
+        return err_hint(err, "Write it as seconds or with units: 90, 10m, 1h30m.");
+    }
+    *ret_s = total;
+    return 0;
+}
+
 unsigned human_distance(const char *a, const char *b)
 {
     unsigned row[65];

@@ -80,11 +80,12 @@ bool secret_is_name(const char *field)
 {
     static const char *const parts[] = {"pass", "secret", "private_key", "account_key", "sas_token",
         "token", "credential", "client_certs", "ssl_cert", "api_key", "hash"};
-    static const char *const wholes[] = {"key", "pwd", "auth", "access_key"};
+    static const char *const wholes[] = {
+        "key", "pwd", "auth", "access_key", "client_key", "bearer"};
     /* Names that hold one of the words above but no secret. */
     static const char *const harmless[] = {"private_key_id", "hash_slots_policy",
         "password_issue_date", "password_expiration_duration", "password_complexity",
-        "pass_through"};
+        "pass_through", "token_uri", "credentials_file", "application_credential_id"};
 
     for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
         if (strcmp(field, harmless[i]) == 0)
@@ -98,18 +99,28 @@ bool secret_is_name(const char *field)
     return false;
 }
 
+/* Where the part of a web address begins that may be a signature or a token: its query. */
+static size_t open_length(const char *url)
+{
+    bool web = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+    const char *query = web ? strchr(url, '?') : NULL;
+    return query && query[1] ? (size_t)(query + 1 - url) : strlen(url);
+}
+
 char *secret_mask_url(const char *url)
 {
     const char *scheme_end = strstr(url, "://");
     if (!scheme_end)
         return xstrdup(url);
     const char *authority = scheme_end + 3;
-    size_t len = strcspn(authority, "/?#");
+    size_t len = strcspn(authority, "/?#"), open = open_length(url);
     const char *at = memrchr(authority, '@', len);
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+    const char *end = url[open] ? SECRET_MASK : "";
     if (!colon)
-        return xstrdup(url);
-    return xasprintf("%.*s:" SECRET_MASK "%s", (int)(colon - url), url, at);
+        return xasprintf("%.*s%s", (int)open, url, end);
+    return xasprintf("%.*s:" SECRET_MASK "%.*s%s", (int)(colon - url), url,
+        (int)(open - (size_t)(at - url)), at, end);
 }
 
 json_t *secret_mask_json(const json_t *value)

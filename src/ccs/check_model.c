@@ -76,6 +76,8 @@ static void check_placement(struct import *im, const struct ccs *ccs, const stru
 static void check_replicas(
     struct import *im, const struct ccs *ccs, const struct ccs_database *db, size_t primaries)
 {
+    if (!db->shard_count)
+        return;
     const struct ccs_shard *shards = &ccs->shards[db->first_shard];
     bool *has_replica = xcalloc(primaries + 1, sizeof(*has_replica));
 

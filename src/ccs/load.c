@@ -150,6 +150,7 @@ static void load_database(struct loader *l, const struct rows *rows, struct ccs_
     db->login_lost = rows_int(rows, 24);
     db->tls = rows_int(rows, 20);
     db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
+    db->avoid_nodes = db->use_nodes = value_list(arena, "", VALUE_IDS, NULL);
     load_location(l, rows, 22, db);
     db->backup_interval_s = rows_int(rows, 23);
 }
@@ -172,6 +173,30 @@ static int load_databases(struct loader *l)
         struct ccs_database *db = &ccs->databases[ccs->database_count++];
         *db = (struct ccs_database){.uid = NULL};
         load_database(l, &rows, db);
+    }
+    return rows_end(&rows, l->err);
+}
+
+/* Which nodes a database may be on: not in the typed table, so from the words of the CCS. */
+static int load_node_rules(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT substr(key, 5), field = 'use_nodes', value FROM ccs_entry"
+            " WHERE kind = 'hash' AND field IN ('avoid_nodes', 'use_nodes')"
+            " AND typeof(key) = 'text' AND substr(key, 1, 4) = 'bdb:' AND typeof(value) = 'text'",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        const struct ccs_database *found = ccs_database(ccs, rows_text(&rows, 0));
+        const char *const *uids = value_list(&ccs->arena, text(l, &rows, 2), VALUE_IDS, NULL);
+        struct ccs_database *db = found ? &ccs->databases[found - ccs->databases] : NULL;
+        if (db && uids && rows_int(&rows, 1))
+            db->use_nodes = uids;
+        else if (db && uids)
+            db->avoid_nodes = uids;
     }
     return rows_end(&rows, l->err);
 }
@@ -285,5 +310,9 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
+    if (load_node_rules(&l) < 0) {
+        ccs_free(ccs);
+        return NULL;
+    }
     return ccs;
 }

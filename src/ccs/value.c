@@ -131,8 +131,7 @@ const char *const *value_list(
     return items;
 }
 
-/* The end of `count` characters from s; NULL if there are fewer. A character may be several bytes.
- */
+/* The end of `count` characters from s; NULL if there are fewer. A character may be several bytes. */
 static const char *skip_characters(const char *s, size_t count)
 {
     while (count && *s) {

@@ -43,8 +43,7 @@ bool value_slots(const char *text, enum ccs_slots_policy policy, struct slots *r
 /* "master", "primary" / "slave", "replica". */
 bool value_role(const char *text, bool *ret_primary);
 
-/* As the servers name it; "volatile_lru", "NoEviction" and "no-eviction" too. NULL: none of them.
- */
+/* As the servers name it; "volatile_lru", "NoEviction" and "no-eviction" too. NULL: none of them. */
 const char *value_eviction_policy(const char *text);
 
 /* "aof", "snapshot", "rdb", "disabled", "none", "appendfsync-every-sec", …; see ccs_database. */

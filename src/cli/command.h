@@ -9,12 +9,14 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "recluster/buf.h"
 #include "recluster/err.h"
 
-/* X(identifier, name, argument or NULL, repeatable, help) */
+/* X(identifier, name, argument or NULL, repeatable, help). "[db:1]" may be left out: then it is "".
+ * A word behind the option is taken for it only if it begins as the example does, up to the ':'. */
 #define CLI_OPTIONS(X)                                                                             \
     X(OPT_HOSTS, "hosts", "HOSTS", false, "the machines to recover onto (hosts.json)")             \
     X(OPT_STATE, "state", "FILE", false, "the state file of the recovery")                         \
@@ -25,6 +27,50 @@
     X(OPT_UNTIL, "until", "STAGE", false, "stop after prepare, transfer, load or open")            \
     X(OPT_OLD_CLUSTER_IS_DEAD, "old-cluster-is-dead", "NAME", false,                               \
         "don't ask the old cluster; NAME is its name, to be sure")                                 \
+    X(OPT_FULL_SYNC, "full-sync", NULL, false,                                                     \
+        "let primaries send their data to replicas, which otherwise load the same file")           \
+    X(OPT_FAST_LOAD, "fast-load", NULL, false,                                                     \
+        "load with huge pages: quicker, but until their next restart servers need more time and "  \
+        "memory to fork")                                                                          \
+    X(OPT_ACCEPT_NEW_HOST_KEYS, "accept-new-host-keys", NULL, false,                               \
+        "trust SSH host keys that are new; they are kept in the state file only")                  \
+    X(OPT_SLOTS, "slots", "SLOTS=FILE", true,                                                      \
+        "write the keys of these slots to FILE (\"0-8191=a.rdb\"); may be repeated")               \
+    X(OPT_SHARDS, "shards", "N", false, "split into N equal parts, in the folder of --out")        \
+    X(OPT_OUT, "out", "OUT", false, "join: the file to write; split --shards: the folder")         \
+    X(OPT_TAKE, "take", "SLOTS=FILE", true,                                                        \
+        "of this input only the keys of these slots count; may be repeated")                       \
+    X(OPT_STAMP, "stamp", NULL, false,                                                             \
+        "give outputs a repl-id made of their data, so that replicas can start on them")           \
+    X(OPT_RESORT, "resort", NULL, false,                                                           \
+        "look for a shard's keys in all files of the backup set, where they are not in order")     \
+    X(OPT_OFFLINE, "offline", NULL, false,                                                         \
+        "ask neither hosts nor locations: plan by the CCS file and HOSTS alone")                   \
+    X(OPT_WITHOUT, "without", "host:NAME|rack:NAME", true,                                         \
+        "as if these hosts were not there; may be repeated")                                       \
+    X(OPT_EXTRA, "extra", "HOSTS", true, "more hosts, of another file; may be repeated")           \
+    X(OPT_NO_REPLICAS, "no-replicas", "[db:1]", true,                                              \
+        "leave the replicas out, of this database or of all; may be repeated")                     \
+    X(OPT_PRIORITY, "priority", "db:3,db:1", false,                                                \
+        "recover these first, then the others; leave out what can't be recovered")                 \
+    X(OPT_ONLY_CONFIGURATION, "only-configuration", NULL, false,                                   \
+        "bring the databases back empty, with all their settings")                                 \
+    X(OPT_ALLOW_MISSING_SLOTS, "allow-missing-slots", "SLOTS", false,                              \
+        "do without the keys of these slots (\"0-5460,6000\")")                                    \
+    X(OPT_PLAN_SHARDS, "shards", "db:1=N", true,                                                   \
+        "bring this database back with N primaries; may be repeated")                              \
+    X(OPT_RTO, "rto", "TIME", false,                                                               \
+        "as many primaries as it takes to be ready in TIME (\"10m\")")                             \
+    X(OPT_PLAN_OUT, "out", "FILE", false, "write the plan, for recover --plan")                    \
+    X(OPT_DIFF, "diff", "FILE", false, "show what has changed since the plan in FILE")             \
+    X(OPT_DOT, "dot", NULL, false, "print the layout for Graphviz")                                \
+    X(OPT_SVG, "svg", "OUT", false, "draw the layout")                                             \
+    X(OPT_PLAN, "plan", "FILE", false, "carry out just this plan, or say what has changed")        \
+    X(OPT_PLAN_HASH, "plan-hash", "HASH", false, "refuse any plan but the one of this hash")       \
+    X(OPT_LOCATION, "location", "FILE", true,                                                      \
+        "a JSON file with a location, as in hosts.json; may be repeated")                          \
+    X(OPT_LIMIT_RATE, "limit-rate", "BYTES", false,                                                \
+        "read no more bytes a second than this, all transfers together (\"50M\")")                 \
     X(OPT_HTML, "html", "OUT", false, "write one self-contained page")                             \
     X(OPT_JSON, "json", NULL, false, "print JSON")                                                 \
     X(OPT_YES, "yes", NULL, false, "don't ask")                                                    \
@@ -51,22 +97,25 @@ struct command {
     const char *summary; /* one line, no full stop */
     const char *help;    /* more about it, one paragraph; may be NULL */
     size_t min_words, max_words;
-    unsigned options; /* 1u << OPT_… */
+    uint64_t options; /* OPTION_BIT() of each */
     bool hidden;      /* not in the list of commands */
     /* The exit status, or -1 with err set. */
     int (*run)(const struct arguments *args, struct err *err);
 };
 
-#define OPTION_BIT(option) (1u << (option))
+#define OPTION_BIT(option) ((uint64_t)1 << (option))
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
-    command_report, command_verify, command_abort, command_agent;
+    command_report, command_verify, command_abort, command_agent, command_rdb;
 
 /* Parses what stands behind the command's name. Free with arguments_release(). */
 int arguments_parse(const struct command *command, int argc, char **argv, struct arguments *ret,
     struct err *err) MUST_CHECK;
 void arguments_release(struct arguments *args);
 const char *argument(const struct arguments *args, enum option option); /* the last one, or NULL */
+
+/* --limit-rate, bytes a second; 0: not given. */
+int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) MUST_CHECK;
 
 void command_usage(const struct command *command, struct buf *out);
 void command_help(const struct command *command, struct buf *out);
@@ -89,15 +138,30 @@ void print_plain(FILE *out, const char *text);
 /* Asks on the terminal; ERR_CHECK where there is none, or if the answer isn't "yes". */
 int ask_yes(const char *question, struct err *err) MUST_CHECK;
 
+/* location.c: where a file lies that is named by its path or URL. Close it with store_close(). */
+struct store;
+struct store *open_file_location(
+    const char *word, const char **ret_name, struct err *err) MUST_CHECK;
+
 /* request.c: options that `plan` and `recover` share. */
 struct recover_request;
 struct request_options {
     struct recover_source *sources;
     char **copies;
     size_t count;
+    json_t *options, *plan;
 };
+/* The bits of all options that it reads. */
+#define REQUEST_OPTIONS                                                                            \
+    (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
+        OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \
+        OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
+        OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
+        OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
+        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);
+json_t *read_plan(const char *path, struct err *err); /* as --out wrote it */
 
 #endif

@@ -51,6 +51,12 @@ static void add_value(struct arguments *args, size_t option, const char *value)
     args->values[option][count + 1] = NULL;
 }
 
+/* "db:7" is like "db:1]". */
+static bool is_like(const char *word, const char *example)
+{
+    return strncmp(word, example, strcspn(example, ":") + 1) == 0;
+}
+
 /* Takes argv[*at], and the word behind it where the value stands there. */
 static int take_option(const struct command *command, int argc, char **argv, int *at,
     struct arguments *args, struct err *err)
@@ -63,6 +69,13 @@ static int take_option(const struct command *command, int argc, char **argv, int
     if (args->given[option] && !options[option].repeatable && options[option].arg)
         return err_set(err, ERR_USAGE, "'--%s' is given twice", options[option].name);
     args->given[option] = true;
+    if (options[option].arg && options[option].arg[0] == '[') {
+        const char *next = *at + 1 < argc ? argv[*at + 1] : "";
+        bool taken = !equals && is_like(next, options[option].arg + 1);
+        add_value(args, (size_t)option, equals ? equals + 1 : taken ? next : "");
+        *at += taken;
+        return 0;
+    }
     if (!options[option].arg)
         return equals ? err_set(err, ERR_USAGE, "'--%s' takes no value", options[option].name) : 0;
     if (!equals && *at + 1 >= argc) {
@@ -128,6 +141,22 @@ const char *argument(const struct arguments *args, enum option option)
     while (values[1])
         values++;
     return values[0];
+}
+
+int argument_rate(const struct arguments *args, int64_t *ret, struct err *err)
+{
+    const char *text = argument(args, OPT_LIMIT_RATE);
+    uint64_t bytes = 0;
+
+    *ret = 0;
+    if (!text)
+        return 0;
+    if (human_parse_bytes(text, &bytes, err) < 0)
+        return err_wrap(err, "--limit-rate");
+    if (bytes == 0 || bytes > INT64_MAX)
+        return err_set(err, ERR_USAGE, "--limit-rate: '%s' is no speed", text);
+    *ret = (int64_t)bytes;
+    return 0;
 }
 
 void command_usage(const struct command *command, struct buf *out)

@@ -1,12 +1,72 @@
+#include <stdlib.h>
+
 #include "command.h"
+#include "recluster/file.h"
 #include "recluster/recover.h"
 #include "recluster/report.h"
 
+static int write_file(const char *path, const struct buf *text, struct err *err)
+{
+    return file_write_atomic(path, text->data, text->len, 0644, err);
+}
+
+static int write_plan(const char *path, const json_t *document, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    CLEANUP(free_ptr) char *text = json_dumps(document, JSON_INDENT(1));
+
+    buf_addf(&out, "%s\n", text);
+    return write_file(path, &out, err);
+}
+
+static int write_picture(const char *path, const json_t *document, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+
+    report_plan_svg(document, &out);
+    return write_file(path, &out, err);
+}
+
+static void text(const json_t *document, bool colour, struct buf *out)
+{
+    const json_t *changes = json_object_get(document, "changes");
+
+    report_plan_text(document, colour, out);
+    if (changes)
+        report_plan_changes_text(changes, colour, out);
+}
+
+static int print(const struct arguments *args, const json_t *document, struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+
+    if (!args->given[OPT_DOT])
+        return print_result(args, document, text, err);
+    report_plan_dot(document, &out);
+    return print_text(&out, err);
+}
+
 static int show(const struct arguments *args, const struct survey *survey, struct err *err)
 {
-    json_t *document = survey_plan_json(survey);
-    int rc = print_result(args, document, report_plan_text, err);
+    const char *diff = argument(args, OPT_DIFF), *out = argument(args, OPT_PLAN_OUT);
+    const char *svg = argument(args, OPT_SVG);
+    json_t *document = survey_plan_json(survey), *old = NULL;
+    int rc = 0;
 
+    /* The file holds the plan alone, not what it was compared with. */
+    if (out)
+        rc = write_plan(out, document, err);
+    if (rc == 0 && svg)
+        rc = write_picture(svg, document, err);
+    if (rc == 0 && diff) {
+        old = read_plan(diff, err);
+        rc = old ? 0 : -1;
+        if (old)
+            json_object_set_new(document, "changes", report_plan_changes(old, document));
+    }
+    if (rc == 0)
+        rc = print(args, document, err);
+    json_decref(old);
     json_decref(document);
     if (rc < 0)
         return -1;
@@ -20,6 +80,8 @@ static int run(const struct arguments *args, struct err *err)
     struct survey *survey;
     struct state *st;
 
+    if (args->given[OPT_DOT] && args->given[OPT_JSON])
+        return err_set(err, ERR_USAGE, "'--dot' and '--json' both want the standard output");
     if (request_from_arguments(args, &request, &owned, err) < 0)
         return -1;
     if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
@@ -42,8 +104,8 @@ const struct command command_plan = {
             "the plan can't work; the reasons are printed.",
     .min_words = 1,
     .max_words = 1,
-    .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |
-               OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_JSON) |
-               OPTION_BIT(OPT_HELP),
+    .options = REQUEST_OPTIONS | OPTION_BIT(OPT_OFFLINE) | OPTION_BIT(OPT_PLAN_OUT) |
+               OPTION_BIT(OPT_DIFF) | OPTION_BIT(OPT_DOT) | OPTION_BIT(OPT_SVG) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

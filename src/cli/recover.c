@@ -61,6 +61,11 @@ static int refuse_plan(const struct plan *plan, struct err *err)
 {
     const struct plan_issue *first = &plan->blockers[0];
 
+    for (size_t i = 0; i < plan->blocker_count; i++)
+        if (strcmp(plan->blockers[i].code, "host-locked") == 0) {
+            err_set(err, ERR_LOCKED, "%s", plan->blockers[i].message);
+            return err_hint(err, "%s", plan->blockers[i].hint);
+        }
     err_set(err, ERR_CHECK, "the plan cannot work: %s", first->message);
     if (plan->blocker_count > 1)
         err_set(err, ERR_CHECK, "the plan cannot work: %s (and %zu more, see above)",
@@ -76,6 +81,74 @@ static int confirm(const struct plan *plan, const struct arguments *args, struct
     char *question = xasprintf("Recover %zu database%s onto %zu host%s?", plan->database_count,
         plan->database_count == 1 ? "" : "s", plan->host_count, plan->host_count == 1 ? "" : "s");
     return ask_yes(question, err);
+}
+
+/* That the world is still as the plan says that was given, so that just that is carried out. */
+static int check_plan(const struct survey *survey, const json_t *wanted, bool json, struct err *err)
+{
+    const char *hash = json_string_value(json_object_get(wanted, "hash"));
+    const struct plan *plan = survey_plan(survey);
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    if (!wanted || strcmp(hash, plan->hash) == 0)
+        return 0;
+    json_t *document = survey_plan_json(survey);
+    json_t *changes = report_plan_changes(wanted, document);
+    json_t *event = json_pack("{s:s, s:O}", "event", "plan-changed", "changes", changes);
+    if (!json)
+        report_plan_changes_text(changes, print_colour(STDOUT_FILENO), &text);
+    int rc = json ? print_json_line(event, err) : print_text(&text, err);
+    bool edited = json_array_size(changes) == 0;
+    json_decref(event);
+    json_decref(changes);
+    json_decref(document);
+    if (rc < 0)
+        return -1;
+    if (plan->blocker_count > 0)
+        err_set(err, ERR_CHECK, "the plan can't be carried out any more: %s",
+            plan->blockers[0].message);
+    else
+        err_set(err, ERR_CHECK, "the plan can't be carried out as it is: %s",
+            edited ? "its file was changed by hand" : "things have changed, see above");
+    return err_hint(err, "Make a new plan, and look at what it changes with --diff.");
+}
+
+/* Options that hold for all runs of this recovery. */
+static const struct {
+    enum option option;
+    const char *key, *word;
+} choices[] = {
+    {OPT_FULL_SYNC, "full_sync", "--full-sync"},
+    {OPT_FAST_LOAD, "fast_load", "--fast-load"},
+    {OPT_RESORT, "resort", "--resort"},
+};
+
+static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
+        if (args->given[choices[i].option] && state_set_meta(st, choices[i].key, "yes", err) < 0)
+            return -1;
+    return 0;
+}
+
+static int refuse_choices(const struct arguments *args, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
+        if (args->given[choices[i].option]) {
+            err_set(err, ERR_USAGE, "'%s' can't be given to a recovery that has begun",
+                choices[i].word);
+            return err_hint(err, "It goes with CCS; `recluster abort` makes way for a new one.");
+        }
+    return 0;
+}
+
+/* For later plans; the recovery itself is none the worse if that fails. */
+static void learn_rates(struct state *st)
+{
+    struct err err = ERR_INIT;
+
+    if (recover_learn_rates(st, &err) < 0)
+        print_error(&err);
 }
 
 /* From the CCS to a state file that holds a plan. */
@@ -98,12 +171,16 @@ static int begin(const struct arguments *args, const char *path, struct state *s
         return -1;
     const struct plan *plan = survey_plan(survey);
     int rc = show_plan(survey, args->given[OPT_JSON], err);
+    if (rc == 0)
+        rc = check_plan(survey, request.plan, args->given[OPT_JSON], err);
     if (rc == 0 && !plan->feasible)
         rc = refuse_plan(plan, err);
     if (rc == 0)
         rc = confirm(plan, args, err);
     if (rc == 0 && request.old_cluster_is_dead)
         rc = state_set_meta(st, "old_cluster_is_dead", request.old_cluster_is_dead, err);
+    if (rc == 0)
+        rc = keep_choices(args, st, err);
     if (rc == 0)
         rc = recover_save_plan(survey, st, err);
     survey_free(survey);
@@ -162,12 +239,14 @@ static int carry_out(
         .interrupt_fd = interrupt_pipe[0],
         .progress = progress_show,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
+        .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
     };
     struct recover_result result;
     struct progress *progress;
     struct state *st;
 
-    if (state_open(path, STATE_EXISTING, &st, err) < 0)
+    if (argument_rate(args, &hooks.limit_rate, err) < 0 ||
+        state_open(path, STATE_EXISTING, &st, err) < 0)
         return -1;
     progress = progress_new(args->given[OPT_VERBOSE]);
     hooks.arg = progress;
@@ -177,6 +256,9 @@ static int carry_out(
         state_on_event(st, progress_event, progress);
     int rc = recover_run(st, &hooks, &result, err);
     progress_free(progress);
+    /* The times of a recovery that was stopped in between tell nothing. */
+    if (rc == 0 && args->word_count && result.done > 0)
+        learn_rates(st);
     if (rc == 0)
         rc = show_end(st, path, args, err);
     state_close(st);
@@ -195,6 +277,8 @@ static int run(const struct arguments *args, struct err *err)
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
         return err_hint(err, "Add --state FILE; the same file resumes the recovery later.");
     }
+    if (!args->word_count && refuse_choices(args, err) < 0)
+        return -1;
     if (catch_signals(err) < 0)
         return -1;
     if (args->word_count) {
@@ -216,9 +300,10 @@ const struct command command_recover = {
             "stages: prepare, transfer, load, open. With only --state FILE: carries on with a "
             "recovery that was stopped, by whatever. The latter may be run again at any time.",
     .max_words = 1,
-    .options = OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_DATABASE) |
-               OPTION_BIT(OPT_SOURCE) | OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_UNTIL) |
-               OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) |
-               OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
+    .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
+               OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
+               OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) | OPTION_BIT(OPT_RESORT) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) |
+               OPTION_BIT(OPT_HELP),
     .run = run,
 };

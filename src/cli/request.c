@@ -3,7 +3,12 @@
 
 #include "command.h"
 #include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/human.h"
 #include "recluster/recover.h"
+#include "recluster/slots.h"
+
+enum { PLAN_BYTES_MAX = 1 << 30 };
 
 static int parse_source(
     const char *text, struct recover_source *ret, char **ret_copy, struct err *err)
@@ -21,37 +26,216 @@ static int parse_source(
     return 0;
 }
 
+static int parse_sources(const char **words, struct request_options *owned, struct err *err)
+{
+    size_t count = 0;
+
+    while (words && words[count])
+        count++;
+    owned->sources = xcalloc(count, sizeof(*owned->sources));
+    owned->copies = xcalloc(count, sizeof(*owned->copies));
+    for (; owned->count < count; owned->count++)
+        if (parse_source(words[owned->count], &owned->sources[owned->count],
+                &owned->copies[owned->count], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* --- what is wanted, as it stands in a plan's document --- */
+
+static int add_word(json_t *list, const char *word, struct err *err)
+{
+    json_t *text = json_string(word);
+
+    if (!text)
+        return err_set(err, ERR_USAGE, "'%s' is not UTF-8", word);
+    return json_array_append_new(list, text);
+}
+
+static int add_list(const struct arguments *args, enum option option, const char *key,
+    json_t *options, struct err *err)
+{
+    const char **words = args->values[option];
+
+    if (!words)
+        return 0;
+    json_t *list = json_array();
+    json_object_set_new(options, key, list);
+    for (; *words; words++)
+        if (add_word(list, *words, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* "db:3,db:1" */
+static int add_priority(const char *text, json_t *options, struct err *err)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(text ? text : "");
+    char *rest = NULL;
+
+    if (!text)
+        return 0;
+    json_t *list = json_array();
+    json_object_set_new(options, "priority", list);
+    for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        if (add_word(list, word, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* "db:1=6", "db:1=6,db:2=3" */
+static int add_shards(const char **words, json_t *options, struct err *err)
+{
+    json_t *shards = json_object();
+
+    if (words)
+        json_object_set(options, "shards", shards);
+    json_decref(shards);
+    for (; words && *words; words++) {
+        CLEANUP(free_ptr) char *copy = xstrdup(*words);
+        char *rest = NULL;
+        for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+            char *equals = strrchr(word, '='), *end = NULL;
+            long n = equals ? strtol(equals + 1, &end, 10) : 0;
+            if (!equals || equals == word || end == equals + 1 || *end || n < 1 || n > SLOT_COUNT) {
+                err_set(err, ERR_USAGE, "--shards '%s' is not DATABASE=NUMBER", word);
+                return err_hint(err, "Write it as: --shards db:1=6 (1 to %d).", SLOT_COUNT);
+            }
+            *equals = '\0';
+            if (json_object_set_new(shards, word, json_integer(n)) < 0)
+                return err_set(err, ERR_USAGE, "'%s' is not UTF-8", word);
+        }
+    }
+    return 0;
+}
+
+static int add_slots(const char *text, json_t *options, struct err *err)
+{
+    struct slots slots;
+
+    if (!text)
+        return 0;
+    slots_clear(&slots);
+    if (slots_parse(text, &slots, err) < 0)
+        return err_wrap(err, "--allow-missing-slots");
+    json_object_set_new(options, "allow_missing_slots", json_string(text));
+    return 0;
+}
+
+static int add_times(const struct arguments *args, json_t *options, struct err *err)
+{
+    const char *at = argument(args, OPT_AT), *rto = argument(args, OPT_RTO);
+    int64_t at_ms, rto_s;
+
+    if (at && clock_parse(at, &at_ms, err) < 0)
+        return err_wrap(err, "--at");
+    if (at)
+        json_object_set_new(options, "at_ms", json_integer(at_ms));
+    if (rto && human_parse_seconds(rto, &rto_s, err) < 0)
+        return err_wrap(err, "--rto");
+    if (rto)
+        json_object_set_new(options, "rto_s", json_integer(rto_s));
+    return 0;
+}
+
+static int read_options(const struct arguments *args, json_t *options, struct err *err)
+{
+    if (add_list(args, OPT_DATABASE, "databases", options, err) < 0 ||
+        add_list(args, OPT_WITHOUT, "without", options, err) < 0 ||
+        add_list(args, OPT_EXTRA, "extra", options, err) < 0 ||
+        add_list(args, OPT_NO_REPLICAS, "no_replicas", options, err) < 0 ||
+        add_priority(argument(args, OPT_PRIORITY), options, err) < 0 ||
+        add_slots(argument(args, OPT_ALLOW_MISSING_SLOTS), options, err) < 0 ||
+        add_shards(args->values[OPT_PLAN_SHARDS], options, err) < 0 ||
+        add_times(args, options, err) < 0)
+        return -1;
+    if (args->given[OPT_OFFLINE])
+        json_object_set_new(options, "offline", json_true());
+    if (args->given[OPT_ONLY_CONFIGURATION])
+        json_object_set_new(options, "only_configuration", json_true());
+    return 0;
+}
+
+/* --- a plan that was made before --- */
+
+json_t *read_plan(const char *path, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    json_error_t where;
+
+    if (file_read(path, PLAN_BYTES_MAX, &text, err) < 0)
+        return NULL;
+    json_t *plan = json_loadb(text.data, text.len, 0, &where);
+    if (json_is_string(json_object_get(plan, "hash")) &&
+        json_is_array(json_object_get(plan, "databases")))
+        return plan;
+    if (plan)
+        err_set(err, ERR_USAGE, "'%s' is not a plan", path);
+    else
+        err_set(err, ERR_USAGE, "plan '%s', line %d: %s", path, where.line, where.text);
+    json_decref(plan);
+    err_hint(err, "Write one with: recluster plan CCS --hosts HOSTS --out FILE");
+    return NULL;
+}
+
+/* Twelve digits are what `plan` prints. */
+static int check_hash(const json_t *plan, const char *wanted, struct err *err)
+{
+    enum { DIGITS_MIN = 12 };
+    const char *hash = json_string_value(json_object_get(plan, "hash"));
+
+    if (!wanted)
+        return 0;
+    if (strlen(wanted) >= DIGITS_MIN && strncmp(hash, wanted, strlen(wanted)) == 0)
+        return 0;
+    err_set(err, ERR_CHECK, "the plan's hash is %.12s, not '%s'", hash, wanted);
+    return err_hint(err, "Give at least 12 digits of the hash of the plan that was looked at.");
+}
+
+static int use_plan(const struct arguments *args, struct request_options *owned, struct err *err)
+{
+    const char *path = argument(args, OPT_PLAN);
+
+    if (!path && !args->given[OPT_PLAN_HASH])
+        return 0;
+    if (!path)
+        return err_set(err, ERR_USAGE, "--plan-hash goes with --plan");
+    if (json_object_size(owned->options) > 0) {
+        err_set(err, ERR_USAGE, "what is wanted stands in the plan '%s' already", path);
+        return err_hint(err, "Leave out --database, --at, --without and the like, or --plan.");
+    }
+    owned->plan = read_plan(path, err);
+    if (!owned->plan || check_hash(owned->plan, argument(args, OPT_PLAN_HASH), err) < 0)
+        return -1;
+    if (json_is_true(json_object_get(owned->plan, "offline"))) {
+        err_set(err, ERR_CHECK, "'%s' was planned offline: nothing in it was checked", path);
+        return err_hint(err, "Plan again without --offline.");
+    }
+    json_object_update(owned->options, json_object_get(owned->plan, "options"));
+    return 0;
+}
+
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *owned, struct err *err)
 {
-    const char *at = argument(args, OPT_AT);
-    const char **sources = args->values[OPT_SOURCE];
-    size_t count = 0;
-
-    *owned = (struct request_options){.count = 0};
+    *owned = (struct request_options){.options = json_object()};
     *ret = (struct recover_request){
         .ccs_path = args->words[0],
         .hosts_path = argument(args, OPT_HOSTS),
-        .databases = args->values[OPT_DATABASE],
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
-        .at_ms = -1,
+        .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
     };
     if (!ret->hosts_path) {
         err_set(err, ERR_USAGE, "no hosts are named to recover onto");
         return err_hint(err, "Add --hosts HOSTS; man recluster, FILES, shows what stands in it.");
     }
-    if (at && clock_parse(at, &ret->at_ms, err) < 0)
-        return err_wrap(err, "--at");
-    while (sources && sources[count])
-        count++;
-    owned->sources = xcalloc(count, sizeof(*owned->sources));
-    owned->copies = xcalloc(count, sizeof(*owned->copies));
-    for (; owned->count < count; owned->count++)
-        if (parse_source(sources[owned->count], &owned->sources[owned->count],
-                &owned->copies[owned->count], err) < 0)
-            return -1;
+    if (parse_sources(args->values[OPT_SOURCE], owned, err) < 0 ||
+        read_options(args, owned->options, err) < 0 || use_plan(args, owned, err) < 0)
+        return -1;
     ret->sources = owned->sources;
     ret->source_count = owned->count;
+    ret->options = owned->options;
+    ret->plan = owned->plan;
     return 0;
 }
 
@@ -61,4 +245,6 @@ void request_options_release(struct request_options *owned)
         free(owned->copies[i]);
     free(owned->copies);
     free(owned->sources);
+    json_decref(owned->options);
+    json_decref(owned->plan);
 }

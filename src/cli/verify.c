@@ -3,126 +3,255 @@
 #include <sys/stat.h>
 
 #include "command.h"
+#include "recluster/backup_name.h"
+#include "recluster/catalogue.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
-#include "recluster/pull.h"
 #include "recluster/report.h"
-#include "recluster/rpc.h"
+#include "recluster/secret.h"
+#include "recluster/store.h"
+#include "verify_files.h"
 
-static bool is_backup_name(const char *name)
+enum { LOCATION_FILE_BYTES_MAX = 1 << 20 };
+
+/* All that was named: files to be read, and what is known of the sets that they belong to. */
+struct verify {
+    struct arena arena;
+    struct verify_file *files;
+    size_t count, alloc;
+    json_t *locations; /* array; owns the locations of files */
+    json_t *failed;    /* entries of places that could not be looked at */
+    json_t *sets, *notes;
+};
+
+static void fail(struct verify *v, const char *word, const struct err *err)
 {
-    size_t len = strlen(name);
-    return (len > 4 && strcmp(name + len - 4, ".rdb") == 0) ||
-           (len > 7 && strcmp(name + len - 7, ".rdb.gz") == 0);
+    json_array_append_new(v->failed, json_pack("{s:s, s:b, s:s, s:s}", "path", word, "ok", false,
+                                         "error", err->message, "hint", err->hint));
 }
 
-/* One file's entry. True if it is good. */
-static bool verify_file(struct store *store, const char *path, const char *name, json_t *files)
+static struct verify_file *add_file(
+    struct verify *v, const json_t *location, const char *name, const char *path)
 {
-    struct err err = ERR_INIT;
-    json_t *facts = NULL;
-    const struct pull_params params = {
-        .store = store,
-        .name = name,
+    GROW(v->files, v->count, v->alloc);
+    struct verify_file *file = &v->files[v->count++];
+
+    *file = (struct verify_file){.location = location,
+        .name = arena_strdup(&v->arena, name),
+        .path = arena_strdup(&v->arena, path),
+        .bytes = -1,
         .expected_bytes = -1,
-        .scan = {.now_ms = clock_wall_ms(), .sha256 = true},
-    };
-    bool ok = pull(&params, &facts, &err) == 0;
-    json_t *entry = facts ? facts : json_object();
-
-    json_object_set_new(entry, "path", json_string(path));
-    json_object_set_new(entry, "ok", json_boolean(ok));
-    json_object_set_new(entry, "error", ok ? json_null() : json_string(err.message));
-    json_array_append_new(files, entry);
-    return ok;
+        .keys = -1};
+    return file;
 }
 
-static bool failed_location(const char *word, const struct err *err, json_t *files)
+/* What the sets say of the files, which are those from `first` on. */
+static void take_sets(struct verify *v, size_t first, const struct catalogue *c)
 {
-    json_array_append_new(files, json_pack("{s:s, s:b, s:s, s:s}", "path", word, "ok", false,
-                                     "error", err->message, "hint", err->hint));
-    return false;
+    for (size_t s = 0; s < c->set_count; s++)
+        for (size_t f = 0; f < c->sets[s].file_count; f++)
+            for (size_t i = first; i < v->count; i++) {
+                const struct backup_file *file = &c->sets[s].files[f];
+                if (strcmp(v->files[i].name, file->name) != 0)
+                    continue;
+                v->files[i].sha256 = arena_strdup(&v->arena, file->sha256);
+                v->files[i].expected_bytes = file->bytes;
+                v->files[i].keys = file->keys;
+                v->files[i].slots = arena_memdup(&v->arena, &file->slots, sizeof(file->slots));
+            }
 }
 
-static bool verify_folder(const char *word, json_t *files)
+static json_t *set_json(const struct backup_set *set, const char *label)
 {
-    struct err err = ERR_INIT;
+    char time[CLOCK_TEXT_MAX];
+    json_t *files = json_array();
+
+    for (size_t i = 0; i < set->file_count; i++) {
+        CLEANUP(free_ptr) char *path = path_join(label, set->files[i].name);
+        json_array_append_new(files, json_string(path));
+    }
+    return json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:s*, s:o, s:o}", "location", label, "id",
+        set->id, "time", set->time_ms < 0 ? NULL : clock_format(set->time_ms, time), "database_uid",
+        set->database_uid, "database_name", set->database_name, "complete", set->complete, "reason",
+        set->reason, "slots_missing", slots_to_json(&set->missing), "files", files);
+}
+
+/* All backup files of a location, and its sets. */
+static int add_location(struct verify *v, const json_t *location, struct err *err)
+{
     struct store_list list = STORE_LIST_INIT;
-    json_t *location = json_string(word);
-    struct store *store = store_open(location, &err);
-    bool ok = true;
-    size_t count = 0;
+    struct catalogue catalogue;
+    size_t first = v->count;
+    json_t *resolved = store_resolve_location(location, err);
+    struct store *store = resolved ? store_open(resolved, err) : NULL;
 
-    json_decref(location);
-    if (!store || store_list(store, &list, &err) < 0) {
+    json_array_append_new(v->locations, resolved);
+    if (!store || store_list(store, &list, err) < 0) {
         store_close(store);
-        return failed_location(word, &err, files);
+        return -1;
     }
+    const char *label = store_label(store);
     for (size_t i = 0; i < list.count; i++) {
-        const char *name = list.entries[i].name;
-        if (!is_backup_name(name))
-            continue;
-        CLEANUP(free_ptr) char *path = path_join(store_label(store), name);
-        ok &= verify_file(store, path, name, files);
-        count++;
+        const struct store_entry *e = &list.entries[i];
+        CLEANUP(free_ptr) char *path = path_join(label, e->name);
+        if (backup_name_is_rdb(e->name))
+            add_file(v, resolved, e->name, path)->bytes = e->bytes;
     }
+    int rc = catalogue_read_all(store, &list, &catalogue, err);
+    if (rc == 0) {
+        take_sets(v, first, &catalogue);
+        for (size_t i = 0; i < catalogue.set_count; i++)
+            json_array_append_new(v->sets, set_json(&catalogue.sets[i], label));
+        catalogue_release(&catalogue);
+    }
+    if (list.not_utf8)
+        json_array_append_new(v->notes,
+            json_sprintf("'%s' has %zu names that are not UTF-8: left out", label, list.not_utf8));
+    if (rc == 0 && v->count == first)
+        rc = err_set(
+            err, ERR_NOT_FOUND, "there is no .rdb, .rdb.gz or .rdb.zst file in '%s'", label);
     store_list_release(&list);
-    if (!count) {
-        err_set(
-            &err, ERR_NOT_FOUND, "there is no .rdb or .rdb.gz file in '%s'", store_label(store));
-        ok = failed_location(word, &err, files);
-    }
     store_close(store);
-    return ok;
+    return rc;
 }
 
 /* A file by its path or URL: its folder is the location. */
-static bool verify_one(const char *word, json_t *files)
+static int add_one(struct verify *v, const char *word, struct err *err)
 {
-    struct err err = ERR_INIT;
     CLEANUP(free_ptr) char *dir = path_dir(word);
     CLEANUP(free_ptr) char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
-    const char *name = path_base(word);
 
-    if (!absolute) {
-        err_sys(&err, ERR_NOT_FOUND, "cannot open '%s'", word);
-        return failed_location(word, &err, files);
-    }
+    if (!absolute)
+        return err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", word);
     json_t *location = json_string(absolute);
-    struct store *store = store_open(location, &err);
+    json_t *resolved = store_resolve_location(location, err);
     json_decref(location);
-    if (!store)
-        return failed_location(word, &err, files);
-    bool ok = verify_file(store, word, name, files);
-    store_close(store);
-    return ok;
+    if (!resolved)
+        return -1;
+    json_array_append_new(v->locations, resolved);
+    add_file(v, resolved, path_base(word), word);
+    return 0;
 }
 
-static bool verify_word(const char *word, json_t *files)
+static int add_word(struct verify *v, const char *word, struct err *err)
 {
     struct stat st;
     size_t len = strlen(word);
     bool url = strstr(word, "://") != NULL;
+    bool folder = url ? word[len - 1] == '/' || !backup_name_is_rdb(word)
+                      : stat(word, &st) == 0 && S_ISDIR(st.st_mode);
 
-    if (!url && stat(word, &st) == 0 && S_ISDIR(st.st_mode)) {
-        CLEANUP(free_ptr) char *absolute = realpath(word, NULL);
-        return verify_folder(absolute ? absolute : word, files);
+    if (!folder)
+        return add_one(v, word, err);
+    CLEANUP(free_ptr) char *absolute = url ? NULL : realpath(word, NULL);
+    json_t *location = json_string(absolute ? absolute : word);
+    int rc = add_location(v, location, err);
+    json_decref(location);
+    return rc;
+}
+
+/* --location FILE */
+static int add_location_file(struct verify *v, const char *path, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    json_error_t where;
+
+    if (file_read(path, LOCATION_FILE_BYTES_MAX, &text, err) < 0)
+        return -1;
+    json_t *location = json_loadb(text.data, text.len, JSON_DECODE_ANY, &where);
+    if (!location)
+        return err_set(
+            err, ERR_USAGE, "'%s' line %d is not JSON: %s", path, where.line, where.text);
+    int rc = add_location(v, location, err);
+    json_decref(location);
+    return rc;
+}
+
+static void add_all(struct verify *v, const struct arguments *args)
+{
+    for (size_t i = 0; i < args->word_count; i++) {
+        struct err err = ERR_INIT;
+        CLEANUP(free_ptr) char *shown = secret_mask_url(args->words[i]);
+        if (add_word(v, args->words[i], &err) < 0)
+            fail(v, shown, &err);
     }
-    if (url && (word[len - 1] == '/' || !is_backup_name(word)))
-        return verify_folder(word, files);
-    return verify_one(word, files);
+    for (const char **path = args->values[OPT_LOCATION]; path && *path; path++) {
+        struct err err = ERR_INIT;
+        if (add_location_file(v, *path, &err) < 0)
+            fail(v, *path, &err);
+    }
+}
+
+/* A set with a bad file is not complete. */
+static void mark_bad_file(json_t *sets, const char *path)
+{
+    size_t i, k;
+    json_t *set, *file;
+
+    json_array_foreach (sets, i, set) {
+        json_array_foreach (json_object_get(set, "files"), k, file)
+            if (strcmp(json_string_value(file), path) == 0 &&
+                json_is_true(json_object_get(set, "complete"))) {
+                json_object_set_new(set, "complete", json_false());
+                json_object_set_new(set, "reason", json_sprintf("'%s' is bad", path_base(path)));
+            }
+    }
+}
+
+/* The result; whether all of it is good. */
+static json_t *document_of(struct verify *v, bool *ret_ok)
+{
+    json_t *files = json_array(), *set;
+    size_t i;
+
+    *ret_ok = json_array_size(v->failed) == 0;
+    for (size_t f = 0; f < v->count; f++) {
+        json_t *entry = v->files[f].entry;
+        if (!json_is_true(json_object_get(entry, "ok"))) {
+            *ret_ok = false;
+            mark_bad_file(v->sets, v->files[f].path);
+        }
+        json_array_append(files, entry);
+    }
+    json_array_extend(files, v->failed);
+    json_array_foreach (v->sets, i, set)
+        *ret_ok &= json_is_true(json_object_get(set, "complete"));
+    return json_pack("{s:o, s:O, s:O}", "files", files, "sets", v->sets, "notes", v->notes);
 }
 
 static int run(const struct arguments *args, struct err *err)
 {
-    json_t *files = json_array();
-    json_t *document = json_pack("{s:o}", "files", files);
-    bool ok = true;
+    struct verify v = {.arena = ARENA_INIT,
+        .locations = json_array(),
+        .failed = json_array(),
+        .sets = json_array(),
+        .notes = json_array()};
+    struct rate *rate = NULL;
+    int64_t limit;
+    bool ok = false;
 
-    for (size_t i = 0; i < args->word_count; i++)
-        ok &= verify_word(args->words[i], files);
-    int rc = print_result(args, document, report_verify_text, err);
-    json_decref(document);
+    if (!args->word_count && !args->given[OPT_LOCATION])
+        return err_set(err, ERR_USAGE, "'verify' needs a FILE, a LOCATION or --location");
+    if (argument_rate(args, &limit, err) < 0)
+        return -1;
+    if (limit)
+        rate = rate_new(limit);
+    add_all(&v, args);
+    int rc = verify_files(v.files, v.count, rate, err);
+    if (rc == 0) {
+        json_t *document = document_of(&v, &ok);
+        rc = print_result(args, document, report_verify_text, err);
+        json_decref(document);
+    }
+    for (size_t i = 0; i < v.count; i++)
+        json_decref(v.files[i].entry);
+    free(v.files);
+    rate_free(rate);
+    json_decref(v.locations);
+    json_decref(v.failed);
+    json_decref(v.sets);
+    json_decref(v.notes);
+    arena_release(&v.arena);
     return rc < 0 ? -1 : ok ? 0 : err_code_exit_status(ERR_FAILED);
 }
 
@@ -131,9 +260,11 @@ const struct command command_verify = {
     .words = "FILE|LOCATION...",
     .summary = "check backup files without any cluster",
     .help = "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no "
-            "file stands for all .rdb and .rdb.gz files in it. Exit status 1 if any is bad.",
-    .min_words = 1,
+            "file stands for all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
+            "be complete. Exit status 1 if anything is bad.",
+    .min_words = 0,
     .max_words = 10000,
-    .options = OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_LIMIT_RATE) | OPTION_BIT(OPT_JSON) |
+               OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -46,6 +46,9 @@ struct link_driver {
     void (*close)(void *stream);
 };
 
-extern const struct link_driver link_local;
+extern const struct link_driver link_local, link_ssh, link_command;
+
+/* "user" of the host's entry, or who we are here. Borrowed; NULL: not known. */
+const char *link_user(const json_t *spec);
 
 #endif

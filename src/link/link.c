@@ -37,7 +37,8 @@ struct link {
     void *arg;
     enum { LINK_CONNECTING, LINK_OPEN, LINK_ENDING, LINK_LOST } state;
     int64_t ending_until_ms;
-    struct err lost; /* why */
+    int64_t heard_ms, said_ms, silence_ms; /* when something came last, was last sent */
+    struct err lost;                       /* why */
     struct buf in, out;
     size_t sent;        /* of out */
     struct call *calls; /* by id */
@@ -75,10 +76,15 @@ static struct call **find_call(struct link *link, uint64_t id)
 
 static void lose(struct link *link, const struct err *why)
 {
+    bool was_open = link->state != LINK_CONNECTING;
+    bool passes = was_open || err_code_is_retried(why->code);
+
     link->driver->close(link->stream);
     link->stream = NULL;
     link->state = LINK_LOST;
-    err_set(&link->lost, ERR_LINK, "lost the link to host '%s': %s", link->host, why->message);
+    err_set(&link->lost, passes ? ERR_LINK : why->code,
+        was_open ? "lost the link to host '%s': %s" : "cannot reach host '%s': %s", link->host,
+        why->message);
     if (why->hint[0])
         err_hint(&link->lost, "%s", why->hint);
     end_calls(link, &link->lost);
@@ -109,10 +115,40 @@ static void try_connect(struct link *link)
     struct err err = ERR_INIT;
     int rc = link->driver->connect ? link->driver->connect(link->stream, &err) : 0;
 
-    if (rc == 0)
+    if (rc == 0) {
+        int64_t now = clock_mono_ms();
         link->state = LINK_OPEN;
-    else if (rc != LINK_IO_WAIT)
+        link->heard_ms = now;
+        link->said_ms = now - LINK_ALIVE_MS; /* it watches us from the first moment */
+        for (struct call *call = link->calls; call; call = call->next)
+            call->deadline_ms = now + call->timeout_ms;
+    } else if (rc != LINK_IO_WAIT) {
         lose(link, &err);
+    }
+}
+
+/*
+ * After reading: says that we are here, and gives up an agent of which nothing was heard for too
+ * long: a network that is cut tells neither side. Returns when to look again; *more: now.
+ */
+static int64_t keep_alive(struct link *link, bool *more)
+{
+    int64_t now = clock_mono_ms(), silent_at = link->heard_ms + link->silence_ms;
+    struct err why = ERR_INIT;
+    char text[HUMAN_TEXT_MAX];
+
+    if (now >= silent_at) {
+        err_set(&why, ERR_LINK, "nothing was heard of it for %s",
+            human_duration(link->silence_ms, text));
+        lose(link, &why);
+        return now;
+    }
+    if (now >= link->said_ms + LINK_ALIVE_MS) {
+        rpc_add_notification(&link->out, "alive", NULL);
+        *more = true;
+        link->said_ms = now;
+    }
+    return link->said_ms + LINK_ALIVE_MS < silent_at ? link->said_ms + LINK_ALIVE_MS : silent_at;
 }
 
 static void write_out(struct link *link)
@@ -198,6 +234,7 @@ static bool read_in(struct link *link)
             begin_end(link);
             return false;
         }
+        link->heard_ms = clock_mono_ms();
         buf_add(&link->in, chunk, (size_t)n);
         if (memchr(chunk, '\n', (size_t)n) || link->in.len > RPC_LINE_MAX)
             handle_lines(link);
@@ -207,7 +244,8 @@ static bool read_in(struct link *link)
     return true;
 }
 
-/* Ends calls whose time is over; returns when the next one's is. */
+/* Ends calls whose time is over; returns when the next one's is. While it connects, none runs out:
+ * the driver has deadlines of its own. */
 static int64_t expire_calls(struct link *link)
 {
     uint64_t last_id = link->last_id;
@@ -220,11 +258,11 @@ static int64_t expire_calls(struct link *link)
         if (call->too_long) {
             err_set(&err, ERR_LIMIT, "the parameters of '%s' are longer than %d bytes",
                 call->method, RPC_LINE_MAX);
-        } else if (call->deadline_ms <= clock_mono_ms()) {
+        } else if (link->state != LINK_CONNECTING && call->deadline_ms <= clock_mono_ms()) {
             err_set(&err, ERR_TIMEOUT, "host '%s' did not answer '%s' within %s", link->host,
                 call->method, human_duration(call->timeout_ms, text));
         } else {
-            if (call->deadline_ms < next_ms)
+            if (link->state != LINK_CONNECTING && call->deadline_ms < next_ms)
                 next_ms = call->deadline_ms;
             at = &(*at)->next;
             continue;
@@ -239,13 +277,16 @@ static int64_t expire_calls(struct link *link)
 static enum job_step turn(struct link *link, struct wait *wait)
 {
     bool more = false;
+    int64_t alive_ms = INT64_MAX;
 
     if (link->state == LINK_CONNECTING)
         try_connect(link);
     if (link->state == LINK_OPEN)
-        write_out(link);
+        write_out(link); /* before reading: it may take in what then no descriptor tells of */
     if (link->state == LINK_OPEN)
         more = read_in(link);
+    if (link->state == LINK_OPEN && !link->closed)
+        alive_ms = keep_alive(link, &more);
     if (link->state == LINK_ENDING && !link->closed)
         try_end(link);
     if (link->state == LINK_LOST && !link->closed)
@@ -257,7 +298,7 @@ static enum job_step turn(struct link *link, struct wait *wait)
         return JOB_DONE;
     if (more)
         return JOB_AGAIN;
-    wait_until(wait, next_ms);
+    wait_until(wait, next_ms < alive_ms ? next_ms : alive_ms);
     if (link->state == LINK_CONNECTING || link->state == LINK_OPEN)
         link->driver->wait(link->stream, link->sent < link->out.len, wait);
     else if (link->state == LINK_ENDING)
@@ -302,7 +343,7 @@ static const struct job_ops link_ops = {"link", link_step, link_done};
 
 static const struct link_driver *find_driver(const char *kind)
 {
-    static const struct link_driver *const drivers[] = {&link_local};
+    static const struct link_driver *const drivers[] = {&link_local, &link_ssh, &link_command};
 
     for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
         if (strcmp(drivers[i]->kind, kind) == 0)
@@ -320,7 +361,7 @@ int link_open(struct loop *loop, const struct link_target *target, const struct 
         err_set(err, ERR_UNSUPPORTED,
             "cannot reach host '%s': links of the kind '%s' are not supported", target->host,
             target->kind);
-        return err_hint(err, "Set \"link\": \"local\" for this host.");
+        return err_hint(err, "The links are local, ssh and command.");
     }
     if (driver->open(target, &stream, err) < 0)
         return err_wrap(err, "cannot reach host '%s'", target->host);
@@ -330,6 +371,7 @@ int link_open(struct loop *loop, const struct link_target *target, const struct 
         .driver = driver,
         .stream = stream,
         .host = xstrdup(target->host),
+        .silence_ms = target->silence_ms ? target->silence_ms : LINK_SILENCE_MS,
         .arg = arg,
         .in = BUF_INIT,
         .out = BUF_INIT,

@@ -27,7 +27,7 @@ static int local_open(const struct link_target *target, void **ret, struct err *
         program = self;
     }
     const char *const argv[] = {program, "agent", NULL};
-    if (child_spawn(argv, &local.pid, &local.to, &local.from, err) < 0)
+    if (child_spawn(argv, &local.pid, &local.to, &local.from, NULL, err) < 0)
         return -1;
     *ret = xmemdup(&local, sizeof(local));
     return 0;

@@ -70,8 +70,7 @@ static pid_t fork_bound(struct err *err)
     return pid;
 }
 
-/* Makes fds[i] descriptor i, in the child. Sources below 3 would be run over: they move up first.
- */
+/* Makes fds[i] descriptor i, in the child. Sources below 3 would be run over: they move up first. */
 static int arrange(int fds[3])
 {
     for (int i = 0; i < 3; i++)
@@ -124,30 +123,34 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
     return err_sys(err, sys == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "cannot start '%s'", argv[0]);
 }
 
-int child_spawn(
-    const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from, struct err *err)
+int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from,
+    int *ret_errors, struct err *err)
 {
-    int in[2], out[2] = {-1, -1};
+    int in[2] = {-1, -1}, out[2] = {-1, -1}, errors[2] = {-1, STDERR_FILENO};
+    int rc = -1;
 
-    if (make_pipe(in, err) < 0)
+    if (make_pipe(in, err) == 0 && make_pipe(out, err) == 0 &&
+        (!ret_errors || make_pipe(errors, err) == 0))
+        rc = start(argv, (int[3]){in[0], out[1], errors[1]}, ret_pid, err);
+    close_fd(in[0]);
+    close_fd(out[1]);
+    if (ret_errors && errors[1] != STDERR_FILENO)
+        close(errors[1]);
+    if (rc < 0) {
+        close_fd(in[1]);
+        close_fd(out[0]);
+        close_fd(errors[0]);
         return -1;
-    if (make_pipe(out, err) < 0)
-        goto fail;
-    if (start(argv, (int[3]){in[0], out[1], STDERR_FILENO}, ret_pid, err) < 0)
-        goto fail;
-    close(in[0]);
-    close(out[1]);
+    }
     set_nonblocking(in[1]);
     set_nonblocking(out[0]);
     *ret_to = in[1];
     *ret_from = out[0];
+    if (ret_errors) {
+        set_nonblocking(errors[0]);
+        *ret_errors = errors[0];
+    }
     return 0;
-fail:
-    close(in[0]);
-    close(in[1]);
-    close_fd(out[0]);
-    close_fd(out[1]);
-    return -1;
 }
 
 int child_fork(
@@ -215,8 +218,7 @@ int child_poll(pid_t pid, bool *ret_ended, struct err *err)
     return wait_child(pid, WNOHANG, ret_ended, err);
 }
 
-/* Reads until the end of the file. Bytes behind `limit` are read too, so that the writer can go on.
- */
+/* Reads until the end of the file. Bytes behind `limit` are read too, so that the writer can go on. */
 static int gather(int fd, int64_t deadline_ms, size_t limit, struct buf *output, struct err *err)
 {
     for (;;) {

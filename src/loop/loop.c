@@ -63,8 +63,7 @@ struct loop *loop_new(void)
     return loop;
 }
 
-/* Jobs are freed here only, so that a pointer stays good while steps and `done`s are on the stack.
- */
+/* Jobs are freed here only, so that a pointer stays good while steps and `done`s are on the stack. */
 static void sweep(struct loop *loop)
 {
     size_t kept = 0;

@@ -5,16 +5,19 @@
 
 #include "draft.h"
 
-/* Defaults until rates are measured: bytes a second. */
-static const double TRANSFER_RATE = 100e6; /* of stored bytes, into one host */
-static const double LOAD_RATE = 80e6;      /* of uncompressed bytes, by one server on one core */
-static const double PREPARE_SECONDS = 2;
-static const double OPEN_SECONDS = 2;
+const struct plan_rates plan_default_rates = {.transfer = 100e6,
+    .load = 80e6,
+    .sync = 100e6,
+    .prepare_s = 2,
+    .open_s = 2,
+    .source = "defaults"};
 
 enum {
     GZIP_RATIO = 3,
     MEMORY_RATIO = 3, /* data in RAM to stored bytes */
-    PROCESS_MIB = 16, /* the process and its replication backlog */
+    PROCESS_MIB = 16,
+    BACKLOG_MIB = 16,   /* of replication */
+    COPY_ON_WRITE = 10, /* its part of the data: one in ten pages changes while a copy is written */
 };
 
 /* No one server is larger; so sums over 1,000,000 shards can't overflow, whatever a peer claims. */
@@ -37,7 +40,7 @@ static int64_t data_bytes(const struct backup_file *file)
     return limited(bytes > 0 ? bytes : MEMORY_RATIO * limited(file->bytes));
 }
 
-static int64_t uncompressed_bytes(const struct backup_file *file)
+static int64_t unpacked_bytes(const struct backup_file *file)
 {
     const json_t *scanned = file->scanned ? json_object_get(file->facts, "bytes") : NULL;
     size_t len = strlen(file->name);
@@ -51,24 +54,117 @@ static int64_t uncompressed_bytes(const struct backup_file *file)
 /* The part of one shard in memory_size, which counts replicas where the database is replicated. */
 static int64_t memory_part(const struct draft *d, const struct plan_database *db)
 {
-    int64_t primaries = 0, replicas = 0;
+    const struct ccs_database *database = db->database;
+    int64_t primaries = 0, copies = 1;
 
     for (size_t i = 0; i < db->shard_count; i++)
-        if (d->plan->shards[db->first_shard + i].primary < 0)
-            primaries++;
-        else
-            replicas++;
-    if (!db->database->replicated)
-        replicas = 0;
-    else if (replicas < primaries)
-        replicas = primaries;
-    if (primaries == 0 || db->database->memory_bytes <= 0)
+        primaries += d->plan->shards[db->first_shard + i].primary < 0;
+    /* By the CCS's own replicas, also where they are not brought back. */
+    if (database->replicated) {
+        int64_t old_primaries = 0, old_replicas = 0;
+        for (size_t i = 0; i < database->shard_count; i++)
+            if (d->input->ccs->shards[database->first_shard + i].primary)
+                old_primaries++;
+            else
+                old_replicas++;
+        copies = old_primaries > 0 ? 1 + old_replicas / old_primaries : 1;
+        if (copies < 2)
+            copies = 2;
+    }
+    if (primaries == 0 || database->memory_bytes <= 0)
         return 0;
-    return db->database->memory_bytes / (primaries + replicas);
+    return database->memory_bytes / (primaries * copies);
+}
+
+/* The part of a file that has the shard's slots. */
+static double share(const struct plan_shard *shard, const struct backup_file *file)
+{
+    if (shard->file || slots_is_empty(&file->slots))
+        return 1;
+    struct slots common = *shard->shard->slots;
+    slots_intersect(&common, &file->slots);
+    return (double)slots_count(&common) / (double)slots_count(&file->slots);
+}
+
+static void size_of_data(struct draft *d, size_t s, int64_t part)
+{
+    const struct plan_shard *shard = &d->plan->shards[s];
+    struct draft_shard *ds = &d->shards[s];
+
+    if (d->input->only_configuration)
+        return;
+    if (d->input->offline) {
+        ds->file_bytes = ds->data_bytes = limited(part);
+        ds->stored_bytes = ds->file_bytes / MEMORY_RATIO;
+        return;
+    }
+    for (size_t i = 0; i < shard->file_count; i++) {
+        const struct backup_file *file = shard->files[i];
+        double of_it = share(shard, file);
+        ds->data_bytes += (int64_t)((double)data_bytes(file) * of_it);
+        ds->file_bytes += (int64_t)((double)unpacked_bytes(file) * of_it);
+        ds->stored_bytes += limited(file->bytes); /* what is cut out comes there whole */
+    }
+}
+
+static bool forks(const struct draft *d, const struct plan_shard *shard)
+{
+    size_t s = (size_t)(shard - d->plan->shards);
+
+    return d->plan->databases[shard->database].database->persistence != CCS_PERSIST_NONE ||
+           shard->primary >= 0 || d->shards[s].first_replica >= 0;
+}
+
+static void size_shard(struct draft *d, size_t s, const struct plan_database *db)
+{
+    struct plan_shard *shard = &d->plan->shards[s];
+    int64_t part = limited(db->maxmemory_bytes);
+
+    size_of_data(d, s, part);
+    int64_t data = part > d->shards[s].data_bytes ? part : d->shards[s].data_bytes;
+    shard->memory_bytes = data + (forks(d, shard) ? data / COPY_ON_WRITE : 0) +
+                          ((int64_t)(PROCESS_MIB + BACKLOG_MIB) << 20);
+    bool persists = db->database->persistence != CCS_PERSIST_NONE;
+    shard->disk_bytes = (persists ? 3 : 2) * d->shards[s].file_bytes;
+    shard->transfer_s = (double)d->shards[s].stored_bytes / d->rates->transfer;
+    shard->load_s = (double)d->shards[s].file_bytes / d->rates->load;
+}
+
+static void warn_of_sizes(
+    struct draft *d, const struct plan_database *db, size_t unknown, size_t over)
+{
+    struct plan_issue issue = {.database = db->database->label};
+
+    if (d->input->offline && db->maxmemory_bytes == 0) {
+        issue.code = "size-unknown";
+        draft_warn(d, &issue,
+            "%s: the CCS file sets no memory_size: the memory and disk it needs are not counted",
+            db->database->label);
+    }
+    if (unknown > 0) {
+        issue.code = "size-unknown";
+        draft_warn(d, &issue,
+            "%s: the location doesn't tell the size of %zu of the files: the memory and disk "
+            "they need are not counted",
+            db->database->label, unknown);
+    }
+    if (over > 0) {
+        issue.code = "limit-below-data";
+        issue.hint = "The limit is raised where it is below what the data takes.";
+        draft_warn(d, &issue,
+            "%s: the data of %zu of %zu shards is predicted to take more than the memory limit "
+            "of each, %s",
+            db->database->label, over, db->shard_count, draft_bytes(d, db->maxmemory_bytes));
+    }
 }
 
 void capacity_shards(struct draft *d)
 {
+    for (size_t s = 0; s < d->plan->shard_count; s++)
+        d->shards[s].first_replica = -1;
+    for (size_t s = 0; s < d->plan->shard_count; s++)
+        if (d->plan->shards[s].primary >= 0)
+            d->shards[d->plan->shards[s].primary].first_replica = (int)s;
     for (size_t i = 0; i < d->plan->database_count; i++) {
         struct plan_database *db = &d->plan->databases[i];
         size_t unknown = 0, over = 0;
@@ -76,36 +172,80 @@ void capacity_shards(struct draft *d)
             continue;
         db->maxmemory_bytes = memory_part(d, db);
         for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
-            struct plan_shard *shard = &d->plan->shards[s];
-            struct draft_shard *ds = &d->shards[s];
-            if (shard->file) {
-                ds->data_bytes = data_bytes(shard->file);
-                ds->file_bytes = uncompressed_bytes(shard->file);
-                unknown += shard->primary < 0 && shard->file->bytes < 0;
-                over += db->maxmemory_bytes > 0 && ds->data_bytes > db->maxmemory_bytes;
-            }
-            int64_t part = limited(db->maxmemory_bytes);
-            shard->memory_bytes =
-                (part > ds->data_bytes ? part : ds->data_bytes) + ((int64_t)PROCESS_MIB << 20);
-            shard->disk_bytes = 2 * ds->file_bytes; /* the file and one rewrite of it */
+            const struct plan_shard *shard = &d->plan->shards[s];
+            size_shard(d, s, db);
+            for (size_t f = 0; f < shard->file_count && shard->primary < 0; f++)
+                unknown += shard->files[f]->bytes < 0;
+            over += db->maxmemory_bytes > 0 && d->shards[s].data_bytes > db->maxmemory_bytes;
         }
-        struct plan_issue issue = {.database = db->database->label};
-        if (unknown > 0) {
-            issue.code = "size-unknown";
-            draft_warn(d, &issue,
-                "%s: the location doesn't tell the size of %zu of the files: the memory and disk "
-                "they need are not counted",
-                db->database->label, unknown);
-        }
-        if (over > 0) {
-            issue.code = "limit-below-data";
-            issue.hint = "The limit is raised where it is below what the data takes.";
-            draft_warn(d, &issue,
-                "%s: the data of %zu of %zu shards is predicted to take more than the memory limit "
-                "of each, %s",
-                db->database->label, over, db->shard_count, draft_bytes(d, db->maxmemory_bytes));
-        }
+        warn_of_sizes(d, db, unknown, over);
     }
+}
+
+/* --- time --- */
+
+/* What the shards of one host bring to the stages. */
+struct host_work {
+    int64_t transfer, load, sync;
+    int64_t longest_load, longest_sync;
+};
+
+/* From 7.0 on (RDB version 10) a replica starts on its primary's file; else it is sent a copy. */
+static bool loads_file(const struct draft *d, int shard, int host)
+{
+    enum { VERSION_MIN = 10 };
+    int primary = d->plan->shards[shard].primary;
+    int at = primary >= 0 ? d->plan->shards[primary].host : -1;
+
+    return primary < 0 || d->input->offline ||
+           (d->hosts[host].rdb_version_max >= VERSION_MIN &&
+               (at < 0 || d->hosts[at].rdb_version_max >= VERSION_MIN));
+}
+
+static void add_shard(const struct draft *d, int shard, int host, struct host_work *work)
+{
+    const struct draft_shard *ds = &d->shards[shard];
+    bool loads = loads_file(d, shard, host);
+    int64_t *longest = loads ? &work->longest_load : &work->longest_sync;
+
+    if (loads) {
+        work->transfer += ds->stored_bytes;
+        work->load += ds->file_bytes;
+    } else {
+        work->sync += ds->file_bytes;
+    }
+    if (ds->file_bytes > *longest)
+        *longest = ds->file_bytes;
+}
+
+static struct host_work work_of(const struct draft *d, int host, int without, int with)
+{
+    struct host_work work = {0};
+
+    for (int s = d->hosts[host].first_shard; s >= 0; s = d->shards[s].next)
+        if (s != without)
+            add_shard(d, s, host, &work);
+    if (with >= 0)
+        add_shard(d, with, host, &work);
+    return work;
+}
+
+/* By one server at least, by as many at a time as there are cores. */
+static double load_seconds(const struct draft *d, int host, int64_t longest, int64_t all)
+{
+    double one = (double)longest / d->rates->load;
+    double together = (double)all / d->rates->load / (double)d->plan->hosts[host].cores;
+
+    return one > together ? one : together;
+}
+
+double capacity_host_seconds(const struct draft *d, int host, int without, int with)
+{
+    struct host_work work = work_of(d, host, without, with);
+
+    return (double)work.transfer / d->rates->transfer +
+           load_seconds(d, host, work.longest_load, work.load) +
+           (double)work.sync / d->rates->sync + load_seconds(d, host, work.longest_sync, work.sync);
 }
 
 static void raise(double *seconds, double at_least)
@@ -114,34 +254,18 @@ static void raise(double *seconds, double at_least)
         *seconds = at_least;
 }
 
-/* What the shards of one host bring to the stages; hosts work at the same time. */
-static void add_host(struct draft *d, size_t host, struct plan_stage_cost *stages)
+/* Hosts work at the same time: the slowest one counts. */
+static void add_host(const struct draft *d, int host, struct plan_stage_cost *stages)
 {
-    int64_t transfer = 0, load = 0, sync = 0;
-    double longest_load = 0, longest_sync = 0;
-    const json_t *cores = json_object_get(d->plan->hosts[host].facts, "cores");
+    struct host_work work = work_of(d, host, -1, -1);
 
-    for (int s = d->hosts[host].first_shard; s >= 0; s = d->shards[s].next) {
-        const struct plan_shard *shard = &d->plan->shards[s];
-        int64_t bytes = d->shards[s].file_bytes;
-        if (shard->primary < 0) {
-            transfer += shard->file ? limited(shard->file->bytes) : 0;
-            load += bytes;
-            raise(&longest_load, (double)bytes / LOAD_RATE);
-        } else {
-            sync += bytes;
-            raise(&longest_sync, (double)bytes / LOAD_RATE);
-        }
-    }
-    double parallel = json_integer_value(cores) > 0 ? (double)json_integer_value(cores) : 1;
-    stages[STAGE_TRANSFER].bytes += transfer;
-    raise(&stages[STAGE_TRANSFER].seconds, (double)transfer / TRANSFER_RATE);
-    stages[STAGE_LOAD].bytes += load;
-    raise(&longest_load, (double)load / LOAD_RATE / parallel);
-    raise(&stages[STAGE_LOAD].seconds, longest_load);
-    stages[STAGE_OPEN].bytes += sync;
-    raise(&longest_sync, (double)sync / LOAD_RATE / parallel);
-    raise(&stages[STAGE_OPEN].seconds, OPEN_SECONDS + (double)sync / TRANSFER_RATE + longest_sync);
+    stages[STAGE_TRANSFER].bytes += work.transfer;
+    raise(&stages[STAGE_TRANSFER].seconds, (double)work.transfer / d->rates->transfer);
+    stages[STAGE_LOAD].bytes += work.load;
+    raise(&stages[STAGE_LOAD].seconds, load_seconds(d, host, work.longest_load, work.load));
+    stages[STAGE_OPEN].bytes += work.sync;
+    raise(&stages[STAGE_OPEN].seconds, d->rates->open_s + (double)work.sync / d->rates->sync +
+                                           load_seconds(d, host, work.longest_sync, work.sync));
 }
 
 void capacity_stages(struct draft *d)
@@ -150,8 +274,8 @@ void capacity_stages(struct draft *d)
 
     if (d->plan->shard_count == 0)
         return;
-    stages[STAGE_PREPARE].seconds = PREPARE_SECONDS;
+    stages[STAGE_PREPARE].seconds = d->rates->prepare_s;
     for (size_t i = 0; i < d->plan->host_count; i++)
         if (d->plan->hosts[i].shard_count > 0)
-            add_host(d, i, stages);
+            add_host(d, (int)i, stages);
 }

@@ -8,13 +8,14 @@
 #include "recluster/file.h"
 #include "recluster/human.h"
 
-enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20 };
+enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20, HOST_COUNT_MAX = 100000 };
 
 static const char *const top_keys[] = {"defaults", "hosts", "sources", NULL};
 
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
-    "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack", NULL};
+    "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
+    "max_redis_servers", NULL};
 
 /* Of one host only, so of no use among the defaults. */
 static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
@@ -65,9 +66,10 @@ static int get_text(
     return 0;
 }
 
-static int get_memory(const json_t *spec, const char *where, int64_t *ret, struct err *err)
+static int get_bytes(
+    const json_t *spec, const char *key, const char *where, int64_t *ret, struct err *err)
 {
-    const json_t *value = json_object_get(spec, "memory");
+    const json_t *value = json_object_get(spec, key);
     uint64_t bytes = 0;
 
     *ret = -1;
@@ -75,15 +77,27 @@ static int get_memory(const json_t *spec, const char *where, int64_t *ret, struc
         return 0;
     if (json_is_string(value)) {
         if (human_parse_bytes(json_string_value(value), &bytes, err) < 0)
-            return err_wrap(err, "%s'memory'", where);
+            return err_wrap(err, "%s'%s'", where, key);
     } else if (json_is_integer(value) && json_integer_value(value) > 0) {
         bytes = (uint64_t)json_integer_value(value);
     }
-    if (bytes == 0) {
-        err_set(err, ERR_USAGE, "%s'memory' is not a size", where);
+    if (bytes == 0 || bytes > INT64_MAX) {
+        err_set(err, ERR_USAGE, "%s'%s' is not a size", where, key);
         return err_hint(err, "Write it as bytes or with a unit: 64G, 512M, 1073741824.");
     }
     *ret = (int64_t)bytes;
+    return 0;
+}
+
+static int get_count(
+    const json_t *spec, const char *key, const char *where, int64_t *ret, struct err *err)
+{
+    const json_t *value = json_object_get(spec, key);
+
+    *ret = value ? json_integer_value(value) : -1;
+    if (value && (*ret < 1 || *ret > HOST_COUNT_MAX))
+        return err_set(
+            err, ERR_USAGE, "%s'%s' is not a number from 1 to %d", where, key, HOST_COUNT_MAX);
     return 0;
 }
 
@@ -154,7 +168,11 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
         get_text(h->spec, "base_dir", where, &h->base_dir, err) < 0 ||
         get_text(h->spec, "server", where, &h->server, err) < 0 ||
         get_replaces(arena, h->spec, where, &h->replaces, err) < 0 ||
-        get_memory(h->spec, where, &h->memory_bytes, err) < 0)
+        get_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
+        get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
+        get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
+        get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
+        get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0)
         return -1;
     if (!in_list(h->link, link_kinds)) {
         err_set(err, ERR_USAGE, "%sunknown link '%s'", where, h->link);
@@ -311,10 +329,47 @@ struct hosts *hosts_load(const char *path, struct err *err)
     return hosts;
 }
 
+static int append(struct hosts *hosts, struct hosts *more, struct err *err)
+{
+    size_t own = hosts->count, count = own + more->count;
+    struct host *old = hosts->hosts;
+    struct host *all = arena_alloc(&hosts->arena, count * sizeof(*all));
+
+    if (count > HOSTS_MAX)
+        return err_set(err, ERR_LIMIT, "%zu hosts, more than %d", count, HOSTS_MAX);
+    memcpy(all, old, own * sizeof(*all));
+    memcpy(all + own, more->hosts, more->count * sizeof(*all));
+    hosts->hosts = all;
+    hosts->count = count;
+    if (check_unique(hosts, err) < 0) {
+        hosts->hosts = old;
+        hosts->count = own;
+        return -1;
+    }
+    more->count = 0; /* the specs are ours now */
+    return 0;
+}
+
+int hosts_add(struct hosts *hosts, const char *path, struct err *err)
+{
+    struct hosts *more = hosts_load(path, err);
+
+    if (!more)
+        return -1;
+    if (append(hosts, more, err) < 0) {
+        hosts_free(more);
+        return err_wrap(err, "hosts file '%s'", path);
+    }
+    more->more = hosts->more;
+    hosts->more = more;
+    return 0;
+}
+
 void hosts_free(struct hosts *hosts)
 {
     if (!hosts)
         return;
+    hosts_free(hosts->more);
     for (size_t i = 0; i < hosts->count; i++)
         json_decref(hosts->hosts[i].spec);
     json_decref(hosts->root);

@@ -66,6 +66,38 @@ void draft_warn(struct draft *d, const struct plan_issue *issue, const char *fmt
     va_end(args);
 }
 
+void draft_unchecked(struct draft *d, const char *fmt, ...)
+{
+    struct plan *plan = d->plan;
+    va_list args;
+
+    va_start(args, fmt);
+    char *text = xvasprintf(fmt, args);
+    va_end(args);
+    GROW(plan->unchecked, plan->unchecked_count, d->unchecked_alloc);
+    plan->unchecked[plan->unchecked_count++] = arena_strdup(&plan->arena, text);
+    free(text);
+}
+
+bool draft_leave_out(struct draft *d, struct plan_database *db)
+{
+    struct plan *plan = d->plan;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < plan->blocker_count; i++) {
+        const struct plan_issue *issue = &plan->blockers[i];
+        if (issue->database != db->database->label)
+            plan->blockers[kept++] = *issue;
+        else if (!db->skipped)
+            db->skipped = issue->message;
+    }
+    plan->blocker_count = kept;
+    for (size_t i = db->first_shard; db->skipped && i < db->first_shard + db->shard_count; i++)
+        if (plan->shards[i].host >= 0)
+            rules_take(d, (int)i);
+    return db->skipped != NULL;
+}
+
 void draft_names_add(struct draft_names *names, const char *fmt, ...)
 {
     va_list args;
@@ -117,7 +149,7 @@ static void start_draft(struct draft *d, const struct plan_input *input)
     size_t shards = 0;
 
     for (size_t i = 0; i < input->database_count; i++)
-        shards += input->databases[i].database->shard_count;
+        shards += source_shard_max(input, &input->databases[i]);
     arena_init(&plan->arena);
     plan->database_count = input->database_count;
     plan->databases = make_array(plan, plan->database_count, sizeof(*plan->databases));
@@ -128,7 +160,14 @@ static void start_draft(struct draft *d, const struct plan_input *input)
     d->hosts = xcalloc(plan->host_count + 1, sizeof(*d->hosts));
     d->machine_memory_left = xcalloc(plan->host_count + 1, sizeof(*d->machine_memory_left));
     d->disk_left = xcalloc(plan->host_count + 1, sizeof(*d->disk_left));
+    d->databases = xcalloc(plan->database_count + 1, sizeof(*d->databases));
+    d->rates = plan->rates = input->rates ? input->rates : &plan_default_rates;
+    plan->options = input->options;
+    plan->ccs_sha256 = arena_strdup(&plan->arena, input->ccs_sha256);
+    plan->made_ms = input->now_ms;
+    plan->offline = input->offline;
     d->racks = json_object();
+    d->second_racks = json_object();
     d->nodes = json_object();
     d->machines = json_object();
     d->disks = json_object();
@@ -140,7 +179,12 @@ static void end_draft(struct draft *d)
     free(d->hosts);
     free(d->machine_memory_left);
     free(d->disk_left);
+    for (size_t i = 0; i < d->plan->database_count; i++)
+        free(d->databases[i].in_rack);
+    free(d->databases);
+    json_decref(d->pins);
     json_decref(d->racks);
+    json_decref(d->second_racks);
     json_decref(d->nodes);
     json_decref(d->machines);
     json_decref(d->disks);
@@ -182,9 +226,39 @@ static void list_endpoints(struct draft *d, struct plan_database *db)
             draft_names(d, &lost));
 }
 
-static void hash(struct plan *plan, const char *ccs_sha256)
+/* "shard uid": its part of the document of an earlier plan. */
+static void read_pins(struct draft *d)
 {
-    json_t *essence = plan_essence(plan, ccs_sha256);
+    const json_t *database;
+    json_t *shard;
+    size_t i, k;
+
+    if (!d->input->pinned)
+        return;
+    d->pins = json_object();
+    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
+            const char *uid = json_string_value(json_object_get(shard, "uid"));
+            if (uid)
+                json_object_set(d->pins, uid, shard);
+        }
+    }
+}
+
+static void check_anything_left(struct draft *d)
+{
+    size_t skipped = 0;
+
+    for (size_t i = 0; i < d->plan->database_count; i++)
+        skipped += d->plan->databases[i].skipped != NULL;
+    if (skipped == d->plan->database_count && d->plan->blocker_count == 0)
+        draft_block(d, &(struct plan_issue){.code = "nothing-to-recover"},
+            "there is no database that could be recovered");
+}
+
+static void hash(struct plan *plan)
+{
+    json_t *essence = plan_essence(plan);
     char *text = json_dumps(essence, JSON_SORT_KEYS | JSON_COMPACT);
 
     digest_of(text, strlen(text), plan->hash);
@@ -192,19 +266,24 @@ static void hash(struct plan *plan, const char *ccs_sha256)
     json_decref(essence);
 }
 
-struct plan *plan_make(const struct plan_input *input)
+struct plan *draft_plan(const struct plan_input *input)
 {
     struct plan *plan = xcalloc(1, sizeof(*plan));
     struct draft draft = {.input = input, .plan = plan};
 
     start_draft(&draft, input);
+    read_pins(&draft);
     survey_old_cluster(&draft);
     survey_hosts(&draft);
     source_choose(&draft);
     capacity_shards(&draft);
     placement_run(&draft);
+    improve_run(&draft);
     refusal_report(&draft);
     ports_assign(&draft);
+    for (size_t i = 0; i < plan->database_count && input->by_priority; i++)
+        draft_leave_out(&draft, &plan->databases[i]);
+    check_anything_left(&draft);
     survey_warnings(&draft);
     capacity_stages(&draft);
     name_folders(plan);
@@ -212,9 +291,42 @@ struct plan *plan_make(const struct plan_input *input)
         if (!plan->databases[i].skipped)
             list_endpoints(&draft, &plan->databases[i]);
     plan->feasible = plan->blocker_count == 0;
-    hash(plan, input->ccs_sha256);
+    hash(plan);
     end_draft(&draft);
     return plan;
+}
+
+bool draft_possible(const struct plan_input *input)
+{
+    struct plan *plan = xcalloc(1, sizeof(*plan));
+    struct draft draft = {.input = input, .plan = plan, .trial = true};
+    bool possible = true;
+
+    start_draft(&draft, input);
+    survey_hosts(&draft);
+    source_choose(&draft);
+    capacity_shards(&draft);
+    placement_run(&draft);
+    for (size_t s = 0; s < plan->shard_count && possible; s++)
+        possible =
+            plan->shards[s].host >= 0 || plan->databases[plan->shards[s].database].skipped != NULL;
+    end_draft(&draft);
+    plan_free(plan);
+    return possible;
+}
+
+struct plan *plan_make(const struct plan_input *input)
+{
+    return input->rto_s > 0 && !input->pinned ? rto_plan(input) : draft_plan(input);
+}
+
+double plan_seconds(const struct plan *plan)
+{
+    double seconds = 0;
+
+    for (int i = STAGE_PREPARE; i <= STAGE_OPEN; i++)
+        seconds += plan->stages[i].seconds;
+    return seconds;
 }
 
 void plan_free(struct plan *plan)
@@ -223,6 +335,7 @@ void plan_free(struct plan *plan)
         return;
     free(plan->blockers);
     free(plan->warnings);
+    free(plan->unchecked);
     arena_release(&plan->arena);
     free(plan);
 }

@@ -5,8 +5,7 @@
 #include "draft.h"
 #include "recluster/clock.h"
 
-/* A text or null. Names of files and databases may be any bytes: those of none UTF-8 become "\xHH".
- */
+/* A text or null. Names of files and databases may be any bytes: those of none UTF-8 become "\xHH". */
 static json_t *text(const char *s)
 {
     if (!s)
@@ -40,6 +39,28 @@ static const struct host *host_of(const struct plan *plan, const struct plan_sha
     return shard->host >= 0 ? plan->hosts[shard->host].host : NULL;
 }
 
+static json_t *sources_json(const struct plan_shard *shard)
+{
+    if (!plan_shard_needs_cut(shard))
+        return json_null();
+    json_t *list = json_array();
+    for (size_t i = 0; i < shard->file_count; i++)
+        json_array_append_new(list, text(shard->files[i]->name));
+    return list;
+}
+
+static int64_t source_bytes(const struct plan_shard *shard)
+{
+    int64_t bytes = 0;
+
+    for (size_t i = 0; i < shard->file_count; i++) {
+        if (shard->files[i]->bytes < 0)
+            return -1;
+        bytes += shard->files[i]->bytes;
+    }
+    return shard->file_count > 0 ? bytes : -1;
+}
+
 /* What stands in the document and counts for the hash. */
 static json_t *shard_essence(const struct plan *plan, const struct plan_shard *shard)
 {
@@ -57,14 +78,15 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     set(o, "dir", text(shard->dir));
     set(o, "slots", slots_to_json(shard->shard->slots));
     set(o, "source", text(shard->file ? shard->file->name : NULL));
+    set(o, "sources", sources_json(shard));
     return o;
 }
 
-json_t *plan_essence(const struct plan *plan, const char *ccs_sha256)
+json_t *plan_essence(const struct plan *plan)
 {
     json_t *o = json_object(), *databases = json_array(), *shards = json_array();
 
-    set(o, "ccs_sha256", text(ccs_sha256));
+    set(o, "ccs_sha256", text(plan->ccs_sha256));
     set(o, "databases", databases);
     set(o, "shards", shards);
     for (size_t i = 0; i < plan->database_count; i++) {
@@ -75,6 +97,7 @@ json_t *plan_essence(const struct plan *plan, const char *ccs_sha256)
         set(d, "location", text(db->location_label));
         set(d, "set", text(db->set ? db->set->id : NULL));
         set(d, "maxmemory", integer(db->maxmemory_bytes));
+        set(d, "slots_lost", slots_to_json(&db->lost));
         json_array_append_new(databases, d);
     }
     for (size_t s = 0; s < plan->shard_count; s++) {
@@ -82,10 +105,19 @@ json_t *plan_essence(const struct plan *plan, const char *ccs_sha256)
         const struct host *host = host_of(plan, shard);
         json_t *d = shard_essence(plan, shard);
         set(d, "base_dir", text(host ? host->base_dir : NULL));
-        set(d, "bytes", integer(shard->file ? shard->file->bytes : -1));
+        set(d, "bytes", integer(source_bytes(shard)));
         json_array_append_new(shards, d);
     }
     return o;
+}
+
+static int64_t primaries_of(const struct plan *plan, const struct plan_database *db)
+{
+    int64_t count = 0;
+
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++)
+        count += plan->shards[s].primary < 0;
+    return count;
 }
 
 static json_t *backup_set_json(const struct plan_database *db)
@@ -102,6 +134,7 @@ static json_t *backup_set_json(const struct plan_database *db)
     set(o, "id", text(backup->id));
     set(o, "time", text(clock_format(backup->time_ms, time)));
     set(o, "age_s", integer(db->age_s));
+    set(o, "skew_s", db->skew_s >= 0 ? integer(db->skew_s) : json_null());
     set(o, "files", files);
     for (size_t i = 0; i < backup->file_count; i++) {
         const struct backup_file *file = &backup->files[i];
@@ -124,6 +157,8 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     set(o, "skipped", text(db->skipped));
     set(o, "source", text(db->location_label));
     set(o, "backup_set", backup_set_json(db));
+    set(o, "primaries", db->resharded ? integer(primaries_of(plan, db)) : json_null());
+    set(o, "slots_lost", slots_to_json(&db->lost));
     set(o, "maxmemory", integer(db->maxmemory_bytes));
     set(o, "shards", shards);
     set(o, "endpoints", endpoints);
@@ -132,6 +167,8 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
         json_t *d = shard_essence(plan, shard);
         set(d, "memory", integer(shard->memory_bytes));
         set(d, "disk", integer(shard->disk_bytes));
+        set(d, "transfer_s", json_real(shard->transfer_s));
+        set(d, "load_s", json_real(shard->load_s));
         json_array_append_new(shards, d);
     }
     for (size_t i = 0; i < db->endpoint_count; i++) {
@@ -150,11 +187,13 @@ static json_t *host_json(const struct plan_host *host)
     set(o, "name", text(host->host->name));
     set(o, "addr", text(host->host->addr));
     set(o, "rack", text(host->host->rack));
+    set(o, "second_rack", text(host->host->second_rack));
     set(o, "usable", json_boolean(host->usable));
     set(o, "memory", integer(host->memory_bytes));
     set(o, "planned_memory", integer(host->planned_bytes));
     set(o, "disk_free", host->disk_free_bytes >= 0 ? integer(host->disk_free_bytes) : json_null());
     set(o, "planned_disk", integer(host->planned_disk_bytes));
+    set(o, "cores", integer(host->cores));
     set(o, "shards", integer((int64_t)host->shard_count));
     return o;
 }
@@ -189,15 +228,41 @@ static json_t *stages_json(const struct plan *plan)
     return list;
 }
 
+static json_t *rates_json(const struct plan_rates *rates)
+{
+    json_t *o = json_object();
+
+    set(o, "transfer", json_real(rates->transfer));
+    set(o, "load", json_real(rates->load));
+    set(o, "sync", json_real(rates->sync));
+    set(o, "source", text(rates->source));
+    return o;
+}
+
+static json_t *unchecked_json(const struct plan *plan)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < plan->unchecked_count; i++)
+        json_array_append_new(list, text(plan->unchecked[i]));
+    return list;
+}
+
 json_t *plan_json(const struct plan *plan)
 {
     json_t *o = json_object(), *databases = json_array(), *hosts = json_array();
 
     set(o, "hash", text(plan->hash));
     set(o, "feasible", json_boolean(plan->feasible));
+    set(o, "ccs_sha256", text(plan->ccs_sha256));
+    set(o, "made_ms", integer(plan->made_ms));
+    set(o, "offline", json_boolean(plan->offline));
+    set(o, "options", plan->options ? json_deep_copy(plan->options) : json_object());
     set(o, "databases", databases);
     set(o, "hosts", hosts);
     set(o, "stages", stages_json(plan));
+    set(o, "rates", rates_json(plan->rates));
+    set(o, "unchecked", unchecked_json(plan));
     set(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
     set(o, "warnings", issues_json(plan->warnings, plan->warning_count));
     for (size_t i = 0; i < plan->database_count; i++)

@@ -40,8 +40,7 @@ int ports_endpoint(const struct draft *d, const struct ccs_database *database)
     return valid(database->port) ? database->port : 0;
 }
 
-/* The wanted port if it is one and free, else the first free one of the pool; 0 if there is none.
- */
+/* The wanted port if it is one and free, else the first free one of the pool; 0 if there is none. */
 static int take(struct draft_host *host, int wanted, int first, int last)
 {
     int port = wanted;
@@ -68,6 +67,38 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
     return ports_endpoint(d, db->database);
 }
 
+/* Of an earlier plan, whose ports are kept as they are. */
+static int pinned_port(struct draft *d, size_t s, const char *which)
+{
+    const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
+    struct draft_host *host = &d->hosts[d->plan->shards[s].host];
+    int64_t port = json_integer_value(json_object_get(pin, which));
+
+    if (port < 1 || port > PORT_MAX || ports_taken(host, (int)port))
+        return 0;
+    ports_set(host, (int)port, true);
+    return (int)port;
+}
+
+static void block(struct draft *d, const struct plan_shard *shard)
+{
+    const char *name = d->plan->hosts[shard->host].host->name;
+    const char *label = d->plan->databases[shard->database].database->label;
+    struct plan_issue issue = {.code = "port", .database = label, .host = name};
+
+    if (d->pins) {
+        issue.code = "plan-changed";
+        issue.hint = "Make a new plan.";
+        draft_block(d, &issue, "%s: the port that was planned for shard:%s on host '%s' is taken",
+            label, shard->shard->uid, name);
+        return;
+    }
+    issue.hint = "Offer more hosts.";
+    draft_block(d, &issue,
+        "%s: host '%s' has no free port for shard:%s (%d to %d, and 10,000 above)", label, name,
+        shard->shard->uid, PORT_FIRST, PORT_LAST);
+}
+
 static void assign(struct draft *d, size_t s)
 {
     struct plan_shard *shard = &d->plan->shards[s];
@@ -76,19 +107,14 @@ static void assign(struct draft *d, size_t s)
 
     shard->port = d->shards[s].fixed_port; /* reserved when it was placed */
     if (shard->port == 0)
-        shard->port = take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
+        shard->port = d->pins ? pinned_port(d, s, "port")
+                              : take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
     if (database->sharded)
-        shard->bus_port = take(host, shard->port + BUS_PORT_OFFSET, BUS_PORT_FIRST, BUS_PORT_LAST);
-    if (shard->port == 0 || (database->sharded && shard->bus_port == 0)) {
-        const char *name = d->plan->hosts[shard->host].host->name;
-        draft_block(d,
-            &(struct plan_issue){.code = "port",
-                .database = database->label,
-                .host = name,
-                .hint = "Offer more hosts."},
-            "%s: host '%s' has no free port for shard:%s (%d to %d, and 10,000 above)",
-            database->label, name, shard->shard->uid, PORT_FIRST, PORT_LAST);
-    }
+        shard->bus_port =
+            d->pins ? pinned_port(d, s, "bus_port")
+                    : take(host, shard->port + BUS_PORT_OFFSET, BUS_PORT_FIRST, BUS_PORT_LAST);
+    if (shard->port == 0 || (database->sharded && shard->bus_port == 0))
+        block(d, shard);
 }
 
 void ports_assign(struct draft *d)

@@ -2,12 +2,14 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "draft.h"
 
-/* The shards of a database that the same rule keeps from their places. */
+/* The shards of a database, for space of all databases, that the same rule keeps from their places. */
 struct refused {
-    const struct plan_database *db;
+    const struct plan_database *db; /* the first one, of space in several */
+    size_t databases;
     enum refusal reason;
     struct draft_names names;
     int64_t memory, disk;                 /* that they need in all */
@@ -21,7 +23,7 @@ static enum refusal farthest(const struct draft *d, int shard)
     enum refusal reason = REFUSED_HOST;
 
     for (size_t h = 0; h < d->plan->host_count; h++) {
-        enum refusal refusal = placement_refusal(d, shard, (int)h);
+        enum refusal refusal = rules_refusal(d, shard, (int)h);
         if (refusal > reason)
             reason = refusal;
     }
@@ -34,7 +36,7 @@ static const char *hosts_of(struct draft *d, const struct refused *r)
     struct draft_names names = DRAFT_NAMES_INIT;
 
     for (size_t h = 0; h < d->plan->host_count; h++)
-        if (placement_refusal(d, r->first, (int)h) == r->reason)
+        if (rules_refusal(d, r->first, (int)h) == r->reason)
             draft_names_add(&names, "'%s'", d->plan->hosts[h].host->name);
     return draft_names(d, &names);
 }
@@ -100,13 +102,39 @@ static void block_partner(struct draft *d, const struct refused *r, const char *
     }
 }
 
+/* Rules on how many, and on which hosts at all. */
+static void block_choice(struct draft *d, const struct refused *r, const char *names)
+{
+    struct plan_issue issue = {.database = r->db->database->label};
+
+    if (r->reason == REFUSED_NODE) {
+        issue.code = "nodes";
+        issue.hint = "Offer a host that \"replaces\" a node it may be on, or hosts that replace "
+                     "none.";
+        draft_block(d, &issue, "%s: by avoid_nodes and use_nodes, none of the hosts may have %s",
+            issue.database, names);
+    } else if (r->reason == REFUSED_MAJORITY) {
+        issue.code = "rack-majority";
+        issue.hint = "Offer more memory in the other racks.";
+        draft_block(d, &issue,
+            "%s: the only hosts with a place for %s are in a rack that would then have more than "
+            "half of its primaries: %s",
+            issue.database, names, hosts_of(d, r));
+    } else {
+        issue.code = "max-redis-servers";
+        issue.hint = "Add a host, or raise \"max_redis_servers\" in the hosts file.";
+        draft_block(d, &issue, "%s: no place for %s: %s have as many servers as they may have",
+            issue.database, names, hosts_of(d, r));
+    }
+}
+
 static void block_port(struct draft *d, const struct refused *r)
 {
     int port = d->shards[r->first].fixed_port;
     struct plan_issue issue = {.code = "port", .database = r->db->database->label};
 
     for (size_t h = 0; h < d->plan->host_count && !issue.host; h++)
-        if (placement_refusal(d, r->first, (int)h) == REFUSED_PORT)
+        if (rules_refusal(d, r->first, (int)h) == REFUSED_PORT)
             issue.host = d->plan->hosts[h].host->name;
     issue.hint = arena_printf(&d->plan->arena,
         "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or add a host.", port);
@@ -125,7 +153,7 @@ static int64_t memory_left_in_all(const struct draft *d)
 
     for (size_t h = 0; h < d->plan->host_count; h++) {
         if (d->hosts[h].usable && !d->hosts[h].shares_memory)
-            sum += at_least_0(placement_memory_left(d, (int)h));
+            sum += at_least_0(rules_memory_left(d, (int)h));
         sum += at_least_0(d->machine_memory_left[h]);
     }
     return sum;
@@ -137,7 +165,7 @@ static int64_t disk_left_in_all(const struct draft *d)
 
     for (size_t h = 0; h < d->plan->host_count; h++) {
         if (d->hosts[h].usable && d->hosts[h].disk < 0)
-            sum += at_least_0(placement_disk_left(d, (int)h));
+            sum += at_least_0(rules_disk_left(d, (int)h));
         sum += at_least_0(d->disk_left[h]);
     }
     return sum;
@@ -153,26 +181,27 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
     const char *most_host = NULL;
 
     for (size_t h = 0; h < d->plan->host_count; h++) {
-        if (placement_refusal(d, r->first, (int)h) != r->reason)
+        if (rules_refusal(d, r->first, (int)h) != r->reason)
             continue;
-        int64_t here = memory ? placement_memory_left(d, (int)h) : placement_disk_left(d, (int)h);
+        int64_t here = memory ? rules_memory_left(d, (int)h) : rules_disk_left(d, (int)h);
         if (!most_host || here > most) {
             most = at_least_0(here);
             most_host = d->plan->hosts[h].host->name;
         }
     }
     int64_t missing = need > left ? need - left : largest - most;
-    struct plan_issue issue = {.database = r->db->database->label};
-    issue.code = memory ? "memory" : "disk";
+    struct plan_issue issue = {.code = memory ? "memory" : "disk"};
+    issue.database = r->databases == 1 ? r->db->database->label : NULL;
     issue.hint = arena_printf(&d->plan->arena,
         memory ? "Offer a host with %s more memory, or raise \"memory\" in the hosts file."
                : "Offer hosts with %s more disk, or a \"base_dir\" on a larger file system.",
         draft_bytes(d, at_least_0(missing)));
     draft_block(d, &issue,
-        "%s: no %s for %s: %s needed, and the most that a host has left is %s ('%s'); %s are "
+        "%s%sno %s for %s: %s needed, and the most that a host has left is %s ('%s'); %s are "
         "missing",
-        issue.database, memory ? "memory" : "disk space", names, draft_bytes(d, need),
-        draft_bytes(d, most), most_host ? most_host : "", draft_bytes(d, at_least_0(missing)));
+        issue.database ? issue.database : "", issue.database ? ": " : "",
+        memory ? "memory" : "disk space", names, draft_bytes(d, need), draft_bytes(d, most),
+        most_host ? most_host : "", draft_bytes(d, at_least_0(missing)));
 }
 
 static void block(struct draft *d, struct refused *r)
@@ -187,6 +216,11 @@ static void block(struct draft *d, struct refused *r)
     case REFUSED_PAIR_SERVER:
     case REFUSED_RACK:
         block_partner(d, r, names);
+        break;
+    case REFUSED_NODE:
+    case REFUSED_MAJORITY:
+    case REFUSED_COUNT:
+        block_choice(d, r, names);
         break;
     case REFUSED_PORT:
         block_port(d, r);
@@ -207,14 +241,9 @@ static void block(struct draft *d, struct refused *r)
     }
 }
 
-/* All that keeps shards of one database from their places. */
-static void report_database(struct draft *d, const struct plan_database *db)
+/* Adds the shards of a database that have no place to the reasons why; one reason each. */
+static void collect(struct draft *d, const struct plan_database *db, struct refused *reasons)
 {
-    struct refused reasons[REFUSED_NOT + 1] = {0};
-
-    for (int i = 0; i <= REFUSED_NOT; i++)
-        reasons[i] = (struct refused){
-            .db = db, .reason = (enum refusal)i, .names = DRAFT_NAMES_INIT, .first = -1};
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &d->plan->shards[s];
         if (shard->host >= 0)
@@ -227,23 +256,95 @@ static void report_database(struct draft *d, const struct plan_database *db)
         r->disk += shard->disk_bytes;
         if (r->first < 0)
             r->first = (int)s;
+        if (r->db != db)
+            r->databases++;
+        if (!r->db)
+            r->db = db;
         if (shard->memory_bytes > r->largest_memory)
             r->largest_memory = shard->memory_bytes;
         if (shard->disk_bytes > r->largest_disk)
             r->largest_disk = shard->disk_bytes;
     }
+}
+
+static void start_reasons(struct refused reasons[REFUSED_NOT + 1], bool also_space)
+{
     for (int i = 0; i <= REFUSED_NOT; i++)
-        if (reasons[i].names.count > 0)
+        if (also_space || (i != REFUSED_MEMORY && i != REFUSED_DISK))
+            reasons[i] =
+                (struct refused){.reason = (enum refusal)i, .names = DRAFT_NAMES_INIT, .first = -1};
+}
+
+static void block_all(struct draft *d, struct refused reasons[REFUSED_NOT + 1], bool also_space)
+{
+    for (int i = 0; i <= REFUSED_NOT; i++)
+        if (reasons[i].names.count > 0 &&
+            (also_space || (i != REFUSED_MEMORY && i != REFUSED_DISK)))
             block(d, &reasons[i]);
+}
+
+void refusal_report_database(struct draft *d, const struct plan_database *db)
+{
+    struct refused reasons[REFUSED_NOT + 1];
+
+    start_reasons(reasons, true);
+    collect(d, db, reasons);
+    block_all(d, reasons, true);
+}
+
+/* Space that is missing is missing for all of them together. */
+static void report_all(struct draft *d)
+{
+    struct refused reasons[REFUSED_NOT + 1];
+
+    start_reasons(reasons, true);
+    for (size_t i = 0; i < d->plan->database_count; i++) {
+        if (d->plan->databases[i].skipped)
+            continue;
+        collect(d, &d->plan->databases[i], reasons);
+        block_all(d, reasons, false);
+        start_reasons(reasons, false);
+    }
+    if (reasons[REFUSED_DISK].names.count > 0)
+        block(d, &reasons[REFUSED_DISK]);
+    if (reasons[REFUSED_MEMORY].names.count > 0)
+        block(d, &reasons[REFUSED_MEMORY]);
+}
+
+/* Whether a blocker is about room and rules, which another host or fewer replicas can change. */
+static bool about_places(const struct plan_issue *issue)
+{
+    static const char *const codes[] = {"memory", "disk", "not-enough-hosts", "rack",
+        "rack-majority", "max-redis-servers", "port", "nodes"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+        if (strcmp(issue->code, codes[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What was tried and helps stands with the first blocker that it is about. */
+static void advise(struct draft *d, size_t first)
+{
+    for (size_t i = first; i < d->plan->blocker_count; i++) {
+        if (!about_places(&d->plan->blockers[i]))
+            continue;
+        const char *advice = advice_find(d);
+        if (advice)
+            d->plan->blockers[i].hint = advice;
+        return;
+    }
 }
 
 void refusal_report(struct draft *d)
 {
     const struct plan *plan = d->plan;
-    size_t unplaced = 0, usable = 0;
+    size_t unplaced = 0, usable = 0, first = plan->blocker_count;
 
+    if (d->pins) /* each shard's own reason was said */
+        return;
     for (size_t s = 0; s < plan->shard_count; s++)
-        unplaced += plan->shards[s].host < 0;
+        unplaced += plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped;
     for (size_t h = 0; h < plan->host_count; h++)
         usable += d->hosts[h].usable;
     if (unplaced == 0)
@@ -253,12 +354,13 @@ void refusal_report(struct draft *d)
             &(struct plan_issue){
                 .code = "not-enough-hosts", .hint = "Mend or replace the hosts, as said for each."},
             "none of the %zu hosts can be used", plan->host_count);
-    for (size_t i = 0; i < plan->database_count && usable > 0; i++)
-        report_database(d, &plan->databases[i]);
-    /* Each host that was left out might have been the place. */
+    else
+        report_all(d);
+    /* Hosts that are mended might be enough. */
     for (size_t h = 0; h < plan->host_count; h++)
-        if (!d->hosts[h].usable) {
+        if (!d->hosts[h].usable && !d->input->hosts[h].without) {
             const struct plan_issue *why = &plan->warnings[d->hosts[h].exclusion];
             draft_block(d, why, "%s", why->message);
         }
+    advise(d, first);
 }

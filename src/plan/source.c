@@ -1,5 +1,6 @@
 /* Which backup set a database comes back from, and which file of it each primary loads. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "draft.h"
@@ -44,6 +45,8 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
         slots_union(&seen, shards[i].slots);
         slots_subtract(&missing, shards[i].slots);
     }
+    if (d->input->allow_missing)
+        slots_subtract(&missing, d->input->allow_missing);
     if (!slots_is_empty(&missing))
         draft_block(d,
             &(struct plan_issue){.code = "ccs-slots-missing",
@@ -62,8 +65,24 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
             draft_names(d, &twice));
 }
 
-/* All shards of the CCS file but the replicas that have no primary. */
-static void add_shards(struct draft *d, struct plan_database *db)
+static bool is_resharded(const struct ccs *ccs, const struct plan_database_input *in)
+{
+    int primaries = 0;
+
+    for (size_t i = 0; i < in->database->shard_count; i++)
+        primaries += ccs->shards[in->database->first_shard + i].primary;
+    return in->primaries > 0 && in->database->sharded && in->primaries != primaries;
+}
+
+size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in)
+{
+    return is_resharded(input->ccs, in) ? reshard_shard_max(input->ccs, in)
+                                        : in->database->shard_count;
+}
+
+/* All shards of the CCS file but the replicas that have no primary, or are not wanted. */
+static void add_shards(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
     struct plan *plan = d->plan;
     const struct ccs *ccs = d->input->ccs;
@@ -76,6 +95,8 @@ static void add_shards(struct draft *d, struct plan_database *db)
     for (size_t i = 0; i < database->shard_count; i++) {
         const struct ccs_shard *shard = &ccs->shards[database->first_shard + i];
         int primary = -1;
+        if (!shard->primary && in->no_replicas)
+            continue;
         if (!shard->primary) {
             size_t of = (size_t)shard->primary_index - database->first_shard;
             if (shard->primary_index < 0 || of >= i) {
@@ -97,7 +118,7 @@ static void add_shards(struct draft *d, struct plan_database *db)
         issue.code = "replica-without-primary";
         draft_warn(d, &issue, "%s: left out, as no primary has the slots of %s", database->label,
             draft_names(d, &orphans));
-    } else if (database->replicated && replicas == 0) {
+    } else if (database->replicated && replicas == 0 && !in->no_replicas) {
         issue.code = "replicas-missing";
         draft_warn(d, &issue, "%s: is replicated, but the CCS file has no replicas of it",
             database->label);
@@ -194,87 +215,129 @@ static void choose_set(
     }
 }
 
-static const struct backup_file *file_of_slots(
-    const struct backup_set *set, const int *file_by_first_slot, const struct slots *slots)
-{
-    unsigned at = 0, first, last;
+/* Which file of the set has each slot; the first one where several have it. */
+struct slot_owners {
+    const struct backup_set *set;
+    int file[SLOT_COUNT]; /* -1: none */
+};
 
-    if (!slots_next_range(slots, &at, &first, &last) || file_by_first_slot[first] < 0)
-        return NULL;
-    const struct backup_file *file = &set->files[file_by_first_slot[first]];
-    return slots_equal(&file->slots, slots) ? file : NULL;
+static void find_owners(struct slot_owners *owners, const struct backup_set *set)
+{
+    owners->set = set;
+    for (int slot = 0; slot < SLOT_COUNT; slot++)
+        owners->file[slot] = -1;
+    for (size_t f = set->file_count; f-- > 0;)
+        for (unsigned at = 0, first, last;
+             slots_next_range(&set->files[f].slots, &at, &first, &last);)
+            for (; first <= last; first++)
+                owners->file[first] = (int)f;
 }
 
-static void block_cut_needed(struct draft *d, const struct plan_database *db, const bool *used)
+static void use_files(struct draft *d, struct plan_shard *shard, const struct backup_set *set,
+    const int *files, size_t count)
 {
-    struct draft_names files = DRAFT_NAMES_INIT, shards = DRAFT_NAMES_INIT;
+    const struct backup_file **list = arena_alloc(&d->plan->arena, (count + 1) * sizeof(*list));
 
-    for (size_t f = 0; f < db->set->file_count; f++)
-        if (!used[f])
-            draft_names_add(&files, "'%s' (%s)", db->set->files[f].name,
-                draft_slots(d, &db->set->files[f].slots));
+    for (size_t i = 0; i < count; i++)
+        list[i] = &set->files[files[i]];
+    shard->files = list;
+    shard->file_count = count;
+}
+
+/* The files of a primary's slots, in the order of its slots; what no file has is lost. */
+static void match_shard(struct draft *d, struct plan_database *db, struct plan_shard *shard,
+    const struct slot_owners *owners, bool *seen)
+{
+    const struct slots *own = shard->shard->slots;
+    int *files = xcalloc(owners->set->file_count + 1, sizeof(*files));
+    size_t count = 0;
+
+    for (unsigned at = 0, first, last; slots_next_range(own, &at, &first, &last);)
+        for (; first <= last; first++) {
+            int file = owners->file[first];
+            if (file < 0)
+                slots_add(&db->lost, first);
+            else if (!seen[file])
+                files[count++] = file;
+            if (file >= 0)
+                seen[file] = true;
+        }
+    use_files(d, shard, owners->set, files, count);
+    if (count == 1 && slots_contain(own, &owners->set->files[files[0]].slots))
+        shard->file = &owners->set->files[files[0]];
+    for (size_t i = 0; i < count; i++)
+        seen[files[i]] = false;
+    free(files);
+}
+
+static void warn_of_cuts(struct draft *d, const struct plan_database *db)
+{
+    struct draft_names shards = DRAFT_NAMES_INIT;
+
     for (size_t i = 0; i < db->shard_count; i++) {
         const struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
-        if (shard->primary < 0 && !shard->file && !slots_is_empty(shard->shard->slots))
+        if (shard->primary < 0 && plan_shard_needs_cut(shard))
             draft_names_add(
                 &shards, "shard:%s (%s)", shard->shard->uid, draft_slots(d, shard->shard->slots));
     }
-    if (shards.count == 0) {
-        buf_release(&files.text);
-        return;
-    }
-    const char *unused = files.count > 0 ? draft_names(d, &files) : "none";
-    draft_block(d,
-        &(struct plan_issue){.code = "cut-needed",
-            .database = db->database->label,
-            .hint = "Files are not cut: take a backup set of the same slots with --at, or a CCS "
-                    "file of the time of the backup."},
-        "%s: the slots of the backup files are not those of the shards; files left over: %s; "
-        "shards without a file: %s",
-        db->database->label, unused, draft_names(d, &shards));
+    if (shards.count > 0)
+        draft_warn(d, &(struct plan_issue){.code = "cut-needed", .database = db->database->label},
+            "%s: the slots of the backup files are not those of the shards: files are cut and "
+            "joined for %s",
+            db->database->label, draft_names(d, &shards));
+}
+
+static void report_lost(struct draft *d, const struct plan_database *db)
+{
+    struct slots forbidden = db->lost;
+
+    if (d->input->allow_missing)
+        slots_subtract(&forbidden, d->input->allow_missing);
+    if (!slots_is_empty(&forbidden))
+        draft_block(d,
+            &(struct plan_issue){.code = "slots-missing",
+                .database = db->database->label,
+                .hint = "Bring the missing files to the location, or name another one with "
+                        "--source."},
+            "%s: no file of the backup set '%s' has the slots %s", db->database->label, db->set->id,
+            draft_slots(d, &forbidden));
+    else if (!slots_is_empty(&db->lost))
+        draft_warn(d, &(struct plan_issue){.code = "slots-lost", .database = db->database->label},
+            "%s: comes back without the keys of the slots %s (--allow-missing-slots)",
+            db->database->label, draft_slots(d, &db->lost));
 }
 
 /* A shard without slots needs no file: its server starts empty. */
-static void match_sharded(struct draft *d, const struct plan_database *db)
+static void match_sharded(struct draft *d, struct plan_database *db)
 {
-    const struct backup_set *set = db->set;
-    int *file_by_first_slot = xcalloc(SLOT_COUNT, sizeof(*file_by_first_slot));
-    bool *used = xcalloc(set->file_count + 1, sizeof(*used));
+    struct slot_owners *owners = xcalloc(1, sizeof(*owners));
+    bool *seen = xcalloc(db->set->file_count + 1, sizeof(*seen));
 
-    for (int slot = 0; slot < SLOT_COUNT; slot++)
-        file_by_first_slot[slot] = -1;
-    for (size_t f = set->file_count; f-- > 0;) {
-        unsigned at = 0, first, last;
-        if (slots_next_range(&set->files[f].slots, &at, &first, &last))
-            file_by_first_slot[first] = (int)f;
-    }
+    find_owners(owners, db->set);
     for (size_t i = 0; i < db->shard_count; i++) {
         struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
-        if (shard->primary >= 0)
-            continue;
-        shard->file = file_of_slots(set, file_by_first_slot, shard->shard->slots);
-        if (shard->file)
-            used[shard->file - set->files] = true;
+        if (shard->primary < 0)
+            match_shard(d, db, shard, owners, seen);
     }
-    block_cut_needed(d, db, used);
-    free_ptr(&file_by_first_slot);
-    free_ptr(&used);
+    report_lost(d, db);
+    free(owners);
+    free(seen);
 }
 
+/* Whatever slots its file's name says; several files are joined. */
 static void match_single(struct draft *d, const struct plan_database *db)
 {
-    if (db->set->file_count == 1) {
-        for (size_t i = 0; i < db->shard_count; i++)
-            d->plan->shards[db->first_shard + i].file = &db->set->files[0];
-        return;
+    int *all = xcalloc(db->set->file_count + 1, sizeof(*all));
+
+    for (size_t f = 0; f < db->set->file_count; f++)
+        all[f] = (int)f;
+    for (size_t i = 0; i < db->shard_count; i++) {
+        struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
+        use_files(d, shard, db->set, all, db->set->file_count);
+        if (db->set->file_count == 1)
+            shard->file = &db->set->files[0];
     }
-    draft_block(d,
-        &(struct plan_issue){.code = "cut-needed",
-            .database = db->database->label,
-            .hint = "Files are not joined: take a set of one file with --at, or a CCS file of the "
-                    "time of the backup."},
-        "%s: is not sharded, but its backup set '%s' has %zu files", db->database->label,
-        db->set->id, db->set->file_count);
+    free(all);
 }
 
 /* What is known of a file's inside: of the whole of it, else of its head. */
@@ -305,7 +368,23 @@ static void check_databases_in_file(
     }
 }
 
-static void match_files(struct draft *d, const struct plan_database *db)
+/* The newest version, and Valkey's magic, of a shard's files: what its server must load. */
+static void read_versions(struct draft *d, const struct plan_database *db,
+    const struct plan_shard *shard, struct draft_shard *ds)
+{
+    for (size_t f = 0; f < shard->file_count; f++) {
+        const struct backup_file *file = shard->files[f];
+        const json_t *facts = known_facts(file);
+        int version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
+        if (version > ds->rdb_version)
+            ds->rdb_version = version;
+        ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
+        if (shard->primary < 0 && db->database->sharded && shard->file)
+            check_databases_in_file(d, db, file);
+    }
+}
+
+static void match_files(struct draft *d, struct plan_database *db)
 {
     if (!db->set)
         return;
@@ -315,41 +394,104 @@ static void match_files(struct draft *d, const struct plan_database *db)
         match_single(d, db);
     for (size_t i = 0; i < db->shard_count; i++) {
         struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
-        struct draft_shard *ds = &d->shards[db->first_shard + i];
-        if (shard->primary >= 0)
+        if (shard->primary >= 0) {
             shard->file = d->plan->shards[shard->primary].file;
-        if (!shard->file)
-            continue;
-        const json_t *facts = known_facts(shard->file);
-        ds->rdb_version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
-        ds->valkey = json_is_true(json_object_get(facts, "valkey"));
-        if (shard->primary < 0 && db->database->sharded)
-            check_databases_in_file(d, db, shard->file);
+            shard->files = d->plan->shards[shard->primary].files;
+            shard->file_count = d->plan->shards[shard->primary].file_count;
+        }
+        read_versions(d, db, shard, &d->shards[db->first_shard + i]);
     }
+    warn_of_cuts(d, db);
+}
+
+bool plan_shard_needs_cut(const struct plan_shard *shard)
+{
+    return shard->file_count > 0 && !shard->file;
+}
+
+/* Seconds between the oldest and the newest file, as their heads say; -1: not known. */
+static int64_t skew_of(const struct backup_set *set)
+{
+    int64_t oldest = -1, newest = -1;
+
+    for (size_t f = 0; f < set->file_count; f++) {
+        const json_t *aux = json_object_get(known_facts(&set->files[f]), "aux");
+        const char *ctime = json_string_value(json_object_get(aux, "ctime"));
+        int64_t at = ctime ? strtoll(ctime, NULL, 10) : -1;
+        if (at <= 0)
+            return -1;
+        oldest = oldest < 0 || at < oldest ? at : oldest;
+        newest = at > newest ? at : newest;
+    }
+    return newest - oldest;
+}
+
+static void choose_files(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    db->skew_s = -1;
+    if (d->input->only_configuration) {
+        draft_warn(d,
+            &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
+            "%s: comes back empty (--only-configuration)", db->database->label);
+    } else if (!d->input->offline) {
+        choose_set(d, db, in);
+        if (db->set)
+            db->skew_s = skew_of(db->set);
+        match_files(d, db);
+    }
+}
+
+static void check_wishes(struct draft *d, const struct plan_database_input *in)
+{
+    if (in->primaries > 0 && !in->database->sharded)
+        draft_block(d,
+            &(struct plan_issue){.code = "not-sharded",
+                .database = in->database->label,
+                .hint = "Leave it out of --shards."},
+            "%s: is not sharded: its clients know one server only, so it can't become several",
+            in->database->label);
+    if (in->no_replicas && in->database->replicated)
+        draft_warn(d, &(struct plan_issue){.code = "no-replicas", .database = in->database->label},
+            "%s: comes back without its replicas (--no-replicas)", in->database->label);
+}
+
+/* Why an earlier plan left it out; it is left out again. */
+static const char *pinned_skip(const struct draft *d, const char *uid)
+{
+    const json_t *database;
+    size_t i;
+
+    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
+        const char *found = json_string_value(json_object_get(database, "uid"));
+        if (found && strcmp(found, uid) == 0)
+            return arena_strdup(
+                &d->plan->arena, json_string_value(json_object_get(database, "skipped")));
+    }
+    return NULL;
 }
 
 void source_choose(struct draft *d)
 {
-    size_t skipped = 0;
-
     for (size_t i = 0; i < d->input->database_count; i++) {
         const struct plan_database_input *in = &d->input->databases[i];
         struct plan_database *db = &d->plan->databases[i];
         *db = (struct plan_database){.database = in->database,
             .skipped = skip_reason(in->database),
+            .skew_s = -1,
             .location = in->location,
             .location_label = in->location_label,
             .first_shard = d->plan->shard_count};
-        if (db->skipped) {
-            skipped++;
+        if (!db->skipped)
+            db->skipped = pinned_skip(d, in->database->uid);
+        if (db->skipped)
             continue;
-        }
         check_primaries(d, db);
-        add_shards(d, db);
-        choose_set(d, db, in);
-        match_files(d, db);
+        check_wishes(d, in);
+        if (is_resharded(d->input->ccs, in))
+            reshard_add(d, db, in);
+        else
+            add_shards(d, db, in);
+        choose_files(d, db, in);
     }
-    if (skipped == d->input->database_count)
-        draft_block(d, &(struct plan_issue){.code = "nothing-to-recover"},
-            "there is no database that could be recovered");
 }

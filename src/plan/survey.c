@@ -13,6 +13,8 @@ enum {
     /* Clients are kept out of an unproven database by ACLs: Redis 6, whose RDB version is 5's. */
     SERVER_MAJOR_MIN = 6,
     CLOCK_SKEW_MAX_MS = 5000,
+    BUSY_LOAD_PER_CORE = 4,
+    SURVIVORS_SHOWN = 8,
     NOFILE_MIN = 10032, /* 10,000 clients, the servers' default, and 32 files of its own */
 };
 
@@ -36,6 +38,25 @@ static void exclude(struct draft *d, size_t host)
     d->hosts[host].exclusion = d->plan->warning_count - 1;
 }
 
+/* The hosts that an option keeps out, in one warning. */
+static void warn_of_options(struct draft *d)
+{
+    const struct plan_host_input *hosts = d->input->hosts;
+
+    for (size_t i = 0; i < d->input->host_count; i++) {
+        struct draft_names names = DRAFT_NAMES_INIT;
+        bool first = hosts[i].without != NULL;
+        for (size_t k = 0; k < i && first; k++)
+            first = !hosts[k].without || strcmp(hosts[k].without, hosts[i].without) != 0;
+        for (size_t k = i; k < d->input->host_count && first; k++)
+            if (hosts[k].without && strcmp(hosts[k].without, hosts[i].without) == 0)
+                draft_names_add(&names, "'%s'", hosts[k].host->name);
+        if (names.count > 0)
+            draft_warn(d, &(struct plan_issue){.code = "left-out"}, "%s: not used (--without %s)",
+                draft_names(d, &names), hosts[i].without);
+    }
+}
+
 static void check_reached(struct draft *d, size_t i)
 {
     const struct plan_host_input *in = &d->input->hosts[i];
@@ -43,7 +64,7 @@ static void check_reached(struct draft *d, size_t i)
                            ? arena_strdup(&d->plan->arena, in->error->hint)
                            : "Mend it, or take it out of the hosts file.";
 
-    if (in->facts)
+    if (in->facts || !d->hosts[i].usable)
         return;
     draft_warn(d,
         &(struct plan_issue){.code = "host-unreachable", .host = in->host->name, .hint = hint},
@@ -93,9 +114,20 @@ static void check_place(struct draft *d, size_t i)
     const char *state = fact_text(base_dir, "state"), *detail = fact_text(base_dir, "detail");
     const char *recovery = fact_text(base_dir, "recovery");
 
+    const json_t *holder = json_object_get(base_dir, "locked_by");
+    const char *who = fact_text(holder, "operator"), *since = fact_text(holder, "since");
+
     if (!d->hosts[i].usable)
         return;
-    if (state && (strcmp(state, "foreign") == 0 || strcmp(state, "recovery") == 0)) {
+    if (holder) {
+        draft_warn(d,
+            &(struct plan_issue){.code = "host-locked",
+                .host = host->name,
+                .hint = "Wait for that run to end, or stop it."},
+            "host '%s' is not used: its folder '%s' is locked by %s%s%s", host->name,
+            host->base_dir, who ? who : "another run", since ? " since " : "", since ? since : "");
+        exclude(d, i);
+    } else if (state && (strcmp(state, "foreign") == 0 || strcmp(state, "recovery") == 0)) {
         draft_warn(d,
             &(struct plan_issue){.code = "base-dir-foreign",
                 .host = host->name,
@@ -142,14 +174,39 @@ static void check_shared_folder(struct draft *d, size_t i, json_t *folders)
     free(key);
 }
 
-static int64_t available_memory(const json_t *facts)
+/* The old node that the host stands for; NULL: none. */
+static const struct ccs_node *old_node(const struct draft *d, size_t i)
 {
-    int64_t available = fact(facts, "memory_available", 0);
+    const struct ccs *ccs = d->input->ccs;
+    const char *uid = d->input->hosts[i].host->replaces;
+
+    for (size_t n = 0; uid && n < ccs->node_count; n++)
+        if (strcmp(ccs->nodes[n].uid, uid) == 0)
+            return &ccs->nodes[n];
+    return NULL;
+}
+
+static int64_t without_reserve(int64_t available)
+{
     int64_t reserve = available / 10;
 
     if (reserve < (int64_t)MEMORY_RESERVE_MIN_MIB * MIB)
         reserve = (int64_t)MEMORY_RESERVE_MIN_MIB * MIB;
     return available > reserve ? available - reserve : 0;
+}
+
+static void check_memory_known(struct draft *d, size_t i)
+{
+    const struct host *host = d->input->hosts[i].host;
+
+    if (d->plan->hosts[i].memory_bytes > 0)
+        return;
+    draft_warn(d,
+        &(struct plan_issue){.code = "memory-unknown",
+            .host = host->name,
+            .hint = "Offline, the hosts file must say it: \"memory\": \"64G\"."},
+        "host '%s' is not used: its memory is not known", host->name);
+    exclude(d, i);
 }
 
 static void read_memory(struct draft *d, size_t i)
@@ -160,8 +217,12 @@ static void read_memory(struct draft *d, size_t i)
     int64_t available = fact(in->facts, "memory_available", INT64_MAX);
 
     host->memory_bytes = in->host->memory_bytes;
-    if (in->host->memory_bytes < 0) {
-        host->memory_bytes = available_memory(in->facts);
+    if (in->host->memory_bytes < 0 && d->input->offline) {
+        const struct ccs_node *node = old_node(d, i);
+        host->memory_bytes = node ? without_reserve(node->memory_bytes) : 0;
+        check_memory_known(d, i);
+    } else if (in->host->memory_bytes < 0) {
+        host->memory_bytes = without_reserve(fact(in->facts, "memory_available", 0));
         dh->shares_memory = dh->machine >= 0;
     } else if (in->host->memory_bytes > available) {
         draft_warn(d,
@@ -184,14 +245,33 @@ static void read_disk(struct draft *d, size_t i)
     int64_t *free_bytes = &d->plan->hosts[i].disk_free_bytes;
 
     *free_bytes = fact(facts, "disk_free", -1);
-    if (*free_bytes < 0 || d->hosts[i].machine < 0)
+    int64_t here = *free_bytes, cap = d->input->hosts[i].host->disk_bytes;
+    if (cap >= 0 && (here < 0 || cap < here))
+        *free_bytes = cap;
+    if (here < 0 || d->hosts[i].machine < 0)
         return;
     char *key = xasprintf("%d %" PRId64, d->hosts[i].machine, fact(facts, "disk_total", -1));
     d->hosts[i].disk = draft_number(d->disks, key);
     free(key);
     int64_t *left = &d->disk_left[d->hosts[i].disk];
-    if (*left < 0 || *free_bytes < *left)
-        *left = *free_bytes;
+    if (*left < 0 || here < *left)
+        *left = here;
+}
+
+static void read_counts(struct draft *d, size_t i)
+{
+    const struct host *host = d->input->hosts[i].host;
+    const struct ccs_node *node = old_node(d, i);
+    struct plan_host *ph = &d->plan->hosts[i];
+
+    ph->cores = host->cores > 0 ? host->cores : fact(d->input->hosts[i].facts, "cores", 1);
+    if (ph->cores < 1)
+        ph->cores = 1;
+    d->hosts[i].max_shards = INT64_MAX;
+    if (host->max_shards > 0)
+        d->hosts[i].max_shards = host->max_shards;
+    else if (node && node->max_shards > 0)
+        d->hosts[i].max_shards = node->max_shards;
 }
 
 static void read_ports(struct draft *d, size_t i)
@@ -211,6 +291,7 @@ void survey_hosts(struct draft *d)
 {
     json_t *folders = json_object();
 
+    warn_of_options(d);
     for (size_t i = 0; i < d->input->host_count; i++) {
         const struct plan_host_input *in = &d->input->hosts[i];
         struct draft_host *dh = &d->hosts[i];
@@ -220,16 +301,23 @@ void survey_hosts(struct draft *d)
         d->machine_memory_left[i] = d->disk_left[i] = -1;
         dh->usable = true;
         dh->rack = draft_number(d->racks, in->host->rack);
+        dh->second_rack = draft_number(d->second_racks, in->host->second_rack);
         dh->node = draft_number(d->nodes, in->host->replaces);
         dh->machine = draft_number(d->machines, fact_text(in->facts, "machine"));
         dh->disk = dh->first_shard = dh->ported_database = -1;
-        check_reached(d, i);
-        check_server(d, i);
-        check_place(d, i);
-        check_shared_folder(d, i, folders);
+        read_counts(d, i);
+        if (in->without)
+            dh->usable = false;
+        if (!d->input->offline) {
+            check_reached(d, i);
+            check_server(d, i);
+            check_place(d, i);
+            check_shared_folder(d, i, folders);
+        }
+        if (dh->usable)
+            read_memory(d, i);
         if (!dh->usable)
             continue;
-        read_memory(d, i);
         read_disk(d, i);
         read_ports(d, i);
         dh->free_part = d->plan->hosts[i].memory_bytes > 0 ? 1 : 0;
@@ -238,26 +326,125 @@ void survey_hosts(struct draft *d)
     json_decref(folders);
 }
 
-/* Two clusters of one name and data, both open to clients, tear the data apart. */
-void survey_old_cluster(struct draft *d)
+/* How many nodes of the old cluster have something that answers. */
+static size_t nodes_alive(const struct draft *d)
 {
-    const char *name = d->input->ccs->cluster_name;
-    struct draft_names names = DRAFT_NAMES_INIT;
+    const struct ccs *ccs = d->input->ccs;
+    size_t alive = 0;
+
+    for (size_t n = 0; n < ccs->node_count; n++) {
+        const json_t *address;
+        size_t i;
+        json_array_foreach (d->input->alive, i, address) {
+            const char *addr = fact_text(address, "addr");
+            if (addr && ccs->nodes[n].addr && strcmp(addr, ccs->nodes[n].addr) == 0) {
+                alive++;
+                break;
+            }
+        }
+    }
+    return alive;
+}
+
+/* One that lives without a quorum still has data that clients may write to. */
+static void block_survivors(struct draft *d, size_t nodes, const char *override)
+{
     const json_t *address;
     size_t i;
 
     json_array_foreach (d->input->alive, i, address) {
+        const char *addr = fact_text(address, "addr");
+        json_int_t port = json_integer_value(json_object_get(address, "port"));
+        if (i == SURVIVORS_SHOWN) {
+            draft_block(d, &(struct plan_issue){.code = "old-cluster-survivor", .hint = override},
+                "of the old cluster, %zu more addresses accept connections",
+                json_array_size(d->input->alive) - i);
+            break;
+        }
+        draft_block(d,
+            &(struct plan_issue){.code = "old-cluster-survivor",
+                .hint = arena_printf(&d->plan->arena,
+                    "On %s: ss -ltnp 'sport = :%" JSON_INTEGER_FORMAT
+                    "' names the process: stop it, and keep it from starting again (systemctl mask "
+                    "--now UNIT). %s",
+                    addr, port, override)},
+            "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), "
+            "%s:%" JSON_INTEGER_FORMAT " (%s) still accepts connections",
+            nodes, d->input->ccs->node_count, addr, port, fact_text(address, "what"));
+    }
+}
+
+/* Two clusters of one name and data, both open to clients, tear the data apart. */
+static void block_alive(struct draft *d)
+{
+    const char *name = d->input->ccs->cluster_name;
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const json_t *address;
+    size_t i, nodes = nodes_alive(d);
+
+    if (json_array_size(d->input->alive) == 0)
+        return;
+    if (nodes * 2 <= d->input->ccs->node_count && nodes > 0) {
+        block_survivors(d, nodes,
+            arena_printf(&d->plan->arena,
+                "If that is something else, type the old cluster's name: "
+                "--old-cluster-is-dead '%s'",
+                name ? name : ""));
+        return;
+    }
+    json_array_foreach (d->input->alive, i, address) {
         draft_names_add(&names, "%s:%" JSON_INTEGER_FORMAT " (%s)", fact_text(address, "addr"),
             json_integer_value(json_object_get(address, "port")), fact_text(address, "what"));
     }
-    if (names.count > 0)
-        draft_block(d,
-            &(struct plan_issue){.code = "old-cluster-alive",
+    draft_block(d,
+        &(struct plan_issue){.code = "old-cluster-alive",
+            .hint = arena_printf(&d->plan->arena,
+                "Stop it; or, if that is something else, type the old cluster's name: "
+                "--old-cluster-is-dead '%s'",
+                name ? name : "")},
+        "the old cluster is alive: %s accept connections", draft_names(d, &names));
+}
+
+/* A Sentinel that is left over takes new servers at old addresses for its own. */
+static void warn_of_sentinels(struct draft *d)
+{
+    const json_t *sentinel;
+    size_t i;
+
+    json_array_foreach (d->input->sentinels, i, sentinel) {
+        const char *addr = fact_text(sentinel, "addr"), *master = fact_text(sentinel, "master");
+        json_int_t port = json_integer_value(json_object_get(sentinel, "port"));
+        draft_warn(d,
+            &(struct plan_issue){.code = "old-sentinel",
                 .hint = arena_printf(&d->plan->arena,
-                    "Stop it; or, if that is something else, type the old cluster's name: "
-                    "--old-cluster-is-dead '%s'",
-                    name ? name : "")},
-            "the old cluster is alive: %s accept connections", draft_names(d, &names));
+                    "redis-cli -h %s -p %" JSON_INTEGER_FORMAT " SENTINEL REMOVE '%s'", addr, port,
+                    master)},
+            "a Sentinel at %s:%" JSON_INTEGER_FORMAT
+            " still watches '%s' of the old cluster (%s): it may send clients there, or change "
+            "servers that get its address",
+            addr, port, master, fact_text(sentinel, "watches"));
+    }
+}
+
+static void list_unchecked(struct draft *d)
+{
+    if (d->input->offline) {
+        draft_unchecked(d, "the hosts: whether they are reached, their servers' versions, folders, "
+                           "free ports, clocks, and the memory and disk that is really free");
+        if (!d->input->only_configuration)
+            draft_unchecked(d, "the backups: whether there are any, complete and readable, their "
+                               "age, sizes and slots; sizes are those of memory_size");
+        draft_unchecked(d, "the old cluster: whether it is dead");
+    } else if (d->input->alive_not_asked) {
+        draft_unchecked(d, "the old cluster: whether it is dead (--old-cluster-is-dead)");
+    }
+}
+
+void survey_old_cluster(struct draft *d)
+{
+    block_alive(d);
+    warn_of_sentinels(d);
+    list_unchecked(d);
 }
 
 static bool overcommit_off(const struct draft *d, const json_t *facts)
@@ -282,9 +469,25 @@ static bool nofile_low(const struct draft *d, const json_t *facts)
 
 static bool clock_off(const struct draft *d, const json_t *facts)
 {
+    const json_t *skew = json_object_get(facts, "clock_skew_ms"); /* at the moment of the probe */
     int64_t clock_ms = fact(facts, "clock_ms", d->input->now_ms);
 
+    if (skew)
+        return llabs(json_integer_value(skew)) > CLOCK_SKEW_MAX_MS;
     return llabs(clock_ms - d->input->now_ms) > CLOCK_SKEW_MAX_MS;
+}
+
+static bool is_busy(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return json_number_value(json_object_get(facts, "load1")) >
+           BUSY_LOAD_PER_CORE * (double)fact(facts, "cores", 1);
+}
+
+static bool has_servers(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return json_array_size(json_object_get(facts, "servers")) > 0;
 }
 
 static const struct {
@@ -305,6 +508,10 @@ static const struct {
         "the clock differs by more than 5 s from this machine's: keys would expire "
         "too early or too late",
         "On each: chronyc makestep (or: systemctl restart systemd-timesyncd)."},
+    {"busy", is_busy, "the machine is busy with something else: loading will take longer",
+        "See on each what it is: top"},
+    {"other-servers", has_servers, "Redis or Valkey servers run there already and take memory",
+        "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
 };
 
 /* One warning a finding, however many hosts it is true of. */

@@ -2,8 +2,8 @@
 #define RECLUSTER_CRC64_IMPL_H
 
 /*
- * The ways of computing crc64(), for its test: both give the same result for all input.
- * crc64_fold() may be called only where crc64_can_fold().
+ * The ways of computing crc64(), for its test: all give the same result for all input.
+ * crc64_fold() may be called only where crc64_can_fold(), and so on.
  */
 
 #include <stdbool.h>
@@ -14,5 +14,8 @@ uint64_t crc64_by_table(uint64_t crc, const void *data, size_t len);
 
 bool crc64_can_fold(void);
 uint64_t crc64_fold(uint64_t crc, const void *data, size_t len);
+
+bool crc64_can_fold_wide(void);
+uint64_t crc64_fold_wide(uint64_t crc, const void *data, size_t len);
 
 #endif

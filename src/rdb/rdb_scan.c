@@ -7,6 +7,8 @@
 
 #include "recluster/digest.h"
 #include "recluster/mem.h"
+#include "scan_impl.h"
+#include "scan_types.h"
 
 /* What a hostile file may make the scan remember. */
 enum {
@@ -15,22 +17,16 @@ enum {
     AUX_MAX = 256,
     AUX_KEY_MAX = 128,
     AUX_VALUE_MAX = 4096,
-    KEY_MAX = 16 * 1024,
 };
 
 struct database {
     uint64_t number, keys;
 };
 
-struct sample {
-    uint64_t db;
-    enum rdb_kind kind;
-    size_t len;
-    uint8_t *key;
-};
-
 struct rdb_scan {
     struct rdb_reader *reader;
+    uint64_t bytes; /* without being fed: of the file that was written */
+    enum rdb_checksum checksum;
     struct rdb_scan_options options;
     struct slots allowed;
     struct digest *digest;
@@ -38,9 +34,9 @@ struct rdb_scan {
 
     struct rdb_header header;
     uint64_t keys, expires, expired, functions, foreign;
-    uint64_t kinds[RDB_KIND_COUNT];
+    struct scan_types types;
     struct slots slots;
-    struct sample first_foreign;
+    struct seen_key first_foreign;
     unsigned first_foreign_slot;
     struct database *databases; /* sorted by number */
     size_t database_count, database_alloc;
@@ -48,7 +44,7 @@ struct rdb_scan {
     json_t *aux;
     char (*modules)[10];
     size_t module_count, module_alloc;
-    struct sample *samples;
+    struct seen_key *samples;
     size_t sample_count;
     uint64_t candidates; /* keys that could have become samples */
     uint64_t random;
@@ -125,15 +121,6 @@ static int find_database(struct rdb_scan *s, uint64_t number, struct err *err)
     return 0;
 }
 
-static void set_sample(struct sample *sample, const struct rdb_record *record)
-{
-    free(sample->key);
-    sample->db = record->db;
-    sample->kind = record->kind;
-    sample->len = record->key.len < KEY_MAX ? record->key.len : KEY_MAX;
-    sample->key = xmemdup(record->key.data, sample->len);
-}
-
 /* SplitMix64. */
 static uint64_t next_random(uint64_t *state)
 {
@@ -146,24 +133,23 @@ static uint64_t next_random(uint64_t *state)
 /* The n-th candidate replaces one of the samples with the probability samples / n. */
 static void maybe_sample(struct rdb_scan *s, const struct rdb_record *record)
 {
-    if (record->key.len > KEY_MAX)
+    if (record->key.len > SEEN_KEY_MAX)
         return;
     s->candidates++;
     if (s->sample_count < s->options.samples) {
         s->samples = xreallocarray(s->samples, s->sample_count + 1, sizeof(*s->samples));
-        s->samples[s->sample_count] = (struct sample){.key = NULL};
-        set_sample(&s->samples[s->sample_count++], record);
+        s->samples[s->sample_count] = (struct seen_key){.key = NULL};
+        seen_key_set(&s->samples[s->sample_count++], record, SEEN_KEY_MAX);
         return;
     }
     uint64_t at = next_random(&s->random) % s->candidates;
     if (at < s->sample_count)
-        set_sample(&s->samples[at], record);
+        seen_key_set(&s->samples[at], record, SEEN_KEY_MAX);
 }
 
-static int on_record(void *arg, const struct rdb_record *record, struct err *err)
+static inline int count_record(
+    struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err)
 {
-    struct rdb_scan *s = arg;
-
     if (s->database >= s->database_count || s->databases[s->database].number != record->db)
         if (find_database(s, record->db, err) < 0)
             return -1;
@@ -171,7 +157,7 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
         return -1;
     s->databases[s->database].keys++;
     s->keys++;
-    s->kinds[record->kind]++;
+    scan_types_record(&s->types, record);
     if (record->expires_ms != -1) {
         s->expires++;
         if (s->options.now_ms && record->expires_ms < s->options.now_ms)
@@ -179,26 +165,62 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
     } else if (s->options.samples) {
         maybe_sample(s, record);
     }
-
-    unsigned slot = slot_of_key(record->key.data, record->key.len);
     if (record->db == 0)
         slots_add(&s->slots, slot);
     if (s->options.allowed && !slots_has(&s->allowed, slot) && !s->foreign++) {
         s->first_foreign_slot = slot;
-        set_sample(&s->first_foreign, record);
+        seen_key_set(&s->first_foreign, record, SEEN_KEY_MAX);
     }
-    return RDB_SKIP;
+    return 0;
+}
+
+int rdb_scan_record(
+    struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err)
+{
+    return count_record(s, record, slot, err);
+}
+
+static int on_record(void *arg, const struct rdb_record *record, struct err *err)
+{
+    unsigned slot = slot_of_key(record->key.data, record->key.len);
+    return count_record(arg, record, slot, err) < 0 ? -1 : RDB_SKIP;
+}
+
+static int on_record_end(
+    void *arg, const struct rdb_record *record, uint64_t end_offset, struct err *err)
+{
+    struct rdb_scan *s = arg;
+    (void)err;
+    scan_types_record_end(&s->types, s->header.valkey, record, end_offset - record->offset);
+    return 0;
+}
+
+static int on_unit(void *arg, const struct rdb_unit *unit, struct err *err)
+{
+    struct rdb_scan *s = arg;
+    (void)err;
+    scan_types_unit(&s->types, unit);
+    return 0;
+}
+
+const struct rdb_events rdb_scan_events = {
+    .header = on_header,
+    .aux = on_aux,
+    .module_aux = on_module_aux,
+    .function = on_function,
+    .unit = on_unit,
+    .record = on_record,
+    .record_end = on_record_end,
+};
+
+void rdb_scan_written(struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum)
+{
+    s->bytes = bytes;
+    s->checksum = checksum;
 }
 
 struct rdb_scan *rdb_scan_new(const struct rdb_scan_options *options)
 {
-    static const struct rdb_events events = {
-        .header = on_header,
-        .aux = on_aux,
-        .module_aux = on_module_aux,
-        .function = on_function,
-        .record = on_record,
-    };
     struct rdb_scan *s = xcalloc(1, sizeof(*s));
 
     if (options)
@@ -209,7 +231,7 @@ struct rdb_scan *rdb_scan_new(const struct rdb_scan_options *options)
         s->digest = digest_new();
     s->random = s->options.seed;
     s->aux = json_object();
-    s->reader = rdb_reader_new(&events, s, &s->options.limits);
+    s->reader = rdb_reader_new(&rdb_scan_events, s, &s->options.limits);
     return s;
 }
 
@@ -218,9 +240,10 @@ void rdb_scan_free(struct rdb_scan *s)
     if (!s)
         return;
     for (size_t i = 0; i < s->sample_count; i++)
-        free(s->samples[i].key);
+        seen_key_release(&s->samples[i]);
     free(s->samples);
-    free(s->first_foreign.key);
+    seen_key_release(&s->first_foreign);
+    scan_types_release(&s->types);
     free(s->databases);
     free(s->modules);
     json_decref(s->aux);
@@ -251,23 +274,22 @@ uint64_t rdb_scan_offset(const struct rdb_scan *s)
     return rdb_reader_offset(s->reader);
 }
 
+const char *rdb_checksum_name(enum rdb_checksum checksum)
+{
+    switch (checksum) {
+    case RDB_CHECKSUM_OK:
+        return "ok";
+    case RDB_CHECKSUM_BAD:
+        return "bad";
+    case RDB_CHECKSUM_ABSENT:
+        break;
+    }
+    return "absent";
+}
+
 static json_t *count_json(uint64_t n)
 {
     return json_integer((json_int_t)n);
-}
-
-static json_t *hex_json(const uint8_t *bytes, size_t len)
-{
-    static const char digits[] = "0123456789abcdef";
-    char *hex = xmalloc(2 * len + 1);
-
-    for (size_t i = 0; i < len; i++) {
-        hex[2 * i] = digits[bytes[i] >> 4];
-        hex[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    json_t *json = json_stringn(hex, 2 * len);
-    free(hex);
-    return json;
 }
 
 static json_t *databases_json(const struct rdb_scan *s)
@@ -282,18 +304,9 @@ static json_t *databases_json(const struct rdb_scan *s)
     return json;
 }
 
-static json_t *kinds_json(const struct rdb_scan *s)
-{
-    json_t *json = json_object();
-
-    for (unsigned kind = 0; kind < RDB_KIND_COUNT; kind++)
-        json_object_set_new(json, rdb_kind_name(kind), count_json(s->kinds[kind]));
-    return json;
-}
-
 static json_t *foreign_json(const struct rdb_scan *s)
 {
-    const struct sample *first = &s->first_foreign;
+    const struct seen_key *first = &s->first_foreign;
     json_t *json = json_object();
 
     json_object_set_new(json, "keys", count_json(s->foreign));
@@ -317,26 +330,9 @@ static json_t *samples_json(const struct rdb_scan *s)
 {
     json_t *json = json_array();
 
-    for (size_t i = 0; i < s->sample_count; i++) {
-        const struct sample *sample = &s->samples[i];
-        json_array_append_new(
-            json, json_pack("{s:o, s:o, s:s}", "db", count_json(sample->db), "key",
-                      hex_json(sample->key, sample->len), "kind", rdb_kind_name(sample->kind)));
-    }
+    for (size_t i = 0; i < s->sample_count; i++)
+        json_array_append_new(json, seen_key_json(&s->samples[i]));
     return json;
-}
-
-static const char *checksum_name(enum rdb_checksum checksum)
-{
-    switch (checksum) {
-    case RDB_CHECKSUM_OK:
-        return "ok";
-    case RDB_CHECKSUM_BAD:
-        return "bad";
-    case RDB_CHECKSUM_ABSENT:
-        break;
-    }
-    return "absent";
 }
 
 static void add_head(const struct rdb_scan *s, json_t *json)
@@ -351,18 +347,18 @@ static void add_head(const struct rdb_scan *s, json_t *json)
 json_t *rdb_scan_json(const struct rdb_scan *s)
 {
     json_t *json = json_object();
+    enum rdb_checksum checksum = s->bytes ? s->checksum : rdb_reader_checksum(s->reader);
 
     add_head(s, json);
-    json_object_set_new(json, "bytes", count_json(rdb_scan_offset(s)));
-    json_object_set_new(
-        json, "checksum", json_string(checksum_name(rdb_reader_checksum(s->reader))));
+    json_object_set_new(json, "bytes", count_json(s->bytes ? s->bytes : rdb_scan_offset(s)));
+    json_object_set_new(json, "checksum", json_string(rdb_checksum_name(checksum)));
     if (s->sha256[0])
         json_object_set_new(json, "sha256", json_string(s->sha256));
     json_object_set_new(json, "keys", count_json(s->keys));
     json_object_set_new(json, "expires", count_json(s->expires));
     json_object_set_new(json, "expired", count_json(s->expired));
     json_object_set_new(json, "keys_by_db", databases_json(s));
-    json_object_set_new(json, "kinds", kinds_json(s));
+    scan_types_json(&s->types, &s->header, s->expires, json);
     json_object_set_new(json, "slots",
         json_pack("{s:i, s:o}", "covered", (int)slots_count(&s->slots), "ranges",
             slots_to_json(&s->slots)));

@@ -10,7 +10,6 @@ enum {
     REDIS_VERSION_MAX = 14,
     VALKEY_VERSION = 80,
     CHECKSUM_SINCE = 5,
-    HEADER_BYTES = 9,
     CHECKSUM_BYTES = 8,
     /* So much is checksummed and then read while it is still in the processor's cache. */
     PIECE_BYTES = 64 * 1024,
@@ -21,26 +20,18 @@ enum {
 #define STRING_MAX ((size_t)512 * 1024 * 1024)
 #define FILE_MAX (UINT64_C(1) << 48) /* the limit of an unlimited file: no real one is near it */
 
-enum opcode {
-    OPCODE_RAM_LRU = 107,     /* Redis Enterprise */
-    OPCODE_SLOT_NUM = 121,    /* Redis Enterprise */
-    OPCODE_KEY_META = 243,    /* Redis 8.6 */
-    OPCODE_SLOT_IMPORT = 243, /* Valkey 9 */
-    OPCODE_SLOT_INFO = 244,
-    OPCODE_FUNCTION_2 = 245,
-    OPCODE_FUNCTION_PRE_GA = 246,
-    OPCODE_MODULE_AUX = 247,
+/* Opcodes of what stands before a key. */
+enum prefix_opcode {
+    OPCODE_RAM_LRU = 107,  /* Redis Enterprise */
+    OPCODE_SLOT_NUM = 121, /* Redis Enterprise */
+    OPCODE_KEY_META = 243, /* Redis 8.6 */
     OPCODE_IDLE = 248,
     OPCODE_FREQ = 249,
-    OPCODE_AUX = 250,
-    OPCODE_RESIZE_DB = 251,
     OPCODE_EXPIRE_MS = 252,
     OPCODE_EXPIRE = 253,
-    OPCODE_SELECT_DB = 254,
-    OPCODE_EOF = 255,
 };
 
-static step_fn step_header, step_opcode, step_checksum, step_end, step_function;
+static step_fn step_header, step_checksum, step_end;
 
 static void show_key(struct rdb_bytes key, char *out, size_t size)
 {
@@ -138,9 +129,9 @@ static enum taken step_header(struct rdb_reader *r, struct cursor *c, struct err
 
     if (memcmp(c->p, magic, here < len ? here : len) != 0)
         goto not_rdb;
-    if (want(c, HEADER_BYTES) != TAKEN)
+    if (want(c, RDB_HEADER_BYTES) != TAKEN)
         return STARVED;
-    for (size_t i = len; i < HEADER_BYTES; i++) {
+    for (size_t i = len; i < RDB_HEADER_BYTES; i++) {
         if (!isdigit(c->p[i]))
             goto not_rdb;
         version = version * 10 + c->p[i] - '0';
@@ -156,7 +147,7 @@ static enum taken step_header(struct rdb_reader *r, struct cursor *c, struct err
             REDIS_VERSION_MAX, VALKEY_VERSION);
         return FAILED;
     }
-    c->p += HEADER_BYTES;
+    c->p += RDB_HEADER_BYTES;
     r->header = (struct rdb_header){.valkey = valkey, .version = version};
     r->step = step_opcode;
     if (r->events.header && r->events.header(r->arg, &r->header, err) < 0)
@@ -172,17 +163,7 @@ not_rdb:
 
 /* records */
 
-static void module_name(uint64_t id, char name[10])
-{
-    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-    id >>= 10; /* its version */
-    for (int i = 8; i >= 0; i--, id >>= 6)
-        name[i] = set[id & 63];
-    name[9] = '\0';
-}
-
-static void drop_large(struct buf *b)
+void drop_large(struct buf *b)
 {
     if (b->alloc > KEPT_BYTES)
         buf_release(b);
@@ -219,7 +200,7 @@ enum taken step_record_end(struct rdb_reader *r, struct cursor *c, struct err *e
     return end_record(r, c, err);
 }
 
-static enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struct err *err)
+enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struct err *err)
 {
     const char *server = r->header.valkey ? "Valkey" : "Redis";
 
@@ -240,7 +221,6 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     uint8_t type = *c->p++;
     const struct type_info *info = type_info_of(r->header.valkey, type);
     struct raw_string raw;
-    struct rdb_bytes key;
     uint64_t module = 0;
     char text[INTEGER_TEXT_MAX];
 
@@ -249,18 +229,22 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
     if (t == TAKEN && type == RDB_MODULE_2)
         t = take_length(r, c, &module, err);
-    if (t == TAKEN && raw.form == STRING_PLAIN)
-        key = (struct rdb_bytes){raw.data, raw.stored};
-    else if (t == TAKEN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &key, err);
+    if (t == TAKEN && raw.form == STRING_PLAIN) {
+        /* Field by field: a struct would be stored in halves and loaded whole, which stalls. */
+        r->record.key.data = raw.data;
+        r->record.key.len = raw.stored;
+    } else if (t == TAKEN) {
+        t = string_bytes(r, c, &raw, text, &r->scratch[0], &r->record.key, err);
+    }
     if (t != TAKEN)
         return t;
 
-    r->record.key = key;
     r->record.type = type;
     r->record.kind = info->kind;
     r->record.db = r->db;
     r->record.expires_ms = r->expires_ms;
+    r->record.prefixes = r->prefixes;
+    r->record.strings = r->record.string_bytes = 0;
     if (!r->prefixed)
         r->record.offset = offset_of(c, start);
     if (type == RDB_MODULE_2)
@@ -270,6 +254,7 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     r->type = info;
     r->has_key = r->in_record = true;
     r->prefixed = false;
+    r->prefixes = 0;
     r->expires_ms = -1;
     if (raw.form != STRING_PLAIN) {
         keep_key(r);
@@ -305,59 +290,6 @@ static enum taken take_record(struct rdb_reader *r, struct cursor *c, struct err
 
 /* opcodes */
 
-static enum taken take_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
-{
-    struct raw_string raw[2];
-    struct rdb_bytes key, value;
-    char text[2][INTEGER_TEXT_MAX];
-
-    enum taken t = take_string(r, c, r->limits.key_bytes, &raw[0], err);
-    if (t == TAKEN)
-        t = take_string(r, c, r->limits.key_bytes, &raw[1], err);
-    if (t == TAKEN)
-        t = string_bytes(r, c, &raw[0], text[0], &r->scratch[0], &key, err);
-    if (t == TAKEN)
-        t = string_bytes(r, c, &raw[1], text[1], &r->scratch[1], &value, err);
-    if (t == TAKEN && r->events.aux && r->events.aux(r->arg, key, value, err) < 0)
-        return FAILED;
-    drop_large(&r->scratch[0]);
-    drop_large(&r->scratch[1]);
-    return t;
-}
-
-static enum taken step_function(struct rdb_reader *r, struct cursor *c, struct err *err)
-{
-    struct raw_string raw;
-    struct rdb_bytes code;
-    char text[INTEGER_TEXT_MAX];
-
-    enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
-    if (t == TAKEN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &code, err);
-    if (t != TAKEN)
-        return t;
-    r->step = step_opcode;
-    if (r->events.function && r->events.function(r->arg, code, err) < 0)
-        return FAILED;
-    drop_large(&r->scratch[0]);
-    return TAKEN;
-}
-
-static enum taken take_module_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
-{
-    uint64_t id;
-    char name[10];
-
-    enum taken t = take_length(r, c, &id, err);
-    if (t != TAKEN)
-        return t;
-    skip_start(r, "m", step_opcode);
-    module_name(id, name);
-    if (r->events.module_aux && r->events.module_aux(r->arg, name, err) < 0)
-        return FAILED;
-    return TAKEN;
-}
-
 static enum taken take_expiry(struct rdb_reader *r, struct cursor *c, bool ms)
 {
     if (want(c, ms ? 8 : 4) != TAKEN)
@@ -369,13 +301,6 @@ static enum taken take_expiry(struct rdb_reader *r, struct cursor *c, bool ms)
         r->expires_ms = (int64_t)(int32_t)load32(c->p) * 1000;
         c->p += 4;
     }
-    return TAKEN;
-}
-
-static enum taken take_eof(struct rdb_reader *r, struct cursor *c)
-{
-    r->body_end = offset_of(c, c->p);
-    r->step = r->header.version >= CHECKSUM_SINCE ? step_checksum : step_end;
     return TAKEN;
 }
 
@@ -397,65 +322,73 @@ static bool is_prefix(const struct rdb_reader *r, uint8_t opcode)
     }
 }
 
-static enum taken take_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
+static enum taken skip_prefix(struct rdb_reader *r, enum rdb_prefix prefix, const char *program)
 {
-    uint8_t opcode = *c->p++;
+    r->prefixes |= (uint8_t)prefix;
+    skip_start(r, program, step_opcode);
+    return TAKEN;
+}
 
-    if (is_prefix(r, opcode) && !r->prefixed) {
+static enum taken take_prefix(struct rdb_reader *r, struct cursor *c, uint8_t opcode)
+{
+    if (!r->prefixed) {
         /* The offset of the first one; a record that is read again finds it set. */
         r->record.offset = offset_of(c, c->atom);
         r->prefixed = true;
     }
     switch (opcode) {
-    case OPCODE_EOF:
-        return take_eof(r, c);
-    case OPCODE_SELECT_DB:
-        return take_length(r, c, &r->db, err);
-    case OPCODE_EXPIRE:
-    case OPCODE_EXPIRE_MS:
-        return take_expiry(r, c, opcode == OPCODE_EXPIRE_MS);
-    case OPCODE_AUX:
-        return take_aux(r, c, err);
-    case OPCODE_MODULE_AUX:
-        return take_module_aux(r, c, err);
-    case OPCODE_FUNCTION_2:
-        r->step = step_function;
-        return TAKEN;
-    case OPCODE_FUNCTION_PRE_GA: /* name, engine, description if there is one, code */
-        skip_start(r, "ss[s]", step_function);
-        return TAKEN;
-    case OPCODE_RESIZE_DB:
-        skip_start(r, "ll", step_opcode);
-        return TAKEN;
-    case OPCODE_SLOT_INFO:
-        skip_start(r, "lll", step_opcode);
-        return TAKEN;
     case OPCODE_FREQ:
-        skip_start(r, "1", step_opcode);
-        return TAKEN;
+        return skip_prefix(r, RDB_PREFIX_FREQ, "1");
     case OPCODE_IDLE:
-        skip_start(r, "l", step_opcode);
-        return TAKEN;
-    case OPCODE_KEY_META: /* or, in Valkey's files, OPCODE_SLOT_IMPORT */
-        skip_start(r, r->header.valkey ? "s[ll]" : "[4m]", step_opcode);
-        return TAKEN;
+        return skip_prefix(r, RDB_PREFIX_IDLE, "l");
+    case OPCODE_KEY_META:
+        return skip_prefix(r, RDB_PREFIX_METADATA, "[4m]");
     case OPCODE_RAM_LRU:
     case OPCODE_SLOT_NUM:
-        if (!r->header.valkey) {
-            skip_start(r, "l", step_opcode);
-            return TAKEN;
-        }
-        break;
+        return skip_prefix(r, RDB_PREFIX_ENTERPRISE, "l");
     default:
-        break;
+        return take_expiry(r, c, opcode == OPCODE_EXPIRE_MS);
     }
-    return fail_type(r, c, opcode, err);
 }
 
-static enum taken step_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
+/* At the end of a unit: the cursor stands behind it. */
+static enum taken end_unit(struct rdb_reader *r, const struct cursor *c, struct err *err)
+{
+    r->in_unit = false;
+    r->unit.end_offset = offset_of(c, c->p);
+    r->unit.db = r->db;
+    if (r->events.unit && r->events.unit(r->arg, &r->unit, err) < 0)
+        return FAILED;
+    return TAKEN;
+}
+
+static enum taken take_eof(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    r->body_end = offset_of(c, c->p);
+    r->step = r->header.version >= CHECKSUM_SINCE ? step_checksum : step_end;
+    return end_unit(r, c, err);
+}
+
+static enum taken take_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint8_t opcode = *c->p++;
+
+    if (is_prefix(r, opcode))
+        return take_prefix(r, c, opcode);
+    r->unit = (struct rdb_unit){.opcode = opcode, .offset = offset_of(c, c->atom)};
+    if (opcode == RDB_OPCODE_EOF)
+        return take_eof(r, c, err);
+    enum taken t = take_unit(r, c, opcode, err);
+    r->in_unit = t == TAKEN;
+    return t;
+}
+
+enum taken step_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     do {
         commit(c);
+        if (r->in_unit && end_unit(r, c, err) != TAKEN)
+            return FAILED;
         if (want(c, 1) != TAKEN)
             return STARVED;
         enum taken t = *c->p < OPCODE_RAM_LRU ? take_record(r, c, err) : take_opcode(r, c, err);

@@ -95,6 +95,9 @@ struct rdb_reader {
 
     struct rdb_header header;
     uint64_t db;
+    bool in_unit; /* its opcode was read, not all the rest */
+    struct rdb_unit unit;
+    uint8_t prefixes;
     bool prefixed;      /* opcodes of the next record were seen, the first at record.offset */
     int64_t expires_ms; /* of the next record */
     bool in_record, has_key;
@@ -213,6 +216,8 @@ static inline enum taken skip_string(struct rdb_reader *r, struct cursor *c, str
     enum taken t = take_string_head(r, c, &s, err);
     if (t != TAKEN)
         return t;
+    r->record.strings++;
+    r->record.string_bytes += s.form == STRING_PLAIN ? s.stored : s.form == STRING_LZF ? s.full : 0;
     uint64_t here = (uint64_t)(c->end - c->p);
     if (s.stored <= here) {
         c->p += s.stored;
@@ -252,6 +257,13 @@ enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
 /* Passes over what `program` describes, then goes on with `after`. See skip.c. */
 void skip_start(struct rdb_reader *r, const char *program, step_fn *after);
 step_fn step_skip;
+
+/* unit.c: what a unit starts with, or all of it; the rest is skipped, up to step_opcode. */
+enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, struct err *err);
+step_fn step_opcode;
+enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struct err *err);
+void drop_large(struct buf *b); /* gives back what one large value needed */
+void module_name(uint64_t id, char name[10]);
 
 /* Decodes the value of r->record, then goes on with step_record_end. */
 void decode_start(struct rdb_reader *r);

@@ -15,20 +15,10 @@ void slots_fill(struct slots *s)
     memset(s, 0xff, sizeof(*s));
 }
 
-void slots_add(struct slots *s, unsigned slot)
-{
-    s->bits[slot / 64] |= UINT64_C(1) << slot % 64;
-}
-
 void slots_add_range(struct slots *s, unsigned first, unsigned last)
 {
     for (unsigned slot = first; slot <= last; slot++)
         slots_add(s, slot);
-}
-
-bool slots_has(const struct slots *s, unsigned slot)
-{
-    return slot < SLOT_COUNT && (s->bits[slot / 64] >> slot % 64 & 1);
 }
 
 unsigned slots_count(const struct slots *s)
@@ -83,8 +73,7 @@ void slots_subtract(struct slots *s, const struct slots *less)
         s->bits[i] &= ~less->bits[i];
 }
 
-/* The first slot from `from` on that is in the set (in = true) or not in it; SLOT_COUNT if none is.
- */
+/* The first slot from `from` on that is in the set (in = true) or not in it; SLOT_COUNT if none is. */
 static unsigned find(const struct slots *s, unsigned from, bool in)
 {
     while (from < SLOT_COUNT) {
@@ -266,8 +255,7 @@ static uint64_t load(const uint8_t *p, size_t bytes)
     return le64toh(v);
 }
 
-/* The first len % 8 bytes at the end of a block of zeros; overlapping loads are faster than a loop.
- */
+/* The first len % 8 bytes at the end of a block of zeros; overlapping loads are faster than a loop. */
 static uint64_t first_block(const uint8_t *p, size_t len)
 {
     size_t odd = len % 8;
@@ -303,17 +291,67 @@ static unsigned crc16(const uint8_t *p, size_t len, bool *ret_may_have_brace)
     return crc;
 }
 
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+static bool can_multiply;
+
+__attribute__((constructor)) static void find_multiply(void)
+{
+    __builtin_cpu_init();
+    can_multiply = __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
+}
+
+#define MULTIPLYING __attribute__((target("pclmul,sse4.1")))
+
+/*
+ * Keys of up to 16 bytes by carry-less multiplication: the key is the number front * x^64 + back,
+ * and its CRC that times x^16, modulo P. Powers from x^64 on are replaced by their remainders; the
+ * quotient of the rest by P comes from a multiplication by x^64 / P (Barrett).
+ */
+MULTIPLYING static unsigned crc16_short(const uint8_t *p, size_t len, bool *ret_may_have_brace)
+{
+    const long long x16 = 0x10000, x64 = 0xb861, x80 = 0xeb23; /* the latter modulo P */
+    const long long x64_by_p = 0x111303471a041, p_ = 0x11021;
+    uint64_t front = len > 8 ? be64toh(load(p, 8)) >> 8 * (16 - len) : 0;
+    uint64_t back = len >= 8 ? load(p + len - 8, 8) : len ? first_block(p, len) : 0;
+
+    *ret_may_have_brace = may_have_brace(front) || may_have_brace(back);
+    const __m128i key = _mm_set_epi64x((long long)front, (long long)be64toh(back));
+    const __m128i powers = _mm_set_epi64x(x80, x16), rest = _mm_set_epi64x(x64, ~0xffffLL);
+    const __m128i divide = _mm_set_epi64x(p_, x64_by_p);
+    __m128i sum = _mm_xor_si128(
+        _mm_clmulepi64_si128(key, powers, 0x11), _mm_clmulepi64_si128(key, powers, 0x00));
+    __m128i number = _mm_xor_si128(sum, _mm_clmulepi64_si128(sum, rest, 0x11));
+    __m128i quotient = _mm_clmulepi64_si128(_mm_and_si128(number, rest), divide, 0x00);
+    __m128i crc = _mm_xor_si128(number, _mm_clmulepi64_si128(quotient, divide, 0x11));
+    return (unsigned)_mm_cvtsi128_si32(crc) & 0xffff;
+}
+
+#endif
+
+/* The CRC of a whole key. */
+static inline unsigned crc16_of(const uint8_t *p, size_t len, bool *ret_may_have_brace)
+{
+#ifdef __x86_64__
+    if (len <= 16 && can_multiply)
+        return crc16_short(p, len, ret_may_have_brace);
+#endif
+    return crc16(p, len, ret_may_have_brace);
+}
+
 unsigned slot_of_key(const void *key, size_t len)
 {
     bool brace;
-    unsigned crc = crc16(key, len, &brace);
+    unsigned crc = crc16_of(key, len, &brace);
     const uint8_t *open = brace ? memchr(key, '{', len) : NULL;
 
     if (open) {
         const uint8_t *tag = open + 1, *end = (const uint8_t *)key + len;
         const uint8_t *close = memchr(tag, '}', (size_t)(end - tag));
         if (close && close > tag)
-            crc = crc16(tag, (size_t)(close - tag), &brace);
+            crc = crc16_of(tag, (size_t)(close - tag), &brace);
     }
     return crc % SLOT_COUNT;
 }

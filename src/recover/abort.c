@@ -98,9 +98,10 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
         undo_over(u, error);
         return;
     }
+    CLEANUP(free_ptr) char *who = operator_name();
     link_call(u->host->link, "lock",
         json_pack("{s:s, s:s, s:s}", "base_dir", u->host->base_dir, "recovery", u->x->recovery,
-            "operator", "abort"),
+            "operator", who),
         CALL_MS, on_locked, NULL, u);
 }
 
@@ -130,7 +131,8 @@ static int undo_hosts(struct executor *x, struct err *err)
         undos[i] = (struct undo){.x = x, .host = h, .failure = &failure};
         if (!was_touched(x, h))
             continue;
-        if (link_open(x->loop, &target, &events, &undos[i], &h->link, &h->error) < 0) {
+        if (host_link_open(&x->links, x->loop, &target, &events, &undos[i], &h->link, &h->error) <
+            0) {
             undo_over(&undos[i], &h->error);
             continue;
         }
@@ -166,7 +168,7 @@ static int record(struct executor *x, size_t kept, struct err *err)
 
 int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
 {
-    struct executor x = {.st = st};
+    struct executor x = {.st = st, .links = {.st = st}};
     int rc = -1;
 
     *ret_kept = 0;

@@ -9,7 +9,7 @@
 #include "internal.h"
 #include "recluster/clock.h"
 
-enum { STOP_MS = 60 * 1000, FETCHES_PER_HOST = 4, PROGRESS_MS = 200 };
+enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200 };
 
 void executor_give_up(struct executor *x, const struct err *err)
 {
@@ -34,16 +34,17 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
 
     h->running_fetches -= t->kind == &task_fetch;
     h->running_loads -= t->kind == &task_load_shard;
-    /* A stop by the operator is no outcome: the task stays "running" for the next run to look at.
-     */
+    /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
     if (error && error->code == ERR_CANCELLED) {
         task_set_state(x, t, TASK_PENDING);
         return;
     }
     if (error && error->code == ERR_LINK && h->state != HOST_GONE)
         t->attempts = 0; /* the host's connects are counted instead */
-    if (!error && h->state == HOST_READY)
+    if (!error && h->state == HOST_READY) {
         h->connects = 0;
+        h->failing_since_ms = 0;
+    }
     if (journal_task_answered(x, t, result, error, &err) < 0 ||
         journal_databases_finished(x, &err) < 0)
         executor_give_up(x, &err);
@@ -66,8 +67,7 @@ static bool task_is_ready(const struct executor *x, const struct task_run *t)
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until)
         return false;
     const struct database_run *db = &x->databases[t->database];
-    /* The other files of a refused database are still looked at: all that is bad is told at once.
-     */
+    /* The other files of a refused database are still looked at: all that is bad is told at once. */
     if (db->refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down))
         return false;
     for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
@@ -175,8 +175,7 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
     struct err err = ERR_INIT;
 
     (void)result;
-    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it.
-     */
+    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it. */
     if (!error && journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
         executor_give_up(x, &err);
     free(q);
@@ -194,8 +193,7 @@ static void stand_down(struct executor *x)
     for (size_t i = 0; i < x->shard_count; i++) {
         struct shard_run *s = &x->shards[i];
         struct host_run *h = &x->hosts[s->host];
-        const struct task_run *started =
-            task_of(x, s->is_primary ? &task_load_shard : &task_attach_replica, (int)i);
+        const struct task_run *started = task_that_starts(x, (int)i);
         if (!x->databases[s->database].refused || h->state != HOST_READY || !started ||
             started->state != TASK_DONE)
             continue;

@@ -4,20 +4,27 @@
  *     IDLE ──(a task wants it)──> CONNECTING ──hello, lock, questions──> READY
  *      ▲                              │                                   │
  *      └── backoff <── lost, failed ──┴───────────────────────────────────┘
- *                         └── CONNECTS_MAX times ──> GONE: its tasks fail
+ *                         └── for PATIENCE_MS ──> GONE: its tasks fail
  *
  * Questions: in a run that resumes, each shard whose server was started is asked for its status
  * before anything else is done with it; records that are no longer true are taken back.
  */
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 
-enum { CONNECTS_MAX = 4, HELLO_MS = 20 * 1000, LOCK_MS = 30 * 1000, STATUS_MS = 60 * 1000 };
+enum {
+    HELLO_MS = 20 * 1000,
+    LOCK_MS = 30 * 1000,
+    STATUS_MS = 60 * 1000,
+    PREPARE_MS = 60 * 60 * 1000,
+    PATIENCE_MS = 60 * 1000, /* with a host of which nothing succeeds, since its first failure */
+    BACKOFF_MS = 1000,
+    BACKOFF_MAX_MS = 8 * 1000,
+};
 
 static void host_failed(struct host_run *h, const struct err *error);
 
@@ -112,24 +119,43 @@ static void ask_about_shards(struct host_run *h)
     host_is_asked(h);
 }
 
+static void on_prepared(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_run *h = ctx;
+    CLEANUP(free_ptr)
+    char *message = xasprintf("host '%s': its \"prepare\" commands were run", h->name);
+    const struct event event = {.code = "host-prepared",
+        .host = h->name,
+        .stage = "prepare",
+        .message = message,
+        .detail = json_object_get(result, "done")};
+    struct err err = ERR_INIT;
+
+    if (error) {
+        host_failed(h, error);
+        return;
+    }
+    if (!json_is_true(json_object_get(result, "already")) &&
+        state_event(h->x->st, &event, &err) < 0)
+        executor_give_up(h->x, &err);
+    ask_about_shards(h);
+}
+
 static void on_lock(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_run *h = ctx;
+    json_t *commands = json_object_get(h->spec, "prepare");
 
     (void)result;
     if (error)
         host_failed(h, error);
+    else if (commands)
+        link_call(h->link, "prepare_host",
+            json_pack("{s:s, s:s, s:O}", "base_dir", h->base_dir, "recovery", h->x->recovery,
+                "commands", commands),
+            PREPARE_MS, on_prepared, NULL, h);
     else
         ask_about_shards(h);
-}
-
-static char *operator_name(void)
-{
-    char host[256] = "?";
-    const char *user = getenv("USER");
-
-    gethostname(host, sizeof(host) - 1);
-    return xasprintf("%s@%s pid %d", user ? user : "?", host, (int)getpid());
 }
 
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
@@ -163,7 +189,7 @@ static void host_connect(struct host_run *h)
     h->state = HOST_CONNECTING;
     h->connects++;
     h->questions = 0;
-    if (link_open(x->loop, &target, &events, h, &h->link, &err) < 0) {
+    if (host_link_open(&x->links, x->loop, &target, &events, h, &h->link, &err) < 0) {
         host_failed(h, &err);
         return;
     }
@@ -181,9 +207,15 @@ static void host_failed(struct host_run *h, const struct err *error)
         return;
     h->error = *error;
     h->link = NULL;
-    bool again = err_code_is_retried(error->code) && h->connects < CONNECTS_MAX;
+    int64_t now = clock_mono_ms(), backoff_ms = BACKOFF_MS;
+    for (int i = 1; i < h->connects && backoff_ms < BACKOFF_MAX_MS; i++)
+        backoff_ms *= 2;
+    if (!h->failing_since_ms)
+        h->failing_since_ms = now;
+    bool again =
+        err_code_is_retried(error->code) && now + backoff_ms < h->failing_since_ms + PATIENCE_MS;
     h->state = again ? HOST_IDLE : HOST_GONE;
-    h->retry_at_ms = clock_mono_ms() + (500LL << h->connects);
+    h->retry_at_ms = now + backoff_ms;
     link_close(link); /* its open calls are answered now */
     if (h->state == HOST_GONE && give_up_host(h, &err) < 0)
         executor_give_up(x, &err);

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "host_link.h"
 #include "recluster/ccs.h"
 #include "recluster/link.h"
 #include "recluster/loop.h"
@@ -28,6 +29,8 @@ enum gate {
     GATE_COUNT
 };
 
+enum { FETCHES_PER_HOST = 4 }; /* at a time */
+
 enum host_state {
     HOST_IDLE,       /* not needed, or waiting to be tried again */
     HOST_CONNECTING, /* link, hello, lock, questions about its shards */
@@ -43,8 +46,8 @@ struct host_run {
     struct link *link;
     struct err error;
     int connects;
-    int64_t retry_at_ms;
-    size_t questions; /* shards not yet asked about (resume) */
+    int64_t retry_at_ms, failing_since_ms; /* the latter 0: it is not */
+    size_t questions;                      /* shards not yet asked about (resume) */
     int running_fetches, running_loads;
 };
 
@@ -52,7 +55,10 @@ struct shard_run {
     const char *uid;
     int database, host, primary;
     bool is_primary;
-    const char *addr, *dir, *slots, *node_id, *file;
+    /* `node_id`: of a cluster by nodes.conf; NULL: by commands, or no cluster. */
+    /* `file`: of a replica, where it is to load its primary's file too; else it is sent a copy. */
+    const char *addr, *dir, *slots, *node_id, *file, *file_sha256;
+    json_t *files; /* if its file is made of several, or of a part of one: [{"name", "bytes"}] */
     int port, bus_port;
     int64_t memory_bytes, file_bytes;
     json_t *facts;  /* of the scan; NULL until fetched */
@@ -121,11 +127,13 @@ extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
 struct executor {
     struct arena arena;
     struct state *st;
+    struct host_links links;
     struct loop *loop;
     struct job *pump;
     const struct recover_hooks *hooks;
     struct ccs *ccs;
     char *recovery, *recovery_password, *replication_password;
+    bool fast_load;
     struct host_run *hosts;
     size_t host_count;
     struct shard_run *shards;
@@ -144,6 +152,11 @@ struct executor {
 int executor_load(struct executor *x, struct err *err) MUST_CHECK;
 void executor_release(struct executor *x);
 struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard); /* or NULL */
+/* The task that starts the shard's server. */
+struct task_run *task_that_starts(struct executor *x, int shard);
+
+/* stage_transfer.c: puts logins into the locations, for the hosts that fetch from them. */
+int executor_resolve_locations(struct executor *x, struct err *err) MUST_CHECK;
 
 /* journal.c */
 int journal_task_started(struct executor *x, struct task_run *t, struct err *err) MUST_CHECK;
@@ -167,16 +180,34 @@ void executor_give_up(struct executor *x, const struct err *err);
 /* hosts.c: true while the host is needed and not given up; connects it when it is time. */
 bool host_wanted(struct host_run *h, int64_t now_ms, int64_t *look_again_ms);
 
+/*
+ * Free replicas: a replica whose file is its primary's (equal "repl_id", made of the data) loads it
+ * beside the primary and then continues where the file ends: no copy is sent.
+ *
+ * Whether the shard's server starts with its file, and not empty. Known once the file of its
+ * primary is there too.
+ */
+bool shard_loads_file(const struct executor *x, const struct shard_run *s);
+bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
+
 /* Parameters that every method of a shard gets. The caller's. */
 json_t *shard_params(const struct executor *x, const struct shard_run *shard);
 
 /* nodes_conf.c: the cluster as `self` is to know it; the caller frees it. */
 char *nodes_conf_text(const struct executor *x, const struct shard_run *self);
+/* A server of this kind and version is known to take such a file. */
+bool nodes_conf_is_proven(const char *kind, const char *version);
+/* What a primary is told where it is not: the "cluster" of load_shard. The caller's. */
+json_t *nodes_by_command(const struct executor *x, const struct shard_run *self);
 /* 40 hex digits, new for each recovery, the same for each rerun of it; the caller frees it. */
 char *nodes_conf_id(const char *recovery, const char *shard_uid);
 
-/* old_cluster.c: one line per address that accepts connections, as a JSON array of objects. */
-int old_cluster_probe(const struct ccs *ccs, json_t **ret_alive, struct err *err) MUST_CHECK;
+/*
+ * old_cluster.c: the addresses that accept connections, [{"addr", "port", "what"}], and the
+ * Sentinels on its nodes that watch one of its addresses, [{"addr", "port", "master", "watches"}].
+ */
+int old_cluster_probe(
+    const struct ccs *ccs, json_t **ret_alive, json_t **ret_sentinels, struct err *err) MUST_CHECK;
 /* Before a run that resumes: ERR_CHECK if one answers that isn't this recovery's own. */
 int old_cluster_check_again(
     struct state *st, const struct ccs *ccs, const char *typed, struct err *err) MUST_CHECK;

@@ -191,6 +191,13 @@ int journal_task_failed(
     return commit_outcome(x, t, TASK_FAILED, NULL, error, err);
 }
 
+/* What a replica's task proved of it and of this primary together. */
+static bool is_with_primary(const struct executor *x, const struct task_run *t, int primary)
+{
+    return x->shards[t->shard].primary == primary &&
+           (t->kind == &task_attach_replica || t->kind == &task_prove_shard);
+}
+
 int journal_shard_reset(struct executor *x, int shard, const char *why, struct err *err)
 {
     const struct shard_run *s = &x->shards[shard];
@@ -208,6 +215,11 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
     if (state_run(x->st, err,
             "UPDATE task SET state = 'pending', result = NULL, error = NULL WHERE shard_uid = ?",
             "s", s->uid) < 0 ||
+        state_run(x->st, err,
+            "UPDATE task SET state = 'pending', result = NULL, error = NULL WHERE kind IN "
+            "('attach_replica', 'prove_shard') AND shard_uid IN (SELECT shard_uid FROM placement "
+            "WHERE primary_uid = ?)",
+            "s", s->uid) < 0 ||
         state_run(x->st, err, "UPDATE placement SET state = 'planned' WHERE shard_uid = ?", "s",
             s->uid) < 0 ||
         state_event(x->st, &event, err) < 0 || state_commit(x->st, err) < 0) {
@@ -215,7 +227,7 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
         return -1;
     }
     for (size_t i = 0; i < x->task_count; i++)
-        if (x->tasks[i].shard == shard)
+        if (x->tasks[i].shard == shard || is_with_primary(x, &x->tasks[i], shard))
             task_set_state(x, &x->tasks[i], TASK_PENDING);
     return 0;
 }

@@ -110,7 +110,8 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
     if (state_query(x->st, &rows, err,
             "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
             "slots, "
-            "memory, file, file_bytes, node_id, facts, loaded FROM placement ORDER BY position",
+            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256 FROM placement ORDER BY "
+            "position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -134,6 +135,8 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
             .node_id = dup(x, &rows, 13),
             .facts = rows_json(&rows, 14),
             .loaded = rows_json(&rows, 15),
+            .files = rows_json(&rows, 16),
+            .file_sha256 = dup(x, &rows, 17),
         };
         struct database_run *db = &x->databases[x->shards[x->shard_count].database];
         if (db->shard_count++ == 0)
@@ -241,6 +244,8 @@ int executor_load(struct executor *x, struct err *err)
     x->replication_password = state_meta(x->st, "replication_password");
     if (!x->recovery || !x->recovery_password || !x->replication_password)
         return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
+    CLEANUP(free_ptr) char *fast_load = state_meta(x->st, "fast_load");
+    x->fast_load = fast_load != NULL;
     x->ccs = ccs_load(x->st, err);
     if (!x->ccs)
         return -1;
@@ -261,6 +266,7 @@ void executor_release(struct executor *x)
     for (size_t i = 0; i < x->shard_count; i++) {
         json_decref(x->shards[i].facts);
         json_decref(x->shards[i].loaded);
+        json_decref(x->shards[i].files);
     }
     for (size_t i = 0; i < x->database_count; i++)
         json_decref(x->databases[i].location);
@@ -283,4 +289,10 @@ struct task_run *task_of(struct executor *x, const struct task_kind *kind, int s
         if (x->tasks[i].kind == kind && x->tasks[i].shard == shard)
             return &x->tasks[i];
     return NULL;
+}
+
+struct task_run *task_that_starts(struct executor *x, int shard)
+{
+    struct task_run *load = task_of(x, &task_load_shard, shard);
+    return load ? load : task_of(x, &task_attach_replica, shard);
 }

@@ -9,11 +9,13 @@
  * cluster.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
 #include "recluster/digest.h"
+#include "recluster/slots.h"
 
 enum { NODE_ID_DIGITS = 40 };
 
@@ -22,6 +24,28 @@ char *nodes_conf_id(const char *recovery, const char *shard_uid)
     CLEANUP(free_ptr) char *seed = xasprintf("%s/%s", recovery, shard_uid);
     char hex[DIGEST_HEX_MAX];
     return xstrndup(digest_of(seed, strlen(seed), hex), NODE_ID_DIGITS);
+}
+
+/* Both ends of each range were tried, with data and replicas: no handshake, no copy was seen. */
+static const struct {
+    const char *kind;
+    int first, last; /* 100 * major + minor */
+} proven[] = {
+    {"redis", 700, 800},
+    {"valkey", 800, 800},
+};
+
+bool nodes_conf_is_proven(const char *kind, const char *version)
+{
+    int major, minor;
+
+    if (!kind || !version || sscanf(version, "%4d.%4d", &major, &minor) != 2)
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(proven); i++)
+        if (strcmp(kind, proven[i].kind) == 0 && major * 100 + minor >= proven[i].first &&
+            major * 100 + minor <= proven[i].last)
+            return true;
+    return false;
 }
 
 /* "0-5460,6000" to " 0-5460 6000" */
@@ -55,4 +79,22 @@ char *nodes_conf_text(const struct executor *x, const struct shard_run *self)
     }
     buf_addf(&out, "vars currentEpoch %zu lastVoteEpoch 0\n", primaries);
     return buf_take(&out);
+}
+
+json_t *nodes_by_command(const struct executor *x, const struct shard_run *self)
+{
+    const struct shard_run *first = &x->shards[x->databases[self->database].first_shard];
+    struct err impossible = ERR_INIT;
+    struct slots slots;
+
+    slots_clear(&slots);
+    json_t *ranges =
+        slots_parse(self->slots, &slots, &impossible) < 0 ? json_array() : slots_to_json(&slots);
+    json_t *cluster =
+        json_pack("{s:I, s:o}", "epoch", (json_int_t)(self - first) + 1, "slots", ranges);
+    if (self != first)
+        json_object_set_new(cluster, "meet",
+            json_pack("{s:s, s:i, s:i}", "addr", first->addr, "port", first->port, "bus_port",
+                first->bus_port));
+    return cluster;
 }

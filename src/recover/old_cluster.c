@@ -1,7 +1,8 @@
 /*
  * Is the old cluster really dead? Every address of its nodes, shards and endpoints is tried with a
  * plain TCP connection; one that is accepted counts as alive, whatever speaks there, because two
- * clusters under one set of clients would lose writes.
+ * clusters under one set of clients would lose writes. On each node, a Sentinel at the usual port
+ * is asked which masters it watches.
  */
 
 #include <arpa/inet.h>
@@ -15,13 +16,14 @@
 
 #include "internal.h"
 #include "recluster/clock.h"
+#include "sentinel.h"
 
-enum { PROBES_AT_ONCE = 256, PROBE_MS = 1500 };
+enum { PROBES_AT_ONCE = 256, PROBE_MS = 1500, SENTINEL_PORT = 26379 };
 
 struct address {
     const char *addr;
     int port;
-    const char *what; /* "shard:4", "endpoint:1:1" */
+    const char *what; /* "shard:4", "endpoint:1:1"; NULL: of a Sentinel, if one is there */
 };
 
 struct survey_of_addresses {
@@ -29,13 +31,16 @@ struct survey_of_addresses {
     struct loop *loop;
     struct address *items;
     size_t count, alloc, next;
-    json_t *alive;
+    json_t *alive, *sentinels;
 };
 
 struct probe {
     struct survey_of_addresses *all;
     const struct address *address;
     int fd;
+    int64_t give_up_at_ms;
+    size_t sent;
+    struct buf reply; /* of a Sentinel */
 };
 
 static int by_address(const void *a, const void *b)
@@ -54,8 +59,8 @@ static void add(
     char *list = arena_strdup(&all->arena, addrs), *rest;
     for (char *addr = strtok_r(list, ", ", &rest); addr; addr = strtok_r(NULL, ", ", &rest)) {
         GROW(all->items, all->count, all->alloc);
-        all->items[all->count++] =
-            (struct address){addr, port, arena_printf(&all->arena, "%s:%s", kind, uid)};
+        all->items[all->count++] = (struct address){
+            addr, port, kind ? arena_printf(&all->arena, "%s:%s", kind, uid) : NULL};
     }
 }
 
@@ -76,6 +81,8 @@ static void collect(struct survey_of_addresses *all, const struct ccs *ccs)
             add(all, ccs->nodes[n].external_addr, e->port, "endpoint", e->uid);
         }
     }
+    for (size_t n = 0; n < ccs->node_count; n++)
+        add(all, ccs->nodes[n].addr, SENTINEL_PORT, NULL, NULL);
     if (!all->count)
         return;
     qsort(all->items, all->count, sizeof(*all->items), by_address);
@@ -99,6 +106,48 @@ static bool is_self(int fd)
            memcmp(&here, &there, here_len) == 0;
 }
 
+static void add_watched(void *arg, const char *master, const char *ip, int port)
+{
+    const struct probe *p = arg;
+    const struct address key = {ip, port, NULL};
+    CLEANUP(free_ptr) char *watches = xasprintf("%s:%d", ip, port);
+
+    if (!bsearch(&key, p->all->items, p->all->count, sizeof(key), by_address))
+        return;
+    json_t *found = json_pack("{s:s, s:i, s:s, s:s}", "addr", p->address->addr, "port",
+        p->address->port, "master", master, "watches", watches);
+    if (found) /* else the name is not UTF-8: no CCS has such */
+        json_array_append_new(p->all->sentinels, found);
+}
+
+/* Asks for its masters; whatever else listens there is left alone. */
+static enum job_step ask_sentinel(struct probe *p, struct wait *wait)
+{
+    static const char question[] = "*2\r\n$8\r\nSENTINEL\r\n$7\r\nmasters\r\n";
+    size_t len = sizeof(question) - 1;
+
+    while (p->sent < len) {
+        ssize_t n = send(p->fd, question + p->sent, len - p->sent, MSG_NOSIGNAL);
+        if (n <= 0)
+            return JOB_DONE;
+        p->sent += (size_t)n;
+    }
+    for (;;) {
+        char part[4096];
+        ssize_t n = recv(p->fd, part, sizeof(part), 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN) || p->reply.len > SENTINEL_REPLY_MAX)
+            return JOB_DONE;
+        if (n < 0)
+            break;
+        buf_add(&p->reply, part, (size_t)n);
+    }
+    if (sentinel_masters(p->reply.data, p->reply.len, add_watched, p) != SENTINEL_INCOMPLETE)
+        return JOB_DONE;
+    wait_fd(wait, p->fd, POLLIN);
+    wait_until(wait, p->give_up_at_ms);
+    return JOB_WAIT;
+}
+
 static enum job_step probe_step(void *arg, struct wait *wait, struct err *err)
 {
     struct probe *p = arg;
@@ -110,14 +159,16 @@ static enum job_step probe_step(void *arg, struct wait *wait, struct err *err)
         return JOB_DONE;
     if (!wait_revents(wait, p->fd)) {
         wait_fd(wait, p->fd, POLLOUT);
-        wait_until(wait, clock_mono_ms() + PROBE_MS);
+        wait_until(wait, p->give_up_at_ms);
         return JOB_WAIT;
     }
-    if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &len) == 0 && failure == 0 &&
-        !is_self(p->fd))
-        json_array_append_new(
-            p->all->alive, json_pack("{s:s, s:i, s:s}", "addr", p->address->addr, "port",
-                               p->address->port, "what", p->address->what));
+    if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &len) != 0 || failure != 0 ||
+        is_self(p->fd))
+        return JOB_DONE;
+    if (!p->address->what)
+        return ask_sentinel(p, wait);
+    json_array_append_new(p->all->alive, json_pack("{s:s, s:i, s:s}", "addr", p->address->addr,
+                                             "port", p->address->port, "what", p->address->what));
     return JOB_DONE;
 }
 
@@ -128,6 +179,7 @@ static void probe_done(void *arg, const struct err *err)
 
     (void)err;
     close(p->fd);
+    buf_release(&p->reply);
     free(p);
     start_next(all);
 }
@@ -160,15 +212,21 @@ static void start_next(struct survey_of_addresses *all)
         if (fd < 0)
             continue;
         struct probe *p = xmalloc(sizeof(*p));
-        *p = (struct probe){all, address, fd};
+        *p = (struct probe){.all = all,
+            .address = address,
+            .fd = fd,
+            .give_up_at_ms = clock_mono_ms() + PROBE_MS,
+            .reply = BUF_INIT};
         loop_add(all->loop, &probe_ops, p);
         return;
     }
 }
 
-int old_cluster_probe(const struct ccs *ccs, json_t **ret_alive, struct err *err)
+int old_cluster_probe(
+    const struct ccs *ccs, json_t **ret_alive, json_t **ret_sentinels, struct err *err)
 {
-    struct survey_of_addresses all = {.loop = loop_new(), .alive = json_array()};
+    struct survey_of_addresses all = {
+        .loop = loop_new(), .alive = json_array(), .sentinels = json_array()};
 
     collect(&all, ccs);
     for (int i = 0; i < PROBES_AT_ONCE; i++)
@@ -177,10 +235,13 @@ int old_cluster_probe(const struct ccs *ccs, json_t **ret_alive, struct err *err
     loop_free(all.loop);
     free(all.items);
     arena_release(&all.arena);
-    if (rc == 0)
+    if (rc == 0) {
         *ret_alive = all.alive;
-    else
+        *ret_sentinels = all.sentinels;
+    } else {
         json_decref(all.alive);
+        json_decref(all.sentinels);
+    }
     return rc;
 }
 
@@ -224,15 +285,16 @@ int old_cluster_check_again(
 {
     CLEANUP(free_ptr) char *said = state_meta(st, "old_cluster_is_dead");
     const char *name = ccs->cluster_name ? ccs->cluster_name : "";
-    json_t *alive;
+    json_t *alive, *sentinels;
 
     if (typed && strcmp(typed, name) != 0)
         return old_cluster_wrong_name(typed, name, err);
     if (typed || said)
         return 0;
-    if (old_cluster_probe(ccs, &alive, err) < 0)
+    if (old_cluster_probe(ccs, &alive, &sentinels, err) < 0)
         return -1;
     int rc = refuse_if_alive(st, alive, err);
     json_decref(alive);
+    json_decref(sentinels);
     return rc;
 }

@@ -25,8 +25,7 @@ static void doubt_records(struct executor *x)
         struct shard_run *s = &x->shards[i];
         if (database_is_over(&x->databases[s->database]))
             continue;
-        const struct task_run *started =
-            task_of(x, s->is_primary ? &task_load_shard : &task_attach_replica, (int)i);
+        const struct task_run *started = task_that_starts(x, (int)i);
         if (started && started->state == TASK_DONE) {
             shard_set_unsure(x, s, true);
             continue;
@@ -138,7 +137,7 @@ static bool anything_to_do(const struct executor *x)
 int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
     struct err *err)
 {
-    struct executor x = {.st = st, .hooks = hooks};
+    struct executor x = {.st = st, .links = {st, hooks->accept_new_host_keys}, .hooks = hooks};
     int rc = -1;
 
     *ret = (struct recover_result){.first_error = ERR_INIT};
@@ -149,6 +148,8 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
         rc = was_cut_short(st) ? close_the_run(&x, ret, err) : 0;
         goto out;
     }
+    if (executor_resolve_locations(&x, err) < 0)
+        goto out;
     if (is_resumed(st) && old_cluster_check_again(st, x.ccs, hooks->old_cluster_is_dead, err) < 0)
         goto out;
     doubt_records(&x);

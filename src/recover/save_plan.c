@@ -94,35 +94,110 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
     return 0;
 }
 
-static int save_shard(
-    const struct plan *plan, size_t i, const char *recovery, struct state *st, struct err *err)
+static const char *server_fact(
+    const struct plan *plan, const struct plan_shard *s, const char *name)
 {
-    const struct plan_shard *s = &plan->shards[i];
+    const json_t *server = json_object_get(plan->hosts[s->host].facts, "server");
+    return json_string_value(json_object_get(server, name));
+}
+
+/* Redis 7.0 came with RDB version 10; Valkey began above that. */
+static bool continues_files(const struct plan *plan, const struct plan_shard *s)
+{
+    return plan_rdb_version_max(server_fact(plan, s, "kind"), server_fact(plan, s, "version")) >=
+           10;
+}
+
+/* A cluster is made by nodes.conf files only if all of its servers take them. */
+static bool is_made_by_files(const struct plan *plan, const struct plan_database *db)
+{
+    if (db->skipped || getenv("RECLUSTER_TEST_MEET"))
+        return false;
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (!nodes_conf_is_proven(server_fact(plan, &plan->shards[i], "kind"),
+                server_fact(plan, &plan->shards[i], "version")))
+            return false;
+    return true;
+}
+
+struct saving {
+    const struct plan *plan;
+    struct state *st;
+    const char *recovery;
+    bool full_sync;       /* replicas are sent copies */
+    const bool *by_files; /* of each database: its cluster is made by nodes.conf files */
+    bool resort;          /* keys of a shard may be in any file of its database's set */
+};
+
+/* Whether its server starts on a file; a replica may be sent a copy instead. */
+static bool has_own_file(const struct saving *to, const struct plan_shard *s)
+{
+    if (s->file_count == 0 || s->shard->primary)
+        return s->file_count > 0;
+    /* CLUSTER REPLICATE is for empty servers. */
+    return !to->full_sync && continues_files(to->plan, s) &&
+           continues_files(to->plan, &to->plan->shards[s->primary]) &&
+           (!s->bus_port || to->by_files[s->database]);
+}
+
+static void add_file(json_t *files, const struct backup_file *file)
+{
+    json_array_append_new(files, json_pack("{s:s, s:I, s:s*}", "name", file->name, "bytes",
+                                     (json_int_t)file->bytes, "sha256", file->sha256));
+}
+
+/* What its file is made of; NULL: it has none, or one as it is. */
+static json_t *files_of(const struct saving *to, const struct plan_shard *s)
+{
+    const struct plan_database *db = &to->plan->databases[s->database];
+    bool resort = to->resort && db->database->sharded;
+
+    if (!has_own_file(to, s) || (!resort && !plan_shard_needs_cut(s)))
+        return NULL;
+    json_t *files = json_array();
+    for (size_t i = 0; resort && i < db->set->file_count; i++)
+        add_file(files, &db->set->files[i]);
+    for (size_t i = 0; !resort && i < s->file_count; i++)
+        add_file(files, s->files[i]);
+    return files;
+}
+
+static int save_shard(const struct saving *to, const struct plan_shard *s, struct err *err)
+{
+    const struct plan *plan = to->plan;
     const struct plan_host *host = &plan->hosts[s->host];
     const struct plan_database *db = &plan->databases[s->database];
-    const struct backup_file *file = s->shard->primary ? s->file : NULL;
-    CLEANUP(free_ptr) char *node_id = s->bus_port ? nodes_conf_id(recovery, s->shard->uid) : NULL;
+    const struct backup_file *file = has_own_file(to, s) ? s->files[0] : NULL;
+    json_t *files = files_of(to, s);
+    CLEANUP(free_ptr)
+    char *node_id = s->bus_port && to->by_files[s->database]
+                        ? nodes_conf_id(to->recovery, s->shard->uid)
+                        : NULL;
     CLEANUP(buf_release) struct buf slots = BUF_INIT;
 
     slots_format(s->shard->slots, &slots);
-    return state_run(st, err,
+    int rc = state_run(to->st, err,
         "INSERT INTO placement (shard_uid, database_uid, position, role, primary_uid, host, addr, "
         "port, "
-        "bus_port, dir, slots, memory, file, file_bytes, node_id) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?)",
-        "ssissssiissisis", s->shard->uid, db->database->uid, (int64_t)i,
+        "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?)",
+        "ssissssiissisissj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
         s->shard->primary ? "primary" : "replica",
         s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
         host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,
-        s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1, node_id);
+        s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1,
+        file ? file->sha256 : NULL, node_id, files);
+    json_decref(files);
+    return rc;
 }
 
-static bool task_applies(const struct plan_shard *s, const struct task_kind *kind)
+static bool task_applies(
+    const struct saving *to, const struct plan_shard *s, const struct task_kind *kind)
 {
     if (kind == &task_fetch)
-        return s->shard->primary && s->file;
+        return has_own_file(to, s);
     if (kind == &task_load_shard)
-        return s->shard->primary;
+        return s->shard->primary || has_own_file(to, s);
     return kind == &task_attach_replica ? !s->shard->primary : true;
 }
 
@@ -131,28 +206,39 @@ struct shard_tasks {
     int64_t prepare, fetch, load;
 };
 
+/* waits_for 0: nothing. */
 static int add_wait(struct state *st, int64_t task, int64_t waits_for, struct err *err)
 {
-    return state_run(
-        st, err, "INSERT INTO task_wait (task_id, waits_for) VALUES (?, ?)", "ii", task, waits_for);
+    return waits_for
+               ? state_run(st, err, "INSERT INTO task_wait (task_id, waits_for) VALUES (?, ?)",
+                     "ii", task, waits_for)
+               : 0;
 }
 
+/* `primary`: NULL if it is one. A shard without slots has no file: it starts empty. */
 static int add_waits(struct state *st, int64_t id, const struct task_kind *kind,
-    const struct plan_shard *s, const struct shard_tasks *all, const struct shard_tasks *own,
-    struct err *err)
+    const struct shard_tasks *own, const struct shard_tasks *primary, struct err *err)
 {
     if (kind == &task_fetch)
         return add_wait(st, id, own->prepare, err);
-    if (kind == &task_load_shard) /* a shard without slots has no file: it starts empty */
-        return add_wait(st, id, own->fetch ? own->fetch : own->prepare, err);
-    if (kind != &task_attach_replica)
-        return 0;
-    return add_wait(st, id, own->prepare, err) < 0 ? -1
-                                                   : add_wait(st, id, all[s->primary].load, err);
+    if (kind == &task_load_shard)
+        /* Whether a replica's file will do is known when its primary's is there too. */
+        return add_wait(st, id, own->fetch ? own->fetch : own->prepare, err) < 0 ||
+                       add_wait(st, id, primary ? primary->fetch : 0, err) < 0
+                   ? -1
+                   : 0;
+    if (kind == &task_attach_replica)
+        return add_wait(st, id, own->load ? own->load : own->prepare, err) < 0 ||
+                       add_wait(st, id, primary->load, err) < 0
+                   ? -1
+                   : 0;
+    return 0;
 }
 
-static int save_tasks(const struct plan *plan, struct state *st, struct err *err)
+static int save_tasks(const struct saving *to, struct err *err)
 {
+    const struct plan *plan = to->plan;
+    struct state *st = to->st;
     CLEANUP(free_ptr) struct shard_tasks *tasks = xcalloc(plan->shard_count, sizeof(*tasks));
 
     /* Kind by kind, so that a load has its id before the replica that waits for it. */
@@ -160,7 +246,7 @@ static int save_tasks(const struct plan *plan, struct state *st, struct err *err
         const struct task_kind *kind = task_kinds[k];
         for (size_t i = 0; i < plan->shard_count; i++) {
             const struct plan_shard *s = &plan->shards[i];
-            if (plan->databases[s->database].skipped || !task_applies(s, kind))
+            if (plan->databases[s->database].skipped || !task_applies(to, s, kind))
                 continue;
             if (state_run(st, err,
                     "INSERT INTO task (kind, stage, gate, host, database_uid, shard_uid) "
@@ -176,7 +262,8 @@ static int save_tasks(const struct plan *plan, struct state *st, struct err *err
                 tasks[i].fetch = id;
             else if (kind == &task_load_shard)
                 tasks[i].load = id;
-            if (add_waits(st, id, kind, s, tasks, &tasks[i], err) < 0)
+            if (add_waits(
+                    st, id, kind, &tasks[i], s->primary >= 0 ? &tasks[s->primary] : NULL, err) < 0)
                 return -1;
         }
     }
@@ -191,15 +278,28 @@ static int save_all(const struct survey *survey, struct state *st, struct err *e
         save_databases(survey, st, err) < 0)
         return -1;
     CLEANUP(free_ptr) char *recovery = state_meta(st, "recovery");
+    CLEANUP(free_ptr) char *full_sync = state_meta(st, "full_sync");
+    CLEANUP(free_ptr) char *resort = state_meta(st, "resort");
+    CLEANUP(free_ptr) bool *by_files = xcalloc(plan->database_count, sizeof(*by_files));
+    for (size_t i = 0; i < plan->database_count; i++)
+        by_files[i] = is_made_by_files(plan, &plan->databases[i]);
+    const struct saving to = {
+        .plan = plan,
+        .st = st,
+        .recovery = recovery,
+        .full_sync = full_sync != NULL,
+        .resort = resort != NULL,
+        .by_files = by_files,
+    };
     for (size_t i = 0; i < plan->shard_count; i++)
         if (!plan->databases[plan->shards[i].database].skipped &&
-            save_shard(plan, i, recovery, st, err) < 0)
+            save_shard(&to, &plan->shards[i], err) < 0)
             return -1;
     json_t *document = plan_json(plan);
     int rc = state_run(st, err, "INSERT INTO plan (hash, created_ms, document) VALUES (?, ?, ?)",
         "sij", plan->hash, clock_wall_ms(), document);
     json_decref(document);
-    return rc < 0 ? -1 : save_tasks(plan, st, err);
+    return rc < 0 ? -1 : save_tasks(&to, err);
 }
 
 int recover_save_plan(const struct survey *survey, struct state *st, struct err *err)

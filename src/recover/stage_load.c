@@ -1,4 +1,4 @@
-/* Stage 3: the primaries' servers load their files and prove their counts. */
+/* Stage 3: servers load their files and prove their counts, primaries and replicas side by side. */
 
 #include <string.h>
 
@@ -7,18 +7,57 @@
 /* The agent watches for progress; this only bounds the whole. */
 #define LOAD_TIMEOUT_MS (23LL * 3600 * 1000)
 
+/*
+ * Keys that expire before a replica is there are removed by the primary, and the replica must still
+ * learn it. Servers take the memory only as far as they need it.
+ */
+enum { REMOVAL_BYTES = 256 };
+static const int64_t BACKLOG_MAX = (int64_t)1 << 30;
+
+static const char *repl_id(const struct shard_run *s)
+{
+    return json_string_value(json_object_get(s->facts, "repl_id"));
+}
+
+bool shard_loads_file(const struct executor *x, const struct shard_run *s)
+{
+    if (s->is_primary || !s->facts)
+        return s->facts != NULL;
+    const char *ours = repl_id(s), *theirs = repl_id(&x->shards[s->primary]);
+    return ours && theirs && strcmp(ours, theirs) == 0;
+}
+
+bool shard_has_free_replica(const struct executor *x, const struct shard_run *s)
+{
+    const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+    const struct database_run *db = &x->databases[s->database];
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (!x->shards[i].is_primary && &x->shards[x->shards[i].primary] == primary &&
+            x->shards[i].file)
+            return true;
+    return false;
+}
+
 static void load_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
-    const json_t *facts = x->shards[t->shard].facts;
+    const struct shard_run *s = &x->shards[t->shard];
+    int64_t expires = json_integer_value(json_object_get(s->facts, "expires"));
+    int64_t backlog = expires < BACKLOG_MAX / REMOVAL_BYTES ? expires * REMOVAL_BYTES : BACKLOG_MAX;
 
-    /* A shard without slots has no file: it starts empty, and must be. */
-    if (!facts) {
-        json_object_update_new(params, json_pack("{s:n, s:i, s:i}", "as", "keys", 0, "expires", 0));
+    if (s->is_primary && s->bus_port && !s->node_id)
+        json_object_set_new(params, "cluster", nodes_by_command(x, s));
+    if (!shard_loads_file(x, s)) {
+        /* A primary without slots has no file and must be empty; a replica gets its copy soon. */
+        json_object_update_new(params,
+            json_pack("{s:n, s:i, s:i}", "as", "keys", s->is_primary ? 0 : -1, "expires", 0));
         return;
     }
-    json_object_set(params, "as", json_object_get(facts, "as"));
-    json_object_set(params, "keys", json_object_get(facts, "keys"));
-    json_object_set(params, "expires", json_object_get(facts, "expires"));
+    json_object_set(params, "as", json_object_get(s->facts, "as"));
+    json_object_set(params, "keys", json_object_get(s->facts, "keys"));
+    json_object_set(params, "expires", json_object_get(s->facts, "expires"));
+    if (s->is_primary && shard_has_free_replica(x, s))
+        json_object_set_new(params, "backlog_bytes", json_integer(backlog));
 }
 
 static enum finish load_finish(

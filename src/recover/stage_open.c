@@ -18,6 +18,33 @@ static void attach_params(const struct executor *x, const struct task_run *t, js
 
     json_object_set_new(
         params, "primary", json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+    if (primary->bus_port && !primary->node_id)
+        json_object_set_new(params, "meet",
+            json_pack("{s:s, s:i, s:i}", "addr", primary->addr, "port", primary->port, "bus_port",
+                primary->bus_port));
+    if (shard_loads_file(x, &x->shards[t->shard]))
+        json_object_set(params, "repl_id", json_object_get(x->shards[t->shard].facts, "repl_id"));
+}
+
+/* All is well, but it took longer and cost the primary a fork: that is worth to be known. */
+static int tell_of_full_sync(
+    struct executor *x, const struct task_run *t, const char *why, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    CLEANUP(free_ptr)
+    char *message = xasprintf("replica %s on %s was sent a full copy all the same: %s", s->uid,
+        x->hosts[s->host].name, why);
+    const struct event event = {
+        .severity = "warning",
+        .code = "full-sync",
+        .database = x->databases[t->database].uid,
+        .shard = s->uid,
+        .host = x->hosts[s->host].name,
+        .stage = plan_stage_name(STAGE_OPEN),
+        .message = message,
+    };
+
+    return state_event(x->st, &event, err);
 }
 
 static enum finish attach_finish(
@@ -28,6 +55,12 @@ static enum finish attach_finish(
 
     if (state_run(x->st, err, "UPDATE placement SET loaded = ?, keys = ? WHERE shard_uid = ?",
             "jis", result, keys, s->uid) < 0)
+        return FINISH_FAIL;
+    if (s->file && json_integer_value(json_object_get(result, "sync_full")) > 0 &&
+        tell_of_full_sync(x, t,
+            shard_loads_file(x, s) ? "the primary could not continue where the file ends"
+                                   : "its file is not equal to that of its primary",
+            err) < 0)
         return FINISH_FAIL;
     json_decref(s->loaded);
     s->loaded = json_deep_copy(result);

@@ -20,10 +20,11 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
     json_object_set_new(params, "replication_password", json_string(x->replication_password));
     json_object_set_new(params, "repl_backlog_bytes", json_integer(REPLICATION_BACKLOG_BYTES));
-    if (db->ccs->sharded) {
+    json_object_set_new(params, "fast_load", json_boolean(x->fast_load));
+    if (s->node_id) {
         CLEANUP(free_ptr) char *text = nodes_conf_text(x, s);
         json_object_set_new(params, "nodes_conf", json_string(text));
-    } else if (!s->is_primary) {
+    } else if (!db->ccs->sharded && !s->is_primary) {
         const struct shard_run *primary = &x->shards[s->primary];
         json_object_set_new(params, "primary",
             json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));

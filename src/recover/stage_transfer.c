@@ -1,17 +1,21 @@
-/* Stage 2: the backup file of each primary, verified while it comes. */
+/*
+ * Stage 2: the backup file of each shard, verified while it comes. Where primary and replica load
+ * the same file, both hosts fetch it, and give it the same id of a replication history.
+ */
 
 #include <string.h>
 
 #include "internal.h"
 #include "recluster/file.h"
 #include "recluster/slots.h"
+#include "recluster/store.h"
 
 enum { SAMPLED_KEYS = 32 };
 
 /* The agent ends a fetch itself when nothing comes any more; this only bounds the whole. */
 #define FETCH_TIMEOUT_MS (23LL * 3600 * 1000)
 
-/* The name that a backup file has in incoming/: without ".gz", as it lies there inflated. */
+/* The name that a backup file has in incoming/: without ".gz" and ".zst", as it lies there inflated. */
 static char *incoming_name(const char *file)
 {
     CLEANUP(free_ptr) char *plain = xstrdup(file);
@@ -19,6 +23,8 @@ static char *incoming_name(const char *file)
 
     if (len > 3 && strcmp(plain + len - 3, ".gz") == 0)
         plain[len - 3] = '\0';
+    else if (len > 4 && strcmp(plain + len - 4, ".zst") == 0)
+        plain[len - 4] = '\0';
     return path_component(plain);
 }
 
@@ -31,6 +37,22 @@ static json_t *slot_ranges(const char *text)
     return slots_parse(text, &slots, &impossible) < 0 ? json_null() : slots_to_json(&slots);
 }
 
+/* The share of one fetch: as many as may still run side by side have it all. */
+static int64_t fetch_limit(const struct executor *x)
+{
+    int64_t side_by_side = 0;
+
+    for (size_t h = 0; h < x->host_count; h++) {
+        int64_t open = 0;
+        for (size_t i = 0; i < x->task_count; i++) {
+            const struct task_run *t = &x->tasks[i];
+            open += t->kind == &task_fetch && t->host == (int)h && t->state != TASK_DONE;
+        }
+        side_by_side += open < FETCHES_PER_HOST ? open : FETCHES_PER_HOST;
+    }
+    return x->hooks->limit_rate / (side_by_side > 0 ? side_by_side : 1);
+}
+
 static void fetch_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
@@ -39,12 +61,24 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     const char *kind = json_string_value(json_object_get(server, "kind"));
     const char *version = json_string_value(json_object_get(server, "version"));
     CLEANUP(free_ptr) char *as = incoming_name(s->file);
+    json_t *first = json_array_get(s->files, 0);
 
     json_object_set(params, "location", db->location);
     json_object_set_new(params, "name", json_string(s->file));
     json_object_set_new(params, "bytes", json_integer(s->file_bytes));
+    if (s->file_sha256)
+        json_object_set_new(params, "sha256", json_string(s->file_sha256));
+    if (x->hooks->limit_rate)
+        json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
     json_object_set_new(params, "as", json_string(as));
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
+    if (s->files) {
+        json_object_set_new(params, "cut", json_boolean(db->ccs->sharded));
+        json_object_set_new(params, "more", json_copy(s->files));
+        json_array_remove(json_object_get(params, "more"), 0);
+        json_object_update(params, first);
+    }
+    json_object_set_new(params, "stamp", json_boolean(shard_has_free_replica(x, s)));
     json_object_set_new(params, "only_db0", json_boolean(db->ccs->sharded));
     json_object_set_new(params, "rdb_version_max",
         json_integer(kind && version ? plan_rdb_version_max(kind, version) : 0));
@@ -53,22 +87,91 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(params, "seed", json_integer(t->id));
 }
 
+/* The keys of each file that the shard was made of, into {name: keys}; gives how many it took. */
+static json_int_t count_keys(const struct shard_run *s, json_t *files)
+{
+    json_t *sources = json_object_get(json_object_get(s->facts, "source"), "files"), *file;
+    size_t i;
+
+    json_array_foreach (sources, i, file) {
+        const char *name = json_string_value(json_object_get(file, "name"));
+        json_object_set(files, name, json_object_get(file, "keys"));
+    }
+    return json_integer_value(json_object_get(s->facts, "keys"));
+}
+
+/*
+ * Where files are cut and joined, all keys of all of them must have come to some shard. Known with
+ * the last one.
+ */
+static int check_nothing_is_lost(
+    const struct executor *x, const struct database_run *db, struct err *err)
+{
+    json_int_t taken = 0, there = 0;
+    json_t *files = json_object(), *keys;
+    const char *name;
+    bool all = true;
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++) {
+        const struct shard_run *s = &x->shards[i];
+        if (!s->is_primary || !s->files)
+            continue;
+        all &= s->facts != NULL;
+        taken += count_keys(s, files);
+    }
+    json_object_foreach (files, name, keys)
+        there += json_integer_value(keys);
+    json_decref(files);
+    if (!all || taken == there)
+        return 0;
+    err_set(err, ERR_CHECK,
+        "%s: the files that are cut for it hold %lld keys, its shards took %lld", db->label,
+        (long long)there, (long long)taken);
+    return err_hint(err, "A file holds keys of slots that others are for, or it was changed "
+                         "meanwhile: plan again, with another backup set.");
+}
+
 static enum finish fetch_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     struct shard_run *s = &x->shards[t->shard];
-    json_t *facts = json_deep_copy(result);
     CLEANUP(free_ptr) char *as = incoming_name(s->file);
 
-    json_object_set_new(facts, "as", json_string(as));
-    if (state_run(x->st, err, "UPDATE placement SET facts = ? WHERE shard_uid = ?", "js", facts,
-            s->uid) < 0) {
-        json_decref(facts);
-        return FINISH_FAIL;
-    }
     json_decref(s->facts);
-    s->facts = facts;
-    return FINISH_OK;
+    s->facts = json_deep_copy(result);
+    json_object_set_new(s->facts, "as", json_string(as));
+    if (s->files && s->is_primary && check_nothing_is_lost(x, &x->databases[s->database], err) < 0)
+        return FINISH_FAIL;
+    return state_run(x->st, err, "UPDATE placement SET facts = ? WHERE shard_uid = ?", "js",
+               s->facts, s->uid) < 0
+               ? FINISH_FAIL
+               : FINISH_OK;
+}
+
+static bool has_files_to_fetch(const struct executor *x, const struct database_run *db)
+{
+    for (size_t i = 0; i < x->task_count; i++) {
+        const struct task_run *t = &x->tasks[i];
+        if (t->kind == &task_fetch && &x->databases[t->database] == db && t->state != TASK_DONE)
+            return true;
+    }
+    return false;
+}
+
+/* The state file has a location as it was given: a login in the environment is not kept in it. */
+int executor_resolve_locations(struct executor *x, struct err *err)
+{
+    for (size_t i = 0; i < x->database_count; i++) {
+        struct database_run *db = &x->databases[i];
+        if (!db->location || !has_files_to_fetch(x, db))
+            continue;
+        json_t *resolved = store_resolve_location(db->location, err);
+        if (!resolved)
+            return err_wrap(err, "the backups of %s", db->label);
+        json_decref(db->location);
+        db->location = resolved;
+    }
+    return 0;
 }
 
 const struct task_kind task_fetch = {

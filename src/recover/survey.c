@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "recluster/secret.h"
+#include "wishes.h"
 
 enum { PROBE_MS = 60 * 1000 };
 
@@ -49,8 +50,8 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
         return;
     }
     link_call(p->link, "probe",
-        json_pack("{s:s, s:s, s:s}", "base_dir", p->host->base_dir, "addr", p->host->addr, "server",
-            p->host->server),
+        json_pack("{s:s, s:s, s:s, s:I}", "base_dir", p->host->base_dir, "addr", p->host->addr,
+            "server", p->host->server, "now_ms", (json_int_t)clock_wall_ms()),
         PROBE_MS, on_probe, NULL, p);
 }
 
@@ -59,29 +60,32 @@ static void on_lost(void *arg, const struct err *err)
     probe_over(arg, err);
 }
 
-static int probe_hosts(struct survey *survey, struct err *err)
+static int probe_hosts(
+    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
 {
     size_t count = survey->hosts->count;
     struct host_probe *probes = xcalloc(count, sizeof(*probes));
     struct loop *loop = loop_new();
+    struct host_links links = {st, request->accept_new_host_keys};
+    bool offline = json_is_true(json_object_get(survey->options, "offline"));
     static const struct link_events events = {on_lost};
 
     for (size_t i = 0; i < count; i++) {
         const struct host *h = &survey->hosts->hosts[i];
         const struct link_target target = {.host = h->name, .kind = h->link, .spec = h->spec};
         probes[i] = (struct host_probe){.host = h, .error = &survey->host_errors[i]};
-        if (link_open(loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)
+        if (offline || survey->host_inputs[i].without)
+            continue;
+        if (host_link_open(
+                &links, loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)
             continue;
         link_call(probes[i].link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION),
             PROBE_MS, on_hello, NULL, &probes[i]);
     }
     int rc = loop_run(loop, err);
     for (size_t i = 0; i < count; i++) {
-        survey->host_inputs[i] = (struct plan_host_input){
-            .host = probes[i].host,
-            .facts = probes[i].facts,
-            .error = probes[i].facts ? NULL : probes[i].error,
-        };
+        survey->host_inputs[i].facts = probes[i].facts;
+        survey->host_inputs[i].error = probes[i].facts ? NULL : probes[i].error;
     }
     loop_free(loop);
     free(probes);
@@ -128,31 +132,21 @@ static int check_words(
         if (!ccs_find_database(survey->ccs, label, err))
             return err_wrap(err, "\"sources\" of '%s'", request->hosts_path);
     }
-    for (const char *const *word = request->databases; word && *word; word++)
-        if (!ccs_find_database(survey->ccs, *word, err))
-            return err_wrap(err, "--database");
-    return 0;
+    return wishes_check(survey, survey->options, err);
 }
 
-static bool is_wanted(const struct survey *survey, const struct recover_request *request,
-    const struct ccs_database *db)
-{
-    if (!request->databases || !request->databases[0])
-        return true;
-    for (const char *const *word = request->databases; *word; word++)
-        if (same_database(survey->ccs, *word, db))
-            return true;
-    return false;
-}
+struct survey_query {
+    int64_t at_ms;
+    struct slots slots; /* that a set must have */
+    bool some;          /* not all of them */
+};
 
 static int read_catalogue(const struct ccs *ccs, struct store *store, const struct ccs_database *db,
-    int64_t at_ms, struct catalogue *ret, struct err *err)
+    const struct survey_query *wanted, struct catalogue *ret, struct err *err)
 {
     CLEANUP(free_ptr) const struct slots **shards = xcalloc(db->shard_count, sizeof(*shards));
-    struct slots all;
     size_t count = 0;
 
-    slots_fill(&all);
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
         if (ccs->shards[i].primary)
             shards[count++] = ccs->shards[i].slots;
@@ -161,39 +155,87 @@ static int read_catalogue(const struct ccs *ccs, struct store *store, const stru
         .database_name = db->name,
         .sharded = db->sharded,
         .legacy = db->slots_policy == CCS_SLOTS_LEGACY,
-        .slots = &all,
+        .slots = &wanted->slots,
+        .some_files = wanted->some,
         .shards = shards,
         .shard_count = count,
-        .at_ms = at_ms,
+        .at_ms = wanted->at_ms,
     };
     return catalogue_read(store, &query, ret, err);
 }
 
+/* The set that a plan names is asked for by its time. */
+static int64_t wanted_time(const struct survey *survey, const struct ccs_database *db)
+{
+    enum { SECOND_MS = 1000 };
+    const json_t *database, *at = json_object_get(survey->options, "at_ms");
+    struct err ignored = ERR_INIT;
+    int64_t at_ms;
+    size_t i;
+
+    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
+        const char *uid = json_string_value(json_object_get(database, "uid"));
+        const json_t *set = json_object_get(database, "backup_set");
+        const char *time = json_string_value(json_object_get(set, "time"));
+        if (uid && strcmp(uid, db->uid) == 0 && time && clock_parse(time, &at_ms, &ignored) == 0)
+            return at_ms + SECOND_MS - 1;
+    }
+    return at ? json_integer_value(at) : -1;
+}
+
+static bool wants_backups(const struct survey *survey, const struct plan_database_input *in)
+{
+    return in->location && !in->database->active_active &&
+           strcmp(in->database->type, "memcached") != 0 &&
+           !json_is_true(json_object_get(survey->options, "only_configuration"));
+}
+
 static void catalogue_database(
-    struct survey *survey, struct plan_database_input *in, struct err *error, int64_t at_ms)
+    struct survey *survey, struct plan_database_input *in, struct err *error)
 {
     const struct ccs_database *db = in->database;
+    struct survey_query wanted = {.at_ms = wanted_time(survey, db)};
+    struct slots missing;
 
-    if (!in->location || db->active_active || strcmp(db->type, "memcached") == 0)
+    if (!wants_backups(survey, in))
         return;
+    slots_fill(&wanted.slots);
+    wanted.some = wishes_missing_slots(survey->options, &missing);
+    slots_subtract(&wanted.slots, &missing);
     json_t *masked = secret_mask_json(in->location);
     CLEANUP(free_ptr) char *text = json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(masked);
     in->location_label = arena_strdup(&survey->ccs->arena, text);
-    struct store *store = store_open(in->location, error);
+    if (json_is_true(json_object_get(survey->options, "offline")))
+        return;
+    struct store *store = store_open_resolved(in->location, error);
     if (!store) {
         in->error = error;
         return;
     }
     in->location_label = arena_strdup(&survey->ccs->arena, store_label(store));
     struct catalogue *catalogue = xcalloc(1, sizeof(*catalogue));
-    if (read_catalogue(survey->ccs, store, db, at_ms, catalogue, error) < 0) {
+    if (read_catalogue(survey->ccs, store, db, &wanted, catalogue, error) < 0) {
         free(catalogue);
         in->error = error;
     } else {
         in->catalogue = catalogue;
     }
     store_close(store);
+}
+
+/* --rto has chosen it when the plan was made. */
+static void take_pinned_count(const struct survey *survey, struct plan_database_input *in)
+{
+    const json_t *database;
+    size_t i;
+
+    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
+        const char *uid = json_string_value(json_object_get(database, "uid"));
+        const json_t *primaries = json_object_get(database, "primaries");
+        if (uid && strcmp(uid, in->database->uid) == 0 && json_is_integer(primaries))
+            in->primaries = (int)json_integer_value(primaries);
+    }
 }
 
 static int survey_databases(
@@ -207,15 +249,16 @@ static int survey_databases(
     survey->database_errors = xcalloc(ccs->database_count, sizeof(*survey->database_errors));
     for (size_t i = 0; i < ccs->database_count; i++) {
         const struct ccs_database *db = &ccs->databases[i];
-        if (!is_wanted(survey, request, db))
+        if (!wishes_database(survey, survey->options, db))
             continue;
         size_t at = survey->database_count++;
         survey->databases[at] = (struct plan_database_input){
             .database = db,
             .location = location_of(survey, request, db),
         };
-        catalogue_database(
-            survey, &survey->databases[at], &survey->database_errors[at], request->at_ms);
+        wishes_fill_database(survey, survey->options, &survey->databases[at]);
+        take_pinned_count(survey, &survey->databases[at]);
+        catalogue_database(survey, &survey->databases[at], &survey->database_errors[at]);
     }
     return 0;
 }
@@ -225,16 +268,21 @@ static int check_old_cluster(
 {
     const char *name = survey->ccs->cluster_name ? survey->ccs->cluster_name : "";
 
+    if (json_is_true(json_object_get(survey->options, "offline")))
+        return 0;
     if (!request->old_cluster_is_dead)
-        return old_cluster_probe(survey->ccs, &survey->alive, err);
+        return old_cluster_probe(survey->ccs, &survey->alive, &survey->sentinels, err);
     if (strcmp(request->old_cluster_is_dead, name) == 0)
         return 0;
     return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
 }
 
-static void make_plan(struct survey *survey, struct state *st)
+static void make_plan(
+    struct survey *survey, const struct recover_request *request, struct state *st)
 {
     CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
+    const json_t *options = survey->options;
+    struct slots missing;
     const struct plan_input input = {
         .ccs = survey->ccs,
         .ccs_sha256 = sha256,
@@ -243,10 +291,45 @@ static void make_plan(struct survey *survey, struct state *st)
         .databases = survey->databases,
         .database_count = survey->database_count,
         .alive = survey->alive,
+        .sentinels = survey->sentinels,
+        .alive_not_asked = request->old_cluster_is_dead != NULL,
         .now_ms = clock_wall_ms(),
+        .offline = json_is_true(json_object_get(options, "offline")),
+        .only_configuration = json_is_true(json_object_get(options, "only_configuration")),
+        .by_priority = json_object_get(options, "priority") != NULL,
+        .allow_missing = wishes_missing_slots(options, &missing) ? &missing : NULL,
+        .rto_s = json_integer_value(json_object_get(options, "rto_s")),
+        .options = options,
+        .pinned = survey->pinned,
+        .rates = &survey->rates,
     };
 
+    recover_rates(&survey->rates);
     survey->plan = plan_make(&input);
+}
+
+static int load_hosts(struct survey *survey, const struct recover_request *request, struct err *err)
+{
+    const json_t *path;
+    size_t i;
+
+    survey->hosts = hosts_load(request->hosts_path, err);
+    if (!survey->hosts)
+        return -1;
+    json_array_foreach (json_object_get(survey->options, "extra"), i, path) {
+        if (!json_is_string(path))
+            return err_set(err, ERR_USAGE, "the plan's \"extra\" is not a list of paths");
+        if (hosts_add(survey->hosts, json_string_value(path), err) < 0)
+            return -1;
+    }
+    survey->host_inputs = xcalloc(survey->hosts->count, sizeof(*survey->host_inputs));
+    survey->host_errors = xcalloc(survey->hosts->count, sizeof(*survey->host_errors));
+    for (i = 0; i < survey->hosts->count; i++) {
+        const struct host *host = &survey->hosts->hosts[i];
+        survey->host_inputs[i] = (struct plan_host_input){
+            .host = host, .without = wishes_without(survey->options, host)};
+    }
+    return 0;
 }
 
 int recover_survey(
@@ -255,15 +338,13 @@ int recover_survey(
     struct survey *survey = xcalloc(1, sizeof(*survey));
 
     survey->owned = json_array();
+    survey->options = request->options ? json_deep_copy(request->options) : json_object();
+    survey->pinned = json_deep_copy(request->plan);
     if (ccs_import(request->ccs_path, st, err) < 0 || !(survey->ccs = ccs_load(st, err)) ||
-        !(survey->hosts = hosts_load(request->hosts_path, err)))
+        load_hosts(survey, request, err) < 0 || survey_databases(survey, request, err) < 0 ||
+        probe_hosts(survey, request, st, err) < 0 || check_old_cluster(survey, request, err) < 0)
         goto fail;
-    survey->host_inputs = xcalloc(survey->hosts->count, sizeof(*survey->host_inputs));
-    survey->host_errors = xcalloc(survey->hosts->count, sizeof(*survey->host_errors));
-    if (survey_databases(survey, request, err) < 0 || probe_hosts(survey, err) < 0 ||
-        check_old_cluster(survey, request, err) < 0)
-        goto fail;
-    make_plan(survey, st);
+    make_plan(survey, request, st);
     *ret = survey;
     return 0;
 fail:
@@ -291,6 +372,9 @@ void survey_free(struct survey *survey)
     free(survey->host_errors);
     json_decref(survey->owned);
     json_decref(survey->alive);
+    json_decref(survey->sentinels);
+    json_decref(survey->options);
+    json_decref(survey->pinned);
     hosts_free(survey->hosts);
     ccs_free(survey->ccs);
     free(survey);

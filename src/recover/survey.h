@@ -12,8 +12,11 @@ struct survey {
     struct plan_database_input *databases;
     struct err *database_errors;
     size_t database_count;
-    json_t *owned; /* locations that were made here */
-    json_t *alive; /* addresses of the old cluster that answer */
+    json_t *owned;     /* locations that were made here */
+    json_t *alive;     /* addresses of the old cluster that answer */
+    json_t *sentinels; /* that watch addresses of it */
+    json_t *options, *pinned;
+    struct plan_rates rates;
     struct plan *plan;
 };
 

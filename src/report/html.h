@@ -24,8 +24,7 @@ void html_element(struct buf *out, const char *tag, const char *class, const cha
 void html_section(struct buf *out, const char *id, const char *heading);
 void html_section_end(struct buf *out);
 
-/* <table> with a row of headings in one string, split at '|'; "#" before one: a column of numbers.
- */
+/* <table> with a row of headings in one string, split at '|'; "#" before one: a column of numbers. */
 void html_table(struct buf *out, const char *caption, const char *headings);
 void html_table_end(struct buf *out);
 

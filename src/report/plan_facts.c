@@ -1,6 +1,7 @@
 #include "plan_facts.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "doc.h"
@@ -19,6 +20,18 @@ int64_t plan_set_bytes(const json_t *set)
         total += bytes;
     }
     return total;
+}
+
+double plan_total_seconds(const json_t *plan)
+{
+    double seconds = 0;
+    size_t i;
+    json_t *stage;
+
+    json_array_foreach (json_object_get(plan, "stages"), i, stage) {
+        seconds += doc_real(stage, "seconds", 0);
+    }
+    return seconds;
 }
 
 void plan_endpoint(const json_t *endpoint, struct buf *out)
@@ -60,6 +73,78 @@ void plan_host_shards(const json_t *plan, const char *host, size_t max, struct b
     }
     if (found > max)
         buf_addf(out, ", … and %zu more (see --json)", found - max);
+}
+
+static int by_host(const void *a, const void *b)
+{
+    const struct plan_placed *x = a, *y = b;
+    int order = strcmp(x->host, y->host);
+
+    if (order == 0)
+        order = (x->database_index > y->database_index) - (x->database_index < y->database_index);
+    /* Both are items of one array; its order is that of their primaries' slots. */
+    return order ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+static void find_racks(struct plan_layout *layout, const json_t *plan)
+{
+    const json_t *hosts = json_object_get(plan, "hosts");
+    json_t *known = json_object(), *host;
+    size_t i;
+
+    layout->racks = xcalloc(json_array_size(hosts) + 1, sizeof(*layout->racks));
+    json_array_foreach (hosts, i, host) {
+        const char *rack = doc_text(host, "rack", "");
+        if (json_object_get(known, rack))
+            continue;
+        json_object_set_new(known, rack, json_true());
+        layout->racks[layout->rack_count++] = rack;
+    }
+    json_decref(known);
+}
+
+void plan_layout_init(struct plan_layout *layout, const json_t *plan)
+{
+    size_t i, k, alloc = 0;
+    json_t *database, *shard;
+
+    *layout = (struct plan_layout){.placed = NULL};
+    json_array_foreach (json_object_get(plan, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
+            if (!doc_has(shard, "host"))
+                continue;
+            GROW(layout->placed, layout->count, alloc);
+            layout->placed[layout->count++] =
+                (struct plan_placed){doc_text(shard, "host", ""), database, shard, i, k};
+        }
+    }
+    if (layout->count > 0)
+        qsort(layout->placed, layout->count, sizeof(*layout->placed), by_host);
+    find_racks(layout, plan);
+}
+
+void plan_layout_release(struct plan_layout *layout)
+{
+    free(layout->placed);
+    free(layout->racks);
+}
+
+const struct plan_placed *plan_layout_of(
+    const struct plan_layout *layout, const char *host, size_t *ret_count)
+{
+    size_t low = 0, high = layout->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(layout->placed[middle].host, host) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (high = low; high < layout->count && strcmp(layout->placed[high].host, host) == 0;)
+        high++;
+    *ret_count = high - low;
+    return layout->placed + low;
 }
 
 const char *stage_word(int64_t stage)

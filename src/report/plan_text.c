@@ -9,6 +9,54 @@
 #include "recluster/human.h"
 #include "text.h"
 
+/* What was asked for beside the plain plan, as one would type it. */
+static void options_text(struct text *t, const json_t *options)
+{
+    static const char *const hidden[] = {"at_ms", "rto_s"};
+    CLEANUP(buf_release) struct buf line = BUF_INIT;
+    char duration[HUMAN_TEXT_MAX];
+    const char *key, *name;
+    json_t *value, *item;
+    size_t i;
+
+    json_object_foreach ((json_t *)(uintptr_t)options, key, value) {
+        bool own = strcmp(key, hidden[0]) == 0 || strcmp(key, hidden[1]) == 0;
+        CLEANUP(free_ptr) char *word = xstrdup(strcmp(key, "databases") == 0 ? "database" : key);
+        for (char *c = word; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        if (json_is_true(value))
+            buf_addf(&line, " --%s", word);
+        else if (json_is_string(value))
+            buf_addf(&line, " --%s %s", word, json_string_value(value));
+        json_array_foreach (value, i, item) {
+            const char *text = json_string_value(item);
+            buf_addf(&line, " --%s%s%s", word, text && *text ? " " : "", text ? text : "?");
+        }
+        json_object_foreach (value, name, item) {
+            buf_addf(&line, " --%s %s=%" JSON_INTEGER_FORMAT, word, name, json_integer_value(item));
+        }
+        if (own && strcmp(key, "rto_s") == 0)
+            buf_addf(
+                &line, " --rto %s", human_duration(json_integer_value(value) * 1000, duration));
+        else if (own)
+            buf_addf(&line, " --at %s", doc_time(options, key, duration));
+    }
+    if (line.len > 0)
+        text_wrap(t, TEXT_PLAIN, "", "Asked for:%s", line.data);
+}
+
+static void unchecked_text(struct text *t, const json_t *unchecked)
+{
+    size_t i;
+    json_t *item;
+
+    if (json_array_size(unchecked) > 0)
+        text_wrap(t, TEXT_YELLOW, "", "Not checked:");
+    json_array_foreach (unchecked, i, item) {
+        text_wrap(t, TEXT_PLAIN, "  - ", "%s", json_string_value(item));
+    }
+}
+
 static void verdict_text(struct text *t, const json_t *plan)
 {
     size_t blockers = doc_count(plan, "blockers");
@@ -20,6 +68,8 @@ static void verdict_text(struct text *t, const json_t *plan)
             blockers == 1 ? "blocker stops" : "blockers stop");
     if (doc_has(plan, "hash"))
         text_wrap(t, TEXT_PLAIN, "", "Plan %.12s", doc_text(plan, "hash", ""));
+    options_text(t, json_object_get(plan, "options"));
+    unchecked_text(t, json_object_get(plan, "unchecked"));
 }
 
 static size_t count_homeless(const json_t *shards)
@@ -33,13 +83,63 @@ static size_t count_homeless(const json_t *shards)
     return count;
 }
 
-static void database_text(struct text *t, const json_t *database)
+/* "shard:1 a1, shard:4 b2 (replica), …": where each goes. */
+static void placed_text(struct text *t, const json_t *shards)
+{
+    enum { SHOWN = 12 };
+    CLEANUP(buf_release) struct buf line = BUF_INIT;
+    size_t i;
+    json_t *shard;
+
+    json_array_foreach (shards, i, shard) {
+        bool replica = strcmp(doc_text(shard, "role", ""), "replica") == 0;
+        if (i == SHOWN)
+            buf_addf(&line, ", … and %zu more (see --json)", json_array_size(shards) - i);
+        if (i < SHOWN)
+            buf_addf(&line, "%s%s on %s%s", i > 0 ? ", " : "", doc_text(shard, "uid", "?"),
+                doc_text(shard, "host", "no host"), replica ? " (replica)" : "");
+    }
+    if (line.len > 0)
+        text_field(t, "goes to", "%s", line.data);
+}
+
+static void set_text(struct text *t, const json_t *plan, const json_t *database)
+{
+    const json_t *set = json_object_get(database, "backup_set");
+    const json_t *options = json_object_get(plan, "options");
+    char text[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
+    int64_t bytes = plan_set_bytes(set), skew_s = doc_int(set, "skew_s", 0);
+    CLEANUP(buf_release) struct buf lost = BUF_INIT;
+    size_t files = doc_count(set, "files");
+
+    if (doc_bool(options, "only_configuration")) {
+        text_field(t, "comes back", "empty, with its settings");
+    } else if (json_is_object(set)) {
+        text_field(t, "backup set", "%s of %s", doc_text(set, "id", "the set"),
+            doc_time(set, "time", age));
+        text_field(t, "would lose", "what was written in the %s since then",
+            human_duration(doc_int(set, "age_s", 0) * 1000, age));
+        if (skew_s > 0)
+            text_field(
+                t, "skew", "its files were written %s apart", human_duration(skew_s * 1000, age));
+        text_field(t, "size", "%s in %zu %s",
+            bytes < 0 ? "not known," : human_bytes((uint64_t)bytes, text), files,
+            files == 1 ? "file" : "files");
+    } else if (doc_bool(plan, "offline")) {
+        text_field(t, "backup set", "not looked for");
+    } else {
+        text_wrap(t, TEXT_RED, "    ", "no complete backup set was found");
+    }
+    if (doc_count(database, "slots_lost") > 0) {
+        doc_ranges(json_object_get(database, "slots_lost"), 8, &lost);
+        text_field(t, "without", "the keys of the slots %s", lost.data);
+    }
+}
+
+static void database_text(struct text *t, const json_t *plan, const json_t *database)
 {
     size_t homeless = count_homeless(json_object_get(database, "shards"));
-    const json_t *set = json_object_get(database, "backup_set");
-    size_t shards = doc_count(database, "shards"), files = doc_count(set, "files");
-    char text[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
-    int64_t bytes = plan_set_bytes(set);
+    size_t shards = doc_count(database, "shards");
     struct buf endpoints = BUF_INIT;
 
     text_wrap(t, TEXT_BOLD, "  ", "%s  %s", doc_text(database, "label", "?"),
@@ -48,23 +148,15 @@ static void database_text(struct text *t, const json_t *database)
         text_wrap(t, TEXT_YELLOW, "    ", "left out: %s", doc_text(database, "skipped", "?"));
         return;
     }
-    if (json_is_object(set)) {
-        text_field(t, "backup set", "%s of %s", doc_text(set, "id", "the set"),
-            doc_time(set, "time", age));
-        text_field(t, "would lose", "what was written in the %s since then",
-            human_duration(doc_int(set, "age_s", 0) * 1000, age));
-        text_field(t, "size", "%s in %zu %s",
-            bytes < 0 ? "not known," : human_bytes((uint64_t)bytes, text), files,
-            files == 1 ? "file" : "files");
-    } else {
-        text_wrap(t, TEXT_RED, "    ", "no complete backup set was found");
-    }
+    set_text(t, plan, database);
     if (doc_has(database, "source"))
         text_field(t, "from", "%s", doc_text(database, "source", ""));
     if (homeless > 0)
         text_field(t, "shards", "%zu, for %zu of them there is no place", shards, homeless);
     else
-        text_field(t, "shards", "%zu", shards);
+        text_field(t, "shards", "%zu%s", shards,
+            doc_has(database, "primaries") ? ", with another number of primaries" : "");
+    placed_text(t, json_object_get(database, "shards"));
     plan_endpoints(database, 6, &endpoints);
     text_field(t, "endpoints", "%s", endpoints.data);
     buf_release(&endpoints);
@@ -108,11 +200,12 @@ static void hosts_text(struct text *t, const json_t *plan)
     text_more(t, 2, json_array_size(hosts), TEXT_LIST_MAX);
 }
 
-static void stages_text(struct text *t, const json_t *stages)
+static void stages_text(struct text *t, const json_t *plan)
 {
+    const json_t *stages = json_object_get(plan, "stages"), *rates = json_object_get(plan, "rates");
     static const char *const heads[] = {"STAGE", "BYTES", "ABOUT"};
     struct text_table table;
-    char text[HUMAN_TEXT_MAX];
+    char text[HUMAN_TEXT_MAX], load[HUMAN_TEXT_MAX];
     double total_s = 0;
     size_t i;
     json_t *stage;
@@ -134,6 +227,13 @@ static void stages_text(struct text *t, const json_t *stages)
     text_table_cell(&table, TEXT_PLAIN, "-");
     text_table_cell(&table, TEXT_PLAIN, "%s", human_duration((int64_t)(total_s * 1000), text));
     text_table_print(&table, t, 2);
+    if (strcmp(doc_text(rates, "source", ""), "stored") == 0)
+        text_wrap(t, TEXT_PLAIN, "  ", "By the rates of earlier recoveries from this machine.");
+    else if (doc_has(rates, "load"))
+        text_wrap(t, TEXT_PLAIN, "  ",
+            "By rates that are assumed: %s/s transferred, %s/s loaded by a server.",
+            human_bytes((uint64_t)doc_real(rates, "transfer", 0), text),
+            human_bytes((uint64_t)doc_real(rates, "load", 0), load));
 }
 
 void report_plan_text(const json_t *plan, bool colour, struct buf *out)
@@ -149,15 +249,18 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
     json_array_foreach (databases, i, database) {
         if (i == SHOWN)
             break;
-        database_text(&t, database);
+        database_text(&t, plan, database);
     }
     text_more(&t, 2, json_array_size(databases), SHOWN);
     hosts_text(&t, plan);
-    stages_text(&t, json_object_get(plan, "stages"));
+    stages_text(&t, plan);
     issues_text(&t, "Warnings", TEXT_YELLOW, json_object_get(plan, "warnings"));
     issues_text(&t, "Blockers", TEXT_RED, json_object_get(plan, "blockers"));
     text_end(&t);
-    if (doc_bool(plan, "feasible"))
+    if (doc_bool(plan, "offline"))
+        text_wrap(&t, TEXT_BOLD, "Next: ",
+            "plan without --offline, so that hosts, backups and the old cluster are looked at.");
+    else if (doc_bool(plan, "feasible"))
         text_wrap(&t, TEXT_BOLD, "Next: ",
             "carry it out with 'recluster recover', the same CCS file and hosts, and --state "
             "FILE.");

@@ -172,6 +172,27 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
     return rows_end(&rows, err);
 }
 
+/* How long the plan said that each stage would take. */
+static int add_planned(struct state *st, json_t *status, struct err *err)
+{
+    json_t *stages = json_object_get(status, "stages"), *planned;
+    struct rows rows;
+    size_t i;
+
+    if (state_query(st, &rows, err,
+            "SELECT json_extract(document, '$.stages') FROM plan ORDER BY plan_id DESC LIMIT 1",
+            "") < 0)
+        return -1;
+    planned = rows_next(&rows) ? rows_json(&rows, 0) : NULL;
+    for (i = 0; i < json_array_size(stages); i++) {
+        json_t *seconds = json_object_get(json_array_get(planned, i), "seconds");
+        json_object_set_new(json_array_get(stages, i), "planned_s",
+            json_is_number(seconds) ? json_real(json_number_value(seconds)) : json_null());
+    }
+    json_decref(planned);
+    return rows_end(&rows, err);
+}
+
 /* A row of host, database uid, shard uid, task, and an error as JSON or as plain text. */
 static json_t *error_row(const struct rows *rows)
 {
@@ -264,7 +285,7 @@ int report_status_json(struct state *st, const char *path, json_t **ret, struct 
     json_object_set_new(status, "databases", databases);
     if (add_databases(st, started_ms, databases, by_uid, &rpo_s, err) < 0 ||
         add_shards(st, by_uid, err) < 0 || add_tasks(st, status, err) < 0 ||
-        add_errors(st, failed, status, err) < 0) {
+        add_planned(st, status, err) < 0 || add_errors(st, failed, status, err) < 0) {
         json_decref(by_uid);
         json_decref(status);
         return err_wrap(err, "cannot read the state of the recovery");

@@ -26,7 +26,7 @@ void status_stages_text(struct text *t, const json_t *status)
 {
     enum { BAR = 24 };
     struct text_table table;
-    char took[HUMAN_TEXT_MAX];
+    char took[HUMAN_TEXT_MAX], planned[HUMAN_TEXT_MAX];
     size_t i;
     json_t *stage;
 
@@ -43,9 +43,12 @@ void status_stages_text(struct text *t, const json_t *status)
         text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
         text_table_cell(&table, TEXT_PLAIN, "%s", bar.data);
         text_table_cell(&table, TEXT_PLAIN, "%" PRId64 " of %" PRId64, done, total);
-        text_table_cell(&table, TEXT_PLAIN, "%s",
-            started_ms >= 0 && ended_ms >= started_ms ? human_duration(ended_ms - started_ms, took)
-                                                      : "");
+        bool ended = started_ms >= 0 && ended_ms >= started_ms;
+        bool compared = ended && doc_has(stage, "planned_s");
+        human_duration(ended ? ended_ms - started_ms : 0, took);
+        human_duration((int64_t)(doc_real(stage, "planned_s", 0) * 1000), planned);
+        text_table_cell(&table, TEXT_PLAIN, "%s%s%s", ended ? took : "",
+            compared ? ", planned " : "", compared ? planned : "");
         if (failed > 0)
             text_table_cell(&table, TEXT_RED, "%" PRId64 " failed", failed);
         else

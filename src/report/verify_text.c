@@ -45,8 +45,8 @@ static void file_text(struct text *t, const json_t *file)
         t, ok ? TEXT_GREEN : TEXT_RED, ok ? "ok   " : "BAD  ", "%s", doc_text(file, "path", "?"));
     if (error && !json_is_null(error)) {
         text_field(t, "error", "%s", doc_message(error));
-        if (doc_has(error, "hint"))
-            text_field(t, "", "%s", doc_text(error, "hint", ""));
+        if (doc_has(file, "hint"))
+            text_field(t, "", "%s", doc_text(file, "hint", ""));
     }
     if (doc_has(file, "rdb_version"))
         text_field(t, "format", "RDB version %" PRId64 "%s%s", doc_int(file, "rdb_version", 0),
@@ -64,6 +64,38 @@ static void file_text(struct text *t, const json_t *file)
     buf_release(&ranges);
 }
 
+static void set_text(struct text *t, const json_t *set)
+{
+    bool complete = doc_bool(set, "complete");
+    const char *name = doc_text(set, "database_name", NULL);
+    size_t files = json_array_size(json_object_get(set, "files"));
+    CLEANUP(free_ptr) char *of = name ? xasprintf(" of '%s'", name) : xstrdup("");
+
+    text_wrap(t, complete ? TEXT_GREEN : TEXT_RED, complete ? "ok   " : "BAD  ",
+        "set %s%s: %zu file%s in %s", doc_text(set, "id", "?"), of, files, files == 1 ? "" : "s",
+        doc_text(set, "location", "?"));
+    if (!complete)
+        text_field(t, "incomplete", "%s", doc_text(set, "reason", "?"));
+}
+
+/* The sets, and what else there is to say. Returns how many are incomplete. */
+static size_t sets_text(struct text *t, const json_t *verify)
+{
+    const json_t *sets = json_object_get(verify, "sets");
+    const json_t *notes = json_object_get(verify, "notes");
+    size_t bad = 0, i;
+    json_t *item;
+
+    json_array_foreach (sets, i, item) {
+        set_text(t, item);
+        bad += !doc_bool(item, "complete");
+    }
+    json_array_foreach (notes, i, item) {
+        text_wrap(t, TEXT_PLAIN, "", "%s", json_string_value(item));
+    }
+    return bad;
+}
+
 void report_verify_text(const json_t *verify, bool colour, struct buf *out)
 {
     struct text t = {.out = out, .colour = colour};
@@ -75,6 +107,10 @@ void report_verify_text(const json_t *verify, bool colour, struct buf *out)
         file_text(&t, file);
         good += doc_bool(file, "ok");
     }
+    size_t bad_sets = sets_text(&t, verify);
+    if (bad_sets)
+        text_wrap(&t, TEXT_RED, "", "%zu of %zu backup sets are not complete.", bad_sets,
+            json_array_size(json_object_get(verify, "sets")));
     if (good == json_array_size(files))
         text_wrap(&t, TEXT_GREEN, "", "%zu of %zu files are whole.", good, json_array_size(files));
     else

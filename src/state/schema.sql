@@ -128,6 +128,13 @@ CREATE TABLE host (
     error    TEXT                -- JSON: why it could not be probed
 );
 
+CREATE TABLE host_key (          -- accepted as new by --accept-new-host-keys
+    line        TEXT PRIMARY KEY, -- as in known_hosts
+    host        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    accepted_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE backup_set (        -- what the locations hold, chosen or not
     set_id       INTEGER PRIMARY KEY,
     database_uid TEXT NOT NULL,
@@ -181,8 +188,10 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     dir          TEXT NOT NULL,
     slots        TEXT NOT NULL,
     memory       INTEGER NOT NULL,
-    file         TEXT,           -- name in the location
+    file         TEXT,           -- name in the location; of a replica only if it loads it itself
     file_bytes   INTEGER,
+    file_sha256  TEXT,           -- of the stored bytes, if its set has a manifest
+    files        TEXT,           -- JSON: {name, bytes, sha256} of each, if it is made of several or a part
     node_id      TEXT,           -- of Redis Cluster
     state        TEXT NOT NULL DEFAULT 'planned', -- planned, prepared, fetched, loaded, in-step, open, failed
     facts        TEXT,           -- JSON: what the scan of the file found

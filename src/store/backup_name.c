@@ -137,11 +137,21 @@ static bool strip_ending(const char *name, const char **end, const char *ending)
     return true;
 }
 
+bool backup_name_is_rdb(const char *name)
+{
+    const char *end = name + strlen(name);
+
+    if (!strip_ending(name, &end, ".gz"))
+        strip_ending(name, &end, ".zst");
+    return strip_ending(name, &end, ".rdb") && end > name;
+}
+
 bool backup_name_parse(const char *name, struct backup_name *ret)
 {
     const char *end = name + strlen(name);
 
-    strip_ending(name, &end, ".gz");
+    if (!strip_ending(name, &end, ".gz"))
+        strip_ending(name, &end, ".zst");
     if (!strip_ending(name, &end, ".rdb"))
         return false;
     for (const char *p = name; (p = strstr(p, "bk")) != NULL && p + 2 < end; p++)

@@ -22,8 +22,9 @@ struct backup_file *set_draft_add(
 {
     GROW(set->files, set->count, set->alloc);
     struct backup_file *file = &set->files[set->count++];
-    *file = (struct backup_file){
-        .name = arena_strdup(&draft->catalogue->arena, entry->name), .bytes = entry->bytes};
+    *file = (struct backup_file){.name = arena_strdup(&draft->catalogue->arena, entry->name),
+        .bytes = entry->bytes,
+        .keys = -1};
     return file;
 }
 
@@ -257,8 +258,13 @@ static void add_run(struct catalogue_draft *draft, const struct named *run, size
     }
     if (!draft->query->sharded && total > 1)
         set_draft_fault(&set, "its run has %u files, but the database is not sharded", total);
-    find_gaps(&set, run, count);
+    if (!draft->query->some_files)
+        find_gaps(&set, run, count);
     set_draft_end(&set, draft, run[0].name.stamp, run[0].name.time_ms);
+    struct catalogue *c = draft->catalogue;
+    struct backup_set *made = &c->sets[c->set_count - 1];
+    made->database_uid = arena_strdup(&c->arena, run[0].name.database_uid);
+    made->database_name = arena_strdup(&c->arena, run[0].name.database_name);
 }
 
 static void add_runs(struct catalogue_draft *draft)
@@ -271,7 +277,8 @@ static void add_runs(struct catalogue_draft *draft)
         struct named *n = &named[count];
         n->entry = &list->entries[i];
         if (backup_name_parse(n->entry->name, &n->name) &&
-            strcmp(n->name.database_uid, draft->query->database_uid) == 0)
+            strcmp(n->name.database_uid, draft->query->database_uid) == 0 &&
+            !catalogue_is_claimed(draft, n->entry->name))
             count++;
     }
     if (count)
@@ -293,8 +300,7 @@ static int newest_first(const void *a, const void *b)
     return (x->time_ms < y->time_ms) - (x->time_ms > y->time_ms);
 }
 
-/* Reads the heads of all files. One that is no backup makes the set incomplete: that is no error.
- */
+/* Reads the heads of all files. One that is no backup makes the set incomplete: that is no error. */
 static int check_heads(struct catalogue_draft *draft, struct backup_set *set, struct err *err)
 {
     for (size_t i = 0; i < set->file_count && set->complete; i++) {
@@ -373,6 +379,8 @@ static int fill(struct catalogue_draft *draft, struct err *err)
 {
     struct catalogue *c = draft->catalogue;
 
+    if (catalogue_add_manifests(draft, err) < 0)
+        return -1;
     add_runs(draft);
     if (!c->set_count && catalogue_add_cluster_backup(draft, err) < 0)
         return -1;
@@ -396,11 +404,76 @@ int catalogue_read(
     if (rc == 0)
         rc = fill(&draft, err);
     store_list_release(&list);
+    free(draft.claimed);
     if (rc == 0)
         *ret = catalogue;
     else
         catalogue_release(&catalogue);
     return rc;
+}
+
+/* Slots in the names of a database: those of the legacy policy are 1-4096. */
+static bool names_are_legacy(const struct store_list *list, const char *uid)
+{
+    struct backup_name name;
+    unsigned first = SLOT_COUNT, last = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (!backup_name_parse(list->entries[i].name, &name) || strcmp(name.database_uid, uid) != 0)
+            continue;
+        first = name.first_slot < first ? name.first_slot : first;
+        last = name.last_slot > last ? name.last_slot : last;
+    }
+    return first >= 1 && last == LEGACY_SLOT_COUNT;
+}
+
+/* The runs of each database that a name tells of. */
+static void add_all_runs(struct catalogue_draft *draft, struct catalogue_query *query)
+{
+    const struct store_list *list = draft->list;
+    struct buf seen = BUF_INIT; /* ",1,2," */
+    struct backup_name name;
+
+    buf_addc(&seen, ',');
+    for (size_t i = 0; i < list->count; i++) {
+        if (!backup_name_parse(list->entries[i].name, &name))
+            continue;
+        CLEANUP(free_ptr) char *word = xasprintf(",%s,", name.database_uid);
+        if (strstr(seen.data, word))
+            continue;
+        buf_adds(&seen, word + 1);
+        query->database_uid = name.database_uid;
+        query->legacy = names_are_legacy(list, name.database_uid);
+        add_runs(draft);
+    }
+    query->database_uid = NULL;
+    buf_release(&seen);
+}
+
+int catalogue_read_all(
+    struct store *s, const struct store_list *list, struct catalogue *ret, struct err *err)
+{
+    struct slots all;
+    struct catalogue catalogue = {.arena = ARENA_INIT, .chosen = -1};
+    struct catalogue_query query = {.sharded = true, .slots = &all, .at_ms = -1};
+    struct catalogue_draft draft = {
+        .store = s, .query = &query, .list = list, .catalogue = &catalogue};
+
+    slots_fill(&all);
+    int rc = catalogue_add_manifests(&draft, err);
+    if (rc == 0) {
+        add_all_runs(&draft, &query);
+        rc = catalogue_add_cluster_backup(&draft, err);
+    }
+    free(draft.claimed);
+    if (rc < 0) {
+        catalogue_release(&catalogue);
+        return -1;
+    }
+    if (catalogue.set_count)
+        qsort(catalogue.sets, catalogue.set_count, sizeof(*catalogue.sets), newest_first);
+    *ret = catalogue;
+    return 0;
 }
 
 void catalogue_release(struct catalogue *c)

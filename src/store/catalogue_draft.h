@@ -1,8 +1,7 @@
 #ifndef RECLUSTER_STORE_CATALOGUE_DRAFT_H
 #define RECLUSTER_STORE_CATALOGUE_DRAFT_H
 
-/* What the makers of backup sets share: vendor names (catalogue.c), folders (catalogue_folder.c).
- */
+/* What the makers of backup sets share: vendor names (catalogue.c), folders (catalogue_folder.c). */
 
 #include "recluster/buf.h"
 #include "recluster/catalogue.h"
@@ -14,6 +13,8 @@ struct catalogue_draft {
     const struct store_list *list;
     struct catalogue *catalogue; /* its arena holds all texts and arrays of files */
     size_t set_alloc;
+    const char **claimed; /* names of files that manifests speak of; in the arena */
+    size_t claimed_count, claimed_alloc;
 };
 
 /* A set while its files are being found. */
@@ -46,6 +47,13 @@ int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
 
 /* Whether an error speaks against one file, so that its set is out, and not against the store. */
 bool catalogue_is_fault_of_file(enum err_code code);
+
+/* The sets that manifests tell of: those of query->database_uid, or all if that is NULL. */
+int catalogue_add_manifests(struct catalogue_draft *draft, struct err *err) MUST_CHECK;
+bool catalogue_is_manifest(const char *name);
+
+/* Whether a manifest speaks of the file. */
+bool catalogue_is_claimed(const struct catalogue_draft *draft, const char *name);
 
 /* The folder that `redis-cli --cluster backup` wrote, if nodes.json is in the list. */
 int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err) MUST_CHECK;

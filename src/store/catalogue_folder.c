@@ -82,9 +82,11 @@ static const struct store_entry *find_file_of_node(const struct store_list *list
 {
     CLEANUP(free_ptr) char *plain = xasprintf("-%s.rdb", id);
     CLEANUP(free_ptr) char *zipped = xasprintf("-%s.rdb.gz", id);
+    CLEANUP(free_ptr) char *zstd = xasprintf("-%s.rdb.zst", id);
 
     for (size_t i = 0; i < list->count; i++)
-        if (ends_with(list->entries[i].name, plain) || ends_with(list->entries[i].name, zipped))
+        if (ends_with(list->entries[i].name, plain) || ends_with(list->entries[i].name, zipped) ||
+            ends_with(list->entries[i].name, zstd))
             return &list->entries[i];
     return NULL;
 }
@@ -299,8 +301,8 @@ int catalogue_add_folder(struct catalogue_draft *draft, struct err *err)
 
     for (size_t i = 0; i < draft->list->count; i++) {
         const struct store_entry *entry = &draft->list->entries[i];
-        bool rdb = ends_with(entry->name, ".rdb") || ends_with(entry->name, ".rdb.gz");
-        if (rdb && !backup_name_parse(entry->name, &vendors))
+        if (backup_name_is_rdb(entry->name) && !backup_name_parse(entry->name, &vendors) &&
+            !catalogue_is_claimed(draft, entry->name))
             set_draft_add(&set, draft, entry);
     }
     if (!set.count)

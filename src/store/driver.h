@@ -11,6 +11,7 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "recluster/err.h"
@@ -28,9 +29,20 @@ struct store_receiver {
     void *arg;
 };
 
+/* A piece of an upload. Its length is what the driver and the number make it, or less at the end. */
+struct store_part {
+    size_t number; /* from 0 */
+    int64_t offset;
+    const void *data;
+    size_t len;
+};
+
 struct store_driver {
     /* Schemes of URLs and types of location objects that are this driver's; NULL at the end. */
     const char *const *kinds;
+
+    /* Whether it is for this location of its kind; NULL: for all. */
+    bool (*serves)(const json_t *location);
 
     /*
      * Reads the location (a string or an object) and makes the handle, without touching the store.
@@ -42,21 +54,61 @@ struct store_driver {
     /* Adds the files with store_list_add(), in any order; a name may come twice. */
     int (*list)(void *handle, struct store_list *list, struct err *err);
 
-    /* `length` bytes from `offset`, -1: to the end. Less or more than asked for is no error here.
-     */
+    /* `length` bytes from `offset`, -1: to the end. Less or more than asked for is no error here. */
     int (*read)(void *handle, const char *name, int64_t offset, int64_t length,
         const struct store_receiver *receiver, struct err *err);
+
+    /* How many connections a large object is read over, where each has its own share of the speed;
+     * 0: one. */
+    unsigned connections;
+
+    /*
+     * How long the store asked to be left alone in its last answer (Retry-After), 0: it did not.
+     * NULL where there is no such answer.
+     */
+    int64_t (*retry_after_ms)(const void *handle);
+
+    /*
+     * Writing; all NULL where it can't be done. store.c cuts the bytes into parts and tries a part
+     * again, so each call may come twice with the same part, after it failed or after its answer
+     * was lost: the second must do no harm. write_begin() need not touch the store. Nothing is
+     * visible under `name`, and what was there before stays, until write_commit() has returned 0.
+     * write_commit() brings the last part, which may be empty (the only one of an empty object).
+     * write_end() frees the upload, always; without a commit that returned 0 it also removes what
+     * lies at the store, as far as that can be done.
+     */
+    void *(*write_begin)(void *handle, const char *name, struct err *err);
+    int (*write_part)(void *upload, const struct store_part *part, struct err *err);
+    int (*write_commit)(void *upload, const struct store_part *last, struct err *err);
+    void (*write_end)(void *upload);
+    size_t part_bytes; /* of the first parts; 0 stands for 1 MiB */
+    size_t parts_max;  /* that an object can have; parts grow so that they suffice. 0: any number */
+
+    /* A name that isn't there is ERR_NOT_FOUND where the store says so, else success. */
+    int (*remove)(void *handle, const char *name, struct err *err);
+
+    /*
+     * Puts credentials and settings that the location (an object, changed in place) lacks into it,
+     * from the environment and the usual files of this kind. NULL: there are none.
+     */
+    int (*resolve)(json_t *location, struct err *err);
 };
 
 extern const struct store_driver store_file_driver;
 extern const struct store_driver store_http_driver;
+extern const struct store_driver store_s3_driver;
+extern const struct store_driver store_azure_driver;
+extern const struct store_driver store_gcs_xml_driver;
+extern const struct store_driver store_gcs_driver;
+extern const struct store_driver store_swift_driver;
+extern const struct store_driver store_ftp_driver;
+extern const struct store_driver store_sftp_driver;
 
 /* Names that no file in a location can have ("", "..", "a/b", over 255 bytes) are left out. */
 void store_list_add(
     struct store_list *list, const char *name, size_t len, int64_t bytes, int64_t modified_ms);
 
-/* The text of a location: itself if it is a string, else its member `key`; NULL if there is none.
- */
+/* The text of a location: itself if it is a string, else its member `key`; NULL if there is none. */
 const char *store_location_text(const json_t *location, const char *key);
 
 #endif

@@ -177,6 +177,84 @@ static int file_read_range(void *handle, const char *name, int64_t offset, int64
     return rc;
 }
 
+/* --- write --- */
+
+struct file_upload {
+    char *path, *part_path;
+    int fd;    /* -1: not open */
+    bool made; /* part_path is ours, and there */
+};
+
+static void *file_write_begin(void *handle, const char *name, struct err *err)
+{
+    const struct file_store *f = handle;
+    struct file_upload *u = xmalloc(sizeof(*u));
+
+    (void)err;
+    u->path = path_join(f->dir, name);
+    u->part_path = xasprintf("%s.part", u->path);
+    u->fd = -1;
+    u->made = false;
+    return u;
+}
+
+static int file_write_part(void *upload, const struct store_part *part, struct err *err)
+{
+    struct file_upload *u = upload;
+    const char *data = part->data;
+
+    if (u->fd < 0)
+        u->fd = open(u->part_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (u->fd < 0)
+        return err_sys(err, code_of_errno(), "cannot create '%s'", u->part_path);
+    u->made = true;
+    if (lseek(u->fd, part->offset, SEEK_SET) < 0)
+        return err_sys(err, ERR_IO, "cannot write '%s'", u->part_path);
+    return file_write_all(u->fd, data, part->len, u->part_path, err);
+}
+
+static int file_write_commit(void *upload, const struct store_part *last, struct err *err)
+{
+    struct file_upload *u = upload;
+    CLEANUP(free_ptr) char *dir = path_dir(u->path);
+
+    if (file_write_part(u, last, err) < 0)
+        return -1;
+    if (fsync(u->fd) < 0)
+        return err_sys(err, ERR_IO, "cannot sync '%s'", u->part_path);
+    int fd = u->fd;
+    u->fd = -1;
+    if (close(fd) < 0)
+        return err_sys(err, ERR_IO, "cannot close '%s'", u->part_path);
+    if (rename(u->part_path, u->path) < 0)
+        return err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", u->part_path, u->path);
+    u->made = false;
+    return dir_sync(dir, err);
+}
+
+static void file_write_end(void *upload)
+{
+    struct file_upload *u = upload;
+
+    if (u->fd >= 0)
+        close(u->fd);
+    if (u->made)
+        unlink(u->part_path);
+    free(u->path);
+    free(u->part_path);
+    free(u);
+}
+
+static int file_remove(void *handle, const char *name, struct err *err)
+{
+    const struct file_store *f = handle;
+    CLEANUP(free_ptr) char *path = path_join(f->dir, name);
+
+    if (unlink(path) < 0)
+        return err_sys(err, code_of_errno(), "cannot remove '%s'", path);
+    return dir_sync(f->dir, err);
+}
+
 static const char *const file_kinds[] = {"file", "mount_point", NULL};
 
 const struct store_driver store_file_driver = {
@@ -185,4 +263,9 @@ const struct store_driver store_file_driver = {
     .close = file_close,
     .list = file_list,
     .read = file_read_range,
+    .write_begin = file_write_begin,
+    .write_part = file_write_part,
+    .write_commit = file_write_commit,
+    .write_end = file_write_end,
+    .remove = file_remove,
 };

@@ -54,8 +54,7 @@ static const struct {
     char c;
 } entities[] = {{"amp;", '&'}, {"lt;", '<'}, {"gt;", '>'}, {"quot;", '"'}, {"apos;", '\''}};
 
-/* Behind a '&': adds the character that the entity stands for; returns its length, 0 if it is none.
- */
+/* Behind a '&': adds the character that the entity stands for; returns its length, 0 if it is none. */
 static size_t decode_entity(const char *p, size_t len, struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(entities); i++) {

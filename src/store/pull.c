@@ -9,22 +9,127 @@
 
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/rdb_split.h"
+#include "transfer.h"
 #include "unpack.h"
 
 enum { WRITE_BYTES = 1 << 20, PROGRESS_MS = 200 };
 
-struct puller {
+/* The way from the store to plain bytes. */
+struct reading {
     const struct pull_params *params;
     struct store_object object;
     struct unpack *unpack;
-    struct rdb_scan *scan;
     int64_t stored_bytes; /* that have come */
+    int64_t before_bytes; /* of files before this one */
     int64_t told_ms;      /* of the last call of progress */
-    char *part_path;      /* NULL: nothing is written */
+    char *keep_path;      /* of the stored bytes; NULL: they are not kept */
+    bool resumed;         /* kept bytes were used */
+};
+
+struct puller {
+    const struct pull_params *params;
+    struct pull_params input; /* the same, of the present one of several files */
+    struct reading reading;
+    struct rdb_scan *scan;
+    struct rdb_split *split; /* NULL: the file is written as it is */
+    json_t *files;           /* of the facts' "source" */
+    uint64_t keys_before;    /* of files before this one */
+    char *part_path;         /* NULL: nothing is written */
+    bool kept_is_out;        /* the kept bytes take the place of the part */
     int fd;
     char *out; /* WRITE_BYTES, filled up to out_len */
     size_t out_len;
 };
+
+static int check_size(const struct reading *r, int64_t bytes, struct err *err)
+{
+    int64_t expected = r->params->expected_bytes;
+    if (bytes < 0 || expected < 0 || bytes == expected)
+        return 0;
+    err_set(err, ERR_CORRUPT, "it has %lld bytes instead of %lld", (long long)bytes,
+        (long long)expected);
+    return err_hint(err, "The file was changed since the plan was made: plan again.");
+}
+
+/* For what is wrong with the bytes: errors of the store and of the disk name their files. */
+static int name_file(const struct reading *r, struct err *err)
+{
+    return err_wrap(err, "'%s' in '%s'", r->params->name, store_label(r->params->store));
+}
+
+/* Bytes as they are stored. */
+static int on_stored(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct reading *r = arg;
+
+    if (r->stored_bytes == 0 && check_size(r, r->object.bytes, err) < 0)
+        return name_file(r, err);
+    r->stored_bytes += (int64_t)len;
+    int64_t now_ms = clock_mono_ms();
+    if (r->params->progress && now_ms - r->told_ms >= PROGRESS_MS) {
+        r->told_ms = now_ms;
+        r->params->progress(r->params->arg, r->before_bytes + r->stored_bytes,
+            r->params->more_count ? -1 : r->object.bytes);
+    }
+    return unpack_feed(r->unpack, data, len, err) < 0 ? name_file(r, err) : 0;
+}
+
+/* Reads the whole file; its plain bytes go to the sink. Release with unpack_free(). */
+static int read_plain(struct reading *r, store_sink sink, void *arg, struct err *err)
+{
+    const struct pull_params *params = r->params;
+
+    r->object.bytes = -1;
+    r->unpack = unpack_new(sink, arg);
+    const struct transfer transfer = {.store = params->store,
+        .name = params->name,
+        .keep_path = r->keep_path,
+        .sha256 = params->sha256,
+        .sink = on_stored,
+        .arg = r};
+    bool resumed;
+    int rc = transfer_run(&transfer, &r->object, &resumed, err);
+    r->resumed |= resumed;
+    if (rc < 0)
+        return -1;
+    if (unpack_end(r->unpack, err) < 0 || check_size(r, r->stored_bytes, err) < 0)
+        return name_file(r, err);
+    return 0;
+}
+
+static void tell_end(const struct reading *r)
+{
+    int64_t bytes = r->before_bytes + r->stored_bytes;
+
+    if (r->params->progress)
+        r->params->progress(r->params->arg, bytes, bytes);
+}
+
+int pull_plain(const struct pull_params *params, store_sink sink, void *arg, struct err *err)
+{
+    struct reading r = {.params = params};
+    int rc = read_plain(&r, sink, arg, err);
+
+    if (rc == 0)
+        tell_end(&r);
+    unpack_free(r.unpack);
+    return rc;
+}
+
+/* Where the stored bytes of one of the files are kept. */
+static char *keep_path(const struct pull_params *params, size_t file)
+{
+    return params->resume ? xasprintf("%s.fetch%zu", params->out_path, file) : NULL;
+}
+
+static void forget_kept(const struct pull_params *params)
+{
+    for (size_t i = 0; params->resume && i <= params->more_count; i++) {
+        CLEANUP(free_ptr) char *path = keep_path(params, i);
+        transfer_forget(path);
+    }
+}
 
 static int flush_out(struct puller *p, struct err *err)
 {
@@ -33,14 +138,10 @@ static int flush_out(struct puller *p, struct err *err)
     return file_write_all(p->fd, p->out, len, p->part_path, err);
 }
 
-/* Plain bytes: to the scan, and into the file. */
-static int on_plain(void *arg, const void *data, size_t len, struct err *err)
+static int add_out(struct puller *p, const void *data, size_t len, struct err *err)
 {
-    struct puller *p = arg;
     const char *from = data;
 
-    if (rdb_scan_feed(p->scan, data, len, err) < 0)
-        return -1;
     while (p->part_path && len) {
         size_t room = WRITE_BYTES - p->out_len;
         size_t n = len < room ? len : room;
@@ -54,36 +155,80 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
     return 0;
 }
 
-static int check_size(const struct puller *p, int64_t bytes, struct err *err)
-{
-    int64_t expected = p->params->expected_bytes;
-    if (bytes < 0 || expected < 0 || bytes == expected)
-        return 0;
-    err_set(err, ERR_CORRUPT, "it has %lld bytes instead of %lld", (long long)bytes,
-        (long long)expected);
-    return err_hint(err, "The file was changed since the plan was made: plan again.");
-}
-
-/* For what is wrong with the bytes: errors of the store and of the disk name their files. */
-static int name_file(const struct puller *p, struct err *err)
-{
-    return err_wrap(err, "'%s' in '%s'", p->params->name, store_label(p->params->store));
-}
-
-/* Bytes as they are stored. */
-static int on_stored(void *arg, const void *data, size_t len, struct err *err)
+/* Plain bytes: to the scan, and into the file. */
+static int on_plain(void *arg, const void *data, size_t len, struct err *err)
 {
     struct puller *p = arg;
 
-    if (p->stored_bytes == 0 && check_size(p, p->object.bytes, err) < 0)
-        return name_file(p, err);
-    p->stored_bytes += (int64_t)len;
-    int64_t now_ms = clock_mono_ms();
-    if (p->params->progress && now_ms - p->told_ms >= PROGRESS_MS) {
-        p->told_ms = now_ms;
-        p->params->progress(p->params->arg, p->stored_bytes, p->object.bytes);
+    if (p->split)
+        return rdb_split_feed(p->split, data, len, err);
+    if (rdb_scan_feed(p->scan, data, len, err) < 0)
+        return -1;
+    /* What is kept is the file already. */
+    p->kept_is_out =
+        p->reading.keep_path && strcmp(unpack_compression(p->reading.unpack), "none") == 0;
+    return p->kept_is_out ? 0 : add_out(p, data, len, err);
+}
+
+/* Bytes of the changed file. */
+static int on_split(void *arg, size_t output, const void *data, size_t len, struct err *err)
+{
+    (void)output;
+    return add_out(arg, data, len, err);
+}
+
+static int on_split_patch(
+    void *arg, size_t output, uint64_t offset, const void *data, size_t len, struct err *err)
+{
+    struct puller *p = arg;
+    const char *from = data;
+
+    (void)output;
+    if (!p->part_path)
+        return 0;
+    if (flush_out(p, err) < 0)
+        return -1;
+    while (len) {
+        ssize_t n = pwrite(p->fd, from, len, (off_t)offset);
+        if (n < 0 && errno != EINTR)
+            return err_sys(err, ERR_IO, "cannot write '%s'", p->part_path);
+        if (n > 0) {
+            from += n;
+            offset += (uint64_t)n;
+            len -= (size_t)n;
+        }
     }
-    return unpack_feed(p->unpack, data, len, err) < 0 ? name_file(p, err) : 0;
+    return 0;
+}
+
+static int start_reading(struct puller *p, struct err *err)
+{
+    const struct pull_params *params = p->params;
+
+    if (!params->keep && !params->stamp && !params->more_count) {
+        p->scan = rdb_scan_new(&params->scan);
+        return 0;
+    }
+    struct rdb_scan_options options = params->scan;
+    options.sha256 = false;
+    p->scan = rdb_scan_new(&options);
+    const struct rdb_split_output output = {.slots = params->keep, .scan = p->scan};
+    const struct rdb_split_params split = {
+        .outputs = &output,
+        .count = 1,
+        .stamp = params->stamp,
+        .limits = params->scan.limits,
+        .write = on_split,
+        .patch = on_split_patch,
+        .arg = p,
+    };
+    p->split = rdb_split_new(&split, err);
+    return p->split ? 0 : -1;
+}
+
+static int end_reading(struct puller *p, struct err *err)
+{
+    return p->split ? rdb_split_end(p->split, err) : rdb_scan_end(p->scan, err);
 }
 
 static int open_part(struct puller *p, struct err *err)
@@ -104,6 +249,18 @@ static int open_part(struct puller *p, struct err *err)
     return 0;
 }
 
+/* The kept bytes become the part. Returns their descriptor. */
+static int take_kept(struct puller *p, struct err *err)
+{
+    close(p->fd);
+    p->fd = -1;
+    if (rename(p->reading.keep_path, p->part_path) < 0)
+        return err_sys(
+            err, ERR_IO, "cannot rename '%s' to '%s'", p->reading.keep_path, p->part_path);
+    p->fd = open(p->part_path, O_RDWR | O_CLOEXEC);
+    return p->fd < 0 ? err_sys(err, ERR_IO, "cannot open '%s'", p->part_path) : p->fd;
+}
+
 /* Gives the file its final name, once it is on the disk. */
 static int finish_part(struct puller *p, struct err *err)
 {
@@ -111,7 +268,9 @@ static int finish_part(struct puller *p, struct err *err)
     CLEANUP(free_ptr) char *dir = path_dir(path);
     int fd = p->fd;
 
-    if (flush_out(p, err) < 0)
+    if (p->kept_is_out)
+        fd = take_kept(p, err);
+    if (fd < 0 || flush_out(p, err) < 0)
         return -1;
     if (fsync(fd) < 0)
         return err_sys(err, ERR_IO, "cannot sync '%s'", p->part_path);
@@ -127,13 +286,33 @@ static int finish_part(struct puller *p, struct err *err)
     return 0;
 }
 
+static json_t *source_json(const struct puller *p)
+{
+    struct rdb_split_source source;
+
+    rdb_split_source(p->split, &source);
+    return json_pack("{s:O, s:I, s:I, s:I, s:I, s:s, s:{s:i, s:o}}", "files", p->files, "bytes",
+        (json_int_t)source.bytes, "keys", (json_int_t)source.keys, "expires",
+        (json_int_t)source.expires, "left_out", (json_int_t)source.left_out, "checksum",
+        rdb_checksum_name(source.checksum), "slots", "covered", (int)slots_count(&source.slots),
+        "ranges", slots_to_json(&source.slots));
+}
+
 static json_t *facts_of(const struct puller *p)
 {
-    int64_t bytes = p->object.bytes >= 0 ? p->object.bytes : p->stored_bytes;
+    const struct reading *r = &p->reading;
+    int64_t last_bytes = r->object.bytes >= 0 ? r->object.bytes : r->stored_bytes;
+    int64_t bytes = r->before_bytes + last_bytes;
     json_t *facts = rdb_scan_json(p->scan);
 
-    json_object_set_new(facts, "compressed", json_string(unpack_compression(p->unpack)));
+    json_object_set_new(facts, "compressed", json_string(unpack_compression(r->unpack)));
     json_object_set_new(facts, "stored_bytes", json_integer(bytes));
+    if (p->split) {
+        const char *id = rdb_split_facts(p->split, 0)->repl_id;
+        json_object_set_new(facts, "source", source_json(p));
+        if (*id)
+            json_object_set_new(facts, "repl_id", json_string(id));
+    }
     return facts;
 }
 
@@ -148,39 +327,107 @@ static int check_facts(const struct puller *p, struct err *err)
     return rc;
 }
 
+static void count_file(struct puller *p)
+{
+    struct rdb_split_source source;
+
+    if (!p->split)
+        return;
+    rdb_split_source(p->split, &source);
+    json_array_append_new(p->files, json_pack("{s:s, s:I}", "name", p->reading.params->name, "keys",
+                                        (json_int_t)(source.keys - p->keys_before)));
+    p->keys_before = source.keys;
+}
+
+/* The files behind the first one. */
+static int read_more(struct puller *p, struct err *err)
+{
+    for (size_t i = 0; i < p->params->more_count; i++) {
+        if (rdb_split_next(p->split, err) < 0)
+            return name_file(&p->reading, err);
+        count_file(p);
+        p->reading.before_bytes += p->reading.stored_bytes;
+        p->reading.stored_bytes = 0;
+        unpack_free(p->reading.unpack);
+        p->reading.unpack = NULL;
+        p->input = *p->params;
+        p->input.name = p->params->more[i].name;
+        p->input.expected_bytes = p->params->more[i].expected_bytes;
+        p->input.sha256 = p->params->more[i].sha256;
+        free(p->reading.keep_path);
+        p->reading.keep_path = keep_path(p->params, i + 1);
+        p->reading.params = &p->input;
+        if (read_plain(&p->reading, on_plain, p, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int pull_all(struct puller *p, struct err *err)
 {
-    const struct pull_params *params = p->params;
-
-    if (store_read(params->store, params->name, 0, -1, on_stored, p, &p->object, err) < 0)
+    if (read_plain(&p->reading, on_plain, p, err) < 0 || read_more(p, err) < 0)
         return -1;
-    if (unpack_end(p->unpack, err) < 0 || check_size(p, p->stored_bytes, err) < 0 ||
-        rdb_scan_end(p->scan, err) < 0 || check_facts(p, err) < 0)
-        return name_file(p, err);
-    if (params->progress)
-        params->progress(params->arg, p->stored_bytes, p->stored_bytes);
+    if (end_reading(p, err) < 0)
+        return name_file(&p->reading, err);
+    count_file(p);
+    if (check_facts(p, err) < 0)
+        return name_file(&p->reading, err);
+    tell_end(&p->reading);
     return p->part_path ? finish_part(p, err) : 0;
+}
+
+/* Whether what has come is worth keeping. */
+static bool may_pass(enum err_code code)
+{
+    return err_code_is_retried(code) || code == ERR_CANCELLED || code == ERR_SERVER;
+}
+
+/* ret_resumed: whether kept bytes were used. */
+static int pull_once(
+    const struct pull_params *params, json_t **ret_facts, bool *ret_resumed, struct err *err)
+{
+    struct puller p = {.params = params, .reading.params = params, .fd = -1};
+
+    *ret_facts = NULL;
+    *ret_resumed = false;
+    if (open_part(&p, err) < 0)
+        return -1;
+    p.reading.keep_path = keep_path(params, 0);
+    p.files = json_array();
+    int rc = start_reading(&p, err);
+    if (rc == 0)
+        rc = pull_all(&p, err);
+    if (rc < 0 && p.part_path)
+        unlink(p.part_path);
+    if (rc == 0 || !may_pass(err->code))
+        forget_kept(params);
+    if (p.reading.before_bytes + p.reading.stored_bytes)
+        *ret_facts = facts_of(&p);
+    *ret_resumed = p.reading.resumed;
+    if (p.fd >= 0)
+        close(p.fd);
+    unpack_free(p.reading.unpack);
+    rdb_split_free(p.split);
+    rdb_scan_free(p.scan);
+    json_decref(p.files);
+    free(p.reading.keep_path);
+    free(p.part_path);
+    free(p.out);
+    return rc;
 }
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)
 {
-    struct puller p = {.params = params, .object = {.bytes = -1}, .fd = -1};
+    bool resumed;
+    struct err failure = ERR_INIT;
 
-    *ret_facts = NULL;
-    if (open_part(&p, err) < 0)
-        return -1;
-    p.scan = rdb_scan_new(&params->scan);
-    p.unpack = unpack_new(on_plain, &p);
-    int rc = pull_all(&p, err);
-    if (rc < 0 && p.part_path)
-        unlink(p.part_path);
-    if (p.stored_bytes)
-        *ret_facts = facts_of(&p);
-    if (p.fd >= 0)
-        close(p.fd);
-    unpack_free(p.unpack);
-    rdb_scan_free(p.scan);
-    free(p.part_path);
-    free(p.out);
-    return rc;
+    if (pull_once(params, ret_facts, &resumed, &failure) == 0)
+        return 0;
+    if (resumed && failure.code == ERR_CORRUPT) {
+        /* It may be the kept bytes that are bad: once more, without them. */
+        json_decref(*ret_facts);
+        return pull_once(params, ret_facts, &resumed, err);
+    }
+    *err = failure;
+    return -1;
 }

@@ -4,13 +4,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "driver.h"
+#include "handle.h"
+#include "rate.h"
 #include "recluster/clock.h"
 
 /*
- * A request is tried this often, and no new try begins after GIVE_UP_MS; both count anew from each
- * PROGRESS_BYTES that came, so that a long transfer over a bad line arrives and a peer that drips
- * single bytes doesn't keep us for ever.
+ * How often and how long a request is tried; both count anew from each PROGRESS_BYTES that came, so
+ * that a long transfer over a bad line arrives and a peer that drips single bytes doesn't keep us
+ * for ever.
  */
 enum {
     TRIES = 5,
@@ -21,73 +22,27 @@ enum {
     NAME_BYTES_MAX = 255,
 };
 
-struct store {
-    const struct store_driver *driver;
-    void *handle;
-    char *label;
-};
-
-static const struct store_driver *const drivers[] = {&store_file_driver, &store_http_driver};
-
-static const struct store_driver *driver_of_kind(const char *kind)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
-        for (const char *const *k = drivers[i]->kinds; *k; k++)
-            if (strcmp(*k, kind) == 0)
-                return drivers[i];
-    return NULL;
-}
-
-const char *store_location_text(const json_t *location, const char *key)
-{
-    return json_string_value(json_is_string(location) ? location : json_object_get(location, key));
-}
-
-/* "https" for "https://…"; "file" for a text without a scheme. The caller frees it. */
-static char *scheme_of(const char *text)
-{
-    const char *end = strstr(text, "://");
-    if (!end || end == text)
-        return xstrdup("file");
-    char *scheme = xstrndup(text, (size_t)(end - text));
-    for (char *p = scheme; *p; p++)
-        if (*p >= 'A' && *p <= 'Z')
-            *p = (char)(*p - 'A' + 'a');
-    return scheme;
-}
-
-static char *kind_of(const json_t *location)
-{
-    const char *type = json_string_value(json_object_get(location, "type"));
-    if (type && strcmp(type, "url") != 0)
-        return xstrdup(type);
-    const char *url = store_location_text(location, "url");
-    return url ? scheme_of(url) : NULL;
-}
-
 struct store *store_open(const json_t *location, struct err *err)
 {
-    CLEANUP(free_ptr) char *kind = kind_of(location);
-    if (!kind) {
-        err_set(err, ERR_USAGE, "a backup location must be a text, or an object with a type");
-        err_hint(err, "Write \"/folder\", \"http://host/folder/\" or {\"type\": \"mount_point\", "
-                      "\"path\": \"/folder\"}.");
+    const struct store_driver *driver = store_driver_of(location, err);
+    if (!driver)
         return NULL;
-    }
-    const struct store_driver *driver = driver_of_kind(kind);
-    if (!driver) {
-        err_set(err, ERR_UNSUPPORTED, "backup locations of the kind '%s' cannot be read", kind);
-        err_hint(err, "Copy the files to a mounted folder or an HTTP server and name that with "
-                      "--source db:N=URL.");
-        return NULL;
-    }
     char *label;
     void *handle = driver->open(location, &label, err);
     if (!handle)
         return NULL;
     struct store *s = xmalloc(sizeof(*s));
-    *s = (struct store){.driver = driver, .handle = handle, .label = label};
+    *s = (struct store){
+        .driver = driver, .handle = handle, .label = label, .location = json_deep_copy(location)};
     return s;
+}
+
+struct store *store_open_again(const struct store *s, struct err *err)
+{
+    struct store *again = store_open(s->location, err);
+    if (again)
+        again->rate = s->rate;
+    return again;
 }
 
 void store_close(struct store *s)
@@ -96,6 +51,7 @@ void store_close(struct store *s)
         return;
     s->driver->close(s->handle);
     free(s->label);
+    json_decref(s->location);
     free(s);
 }
 
@@ -104,29 +60,36 @@ const char *store_label(const struct store *s)
     return s->label;
 }
 
-struct patience {
-    int tries;
-    int64_t since_ms;
-};
+void store_limit_rate(struct store *s, struct rate *rate)
+{
+    s->rate = rate;
+}
 
-static void patience_renew(struct patience *p)
+void patience_renew(struct patience *p)
 {
     *p = (struct patience){.since_ms = clock_mono_ms()};
 }
 
-/* Counts a failed try. Pauses and returns true if another one makes sense, else err is final. */
-static bool patience_left(struct patience *p, struct err *err)
+bool patience_left(struct patience *p, const struct store *s, struct err *err)
 {
+    int64_t asked_ms = s->driver->retry_after_ms ? s->driver->retry_after_ms(s->handle) : 0;
+    int64_t now_ms = clock_mono_ms();
+
     if (!err_code_is_retried(err->code))
         return false;
     p->tries++;
-    if (p->tries >= TRIES || clock_mono_ms() - p->since_ms > GIVE_UP_MS) {
-        err_wrap(err, "gave up after %d tries", p->tries);
-        return false;
-    }
     int64_t pause_ms = (int64_t)FIRST_PAUSE_MS << (p->tries - 1);
     if (pause_ms > LONGEST_PAUSE_MS)
         pause_ms = LONGEST_PAUSE_MS;
+    if (asked_ms > pause_ms)
+        pause_ms = asked_ms;
+    if (p->tries >= TRIES || now_ms + pause_ms - p->since_ms > GIVE_UP_MS) {
+        err_wrap(err, "gave up after %d tr%s", p->tries, p->tries == 1 ? "y" : "ies");
+        if (asked_ms > 0)
+            err_hint(err, "The server asks to be left alone for %lld s: try again later.",
+                (long long)(asked_ms + 999) / 1000);
+        return false;
+    }
     struct timespec pause = {.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000};
     nanosleep(&pause, NULL);
     return true;
@@ -140,7 +103,7 @@ void store_list_release(struct store_list *list)
     *list = (struct store_list)STORE_LIST_INIT;
 }
 
-static bool name_is_possible(const char *name, size_t len)
+bool store_name_is_possible(const char *name, size_t len)
 {
     bool dots = (len == 1 && name[0] == '.') || (len == 2 && memcmp(name, "..", 2) == 0);
     return len > 0 && len <= NAME_BYTES_MAX && !dots && !memchr(name, '/', len) &&
@@ -150,8 +113,14 @@ static bool name_is_possible(const char *name, size_t len)
 void store_list_add(
     struct store_list *list, const char *name, size_t len, int64_t bytes, int64_t modified_ms)
 {
-    if (!name_is_possible(name, len))
+    if (!store_name_is_possible(name, len))
         return;
+    json_t *text = json_stringn(name, len);
+    json_decref(text);
+    if (!text) {
+        list->not_utf8++;
+        return;
+    }
     /* Room is doubled whenever the count has reached a power of two. */
     if ((list->count & (list->count - 1)) == 0)
         list->entries =
@@ -197,7 +166,7 @@ int store_list(struct store *s, struct store_list *ret, struct err *err)
             return 0;
         }
         store_list_release(&list);
-        if (!patience_left(&patience, &failure)) {
+        if (!patience_left(&patience, s, &failure)) {
             *err = failure;
             return -1;
         }
@@ -219,7 +188,7 @@ struct reading {
     bool enough;        /* all that was wanted has come, and more comes */
 };
 
-static bool same_object(const struct store_object *a, const struct store_object *b)
+bool store_object_is_same(const struct store_object *a, const struct store_object *b)
 {
     bool sized = a->bytes >= 0 && b->bytes >= 0;
     return (!sized || a->bytes == b->bytes) && strcmp(a->validator, b->validator) == 0;
@@ -234,7 +203,7 @@ static int reading_begin(
         r->object = *object;
         if (r->ret)
             *r->ret = *object;
-    } else if (!same_object(object, &r->object)) {
+    } else if (!store_object_is_same(object, &r->object)) {
         err_set(err, ERR_CORRUPT, "'%s' in '%s' was changed while it was being read", r->name,
             r->store->label);
         return err_hint(err, "Wait until whatever writes there has ended, then try again.");
@@ -265,6 +234,8 @@ static int reading_data(void *arg, const void *data, size_t len, struct err *err
     if (!len)
         return 0;
     r->at += (int64_t)len;
+    if (r->store->rate)
+        rate_take(r->store->rate, len);
     if (r->sink(r->arg, p, len, err) < 0) {
         r->refused = true;
         return -1;
@@ -305,7 +276,7 @@ int store_read(struct store *s, const char *name, int64_t offset, int64_t length
     struct patience patience;
     int64_t renewed_at = offset;
 
-    if (!name_is_possible(name, strlen(name)))
+    if (!store_name_is_possible(name, strlen(name)))
         return err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
     r.start = r.at = offset;
     r.end = length < 0 ? -1 : offset + length;
@@ -319,7 +290,7 @@ int store_read(struct store *s, const char *name, int64_t offset, int64_t length
             patience_renew(&patience);
         }
         bool resumable = r.at == r.start || r.object.validator[0];
-        if (!r.refused && resumable && patience_left(&patience, &failure))
+        if (!r.refused && resumable && patience_left(&patience, s, &failure))
             continue;
         if (!resumable && err_code_is_retried(failure.code))
             err_wrap(&failure, "cannot go on at byte %lld as the store gives neither ETag nor date",

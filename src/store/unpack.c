@@ -7,11 +7,14 @@
 #include <string.h>
 
 #include <isa-l/igzip_lib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 enum {
     TELLING_BYTES = 16, /* of the beginning, that tell what the file is */
     OUT_BYTES = 256 * 1024,
     FEED_BYTES_MAX = 1 << 30, /* ISA-L counts in 32 bits */
+    ZSTD_WINDOW_LOG_MAX = 27, /* 128 MiB, what zstd(1) takes without being asked */
 };
 
 enum place {
@@ -20,6 +23,8 @@ enum place {
     IN_GZIP_HEADER,
     IN_GZIP_BODY,
     BEHIND_GZIP_MEMBER, /* a member has ended, another one may follow */
+    IN_ZSTD,
+    BEHIND_ZSTD_FRAME,
 };
 
 struct unpack {
@@ -31,6 +36,7 @@ struct unpack {
     unsigned members;
     struct inflate_state inflate;
     struct isal_gzip_header header;
+    ZSTD_DStream *zstd; /* NULL: not needed yet */
     uint8_t out[OUT_BYTES];
 };
 
@@ -42,18 +48,21 @@ struct unpack *unpack_new(store_sink sink, void *arg)
     u->place = AT_BEGINNING;
     u->beginning_len = 0;
     u->members = 0;
+    u->zstd = NULL;
     isal_inflate_init(&u->inflate);
     return u;
 }
 
 void unpack_free(struct unpack *u)
 {
+    if (u)
+        ZSTD_freeDStream(u->zstd);
     free(u);
 }
 
 const char *unpack_compression(const struct unpack *u)
 {
-    return u->place > IN_PLAIN ? "gzip" : "none";
+    return u->place >= IN_ZSTD ? "zstd" : u->place > IN_PLAIN ? "gzip" : "none";
 }
 
 static void begin_member(struct unpack *u)
@@ -129,6 +138,40 @@ static int feed_gzip(struct unpack *u, const void *data, size_t len, struct err 
     return 0;
 }
 
+static int begin_zstd(struct unpack *u, struct err *err)
+{
+    u->zstd = ZSTD_createDStream();
+    if (!u->zstd)
+        return err_set(err, ERR_FAILED, "cannot start libzstd");
+    ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+    u->place = IN_ZSTD;
+    return 0;
+}
+
+/* Several frames may follow each other; libzstd verifies their checksums. */
+static int feed_zstd(struct unpack *u, const void *data, size_t len, struct err *err)
+{
+    ZSTD_inBuffer in = {.src = data, .size = len};
+    bool full = true;
+
+    /* A full output buffer may hide more of it. */
+    while (in.pos < in.size || full) {
+        ZSTD_outBuffer out = {.dst = u->out, .size = OUT_BYTES};
+        size_t rc = ZSTD_decompressStream(u->zstd, &out, &in);
+        if (ZSTD_isError(rc) && ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge)
+            return err_set(err, ERR_LIMIT, "the zstd data needs a window of more than 128 MB");
+        if (ZSTD_isError(rc))
+            return err_set(err, ERR_CORRUPT, "the zstd data is damaged: %s", ZSTD_getErrorName(rc));
+        u->place = rc == 0 ? BEHIND_ZSTD_FRAME : IN_ZSTD;
+        full = out.pos == OUT_BYTES;
+        if (out.pos && u->sink(u->arg, u->out, out.pos, err) < 0)
+            return -1;
+        if (rc == 0 && in.pos == in.size)
+            break;
+    }
+    return 0;
+}
+
 static bool begins_with(const struct unpack *u, const char *magic, size_t len)
 {
     return u->beginning_len >= len && memcmp(u->beginning, magic, len) == 0;
@@ -149,10 +192,9 @@ static int tell(struct unpack *u, struct err *err)
         const char *magic;
         size_t len;
         const char *name;
-    } unknown[] = {{"\x28\xb5\x2f\xfd", 4, "zstd"},
-        {"\xfd"
-         "7zXZ",
-            5, "xz"},
+    } unknown[] = {{"\xfd"
+                    "7zXZ",
+                       5, "xz"},
         {"BZh", 3, "bzip2"}, {"\x04\x22\x4d\x18", 4, "lz4"}, {"PK\x03\x04", 4, "zip"}};
 
     if (!u->beginning_len)
@@ -161,12 +203,14 @@ static int tell(struct unpack *u, struct err *err)
         if (!begins_with(u, unknown[i].magic, unknown[i].len))
             continue;
         err_set(err, ERR_UNSUPPORTED, "the file is compressed with %s", unknown[i].name);
-        return err_hint(err, "Unpack it, or compress it with gzip.");
+        return err_hint(err, "Unpack it, or compress it with gzip or zstd.");
     }
     if (is_markup(u)) {
         err_set(err, ERR_CORRUPT, "this is a web page or XML, not a backup file");
         return err_hint(err, "It may be a login or error page: look at it in a browser.");
     }
+    if (begins_with(u, "\x28\xb5\x2f\xfd", 4))
+        return begin_zstd(u, err) < 0 ? -1 : feed_zstd(u, u->beginning, u->beginning_len, err);
     if (!begins_with(u, "\x1f\x8b", 2)) {
         u->place = IN_PLAIN;
         return u->sink(u->arg, u->beginning, u->beginning_len, err);
@@ -193,6 +237,8 @@ int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
     }
     if (u->place == IN_PLAIN)
         return len ? u->sink(u->arg, p, len, err) : 0;
+    if (u->place >= IN_ZSTD)
+        return len ? feed_zstd(u, p, len, err) : 0;
     for (size_t n; len; p += n, len -= n) {
         n = len < FEED_BYTES_MAX ? len : FEED_BYTES_MAX;
         if (feed_gzip(u, p, n, err) < 0)
@@ -207,5 +253,7 @@ int unpack_end(struct unpack *u, struct err *err)
         return -1;
     if (u->place == IN_GZIP_HEADER || u->place == IN_GZIP_BODY)
         return err_set(err, ERR_CORRUPT, "the gzip data is cut off");
+    if (u->place == IN_ZSTD)
+        return err_set(err, ERR_CORRUPT, "the zstd data is cut off");
     return 0;
 }

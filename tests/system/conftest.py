@@ -1,5 +1,6 @@
 """Fixtures of the system tests. Each test has its own folder, loopback network and processes."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,8 +17,16 @@ from program import PROGRAM, Recovery  # noqa: E402
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: only with RECLUSTER_SLOW=1 in the environment")
     if not PROGRAM.exists():
         raise pytest.UsageError(f"{PROGRAM} is not built; sh tests/run.sh builds it")
+
+
+def pytest_collection_modifyitems(items):
+    if not os.environ.get("RECLUSTER_SLOW"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: set RECLUSTER_SLOW=1"))
 
 
 @pytest.fixture

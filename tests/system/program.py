@@ -84,7 +84,8 @@ class Recovery:
     def environment(self, **more):
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith("RECLUSTER")},
-            "RECLUSTER_MARK": self.mark, **{k: str(v) for k, v in more.items()},
+            "RECLUSTER_MARK": self.mark, "XDG_STATE_HOME": str(self.folder / "xdg"),
+            **{k: str(v) for k, v in more.items()},
         }
 
     def run(self, *args, status=DONE, timeout=60, env=None):

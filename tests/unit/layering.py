@@ -16,12 +16,12 @@ ORDER = [
 ]
 
 HOMES = {
-    "base": "buf clock digest err file human mem secret",
+    "base": "base64 buf clock digest err file human mem secret sign",
     "loop": "child loop",
     "state": "state",
-    "rdb": "crc64 rdb rdb_scan slots",
+    "rdb": "crc64 rdb rdb_scan rdb_split slots",
     "store": "backup_name catalogue pull store",
-    "link": "link protocol rpc",
+    "link": "link program protocol rpc",
     "ccs": "ccs",
     "plan": "hosts plan",
     "agent": "agent",

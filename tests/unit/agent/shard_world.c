@@ -188,6 +188,20 @@ json_t *password_params(const char *dir, const char *password)
     return json_pack("{s:s, s:s?}", "dir", dir, "password", password);
 }
 
+json_t *fetch_params(const char *dir, const char *as)
+{
+    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:b, s:i, s:b, s:i, s:i}", "dir", dir,
+        "location", source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "only_db0", 0,
+        "rdb_version_max", 10, "valkey_ok", 0, "samples", 5, "seed", 7);
+}
+
+void save_source(void)
+{
+    struct redis *r = client(source_port, NULL);
+    COMMAND(r, "SAVE");
+    redis_close(r);
+}
+
 json_t *prove_params(int port, const char *password, const char *role, json_t *samples)
 {
     return json_pack("{s:s, s:i, s:s?, s:s, s:b, s:o}", "addr", ADDR, "port", port, "password",

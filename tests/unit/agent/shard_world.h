@@ -59,6 +59,8 @@ json_t *load_params(const char *dir, const char *as, json_int_t keys, json_int_t
 json_t *configure_params(const char *dir);
 json_t *dir_params(const char *dir);
 json_t *password_params(const char *dir, const char *password);
+json_t *fetch_params(const char *dir, const char *as); /* of the source's dump.rdb */
+void save_source(void);
 json_t *prove_params(int port, const char *password, const char *role, json_t *samples);
 /* Has the source save what it holds, as the verified file of a shard. */
 void place_backup(const char *dir, const char *as);

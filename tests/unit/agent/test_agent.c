@@ -133,8 +133,8 @@ static const struct agent_method echo = {.name = "echo", .run = echo_run},
                                  inherit = {.name = "inherit", .run = inherit_run};
 
 static const struct agent_method *const methods[] = {&agent_hello, &agent_probe, &agent_lock,
-    &agent_release, &echo, &wants, &progress, &progress_here, &crash, &quit, &print, &sleeps,
-    &flood, &inherit, NULL};
+    &agent_prepare_host, &agent_release, &echo, &wants, &progress, &progress_here, &crash, &quit,
+    &print, &sleeps, &flood, &inherit, NULL};
 
 /* --- an agent and its other side --- */
 
@@ -572,6 +572,8 @@ static void probe_tells_the_machine(void **state)
     assert_true(number(r, "nofile") > 0);
     assert_true(llabs(number(r, "clock_ms") - clock_wall_ms()) < 60000);
     assert_true(json_string_length(json_object_get(r, "machine")) > 10);
+    assert_true(json_is_array(json_object_get(r, "servers")));
+    assert_null(json_object_get(json_object_get(r, "base_dir"), "locked_by"));
     assert_true(json_is_true(json_object_get(r, "addr_local")));
     json_decref(r);
     assert_int_equal(rmdir(root), 0); /* nothing was made */
@@ -791,6 +793,14 @@ static void a_foreign_folder_is_refused(void **state)
     expect_error(p, "lock", lock_params("relative", "r1"), ERR_PROTOCOL, "'relative'");
 }
 
+/* Another operator goes on with the same recovery. */
+static json_t *other_params(const char *base_dir)
+{
+    json_t *params = lock_params(base_dir, "r1");
+    json_object_set_new(params, "operator", json_string("bob@ops pid 13"));
+    return params;
+}
+
 static void one_agent_holds_the_lock(void **state)
 {
     struct peer *p = *state, second;
@@ -799,7 +809,7 @@ static void one_agent_holds_the_lock(void **state)
     expect_ok(p, "lock", lock_params(root, "r1"));
     start(&second);
     int64_t start_ms = clock_mono_ms();
-    ask(&second, "lock", lock_params(root, "r1"));
+    ask(&second, "lock", other_params(root));
     /* While the one waits for the lock, its agent serves. */
     expect_ok(p, "echo", NULL);
     uint64_t lock_id = second.last_id;
@@ -810,16 +820,87 @@ static void one_agent_holds_the_lock(void **state)
     assert_int_equal(err.code, ERR_LOCKED);
     assert_non_null(strstr(err.message, "is locked by ada@ops pid 12 since 20"));
 
-    /* A method of the first still runs when its agent is killed; it goes with it, and the lock too.
-     */
+    /* A method of the first still runs when its agent is killed; it goes with it, and the lock too. */
+    json_t *r = probe(&second, root, "127.0.0.1", "redis-server");
+    const json_t *holder = json_object_get(json_object_get(r, "base_dir"), "locked_by");
+    assert_string_equal(json_string_value(json_object_get(holder, "operator")), "ada@ops pid 12");
+    json_decref(r);
     start_sleeper(p);
-    ask(&second, "lock", lock_params(root, "r1"));
+    ask(&second, "lock", other_params(root));
     kill(p->pid, SIGKILL);
     stop(p);
     json_t *result = answer(&second, &err);
     assert_non_null(result);
     json_decref(result);
     *p = second;
+}
+
+/* The network was cut: the run has a new agent there before the old one has noticed. */
+static void the_agent_of_the_same_run_gives_way(void **state)
+{
+    struct peer *p = *state, second;
+
+    expect_ok(p, "lock", lock_params(root, "r1"));
+    pid_t sleeper = start_sleeper(p);
+    start(&second);
+    int64_t start_ms = clock_mono_ms();
+    expect_ok(&second, "lock", lock_params(root, "r1"));
+    assert_true(clock_mono_ms() - start_ms < 4000);
+    wait_gone(sleeper);
+    assert_int_equal(stop(p), -1);
+    *p = second;
+}
+
+static void silence_is_answered(void **state)
+{
+    static const char alive[] = "{\"jsonrpc\":\"2.0\",\"method\":\"alive\"}\n";
+    struct peer *p = *state;
+    struct rpc_message m;
+
+    write_line(p, alive, strlen(alive));
+    assert_true(hear(p, &m));
+    assert_int_equal(m.kind, RPC_NOTIFICATION);
+    assert_string_equal(m.method, "alive");
+    rpc_message_release(&m);
+    expect_ok(p, "echo", NULL);
+}
+
+static json_t *prepare_params(const char *recovery, json_t *commands)
+{
+    return json_pack(
+        "{s:s, s:s, s:o}", "base_dir", root, "recovery", recovery, "commands", commands);
+}
+
+static void prepare_commands_run_once(void **state)
+{
+    CLEANUP(free_ptr) char *note = path_join(root, "note");
+    CLEANUP(free_ptr) char *add = xasprintf("echo x >>%s; printf 'a\\377'", note);
+    struct buf text = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct peer *p = *state;
+
+    expect_error(p, "prepare_host",
+        prepare_params("r1", json_pack("[s, s, s]", add, "no-such-thing", add)), ERR_FAILED,
+        "'no-such-thing'");
+    for (int i = 0; i < 2; i++) {
+        json_t *r = ask_and_hear(
+            p, "prepare_host", prepare_params("r1", json_pack("[s, s]", add, "echo y")), &err);
+        const json_t *done = json_object_get(r, "done");
+        assert_int_equal(json_is_true(json_object_get(r, "already")), i == 1);
+        assert_int_equal(json_array_size(done), 2);
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(done, 0), "output")), "a?");
+        json_decref(r);
+    }
+    assert_int_equal(file_read(note, 100, &text, &err), 0);
+    assert_string_equal(text.data, "x\n");
+    buf_release(&text);
+    expect_ok(p, "prepare_host", prepare_params("r2", json_pack("[s]", add))); /* anew */
+    assert_int_equal(file_read(note, 100, &text, &err), 0);
+    assert_string_equal(text.data, "x\nx\n");
+    buf_release(&text);
+    expect_error(p, "prepare_host", prepare_params("r1", json_pack("[i]", 1)), ERR_USAGE, "no. 1");
+    expect_error(p, "prepare_host", prepare_params("r1", json_string("x")), ERR_USAGE, "no list");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -847,6 +928,9 @@ int main(void)
         TEST(what_is_not_ours_stays),
         TEST(a_foreign_folder_is_refused),
         TEST(one_agent_holds_the_lock),
+        TEST(the_agent_of_the_same_run_gives_way),
+        TEST(silence_is_answered),
+        TEST(prepare_commands_run_once),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

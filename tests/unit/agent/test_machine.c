@@ -201,6 +201,22 @@ static void settings(void **state)
     free(id);
 }
 
+static void servers_that_run(void **state)
+{
+    (void)state;
+    put("/proc/12/comm", "redis-server\n");
+    put("/proc/13/comm", "redis-server-x\n");
+    put("/proc/14/comm", "valkey-server\n");
+    put("/proc/15/stat", "");
+    put("/proc/loadavg", "redis-server\n");
+    json_t *found = machine_servers(root);
+    json_t *expected = json_pack("[{s:i, s:s}, {s:i, s:s}]", "pid", 12, "name", "redis-server",
+        "pid", 14, "name", "valkey-server");
+    assert_true(json_equal(found, expected));
+    json_decref(found);
+    json_decref(expected);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -211,6 +227,7 @@ int main(void)
         TEST(memory_within_cgroups_v1),
         TEST(ports_that_are_taken),
         TEST(settings),
+        TEST(servers_that_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,6 +50,7 @@ static pid_t check_load(const char *dir, int port)
     json_decref(loaded);
 
     /* A server that runs is left as it is. */
+    assert_int_equal(stat(conf, &before), 0);
     must_do(&agent_prepare_shard, prepare_params(dir, port));
     assert_int_equal(stat(conf, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
@@ -221,7 +222,6 @@ static void test_replica(void **state)
     must_do(&agent_prepare_shard, replica_params("r", replica_port, port));
     place_backup("p", "b.rdb");
     must_do(&agent_load_shard, load_params("p", "b.rdb", KEYS + 1, 0));
-    must_fail(&agent_load_shard, load_params("r", NULL, -1, 0), ERR_PROTOCOL, "is a replica");
     must_fail(&agent_attach_replica, attach_params("p", port), ERR_PROTOCOL, "is no replica");
 
     json_t *attached = must(&agent_attach_replica, attach_params("r", port));
@@ -252,6 +252,81 @@ static void test_replica(void **state)
          keys_at(replica_port, PASSWORD) != KEYS + 2; pause_ms(20))
         assert_true(clock_mono_ms() < deadline);
     must_do(&agent_prove_endpoint, prove_params(replica_port, PASSWORD, "replica", json_array()));
+}
+
+/* Both load the same stamped file; fields that a key's expiry takes away come over. */
+static void test_free_replica(void **state)
+{
+    int port = free_port(), replica_port = free_port();
+    struct redis *r = client(source_port, NULL);
+    json_t *facts[2];
+
+    (void)state;
+    COMMAND(r, "SET", "soon", "v", "PX", "1");
+    COMMAND(r, "DEBUG", "SET-ACTIVE-EXPIRE", "0");
+    redis_close(r);
+    save_source();
+    must_do(&agent_prepare_shard, prepare_params("p", port));
+    must_do(&agent_prepare_shard, replica_params("r", replica_port, port));
+    for (int i = 0; i < 2; i++) {
+        for (int again = 0; again < 2; again++) { /* once more: it is there already */
+            json_t *params = fetch_params(i ? "r" : "p", "b.rdb");
+            json_object_set_new(params, "stamp", json_true());
+            facts[i] = must(&agent_fetch, params);
+            assert_int_equal(number(facts[i], "keys"), KEYS + 2);
+            assert_int_equal(number(json_object_get(facts[i], "source"), "keys"), KEYS + 2);
+            if (!again)
+                json_decref(facts[i]);
+        }
+        must_do(&agent_prepare_shard,
+            i ? replica_params("r", replica_port, port) : prepare_params("p", port));
+    }
+    assert_string_equal(text(facts[0], "repl_id"), text(facts[1], "repl_id"));
+
+    /* The replica first: it finds no primary, and keeps all that is in the file. */
+    json_t *loaded = must(&agent_load_shard, load_params("r", "b.rdb", KEYS + 2, 1));
+    assert_string_equal(text(loaded, "check"), "exact");
+    assert_int_equal(number(loaded, "keys_loaded"), KEYS + 2);
+    json_decref(loaded);
+    json_t *params = load_params("p", "b.rdb", KEYS + 2, 1);
+    json_object_set_new(params, "backlog_bytes", json_integer(4 << 20));
+    loaded = must(&agent_load_shard, params);
+    assert_int_equal(number(loaded, "keys_expired"), 1);
+    json_decref(loaded);
+
+    params = attach_params("r", port);
+    json_object_set(params, "repl_id", json_object_get(facts[0], "repl_id"));
+    json_t *attached = must(&agent_attach_replica, params);
+    assert_int_equal(number(attached, "keys"), KEYS + 1);
+    assert_int_equal(number(attached, "sync_full"), 0);
+    assert_int_equal(number(attached, "sync_partial"), 1);
+    assert_true(truth(attached, "already"));
+    json_decref(attached);
+    must_do(&agent_load_shard, load_params("r", "b.rdb", KEYS + 2, 1));
+    json_decref(facts[0]);
+    json_decref(facts[1]);
+}
+
+/* A primary whose data is not what was expected lets no replica in, not even for a moment. */
+static void test_replicas_wait_for_the_proof(void **state)
+{
+    int port = free_port(), replica_port = free_port();
+    struct buf users = BUF_INIT;
+
+    (void)state;
+    must_do(&agent_prepare_shard, prepare_params("p", port));
+    must_do(&agent_prepare_shard, replica_params("r", replica_port, port));
+    place_backup("p", "b.rdb");
+    place_backup("r", "b.rdb");
+    must_do(&agent_load_shard, load_params("r", "b.rdb", KEYS + 1, 0));
+    must_fail(&agent_load_shard, load_params("p", "b.rdb", KEYS, 0), ERR_CHECK, "loaded 5001");
+    read_shard_file("p", "users.acl", &users);
+    assert_non_null(strstr(users.data, "user " REPLICATION_USER " off "));
+    buf_release(&users);
+    json_t *status = must(&agent_shard_status, dir_params("r"));
+    assert_int_equal(number(status, "keys"), KEYS + 1);
+    assert_false(truth(status, "link_up"));
+    json_decref(status);
 }
 
 static void test_replica_of_other_data(void **state)
@@ -371,6 +446,8 @@ int main(void)
         SHARD_TEST(test_single),
         SHARD_TEST(test_limits),
         SHARD_TEST(test_replica),
+        SHARD_TEST(test_free_replica),
+        SHARD_TEST(test_replicas_wait_for_the_proof),
         SHARD_TEST(test_replica_of_other_data),
         SHARD_TEST(test_cluster),
     };

@@ -165,20 +165,6 @@ static void test_stop_and_remove(void **state)
     json_decref(status);
 }
 
-static json_t *fetch_params(const char *dir, const char *as)
-{
-    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:b, s:i, s:b, s:i, s:i}", "dir", dir,
-        "location", source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "only_db0", 0,
-        "rdb_version_max", 10, "valkey_ok", 0, "samples", 5, "seed", 7);
-}
-
-static void save_source(void)
-{
-    struct redis *r = client(source_port, NULL);
-    COMMAND(r, "SAVE");
-    redis_close(r);
-}
-
 static void test_fetch(void **state)
 {
     int port = free_port();
@@ -226,6 +212,45 @@ static void test_fetch(void **state)
     must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
     must_do(&agent_open_shard, password_params("s", NULL));
     must_do(&agent_prove_endpoint, prove_params(port, NULL, "primary", samples));
+}
+
+/* Half of the keys each: together they are those of the file, none twice. */
+static void test_fetch_cut(void **state)
+{
+    static const char *const halves[] = {"[[0, 8191]]", "[[8192, 16383]]"};
+    struct redis *r = client(source_port, NULL);
+    json_int_t sum = 0;
+
+    (void)state;
+    COMMAND(r, "SELECT", "3");
+    COMMAND(r, "FLUSHDB");
+    redis_close(r);
+    save_source();
+    for (int i = 0; i < 2; i++) {
+        const char *dir = i ? "b" : "a";
+        int port = free_port();
+        must_do(&agent_prepare_shard, prepare_params(dir, port));
+        json_t *params = fetch_params(dir, "b.rdb");
+        json_object_set_new(params, "slots", json_loads(halves[i], 0, NULL));
+        json_object_set_new(params, "cut", json_true());
+        json_t *facts = must(&agent_fetch, params);
+        json_int_t keys = number(facts, "keys");
+        const json_t *source = json_object_get(facts, "source");
+        assert_int_equal(number(source, "keys"), KEYS);
+        assert_int_equal(number(source, "left_out"), KEYS - keys);
+        json_decref(facts);
+        must_do(&agent_load_shard, load_params(dir, "b.rdb", keys, 0));
+        sum += keys;
+    }
+    assert_int_equal(sum, KEYS);
+    /* What lies there was not made for these slots, or by nobody knows whom: it comes anew. */
+    must_do(&agent_prepare_shard, prepare_params("c", free_port()));
+    place_backup("c", "b.rdb");
+    json_t *params = fetch_params("c", "b.rdb");
+    json_object_set_new(params, "stamp", json_true());
+    json_t *facts = must(&agent_fetch, params);
+    assert_int_equal(strlen(text(facts, "repl_id")), 40);
+    json_decref(facts);
 }
 
 /* What is whole but not fit for the shard gets no final name either. */
@@ -316,6 +341,7 @@ int main(void)
         SHARD_TEST(test_refusals),
         SHARD_TEST(test_stop_and_remove),
         SHARD_TEST(test_fetch),
+        SHARD_TEST(test_fetch_cut),
         SHARD_TEST(test_fetch_refusals),
         SHARD_TEST(test_killed),
     };

@@ -1,8 +1,7 @@
 #ifndef CCS_TEST_H
 #define CCS_TEST_H
 
-/* What the tests of the module ccs share: a folder of their own, imports, and looks at the tables.
- */
+/* What the tests of the module ccs share: a folder of their own, imports, and looks at the tables. */
 
 #include <stdarg.h>
 #include <stddef.h>

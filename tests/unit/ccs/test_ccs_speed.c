@@ -1,5 +1,4 @@
-/* A large cluster, in an RDB file that is written here: 1,000 nodes, 200 databases, 20,000 shards.
- */
+/* A large cluster, in an RDB file that is written here: 1,000 nodes, 200 databases, 20,000 shards. */
 
 #include "ccs_test.h"
 

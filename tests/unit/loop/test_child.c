@@ -42,7 +42,7 @@ static void spawn_joins_two_pipes(void **state)
     int to, from;
 
     (void)state;
-    assert_int_equal(child_spawn((const char *[]){"cat", NULL}, &pid, &to, &from, &err), 0);
+    assert_int_equal(child_spawn((const char *[]){"cat", NULL}, &pid, &to, &from, NULL, &err), 0);
     assert_true(fcntl(to, F_GETFD) & FD_CLOEXEC);
     assert_true(fcntl(from, F_GETFL) & O_NONBLOCK);
     assert_int_equal(write(to, "there and back", 14), 14);
@@ -61,11 +61,11 @@ static void a_missing_program_is_named(void **state)
 
     (void)state;
     assert_int_equal(
-        child_spawn((const char *[]){"no-such-program", NULL}, &pid, &to, &from, &err), -1);
+        child_spawn((const char *[]){"no-such-program", NULL}, &pid, &to, &from, NULL, &err), -1);
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_string_equal(err.message, "cannot start 'no-such-program': No such file or directory");
     assert_int_equal(
-        child_spawn((const char *[]){"/etc/passwd", NULL}, &pid, &to, &from, &err), -1);
+        child_spawn((const char *[]){"/etc/passwd", NULL}, &pid, &to, &from, NULL, &err), -1);
     assert_int_equal(err.code, ERR_FAILED);
     assert_int_equal(err.sys, EACCES);
     assert_true(waitpid(-1, NULL, WNOHANG) < 0); /* no zombies */

@@ -57,11 +57,15 @@ void world_host(struct world *w, const struct world_host *host)
         .name = host->name ? host->name : arena_printf(&w->arena, "h%zu", n),
         .addr = host->addr ? host->addr : arena_printf(&w->arena, "10.0.%zu.%zu", n / 256, n % 256),
         .rack = host->rack,
+        .second_rack = host->second_rack,
         .link = "local",
         .base_dir = arena_printf(&w->arena, "/var/lib/recluster/%zu", n),
         .server = "redis-server",
         .replaces = host->replaces,
-        .memory_bytes = host->cap_bytes ? host->cap_bytes : -1};
+        .memory_bytes = host->cap_bytes ? host->cap_bytes : -1,
+        .disk_bytes = -1,
+        .cores = -1,
+        .max_shards = host->max_shards ? host->max_shards : -1};
     w->facts[i] = json_pack("{s:I, s:I, s:I, s:i, s:i, s:s, s:i, s:I, s:{s:s, s:s}, s:[], s:{s:s}}",
         "memory_available", (json_int_t)(host->available_bytes ? host->available_bytes : 64 * gib),
         "disk_free", (json_int_t)(host->disk_bytes ? host->disk_bytes : 1024 * gib), "disk_total",
@@ -132,6 +136,10 @@ void world_database(struct world *w, const struct world_database *database)
         .replicated = database->replicas > 0,
         .rack_aware = database->rack_aware,
         .primaries = primaries,
+        .persistence = database->persistent ? CCS_PERSIST_AOF : CCS_PERSIST_NONE,
+        .shards_placement = database->placement,
+        .avoid_nodes = database->avoid,
+        .use_nodes = database->use,
         .memory_bytes = shard_bytes * primaries * (1 + database->replicas),
         .first_shard = w->ccs.shard_count,
         .first_endpoint = w->ccs.endpoint_count,
@@ -191,35 +199,89 @@ bool world_listens(const struct world *w, int host, int port)
     return false;
 }
 
-/* Two racks among the reachable hosts. */
-static bool racks_are_there(const struct world *w)
+static bool is_offered(const struct world *w, size_t host)
 {
-    const char *first = NULL;
+    return (w->host_inputs[host].facts || w->input.offline) && !w->host_inputs[host].without;
+}
 
-    for (size_t i = 0; i < w->input.host_count; i++) {
-        const char *rack = w->host_inputs[i].facts ? w->hosts[i].rack : NULL;
-        if (rack && first && strcmp(rack, first) != 0)
-            return true;
-        if (rack)
-            first = rack;
-    }
-    return false;
+static const char *rack_of(const struct world *w, int host, bool second)
+{
+    return second ? w->hosts[host].second_rack : w->hosts[host].rack;
+}
+
+/* How many racks the hosts that are offered name. */
+static int racks_there(const struct world *w, bool second)
+{
+    json_t *names = json_object();
+
+    for (size_t i = 0; i < w->input.host_count; i++)
+        if (is_offered(w, i) && rack_of(w, (int)i, second))
+            json_object_set_new(names, rack_of(w, (int)i, second), json_true());
+    int count = (int)json_object_size(names);
+    json_decref(names);
+    return count;
 }
 
 const char *world_check_pair(
     const struct world *w, const struct plan *plan, const struct plan_shard *replica)
 {
     const struct plan_shard *primary = &plan->shards[replica->primary];
-    const char *a = w->hosts[primary->host].rack, *b = w->hosts[replica->host].rack;
 
     if (!primary->shard->primary || primary->shard->slots != replica->shard->slots)
         return "a replica of another primary";
     if (primary->host == replica->host)
         return "primary and replica on one host";
-    if (plan->databases[replica->database].database->rack_aware && racks_are_there(w) &&
-        (!a || !b || strcmp(a, b) == 0))
-        return "primary and replica in one rack";
+    for (const struct plan_shard *s = plan->shards; s < replica; s++)
+        if (s->primary == replica->primary && s->host == replica->host)
+            return "two replicas of one primary on one host";
+    for (int second = 0; second <= 1; second++) {
+        const char *a = rack_of(w, primary->host, second), *b = rack_of(w, replica->host, second);
+        if (plan->databases[replica->database].database->rack_aware && racks_there(w, second) > 1 &&
+            (!a || !b || strcmp(a, b) == 0))
+            return "primary and replica in one rack";
+    }
     return NULL;
+}
+
+const char *world_check_majority(const struct world *w, const struct plan *plan, size_t database)
+{
+    const struct plan_database *db = &plan->databases[database];
+    size_t primaries = 0;
+
+    if (!db->database->sharded || racks_there(w, false) < 3)
+        return NULL;
+    for (size_t s = 0; s < db->shard_count; s++)
+        primaries += plan->shards[db->first_shard + s].primary < 0;
+    for (size_t i = 0; i < db->shard_count && primaries > 1; i++) {
+        const struct plan_shard *one = &plan->shards[db->first_shard + i];
+        size_t together = 0;
+        for (size_t k = 0; k < db->shard_count && one->primary < 0; k++) {
+            const struct plan_shard *other = &plan->shards[db->first_shard + k];
+            const char *a = w->hosts[one->host].rack, *b = w->hosts[other->host].rack;
+            together += other->primary < 0 && a && b && strcmp(a, b) == 0;
+        }
+        if (together * 2 > primaries)
+            return "a majority of the primaries in one rack";
+    }
+    return NULL;
+}
+
+static bool lists(const char *const *uids, const char *uid)
+{
+    for (; uids && *uids; uids++)
+        if (uid && strcmp(*uids, uid) == 0)
+            return true;
+    return false;
+}
+
+bool world_node_allowed(const struct world *w, const struct ccs_database *db, int host)
+{
+    bool possible = false;
+
+    for (size_t i = 0; i < w->input.host_count; i++)
+        possible = possible || (is_offered(w, i) && lists(db->use_nodes, w->hosts[i].replaces));
+    return !lists(db->avoid_nodes, w->hosts[host].replaces) &&
+           (!possible || lists(db->use_nodes, w->hosts[host].replaces));
 }
 
 static const char *check_shard(
@@ -230,9 +292,10 @@ static const char *check_shard(
 
     if (s->host < 0)
         return "a shard without a host";
-    const json_t *facts = w->host_inputs[s->host].facts;
-    if (!facts)
+    if (!is_offered(w, (size_t)s->host))
         return "a host that was not reached";
+    if (!world_node_allowed(w, db->database, s->host))
+        return "a host that avoid_nodes or use_nodes forbid";
     if (s->port <= 0 || s->port > 65535 || world_listens(w, s->host, s->port))
         return "a port that can't be used";
     if (sharded &&
@@ -243,7 +306,7 @@ static const char *check_shard(
     if (!sharded && s->primary < 0 && db->database->endpoint_count > 0 &&
         s->port != w->ccs.endpoints[db->database->first_endpoint].port)
         return "an endpoint at another port";
-    if (!s->file || !slots_equal(&s->file->slots, s->shard->slots))
+    if (!w->input.offline && (!s->file || !slots_equal(&s->file->slots, s->shard->slots)))
         return "a file of other slots";
     return s->primary >= 0 ? world_check_pair(w, plan, s) : NULL;
 }
@@ -272,9 +335,11 @@ static const char *check_host(const struct world *w, const struct plan *plan, in
         w->hosts[h].memory_bytes >= 0 ? w->hosts[h].memory_bytes : available - available / 10;
     if (twice)
         return "a port twice";
+    if (w->hosts[h].max_shards > 0 && (int64_t)plan->hosts[h].shard_count > w->hosts[h].max_shards)
+        return "too many servers";
     if (memory > cap)
         return "too much memory";
-    if (disk > json_integer_value(json_object_get(facts, "disk_free")))
+    if (facts && disk > json_integer_value(json_object_get(facts, "disk_free")))
         return "too much disk";
     return memory == plan->hosts[h].planned_bytes ? NULL : "a wrong sum";
 }
@@ -284,8 +349,12 @@ const char *world_check(const struct world *w, const struct plan *plan)
     const char *wrong = NULL;
 
     for (size_t i = 0; i < plan->shard_count && !wrong; i++)
-        wrong = check_shard(w, plan, &plan->shards[i]);
+        if (!plan->databases[plan->shards[i].database].skipped)
+            wrong = check_shard(w, plan, &plan->shards[i]);
+    for (size_t i = 0; i < plan->database_count && !wrong; i++)
+        if (!plan->databases[i].skipped)
+            wrong = world_check_majority(w, plan, i);
     for (size_t h = 0; h < plan->host_count && !wrong; h++)
-        wrong = w->host_inputs[h].facts ? check_host(w, plan, (int)h) : NULL;
+        wrong = is_offered(w, h) ? check_host(w, plan, (int)h) : NULL;
     return wrong;
 }

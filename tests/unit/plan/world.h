@@ -21,7 +21,8 @@ enum { WORLD_GIB = 1 << 30, WORLD_NOW_S = 1700000000 };
 
 struct world_host {
     const char *name, *addr; /* default: h1, 10.0.0.1; h2 … */
-    const char *rack, *replaces, *machine;
+    const char *rack, *second_rack, *replaces, *machine;
+    int64_t max_shards;      /* 0: any number */
     int64_t cap_bytes;       /* "memory" of the hosts file; 0: none */
     int64_t available_bytes; /* of the probe; 0: 64 GiB */
     int64_t disk_bytes;      /* free; 0: 1 TiB */
@@ -35,7 +36,10 @@ struct world_database {
     int64_t shard_bytes; /* of memory_size; default 1 GiB */
     int port;            /* of the endpoint; 0: none */
     bool rack_aware;
-    int rdb_version; /* of the files; default 10 */
+    bool persistent;
+    const char *placement;                 /* "dense", "sparse" */
+    const char *const *avoid, *const *use; /* node uids, NULL-ended */
+    int rdb_version;                       /* of the files; default 10 */
 };
 
 struct world {
@@ -74,6 +78,12 @@ const char *world_check(const struct world *w, const struct plan *plan);
 /* The part of it that is about one replica and its primary, both placed. */
 const char *world_check_pair(
     const struct world *w, const struct plan *plan, const struct plan_shard *replica);
+
+/* The part of it that is about the racks of all primaries of a database. */
+const char *world_check_majority(const struct world *w, const struct plan *plan, size_t database);
+
+/* Whether avoid_nodes and use_nodes let the database be on the host. */
+bool world_node_allowed(const struct world *w, const struct ccs_database *db, int host);
 
 bool world_listens(const struct world *w, int host, int port);
 

@@ -52,7 +52,32 @@ static void all_ways_agree(void **state)
         assert_true(crc64(random, p, len) == expected);
         if (crc64_can_fold())
             assert_true(crc64_fold(random, p, len) == expected);
+        if (crc64_can_fold_wide())
+            assert_true(crc64_fold_wide(random, p, len) == expected);
     }
+    free(data);
+}
+
+static void zeros_mend_and_combine(void **state)
+{
+    enum { SIZE = 3000 };
+    uint8_t *data = xcalloc(1, SIZE);
+    uint64_t random = 7;
+
+    (void)state;
+    for (size_t len = 0; len < SIZE; len = len * 5 / 4 + 1)
+        assert_true(crc64_zeros(CHECK, len) == crc64_by_table(CHECK, data, len));
+    for (size_t i = 0; i < SIZE; i++) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+        data[i] = (uint8_t)(random >> 33);
+    }
+    uint64_t whole = crc64(0, data, SIZE);
+    for (size_t at = 0; at <= SIZE; at += 250)
+        assert_true(
+            (crc64_zeros(crc64(0, data, at), SIZE - at) ^ crc64(0, data + at, SIZE - at)) == whole);
+    /* across more bytes than there are */
+    assert_true(crc64_zeros(crc64_zeros(CHECK, UINT64_C(1) << 40), 77) ==
+                crc64_zeros(CHECK, (UINT64_C(1) << 40) + 77));
     free(data);
 }
 
@@ -61,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_value),
         cmocka_unit_test(all_ways_agree),
+        cmocka_unit_test(zeros_mend_and_combine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

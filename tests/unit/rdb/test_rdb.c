@@ -1,5 +1,4 @@
-/* Files of real servers: the reader finds in them what is known to be in them, however it is fed.
- */
+/* Files of real servers: the reader finds in them what is known to be in them, however it is fed. */
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -96,6 +96,85 @@ static void slots_and_foreign_keys_are_found(void **state)
     buf_release(&text);
 }
 
+/* "7.0/7.2", "-" where no server will do. */
+static void assert_oldest(const json_t *object, const char *expected)
+{
+    const char *redis = json_string_value(json_object_get(object, "redis"));
+    const char *valkey = json_string_value(json_object_get(object, "valkey"));
+    char text[32];
+
+    snprintf(text, sizeof(text), "%s/%s", redis ? redis : "-", valkey ? valkey : "-");
+    assert_string_equal(text, expected);
+}
+
+static void oldest_server_is_told_by_type_and_opcode(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *magic, *bytes;
+        size_t len;
+        const char *oldest, *by_content;
+    } cases[] = {
+#define FILE_NEEDS(magic, bytes, oldest, by_content)                                               \
+    {magic, bytes, sizeof(bytes) - 1, oldest, by_content}
+        FILE_NEEDS("REDIS0003", "\x00\x01k\x01v", "2.6/7.2", "1.0/7.2"),
+        FILE_NEEDS("REDIS0011", "\x00\x01k\x01v", "7.2/7.2", "1.0/7.2"),
+        FILE_NEEDS("REDIS0012", "\x00\x01k\x01v", "7.4/-", "1.0/7.2"),
+        FILE_NEEDS("REDIS0009", "\xf8\x01\x00\x01k\x01v", "5.0/7.2", "5.0/7.2"),
+        FILE_NEEDS("REDIS0010", "\xf5\x01x", "7.0/7.2", "7.0/7.2"),
+        FILE_NEEDS("REDIS0011", "\xf4\x01\x00\x00", "7.4/8.0", "7.4/8.0"),
+        FILE_NEEDS("REDIS0012", "\x18\x01k\1\1\1\1\1\1\1\1\x00", "7.4/-", "7.4/-"),
+        FILE_NEEDS("VALKEY080", "\x16\x01k\x00", "-/9.0", "-/9.0"),
+        FILE_NEEDS("REDIS0009", "\x6b\x01\x00\x01k\x01v", "-/-", "-/-"),
+    };
+    struct buf file = BUF_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        file_of(&file, cases[i].magic, cases[i].bytes, cases[i].len);
+        json_t *facts = scan(file.data, file.len, NULL);
+        const json_t *oldest = json_object_get(facts, "oldest");
+        assert_oldest(oldest, cases[i].oldest);
+        assert_oldest(json_object_get(oldest, "by_content"), cases[i].by_content);
+        json_decref(facts);
+    }
+    read_fixture("rdb-corpus/hash_lp_with_hexpire_v12.rdb", &file);
+    json_t *facts = scan(file.data, file.len, NULL);
+    const json_t *type = json_array_get(json_object_get(facts, "types"), 0);
+    assert_oldest(type, "7.4/-");
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(type, "first"), "key")), "6d7968617368");
+    json_decref(facts);
+    buf_release(&file);
+}
+
+static void the_largest_are_found_whatever_their_order(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+
+    buf_adds(&file, "REDIS0009");
+    for (unsigned i = 0; i < 40; i++) {
+        unsigned bytes = i * 17 % 40;
+        const char head[] = {0, 1, (char)('0' + bytes), (char)bytes};
+        buf_add(&file, head, sizeof(head));
+        for (unsigned k = 0; k < bytes; k++)
+            buf_addc(&file, 'v');
+    }
+    buf_add(&file, "\xff\0\0\0\0\0\0\0\0", 9);
+    json_t *facts = scan(file.data, file.len, NULL);
+    const json_t *largest = json_object_get(facts, "largest");
+    assert_int_equal(json_array_size(largest), 10);
+    for (unsigned i = 0; i < 10; i++) {
+        char key[3];
+        const json_t *one = json_array_get(largest, i);
+        snprintf(key, sizeof(key), "%02x", (unsigned)('0' + 39 - i));
+        assert_string_equal(json_string_value(json_object_get(one, "key")), key);
+        assert_int_equal(number(one, "bytes"), 39 - i + 4);
+    }
+    json_decref(facts);
+    buf_release(&file);
+}
+
 static void samples_are_random_but_repeatable(void **state)
 {
     (void)state;
@@ -255,6 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_of_a_server_are_found),
         cmocka_unit_test(slots_and_foreign_keys_are_found),
+        cmocka_unit_test(oldest_server_is_told_by_type_and_opcode),
+        cmocka_unit_test(the_largest_are_found_whatever_their_order),
         cmocka_unit_test(samples_are_random_but_repeatable),
         cmocka_unit_test(databases_are_limited),
         cmocka_unit_test(aux_fields_are_limited),

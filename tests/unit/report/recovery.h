@@ -1,8 +1,7 @@
 #ifndef RECLUSTER_TEST_RECOVERY_H
 #define RECLUSTER_TEST_RECOVERY_H
 
-/* A small recovery that is over, as rows of a state file in memory; with hostile names and secrets.
- */
+/* A small recovery that is over, as rows of a state file in memory; with hostile names and secrets. */
 
 #include "recluster/state.h"
 

@@ -48,7 +48,8 @@ static void test_status_json(void **arg)
         {"tasks/total", "20"},
         {"stages/1",
             "{\"stage\": \"transfer\", \"done\": 4, \"failed\": 0, \"running\": 0, \"pending\": 0,"
-            " \"total\": 4, \"started_ms\": 1769864400700, \"ended_ms\": 1769864405000}"},
+            " \"total\": 4, \"started_ms\": 1769864400700, \"ended_ms\": 1769864405000,"
+            " \"planned_s\": 4.0}"},
         {"databases/0/uid", "\"1\""},
         {"databases/0/label", "\"db:1\""},
         {"databases/0/state", "\"done\""},

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct http_script {
     int stop[2]; /* closing its writing end stops the thread */
     char *url;
     pthread_t thread;
+    sem_t running;
 };
 
 /* Whether fd can be read before the script is ended. */
@@ -46,6 +48,22 @@ static void send_all(int fd, const char *data, size_t len)
     }
 }
 
+/* A client whose request isn't read to its end gets no answer, but a reset connection. */
+static void read_body(const struct http_script *s, int fd, const char *request, size_t len)
+{
+    const char *length = strcasestr(request, "\r\nContent-Length:");
+    size_t head = (size_t)(strstr(request, "\r\n\r\n") + 4 - request);
+    long long left = length ? atoll(length + 17) - (long long)(len - head) : 0;
+    char dropped[65536];
+
+    while (left > 0 && wait_for(s, fd)) {
+        ssize_t n = recv(fd, dropped, sizeof(dropped), 0);
+        if (n <= 0)
+            return;
+        left -= n;
+    }
+}
+
 static void answer(struct http_script *s, int fd, size_t number)
 {
     const struct http_reply *reply = &s->replies[number];
@@ -58,6 +76,8 @@ static void answer(struct http_script *s, int fd, size_t number)
             return;
         len += (size_t)n;
     }
+    if (strstr(request, "\r\n\r\n"))
+        read_body(s, fd, request, len);
     s->served++;
     send_all(fd, reply->head, strlen(reply->head));
     if (reply->head[0])
@@ -72,6 +92,7 @@ static void *run(void *arg)
 {
     struct http_script *s = arg;
 
+    sem_post(&s->running);
     for (size_t i = 0; i < s->count && wait_for(s, s->listener); i++) {
         int fd = accept(s->listener, NULL, NULL);
         if (fd < 0)
@@ -98,7 +119,11 @@ struct http_script *http_script_start(const struct http_reply *replies, size_t c
     assert_int_equal(getsockname(s->listener, (struct sockaddr *)&addr, &len), 0);
     assert_int_equal(pipe(s->stop), 0);
     s->url = xasprintf("http://127.0.0.1:%d/backups/", ntohs(addr.sin_port));
+    assert_int_equal(sem_init(&s->running, 0, 0), 0);
     assert_int_equal(pthread_create(&s->thread, NULL, run, s), 0);
+    /* Tests fork: the child of a process whose thread is just starting could inherit held locks. */
+    while (sem_wait(&s->running) < 0) {
+    }
     return s;
 }
 
@@ -121,6 +146,7 @@ void http_script_end(struct http_script *s)
 {
     close(s->stop[1]);
     pthread_join(s->thread, NULL);
+    sem_destroy(&s->running);
     close(s->stop[0]);
     free(s->url);
     free(s->requests);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <isa-l/igzip_lib.h>
+#include <zstd.h>
 
 #include "recluster/slots.h"
 #include "test.h"
@@ -61,6 +62,20 @@ void sample_gzip(struct buf *out, const void *data, size_t len)
     stream.gzip_flag = IGZIP_GZIP;
     assert_int_equal(isal_deflate_stateless(&stream), COMP_OK);
     out->len += stream.total_out;
+    out->data[out->len] = '\0';
+}
+
+void sample_zstd(struct buf *out, const void *data, size_t len)
+{
+    ZSTD_CCtx *c = ZSTD_createCCtx();
+    size_t room = ZSTD_compressBound(len);
+
+    buf_reserve(out, room);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+    size_t made = ZSTD_compress2(c, out->data + out->len, room, data, len);
+    assert_false(ZSTD_isError(made));
+    ZSTD_freeCCtx(c);
+    out->len += made;
     out->data[out->len] = '\0';
 }
 

@@ -16,6 +16,9 @@ char *sample_key(unsigned first_slot, unsigned last_slot);
 /* Appends one gzip member. */
 void sample_gzip(struct buf *out, const void *data, size_t len);
 
+/* Appends one zstd frame with its checksum. */
+void sample_zstd(struct buf *out, const void *data, size_t len);
+
 /* Not to be compressed, always the same. */
 void sample_noise(struct buf *out, size_t len);
 

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ranges.h"
 #include "recluster/buf.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -18,6 +19,7 @@
 #include "sample.h"
 #include "temp_dir.h"
 #include "test.h"
+#include "transfer.h"
 
 /* The HTTP driver against a real nginx, in a folder and on a port of its own. */
 
@@ -334,6 +336,76 @@ static void ranges(void **state)
     buf_release(&b);
 }
 
+/* --- several connections --- */
+
+enum { HUGE_BYTES = (70 << 20) + 12345 };
+
+static int compare(void *arg, const void *data, size_t len, struct err *err)
+{
+    size_t *at = arg;
+    const char *p = data;
+
+    /* The file repeats `big`. */
+    while (len) {
+        size_t from = *at % big.len, n = len < big.len - from ? len : big.len - from;
+        if (memcmp(p, big.data + from, n) != 0)
+            return err_set(err, ERR_CORRUPT, "other bytes at %zu", *at);
+        *at += n;
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+static int stop_early(void *arg, const void *data, size_t len, struct err *err)
+{
+    if (compare(arg, data, len, err) < 0)
+        return -1;
+    return *(size_t *)arg > 10 << 20 ? err_set(err, ERR_SPACE, "the disk is full") : 0;
+}
+
+static void large_objects_come_over_several_connections(void **state)
+{
+    (void)state;
+    struct store *s = open_folder("", "html");
+    struct err err = ERR_INIT;
+    struct store_object object;
+    size_t at = 0;
+    bool resumed;
+    CLEANUP(free_ptr) char *path = xasprintf("%s/files/huge.rdb", dir);
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    for (size_t left = HUGE_BYTES, n; left; left -= n) {
+        n = left < big.len ? left : big.len;
+        assert_int_equal(fwrite(big.data, 1, n, f), n);
+    }
+    fclose(f);
+    struct transfer transfer = {.store = s, .name = "huge.rdb", .sink = compare, .arg = &at};
+    assert_ok(transfer_run(&transfer, &object, &resumed, &err), err);
+    assert_int_equal(at, HUGE_BYTES);
+    assert_int_equal(object.bytes, HUGE_BYTES);
+    assert_true(ranges_pay(s, &object, 0));
+    assert_false(ranges_pay(s, &object, object.bytes - 1000));
+
+    /* From the middle, and with a sink that refuses. */
+    at = 1 << 20;
+    assert_ok(ranges_read(s, "huge.rdb", 1 << 20, &object, compare, &at, &err), err);
+    assert_int_equal(at, HUGE_BYTES);
+    at = 0;
+    assert_error(ranges_read(s, "huge.rdb", 0, &object, stop_early, &at, &err), err, ERR_SPACE,
+        "disk is full");
+    /* It was changed, or is gone. */
+    at = 0;
+    object.validator[1] ^= 1;
+    assert_error(
+        ranges_read(s, "huge.rdb", 0, &object, compare, &at, &err), err, ERR_CORRUPT, "huge.rdb");
+    unlink(path);
+    assert_error(
+        ranges_read(s, "huge.rdb", 0, &object, compare, &at, &err), err, ERR_NOT_FOUND, "huge.rdb");
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +417,7 @@ int main(void)
         cmocka_unit_test(certificates_are_checked),
         cmocka_unit_test(folders_without_files),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(large_objects_come_over_several_connections),
     };
     setenv("no_proxy", "*", 1);
     return cmocka_run_group_tests(tests, start_server, end_server);

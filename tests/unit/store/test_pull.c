@@ -118,6 +118,61 @@ static void good_files_arrive(void **state)
     }
 }
 
+/* Cut and stamped on the way: the facts are those of the file that arrives. */
+static void a_file_is_changed_on_its_way(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+    struct err err = ERR_INIT;
+    char *dir = temp_dir_make(), *target = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    struct slots half = {{0}};
+    json_t *facts, *again;
+
+    slots_add_range(&half, 0, 8191);
+    assert_ok(file_read(FIXTURES "/rdb/values.rdb", 1 << 20, &plain, &err), err);
+    sample_gzip(&packed, plain.data, plain.len);
+    temp_file(dir, "x.rdb.gz", packed.data, packed.len);
+    struct store *s = open_store(dir);
+    const struct pull_params params = {.store = s,
+        .name = "x.rdb.gz",
+        .scan.allowed = &half,
+        .keep = &half,
+        .stamp = true,
+        .out_path = out,
+        .expected_bytes = -1};
+    assert_ok(pull(&params, &facts, &err), err);
+    assert_ok(pull_file(target, "x.rdb", NULL, &again, &err), err);
+    static const char *const same[] = {"bytes", "keys", "expires", "keys_by_db", "kinds", "slots",
+        "aux", "checksum", "rdb_version", "foreign"};
+    for (size_t i = 0; i < ARRAY_SIZE(same); i++)
+        assert_true(json_equal(json_object_get(facts, same[i]), json_object_get(again, same[i])));
+    const char *id = json_string_value(json_object_get(facts, "repl_id"));
+    assert_int_equal(strlen(id), 40);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(again, "aux"), "repl-id")), id);
+    const json_t *source = json_object_get(facts, "source");
+    assert_int_equal(number(source, "bytes"), plain.len);
+    assert_int_equal(number(source, "keys"), number(facts, "keys") + number(source, "left_out"));
+    assert_true(number(source, "left_out") > 5 && number(facts, "keys") > 5);
+    json_decref(facts);
+    json_decref(again);
+
+    /* A damaged source leaves nothing. */
+    plain.data[plain.len - 1] ^= 1;
+    temp_file(dir, "x.rdb.gz", plain.data, plain.len);
+    assert_int_equal(unlink(out), 0);
+    assert_int_equal(pull(&params, &facts, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_true(folder_is_empty(target));
+    json_decref(facts);
+    store_close(s);
+    temp_dir_remove(dir);
+    temp_dir_remove(target);
+    buf_release(&plain);
+    buf_release(&packed);
+}
+
 static void keys_are_counted(void **state)
 {
     (void)state;
@@ -203,7 +258,7 @@ static void bad_files_do_not_arrive(void **state)
     check_bad(dir, "empty.rdb", ERR_CORRUPT, "empty", false);
     check_bad(dir, "page.rdb", ERR_CORRUPT, "web page", true);
     check_bad(dir, "text.rdb", ERR_CORRUPT, "", true);
-    check_bad(dir, "x.rdb.zst", ERR_UNSUPPORTED, "zstd", true);
+    check_bad(dir, "x.rdb.zst", ERR_CORRUPT, "zstd", true);
     check_bad(dir, "absent.rdb", ERR_NOT_FOUND, "", false);
     check_bad(CORPUS, "invalid_chksum_v8.rdb", ERR_CORRUPT, "", true);
     temp_dir_remove(dir);
@@ -431,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_files_arrive),
+        cmocka_unit_test(a_file_is_changed_on_its_way),
         cmocka_unit_test(keys_are_counted),
         cmocka_unit_test(bad_files_do_not_arrive),
         cmocka_unit_test(expected_size_is_checked),

@@ -74,13 +74,13 @@ static const struct {
     {"\"file:///a%00b\"", ERR_USAGE, "a%00b"},
     {"{\"type\": \"http\", \"url\": \"http://h/\", \"password\": {\"env\": \"NOT_THERE_X\"}}",
         ERR_USAGE, "NOT_THERE_X"},
-    {"\"s3://bucket/prefix\"", ERR_UNSUPPORTED, "'s3'"},
-    {"{\"type\": \"s3\", \"bucket_name\": \"b\"}", ERR_UNSUPPORTED, "'s3'"},
-    {"{\"type\": \"gs\"}", ERR_UNSUPPORTED, "'gs'"},
-    {"{\"type\": \"abs\"}", ERR_UNSUPPORTED, "'abs'"},
-    {"{\"type\": \"swift\"}", ERR_UNSUPPORTED, "'swift'"},
-    {"{\"type\": \"sftp\"}", ERR_UNSUPPORTED, "'sftp'"},
-    {"{\"type\": \"url\", \"url\": \"ftp://u:canary@h/\"}", ERR_UNSUPPORTED, "'ftp'"},
+    {"\"s3://\"", ERR_USAGE, "bucket_name"},
+    {"\"s3://bucket/prefix?secret=canary\"", ERR_USAGE, "secret"},
+    {"{\"type\": \"s3\", \"bucket_name\": \"a/b\"}", ERR_USAGE, "'a/b'"},
+    {"{\"type\": \"s3\", \"bucket_name\": \"b\", \"access_key_id\": \"k\"}", ERR_USAGE,
+        "secret_access_key"},
+    {"\"nfs://host/export\"", ERR_UNSUPPORTED, "'nfs'"},
+    {"{\"type\": \"tape\"}", ERR_UNSUPPORTED, "'tape'"},
 };
 
 static void locations_are_opened(void **state)
@@ -441,8 +441,11 @@ static void login_is_sent_and_never_shown(void **state)
     static const struct http_reply replies[] = {
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
+        {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
+        {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
     };
-    struct http_script *script = http_script_start(replies, 2);
+    /* Each listing asks for an index, then by WebDAV. */
+    struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
     const char *host = http_script_url(script) + strlen("http://");
     CLEANUP(free_ptr) char *url = xasprintf("http://me:can%%61ry@%s?sig=canary", host);
     CLEANUP(free_ptr)
@@ -461,7 +464,8 @@ static void login_is_sent_and_never_shown(void **state)
     assert_error(store_list(s, &list, &err), err, ERR_DENIED, store_label(s));
     assert_null(strstr(err.message, "canary"));
     store_close(s);
-    const char *first = http_script_request(script, 0), *second = http_script_request(script, 1);
+    const char *first = http_script_request(script, 0), *second = http_script_request(script, 2);
+    assert_non_null(strstr(http_script_request(script, 1), "PROPFIND /backups/?sig=canary "));
     assert_non_null(strstr(first, "GET /backups/?sig=canary "));
     assert_non_null(strstr(first, "Authorization: Basic bWU6Y2FuYXJ5\r\n"));
     assert_non_null(strstr(first, "User-Agent: recluster/" RECLUSTER_VERSION "\r\n"));

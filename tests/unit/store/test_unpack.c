@@ -142,6 +142,61 @@ static void bad_gzip_is_found(void **state)
     buf_release(&out);
 }
 
+static void zstd_is_inflated(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+
+    buf_adds(&plain, "REDIS0010");
+    sample_noise(&plain, 300000);
+    for (int i = 0; i < 200000; i++)
+        buf_addf(&plain, "line %d\n", i % 1000);
+    sample_zstd(&packed, plain.data, plain.len);
+    check_all_pieces(&packed, &plain, "zstd");
+
+    /* Several frames, one empty. */
+    size_t once = plain.len;
+    buf_reserve(&plain, once);
+    buf_add(&plain, plain.data, once);
+    sample_zstd(&packed, "", 0);
+    sample_zstd(&packed, plain.data, once);
+    check_all_pieces(&packed, &plain, "zstd");
+    buf_release(&plain);
+    buf_release(&packed);
+}
+
+static void bad_zstd_is_found(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT, out = BUF_INIT;
+    struct err err;
+
+    buf_adds(&plain, "REDIS0010");
+    sample_noise(&plain, 300);
+    for (int i = 0; i < 100; i++)
+        buf_addf(&plain, "line %d\n", i);
+    sample_zstd(&packed, plain.data, plain.len);
+    for (size_t len = 4; len < packed.len; len++)
+        assert_error(
+            unpack_all(packed.data, len, 4096, &out, NULL, &err), err, ERR_CORRUPT, "cut off");
+    for (size_t at = 4; at < packed.len; at++) {
+        packed.data[at] ^= 0x10;
+        err = (struct err)ERR_INIT;
+        int rc = unpack_all(packed.data, packed.len, 4096, &out, NULL, &err);
+        /* A few bits say nothing. */
+        bool harmless = out.len == plain.len && memcmp(out.data, plain.data, out.len) == 0;
+        if (rc == 0 ? !harmless : err.code != ERR_CORRUPT && err.code != ERR_LIMIT)
+            fail_msg("byte %zu of %zu: %s", at, packed.len, err.message);
+        packed.data[at] ^= 0x10;
+    }
+    buf_adds(&packed, "some garbage");
+    assert_error(
+        unpack_all(packed.data, packed.len, 4096, &out, NULL, &err), err, ERR_CORRUPT, "damaged");
+    buf_release(&plain);
+    buf_release(&packed);
+    buf_release(&out);
+}
+
 static void other_content_is_told(void **state)
 {
     (void)state;
@@ -151,7 +206,8 @@ static void other_content_is_told(void **state)
         const char *message;
     } cases[] = {
         {"", ERR_CORRUPT, "empty"},
-        {"\x28\xb5\x2f\xfd and so on and on", ERR_UNSUPPORTED, "zstd"},
+        {"\x28\xb5\x2f\xfd and so on and on", ERR_CORRUPT, "zstd"},
+        {"\x28\xb5\x2f\xfd", ERR_CORRUPT, "cut off"},
         {"BZh91AY", ERR_UNSUPPORTED, "bzip2"},
         {"<html><body>Please log in", ERR_CORRUPT, "web page"},
         {"\xef\xbb\xbf\r\n  <!DOCTYPE html>", ERR_CORRUPT, "web page"},
@@ -192,6 +248,8 @@ int main(void)
         cmocka_unit_test(plain_bytes_pass),
         cmocka_unit_test(gzip_is_inflated),
         cmocka_unit_test(bad_gzip_is_found),
+        cmocka_unit_test(zstd_is_inflated),
+        cmocka_unit_test(bad_zstd_is_found),
         cmocka_unit_test(other_content_is_told),
         cmocka_unit_test(refusal_of_the_sink_comes_back),
     };

@@ -1,0 +1,101 @@
+#ifndef RECLUSTER_RDB_SPLIT_H
+#define RECLUSTER_RDB_SPLIT_H
+
+/*
+ * Cutting and joining: k RDB files in, m out by the slots of their keys, in one pass, with memory
+ * for one key and a buffer per output.
+ *
+ *     struct rdb_split *s = rdb_split_new(&params);
+ *     rdb_split_feed(s, data, len, err) …            // the first input, in pieces of any size
+ *     rdb_split_next(s, err)                         // it ended: the next one follows
+ *     rdb_split_feed(s, data, len, err) …
+ *     rdb_split_end(s, err)                          // the last one ended: outputs are complete
+ *     rdb_split_facts(s, i) …
+ *     rdb_split_free(s);
+ *
+ * Records are copied byte by byte as they stand, whatever their type, expired ones too. Each output
+ * has the magic and the highest version of the inputs, the first input's aux fields, all functions
+ * and the data of modules. Fields that were true of the input only are not taken over: repl-id,
+ * repl-offset and repl-stream-db. SELECTDB is written where an output needs it; the hints of
+ * RESIZEDB are what the output holds; those of SLOT_INFO go where the slot goes. Slot imports under
+ * way (Valkey) stay only in an output that takes all slots. A new checksum is written, unless
+ * `no_checksum`. One output of all slots is thus a copy.
+ *
+ * A key of no output's slots is left out and counted. Outputs share no slot. Of several inputs no
+ * two may have keys in the same slot (ERR_CHECK names slot and key), as then only one of two equal
+ * keys could be right, and servers refuse files with both; `take` says which slots of an input
+ * count, its other keys are left out. Equal functions of several inputs become one; a library that
+ * differs between them is ERR_CHECK, data of modules in more than one input ERR_UNSUPPORTED.
+ *
+ * What stands in front of the data but is known at its end (the stamp, hints, version) is written
+ * with bytes of the same length first and then patched: the checksum is mended without reading
+ * anything again. `write` gets an output's bytes in order, `patch` comes in rdb_split_end() only,
+ * and before the last `write`. On an error the outputs are not to be used.
+ *
+ * The stamp: a server of version 7.0 or newer that starts on a file with the aux fields
+ * repl-stream-db, repl-id and repl-offset, as a primary or as a replica, continues that history of
+ * replication; a primary and replicas that start on equal files come into step with no data sent.
+ * Servers never compare contents. Hence the id is made of a digest of all that is behind the aux
+ * fields (records in their order with their databases, functions): equal ids mean equal data.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/err.h"
+#include "recluster/rdb.h"
+#include "recluster/rdb_scan.h"
+#include "recluster/slots.h"
+
+enum { RDB_REPL_ID_HEX = 40 };
+
+struct rdb_split_output {
+    const struct slots *slots; /* NULL: all */
+    /*
+     * NULL, or a scan of what is written to this output; made with rdb_scan_new() and freed by the
+     * caller, not fed. Its "sha256" stays out: patches come behind.
+     */
+    struct rdb_scan *scan;
+};
+
+struct rdb_split_params {
+    const struct rdb_split_output *outputs; /* copied, but for the scans */
+    size_t count;
+    bool stamp;
+    bool no_checksum; /* write 0: "not made" */
+    struct rdb_limits limits;
+    int (*write)(void *arg, size_t output, const void *data, size_t len, struct err *err);
+    /* Replaces bytes that were written. */
+    int (*patch)(
+        void *arg, size_t output, uint64_t offset, const void *data, size_t len, struct err *err);
+    void *arg;
+};
+
+struct rdb_split;
+struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct err *err);
+void rdb_split_free(struct rdb_split *s);
+
+/* Slots of the present input whose keys count, NULL: all. Before its first byte. */
+void rdb_split_take(struct rdb_split *s, const struct slots *slots);
+int rdb_split_feed(struct rdb_split *s, const void *data, size_t len, struct err *err) MUST_CHECK;
+/* Both check that the present input is whole and its checksum. */
+int rdb_split_next(struct rdb_split *s, struct err *err) MUST_CHECK;
+int rdb_split_end(struct rdb_split *s, struct err *err) MUST_CHECK;
+
+struct rdb_split_facts {
+    uint64_t bytes, keys, expires;
+    char repl_id[RDB_REPL_ID_HEX + 1]; /* with `stamp`, after the end; else "" */
+};
+const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t output);
+
+/* Of all inputs together. */
+struct rdb_split_source {
+    uint64_t bytes, keys, expires;
+    uint64_t left_out;          /* keys that went nowhere */
+    struct slots slots;         /* in which keys were found, whatever their database */
+    enum rdb_checksum checksum; /* of the last input that ended: bad, absent, or ok */
+};
+void rdb_split_source(const struct rdb_split *s, struct rdb_split_source *ret);
+
+#endif

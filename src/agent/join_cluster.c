@@ -1,0 +1,187 @@
+#include "join_cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "method.h"
+#include "recluster/clock.h"
+#include "recluster/slots.h"
+#include "server.h"
+
+enum { MEET_MS = 60 * 1000, POLL_MS = 50, SLOTS_PER_COMMAND = 24, NODE_ID_DIGITS = 40 };
+
+/* A line of CLUSTER NODES: <id> <addr>:<port>@… <flags> <primary> <3 numbers> <link> [slots…] */
+struct node_line {
+    char id[NODE_ID_DIGITS + 1];
+    char at[128], flags[128];
+    const char *slots; /* to the end of the line */
+};
+
+static bool read_line(const char *line, struct node_line *ret)
+{
+    int behind = 0;
+
+    if (sscanf(line, "%40s %127s %127s %*s %*s %*s %*s %*s%n", ret->id, ret->at, ret->flags,
+            &behind) != 3 ||
+        !behind)
+        return false;
+    ret->slots = line + behind;
+    return true;
+}
+
+/* The line for which `wanted` is true; false: there is none. */
+static bool find_line(const char *nodes, bool (*wanted)(const struct node_line *, const void *),
+    const void *arg, struct node_line *ret)
+{
+    for (const char *line = nodes; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (read_line(line, ret) && wanted(ret, arg))
+            return true;
+    }
+    return false;
+}
+
+static bool is_myself(const struct node_line *line, const void *arg)
+{
+    (void)arg;
+    return strstr(line->flags, "myself") != NULL;
+}
+
+/* Of an address that has answered: before that, its id is not its own. */
+static bool is_met(const struct node_line *line, const void *arg)
+{
+    const char *at = arg;
+    return strncmp(line->at, at, strlen(at)) == 0 && !strstr(line->flags, "handshake");
+}
+
+static int cluster_nodes(struct redis *r, char **ret, struct err *err)
+{
+    return redis_text(r, ret, (const char *const[]){"CLUSTER", "NODES", NULL}, err);
+}
+
+/* "[93-<-id]": slots that are on their way; there should be none. */
+static int owned_slots(const char *nodes, struct slots *ret, struct err *err)
+{
+    struct node_line line;
+
+    slots_clear(ret);
+    if (!find_line(nodes, is_myself, NULL, &line))
+        return err_set(err, ERR_SERVER, "CLUSTER NODES does not name the server itself");
+    const char *p = line.slots;
+    while (*p == ' ') {
+        size_t len = strcspn(++p, " \n");
+        CLEANUP(free_ptr) char *range = xstrndup(p, len);
+        if (range[0] == '[')
+            return err_set(err, ERR_CHECK, "the server holds keys of a slot of another: %s", range);
+        if (len && slots_parse(range, ret, err) < 0)
+            return -1;
+        p += len;
+    }
+    return 0;
+}
+
+static int add_slots(struct redis *r, struct slots *missing, struct err *err)
+{
+    char text[SLOTS_PER_COMMAND][8];
+    const char *argv[SLOTS_PER_COMMAND + 3] = {"CLUSTER", "ADDSLOTS"};
+
+    for (unsigned slot = 0; slot < SLOT_COUNT;) {
+        size_t count = 0;
+        for (; slot < SLOT_COUNT && count < SLOTS_PER_COMMAND; slot++)
+            if (slots_has(missing, slot)) {
+                snprintf(text[count], sizeof(text[count]), "%u", slot);
+                argv[2 + count] = text[count];
+                count++;
+            }
+        argv[2 + count] = NULL;
+        if (count && redis_command_argv(r, NULL, argv, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A server without nodes.conf takes the slots of its keys by itself. */
+static int take_slots(struct redis *r, const struct slots *wanted, struct err *err)
+{
+    CLEANUP(free_ptr) char *nodes = NULL;
+    struct slots owned, missing = *wanted;
+
+    if (cluster_nodes(r, &nodes, err) < 0 || owned_slots(nodes, &owned, err) < 0)
+        return -1;
+    if (!slots_contain(wanted, &owned))
+        return err_set(err, ERR_CHECK, "the server has slots that are not its shard's");
+    slots_subtract(&missing, &owned);
+    return add_slots(r, &missing, err);
+}
+
+/* Only a node that knows no other takes an epoch; with equal ones a cluster settles it itself. */
+static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
+{
+    CLEANUP(free_ptr) char *text = xasprintf("%" JSON_INTEGER_FORMAT, epoch);
+    CLEANUP(free_ptr) char *info = NULL;
+
+    if (redis_text(r, &info, (const char *const[]){"CLUSTER", "INFO", NULL}, err) < 0)
+        return -1;
+    if (info_int(info, "cluster_my_epoch", 0) != 0 || info_int(info, "cluster_known_nodes", 1) > 1)
+        return 0;
+    return redis_command(r, NULL, err, "CLUSTER", "SET-CONFIG-EPOCH", text);
+}
+
+/* Lets the server meet another one; sets *ret_id (40 digits) if it has already. */
+static int meet(
+    struct redis *r, const json_t *other, char ret_id[NODE_ID_DIGITS + 1], struct err *err)
+{
+    CLEANUP(free_ptr) char *nodes = NULL;
+    struct node_line line;
+    const char *addr;
+    json_int_t port, bus_port;
+
+    if (param_string(other, "addr", &addr, err) < 0 || param_int(other, "port", &port, err) < 0 ||
+        param_int(other, "bus_port", &bus_port, err) < 0 || cluster_nodes(r, &nodes, err) < 0)
+        return -1;
+    CLEANUP(free_ptr) char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@", addr, port);
+    *ret_id = '\0';
+    if (find_line(nodes, is_met, at, &line)) {
+        memcpy(ret_id, line.id, sizeof(line.id));
+        return 0;
+    }
+    CLEANUP(free_ptr) char *port_text = xasprintf("%" JSON_INTEGER_FORMAT, port);
+    CLEANUP(free_ptr) char *bus_text = xasprintf("%" JSON_INTEGER_FORMAT, bus_port);
+    return redis_command(r, NULL, err, "CLUSTER", "MEET", addr, port_text, bus_text);
+}
+
+int join_as_primary(struct redis *r, const json_t *cluster, struct err *err)
+{
+    const json_t *other = json_object_get(cluster, "meet");
+    char id[NODE_ID_DIGITS + 1];
+    struct slots slots;
+    json_int_t epoch;
+
+    slots_clear(&slots);
+    if (param_int(cluster, "epoch", &epoch, err) < 0 ||
+        slots_from_json(json_object_get(cluster, "slots"), &slots, err) < 0 ||
+        take_slots(r, &slots, err) < 0 || set_epoch(r, epoch, err) < 0)
+        return -1;
+    return other ? meet(r, other, id, err) : 0;
+}
+
+int join_as_replica(struct redis *r, const json_t *primary, struct err *err)
+{
+    int64_t deadline = clock_mono_ms() + MEET_MS;
+    CLEANUP(free_ptr) char *info = NULL;
+    char id[NODE_ID_DIGITS + 1];
+
+    if (redis_info(r, &info, err) < 0)
+        return -1;
+    if (info_is(info, "role", "slave"))
+        return 0;
+    for (;; pause_ms(POLL_MS)) {
+        if (meet(r, primary, id, err) < 0)
+            return -1;
+        if (*id)
+            return redis_command(r, NULL, err, "CLUSTER", "REPLICATE", id);
+        if (clock_mono_ms() > deadline)
+            return err_set(err, ERR_TIMEOUT, "the replica's server does not meet its primary's");
+    }
+}

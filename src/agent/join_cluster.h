@@ -1,0 +1,19 @@
+#ifndef AGENT_JOIN_CLUSTER_H
+#define AGENT_JOIN_CLUSTER_H
+
+/*
+ * A cluster by commands, for servers of which it isn't known that they take a nodes.conf written by
+ * others: each primary loads its file alone, gets its epoch and its slots and meets the first one;
+ * each replica starts empty, meets its primary and becomes its replica. Whether all know each other
+ * is looked at later. Both look first, and do what is missing.
+ */
+
+#include "redis.h"
+
+/* cluster: {"epoch", "slots": JSON ranges, "meet"?: {"addr", "port", "bus_port"}} */
+int join_as_primary(struct redis *r, const json_t *cluster, struct err *err) MUST_CHECK;
+
+/* primary: {"addr", "port", "bus_port"}. Waits until the server knows it. */
+int join_as_replica(struct redis *r, const json_t *primary, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,22 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "recluster/file.h"
+#include "recluster/store.h"
+
+struct store *open_file_location(const char *word, const char **ret_name, struct err *err)
+{
+    CLEANUP(free_ptr) char *dir = path_dir(word);
+    CLEANUP(free_ptr) char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
+
+    if (!absolute) {
+        err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", word);
+        return NULL;
+    }
+    json_t *location = json_string(absolute);
+    struct store *store = store_open_resolved(location, err);
+    json_decref(location);
+    *ret_name = path_base(word);
+    return store;
+}

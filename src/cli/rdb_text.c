@@ -1,0 +1,201 @@
+#include "rdb_text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/human.h"
+
+enum { KEY_SHOWN = 40, COLUMN = 12 };
+
+static const char *text_of(const json_t *o, const char *name)
+{
+    return json_string_value(json_object_get(o, name));
+}
+
+static uint64_t number_of(const json_t *o, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(o, name));
+}
+
+static void line(struct buf *out, const char *label)
+{
+    buf_addf(out, "  %-*s", COLUMN, label);
+}
+
+static void add_count(struct buf *out, uint64_t n)
+{
+    char text[HUMAN_TEXT_MAX];
+    buf_adds(out, human_count(n, text));
+}
+
+static void add_bytes(struct buf *out, uint64_t n)
+{
+    char text[HUMAN_TEXT_MAX];
+    buf_adds(out, human_bytes(n, text));
+}
+
+/* A key, which stands in hex in the facts, with what cannot be printed as \xHH. */
+static void add_key(struct buf *out, const char *hex)
+{
+    size_t len = strlen(hex) / 2;
+
+    buf_addc(out, '\'');
+    for (size_t i = 0; i < len && i < KEY_SHOWN; i++) {
+        const char byte[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        int c = (int)strtoul(byte, NULL, 16);
+        if (c < ' ' || c >= 0x7f || c == '\'' || c == '\\')
+            buf_addf(out, "\\x%s", byte);
+        else
+            buf_addc(out, (char)c);
+    }
+    buf_adds(out, len > KEY_SHOWN ? "...'" : "'");
+}
+
+static void add_kinds(struct buf *out, const json_t *kinds)
+{
+    const char *separator = "";
+
+    for (void *i = json_object_iter((json_t *)(uintptr_t)kinds); i;
+         i = json_object_iter_next((json_t *)(uintptr_t)kinds, i)) {
+        uint64_t n = (uint64_t)json_integer_value(json_object_iter_value(i));
+        if (!n)
+            continue;
+        buf_addf(out, "%s%s ", separator, json_object_iter_key(i));
+        add_count(out, n);
+        separator = ", ";
+    }
+    buf_addc(out, '\n');
+}
+
+static void add_oldest(struct buf *out, const json_t *oldest)
+{
+    const char *redis = text_of(oldest, "redis"), *valkey = text_of(oldest, "valkey");
+
+    line(out, "loads on");
+    if (redis)
+        buf_addf(out, "Redis %s or newer%s", redis, valkey ? ", " : "");
+    if (valkey)
+        buf_addf(out, "Valkey %s or newer", valkey);
+    if (!redis && !valkey)
+        buf_adds(out, "no server of Redis or Valkey");
+    buf_addc(out, '\n');
+}
+
+/* What keeps the file from the server version before: types and opcodes that are as new as the
+ * newest. */
+static void add_needs(struct buf *out, const json_t *list, const char *unit, const char *redis)
+{
+    size_t i;
+    json_t *need;
+
+    json_array_foreach (list, i, need) {
+        const char *since = text_of(need, "redis");
+        const char *first = text_of(json_object_get(need, "first"), "key");
+        if (redis ? !since || strcmp(since, redis) != 0 : since != NULL)
+            continue;
+        line(out, "");
+        buf_addf(out, "needed for %s: ", text_of(need, "name"));
+        add_count(out, number_of(need, unit));
+        if (first) {
+            buf_adds(out, ", first ");
+            add_key(out, first);
+        }
+        buf_addc(out, '\n');
+    }
+}
+
+static void add_largest(struct buf *out, const json_t *largest)
+{
+    size_t i;
+    json_t *key;
+
+    json_array_foreach (largest, i, key) {
+        line(out, i ? "" : "largest");
+        add_key(out, text_of(key, "key"));
+        buf_addf(out, " %s, ", text_of(key, "kind"));
+        add_bytes(out, number_of(key, "bytes"));
+        if (number_of(key, "db"))
+            buf_addf(out, ", database %" PRIu64, number_of(key, "db"));
+        buf_addc(out, '\n');
+    }
+}
+
+static void add_aux(struct buf *out, const json_t *aux)
+{
+    const char *label = "fields";
+
+    for (void *i = json_object_iter((json_t *)(uintptr_t)aux); i;
+         i = json_object_iter_next((json_t *)(uintptr_t)aux, i)) {
+        line(out, label);
+        buf_addf(out, "%s = %s\n", json_object_iter_key(i),
+            json_string_value(json_object_iter_value(i)));
+        label = "";
+    }
+}
+
+static void add_scan(struct buf *out, const json_t *facts)
+{
+    const json_t *slots = json_object_get(facts, "slots"), *modules;
+    const json_t *oldest = json_object_get(facts, "oldest");
+
+    line(out, "keys");
+    add_count(out, number_of(facts, "keys"));
+    buf_adds(out, ", of which expire ");
+    add_count(out, number_of(facts, "expires"));
+    buf_adds(out, "; already expired ");
+    add_count(out, number_of(facts, "expired"));
+    buf_addc(out, '\n');
+    line(out, "types");
+    add_kinds(out, json_object_get(facts, "kinds"));
+    line(out, "databases");
+    add_kinds(out, json_object_get(facts, "keys_by_db"));
+    line(out, "slots");
+    buf_addf(out, "%" PRIu64 " have keys\n", number_of(slots, "covered"));
+    line(out, "memory");
+    buf_adds(out, "about ");
+    add_bytes(out, number_of(facts, "memory"));
+    buf_adds(out, " when loaded\n");
+    add_oldest(out, oldest);
+    add_needs(out, json_object_get(facts, "types"), "keys", text_of(oldest, "redis"));
+    add_needs(out, json_object_get(facts, "opcodes"), "count", text_of(oldest, "redis"));
+    modules = json_object_get(facts, "modules");
+    for (size_t i = 0; i < json_array_size(modules); i++) {
+        line(out, i ? "" : "modules");
+        buf_addf(out, "%s\n", json_string_value(json_array_get(modules, i)));
+    }
+    add_largest(out, json_object_get(facts, "largest"));
+}
+
+static void add_file(struct buf *out, const json_t *facts)
+{
+    const char *error = text_of(facts, "error"), *hint = text_of(facts, "hint");
+    const json_t *version = json_object_get(facts, "rdb_version");
+
+    buf_addf(out, "%s: %s\n", text_of(facts, "path"), error ? error : "good");
+    if (hint)
+        buf_addf(out, "  %s\n", hint);
+    if (!version)
+        return;
+    line(out, "format");
+    buf_addf(out, "RDB version %d%s", (int)json_integer_value(version),
+        json_is_true(json_object_get(facts, "valkey")) ? " of Valkey" : "");
+    if (json_object_get(facts, "bytes")) {
+        buf_adds(out, ", ");
+        add_bytes(out, number_of(facts, "bytes"));
+        buf_addf(out, ", checksum %s", text_of(facts, "checksum"));
+    }
+    buf_addc(out, '\n');
+    add_aux(out, json_object_get(facts, "aux"));
+    if (!error && json_object_get(facts, "keys"))
+        add_scan(out, facts);
+}
+
+void rdb_files_text(const json_t *document, bool colour, struct buf *out)
+{
+    const json_t *files = json_object_get(document, "files");
+
+    (void)colour;
+    for (size_t i = 0; i < json_array_size(files); i++)
+        add_file(out, json_array_get(files, i));
+}

@@ -1,0 +1,284 @@
+#include "verify_files.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "recluster/child.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/human.h"
+#include "recluster/pull.h"
+
+enum {
+    AT_A_TIME_MAX = 16,
+    ANSWER_BYTES_MAX = 64 << 20,
+    TERMINAL_MS = 200, /* between two lines of progress */
+    OTHER_MS = 5000,
+};
+
+/* A file that is being verified. The child writes lines of JSON: a number is the bytes that it has
+ * read, an object is the entry. */
+struct job {
+    struct verify_file *file; /* NULL: the place is free */
+    pid_t pid;
+    int fd;
+    struct buf lines;
+    int64_t done_bytes;
+};
+
+struct verifier {
+    struct rate *rate;
+    struct verify_file *files;
+    size_t count, next, done;
+    int64_t done_bytes; /* of files that are done */
+    struct job jobs[AT_A_TIME_MAX];
+    size_t job_count;
+    bool terminal;
+    int64_t told_ms;
+};
+
+/* --- in the child --- */
+
+struct child {
+    const struct verifier *verifier;
+    const struct verify_file *file;
+    int fd;
+};
+
+static void write_line(int fd, const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    CLEANUP(free_ptr) char *line = xasprintf("%s\n", text);
+    struct err gone = ERR_INIT;
+
+    free(text);
+    if (file_write_all(fd, line, strlen(line), "the pipe", &gone) < 0)
+        _exit(1); /* nobody listens any more */
+}
+
+static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
+{
+    const struct child *c = arg;
+    json_t *number = json_integer(done_bytes);
+
+    (void)total_bytes;
+    write_line(c->fd, number);
+    json_decref(number);
+}
+
+static int check_keys(void *arg, const json_t *facts, struct err *err)
+{
+    const struct child *c = arg;
+    json_int_t keys = json_integer_value(json_object_get(facts, "keys"));
+    const json_t *foreign = json_object_get(facts, "foreign");
+    json_int_t strays = json_integer_value(json_object_get(foreign, "keys"));
+
+    if (strays) {
+        err_set(err, ERR_CORRUPT,
+            "%" JSON_INTEGER_FORMAT " of its keys are in slots that other files of its set are for",
+            strays);
+        return err_hint(err, "It is not the file that its name says, or it was taken while slots "
+                             "moved: recover with --resort.");
+    }
+
+    if (c->file->keys < 0 || keys == c->file->keys)
+        return 0;
+    return err_set(err, ERR_CORRUPT, "it has %" JSON_INTEGER_FORMAT " keys; its manifest says %lld",
+        keys, (long long)c->file->keys);
+}
+
+static json_t *entry_of(const struct verify_file *file, json_t *facts, const struct err *err)
+{
+    json_t *entry = facts ? facts : json_object();
+
+    json_object_set_new(entry, "path", json_string(file->path));
+    json_object_set_new(entry, "ok", json_boolean(!err));
+    json_object_set_new(entry, "error", err ? json_string(err->message) : json_null());
+    if (err && err->hint[0])
+        json_object_set_new(entry, "hint", json_string(err->hint));
+    return entry;
+}
+
+static int verify_one(void *arg, int fd)
+{
+    struct child *c = arg;
+    struct err err = ERR_INIT;
+    json_t *facts = NULL;
+    struct store *store = store_open(c->file->location, &err);
+    const struct pull_params params = {
+        .store = store,
+        .name = c->file->name,
+        .expected_bytes = c->file->expected_bytes,
+        .sha256 = c->file->sha256,
+        .scan = {.now_ms = clock_wall_ms(), .sha256 = true, .allowed = c->file->slots},
+        .progress = on_progress,
+        .check = check_keys,
+        .arg = c,
+    };
+
+    c->fd = fd;
+    if (store)
+        store_limit_rate(store, c->verifier->rate);
+    bool ok = store && pull(&params, &facts, &err) == 0;
+    json_t *entry = entry_of(c->file, facts, ok ? NULL : &err);
+    write_line(fd, entry);
+    json_decref(entry);
+    store_close(store);
+    return 0;
+}
+
+/* --- here --- */
+
+static int start_job(struct verifier *v, struct job *job, struct err *err)
+{
+    struct child child = {.verifier = v, .file = &v->files[v->next]};
+
+    if (child_fork(verify_one, &child, &job->pid, &job->fd, err) < 0)
+        return -1;
+    job->file = &v->files[v->next++];
+    job->done_bytes = 0;
+    return 0;
+}
+
+static void take_line(struct job *job, const char *line, size_t len)
+{
+    json_t *value = json_loadb(line, len, JSON_DECODE_ANY, NULL);
+
+    if (json_is_integer(value))
+        job->done_bytes = json_integer_value(value);
+    else if (json_is_object(value))
+        job->file->entry = json_incref(value);
+    json_decref(value);
+}
+
+static void take_lines(struct job *job)
+{
+    char *end;
+
+    while ((end = memchr(job->lines.data, '\n', job->lines.len)) != NULL) {
+        size_t len = (size_t)(end - job->lines.data);
+        take_line(job, job->lines.data, len);
+        buf_consume(&job->lines, len + 1);
+    }
+}
+
+static void end_job(struct verifier *v, struct job *job)
+{
+    struct err err = ERR_INIT;
+    int rc = child_wait(job->pid, &err);
+
+    close(job->fd);
+    if (!job->file->entry) {
+        if (rc == 0)
+            err_set(&err, ERR_FAILED, "its check ended without an answer");
+        err_wrap(&err, "'%s' could not be checked", job->file->name);
+        job->file->entry = entry_of(job->file, NULL, &err);
+    }
+    v->done++;
+    v->done_bytes += job->file->bytes > 0 ? job->file->bytes : job->done_bytes;
+    buf_clear(&job->lines);
+    job->file = NULL;
+}
+
+static void read_job(struct verifier *v, struct job *job)
+{
+    char chunk[16384];
+    struct err err = ERR_INIT;
+    ssize_t n = read(job->fd, chunk, sizeof(chunk));
+
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    if (n <= 0) {
+        end_job(v, job);
+    } else if (buf_add_limited(
+                   &job->lines, chunk, (size_t)n, ANSWER_BYTES_MAX, "the answer", &err) < 0) {
+        child_kill(job->pid);
+        job->file->entry = entry_of(job->file, NULL, &err);
+        end_job(v, job);
+    } else {
+        take_lines(job);
+    }
+}
+
+static void tell(struct verifier *v)
+{
+    char done_text[HUMAN_TEXT_MAX], total_text[HUMAN_TEXT_MAX];
+    int64_t now_ms = clock_mono_ms(), done = v->done_bytes, total = 0;
+
+    if (now_ms - v->told_ms < (v->terminal ? TERMINAL_MS : OTHER_MS))
+        return;
+    v->told_ms = now_ms;
+    for (size_t i = 0; i < v->job_count; i++)
+        if (v->jobs[i].file)
+            done += v->jobs[i].done_bytes;
+    for (size_t i = 0; i < v->count && total >= 0; i++)
+        total = v->files[i].bytes < 0 ? -1 : total + v->files[i].bytes;
+    fprintf(stderr, "%s%zu of %zu files verified, %s%s%s%s", v->terminal ? "\r\033[K" : "", v->done,
+        v->count, human_bytes((uint64_t)done, done_text), total >= 0 ? " of " : "",
+        total >= 0 ? human_bytes((uint64_t)total, total_text) : "", v->terminal ? "" : "\n");
+}
+
+/* Waits until a child says something. */
+static int wait_for_jobs(struct verifier *v, struct err *err)
+{
+    struct pollfd fds[AT_A_TIME_MAX];
+    struct job *jobs[AT_A_TIME_MAX];
+    nfds_t count = 0;
+
+    for (size_t i = 0; i < v->job_count; i++) {
+        if (!v->jobs[i].file)
+            continue;
+        jobs[count] = &v->jobs[i];
+        fds[count++] = (struct pollfd){.fd = v->jobs[i].fd, .events = POLLIN};
+    }
+    if (poll(fds, count, TERMINAL_MS) < 0 && errno != EINTR)
+        return err_sys(err, ERR_FAILED, "cannot wait");
+    for (nfds_t i = 0; i < count; i++)
+        if (fds[i].revents)
+            read_job(v, jobs[i]);
+    tell(v);
+    return 0;
+}
+
+static int run(struct verifier *v, struct err *err)
+{
+    while (v->done < v->count) {
+        for (size_t i = 0; i < v->job_count && v->next < v->count; i++)
+            if (!v->jobs[i].file && start_job(v, &v->jobs[i], err) < 0)
+                return -1;
+        if (wait_for_jobs(v, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int verify_files(struct verify_file *files, size_t count, struct rate *rate, struct err *err)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct verifier v = {.rate = rate,
+        .files = files,
+        .count = count,
+        .job_count = cores < 1               ? 1
+                     : cores < AT_A_TIME_MAX ? (size_t)cores
+                                             : AT_A_TIME_MAX,
+        .terminal = isatty(STDERR_FILENO) == 1,
+        .told_ms = clock_mono_ms()};
+
+    for (size_t i = 0; i < v.job_count; i++)
+        buf_init(&v.jobs[i].lines);
+    int rc = run(&v, err);
+    for (size_t i = 0; i < v.job_count; i++) {
+        if (v.jobs[i].file) {
+            child_kill(v.jobs[i].pid);
+            close(v.jobs[i].fd);
+        }
+        buf_release(&v.jobs[i].lines);
+    }
+    if (v.terminal)
+        fputs("\r\033[K", stderr);
+    return rc;
+}

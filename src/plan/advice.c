@@ -1,0 +1,186 @@
+/*
+ * Which one change would make a plan work that does not: one more host, or a database without its
+ * replicas. Nothing is said that was not tried, with the planner itself.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "draft.h"
+#include "recluster/human.h"
+
+/* A plan takes time in the order of hosts times shards: large ones are tried less often. */
+static const int64_t TRIAL_WORK = 100000000;
+enum { TRIALS_MAX = 24, ALTERNATIVES_MAX = 2 };
+
+struct advice {
+    struct draft *d;
+    int trials_left;
+    struct buf text;
+    size_t count; /* of alternatives that help */
+};
+
+static bool works(struct advice *a, const struct plan_input *input)
+{
+    return a->trials_left-- > 0 && draft_possible(input);
+}
+
+/* As people say sizes: whole megabytes, or from 2 GB on whole gigabytes. */
+static int64_t rounded_up(int64_t bytes)
+{
+    int64_t unit = bytes >= (int64_t)2 << 30 ? (int64_t)1 << 30 : (int64_t)64 << 20;
+
+    return (bytes + unit - 1) / unit * unit;
+}
+
+static bool works_with_host(struct advice *a, const char *rack, int64_t memory_bytes)
+{
+    const struct plan_input *input = a->d->input;
+    struct plan_host_input *hosts = xcalloc(input->host_count + 1, sizeof(*hosts));
+    json_t *facts = json_pack("{s:I, s:i, s:{s:s, s:s}, s:[], s:{s:s}, s:s}", "memory_available",
+        (json_int_t)memory_bytes * 2, "cores", 1000, "server", "kind", "redis", "version", "0",
+        "listening", "base_dir", "state", "absent", "machine", "\x01 one more host");
+    /* Like the first host that is used, but for its name, memory, rack and ports. */
+    struct host host = {.name = "\x01 one more host",
+        .addr = "192.0.2.1",
+        .rack = rack,
+        .second_rack = rack ? "\x01 another" : NULL,
+        .base_dir = "/",
+        .memory_bytes = memory_bytes,
+        .disk_bytes = -1,
+        .cores = -1,
+        .max_shards = -1};
+
+    bool found = false;
+    for (size_t h = 0; h < input->host_count; h++) {
+        hosts[h] = input->hosts[h];
+        json_t *server = json_object_get(input->hosts[h].facts, "server");
+        if (a->d->hosts[h].usable && server && !found)
+            json_object_set(facts, "server", server);
+        found = found || (a->d->hosts[h].usable && server);
+    }
+    hosts[input->host_count] = (struct plan_host_input){.host = &host, .facts = facts};
+    struct plan_input more = *input;
+    more.hosts = hosts;
+    more.host_count++;
+    bool result = works(a, &more);
+    json_decref(facts);
+    free(hosts);
+    return result;
+}
+
+static void add_alternative(struct advice *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add_alternative(struct advice *a, const char *fmt, ...)
+{
+    va_list args;
+
+    buf_adds(&a->text, a->count++ > 0 ? ", or " : "");
+    va_start(args, fmt);
+    buf_vaddf(&a->text, fmt, args);
+    va_end(args);
+}
+
+/* The least memory, in useful steps, that one more host must have; 0: none is enough. */
+static int64_t least_host(struct advice *a, const char *rack, int64_t largest, int64_t all)
+{
+    int64_t low = rounded_up(largest), high = rounded_up(all + largest);
+
+    if (works_with_host(a, rack, low))
+        return low;
+    if (!works_with_host(a, rack, high))
+        return 0;
+    while (a->trials_left > 1 && high - low > high / 16 && rounded_up((low + high) / 2) < high) {
+        int64_t middle = rounded_up((low + high) / 2);
+        if (works_with_host(a, rack, middle))
+            high = middle;
+        else
+            low = middle;
+    }
+    return high;
+}
+
+static void try_hosts(struct advice *a)
+{
+    const struct draft *d = a->d;
+    int64_t largest = 0, all = 0;
+    const char *rack;
+    json_t *number;
+
+    for (size_t s = 0; s < d->plan->shard_count; s++) {
+        const struct plan_shard *shard = &d->plan->shards[s];
+        if (shard->host >= 0 || d->plan->databases[shard->database].skipped)
+            continue;
+        all += shard->memory_bytes;
+        if (shard->memory_bytes > largest)
+            largest = shard->memory_bytes;
+    }
+    if (json_object_size(d->racks) == 0) {
+        int64_t bytes = least_host(a, NULL, largest, all);
+        if (bytes > 0)
+            add_alternative(a, "add one host of %s", draft_bytes(a->d, bytes));
+        return;
+    }
+    json_object_foreach (d->racks, rack, number) {
+        int64_t bytes = least_host(a, rack, largest, all);
+        if (bytes > 0) {
+            add_alternative(a, "add one host of %s in rack %s", draft_bytes(a->d, bytes), rack);
+            return;
+        }
+    }
+    if (works_with_host(a, "\x01 another", rounded_up(all)))
+        add_alternative(
+            a, "add one host of %s in another rack", draft_bytes(a->d, rounded_up(all)));
+}
+
+static bool has_replicas(const struct plan *plan, const struct plan_database *db)
+{
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++)
+        if (plan->shards[s].primary >= 0)
+            return true;
+    return false;
+}
+
+static void try_without_replicas(struct advice *a)
+{
+    const struct plan_input *input = a->d->input;
+    struct plan_database_input *databases =
+        xmemdup(input->databases, input->database_count * sizeof(*databases));
+    struct plan_input fewer = *input;
+    size_t found = 0;
+
+    fewer.databases = databases;
+    for (size_t i = 0; i < input->database_count && found < ALTERNATIVES_MAX; i++) {
+        const struct plan_database *db = &a->d->plan->databases[i];
+        if (db->skipped || !has_replicas(a->d->plan, db))
+            continue;
+        databases[i].no_replicas = true;
+        if (works(a, &fewer)) {
+            add_alternative(a, "drop the replicas of %s (--no-replicas %s)", db->database->label,
+                db->database->label);
+            found++;
+        }
+        databases[i].no_replicas = input->databases[i].no_replicas;
+    }
+    for (size_t i = 0; i < input->database_count; i++)
+        databases[i].no_replicas = true;
+    if (found == 0 && a->count == 0 && works(a, &fewer))
+        add_alternative(a, "drop all replicas (--no-replicas)");
+    free(databases);
+}
+
+const char *advice_find(struct draft *d)
+{
+    struct advice a = {.d = d, .text = BUF_INIT};
+    int64_t work = (int64_t)(d->plan->host_count + 1) * (int64_t)(d->plan->shard_count + 1);
+
+    a.trials_left = TRIAL_WORK / work > TRIALS_MAX ? TRIALS_MAX : (int)(TRIAL_WORK / work);
+    try_hosts(&a);
+    try_without_replicas(&a);
+    const char *text = NULL;
+    if (a.count > 0) {
+        a.text.data[0] = (char)(a.text.data[0] - 'a' + 'A');
+        text = arena_printf(&d->plan->arena, "%s.", a.text.data);
+    }
+    buf_release(&a.text);
+    return text;
+}

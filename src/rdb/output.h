@@ -1,0 +1,64 @@
+#ifndef RECLUSTER_RDB_OUTPUT_H
+#define RECLUSTER_RDB_OUTPUT_H
+
+/*
+ * One RDB file that is being written: buffer, checksum, digest of the data, and the places that
+ * are patched at the end.
+ *
+ *     output_header(), output_aux() …, then in any order output_data() and output_select(), last
+ *     output_end()
+ */
+
+#include "recluster/digest.h"
+#include "recluster/rdb_split.h"
+
+enum { OUTPUT_BUFFER_BYTES = 256 * 1024 };
+
+/* Keys of a database, whose hints stand at `offset`. */
+struct output_database {
+    uint64_t number, offset, keys, expires;
+};
+
+struct output {
+    const struct rdb_split_params *params;
+    size_t index;
+    struct rdb_scan *scan;
+    uint8_t *buffer; /* OUTPUT_BUFFER_BYTES */
+    size_t len;
+    bool data;       /* what is in the buffer goes into the digest */
+    uint64_t offset; /* of the buffer in the file */
+    uint64_t crc;    /* of what is before it */
+    struct digest *digest;
+    struct rdb_header header;          /* as it was written */
+    uint64_t selected;                 /* the present database; UINT64_MAX: none yet */
+    struct output_database *databases; /* the first few */
+    size_t database_count, database_alloc;
+    size_t database; /* of the present one; database_count: it is not among them */
+    struct rdb_split_facts facts;
+};
+
+void output_init(struct output *o, const struct rdb_split_params *params, size_t index);
+void output_release(struct output *o);
+
+/* Magic and version, and the stamp. */
+int output_header(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
+/* Bytes that are not part of the data: aux fields. */
+int output_aux(struct output *o, const void *bytes, size_t len, struct err *err) MUST_CHECK;
+int output_data(struct output *o, const void *bytes, size_t len, struct err *err) MUST_CHECK;
+/* What follows belongs to that database. */
+int output_select(struct output *o, uint64_t db, struct err *err) MUST_CHECK;
+
+static inline void output_count_key(struct output *o, bool expires)
+{
+    o->facts.keys++;
+    o->facts.expires += expires;
+    if (o->database < o->database_count) {
+        o->databases[o->database].keys++;
+        o->databases[o->database].expires += expires;
+    }
+}
+
+/* All was written but the end. The version may have become higher than output_header() wrote it. */
+int output_end(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
+
+#endif

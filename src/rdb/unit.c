@@ -1,0 +1,109 @@
+/* What is in a file beside records: aux fields, functions, data of modules, hints. */
+
+#include "reader_impl.h"
+
+static step_fn step_function;
+
+void module_name(uint64_t id, char name[10])
+{
+    static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    id >>= 10; /* its version */
+    for (int i = 8; i >= 0; i--, id >>= 6)
+        name[i] = set[id & 63];
+    name[9] = '\0';
+}
+
+static enum taken take_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string raw[2];
+    struct rdb_bytes key, value;
+    char text[2][INTEGER_TEXT_MAX];
+
+    enum taken t = take_string(r, c, r->limits.key_bytes, &raw[0], err);
+    if (t == TAKEN)
+        t = take_string(r, c, r->limits.key_bytes, &raw[1], err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw[0], text[0], &r->scratch[0], &key, err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw[1], text[1], &r->scratch[1], &value, err);
+    if (t == TAKEN && r->events.aux && r->events.aux(r->arg, key, value, err) < 0)
+        return FAILED;
+    drop_large(&r->scratch[0]);
+    drop_large(&r->scratch[1]);
+    return t;
+}
+
+static enum taken step_function(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string raw;
+    struct rdb_bytes code;
+    char text[INTEGER_TEXT_MAX];
+
+    enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
+    if (t == TAKEN)
+        t = string_bytes(r, c, &raw, text, &r->scratch[0], &code, err);
+    if (t != TAKEN)
+        return t;
+    r->step = step_opcode;
+    if (r->events.function && r->events.function(r->arg, code, err) < 0)
+        return FAILED;
+    drop_large(&r->scratch[0]);
+    return TAKEN;
+}
+
+static enum taken take_module_aux(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t id;
+    char name[10];
+
+    enum taken t = take_length(r, c, &id, err);
+    if (t != TAKEN)
+        return t;
+    skip_start(r, "m", step_opcode);
+    module_name(id, name);
+    if (r->events.module_aux && r->events.module_aux(r->arg, name, err) < 0)
+        return FAILED;
+    return TAKEN;
+}
+
+static enum taken take_slot_info(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t keys, expires;
+
+    enum taken t = take_length(r, c, &r->unit.slot, err);
+    if (t == TAKEN)
+        t = take_length(r, c, &keys, err);
+    return t == TAKEN ? take_length(r, c, &expires, err) : t;
+}
+
+enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, struct err *err)
+{
+    switch (opcode) {
+    case RDB_OPCODE_SELECT_DB:
+        return take_length(r, c, &r->db, err);
+    case RDB_OPCODE_AUX:
+        return take_aux(r, c, err);
+    case RDB_OPCODE_MODULE_AUX:
+        return take_module_aux(r, c, err);
+    case RDB_OPCODE_FUNCTION_2:
+        r->step = step_function;
+        return TAKEN;
+    case RDB_OPCODE_FUNCTION_PRE_GA: /* name, engine, description if there is one, code */
+        skip_start(r, "ss[s]", step_function);
+        return TAKEN;
+    case RDB_OPCODE_RESIZE_DB:
+        skip_start(r, "ll", step_opcode);
+        return TAKEN;
+    case RDB_OPCODE_SLOT_INFO:
+        return take_slot_info(r, c, err);
+    case RDB_OPCODE_SLOT_IMPORT:
+        if (!r->header.valkey)
+            break;
+        skip_start(r, "s[ll]", step_opcode);
+        return TAKEN;
+    default:
+        break;
+    }
+    return fail_type(r, c, opcode, err);
+}

@@ -1,0 +1,137 @@
+#include "wishes.h"
+
+#include <string.h>
+
+static bool is_database(const struct ccs *ccs, const char *word, const struct ccs_database *db)
+{
+    struct err ignored = ERR_INIT;
+
+    return word && ccs_find_database(ccs, word, &ignored) == db;
+}
+
+/* The place of the database in a list, from 1; "" stands for all. 0: it is not in it. */
+static int place_in(const struct ccs *ccs, const json_t *list, const struct ccs_database *db)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (list, i, item) {
+        const char *word = json_string_value(item);
+        if ((word && !*word) || is_database(ccs, word, db))
+            return (int)i + 1;
+    }
+    return 0;
+}
+
+static int check_database(
+    const struct survey *survey, const char *word, const char *option, struct err *err)
+{
+    if (!word || (*word && !ccs_find_database(survey->ccs, word, err)))
+        return err_wrap(err, "%s", option);
+    return 0;
+}
+
+static int check_databases(const struct survey *survey, const json_t *options, struct err *err)
+{
+    static const struct {
+        const char *key, *option;
+    } lists[] = {
+        {"databases", "--database"}, {"no_replicas", "--no-replicas"}, {"priority", "--priority"}};
+    json_t *item;
+    const char *word;
+    size_t k;
+
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        json_array_foreach (json_object_get(options, lists[i].key), k, item) {
+            if (check_database(survey, json_string_value(item), lists[i].option, err) < 0)
+                return -1;
+        }
+    }
+    json_object_foreach (json_object_get(options, "shards"), word, item) {
+        if (check_database(survey, word, "--shards", err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool keeps_out(const char *word, const struct host *host)
+{
+    if (strncmp(word, "host:", 5) == 0)
+        return strcmp(word + 5, host->name) == 0;
+    return strncmp(word, "rack:", 5) == 0 &&
+           ((host->rack && strcmp(word + 5, host->rack) == 0) ||
+               (host->second_rack && strcmp(word + 5, host->second_rack) == 0));
+}
+
+static int check_without(const struct survey *survey, const json_t *options, struct err *err)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(options, "without"), i, item) {
+        const char *word = json_string_value(item) ? json_string_value(item) : "";
+        bool found = false;
+        for (size_t h = 0; h < survey->hosts->count && !found; h++)
+            found = keeps_out(word, &survey->hosts->hosts[h]);
+        if (found)
+            continue;
+        if (strncmp(word, "host:", 5) == 0 || strncmp(word, "rack:", 5) == 0) {
+            err_set(err, ERR_USAGE, "--without '%s': no host is that", word);
+            return err_hint(err, "Names and racks of hosts are those of the hosts file.");
+        }
+        err_set(err, ERR_USAGE, "--without '%s' is neither a host nor a rack", word);
+        return err_hint(err, "Write it as: --without host:a2, or --without rack:b");
+    }
+    return 0;
+}
+
+int wishes_check(const struct survey *survey, const json_t *options, struct err *err)
+{
+    return check_databases(survey, options, err) < 0 || check_without(survey, options, err) < 0 ? -1
+                                                                                                : 0;
+}
+
+bool wishes_database(
+    const struct survey *survey, const json_t *options, const struct ccs_database *db)
+{
+    const json_t *wanted = json_object_get(options, "databases");
+
+    return json_array_size(wanted) == 0 || place_in(survey->ccs, wanted, db) > 0;
+}
+
+void wishes_fill_database(
+    const struct survey *survey, const json_t *options, struct plan_database_input *in)
+{
+    const char *word;
+    json_t *number;
+
+    in->priority = place_in(survey->ccs, json_object_get(options, "priority"), in->database);
+    in->no_replicas =
+        place_in(survey->ccs, json_object_get(options, "no_replicas"), in->database) > 0;
+    json_object_foreach (json_object_get(options, "shards"), word, number) {
+        if (is_database(survey->ccs, word, in->database))
+            in->primaries = (int)json_integer_value(number);
+    }
+}
+
+const char *wishes_without(const json_t *options, const struct host *host)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(options, "without"), i, item) {
+        const char *word = json_string_value(item);
+        if (word && keeps_out(word, host))
+            return word;
+    }
+    return NULL;
+}
+
+bool wishes_missing_slots(const json_t *options, struct slots *ret)
+{
+    const char *text = json_string_value(json_object_get(options, "allow_missing_slots"));
+    struct err ignored = ERR_INIT;
+
+    slots_clear(ret);
+    return text && slots_parse(text, ret, &ignored) == 0 && !slots_is_empty(ret);
+}

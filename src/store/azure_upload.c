@@ -1,0 +1,102 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "azure.h"
+#include "recluster/base64.h"
+#include "recluster/digest.h"
+
+/*
+ * Uploads: a blob that fits into one part in one request, all others as blocks, which make a blob
+ * when their list is put. Blocks whose list never comes are dropped by the store after a week.
+ */
+
+struct azure_upload {
+    struct azure_store *a;
+    char *name;
+    char *mark; /* tells our blocks from those of another upload of this name */
+};
+
+void *azure_write_begin(void *handle, const char *name, struct err *err)
+{
+    struct azure_upload *u = xcalloc(1, sizeof(*u));
+
+    (void)err;
+    u->a = handle;
+    u->name = xstrdup(name);
+    u->mark = random_hex(8);
+    return u;
+}
+
+/* All of a blob's block ids must have the same length. The caller frees it. */
+static char *block_id(const struct azure_upload *u, size_t number)
+{
+    CLEANUP(free_ptr) char *text = xasprintf("%s-%08zu", u->mark, number);
+    return base64_encode(text, strlen(text));
+}
+
+int azure_write_part(void *upload, const struct store_part *part, struct err *err)
+{
+    struct azure_upload *u = upload;
+    CLEANUP(free_ptr) char *id = block_id(u, part->number);
+
+    return azure_do(u->a,
+        &(struct azure_request){
+            .method = "PUT",
+            .name = u->name,
+            .query = {{"blockid", id}, {"comp", "block"}},
+            .body = part->data,
+            .body_len = part->len,
+        },
+        err);
+}
+
+static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
+{
+    struct buf body = BUF_INIT;
+
+    buf_adds(&body, "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(free_ptr) char *id = block_id(u, i);
+        buf_addf(&body, "<Latest>%s</Latest>", id);
+    }
+    buf_adds(&body, "</BlockList>");
+    int rc = azure_do(u->a,
+        &(struct azure_request){
+            .method = "PUT",
+            .name = u->name,
+            .query = {{"comp", "blocklist"}},
+            .body = body.data,
+            .body_len = body.len,
+        },
+        err);
+    buf_release(&body);
+    return rc;
+}
+
+int azure_write_commit(void *upload, const struct store_part *last, struct err *err)
+{
+    struct azure_upload *u = upload;
+
+    if (last->number == 0)
+        return azure_do(u->a,
+            &(struct azure_request){
+                .method = "PUT",
+                .name = u->name,
+                .blob_type = "BlockBlob",
+                .body = last->data,
+                .body_len = last->len,
+            },
+            err);
+    if (last->len && azure_write_part(u, last, err) < 0)
+        return -1;
+    return put_block_list(u, last->number + (last->len > 0), err);
+}
+
+void azure_write_end(void *upload)
+{
+    struct azure_upload *u = upload;
+
+    free(u->name);
+    free(u->mark);
+    free(u);
+}

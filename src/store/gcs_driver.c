@@ -1,0 +1,282 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "gcs.h"
+#include "recluster/file.h"
+
+/*
+ * Google Cloud Storage: "gs://bucket/prefix", or an object with "bucket_name", "subdir" and one of
+ *     "client_email", "private_key", "private_key_id"       a service account, as a CCS has it
+ *     "client_id", "client_secret", "refresh_token"         a person's application
+ *     "credentials_file"                                    the path of either's key file
+ *     "access_key_id", "secret_access_key"                  HMAC keys (gcs_xml_driver.c)
+ * and "endpoint" and "token_uri" for other places than Google's.
+ */
+
+const struct cloud_form gcs_form = {
+    .scheme = "gs",
+    .words = {"bucket_name"},
+    .prefix = "subdir",
+    .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size"},
+    .example = "gs://bucket/folder",
+};
+
+/* --- the list --- */
+
+static int add_items(
+    const struct gcs_store *g, const json_t *answer, struct store_list *list, struct err *err)
+{
+    const json_t *items = json_object_get(answer, "items");
+    size_t prefix_len = strlen(g->prefix);
+
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *item = json_array_get(items, i);
+        const char *name = cloud_text(item, "name");
+        const char *size = cloud_text(item, "size");
+        const char *updated = cloud_text(item, "updated");
+        if (!name || strncmp(name, g->prefix, prefix_len) != 0)
+            return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", g->label);
+        store_list_add(list, name + prefix_len, strlen(name) - prefix_len,
+            size ? strtoll(size, NULL, 10) : -1, updated ? cloud_time_ms(updated) : -1);
+    }
+    return 0;
+}
+
+/* *token: of the page, then of the next one; NULL: none. */
+static int list_page(struct gcs_store *g, struct store_list *list, char **token, struct err *err)
+{
+    struct http_reply reply = HTTP_REPLY_INIT;
+    struct buf query = BUF_INIT;
+
+    buf_addf(&query, "delimiter=%%2F&maxResults=%d&prefix=", g->page_size);
+    http_encode(&query, g->prefix, false);
+    if (*token) {
+        buf_adds(&query, "&pageToken=");
+        http_encode(&query, *token, false);
+    }
+    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, NULL, query.data);
+    buf_release(&query);
+    free(*token);
+    *token = NULL;
+    int rc = gcs_send(g, &(struct gcs_request){.url = url}, &reply, err);
+    if (rc == 0 && reply.status != 200)
+        rc = gcs_error(g, NULL, &reply, err);
+    json_t *answer = rc == 0 ? json_loadb(reply.text.data, reply.text.len, 0, NULL) : NULL;
+    if (rc == 0 && !json_is_object(answer))
+        rc = err_set(err, ERR_PROTOCOL, "'%s' gave a list that is no JSON", g->label);
+    if (rc == 0)
+        rc = add_items(g, answer, list, err);
+    const char *next = cloud_text(answer, "nextPageToken");
+    if (rc == 0 && next)
+        *token = xstrdup(next);
+    json_decref(answer);
+    http_reply_release(&reply);
+    return rc;
+}
+
+static int gcs_list(void *handle, struct store_list *list, struct err *err)
+{
+    char *token = NULL;
+    int rc;
+
+    do {
+        rc = list_page(handle, list, &token, err);
+    } while (rc == 0 && token);
+    free(token);
+    return rc;
+}
+
+/* --- objects --- */
+
+static int gcs_read(void *handle, const char *name, int64_t offset, int64_t length,
+    const struct store_receiver *receiver, struct err *err)
+{
+    struct gcs_store *g = handle;
+    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, name, "alt=media");
+    struct http_reply reply = HTTP_REPLY_INIT;
+
+    int rc = gcs_send(g,
+        &(struct gcs_request){
+            .url = url, .name = name, .to = receiver, .offset = offset, .length = length},
+        &reply, err);
+    if (rc == 0 && !http_status_is_object(reply.status))
+        rc = gcs_error(g, name, &reply, err);
+    http_reply_release(&reply);
+    return rc;
+}
+
+static int gcs_remove(void *handle, const char *name, struct err *err)
+{
+    struct gcs_store *g = handle;
+    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, name, "");
+    struct http_reply reply = HTTP_REPLY_INIT;
+
+    int rc = gcs_send(
+        g, &(struct gcs_request){.method = "DELETE", .url = url, .name = name}, &reply, err);
+    if (rc == 0 && !http_status_is_fine(reply.status))
+        rc = gcs_error(g, name, &reply, err);
+    http_reply_release(&reply);
+    return rc;
+}
+
+static int64_t gcs_retry_after_ms(const void *handle)
+{
+    const struct gcs_store *g = handle;
+    return http_retry_after_ms(g->client);
+}
+
+/* --- the handle --- */
+
+static void gcs_close(void *handle)
+{
+    struct gcs_store *g = handle;
+
+    http_client_free(g->client);
+    secret_free(g->private_key);
+    secret_free(g->client_secret);
+    secret_free(g->refresh_token);
+    secret_free(g->token);
+    free(g->bucket);
+    free(g->prefix);
+    free(g->label);
+    free(g->endpoint);
+    free(g->token_uri);
+    free(g->email);
+    free(g->key_id);
+    free(g->client_id);
+    free(g);
+}
+
+static char *dup_text(const json_t *location, const char *key)
+{
+    const char *text = cloud_text(location, key);
+    return text ? xstrdup(text) : NULL;
+}
+
+static int read_login(struct gcs_store *g, const json_t *location, struct err *err)
+{
+    const char *token_uri = cloud_text(location, "token_uri");
+
+    g->token_uri = xstrdup(token_uri ? token_uri : "https://oauth2.googleapis.com/token");
+    g->email = dup_text(location, "client_email");
+    g->key_id = dup_text(location, "private_key_id");
+    g->client_id = dup_text(location, "client_id");
+    if (cloud_secret(location, "private_key", &g->private_key, err) < 0 ||
+        cloud_secret(location, "client_secret", &g->client_secret, err) < 0 ||
+        cloud_secret(location, "refresh_token", &g->refresh_token, err) < 0)
+        return -1;
+    if (g->private_key && !g->email)
+        return err_set(err, ERR_USAGE, "a 'private_key' needs the 'client_email' that it is of");
+    if (g->refresh_token && !(g->client_id && g->client_secret))
+        return err_set(
+            err, ERR_USAGE, "a 'refresh_token' needs its 'client_id' and 'client_secret'");
+    return 0;
+}
+
+/* The members of a key file that the location lacks. */
+static int read_key_file(json_t *location, const char *path, struct err *err)
+{
+    static const char *const members[] = {"client_email", "private_key", "private_key_id",
+        "client_id", "client_secret", "refresh_token", "token_uri"};
+    CLEANUP(free_ptr) char *real = path_expand_home(path);
+    struct buf text = BUF_INIT;
+
+    int rc = file_read(real, 1 << 20, &text, err);
+    json_t *key = rc == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    const char *type = cloud_text(key, "type");
+    if (rc == 0 && !json_is_object(key)) {
+        rc = err_set(err, ERR_USAGE, "'%s' is no JSON file of Google credentials", real);
+    } else if (rc == 0 && type && strcmp(type, "service_account") != 0 &&
+               strcmp(type, "authorized_user") != 0) {
+        err_set(err, ERR_UNSUPPORTED, "'%s' holds credentials of the type '%s'", real, type);
+        rc = err_hint(err, "Use a key file of a service account.");
+    }
+    for (size_t i = 0; rc == 0 && i < ARRAY_SIZE(members); i++) {
+        json_t *value = json_object_get(key, members[i]);
+        if (value && !json_object_get(location, members[i]))
+            json_object_set(location, members[i], value);
+    }
+    json_decref(key);
+    if (text.alloc)
+        explicit_bzero(text.data, text.alloc);
+    buf_release(&text);
+    return rc;
+}
+
+static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
+{
+    json_t *object = cloud_location(location, &gcs_form, err);
+    if (!object)
+        return NULL;
+    const char *file = cloud_text(object, "credentials_file");
+    if (file && read_key_file(object, file, err) < 0) {
+        json_decref(object);
+        return NULL;
+    }
+    struct gcs_store *g = xcalloc(1, sizeof(*g));
+    const char *endpoint = cloud_text(object, "endpoint");
+    g->bucket = dup_text(object, "bucket_name");
+    g->prefix = cloud_prefix(object, "subdir");
+    g->label = xasprintf("gs://%s/%s", g->bucket, g->prefix);
+    g->endpoint = cloud_endpoint(endpoint ? endpoint : "https://storage.googleapis.com");
+    g->page_size = cloud_page_size(object, 1000);
+    g->client = http_client_new(object, err);
+    bool ok = g->client && read_login(g, object, err) == 0;
+    json_decref(object);
+    if (!ok) {
+        gcs_close(g);
+        return NULL;
+    }
+    curl_easy_setopt(http_client_curl(g->client), CURLOPT_FOLLOWLOCATION, 0L);
+    *ret_label = xstrdup(g->label);
+    return g;
+}
+
+/* --- credentials --- */
+
+static bool has_login(const json_t *location)
+{
+    return json_object_get(location, "private_key") || json_object_get(location, "refresh_token") ||
+           json_object_get(location, "access_key_id");
+}
+
+int gcs_resolve(json_t *location, struct err *err)
+{
+    static const char usual[] = "~/.config/gcloud/application_default_credentials.json";
+    json_t *object = cloud_location(location, &gcs_form, err);
+
+    if (!object)
+        return -1;
+    json_object_clear(location);
+    json_object_update(location, object);
+    json_decref(object);
+    cloud_from_environment(location, "endpoint", "STORAGE_EMULATOR_HOST");
+    if (!has_login(location))
+        cloud_from_environment(location, "credentials_file", "GOOGLE_APPLICATION_CREDENTIALS");
+    CLEANUP(free_ptr) char *home = path_expand_home(usual);
+    if (!has_login(location) && !json_object_get(location, "credentials_file") && file_exists(home))
+        json_object_set_new(location, "credentials_file", json_string(home));
+    const char *file = cloud_text(location, "credentials_file");
+    if (file && read_key_file(location, file, err) < 0)
+        return err_wrap(err, "'%s'", "credentials_file");
+    json_object_del(location, "credentials_file");
+    return 0;
+}
+
+static const char *const kinds[] = {"gs", "gcs", NULL};
+
+const struct store_driver store_gcs_driver = {
+    .kinds = kinds,
+    .open = gcs_open,
+    .close = gcs_close,
+    .list = gcs_list,
+    .read = gcs_read,
+    .retry_after_ms = gcs_retry_after_ms,
+    .write_begin = gcs_write_begin,
+    .write_part = gcs_write_part,
+    .write_commit = gcs_write_commit,
+    .write_end = gcs_write_end,
+    .part_bytes = 8 << 20, /* must be a multiple of 256 KiB */
+    .remove = gcs_remove,
+    .resolve = gcs_resolve,
+};

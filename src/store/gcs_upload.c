@@ -1,0 +1,161 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gcs.h"
+
+/*
+ * Uploads: one resumable session an object, to which the parts are appended. The object can be seen
+ * when the session has been told its length.
+ */
+
+struct gcs_upload {
+    struct gcs_store *g;
+    char *name;
+    char *session; /* URL; NULL: not begun */
+    bool unsure;   /* the answer to a part is missing: what has come must be asked for */
+    bool done;
+};
+
+void *gcs_write_begin(void *handle, const char *name, struct err *err)
+{
+    struct gcs_upload *u = xcalloc(1, sizeof(*u));
+
+    (void)err;
+    u->g = handle;
+    u->name = xstrdup(name);
+    return u;
+}
+
+static int begin_session(struct gcs_upload *u, struct err *err)
+{
+    struct buf query = BUF_INIT;
+    struct http_reply reply = HTTP_REPLY_INIT;
+
+    buf_adds(&query, "uploadType=resumable&name=");
+    http_encode(&query, u->g->prefix, false);
+    http_encode(&query, u->name, false);
+    CLEANUP(free_ptr) char *url = gcs_url(u->g, gcs_upload_path, NULL, query.data);
+    buf_release(&query);
+    int rc = gcs_send(u->g,
+        &(struct gcs_request){.method = "POST", .url = url, .name = u->name, .body = ""}, &reply,
+        err);
+    if (rc == 0 && reply.status != 200 && reply.status != 201)
+        rc = gcs_error(u->g, u->name, &reply, err);
+    const char *session = rc == 0 ? http_header(u->g->client, "Location") : NULL;
+    if (rc == 0 && !session)
+        rc = err_set(
+            err, ERR_PROTOCOL, "the store began the upload of '%s' without naming it", u->name);
+    if (rc == 0)
+        u->session = xstrdup(session);
+    http_reply_release(&reply);
+    return rc;
+}
+
+/* Puts bytes (or none) with this Content-Range; 308 means that more is expected. */
+static int put(struct gcs_upload *u, const char *content_range, const void *data, size_t len,
+    struct http_reply *reply, struct err *err)
+{
+    CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
+
+    http_add_header(&headers, "Content-Range: %s", content_range);
+    int rc = gcs_send(u->g,
+        &(struct gcs_request){
+            .method = "PUT",
+            .url = u->session,
+            .name = u->name,
+            .headers = headers,
+            .body = len ? data : "",
+            .body_len = len,
+        },
+        reply, err);
+    if (rc == 0 && reply->status != 308 && !http_status_is_fine(reply->status))
+        rc = gcs_error(u->g, u->name, reply, err);
+    u->done |= rc == 0 && http_status_is_fine(reply->status);
+    return rc;
+}
+
+/* How many bytes have come, after an answer with 308: "Range: bytes=0-41". */
+static int64_t bytes_there(struct gcs_upload *u)
+{
+    const char *range = http_header(u->g->client, "Range");
+    long long last = -1;
+
+    if (range && sscanf(range, "bytes=0-%lld", &last) != 1 && sscanf(range, "0-%lld", &last) != 1)
+        return 0;
+    return last + 1;
+}
+
+/* Sends a part's bytes; `total` is the object's length, -1 while it is not known. */
+static int send_part(
+    struct gcs_upload *u, const struct store_part *part, int64_t total, struct err *err)
+{
+    struct http_reply reply = HTTP_REPLY_INIT;
+    int64_t from = part->offset, end = part->offset + (int64_t)part->len;
+    char size[24] = "*", content_range[80];
+    int rc = 0;
+
+    if (total >= 0)
+        snprintf(size, sizeof(size), "%lld", (long long)total);
+    if (u->unsure) {
+        rc = put(u, "bytes */*", NULL, 0, &reply, err);
+        from = rc == 0 && !u->done ? bytes_there(u) : from;
+    }
+    if (rc == 0 && !u->done && (from < part->offset || from > end))
+        rc = err_set(err, ERR_FAILED, "the store has lost a part of the upload of '%s'", u->name);
+    u->unsure = true;
+    if (rc == 0 && !u->done && (from < end || total >= 0)) {
+        if (from < end)
+            snprintf(content_range, sizeof(content_range), "bytes %lld-%lld/%s", (long long)from,
+                (long long)end - 1, size);
+        else
+            snprintf(content_range, sizeof(content_range), "bytes */%s", size);
+        rc = put(u, content_range, (const char *)part->data + (from - part->offset),
+            (size_t)(end - from), &reply, err);
+        /* It may keep less than it was sent: the rest comes with the next try. */
+        if (rc == 0 && !u->done && (total >= 0 || bytes_there(u) < end))
+            rc = err_set(err, ERR_BUSY, "the store took only some of a part of '%s'", u->name);
+    }
+    u->unsure = rc < 0;
+    http_reply_release(&reply);
+    return rc;
+}
+
+int gcs_write_part(void *upload, const struct store_part *part, struct err *err)
+{
+    struct gcs_upload *u = upload;
+
+    if (!u->session && begin_session(u, err) < 0)
+        return -1;
+    return send_part(u, part, -1, err);
+}
+
+int gcs_write_commit(void *upload, const struct store_part *last, struct err *err)
+{
+    struct gcs_upload *u = upload;
+
+    if (!u->session && begin_session(u, err) < 0)
+        return -1;
+    return send_part(u, last, last->offset + (int64_t)last->len, err);
+}
+
+void gcs_write_end(void *upload)
+{
+    struct gcs_upload *u = upload;
+
+    if (!u->done && u->session) {
+        struct http_reply reply = HTTP_REPLY_INIT;
+        struct err nobody_to_tell = ERR_INIT;
+        if (gcs_send(u->g,
+                &(struct gcs_request){.method = "DELETE", .url = u->session, .name = u->name},
+                &reply, &nobody_to_tell) < 0) {
+            /* The store drops the session after a week. */
+        }
+        http_reply_release(&reply);
+    }
+    if (u->session)
+        explicit_bzero(u->session, strlen(u->session)); /* whoever knows it may write */
+    free(u->session);
+    free(u->name);
+    free(u);
+}

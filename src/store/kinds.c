@@ -1,0 +1,119 @@
+/* Which driver serves a location, and what it takes to get in there. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "handle.h"
+#include "recluster/secret.h"
+
+/* Of two drivers of a kind, the first that serves the location. */
+static const struct store_driver *const drivers[] = {
+    &store_file_driver,
+    &store_http_driver,
+    &store_ftp_driver,
+    &store_sftp_driver,
+    &store_s3_driver,
+    &store_azure_driver,
+    &store_gcs_xml_driver,
+    &store_gcs_driver,
+    &store_swift_driver,
+};
+
+const char *store_location_text(const json_t *location, const char *key)
+{
+    return json_string_value(json_is_string(location) ? location : json_object_get(location, key));
+}
+
+/* "https" for "https://…"; "file" for a text without a scheme. The caller frees it. */
+static char *scheme_of(const char *text)
+{
+    const char *end = strstr(text, "://");
+    if (!end || end == text)
+        return xstrdup("file");
+    char *scheme = xstrndup(text, (size_t)(end - text));
+    for (char *p = scheme; *p; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+    return scheme;
+}
+
+static char *kind_of(const json_t *location)
+{
+    const char *type = json_string_value(json_object_get(location, "type"));
+    if (type && strcmp(type, "url") != 0)
+        return xstrdup(type);
+    const char *url = store_location_text(location, "url");
+    return url ? scheme_of(url) : NULL;
+}
+
+static bool serves(const struct store_driver *driver, const char *kind, const json_t *location)
+{
+    for (const char *const *k = driver->kinds; *k; k++)
+        if (strcmp(*k, kind) == 0)
+            return !driver->serves || driver->serves(location);
+    return false;
+}
+
+const struct store_driver *store_driver_of(const json_t *location, struct err *err)
+{
+    CLEANUP(free_ptr) char *kind = kind_of(location);
+
+    if (!kind) {
+        err_set(err, ERR_USAGE, "a backup location must be a text, or an object with a type");
+        err_hint(err, "Write \"/folder\", \"http://host/folder/\" or {\"type\": \"mount_point\", "
+                      "\"path\": \"/folder\"}.");
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+        if (serves(drivers[i], kind, location))
+            return drivers[i];
+    err_set(err, ERR_UNSUPPORTED, "backup locations of the kind '%s' cannot be read", kind);
+    err_hint(err, "Copy the files to a mounted folder or an HTTP server and name that with "
+                  "--source db:N=URL.");
+    return NULL;
+}
+
+/* {"env": …} and {"file": …} become what they stand for. */
+static int read_secrets(json_t *location, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (location, key, value) {
+        if (!json_is_object(value))
+            continue;
+        struct secret *secret = secret_from_json(value, key, err);
+        if (!secret)
+            return -1;
+        json_object_set_new(location, key, json_string(secret_reveal(secret)));
+        secret_free(secret);
+    }
+    return 0;
+}
+
+json_t *store_resolve_location(const json_t *location, struct err *err)
+{
+    const struct store_driver *driver = store_driver_of(location, err);
+
+    if (!driver)
+        return NULL;
+    if (!json_is_object(location) && !driver->resolve)
+        return json_deep_copy(location);
+    json_t *resolved =
+        json_is_object(location) ? json_deep_copy(location) : json_pack("{s:O}", "url", location);
+    if (read_secrets(resolved, err) < 0 ||
+        (driver->resolve && driver->resolve(resolved, err) < 0)) {
+        json_decref(resolved);
+        return NULL;
+    }
+    return resolved;
+}
+
+struct store *store_open_resolved(const json_t *location, struct err *err)
+{
+    json_t *resolved = store_resolve_location(location, err);
+    struct store *s = resolved ? store_open(resolved, err) : NULL;
+
+    json_decref(resolved);
+    return s;
+}

@@ -1,0 +1,24 @@
+#ifndef RECLUSTER_STORE_RANGES_H
+#define RECLUSTER_STORE_RANGES_H
+
+/*
+ * A large object over several connections at a time: child processes, each with a connection of its
+ * own, read ranges into shared memory (RANGE_BYTES * RANGES_AHEAD for each); the bytes reach the
+ * sink in order. Children retry as store_read() does and die with this process.
+ */
+
+#include <stdbool.h>
+
+#include "recluster/store.h"
+
+enum { RANGE_BYTES = 2 << 20, RANGES_AHEAD = 2 };
+
+/* As store_read(), from `offset` to the end of the object that `object` describes. */
+int ranges_read(struct store *s, const char *name, int64_t offset,
+    const struct store_object *object, store_sink sink, void *arg, struct err *err) MUST_CHECK;
+
+/* Whether that is worth it: enough bytes are left, and of a kind of store where each connection has
+ * its own share of the speed. */
+bool ranges_pay(const struct store *s, const struct store_object *object, int64_t offset);
+
+#endif

@@ -1,0 +1,15 @@
+#ifndef RECLUSTER_STORE_RATE_H
+#define RECLUSTER_STORE_RATE_H
+
+/* The limit of store_limit_rate(): a bucket that holds RATE_BURST_MS worth of bytes. */
+
+#include <stddef.h>
+
+#include "recluster/store.h"
+
+enum { RATE_BURST_MS = 100 };
+
+/* Waits until these bytes may have passed. */
+void rate_take(struct rate *r, size_t bytes);
+
+#endif

@@ -1,0 +1,185 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/digest.h"
+#include "swift.h"
+
+/*
+ * Uploads: an object that fits into one part in one request, all others as segments in a container
+ * beside, "CONTAINER_segments/PATH/MARK/NUMBER", and a manifest that names them (a static large
+ * object). Removing such an object removes its segments too.
+ */
+
+struct swift_upload {
+    struct swift_store *s;
+    char *path;               /* of the object */
+    char *segments_container; /* NULL: not needed yet */
+    char *mark;
+    size_t *segment_bytes;
+    size_t count, alloc;
+    bool done;
+};
+
+static char *path_of(const struct swift_store *s, const char *name)
+{
+    return xasprintf("%s%s", s->prefix, name);
+}
+
+void *swift_write_begin(void *handle, const char *name, struct err *err)
+{
+    struct swift_upload *u = xcalloc(1, sizeof(*u));
+
+    (void)err;
+    u->s = handle;
+    u->path = path_of(u->s, name);
+    u->mark = random_hex(8);
+    return u;
+}
+
+/* The caller frees it. */
+static char *segment_path(const struct swift_upload *u, size_t number)
+{
+    return xasprintf("%s/%s/%08zu", u->path, u->mark, number);
+}
+
+/* One that is there already is fine. */
+static int make_segments_container(struct swift_upload *u, struct err *err)
+{
+    char *name = xasprintf("%s_segments", u->s->container);
+    const struct swift_request request = {.method = "PUT", .container = name, .body = ""};
+
+    if (swift_do(u->s, &request, err) < 0) {
+        free(name);
+        return -1;
+    }
+    u->segments_container = name;
+    return 0;
+}
+
+int swift_write_part(void *upload, const struct store_part *part, struct err *err)
+{
+    struct swift_upload *u = upload;
+    CLEANUP(free_ptr) char *path = segment_path(u, part->number);
+
+    if (!u->segments_container && make_segments_container(u, err) < 0)
+        return -1;
+    if (part->number == u->count) {
+        GROW(u->segment_bytes, u->count, u->alloc);
+        u->count++; /* also if the answer gets lost: it may be there, and is then removed */
+    }
+    u->segment_bytes[part->number] = part->len;
+    return swift_do(u->s,
+        &(struct swift_request){
+            .method = "PUT",
+            .container = u->segments_container,
+            .path = path,
+            .body = part->data,
+            .body_len = part->len,
+        },
+        err);
+}
+
+static int put_manifest(struct swift_upload *u, struct err *err)
+{
+    json_t *manifest = json_array();
+
+    for (size_t i = 0; i < u->count; i++) {
+        CLEANUP(free_ptr) char *path = segment_path(u, i);
+        CLEANUP(free_ptr) char *whole = xasprintf("/%s/%s", u->segments_container, path);
+        json_array_append_new(manifest,
+            json_pack("{s:s, s:I}", "path", whole, "size_bytes", (json_int_t)u->segment_bytes[i]));
+    }
+    CLEANUP(free_ptr) char *body = json_dumps(manifest, JSON_COMPACT);
+    json_decref(manifest);
+    return swift_do(u->s,
+        &(struct swift_request){
+            .method = "PUT",
+            .path = u->path,
+            .query = "multipart-manifest=put",
+            .body = body,
+            .body_len = strlen(body),
+        },
+        err);
+}
+
+int swift_write_commit(void *upload, const struct store_part *last, struct err *err)
+{
+    struct swift_upload *u = upload;
+    int rc;
+
+    if (last->number == 0)
+        rc = swift_do(u->s,
+            &(struct swift_request){
+                .method = "PUT",
+                .path = u->path,
+                .body = last->len ? last->data : "",
+                .body_len = last->len,
+            },
+            err);
+    else if (last->len && swift_write_part(u, last, err) < 0)
+        rc = -1;
+    else
+        rc = put_manifest(u, err);
+    u->done = rc == 0;
+    return rc;
+}
+
+void swift_write_end(void *upload)
+{
+    struct swift_upload *u = upload;
+
+    for (size_t i = 0; i < u->count && !u->done; i++) {
+        CLEANUP(free_ptr) char *path = segment_path(u, i);
+        const struct swift_request request = {
+            .method = "DELETE", .container = u->segments_container, .path = path};
+        struct err nobody_to_tell = ERR_INIT;
+        if (swift_do(u->s, &request, &nobody_to_tell) < 0 && nobody_to_tell.code != ERR_NOT_FOUND)
+            break; /* the store is gone: don't wait for it once more for each of them */
+    }
+    free(u->path);
+    free(u->segments_container);
+    free(u->mark);
+    free(u->segment_bytes);
+    free(u);
+}
+
+/* The answer to a removal of many: its own status is always 200. */
+static int check_removal(const char *what, const struct http_reply *reply, struct err *err)
+{
+    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    const char *status = json_string_value(json_object_get(answer, "Response Status"));
+    int rc = 0;
+
+    if (!status || status[0] != '2')
+        rc = err_set(err, ERR_FAILED, "the store could not remove '%s' with its segments: %.100s",
+            what, status ? status : "no status");
+    json_decref(answer);
+    return rc;
+}
+
+int swift_remove(void *handle, const char *name, struct err *err)
+{
+    struct swift_store *s = handle;
+    CLEANUP(free_ptr) char *path = path_of(s, name);
+    struct http_reply reply = HTTP_REPLY_INIT;
+    struct swift_request request = {.method = "HEAD", .path = path};
+
+    int rc = swift_send(s, &request, &reply, err);
+    if (rc == 0 && !http_status_is_fine(reply.status))
+        rc = swift_error(s, &request, &reply, err);
+    if (rc == 0) {
+        const char *large = http_header(s->client, "X-Static-Large-Object");
+        bool segments = large && strcasecmp(large, "true") == 0;
+        request.method = "DELETE";
+        request.query = segments ? "multipart-manifest=delete" : NULL;
+        request.accept = segments ? "application/json" : NULL;
+        rc = swift_send(s, &request, &reply, err);
+        if (rc == 0 && !http_status_is_fine(reply.status))
+            rc = swift_error(s, &request, &reply, err);
+        else if (rc == 0 && segments)
+            rc = check_removal(path, &reply, err);
+    }
+    http_reply_release(&reply);
+    return rc;
+}

@@ -1,0 +1,337 @@
+"""Object stores: what their drivers do with real servers, and recoveries from them."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import azurite, network, npm, s3rver, swift
+from harness.certificates import Authority
+from harness.cutting_proxy import CuttingProxy
+from harness.gcs import Gcs
+from program import FAILED, PROGRAM, REFUSED
+
+SUITE = PROGRAM.parent / "tests" / "unit" / "store" / "driver_suite"
+MEBIBYTE = 1 << 20
+
+needs_npm = pytest.mark.skipif(npm.why_not() is not None, reason=str(npm.why_not()))
+needs_swift = pytest.mark.skipif(
+    not shutil.which("swift-proxy-server"), reason="swift not installed: packages.sh slow"
+)
+
+
+def run_suite(location, *more, timeout=60):
+    """The checks that every kind of location must pass; none may fail, none be left out."""
+    assert SUITE.exists(), f"{SUITE} is not built"
+    done = subprocess.run(
+        [SUITE, *map(str, more)], input=json.dumps(location), text=True, timeout=timeout,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    ok = [line for line in done.stdout.splitlines() if line.startswith("ok ")]
+    assert len(ok) >= 10, done.stdout
+
+
+@pytest.fixture
+def s3(folder, net):
+    with s3rver.S3rver(folder / "s3", net.addr(20), 9000) as server:
+        yield server
+
+
+@pytest.fixture
+def authority(folder):
+    return Authority(folder / "ca")
+
+
+@pytest.fixture
+def gcs(folder, net, authority):
+    with Gcs(folder / "gcs", net.addr(21), 8443, authority.sign("gcs", net.addr(21))) as server:
+        yield server
+
+
+@pytest.fixture
+def azure(folder, net):
+    with azurite.Azurite(folder / "azure", net.addr(22), 10000) as server:
+        server.make_container("backups")
+        yield server
+
+
+@pytest.fixture
+def openstack(folder, net):
+    with swift.Swift(folder / "swift", net.addr(23)) as server:
+        server.make_container("backups")
+        yield server
+
+
+def verify(recovery, location, status, env=None):
+    """The one error of `recluster verify LOCATION`; what is wrong with a location stands there."""
+    run = recovery.run(
+        "verify", location, "--json", status=status,
+        env={"HOME": recovery.folder, **(env or {})},
+    )
+    return run.json["files"][0] if status != 0 else run
+
+
+# --- S3 ---
+
+
+@needs_npm
+def test_s3(s3):
+    run_suite(s3.location("some/where", page_size=7), "--emulator", "--big", 20 * MEBIBYTE)
+
+
+@needs_npm
+def test_s3_on_a_bad_line(s3, net):
+    with CuttingProxy(net.addr(24), 9000, (s3.addr, s3.port), 3 * MEBIBYTE) as proxy:
+        location = s3.location(s3_url=f"http://{net.addr(24)}:9000")
+        run_suite(location, "--emulator", "--big", 20 * MEBIBYTE)
+        assert proxy.cuts > 5
+
+
+@needs_npm
+def test_s3_says_what_is_wrong(recovery, s3):
+    env = {"AWS_ACCESS_KEY_ID": s3rver.KEY_ID, "AWS_SECRET_ACCESS_KEY": s3rver.SECRET,
+           "AWS_ENDPOINT_URL": s3.endpoint}
+    error = verify(recovery, "s3://nowhere/", FAILED, env)
+    assert "NoSuchBucket" in error["error"] and "bucket_name" in error["hint"]
+    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
+    assert "SignatureDoesNotMatch" in error["error"] and "wr0ng" not in str(error)
+    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_ACCESS_KEY_ID": "nobody"})
+    assert "InvalidAccessKeyId" in error["error"]
+    error = verify(recovery, "s3://backups?anonymous=true", FAILED, env)
+    assert "s3://backups/" in error["error"]
+    error = verify(recovery, "s3://backups/empty/", FAILED, env)
+    assert ".rdb" in error["error"]
+
+
+def assert_nowhere(top, secrets, but=()):
+    """None of these in any file below, but for some."""
+    for path in Path(top).rglob("*"):
+        if path.is_file() and not path.is_symlink() and path not in but:
+            data = path.read_bytes()
+            for secret in secrets:
+                assert secret.encode() not in data, f"{secret} is in {path}"
+
+
+@needs_npm
+def test_recovery_from_s3(cluster, recovery, s3):
+    made = cluster.add("orders", primaries=2, replicas=1, password="secret")
+    for path in made.files:
+        s3.put(f"some/where/{path.name}", path.read_bytes())
+        path.unlink()
+    recovery.sources = {"db:1": f"s3://backups/some/where?endpoint={s3.endpoint}"}
+    recovery.add_hosts(2).write()
+    env = {"AWS_ACCESS_KEY_ID": s3rver.KEY_ID, "AWS_SECRET_ACCESS_KEY": s3rver.SECRET,
+           "HOME": recovery.folder}
+    recovery.recover("--verbose", env=env)
+    recovery.assert_recovered(made)
+
+
+@needs_npm
+def test_secrets_of_a_failed_recovery_are_written_nowhere(cluster, recovery, folder, net):
+    """Not even when nothing works."""
+    canary = "cAnArY0123456789"
+    cluster.add("orders", keys=20)
+    recovery.sources = {"db:1": f"s3://backups/some?endpoint=http://{net.addr(30)}:9"}
+    recovery.add_hosts(1).write()
+    env = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": canary,
+           "AWS_SESSION_TOKEN": canary + "2", "HOME": recovery.folder}
+    run = recovery.recover("--verbose", status=REFUSED, env=env)
+    assert run.says("cannot read the backups at")
+    assert canary not in run.out + run.err
+    assert_nowhere(folder, [canary])
+
+
+# --- Google Cloud Storage ---
+
+
+def test_gcs(gcs, authority):
+    location = gcs.location("some/where", page_size=7, ca_file=str(authority.cert))
+    run_suite(location, "--big", 20 * MEBIBYTE)
+    assert gcs.claims == 1
+
+
+def test_gcs_on_a_bad_line(gcs, authority, net):
+    to = (net.addr(21), 8443)
+    with CuttingProxy(net.addr(21), 8444, to, 3 * MEBIBYTE) as proxy:
+        location = gcs.location(
+            endpoint=f"https://{net.addr(21)}:8444", ca_file=str(authority.cert)
+        )
+        run_suite(location)
+        assert proxy.cuts >= 2
+
+
+def test_gcs_says_what_is_wrong(recovery, folder, gcs, authority):
+    key = json.loads(gcs.key_json())
+    (folder / "key.json").write_text(json.dumps(key))
+    env = {"GOOGLE_APPLICATION_CREDENTIALS": folder / "key.json"}
+    query = f"?endpoint={gcs.endpoint}&ca_file={authority.cert}"
+    assert "bucket" in verify(recovery, f"gs://nowhere/{query}", FAILED, env)["error"]
+    error = verify(recovery, f"gs://backups/{query}", FAILED)
+    assert "Invalid Credentials" in error["error"] and "login" in error["hint"]
+    (folder / "key.json").write_text(json.dumps({**key, "client_email": "other@x"}))
+    error = verify(recovery, f"gs://backups/{query}", FAILED, env)
+    assert "invalid_grant" in error["error"] and "PRIVATE" not in str(error)
+    (folder / "key.json").write_text(json.dumps({**key, "private_key": "no key"}))
+    error = verify(recovery, f"gs://backups/{query}", FAILED, env)
+    assert "private_key" in error["error"] and "no key" not in str(error)
+    (folder / "key.json").write_text(json.dumps(key))
+    error = verify(recovery, f"gs://backups/?endpoint={gcs.endpoint}", FAILED, env)
+    assert "certificate" in error["error"] and "ca_file" in error["hint"]
+
+
+def test_recovery_from_gcs(cluster, recovery, gcs, authority):
+    made = cluster.add(
+        "orders", primaries=2,
+        backup_location=json.dumps(gcs.location("some/where", ca_file=str(authority.cert))),
+    )
+    for path in made.files:
+        gcs.objects[f"some/where/{path.name}"] = (path.read_bytes(), path.name)
+        path.unlink()
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+
+
+def test_login_in_the_environment_stays_there(cluster, recovery, folder, gcs, authority):
+    """It is sent to the hosts with each fetch, but neither files nor output have it."""
+    made = cluster.add("orders", primaries=2, replicas=1)
+    for path in made.files:
+        gcs.objects[f"some/{path.name}"] = (path.read_bytes(), path.name)
+        path.unlink()
+    key_file = folder / "key.json"
+    key_file.write_text(gcs.key_json())
+    recovery.sources = {
+        "db:1": f"gs://backups/some?endpoint={gcs.endpoint}&ca_file={authority.cert}"
+    }
+    recovery.add_hosts(2).write()
+    env = {"GOOGLE_APPLICATION_CREDENTIALS": key_file, "HOME": folder}
+    run = recovery.recover("--verbose", "--json", env=env)
+    recovery.assert_recovered(made)
+    secrets = gcs.key_file.read_text().splitlines()[2:6]
+    assert not [s for s in secrets if s in run.out + run.err]
+    assert_nowhere(folder, secrets, but=[key_file, gcs.key_file])
+
+
+@needs_npm
+def test_gcs_with_hmac_keys(s3):
+    """Google's XML API is S3's: any server of that can play it."""
+    location = {
+        "type": "gs", "bucket_name": "backups", "subdir": "x", "access_key_id": s3rver.KEY_ID,
+        "secret_access_key": s3rver.SECRET, "endpoint": s3.endpoint, "page_size": 7,
+    }
+    run_suite(location, "--emulator")
+
+
+# --- those whose servers take long to install ---
+
+
+@pytest.mark.slow
+@needs_npm
+def test_s3_at_length(s3):
+    run_suite(s3.location(), "--emulator", "--objects", 2500, "--big", 1 << 30, timeout=300)
+
+
+@pytest.mark.slow
+@needs_npm
+def test_azure(azure):
+    run_suite(azure.location(subdir="some/where", page_size=7), "--emulator", "--big", 20 * MEBIBYTE)
+    token = azure.location(subdir="x", account_key="", sas_token=azure.sas_token())
+    run_suite(token, "--emulator")
+    run_suite(azure.location(), "--emulator", "--objects", 2500, "--big", 1 << 30, timeout=300)
+
+
+@pytest.mark.slow
+@needs_npm
+def test_azure_on_a_bad_line(azure, net):
+    with CuttingProxy(net.addr(24), 10000, (azure.addr, azure.port), 3 * MEBIBYTE) as proxy:
+        endpoint = f"http://{net.addr(24)}:10000/{azurite.ACCOUNT}"
+        run_suite(azure.location(endpoint=endpoint), "--emulator", "--big", 20 * MEBIBYTE)
+        assert proxy.cuts > 5
+
+
+@pytest.mark.slow
+@needs_npm
+def test_azure_says_what_is_wrong(recovery, azure):
+    env = {"AZURE_STORAGE_KEY": azurite.KEY}
+    place = f"azure://{azurite.ACCOUNT}"
+    query = f"?endpoint={azure.endpoint}"
+    error = verify(recovery, f"{place}/nowhere/{query}", FAILED, env)
+    assert "no such container" in error["error"]
+    wrong = azurite.KEY[::-1].lstrip("=") + "=="
+    error = verify(recovery, f"{place}/backups/{query}", FAILED, {"AZURE_STORAGE_KEY": wrong})
+    assert "refused" in error["error"] and "account_key" in error["hint"] and wrong not in str(error)
+    token = {"AZURE_STORAGE_SAS_TOKEN": azure.sas_token("w")}
+    error = verify(recovery, f"{place}/backups/{query}", FAILED, token)
+    assert "lacks the right" in error["error"] and "sig=" not in str(error)
+
+
+@pytest.mark.slow
+@needs_npm
+def test_recovery_from_azure(cluster, recovery, azure):
+    made = cluster.add(
+        "orders", primaries=2, backup_location=json.dumps(azure.location(subdir="some/where"))
+    )
+    for path in made.files:
+        azure.put("backups", f"some/where/{path.name}", path.read_bytes())
+        path.unlink()
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+
+
+@pytest.mark.slow
+@needs_swift
+def test_swift_and_its_s3_layer(openstack, net):
+    run_suite(openstack.location(prefix="some/where", page_size=7), "--big", 70 * MEBIBYTE)
+    run_suite(openstack.s3_location(subdir="s3", page_size=7), "--big", 20 * MEBIBYTE)
+    port = network.free_port("127.0.0.1")
+    with CuttingProxy("127.0.0.1", port, (openstack.addr, 8080), 1 << 40):
+        # localhost and all below it is the loopback address to libcurl.
+        run_suite(openstack.s3_location(style="host", s3_url=f"http://s3.localhost:{port}"))
+    with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
+        location = keystone.location(prefix="by password")
+        run_suite(location)
+        for key in ("user", "key", "project"):
+            del location[key]
+        run_suite({
+            **location, "application_credential_id": keystone.APPLICATION,
+            "application_credential_secret": keystone.SECRET,
+        })
+        assert keystone.logins == 2
+    # Its one small server takes some 20 ms for each of these.
+    run_suite(openstack.location(page_size=100), "--objects", 500, "--big", 1 << 30, timeout=300)
+
+
+@pytest.mark.slow
+@needs_swift
+def test_swift_on_a_bad_line(openstack, net):
+    with CuttingProxy(net.addr(24), 8080, (openstack.addr, 8080), 3 * MEBIBYTE) as proxy:
+        location = openstack.location(auth_url=f"http://{net.addr(24)}:8080/auth/v1.0")
+        run_suite(location, "--big", 70 * MEBIBYTE)
+        assert proxy.cuts > 5
+
+
+@pytest.mark.slow
+@needs_swift
+def test_swift_says_what_is_wrong(recovery, openstack):
+    env = {"ST_AUTH": openstack.auth_url, "ST_USER": swift.USER, "ST_KEY": swift.KEY}
+    error = verify(recovery, "swift://nowhere/", FAILED, env)
+    assert "is not there" in error["error"] and "container" in error["hint"]
+    error = verify(recovery, "swift://backups/", FAILED, {**env, "ST_KEY": "wr0ng"})
+    assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
+    error = verify(recovery, "swift://backups/", FAILED)
+    assert "auth_url" in error["error"] and "OS_AUTH_URL" in error["hint"]
+
+
+@pytest.mark.slow
+@needs_swift
+def test_recovery_from_swift(cluster, recovery, openstack):
+    made = cluster.add(
+        "orders", primaries=2, backup_location=json.dumps(openstack.location(prefix="some/where"))
+    )
+    for path in made.files:
+        openstack.put(f"backups/some/where/{path.name}", path.read_bytes())
+        path.unlink()
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)

@@ -1,0 +1,185 @@
+"""Recoveries over `link: command`: any program that gives a shell on the host."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import http_server, namespaces
+from dead_cluster import DeadCluster
+from program import DONE, PROGRAM, REFUSED, Recovery
+
+
+def test_into_namespaces(tmp_path):
+    """The whole recovery by `ip netns exec`."""
+    why = namespaces.missing()
+    if why:
+        pytest.skip(why)
+    net = namespaces.Namespaces(3)
+    try:
+        with net.inside():
+            cluster = DeadCluster(tmp_path, net)
+            recovery = Recovery(tmp_path, net, cluster)
+            made = [cluster.add("a", primaries=2, replicas=1, password="one"), cluster.add("b")]
+            recovery.defaults = {
+                "link": "command", "memory": "1G",
+                "command": ["ip", "netns", "exec", "{name}", "sh"],
+            }
+            recovery.add_hosts(3)
+            for i, host in enumerate(recovery.hosts):
+                host["name"] = net.full(f"h{i + 1}")
+            recovery.write().recover(status=DONE)
+            for one in made:
+                recovery.assert_recovered(one)
+            assert recovery.processes() == []
+            recovery.end()
+    finally:
+        net.close()
+
+
+def test_prepare(cluster, recovery):
+    """The admin's commands run once on their host, and what they print is kept."""
+    cluster.add("a")
+    note = recovery.folder / "it's a note"
+    recovery.defaults = {"link": "command", "command": ["sh"], "memory": "1G"}
+    recovery.add_hosts(1, prepare=[f"echo one >> \"{note}\"; echo said", "echo $((1 + 1)); false"])
+    recovery.write()
+    run = recovery.recover(status=None)
+    assert run.status != DONE and run.says("\"prepare\"") and run.says("false"), run
+    assert note.read_text() == "one\n"
+
+    # Mended on the host: here, by way of the state file, as no command can be.
+    with sqlite3.connect(recovery.state) as db:
+        db.execute("UPDATE host SET spec = replace(spec, '; false', '')")
+    recovery.resume(status=DONE)
+    recovery.resume(status=DONE)
+    assert note.read_text() == "one\n"
+    with sqlite3.connect(recovery.state) as db:
+        details = [d for d, in db.execute("SELECT detail FROM event WHERE code = 'host-prepared'")]
+    assert len(details) == 1 and '"said\\n"' in details[0] and '"2\\n"' in details[0], details
+
+
+def test_what_cannot_be_reached(cluster, recovery):
+    cluster.add("a")
+    recovery.defaults = {"link": "command", "memory": "1G"}
+    recovery.add_hosts(3)
+    recovery.hosts[0]["command"] = ["sh", "-c", "echo 'no such pod' >&2; exit 3"]
+    recovery.hosts[1]["command"] = ["ssh", "me@{addr}"]
+    recovery.write()
+    run = recovery.plan(status=REFUSED)
+    for words in ("ended with status 3; it said: no such pod", "'{addr}' is part of an argument",
+                  "it has no \"command\""):
+        assert run.says(words), run
+
+
+def copy_program(root, path):
+    """A program and its libraries, where they are here."""
+    out = subprocess.run(["ldd", path], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for file in [path, *re.findall(r"(/\S+) \(0x", out)]:
+        there = root / file.lstrip("/")
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(file).resolve(), there)
+        there.chmod(0o755)
+
+
+@pytest.fixture
+def bare(folder):
+    """A system of a shell, tar, mkdir and a server, and nothing else."""
+    if os.getuid() != 0 or subprocess.run(
+        ["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL
+    ).returncode:
+        pytest.skip("a chroot with /proc needs root and a mount namespace")
+    root = folder / "bare"
+    for program in ("/bin/dash", "/bin/tar", "/bin/mkdir"):
+        copy_program(root, program)
+    copy_program(root, os.path.realpath(shutil.which("redis-server")))
+    (root / "bin").mkdir(exist_ok=True)
+    shutil.copyfile(root / "bin/dash", root / "bin/sh")
+    (root / "bin/sh").chmod(0o755)
+    server = Path(os.path.realpath(shutil.which("redis-server")))
+    if server.name != "redis-server":
+        shutil.copyfile(server, root / "usr/bin/redis-server")
+        (root / "usr/bin/redis-server").chmod(0o755)
+    for name in ("proc", "dev", "tmp"):
+        (root / name).mkdir()
+    (root / "dev/null").touch()
+    return root
+
+
+def test_a_bare_host(cluster, recovery, bare, net):
+    """Neither the program's libraries nor gzip, uname or any other tool is there."""
+    made = cluster.add("a", password="one")
+    server = http_server.Nginx(
+        recovery.folder / "nginx", cluster.backups, net.addr(5), 8080).start()
+    recovery.defaults = {
+        "link": "command", "memory": "1G",
+        "command": [
+            "unshare", "-m", "sh", "-c",
+            'mount --bind /proc "$1/proc" && mount --bind /dev/null "$1/dev/null" && '
+            'exec env -i PATH=/bin:/usr/bin /usr/sbin/chroot "$1" /bin/sh', "-", str(bare)],
+    }
+    recovery.sources = {"db:1": server.url}
+    recovery.hosts = [{"name": "bare", "addr": net.host(1), "base_dir": "/data"}]
+    recovery.write().recover(status=DONE)
+    recovery.assert_recovered(made)
+    assert (bare / "data/agent").is_dir()
+
+
+def operator_memory(pid):
+    """Peak of the operator's own process, in bytes."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", text).group(1)) << 10
+    except (FileNotFoundError, ProcessLookupError, AttributeError):
+        return 0
+
+
+@pytest.mark.slow
+def test_256_hosts(cluster, recovery, folder):
+    """All are probed with no more work than this machine does in 20 s, by a process of less than 200 MB.
+
+    The agent is there already; all 256 of them run here.
+    """
+    server = folder / "redis-server"
+    server.write_text("#!/bin/sh\necho 'Redis server v=7.0.15 sha=00000000:0 malloc=libc bits=64 build=0'\n")
+    server.chmod(0o755)
+    cluster.add("a")
+    recovery.defaults = {
+        "link": "command", "command": ["sh"], "memory": "1G", "server": str(server)}
+    recovery.add_hosts(1)
+    recovery.write().plan()  # sends the agent
+    agents = next(Path(recovery.hosts[0]["base_dir"]).glob("agent"))
+    recovery.hosts = []
+    for i in range(256):
+        base = folder / "hosts" / f"n{i}"
+        base.mkdir(parents=True)
+        (base / "agent").symlink_to(agents)
+        recovery.hosts.append(
+            {"name": f"n{i}", "addr": f"127.5.{i // 250}.{i % 250 + 1}", "base_dir": str(base)})
+    recovery.write_hosts()
+    with (folder / "plan.json").open("w") as out:
+        start = time.monotonic()
+        run = subprocess.Popen(
+            [str(PROGRAM), "plan", str(recovery.ccs), "--hosts", str(recovery.hosts_file),
+             "--old-cluster-is-dead", "old.example.com", "--json"],
+            stdin=subprocess.DEVNULL, stdout=out, env=recovery.environment(),
+        )
+        peak, before = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
+        while run.poll() is None:
+            peak = max(peak, operator_memory(run.pid))
+            time.sleep(0.02)
+        seconds = time.monotonic() - start
+    assert run.returncode == DONE
+    plan = json.loads((folder / "plan.json").read_text())
+    assert not [w for w in plan["warnings"] if w["code"] == "host-unreachable"]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"256 hosts: {seconds:.1f} s, operator {peak / 1e6:.0f} MB, {cpu:.1f} s of CPU in all")
+    assert cpu < 20 * os.cpu_count() and 0 < peak < 200e6

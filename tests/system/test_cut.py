@@ -1,0 +1,82 @@
+"""Backup files of other slots than the shards': cut and joined on the way to the hosts."""
+
+import json
+import sqlite3
+
+import pytest
+
+from dead_cluster import STAMP, commands
+from harness import contents, slots
+from program import REFUSED
+
+
+def write_backup_of(cluster, made, parts, keys=200, policy="16k"):
+    """A backup set of `parts` files, whatever number of primaries the CCS file has."""
+    made.digest = contents.Digest()
+    made.files = []
+    for i, (first, last) in enumerate(slots.split(parts)):
+        part = [
+            command for key, command in commands(keys, made.database.uid)
+            if first <= slots.of_key(key) <= last
+        ]
+        path = cluster.backups / (
+            f"bk{STAMP}-{made.database.uid}-{made.database.name}-{i + 1}_of_{parts}-{90 + i}"
+            f"-{first}-{last}.rdb.gz"
+        )
+        made.digest += cluster.write_rdb(path, part)
+        made.files.append(path)
+
+
+def loaded_syncs(recovery):
+    with sqlite3.connect(f"file:{recovery.state}?mode=ro", uri=True) as db:
+        rows = db.execute("SELECT loaded FROM placement WHERE role = 'replica'").fetchall()
+    return {(loaded["sync_full"], loaded["sync_partial"]) for loaded in map(json.loads, *zip(*rows))}
+
+
+@pytest.mark.parametrize("parts, primaries", [(1, 3), (2, 3), (3, 2), (5, 2)])
+def test_other_number_of_files_than_shards(cluster, recovery, parts, primaries):
+    made = cluster.add("a", primaries=primaries, replicas=1, password="one", keys=None)
+    write_backup_of(cluster, made, parts)
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+    assert loaded_syncs(recovery) == {(0, 1)}
+
+
+def test_a_cut_file_stays_the_same_after_a_kill(cluster, recovery):
+    """The record of what a cut file was made of outlives the run that made it."""
+    made = cluster.add("a", primaries=2, password="one", keys=None)
+    write_backup_of(cluster, made, 3)
+    recovery.add_hosts(2).write().recover("--until", "transfer")
+    for path in made.files:
+        path.unlink()
+    recovery.resume()
+    recovery.assert_recovered(made)
+
+
+def test_no_key_may_go_nowhere(cluster, recovery):
+    """A file that is cut holds keys of slots that another file is for."""
+    made = cluster.add("a", primaries=2, password="one", keys=None)
+    write_backup_of(cluster, made, 3)
+    part = [c for key, c in commands(200, "x") if slots.of_key(key) < slots.COUNT // 2]
+    assert any(slots.of_key(c[1]) > slots.COUNT // 3 for c in part)
+    cluster.write_rdb(made.files[0], [["SET", "{b}:foreign", "1"], ["SET", "{foo}:foreign", "1"]] + part)
+    recovery.add_hosts(2).write()
+    run = recovery.recover(status=None)
+    assert run.status == REFUSED and run.says("keys"), run
+    assert recovery.running_servers() == []
+
+
+def test_resort(cluster, recovery):
+    """Each file holds the slots that the other is named for."""
+    made = cluster.add("a", primaries=2, password="one", keys=60)
+    first, second = made.files
+    swapped = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(swapped)
+    recovery.add_hosts(2).write()
+    run = recovery.recover(status=REFUSED)
+    assert run.says("--resort"), run
+    recovery.state = recovery.folder / "second.state"
+    recovery.run("abort", "--state", recovery.folder / "recovery.state", "--yes")
+    recovery.recover("--resort")
+    recovery.assert_recovered(made)

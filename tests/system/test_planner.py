@@ -1,0 +1,331 @@
+"""The planner as an admin meets it: rehearsals, what-ifs, plans that are kept and carried out."""
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from program import PROGRAM, REFUSED, USAGE
+
+BENCH = Path(__file__).resolve().parents[1] / "bench" / "plan"
+needs_solver = pytest.mark.skipif(
+    not shutil.which("glpsol"), reason="glpsol is not installed: packages.sh test")
+
+
+def bench(name):
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def world(recovery, cluster):
+    """Two databases in three racks of two hosts each, which are not there: for --offline."""
+    cluster.add("orders", primaries=3, replicas=1, keys=None, rack_aware="enabled")
+    cluster.add("sessions", keys=None)
+    recovery.add_hosts(6)
+    for i, host in enumerate(recovery.hosts):
+        host.update(rack="abc"[i % 3], addr=f"192.0.2.{i + 1}", link="ssh", cores=4)
+    return recovery.write()
+
+
+def hosts_of(document, label):
+    database = next(d for d in document["databases"] if d["label"] == label)
+    return {s["uid"]: s["host"] for s in database["shards"]}
+
+
+def test_offline_asks_nobody(world):
+    run = world.plan("--offline", "--json")
+    assert run.json["feasible"] and run.json["offline"]
+    assert len(run.json["unchecked"]) == 3
+    assert all(hosts_of(run.json, "db:1").values())
+    text = world.plan("--offline")
+    assert text.says("Not checked") and text.says("plan without --offline")
+    assert all(len(line) <= 80 for line in text.out.splitlines())
+
+
+def test_offline_needs_memory(world):
+    del world.defaults["memory"]
+    world.write_hosts()
+    run = world.plan("--offline", status=REFUSED)
+    assert run.says("its memory is not known")
+
+
+def test_without(world):
+    document = world.plan("--offline", "--without", "rack:a", "--without", "host:h2", "--json").json
+    assert set(hosts_of(document, "db:1").values()) <= {"h3", "h5", "h6"}
+    assert document["options"]["without"] == ["rack:a", "host:h2"]
+    assert world.plan("--offline", "--without", "rack:z", status=USAGE).says("no host is that")
+    assert world.plan("--offline", "--without", "h1", status=USAGE).says("neither a host nor a rack")
+
+
+def test_extra_hosts(world):
+    more = world.folder / "more.json"
+    more.write_text(json.dumps(
+        {"hosts": [{"name": "new", "addr": "192.0.2.99", "memory": "64G", "rack": "d"}]}))
+    document = world.plan("--offline", "--extra", more, "--json").json
+    assert [h["name"] for h in document["hosts"]][-1] == "new"
+    more.write_text(json.dumps({"hosts": [{"name": "h1", "addr": "192.0.2.98"}]}))
+    assert world.plan("--offline", "--extra", more, status=USAGE).says("two hosts have the name")
+
+
+def test_no_replicas(world):
+    document = world.plan("--offline", "--no-replicas", "db:1", "--json").json
+    assert len(hosts_of(document, "db:1")) == 3
+    assert world.plan("--no-replicas", "--offline").says("comes back without its replicas")
+    assert world.plan("--offline", "--no-replicas=db:9", status=USAGE).says("no database 'db:9'")
+
+
+def test_priority_leaves_out_what_has_no_place(world):
+    world.defaults["memory"] = "100M"
+    world.write_hosts()
+    assert world.plan("--offline", status=REFUSED).says("no memory")
+    document = world.plan("--offline", "--priority", "sessions,db:1", "--json").json
+    orders, sessions = document["databases"]
+    assert document["feasible"]
+    assert sessions["skipped"] is None and "no memory" in orders["skipped"]
+
+
+def test_blockers_say_what_would_help(world):
+    world.hosts = world.hosts[:2]
+    world.write_hosts()
+    world.defaults["memory"] = "240M"
+    world.write_hosts()
+    run = world.plan("--offline", "--json", status=REFUSED)
+    hint = run.json["blockers"][0]["hint"]
+    assert "Add one host of" in hint, run
+    # What the hint says is true.
+    size, unit = hint.split("Add one host of ")[1].split()[:2]
+    rack = hint.split("in rack ")[1][0] if "in rack" in hint else "z"
+    more = world.folder / "more.json"
+    more.write_text(json.dumps({"hosts": [{
+        "name": "new", "addr": "192.0.2.99", "rack": rack, "memory": size + unit[0]}]}))
+    assert world.plan("--offline", "--extra", more, "--json").json["feasible"]
+
+
+def test_shards_are_split(world):
+    document = world.plan("--offline", "--shards", "db:1=6", "--json").json
+    database = document["databases"][0]
+    primaries = [s for s in database["shards"] if s["role"] == "primary"]
+    assert database["primaries"] == 6 and len(primaries) == 6 and len(database["shards"]) == 12
+    assert sorted(s["uid"] for s in primaries) == ["1/1", "1/2", "2/1", "2/2", "3/1", "3/2"]
+    slots = sorted(r for s in primaries for r in s["slots"])
+    assert slots[0][0] == 0 and slots[-1][1] == 16383
+    assert all(a[1] + 1 == b[0] for a, b in zip(slots, slots[1:]))
+    assert world.plan("--offline", "--shards", "db:2=2", status=REFUSED).says("is not sharded")
+    assert world.plan("--offline", "--shards", "db:1", status=USAGE).says("DATABASE=NUMBER")
+
+
+def test_rto_chooses_the_number_of_shards(recovery, cluster):
+    cluster.add("big", primaries=3, keys=None, memory_size=str(48 << 30))
+    recovery.defaults["memory"] = "64G"
+    recovery.add_hosts(6)
+    for i, host in enumerate(recovery.hosts):
+        host.update(addr=f"192.0.2.{i + 1}", cores=16)
+    recovery.write()
+    def seconds(document):
+        return sum(s["seconds"] for s in document["stages"])
+
+    slow = recovery.plan("--offline", "--json").json
+    fast = recovery.plan("--offline", "--json", "--rto", "2m").json
+    assert seconds(slow) > 120 >= seconds(fast)
+    assert fast["databases"][0]["primaries"] > 3
+    assert recovery.plan("--offline", "--rto", "3s", status=REFUSED).says("the best that these hosts")
+
+
+def test_diff(world):
+    world.plan("--offline", "--out", "old.json")
+    same = world.plan("--offline", "--diff", "old.json", "--json").json
+    assert same["changes"] == []
+    run = world.plan("--offline", "--without", "host:h1", "--diff", "old.json", "--json")
+    assert {"subject": "host:h1", "what": "usable", "old": True, "new": False} in run.json["changes"]
+    assert any(c["subject"].startswith("shard:") and c["what"] == "host" for c in run.json["changes"])
+    assert world.plan("--offline", "--without", "host:h1", "--diff", "old.json").says("Changes")
+    assert world.plan("--offline", "--diff", world.ccs, status=USAGE).says("plan")
+
+
+def test_views(world):
+    dot = world.plan("--offline", "--dot").out
+    assert dot.startswith("digraph") and '"shard:4" -> "shard:1"' in dot
+    world.plan("--offline", "--svg", "layout.svg")
+    svg = (world.folder / "layout.svg").read_text()
+    assert svg.startswith("<svg") and "Rack a" in svg and "prefers-color-scheme:dark" in svg
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_carries_out_just_the_plan(recovery, cluster):
+    made = cluster.add("orders", primaries=3, replicas=1)
+    recovery.add_hosts(3).write()
+    recovery.plan("--out", "plan.json")
+    plan = json.loads((recovery.folder / "plan.json").read_text())
+    # A host that would be a better place now, and a newer backup: both are not what was planned.
+    recovery.add_hosts(1)
+    recovery.write_hosts()
+    cluster.write_backups(made, 60, stamp="20261121-020000")
+    cluster.end_scratch()
+    recovery.recover("--plan", "plan.json", "--plan-hash", "0" * 12, status=REFUSED)
+    cluster.write_backups(made, 120)
+    cluster.end_scratch()
+    # Written again, the files are not the ones that were planned.
+    recovery.plan("--at", "2026-11-20T12:00:00Z", "--out", "plan.json")
+    plan = json.loads((recovery.folder / "plan.json").read_text())
+    recovery.recover("--plan", "plan.json", "--plan-hash", plan["hash"][:12])
+    recovery.assert_recovered(made)
+    placed = {s["uid"]: s["host"] for s in recovery.database(made)["shards"]}
+    assert placed == hosts_of(plan, "db:1")
+
+
+def test_refuses_a_plan_when_the_world_has_changed(recovery, cluster):
+    made = cluster.add("orders", primaries=1, replicas=1)
+    recovery.add_hosts(3).write()
+    recovery.plan("--out", "plan.json")
+    used = hosts_of(json.loads((recovery.folder / "plan.json").read_text()), "db:1")["1"]
+    assert recovery.recover("--plan", "plan.json", "--without", f"host:{used}", status=USAGE).says(
+        "stands in the plan")
+    kept = recovery.hosts
+    recovery.hosts = [h for h in kept if h["name"] != used]
+    recovery.write_hosts()
+    run = recovery.recover("--plan", "plan.json", status=REFUSED)
+    assert run.says("is not among the hosts any more") and run.says(f"host:{used} is gone")
+    recovery.hosts = kept
+    recovery.write_hosts()
+    made.files[0].write_bytes(made.files[0].read_bytes() + b"\0")
+    run = recovery.recover("--plan", "plan.json", status=REFUSED)
+    assert run.says(f"file {made.files[0].name}: bytes")
+    assert not recovery.state.exists() and not recovery.host_files()
+
+
+def test_only_configuration(recovery, cluster):
+    made = cluster.add("orders", primaries=3, keys=60, password="secret word")
+    recovery.add_hosts(3).write()
+    shutil.rmtree(cluster.backups)
+    recovery.recover("--only-configuration")
+    made.digest = type(made.digest)()
+    recovery.assert_recovered(made)
+
+
+def test_allowed_slots_stay_empty(recovery, cluster):
+    made = cluster.add("orders", primaries=3, keys=200)
+    recovery.add_hosts(3).write()
+    made.files[1].unlink()
+    assert recovery.plan(status=REFUSED).says("5461-10921")
+    recovery.plan("--allow-missing-slots", "5461-10000", status=REFUSED)
+    document = recovery.plan("--allow-missing-slots", "5461-10921", "--json").json
+    assert document["databases"][0]["slots_lost"] == [[5461, 10921]]
+    recovery.recover("--allow-missing-slots", "5461-10921")
+    keys = [s["keys"] for s in recovery.database(made)["shards"]]
+    assert keys[1] == 0 and keys[0] > 0 and keys[2] > 0
+
+
+class Sentinel(threading.Thread):
+    """Answers SENTINEL MASTERS on one address, in two pieces."""
+
+    def __init__(self, addr, watched):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server((addr, 26379))
+        fields = ["name", "my master", "ip", watched[0], "port", str(watched[1])]
+        self.reply = f"*1\r\n*{len(fields)}\r\n" + "".join(
+            f"${len(f)}\r\n{f}\r\n" for f in fields)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(1000)
+                half = len(self.reply) // 2
+                client.sendall(self.reply[:half].encode())
+                client.sendall(self.reply[half:].encode())
+                client.recv(1)
+
+    def end(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def test_sentinels_that_know_the_nodes(recovery, cluster):
+    made = cluster.add("orders", keys=None)
+    shard = made.database.shards[0]
+    addr = cluster.nodes[int(shard.node_uid) - 1].addr
+    recovery.add_hosts(1).write()
+    sentinel = Sentinel(addr, (addr, shard.port))
+    try:
+        document = recovery.plan("--only-configuration", "--json").json
+    finally:
+        sentinel.end()
+    warning = next(w for w in document["warnings"] if w["code"] == "old-sentinel")
+    assert "my master" in warning["message"] and "SENTINEL REMOVE" in warning["hint"]
+
+
+def test_a_single_survivor_is_named(recovery, cluster):
+    made = cluster.add("orders", primaries=3, keys=None)
+    shard = made.database.shards[0]
+    addr = cluster.nodes[int(shard.node_uid) - 1].addr
+    recovery.add_hosts(3).write()
+    with socket.create_server((addr, shard.port)):
+        run = recovery.plan("--only-configuration", "--json", status=REFUSED)
+    survivor, = run.json["blockers"]
+    assert survivor["code"] == "old-cluster-survivor" and "1 of 3 nodes" in survivor["message"]
+    assert "ss -ltnp" in survivor["hint"] and "--old-cluster-is-dead" in survivor["hint"]
+
+
+def test_rates_are_learned(recovery, cluster):
+    made = cluster.add("orders", keys=5)
+    cluster.write_rdb(made.files[0], [["SET", f"k{i}", os.urandom(1 << 20)] for i in range(20)])
+    recovery.add_hosts(1).write()
+    assert recovery.plan("--json").json["rates"]["source"] == "defaults"
+    recovery.recover()
+    assert recovery.run("status", "--state", recovery.state).says("planned")
+    rates = recovery.plan("--offline", "--json").json["rates"]
+    assert rates["source"] == "stored" and rates["load"] > 1e6 and rates["transfer"] > 1e5
+    assert recovery.plan("--offline").says("earlier recoveries")
+
+
+def against_solver(cases):
+    quality = bench("quality")
+    errors = [quality.compare(PROGRAM, seed)[2] for seed in cases]
+    assert [e for e in errors if e] == []
+
+
+@needs_solver
+def test_as_good_as_an_exact_solver():
+    against_solver(range(8))
+
+
+@pytest.mark.slow
+@needs_solver
+def test_as_good_as_an_exact_solver_on_200_clusters():
+    against_solver(range(200))
+
+
+def test_large_clusters_are_even_and_quick(recovery):
+    """1,000 hosts and 20,000 shards, 95 % full, from the CCS file to the plan."""
+    folder = recovery.folder / "large"
+    subprocess.run(
+        [sys.executable, BENCH / "generate.py", folder, "--hosts", "1000", "--shards", "20000",
+         "--fill", "0.95"], check=True)
+    pid = os.posix_spawn(
+        PROGRAM, [str(PROGRAM), "plan", str(folder / "ccs-redis.rdb"), "--hosts",
+                  str(folder / "hosts.json"), "--offline", "--json"], os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, str(folder / "plan.json"),
+                       os.O_WRONLY | os.O_CREAT, 0o644)])
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0
+    document = json.loads((folder / "plan.json").read_text())
+    hosts = document["hosts"]
+    fullest = max(h["planned_memory"] / h["memory"] for h in hosts)
+    bound = sum(h["planned_memory"] for h in hosts) / sum(h["memory"] for h in hosts)
+    assert fullest <= bound * 1.05
+    assert used.ru_maxrss < 200 << 10
+    assert used.ru_utime + used.ru_stime < 4, "twice what it should take"

@@ -1,0 +1,143 @@
+"""`recluster verify`: what a nightly job runs."""
+
+import gzip
+import hashlib
+import json
+import subprocess
+
+import pytest
+
+from harness.http_server import Nginx
+from program import DONE, FAILED, USAGE
+
+
+def verify(recovery, *words, status=DONE, **more):
+    return recovery.run("verify", *words, status=status, **more)
+
+
+def test_all_sets_of_a_location(cluster, recovery):
+    made = cluster.add("orders", primaries=3, stamp="20261119-020000")
+    cluster.write_backups(made, 90, stamp="20261120-020000")
+    cluster.end_scratch()
+    run = verify(recovery, cluster.backups, "--json").json
+    assert len(run["files"]) == 6 and all(f["ok"] for f in run["files"])
+    assert [s["id"] for s in run["sets"]] == ["20261120-020000", "20261119-020000"]
+    assert all(s["complete"] and s["database_uid"] == "1" and len(s["files"]) == 3 for s in run["sets"])
+    assert run["sets"][0]["time"] == "2026-11-20T02:00:00Z"
+    assert sum(f["keys"] for f in run["files"][3:]) == made.digest.keys
+
+
+def test_a_missing_file_makes_a_set_incomplete(cluster, recovery):
+    made = cluster.add("orders", primaries=3)
+    cluster.end_scratch()
+    made.files[1].unlink()
+    run = verify(recovery, cluster.backups, status=FAILED)
+    assert run.says("file 2 of 3 is not there") and run.says("1 of 1 backup sets are not complete")
+    run = verify(recovery, cluster.backups, "--json", status=FAILED).json
+    assert all(f["ok"] for f in run["files"]) and not run["sets"][0]["complete"]
+    assert run["sets"][0]["slots_missing"] == [list(made.database.primaries[1].ranges[0])]
+
+
+BAD = {
+    "short": lambda b: b[:-20],
+    "long": lambda b: b + b"REDIS",
+    "changed": lambda b: b[:60] + bytes([b[60] ^ 4]) + b[61:],
+    "empty": lambda b: b"",
+    "page": lambda b: b"<html>log in</html>",
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+@pytest.mark.parametrize("packed", [True, False], ids=["gzip", "plain"])
+def test_a_bad_file_is_named(cluster, recovery, how, packed):
+    made = cluster.add("orders", primaries=2)
+    cluster.end_scratch()
+    path = made.files[1]
+    if not packed:
+        path = path.with_suffix("")
+        path.write_bytes(gzip.decompress(made.files[1].read_bytes()))
+        made.files[1].unlink()
+    path.write_bytes(BAD[how](path.read_bytes()))
+    run = verify(recovery, cluster.backups, "--json", status=FAILED).json
+    bad = [f for f in run["files"] if not f["ok"]]
+    assert [f["path"] for f in bad] == [str(path)] and path.name in bad[0]["error"]
+    assert run["sets"][0]["complete"] is False and path.name in run["sets"][0]["reason"]
+
+
+def test_a_file_in_the_place_of_another(cluster, recovery):
+    made = cluster.add("orders", primaries=2)
+    cluster.end_scratch()
+    made.files[0].write_bytes(made.files[1].read_bytes())
+    run = verify(recovery, cluster.backups, status=FAILED)
+    assert run.says("in slots that other files of its set are for")
+
+
+def test_a_manifest_is_held_against_the_files(cluster, recovery):
+    made = cluster.add("orders")
+    cluster.end_scratch()
+    path = cluster.backups / "any-name.rdb.gz"
+    made.files[0].rename(path)
+    data = path.read_bytes()
+    one = {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+           "keys": made.digest.keys}
+    manifest = {"recluster_manifest": 1, "set": "s1", "time": "2026-11-20T02:00:00Z", "files": [one]}
+
+    def write(change, document=None):
+        (cluster.backups / "recluster-manifest.json").write_text(
+            json.dumps({**manifest, **(document or {}), "files": [{**one, **change}]}))
+
+    write({})
+    assert verify(recovery, cluster.backups, "--json").json["sets"][0]["id"] == "s1"
+    for change, words in (
+        ({"bytes": 5}, "instead of 5"), ({"keys": 1}, "its manifest says 1"),
+        ({"sha256": "0" * 64}, "SHA-256"), ({"name": "other"}, "'other' is not there"),
+        ({"slots": [[1, 16383]]}, "slot 0 is missing"), ({"sha256": "x"}, "64 hex digits"),
+    ):
+        write(change)
+        assert verify(recovery, cluster.backups, status=FAILED).says(words), change
+    write({}, {"recluster_manifest": 2})
+    assert verify(recovery, cluster.backups, status=FAILED).says("a newer version")
+
+
+def test_zstd(cluster, recovery):
+    made = cluster.add("orders")
+    cluster.end_scratch()
+    plain = gzip.decompress(made.files[0].read_bytes())
+    path = made.files[0].with_suffix(".zst")
+    subprocess.run(["zstd", "-q", "-o", str(path)], input=plain, check=True)
+    made.files[0].unlink()
+    entry = verify(recovery, cluster.backups, "--json").json["files"][0]
+    assert entry["compressed"] == "zstd" and entry["bytes"] == len(plain)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert verify(recovery, path, status=FAILED).says("cut off")
+
+
+def test_files_urls_and_location_files(cluster, recovery, folder, net):
+    made = cluster.add("orders", primaries=2)
+    cluster.end_scratch()
+    web = Nginx(folder / "web", cluster.backups, net.addr(4), 8080).start()
+    location = folder / "location.json"
+    location.write_text(json.dumps({"type": "mount_point", "path": str(cluster.backups)}))
+    run = verify(
+        recovery, made.files[0], web.url, web.url + made.files[1].name, "--location", location, "--json",
+    ).json
+    assert len(run["files"]) == 6 and all(f["ok"] for f in run["files"])
+    assert len(run["sets"]) == 2
+
+
+def test_what_is_not_there(cluster, recovery, folder):
+    empty = folder / "empty"
+    empty.mkdir()
+    assert verify(recovery, empty, status=FAILED).says("there is no .rdb")
+    assert verify(recovery, folder / "no.rdb", status=FAILED).says("no.rdb")
+    assert verify(recovery, status=USAGE).says("needs")
+    assert verify(recovery, empty, "--limit-rate", "0", status=USAGE).says("--limit-rate")
+
+
+def test_names_that_are_not_utf8_are_left_out(cluster, recovery):
+    cluster.add("orders")
+    cluster.end_scratch()
+    with open(bytes(cluster.backups) + b"/\xff.rdb", "wb") as f:
+        f.write(b"x")
+    run = verify(recovery, cluster.backups)
+    assert run.says("not UTF-8")

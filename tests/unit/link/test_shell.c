@@ -1,0 +1,344 @@
+/*
+ * Links through a shell: here one on this machine. The program that travels is this test itself,
+ * which is the agent when it is started with that word.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../../src/link/shell.h"
+#include "../../../src/link/shell_quote.h"
+#include "echo_agent.h"
+#include "recluster/child.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/link.h"
+#include "recluster/program.h"
+
+static char *root; /* of the test; removed at the end */
+
+static const char *const hostile[] = {"plain", "it's \"quoted\"", "$(touch pwned)", "`touch pwned`",
+    "two\nlines", "a  b\t;& |c", "*?[x]{a,b}~!#\\", "-rf", "%s%n", "\xc3\xa9\x01", ""};
+
+static void quoted_words_come_through(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
+        struct buf script = BUF_INIT, said = BUF_INIT;
+        struct err err = ERR_INIT;
+        buf_adds(&script, "cd / && printf '%s.' ");
+        shell_quote(&script, hostile[i]);
+        const char *const argv[] = {"sh", "-c", script.data, NULL};
+        assert_int_equal(child_run(argv, 10000, 1000, &said, &err), 0);
+        assert_int_equal(said.len, strlen(hostile[i]) + 1);
+        assert_memory_equal(said.data, hostile[i], strlen(hostile[i]));
+        buf_release(&script);
+        buf_release(&said);
+    }
+    assert_false(file_exists("/pwned"));
+}
+
+/* --- a link, one call over it --- */
+
+struct call {
+    struct loop *loop;
+    struct err err;
+    json_t *result;
+};
+
+static void on_answer(void *ctx, const json_t *result, const struct err *err)
+{
+    struct call *c = ctx;
+    if (err)
+        c->err = *err;
+    c->result = json_deep_copy(result);
+    loop_stop(c->loop);
+}
+
+/* Calls "echo" on a fresh link. 0: it came back. */
+static int call_over(
+    json_t *spec, const char *name, const char *method, int64_t silence_ms, struct err *ret_err)
+{
+    struct call c = {.loop = loop_new()};
+    struct err err = ERR_INIT;
+    struct link *link = NULL;
+    const struct link_target target = {
+        .host = name, .kind = "command", .spec = spec, .silence_ms = silence_ms};
+    json_t *params = json_pack("{s:s}", "text", "a 'b'\n$c");
+
+    int rc = link_open(c.loop, &target, NULL, NULL, &link, &c.err);
+    if (rc == 0) {
+        link_call(link, method, json_incref(params), 20000, on_answer, NULL, &c);
+        assert_int_equal(loop_run(c.loop, &err), 0);
+        rc = c.result && json_equal(c.result, params) ? 0 : -1;
+    }
+    link_close(link);
+    loop_free(c.loop);
+    json_decref(c.result);
+    json_decref(params);
+    json_decref(spec);
+    *ret_err = c.err;
+    return rc;
+}
+
+static char *below(const char *name)
+{
+    return path_join(root, name);
+}
+
+static json_t *shell_spec(const char *base_dir, json_t *command)
+{
+    return json_pack(
+        "{s:s, s:s, s:o}", "addr", "127.0.0.1", "base_dir", base_dir, "command", command);
+}
+
+static char *installed(const char *base_dir)
+{
+    struct err err = ERR_INIT;
+    const struct program *program = program_self(&err);
+    assert_non_null(program);
+    return xasprintf("%s/agent/%s", base_dir, program->hash);
+}
+
+static void the_program_travels(void **state)
+{
+    CLEANUP(free_ptr)
+    char *base_dir = below("it's \"x\"\n$(touch pwned)`touch pwned`; -rf &*?\\ %s");
+    CLEANUP(free_ptr) char *folder = installed(base_dir);
+    CLEANUP(free_ptr) char *program = path_join(folder, "recluster");
+    struct err err = ERR_INIT;
+    struct stat first, second;
+
+    (void)state;
+    assert_false(file_exists(base_dir));
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), 0);
+    assert_int_equal(stat(program, &first), 0);
+    /* Now it is there, and used as it is. */
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), 0);
+    assert_int_equal(stat(program, &second), 0);
+    assert_int_equal(first.st_ino, second.st_ino);
+    assert_false(file_exists("/pwned"));
+}
+
+/* Shells that read ahead must take nothing that is the program's or the agent's. */
+static void all_shells_will_do(void **state)
+{
+    static const char *const shells[] = {"dash", "bash", "busybox", "ksh", "zsh", "mksh"};
+    int tried = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
+        CLEANUP(free_ptr) char *base_dir = below(shells[i]);
+        CLEANUP(free_ptr) char *path = path_join("/bin", shells[i]);
+        struct err err = ERR_INIT;
+        if (!file_exists(path))
+            continue;
+        json_t *command = strcmp(shells[i], "busybox") == 0 ? json_pack("[s, s]", path, "sh")
+                                                            : json_pack("[s]", path);
+        assert_int_equal(call_over(shell_spec(base_dir, command), "h", "echo", 0, &err), 0);
+        tried++;
+    }
+    assert_true(tried > 0);
+}
+
+static void noise_before_the_answer_is_skipped(void **state)
+{
+    CLEANUP(free_ptr) char *base_dir = below("noisy");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    json_t *command = json_pack("[s, s, s]", "sh", "-c",
+        "echo Welcome; echo 'recluster-x start'; echo '{\"jsonrpc\":\"2.0\"}'; printf 'no end'; "
+        "exec sh");
+    assert_int_equal(call_over(shell_spec(base_dir, command), "h", "echo", 0, &err), 0);
+}
+
+/* A folder for PATH with these tools, and a script of our own in the place of one. */
+static char *tools(const char *name, const char *own, const char *script)
+{
+    static const char *const needed[] = {"sh", "uname", "mkdir", "tar", "rm"};
+    char *dir = below(name);
+    struct err err = ERR_INIT;
+
+    assert_int_equal(dir_make(dir, 0700, &err), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+        CLEANUP(free_ptr) char *at = path_join(dir, needed[i]);
+        CLEANUP(free_ptr) char *from = path_join("/bin", needed[i]);
+        assert_int_equal(symlink(from, at), 0);
+    }
+    if (own) {
+        CLEANUP(free_ptr) char *at = path_join(dir, own);
+        unlink(at);
+        assert_int_equal(file_write_atomic(at, script, strlen(script), 0700, &err), 0);
+    }
+    return dir;
+}
+
+static void what_the_host_lacks(void **state)
+{
+    static const struct {
+        const char *name, *own, *script, *says; /* NULL: all is well */
+        enum err_code code;
+    } cases[] = {
+        {"no gzip", NULL, NULL, NULL, 0},
+        {"other kind", "uname", "#!/bin/sh\necho mips64\n",
+            "cannot reach host 'h': it is a machine of the kind mips64, this program is for ",
+            ERR_UNSUPPORTED},
+        {"no uname", "uname", "#!/bin/sh\nexit 1\n", NULL, 0},
+        {"no tar", "tar", "#!/bin/sh\necho no tar here >&2; exit 1\n", "it said: no tar here",
+            ERR_FAILED},
+        {"full", "mkdir", "#!/bin/sh\necho \"mkdir: cannot create '$2'\" >&2; exit 1\n",
+            "can't be made; it said: mkdir: cannot create", ERR_DENIED},
+        {"damage", "tar",
+            "#!/bin/sh\n/bin/tar \"$@\" && for f in lib*; do echo >> $f; break; done\n",
+            "arrived damaged in", ERR_FAILED},
+        {"cut short", "tar", "#!/bin/sh\nexec /usr/bin/head -c 1000000 | /bin/tar \"$@\"\n",
+            "could not be unpacked", ERR_FAILED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_ptr) char *path = tools(cases[i].name, cases[i].own, cases[i].script);
+        CLEANUP(free_ptr) char *base_dir = xasprintf("%s.base", path);
+        CLEANUP(free_ptr) char *agents = path_join(base_dir, "agent");
+        CLEANUP(free_ptr) char *set = xasprintf("PATH=%s", path);
+        struct err err = ERR_INIT;
+        char **names = NULL;
+        size_t count = 0;
+        json_t *command = json_pack("[s, s, s]", "/usr/bin/env", set, "/bin/sh");
+        int rc = call_over(shell_spec(base_dir, command), "h", "echo", 0, &err);
+        if (!cases[i].says) {
+            assert_int_equal(rc, 0);
+            continue;
+        }
+        assert_int_equal(rc, -1);
+        assert_int_equal(err.code, cases[i].code);
+        if (!strstr(err.message, cases[i].says))
+            fail_msg("%s: %s", cases[i].name, err.message);
+        if (file_exists(agents)) /* nothing half is left */
+            assert_int_equal(dir_list(agents, &names, &count, &err), 0);
+        assert_int_equal(count, 0);
+        strv_free(names, count);
+    }
+}
+
+static void what_ends_early(void **state)
+{
+    CLEANUP(free_ptr) char *base_dir = below("early");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    json_t *command = json_pack("[s, s, s]", "sh", "-c", "echo no such pod >&2; exit 3");
+    assert_int_equal(call_over(shell_spec(base_dir, command), "h", "echo", 0, &err), -1);
+    assert_int_equal(err.code, ERR_LINK);
+    assert_string_equal(err.message, "cannot reach host 'h': its command, 'sh', ended with status "
+                                     "3; it said: no such pod");
+    command = json_pack("[s]", "/nonexistent/kubectl");
+    assert_int_equal(call_over(shell_spec(base_dir, command), "h", "echo", 0, &err), -1);
+    assert_non_null(strstr(err.message, "'/nonexistent/kubectl'"));
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "exit", 0, &err), -1);
+    assert_non_null(strstr(err.message, "lost the link to host 'h'"));
+    assert_non_null(strstr(err.message, "ended with status 3"));
+}
+
+static void placeholders(void **state)
+{
+    static const struct {
+        const char *arg, *name, *says; /* says: of the error */
+    } cases[] = {
+        {"{addr}", "h", NULL},
+        {"{name}", "it's $(h)\n", NULL},
+        {"{name}", "-oProxyCommand=x", "no usable value for '{name}'"},
+        {"me@{addr}", "h", "'{addr}' is part of an argument"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_ptr) char *base_dir = below("filled");
+        CLEANUP(free_ptr) char *note = below("note");
+        struct buf got = BUF_INIT;
+        struct err err = ERR_INIT;
+        json_t *command = json_pack(
+            "[s, s, s, s, s]", "sh", "-c", "printf %s \"$1\" >\"$2\"; exec sh", "-", cases[i].arg);
+        json_array_append_new(command, json_string(note));
+        int rc = call_over(shell_spec(base_dir, command), cases[i].name, "echo", 0, &err);
+        if (cases[i].says) {
+            assert_int_equal(rc, -1);
+            assert_int_equal(err.code, ERR_USAGE);
+            assert_non_null(strstr(err.message, cases[i].says));
+            continue;
+        }
+        assert_int_equal(rc, 0);
+        assert_int_equal(file_read(note, 1000, &got, &err), 0);
+        assert_string_equal(
+            got.data, strcmp(cases[i].arg, "{addr}") == 0 ? "127.0.0.1" : cases[i].name);
+        buf_release(&got);
+    }
+}
+
+static void silence_is_the_end(void **state)
+{
+    CLEANUP(free_ptr) char *base_dir = below("silent");
+    struct err err = ERR_INIT;
+    int64_t start_ms = clock_mono_ms();
+
+    (void)state;
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "nothing", 500, &err), -1);
+    assert_int_equal(err.code, ERR_LINK);
+    assert_string_equal(
+        err.message, "lost the link to host 'h': nothing was heard of it for 0.5 s");
+    assert_true(clock_mono_ms() - start_ms < 10000);
+}
+
+static int make_root(void **state)
+{
+    char template[] = "/tmp/recluster test's XXXXXX";
+    (void)state;
+    root = mkdtemp(template) ? xstrdup(template) : NULL;
+    return root ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+    struct err err = ERR_INIT;
+    (void)state;
+    int rc = dir_remove(root, &err);
+    free(root);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quoted_words_come_through),
+        cmocka_unit_test(the_program_travels),
+        cmocka_unit_test(all_shells_will_do),
+        cmocka_unit_test(noise_before_the_answer_is_skipped),
+        cmocka_unit_test(what_the_host_lacks),
+        cmocka_unit_test(what_ends_early),
+        cmocka_unit_test(placeholders),
+        cmocka_unit_test(silence_is_the_end),
+    };
+    struct err err = ERR_INIT;
+
+    if (argc == 5 && strcmp(argv[1], "agent") == 0) {
+        if (program_install(argv[3], argv[4], &err) == 0)
+            return 0;
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    if (argc == 2 && strcmp(argv[1], "agent") == 0)
+        return echo_agent();
+    return cmocka_run_group_tests(tests, make_root, remove_root);
+}

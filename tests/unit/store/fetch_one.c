@@ -1,0 +1,29 @@
+/*
+ * What an agent's fetch does with one file, for tests/bench/store:
+ *
+ *     fetch_one LOCATION.json NAME OUT
+ */
+
+#include <stdio.h>
+
+#include "recluster/pull.h"
+
+int main(int argc, char **argv)
+{
+    struct err err = ERR_INIT;
+    json_t *facts = NULL;
+
+    if (argc != 4)
+        return fprintf(stderr, "usage: fetch_one LOCATION.json NAME OUT\n"), 2;
+    json_t *location = json_load_file(argv[1], JSON_DECODE_ANY, NULL);
+    struct store *store = store_open(location, &err);
+    const struct pull_params params = {
+        .store = store, .name = argv[2], .out_path = argv[3], .resume = true, .expected_bytes = -1};
+
+    if (!store || pull(&params, &facts, &err) < 0)
+        return fprintf(stderr, "fetch_one: %s\n", err.message), 1;
+    json_decref(facts);
+    json_decref(location);
+    store_close(store);
+    return 0;
+}
