@@ -14,6 +14,10 @@
  * Only manifests and vendor names say whose a file is: each of the other two is looked at only when
  * those before it give nothing. A file that a manifest names belongs to that set alone.
  *
+ * Beside the location's sets there may be one more: the files that shards' servers kept on the disks
+ * of hosts and of the old nodes (disk_files.h), of each slot range the newest that is of use, be it
+ * a primary's or a replica's (catalogue_add_disks()).
+ *
  * A set is complete when its files cover the slots that were asked for (and, by vendor names, all
  * of its n files are there), and nothing speaks against one of its files. For the files of the set
  * that is chosen, the first kilobyte has been read and its facts (rdb_scan_head()) are in `head`; a
@@ -40,6 +44,15 @@ struct backup_file {
     json_t *head;          /* NULL: not read */
     bool scanned;          /* read whole: `facts` has the scan */
     json_t *facts;
+    /* Of a file on a disk; else kind is NULL. */
+    const char *kind;   /* "rdb", "aof", "aof-folder" */
+    const char *where;  /* "a1:/data/redis/redis-1.rdb": host or old node, and path */
+    const char *host;   /* of hosts.json, on whose disk it is; NULL: only `location` reaches it */
+    const char *folder; /* its path there */
+    const json_t *location; /* of the folder; borrowed */
+    const json_t *parts;    /* of an AOF folder: [{"name", "bytes"}]; borrowed */
+    int64_t time_ms;        /* of what it holds; -1: not known */
+    const char *next; /* where the next newest of the same slots is, and of when; NULL: none */
 };
 
 struct backup_set {
@@ -52,6 +65,9 @@ struct backup_set {
     bool complete;
     /* Why it isn't complete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL. */
     const char *reason;
+    const char *disks;        /* a set of files on disks: whose, as it may be printed; else NULL */
+    const char *const *notes; /* what the choice of its files passed over, a sentence each */
+    size_t note_count;
 };
 
 struct catalogue {
@@ -89,5 +105,38 @@ int catalogue_read(struct store *s, const struct catalogue_query *query, struct 
 int catalogue_read_all(struct store *s, const struct store_list *list, struct catalogue *ret,
     struct err *err) MUST_CHECK;
 void catalogue_release(struct catalogue *c);
+
+/* A folder on a disk, and the files of shards in it. */
+struct disk_folder {
+    const char *owner; /* "a1", "node:1" */
+    const char *host;  /* as in struct backup_file */
+    const char *path;
+    const json_t *location; /* NULL where `host` is said */
+    const json_t *files;    /* as disk_files_list() gives them */
+};
+
+struct disk_query {
+    const struct disk_folder *folders;
+    size_t folder_count;
+    /* The shards of the database, replicas too: whose slots does a file of this uid have? */
+    struct disk_shard {
+        const char *uid;
+        size_t range; /* index into `ranges` */
+    } * shards;
+    size_t shard_count;
+    const struct slots *const *ranges; /* of the primaries */
+    size_t range_count;
+    const struct slots *slots; /* that the set must cover */
+    int64_t at_ms;             /* no file after it is taken; -1: any */
+    int64_t set_at_ms;         /* nor a set: of the oldest of its files */
+    const json_t *without; /* ["file:a1:/data/redis/redis-1.rdb", …]; other words don't matter */
+};
+
+/*
+ * Adds the set "disks", unless no folder has a file of the database, and chooses it if it is
+ * complete and newer than the one that is chosen. `c` may be empty: {.chosen = -1}. What the query
+ * points to must outlive it.
+ */
+void catalogue_add_disks(struct catalogue *c, const struct disk_query *query);
 
 #endif

@@ -23,10 +23,11 @@ int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_f
     int *ret_errors, struct err *err) MUST_CHECK;
 
 /*
- * Forks; the child runs fn(arg, fd) with fd the writing end of a pipe (close-on-exec) and _exit()s
- * with what it returns. The parent reads from *ret_from (non-blocking, close-on-exec).
+ * Forks; the child runs fn(arg, fd) and _exit()s with what it returns. fd (blocking) and *ret_fd
+ * (non-blocking) are the ends of a pair of sockets, close-on-exec: what one side writes, the other
+ * reads.
  */
-int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_from,
+int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
     struct err *err) MUST_CHECK;
 
 /* SIGKILL and wait: for children of which nothing is expected any more. */

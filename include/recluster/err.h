@@ -45,6 +45,7 @@
     X(ERR_BUSY, "busy", 1, true, "the other side is busy")                                         \
     X(ERR_PROTOCOL, "protocol", 1, false, "unexpected answer")                                     \
     X(ERR_CORRUPT, "corrupt", 4, false, "corrupt data")                                            \
+    X(ERR_CHANGED, "changed", 4, false, "changed meanwhile")                                       \
     X(ERR_LIMIT, "limit", 4, false, "over a limit")                                                \
     X(ERR_UNSUPPORTED, "unsupported", 4, false, "not supported")                                   \
     X(ERR_CHECK, "check", 4, false, "refused by a check")                                          \
@@ -65,7 +66,7 @@ struct err {
     enum err_code code;
     int sys; /* errno of the cause, or 0 */
     char message[1024];
-    char hint[512];
+    char hint[1024];
 };
 
 #define ERR_INIT                                                                                   \

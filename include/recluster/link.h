@@ -42,6 +42,7 @@
 #include "recluster/loop.h"
 
 struct link;
+struct rpc_message;
 
 enum { LINK_ALIVE_MS = 10 * 1000, LINK_SILENCE_MS = 30 * 1000 };
 
@@ -73,9 +74,35 @@ typedef void (*link_progress)(void *ctx, const json_t *params);
 int link_open(struct loop *loop, const struct link_target *target, const struct link_events *events,
     void *arg, struct link **ret, struct err *err) MUST_CHECK;
 
-/* Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here. */
-void link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
+/*
+ * Takes over params. on_progress may be NULL. on_answer is called exactly once, never from in here.
+ * Returns the call's number.
+ */
+uint64_t link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
     link_answer on_answer, link_progress on_progress, void *ctx);
+
+/*
+ * More talk about an open call, both ways, by notifications that have its number as "id":
+ *
+ *     link_listen(link, call, &listener)     // right after link_call()
+ *     if (link_backlog(link) < LINK_BACKLOG)
+ *         link_tell(link, "data", params, data, len)
+ *
+ * What is told is queued: whoever tells much stops at LINK_BACKLOG and goes on when `room` is
+ * called, which must not do more than wake a job. Neither is called after the call's on_answer.
+ */
+struct link_listener {
+    void (*notice)(void *ctx, const struct rpc_message *m); /* any but "progress"; m is borrowed */
+    void (*room)(void *ctx);                                /* may be NULL */
+    void *ctx;
+};
+enum { LINK_BACKLOG = 512 * 1024 };
+
+void link_listen(struct link *link, uint64_t call, const struct link_listener *listener);
+/* Takes over params; data_len up to RPC_DATA_MAX, 0: no bytes. Dropped where the link is lost. */
+void link_tell(
+    struct link *link, const char *method, json_t *params, const void *data, size_t data_len);
+size_t link_backlog(const struct link *link); /* bytes that wait to be written */
 
 /* Ends the agent; open calls end with ERR_CANCELLED. NULL is fine. */
 void link_close(struct link *link);

@@ -44,7 +44,13 @@
  * data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
  * of replication backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and
  * one more copy, of a sync or a rewrite), three times where the database has persistence; a file
- * that is packed is taken to be a third of it. Seconds come from `rates`.
+ * that is packed is taken to be a third of it.
+ *
+ * Seconds: each host fetches its shards' files at the rate that it measured, at most as fast as it
+ * writes them unpacked, else at that of `rates`; up to PLAN_FETCHES_PER_HOST at a time share it. As
+ * many servers load at a time as it has cores, together no faster than it reads from its disk.
+ * Replicas count as their primaries where their servers can start on the same file (7.0 and later),
+ * else as copies that are sent to them, one after the other into one host.
  */
 
 #include <jansson.h>
@@ -80,6 +86,8 @@ struct plan_database_input {
     int primaries; /* another number of them than in the CCS; 0: the same */
 };
 
+enum { PLAN_FETCHES_PER_HOST = 4 }; /* at a time */
+
 /* Bytes a second, and seconds that a stage takes whatever its bytes. */
 struct plan_rates {
     double transfer; /* of stored bytes, into one host */
@@ -104,7 +112,8 @@ struct plan_input {
     const json_t *sentinels;
     bool alive_not_asked;
     int64_t now_ms;
-    bool offline; /* neither hosts nor locations were asked: sizes are those of memory_size */
+    bool offline;   /* neither hosts nor locations were asked: sizes are those of memory_size */
+    bool full_sync; /* replicas are sent copies, whatever the servers */
     bool only_configuration;           /* databases come back empty */
     bool by_priority;                  /* databases that can't be recovered are left out */
     const struct slots *allow_missing; /* slots that may stay empty; NULL: none */
@@ -112,6 +121,9 @@ struct plan_input {
     const json_t *options;             /* what was asked for, for the document; NULL: nothing */
     /* The document of an earlier plan: its placement is taken over as it stands. NULL: none. */
     const json_t *pinned;
+    /* Of `pinned`, shards whose host is null find a new place. The others are where it says, and
+     * are only counted there: no rule is asked about them. */
+    bool replan;
     const struct plan_rates *rates; /* NULL: plan_default_rates */
 };
 
@@ -137,7 +149,7 @@ struct plan_shard {
     /* All that have slots of it: one and equal to `file`, or the shard needs a cut. */
     const struct backup_file *const *files;
     size_t file_count;
-    double transfer_s, load_s; /* estimates; of a replica, load_s is its sync */
+    double transfer_s, load_s; /* estimates; of a replica that is sent a copy, load_s is its sync */
 };
 
 /* Its data is in several files, or in one that has other slots too. */
@@ -173,6 +185,8 @@ struct plan_host {
     int64_t planned_bytes;
     int64_t disk_free_bytes, planned_disk_bytes;
     int64_t cores; /* at least 1 */
+    /* Bytes a second that it measured; 0: it didn't. */
+    double network, disk_write, disk_read;
     size_t shard_count;
 };
 
@@ -219,8 +233,9 @@ void plan_free(struct plan *plan);
  * "dir", "slots", "source": file name or null, "sources": file names if it needs a cut, else null,
  * "memory", "disk", "transfer_s", "load_s"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name",
  * "addr", "rack", "second_rack" or null, "usable", "memory", "planned_memory", "disk_free" or null,
- * "planned_disk", "cores", "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates":
- * {"transfer", "load", "sync", "source"}, "unchecked": [text], "blockers", "warnings": [{"code",
+ * "planned_disk", "cores", "measured": null or {"network", "disk_write", "disk_read"} (bytes a
+ * second, or null), "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates": {"transfer",
+ * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "unchecked": [text], "blockers", "warnings": [{"code",
  * "message", "hint", "database": label, "host"}, the last three or null]}
  */
 json_t *plan_json(const struct plan *plan);

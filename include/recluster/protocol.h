@@ -41,6 +41,13 @@
  *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail",
  *               "locked_by": {"operator", "since"}?}}
  *
+ *   measure {"base_dir", "location"?, "name"? (of a file there)}
+ *       -> {"disk": {"write", "read" (bytes a second), "bytes"} or {"error": {…}},
+ *           "network"?: {"read" (bytes a second), "bytes"} or {"error": {…}}}
+ *       Writes at most 256 MiB and a twentieth of what is free, to a file that never has a name or
+ *       loses it at once, for 1.5 s or so, and reads it back; reads at most 128 MiB of the backup
+ *       file, for 2 s or so. Leaves nothing behind, however it ends.
+ *
  *   lock {"base_dir", "recovery", "operator": "user@host pid n"}
  *       -> {}                    ! makes base_dir, holds the lock as long as the agent lives
  *       ERR_LOCKED names the holder; ERR_CHECK where the folder holds anything that is not ours.
@@ -97,12 +104,14 @@
  *       ! the server of a replica, if it does not run yet; waits until its link is up and its offset is the primary's. Then
  *       the keys of each database must be as many on both.
  *
- *   shard_status {"dir", "password"? (the database's, for a sealed shard)}
+ *   shard_status {"dir", "password"? (the database's, for a sealed shard), "samples"?: [{"db",
+ *           "key" (hex), "kind"}]}
  *       -> {"prepared": bool, "configured": bool, "sealed": bool, "running": bool, "pid", "role",
  *           "loading": bool, "keys_by_db", "keys", "used_memory", "link_up": bool (replica),
  *           "offset", "replicas": n, "cluster_state", "slots_ok", "known_nodes",
  *           "appendonly": bool, "maxmemory", "open": bool (user default is on), "uptime_s",
- *           "version"}
+ *           "version", "samples_ok"?: n}
+ *       A sample that isn't there, or is of another kind: ERR_CHECK, unless clients are in already.
  *       Not running: "log", the last lines, instead of what comes after "running". While it loads,
  *       and of a sealed shard without the password, less is known and left out.
  *
@@ -120,7 +129,8 @@
  *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool,
  *           "samples": [{"db", "key" (hex), "kind"}]}
  *       -> {"samples_ok": n, "latency_us": n}
- *       As a client: PING, role, cluster state ok, TYPE of the samples. ERR_CHECK: what differs.
+ *       As a client: PING, role, cluster state ok, TYPE of the samples. Clients are in already: a
+ *       sample that is gone or changed is no error, but isn't counted.
  *
  *   seal_shard {"dir", "password"}
  *       -> {}                    ! removes user recluster: only whom the CCS names may log in now

@@ -10,6 +10,12 @@
  * fsync, rename, fsync of the folder. On failure nothing stands at out_path; the .part is removed.
  * What stood at out_path before is replaced only on success.
  *
+ * The .part may be read while it grows. It is locked (flock, exclusive) until the pull has ended,
+ * well or not; no byte in it changes, but where `keep` or `more` is given; a pull that begins anew
+ * writes another file. If the lock is gone, and out_path is the same file, then all of it is good.
+ *
+ * An object that is changed while it is read is read anew, once; a second time it is ERR_CHANGED.
+ *
  * With `resume` the bytes that have come stay in OUT.fetch0 (and further numbers for `more`) when
  * the transfer is cut off, by a failure that may pass or by the end of the process, and the next
  * pull() goes on behind them if the object is still the same (its validator). All bytes pass the

@@ -186,6 +186,13 @@ int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct e
 /* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum. */
 int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 
+/*
+ * For an RDB file that something else follows, as in an append-only file: bytes behind its end are
+ * taken and ignored. To be called before the first feed.
+ */
+void rdb_reader_let_more_follow(struct rdb_reader *r);
+uint64_t rdb_reader_end_offset(const struct rdb_reader *r); /* 0: the end was not seen yet */
+
 enum rdb_checksum { RDB_CHECKSUM_ABSENT, RDB_CHECKSUM_OK, RDB_CHECKSUM_BAD };
 const char *rdb_checksum_name(enum rdb_checksum checksum); /* "absent", "ok", "bad" */
 enum rdb_checksum rdb_reader_checksum(

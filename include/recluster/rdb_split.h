@@ -27,16 +27,20 @@
  * count, its other keys are left out. Equal functions of several inputs become one; a library that
  * differs between them is ERR_CHECK, data of modules in more than one input ERR_UNSUPPORTED.
  *
- * What stands in front of the data but is known at its end (the stamp, hints, version) is written
+ * What stands in front of the data but is known at its end (hints, version) is written
  * with bytes of the same length first and then patched: the checksum is mended without reading
  * anything again. `write` gets an output's bytes in order, `patch` comes in rdb_split_end() only,
  * and before the last `write`. On an error the outputs are not to be used.
+ *
+ * `whole`: one output of all slots of one input. Hints are the input's own, so nothing is ever
+ * patched: what was written may be read while the rest is still to come.
  *
  * The stamp: a server of version 7.0 or newer that starts on a file with the aux fields
  * repl-stream-db, repl-id and repl-offset, as a primary or as a replica, continues that history of
  * replication; a primary and replicas that start on equal files come into step with no data sent.
  * Servers never compare contents. Hence the id is made of a digest of all that is behind the aux
- * fields (records in their order with their databases, functions): equal ids mean equal data.
+ * fields (records in their order with their databases, functions): equal ids mean equal data. The
+ * three fields stand behind the data, where the digest is known: servers take aux fields anywhere.
  */
 
 #include <stdbool.h>
@@ -62,7 +66,7 @@ struct rdb_split_output {
 struct rdb_split_params {
     const struct rdb_split_output *outputs; /* copied, but for the scans */
     size_t count;
-    bool stamp;
+    bool whole, stamp;
     bool no_checksum; /* write 0: "not made" */
     struct rdb_limits limits;
     int (*write)(void *arg, size_t output, const void *data, size_t len, struct err *err);

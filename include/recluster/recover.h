@@ -63,6 +63,8 @@ struct recover_request {
     /* The cluster's name, typed by the operator: it may answer, it will not be asked. NULL: ask. */
     const char *old_cluster_is_dead;
     bool accept_new_host_keys;
+    bool full_sync; /* as the state file's meta will have it */
+    bool measure;   /* the hosts' disks and their ways to the backups; takes some seconds */
 };
 
 struct survey;

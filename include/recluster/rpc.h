@@ -11,6 +11,11 @@
  *                    "data":{"name":"corrupt","hint":"…"}}}
  *     notification  {"jsonrpc":"2.0","method":"progress","params":{"id":7,…}}
  *
+ * A notification may bring bytes: its line tells how many, and they follow it as they are. A message
+ * is taken when all of it is there.
+ *
+ *     {"jsonrpc":"2.0","method":"data","params":{"id":7},"bytes":131072}
+ *
  * Ids are whole numbers from 1. An error with the id null (0 here) answers a line of which the id
  * could not be told. Members that are not known are skipped. A struct err goes over the line whole:
  * its code by name, message and hint.
@@ -25,6 +30,7 @@
 
 enum {
     RPC_LINE_MAX = 32 * 1024 * 1024,
+    RPC_DATA_MAX = 1024 * 1024, /* bytes of one notification */
     RPC_PARSE_ERROR = -32700,
     RPC_INVALID_REQUEST = -32600,
     RPC_METHOD_NOT_FOUND = -32601,
@@ -42,13 +48,28 @@ struct rpc_message {
     struct err error;   /* RPC_ERROR */
     int rpc_code;       /* RPC_ERROR */
     json_t *root;       /* owns the above */
+    const char *data;   /* notifications; of the input, until the next rpc_take() */
+    size_t data_len;
 };
 
+/* What came: append to `buf`; the rest belongs to rpc_take(). */
+struct rpc_input {
+    struct buf buf;
+    size_t looked; /* at its front no line ends within these */
+    size_t whole;  /* length of the message at its front, where that is known */
+    size_t taken;  /* of the last message, still at its front */
+};
+#define RPC_INPUT_INIT                                                                             \
+    {                                                                                              \
+        .buf = BUF_INIT                                                                            \
+    }
+
 /*
- * Takes the next whole line out of `in`. 1: a message; 0: no whole line is there yet; -1:
- * ERR_PROTOCOL (not JSON, no JSON-RPC) or ERR_LIMIT (longer than RPC_LINE_MAX).
+ * Takes the next whole message out of `in`. 1: a message; 0: none is whole yet; -1: ERR_PROTOCOL
+ * (not JSON, no JSON-RPC) or ERR_LIMIT (a line longer than RPC_LINE_MAX, too many bytes).
  */
-int rpc_take(struct buf *in, struct rpc_message *ret, struct err *err) MUST_CHECK;
+int rpc_take(struct rpc_input *in, struct rpc_message *ret, struct err *err) MUST_CHECK;
+void rpc_input_release(struct rpc_input *in);
 void rpc_message_release(struct rpc_message *m);
 
 /* Append a line to `out`. They take over the reference to params, result. */
@@ -56,6 +77,9 @@ void rpc_add_request(struct buf *out, uint64_t id, const char *method, json_t *p
 void rpc_add_result(struct buf *out, uint64_t id, json_t *result);
 void rpc_add_error(struct buf *out, uint64_t id, int rpc_code, const struct err *error);
 void rpc_add_notification(struct buf *out, const char *method, json_t *params);
+/* len: 1 to RPC_DATA_MAX */
+void rpc_add_data(
+    struct buf *out, const char *method, json_t *params, const void *data, size_t len);
 
 /*
  * {"name","message","hint"}: also the form in which the state file keeps errors. What is missing or

@@ -18,9 +18,13 @@
  * Names are relative to the location and hold no '/'. Calls block, each with the location's
  * deadlines: 10 s to connect, and 30 s in which nothing comes. What failed is tried again in one
  * place (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it
- * stopped if the object is still the same one (its validator), else fails with ERR_CORRUPT. From a
- * store that gives no validator, what has begun to come can't be gone on with: the first failure is
- * final.
+ * stopped if the object is still the same one, else fails with ERR_CHANGED.
+ *
+ * The same: its size, where the store gives it, and its validator. That is over HTTP the ETag (with
+ * Last-Modified, if it is a weak one), else Last-Modified alone; for FTP, SFTP and files what the
+ * driver says. Two seconds' worth of one date may be two objects, so pull() verifies as a whole what
+ * came in pieces. Without any validator, what has begun to come can't be gone on with: the first
+ * failure is final for store_read(), and pull() begins once more at the first byte.
  *
  * A driver (src/store/driver.h) only builds requests and reads answers: struct store_driver is its
  * table of functions.
@@ -50,13 +54,21 @@ struct store_list {
     struct store_entry *entries; /* sorted by name, byte by byte */
     size_t count;
     size_t not_utf8; /* names left out: JSON, which all goes through, can't carry them */
+    char **folders;  /* names, where the store has folders and is asked over a path (file, sftp) */
+    size_t folder_count;
 };
 #define STORE_LIST_INIT                                                                            \
     {                                                                                              \
         .entries = NULL                                                                            \
     }
 
-/* Files directly in the location; folders are left out. ERR_NOT_FOUND if the location isn't there. */
+/*
+ * The location of a folder in a location that has `folders`; its name must not need escaping in a
+ * URL. A new reference.
+ */
+json_t *store_location_below(const json_t *location, const char *folder);
+
+/* Files directly in the location; folders are no entries. ERR_NOT_FOUND if the location isn't there. */
 int store_list(struct store *s, struct store_list *ret, struct err *err) MUST_CHECK;
 void store_list_release(struct store_list *list);
 
@@ -77,6 +89,40 @@ typedef int (*store_sink)(void *arg, const void *data, size_t len, struct err *e
  */
 int store_read(struct store *s, const char *name, int64_t offset, int64_t length, store_sink sink,
     void *arg, struct store_object *ret, struct err *err) MUST_CHECK;
+
+/*
+ * Where an answer goes. begin() comes once, before the first byte, also when there are none;
+ * `first_byte` is the position of the first byte that data() will get: a store that knows no ranges
+ * says 0 whatever was asked. When one of them returns -1, the reading stops and fails with that
+ * error.
+ */
+struct store_receiver {
+    int (*begin)(void *arg, const struct store_object *object, int64_t first_byte, struct err *err);
+    int (*data)(void *arg, const void *data, size_t len, struct err *err);
+    void *arg;
+};
+
+/*
+ * One try of it, with nothing made good: less or more bytes than asked for may come. For whoever
+ * hands the bytes on to a store_open_relay() elsewhere, which does the rest. After a failure,
+ * store_retry_after_ms() is how long the store asked to be left alone; 0: it did not.
+ */
+int store_read_once(struct store *s, const char *name, int64_t offset, int64_t length,
+    const struct store_receiver *receiver, struct err *err) MUST_CHECK;
+int64_t store_retry_after_ms(const struct store *s);
+
+/*
+ * A location whose files somebody else reads for us, each time `read` is called: as
+ * store_read_once() does there. Files can't be listed nor written.
+ */
+struct store_relay {
+    int (*read)(void *arg, const char *name, int64_t offset, int64_t length,
+        const struct store_receiver *receiver, struct err *err);
+    int64_t (*retry_after_ms)(void *arg);
+    void (*close)(void *arg); /* by store_close(); may be NULL */
+    void *arg;
+};
+struct store *store_open_relay(const char *label, const struct store_relay *relay);
 
 /*
  * No more than so many bytes a second are read, by all stores that share the limit, also in child

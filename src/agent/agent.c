@@ -19,6 +19,7 @@
 #include "recluster/link.h"
 #include "recluster/loop.h"
 #include "recluster/protocol.h"
+#include "recluster/relay.h"
 #include "recluster/rpc.h"
 #include "serve.h"
 
@@ -27,6 +28,7 @@ enum {
     READS_PER_STEP = 8,
     OUT_FULL = 4 * 1024 * 1024,       /* then nothing more is read, of requests or from children */
     CHILDREN_MAX = 256,               /* then no more requests are read */
+    UNTOLD_MAX = 3 * RELAY_WINDOW,    /* of a child that does not listen: a peer keeps to less */
     SILENCE_MS = 2 * LINK_SILENCE_MS, /* the other side is to notice first */
 };
 
@@ -35,7 +37,8 @@ struct agent {
     struct job *job; /* NULL at the end */
     const struct agent_method *const *methods;
     int in_fd, out_fd;
-    struct buf in, out;
+    struct rpc_input in;
+    struct buf out;
     size_t sent; /* of out */
     struct agent_call *children;
     int child_count;
@@ -52,19 +55,22 @@ struct agent_call {
     const struct agent_method *method;
     json_t *params;
     int (*run)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err);
-    int to; /* in the child: the pipe to the agent; else -1 */
+    struct agent_channel channel; /* in the child: its fd is -1 elsewhere */
 
     /* Of a call that is served by a child, in the agent: */
     struct agent_call *next;
     struct job *job;
     pid_t pid;
-    int from;
-    struct buf in;
+    int fd; /* of the child */
+    struct rpc_input in;
+    struct buf out; /* what the other side tells it */
+    size_t sent;    /* of out */
 };
 
 static void call_free(struct agent_call *call)
 {
-    buf_release(&call->in);
+    rpc_input_release(&call->in);
+    buf_release(&call->out);
     json_decref(call->params);
     free(call);
 }
@@ -72,6 +78,11 @@ static void call_free(struct agent_call *call)
 struct host_lock *agent_host_lock(struct agent_call *call)
 {
     return &call->agent->lock;
+}
+
+struct agent_channel *agent_channel(struct agent_call *call)
+{
+    return &call->channel;
 }
 
 void agent_continue(struct agent_call *call,
@@ -104,19 +115,24 @@ static void add_error(struct buf *out, uint64_t id, const struct err *err)
 static void child_write(struct agent_call *call, const struct buf *lines)
 {
     struct err err = ERR_INIT;
-    if (file_write_all(call->to, lines->data, lines->len, "answer", &err) < 0)
+    if (file_write_all(call->channel.fd, lines->data, lines->len, "answer", &err) < 0)
         _exit(1);
 }
 
-void agent_progress(struct agent_call *call, json_t *params)
+void agent_notify(struct agent_call *call, const char *method, json_t *params)
 {
     struct buf own = BUF_INIT;
 
     json_object_set_new(params, "id", json_integer((json_int_t)call->id));
-    rpc_add_notification(call->to < 0 ? &call->agent->out : &own, "progress", params);
+    rpc_add_notification(call->channel.fd < 0 ? &call->agent->out : &own, method, params);
     if (own.len)
         child_write(call, &own);
     buf_release(&own);
+}
+
+void agent_progress(struct agent_call *call, json_t *params)
+{
+    agent_notify(call, "progress", params);
 }
 
 static int run_in_child(void *arg, int fd)
@@ -131,9 +147,9 @@ static int run_in_child(void *arg, int fd)
     close(agent->in_fd);
     close(agent->out_fd);
     for (const struct agent_call *other = agent->children; other; other = other->next)
-        close(other->from);
+        close(other->fd);
     signal(SIGPIPE, SIG_IGN); /* a server that closes its socket must not be our end */
-    call->to = fd;
+    call->channel = (struct agent_channel){.fd = fd, .id = call->id, .in = RPC_INPUT_INIT};
     if (call->run(call, call->params, &result, &err) < 0)
         add_error(&line, call->id, &err);
     else
@@ -150,8 +166,18 @@ static int run_in_child(void *arg, int fd)
 
 /* --- a child's job --- */
 
+static void pass_on(struct buf *out, const struct rpc_message *notification)
+{
+    const struct rpc_message *m = notification;
+
+    if (m->data_len)
+        rpc_add_data(out, m->method, json_incref(m->payload), m->data, m->data_len);
+    else
+        rpc_add_notification(out, m->method, json_incref(m->payload));
+}
+
 /* Hands on a message of the child. True if it was the answer. */
-static bool relay(struct agent_call *call, struct rpc_message *m)
+static bool hand_on(struct agent_call *call, struct rpc_message *m)
 {
     struct buf *out = &call->agent->out;
     const json_t *of = json_object_get(m->payload, "id");
@@ -159,7 +185,7 @@ static bool relay(struct agent_call *call, struct rpc_message *m)
     switch (m->kind) {
     case RPC_NOTIFICATION:
         if ((uint64_t)json_integer_value(of) == call->id)
-            rpc_add_notification(out, m->method, json_incref(m->payload));
+            pass_on(out, m);
         return false;
     case RPC_RESULT:
         if (m->id == call->id)
@@ -176,13 +202,13 @@ static bool relay(struct agent_call *call, struct rpc_message *m)
 }
 
 /* 1: it has answered; 0: not yet; -1: it can't any more. */
-static int relay_lines(struct agent_call *call, struct err *err)
+static int hand_on_lines(struct agent_call *call, struct err *err)
 {
     struct rpc_message m;
     int rc;
 
     while ((rc = rpc_take(&call->in, &m, err)) > 0) {
-        bool answered = relay(call, &m);
+        bool answered = hand_on(call, &m);
         rpc_message_release(&m);
         if (answered)
             return 1;
@@ -194,7 +220,7 @@ static void answer_for_dead_child(struct agent_call *call)
 {
     struct err how = ERR_INIT, err = ERR_INIT;
 
-    /* Its pipe closes after its end is settled: this can only end one that hangs. */
+    /* Its socket closes after its end is settled: this can only end one that hangs. */
     kill(call->pid, SIGKILL);
     int rc = child_wait(call->pid, &how);
     call->pid = 0;
@@ -205,29 +231,45 @@ static void answer_for_dead_child(struct agent_call *call)
     add_error(&call->agent->out, call->id, &err);
 }
 
+/* What the child was told. One that has ended does not want it: that is seen by reading. */
+static void write_to_child(struct agent_call *call, struct wait *wait)
+{
+    while (call->sent < call->out.len) {
+        ssize_t n = write(call->fd, call->out.data + call->sent, call->out.len - call->sent);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            wait_fd(wait, call->fd, POLLOUT);
+            break;
+        }
+        call->sent = n < 0 ? call->out.len : call->sent + (size_t)n;
+    }
+    if (call->sent < call->out.len / 2) /* else it is worth to move the rest */
+        return;
+    buf_consume(&call->out, call->sent);
+    call->sent = 0;
+}
+
 static enum job_step call_step(void *arg, struct wait *wait, struct err *err)
 {
     struct agent_call *call = arg;
     char chunk[READ_BYTES];
 
+    write_to_child(call, wait);
     for (int i = 0; i < READS_PER_STEP; i++) {
         if (out_is_full(call->agent)) { /* woken when it isn't any more */
             wait_until(wait, clock_mono_ms() + WAIT_MAX_MS);
             return JOB_WAIT;
         }
-        ssize_t n = read(call->from, chunk, sizeof(chunk));
+        ssize_t n = read(call->fd, chunk, sizeof(chunk));
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            wait_fd(wait, call->from, POLLIN);
+            wait_fd(wait, call->fd, POLLIN);
             return JOB_WAIT;
         }
         if (n <= 0) {
             answer_for_dead_child(call);
             return JOB_DONE;
         }
-        buf_add(&call->in, chunk, (size_t)n);
-        if (!memchr(chunk, '\n', (size_t)n) && call->in.len <= RPC_LINE_MAX)
-            continue;
-        int rc = relay_lines(call, err);
+        buf_add(&call->in.buf, chunk, (size_t)n);
+        int rc = hand_on_lines(call, err);
         if (rc < 0) {
             err_wrap(err, "the process that served '%s' went wrong", call->method->name);
             rpc_add_error(&call->agent->out, call->id, RPC_FAILED, err);
@@ -249,7 +291,7 @@ static void call_done(void *arg, const struct err *err)
         at = &(*at)->next;
     *at = call->next;
     call->agent->child_count--;
-    close(call->from);
+    close(call->fd);
     if (call->pid) /* it has said all it had to say, or is not wanted any more */
         child_kill(call->pid);
     wake(call->agent);
@@ -266,7 +308,7 @@ static void start_child(struct agent_call *call)
     struct agent *agent = call->agent;
     struct err err = ERR_INIT;
 
-    if (child_fork(run_in_child, call, &call->pid, &call->from, &err) < 0) {
+    if (child_fork(run_in_child, call, &call->pid, &call->fd, &err) < 0) {
         err_wrap(&err, "cannot serve '%s'", call->method->name);
         add_error(&agent->out, call->id, &err);
         call_free(call);
@@ -326,9 +368,10 @@ static void serve(struct agent *agent, const struct rpc_message *m)
             .method = *method,
             .params = m->payload ? json_incref(m->payload) : json_object(),
             .run = (*method)->run,
-            .to = -1,
-            .from = -1,
-            .in = BUF_INIT,
+            .channel.fd = -1,
+            .fd = -1,
+            .in = RPC_INPUT_INIT,
+            .out = BUF_INIT,
         };
         if ((*method)->in_agent)
             run_here(call);
@@ -343,6 +386,26 @@ static bool takes_requests(const struct agent *agent)
            agent->child_count < CHILDREN_MAX;
 }
 
+/* A notification: of the link, or for the child that serves the call which it names. */
+static void take_notice(struct agent *agent, const struct rpc_message *m)
+{
+    const json_t *id = json_object_get(m->payload, "id");
+    struct agent_call *call = agent->children;
+
+    if (strcmp(m->method, "alive") == 0)
+        agent->watched = true;
+    while (call && call->id != (uint64_t)json_integer_value(id))
+        call = call->next;
+    if (!call || !json_is_integer(id)) /* it may just have ended */
+        return;
+    if (call->out.len - call->sent > UNTOLD_MAX) {
+        err_set(&agent->failed, ERR_PROTOCOL, "more bytes came than were asked for");
+        return;
+    }
+    pass_on(&call->out, m);
+    loop_wake(agent->loop, call->job);
+}
+
 static void serve_lines(struct agent *agent)
 {
     while (takes_requests(agent)) {
@@ -352,8 +415,8 @@ static void serve_lines(struct agent *agent)
             return;
         if (rc > 0 && m.kind == RPC_REQUEST)
             serve(agent, &m);
-        if (rc > 0 && m.kind == RPC_NOTIFICATION && strcmp(m.method, "alive") == 0)
-            agent->watched = true;
+        if (rc > 0 && m.kind == RPC_NOTIFICATION)
+            take_notice(agent, &m);
         if (rc > 0 && (m.kind == RPC_RESULT || m.kind == RPC_ERROR))
             err_set(&agent->failed, ERR_PROTOCOL, "an answer came where requests are expected");
         if (rc > 0)
@@ -398,9 +461,8 @@ static int read_in(struct agent *agent)
     if (n <= 0)
         return -1;
     agent->heard_ms = clock_mono_ms();
-    buf_add(&agent->in, chunk, (size_t)n);
-    if (memchr(chunk, '\n', (size_t)n) || agent->in.len > RPC_LINE_MAX)
-        serve_lines(agent);
+    buf_add(&agent->in.buf, chunk, (size_t)n);
+    serve_lines(agent);
     return 1;
 }
 
@@ -436,7 +498,7 @@ static enum job_step agent_step(void *arg, struct wait *wait, struct err *err)
     if (!write_out(agent))
         return JOB_DONE;
     if (takes_requests(agent)) {
-        if (agent->in.len)
+        if (agent->in.buf.len)
             serve_lines(agent); /* those that were left when there was too much to do */
         for (int i = 0; i < READS_PER_STEP && takes_requests(agent); i++)
             if ((got = read_in(agent)) <= 0)
@@ -488,7 +550,7 @@ int agent_serve_methods(
     static const struct job_ops agent_ops = {"agent", agent_step, agent_done};
     struct agent agent = {
         .methods = methods,
-        .in = BUF_INIT,
+        .in = RPC_INPUT_INIT,
         .out = BUF_INIT,
         .lock = {.fd = -1},
     };
@@ -517,7 +579,7 @@ int agent_serve_methods(
     close(agent.out_fd);
     if (agent.lock.fd >= 0)
         close(agent.lock.fd);
-    buf_release(&agent.in);
+    rpc_input_release(&agent.in);
     buf_release(&agent.out);
     return rc;
 }

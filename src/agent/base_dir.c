@@ -1,5 +1,6 @@
 #include "base_dir.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,5 +113,26 @@ int base_dir_check(
         return err_hint(
             err, "Choose another base_dir for this host, or abort that recovery first.");
     }
+    return 0;
+}
+
+int base_dir_disk(const char *base_dir, char **ret_folder, struct statvfs *ret, struct err *err)
+{
+    char *path = xstrdup(base_dir);
+
+    while (statvfs(path, ret) < 0) {
+        if (errno != ENOENT || strcmp(path, "/") == 0) {
+            err_sys(err, ERR_IO, "cannot look at the file system of '%s'", path);
+            free(path);
+            return -1;
+        }
+        char *parent = path_dir(path);
+        free(path);
+        path = parent;
+    }
+    if (ret_folder)
+        *ret_folder = path;
+    else
+        free(path);
     return 0;
 }

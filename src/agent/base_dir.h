@@ -4,6 +4,7 @@
 /* Whose a host's base_dir is (recluster/protocol.h): looks, and touches nothing. */
 
 #include <jansson.h>
+#include <sys/statvfs.h>
 
 #include "recluster/err.h"
 
@@ -27,6 +28,13 @@ struct base_dir {
 
 int base_dir_look(const char *path, struct base_dir *ret, struct err *err) MUST_CHECK;
 void base_dir_release(struct base_dir *base_dir);
+
+/*
+ * The file system on which base_dir is, or will be; *ret_folder, the caller's, is base_dir or what
+ * there is already of the folders above it. It may be NULL.
+ */
+int base_dir_disk(
+    const char *path, char **ret_folder, struct statvfs *ret, struct err *err) MUST_CHECK;
 
 /* ERR_CHECK if it is foreign, or of a recovery other than `recovery` (NULL: any will do). */
 int base_dir_check(const struct base_dir *base_dir, const char *path, const char *recovery,

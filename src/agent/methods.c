@@ -4,6 +4,7 @@
 const struct agent_method *const agent_methods[] = {
     &agent_hello,
     &agent_probe,
+    &agent_measure,
     &agent_lock,
     &agent_prepare_host,
     &agent_prepare_shard,

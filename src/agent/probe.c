@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base_dir.h"
@@ -74,23 +73,12 @@ static int probe_machine(json_t *result, struct err *err)
     return 0;
 }
 
-/* Of the file system on which base_dir is, or will be. */
 static int probe_disk(const char *base_dir, json_t *result, struct err *err)
 {
-    char *path = xstrdup(base_dir);
     struct statvfs fs;
 
-    while (statvfs(path, &fs) < 0) {
-        if (errno != ENOENT || strcmp(path, "/") == 0) {
-            err_sys(err, ERR_IO, "cannot look at the file system of '%s'", path);
-            free(path);
-            return -1;
-        }
-        char *parent = path_dir(path);
-        free(path);
-        path = parent;
-    }
-    free(path);
+    if (base_dir_disk(base_dir, NULL, &fs, err) < 0)
+        return -1;
     json_object_set_new(result, "disk_free", json_bytes((uint64_t)fs.f_bavail * fs.f_frsize));
     json_object_set_new(result, "disk_total", json_bytes((uint64_t)fs.f_blocks * fs.f_frsize));
     return 0;

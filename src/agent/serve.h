@@ -4,6 +4,7 @@
 /* Between the serving loop (agent.c) and those methods that deal with the agent itself. */
 
 #include "method.h"
+#include "recluster/rpc.h"
 
 extern const struct agent_method *const agent_methods[]; /* NULL-ended */
 
@@ -17,6 +18,18 @@ struct host_lock {
     bool made_base_dir;
 };
 struct host_lock *agent_host_lock(struct agent_call *call);
+
+/*
+ * In the child that serves a call: the way to the other side of the link. What is written there is
+ * handed on if its "id" is the call's; what the other side says to the call can be read.
+ */
+struct agent_channel {
+    int fd; /* blocking */
+    uint64_t id;
+    struct rpc_input in;
+    json_int_t streams; /* of relay.c: begun so far */
+};
+struct agent_channel *agent_channel(struct agent_call *call);
 
 /* Who holds the lock on base_dir: {"operator", "recovery", "since", …}; NULL: nobody. The caller's. */
 json_t *lock_holder(const char *base_dir);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "method.h"
+#include "samples.h"
 #include "server.h"
 #include "shard.h"
 
@@ -63,8 +64,24 @@ static void add_info(json_t *status, const char *info)
     json_decref(seen);
 }
 
-static int add_running(
-    json_t *status, const struct shard *shard, const char *password, struct err *err)
+static int check_samples(json_t *status, struct redis *r, const struct shard *shard,
+    const json_t *samples, struct err *err)
+{
+    struct samples_seen seen;
+
+    if (samples_look(r, shard_int(shard, "bus_port") != 0, samples, &seen, err) < 0)
+        return -1;
+    /* Once clients are in they may change any key. */
+    if (seen.first.code != ERR_NONE && !shard_has(shard, SHARD_OPENED)) {
+        *err = seen.first;
+        return -1;
+    }
+    json_object_set_new(status, "samples_ok", json_integer((json_int_t)seen.same));
+    return 0;
+}
+
+static int add_running(json_t *status, const struct shard *shard, const char *password,
+    const json_t *samples, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
     CLEANUP(free_ptr) char *info = NULL;
@@ -84,6 +101,11 @@ static int add_running(
         return 0; /* it answers little else */
     if (shard_int(shard, "bus_port") && add_cluster(status, r, err) < 0)
         return -1;
+    /* A cluster that is not ok yet answers nothing about keys. */
+    const char *state = json_string_value(json_object_get(status, "cluster_state"));
+    if (samples && (!state || strcmp(state, "ok") == 0) &&
+        check_samples(status, r, shard, samples, err) < 0)
+        return -1;
     return add_open(status, r, err);
 }
 
@@ -102,7 +124,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         shard_has(&shard, SHARD_SEALED));
     if (pid) {
         json_object_set_new(status, "pid", json_integer(pid));
-        rc = add_running(status, &shard, password, err);
+        rc = add_running(status, &shard, password, json_object_get(params, "samples"), err);
     } else if (shard.record) {
         CLEANUP(free_ptr) char *tail = server_log_tail(LOG_MAX);
         json_t *log = json_string(tail);

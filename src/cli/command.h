@@ -61,6 +61,8 @@
         "bring this database back with N primaries; may be repeated")                              \
     X(OPT_RTO, "rto", "TIME", false,                                                               \
         "as many primaries as it takes to be ready in TIME (\"10m\")")                             \
+    X(OPT_MEASURE, "measure", NULL, false,                                                         \
+        "let each host try its disk and read some of a backup file, for better estimates")         \
     X(OPT_PLAN_OUT, "out", "FILE", false, "write the plan, for recover --plan")                    \
     X(OPT_DIFF, "diff", "FILE", false, "show what has changed since the plan in FILE")             \
     X(OPT_DOT, "dot", NULL, false, "print the layout for Graphviz")                                \
@@ -158,7 +160,7 @@ struct request_options {
         OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
         OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
         OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
-        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO))
+        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

@@ -224,11 +224,15 @@ int request_from_arguments(const struct arguments *args, struct recover_request 
         .hosts_path = argument(args, OPT_HOSTS),
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
+        .full_sync = args->given[OPT_FULL_SYNC],
+        .measure = args->given[OPT_MEASURE],
     };
     if (!ret->hosts_path) {
         err_set(err, ERR_USAGE, "no hosts are named to recover onto");
         return err_hint(err, "Add --hosts HOSTS; man recluster, FILES, shows what stands in it.");
     }
+    if (args->given[OPT_MEASURE] && args->given[OPT_OFFLINE])
+        return err_set(err, ERR_USAGE, "--measure asks the hosts, --offline asks none");
     if (parse_sources(args->values[OPT_SOURCE], owned, err) < 0 ||
         read_options(args, owned->options, err) < 0 || use_plan(args, owned, err) < 0)
         return -1;

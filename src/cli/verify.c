@@ -198,6 +198,35 @@ static void mark_bad_file(json_t *sets, const char *path)
     }
 }
 
+static bool is_same_text(const json_t *a, const json_t *b, const char *key)
+{
+    const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+    return x ? y && json_equal(x, y) : !y;
+}
+
+/* To each set that isn't complete, the newest older one of its database that is. */
+static void name_older_sets(json_t *sets)
+{
+    json_t *set, *older;
+    size_t i, k;
+
+    json_array_foreach (sets, i, set) {
+        for (k = i + 1; !json_is_true(json_object_get(set, "complete")) &&
+                        (older = json_array_get(sets, k)) != NULL;
+             k++) {
+            if (!json_is_true(json_object_get(older, "complete")) ||
+                !json_object_get(older, "time") || !is_same_text(set, older, "location") ||
+                !is_same_text(set, older, "database_uid") ||
+                !is_same_text(set, older, "database_name"))
+                continue;
+            json_object_set_new(set, "older",
+                json_pack("{s:O, s:O}", "id", json_object_get(older, "id"), "time",
+                    json_object_get(older, "time")));
+            break;
+        }
+    }
+}
+
 /* The result; whether all of it is good. */
 static json_t *document_of(struct verify *v, bool *ret_ok)
 {
@@ -214,6 +243,7 @@ static json_t *document_of(struct verify *v, bool *ret_ok)
         json_array_append(files, entry);
     }
     json_array_extend(files, v->failed);
+    name_older_sets(v->sets);
     json_array_foreach (v->sets, i, set)
         *ret_ok &= json_is_true(json_object_get(set, "complete"));
     return json_pack("{s:o, s:O, s:O}", "files", files, "sets", v->sets, "notes", v->notes);

@@ -24,6 +24,7 @@ struct call {
     link_answer on_answer;
     link_progress on_progress;
     void *ctx;
+    struct link_listener listener;
     bool too_long; /* was never sent */
 };
 
@@ -39,7 +40,8 @@ struct link {
     int64_t ending_until_ms;
     int64_t heard_ms, said_ms, silence_ms; /* when something came last, was last sent */
     struct err lost;                       /* why */
-    struct buf in, out;
+    struct rpc_input in;
+    struct buf out;
     size_t sent;        /* of out */
     struct call *calls; /* by id */
     uint64_t last_id;
@@ -151,9 +153,22 @@ static int64_t keep_alive(struct link *link, bool *more)
     return link->said_ms + LINK_ALIVE_MS < silent_at ? link->said_ms + LINK_ALIVE_MS : silent_at;
 }
 
+size_t link_backlog(const struct link *link)
+{
+    return link->out.len - link->sent;
+}
+
+static void tell_of_room(const struct link *link)
+{
+    for (const struct call *call = link->calls; call; call = call->next)
+        if (call->listener.room)
+            call->listener.room(call->listener.ctx);
+}
+
 static void write_out(struct link *link)
 {
     struct err err = ERR_INIT;
+    bool was_full = link_backlog(link) >= LINK_BACKLOG;
 
     while (link->sent < link->out.len) {
         ssize_t n = link->driver->write(
@@ -166,6 +181,8 @@ static void write_out(struct link *link)
         }
         link->sent += (size_t)n;
     }
+    if (was_full && link_backlog(link) < LINK_BACKLOG)
+        tell_of_room(link);
     if (link->sent < link->out.len / 2) /* else it is worth to move the rest */
         return;
     buf_consume(&link->out, link->sent);
@@ -186,8 +203,12 @@ static int handle(struct link *link, const struct rpc_message *m, struct err *er
     if (m->kind == RPC_NOTIFICATION) {
         json_int_t of = json_integer_value(json_object_get(m->payload, "id"));
         const struct call *call = *find_call(link, of > 0 ? (uint64_t)of : 0);
-        if (call && call->on_progress && strcmp(m->method, "progress") == 0)
+        if (!call)
+            return 0;
+        if (call->on_progress && strcmp(m->method, "progress") == 0)
             call->on_progress(call->ctx, m->payload);
+        else if (call->listener.notice)
+            call->listener.notice(call->listener.ctx, m);
         return 0;
     }
     if (id > link->last_id)
@@ -235,9 +256,8 @@ static bool read_in(struct link *link)
             return false;
         }
         link->heard_ms = clock_mono_ms();
-        buf_add(&link->in, chunk, (size_t)n);
-        if (memchr(chunk, '\n', (size_t)n) || link->in.len > RPC_LINE_MAX)
-            handle_lines(link);
+        buf_add(&link->in.buf, chunk, (size_t)n);
+        handle_lines(link);
         if (link->state != LINK_OPEN || link->closed)
             return false;
     }
@@ -319,7 +339,7 @@ static enum job_step link_step(void *arg, struct wait *wait, struct err *err)
 
 static void link_free(struct link *link)
 {
-    buf_release(&link->in);
+    rpc_input_release(&link->in);
     buf_release(&link->out);
     free(link->host);
     free(link);
@@ -373,7 +393,7 @@ int link_open(struct loop *loop, const struct link_target *target, const struct 
         .host = xstrdup(target->host),
         .silence_ms = target->silence_ms ? target->silence_ms : LINK_SILENCE_MS,
         .arg = arg,
-        .in = BUF_INIT,
+        .in = RPC_INPUT_INIT,
         .out = BUF_INIT,
     };
     if (events)
@@ -395,7 +415,7 @@ static void send_request(struct link *link, struct call *call, json_t *params)
     call->too_long = true;
 }
 
-void link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
+uint64_t link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
     link_answer on_answer, link_progress on_progress, void *ctx)
 {
     struct call *call = xcalloc(1, sizeof(*call));
@@ -416,6 +436,29 @@ void link_call(struct link *link, const char *method, json_t *params, int64_t ti
         json_decref(params);
     else
         send_request(link, call, params);
+    if (link->job)
+        loop_wake(link->loop, link->job);
+    return call->id;
+}
+
+void link_listen(struct link *link, uint64_t call, const struct link_listener *listener)
+{
+    struct call *found = *find_call(link, call);
+    if (found)
+        found->listener = *listener;
+}
+
+void link_tell(
+    struct link *link, const char *method, json_t *params, const void *data, size_t data_len)
+{
+    if (link->state == LINK_ENDING || link->state == LINK_LOST) {
+        json_decref(params);
+        return;
+    }
+    if (data_len)
+        rpc_add_data(&link->out, method, params, data, data_len);
+    else
+        rpc_add_notification(&link->out, method, params);
     if (link->job)
         loop_wake(link->loop, link->job);
 }

@@ -38,6 +38,13 @@ static bool read_error(const json_t *value, int *ret_code, struct err *ret)
     return true;
 }
 
+/* How many bytes follow the line of a notification. */
+static bool read_bytes(const json_t *value, size_t *ret)
+{
+    *ret = (size_t)json_integer_value(value);
+    return !value || (json_is_integer(value) && json_integer_value(value) > 0);
+}
+
 /* Sorts m->root into the other members. False if it is no message of JSON-RPC. */
 static bool classify(struct rpc_message *m)
 {
@@ -54,6 +61,8 @@ static bool classify(struct rpc_message *m)
         m->method = json_string_value(method);
         m->payload = json_object_get(m->root, "params");
         bool params_ok = !m->payload || json_is_object(m->payload) || json_is_array(m->payload);
+        if (!id && !read_bytes(json_object_get(m->root, "bytes"), &m->data_len))
+            return false;
         return m->method && params_ok && !result && !error && (!id || read_id(id, false, &m->id));
     }
     m->kind = error ? RPC_ERROR : RPC_RESULT;
@@ -62,31 +71,74 @@ static bool classify(struct rpc_message *m)
            (!error || read_error(error, &m->rpc_code, &m->error));
 }
 
-int rpc_take(struct buf *in, struct rpc_message *ret, struct err *err)
+/* The end of the first line, NULL: it is not there yet. */
+static const char *find_end(struct rpc_input *in, struct err *err)
 {
-    size_t look = in->len <= RPC_LINE_MAX ? in->len : RPC_LINE_MAX + 1;
-    const char *end = memchr(in->data, '\n', look);
+    size_t look = in->buf.len <= RPC_LINE_MAX ? in->buf.len : RPC_LINE_MAX + 1;
+    const char *end = NULL;
+
+    if (in->looked < look)
+        end = memchr(in->buf.data + in->looked, '\n', look - in->looked);
+    if (!end && in->buf.len > RPC_LINE_MAX)
+        err_set(err, ERR_LIMIT, "a message is longer than %d bytes", RPC_LINE_MAX);
+    else if (!end)
+        in->looked = look;
+    return end;
+}
+
+static int parse_line(const char *line, size_t len, struct rpc_message *m, struct err *err)
+{
+    json_error_t why;
     char text[64];
 
-    if (!end && in->len > RPC_LINE_MAX)
-        return err_set(err, ERR_LIMIT, "a message is longer than %d bytes", RPC_LINE_MAX);
-    if (!end)
+    m->root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+    if (!m->root)
+        return err_set(
+            err, ERR_PROTOCOL, "a line is not JSON (%s): '%s'", why.text, excerpt(line, len, text));
+    if (!classify(m))
+        err_set(err, ERR_PROTOCOL, "a line is no message of JSON-RPC 2.0: '%s'",
+            excerpt(line, len, text));
+    else if (m->data_len > RPC_DATA_MAX)
+        err_set(err, ERR_LIMIT, "a message brings more than %d bytes", RPC_DATA_MAX);
+    else
         return 0;
-    size_t len = (size_t)(end - in->data);
+    json_decref(m->root);
+    return -1;
+}
+
+int rpc_take(struct rpc_input *in, struct rpc_message *ret, struct err *err)
+{
     struct rpc_message m = {.root = NULL};
-    json_error_t why;
-    m.root = json_loadb(in->data, len, JSON_REJECT_DUPLICATES, &why);
-    if (!m.root)
-        return err_set(err, ERR_PROTOCOL, "a line is not JSON (%s): '%s'", why.text,
-            excerpt(in->data, len, text));
-    if (!classify(&m)) {
-        json_decref(m.root);
-        return err_set(err, ERR_PROTOCOL, "a line is no message of JSON-RPC 2.0: '%s'",
-            excerpt(in->data, len, text));
+    struct err failure = ERR_INIT;
+
+    buf_consume(&in->buf, in->taken);
+    in->taken = 0;
+    if (in->buf.len < in->whole)
+        return 0;
+    const char *end = find_end(in, &failure);
+    if (!end && failure.code == ERR_NONE)
+        return 0;
+    size_t len = end ? (size_t)(end - in->buf.data) + 1 : 0;
+    if (!end || parse_line(in->buf.data, len - 1, &m, &failure) < 0) {
+        *err = failure;
+        return -1;
     }
-    buf_consume(in, len + 1);
+    in->whole = len + m.data_len;
+    if (in->buf.len < in->whole) {
+        json_decref(m.root);
+        return 0;
+    }
+    m.data = m.data_len ? in->buf.data + len : NULL;
+    in->taken = in->whole;
+    in->whole = in->looked = 0;
     *ret = m;
     return 1;
+}
+
+void rpc_input_release(struct rpc_input *in)
+{
+    buf_release(&in->buf);
+    *in = (struct rpc_input)RPC_INPUT_INIT;
 }
 
 void rpc_message_release(struct rpc_message *m)
@@ -135,6 +187,13 @@ void rpc_add_notification(struct buf *out, const char *method, json_t *params)
 {
     add_line(out, json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params",
                       or_empty(params)));
+}
+
+void rpc_add_data(struct buf *out, const char *method, json_t *params, const void *data, size_t len)
+{
+    add_line(out, json_pack("{s:s, s:s, s:o, s:I}", "jsonrpc", "2.0", "method", method, "params",
+                      or_empty(params), "bytes", (json_int_t)len));
+    buf_add(out, data, len);
 }
 
 static json_t *text_to_json(const char *text)

@@ -21,7 +21,7 @@ struct ssh {
     int port, fd;
     enum { CONNECTING, HANDSHAKE, LOGIN, LOGGED_IN } step;
     LIBSSH2_SESSION *session;
-    LIBSSH2_KNOWNHOSTS *known;
+    struct buf known; /* lines of known_hosts */
     struct ssh_login *login;
     LIBSSH2_CHANNEL *channel;
     bool runs;       /* the shell was started on the channel */
@@ -103,8 +103,6 @@ static void ssh_close(void *stream)
     struct ssh *s = stream;
 
     ssh_login_free(s->login);
-    if (s->known)
-        libssh2_knownhost_free(s->known);
     if (s->session && s->step == LOGGED_IN)
         libssh2_session_disconnect(s->session, "done");
     /* Without a socket nothing is waited for any more: the session can be freed at once. */
@@ -116,6 +114,7 @@ static void ssh_close(void *stream)
     if (s->fd >= 0)
         close(s->fd);
     buf_release(&s->said);
+    buf_release(&s->known);
     free((char *)(uintptr_t)s->target.host);
     free((char *)(uintptr_t)s->target.host_keys);
     free(s);
@@ -131,7 +130,12 @@ static int ssh_open(const struct link_target *target, void **ret, struct err *er
     if (read_port(target->spec, &port, err) < 0)
         return -1;
     struct ssh *s = xcalloc(1, sizeof(*s));
-    *s = (struct ssh){.target = *target, .addr = addr, .port = port, .fd = -1, .said = BUF_INIT};
+    *s = (struct ssh){.target = *target,
+        .addr = addr,
+        .port = port,
+        .fd = -1,
+        .known = BUF_INIT,
+        .said = BUF_INIT};
     s->target.host = xstrdup(target->host);
     s->target.host_keys = target->host_keys ? xstrdup(target->host_keys) : NULL;
     s->login = ssh_login_new(target->spec, err);
@@ -164,7 +168,7 @@ static int shake_hands(struct ssh *s, struct err *err)
     if (rc == LIBSSH2_ERROR_EAGAIN)
         return LINK_IO_WAIT;
     if (rc == 0)
-        return ssh_host_key_check(s->session, &s->target, s->known, s->addr, s->port, err);
+        return ssh_host_key_check(s->session, &s->target, &s->known, s->addr, s->port, err);
     ssh_error(s->session, ERR_PROTOCOL, "no SSH session came about", err);
     if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE ||
         rc == LIBSSH2_ERROR_METHOD_NONE)

@@ -5,6 +5,7 @@
 
 #include <libssh2.h>
 
+#include "recluster/buf.h"
 #include "recluster/link.h"
 
 enum ssh_rc { SSH_OK = 0, SSH_FAILED = -1, SSH_WAIT = -2 }; /* SSH_WAIT is LINK_IO_WAIT */
@@ -13,12 +14,12 @@ struct ssh_login;
 
 /*
  * Before the handshake: asks for host keys of the types that are known of this host. After it:
- * checks the one that came. `known` is freed by libssh2_knownhost_free().
+ * checks the one that came, against the lines of known_hosts that the first has put into `known`.
  */
 int ssh_host_key_prepare(LIBSSH2_SESSION *session, const struct link_target *target,
-    const char *addr, int port, LIBSSH2_KNOWNHOSTS **ret_known, struct err *err) MUST_CHECK;
+    const char *addr, int port, struct buf *known, struct err *err) MUST_CHECK;
 int ssh_host_key_check(LIBSSH2_SESSION *session, const struct link_target *target,
-    LIBSSH2_KNOWNHOSTS *known, const char *addr, int port, struct err *err) MUST_CHECK;
+    const struct buf *known, const char *addr, int port, struct err *err) MUST_CHECK;
 
 /* Reads the settings and secrets of the host's entry. */
 struct ssh_login *ssh_login_new(const json_t *spec, struct err *err) MUST_CHECK;

@@ -1,42 +1,18 @@
 /* Host keys: what is known of them, and what to say of one that is not. */
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "recluster/base64.h"
 #include "recluster/file.h"
+#include "recluster/known_hosts.h"
 #include "ssh.h"
 
-enum { KNOWN_HOSTS_BYTES_MAX = 64 << 20, SHA256_BYTES = 32, PREFERENCE_MAX = 256 };
+enum { KNOWN_HOSTS_BYTES_MAX = 64 << 20, SHA256_BYTES = 32 };
 
 /* In the order in which they are asked for where nothing is known. */
-static const struct {
-    int bit;
-    const char *name;
-} types[] = {
-    {LIBSSH2_KNOWNHOST_KEY_ED25519, "ssh-ed25519"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_256, "ecdsa-sha2-nistp256"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_384, "ecdsa-sha2-nistp384"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_521, "ecdsa-sha2-nistp521"},
-    {LIBSSH2_KNOWNHOST_KEY_SSHRSA, "ssh-rsa"},
-};
-
-/*
- * Line by line, because the library's own reader stops at the first line that it doesn't like.
- * Marked lines (@cert-authority, @revoked) are for a reader of their own.
- */
-static void add_lines(LIBSSH2_KNOWNHOSTS *known, const char *text)
-{
-    while (*text) {
-        size_t len = strcspn(text, "\n");
-        len += text[len] == '\n'; /* it wants to see the end of the line */
-        if (*text != '@' && *text != '#' && len > 1)
-            (void)!libssh2_knownhost_readline(known, text, len, LIBSSH2_KNOWNHOST_FILE_OPENSSH);
-        text += len;
-    }
-}
+static const char *const all_types[] = {
+    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"};
 
 static int read_known(const char *path, struct buf *text, bool must, struct err *err)
 {
@@ -69,46 +45,40 @@ static int gather_known(const struct link_target *target, struct buf *text, stru
     return 0;
 }
 
-/* The types that are known come first, so that a key which can be compared is what we are shown. */
-static int prefer_known(
-    LIBSSH2_SESSION *session, LIBSSH2_KNOWNHOSTS *known, const char *addr, int port)
+static bool is_type(const struct known_key *key, const char *type)
 {
-    char preference[PREFERENCE_MAX] = "";
+    return key->mark == KNOWN_KEY && key->type_len == strlen(type) &&
+           memcmp(key->type, type, key->type_len) == 0;
+}
+
+static bool knows_type(const char *known, const char *addr, int port, const char *type)
+{
+    struct known_key key;
+
+    while (known_hosts_next(&known, addr, port, &key))
+        if (is_type(&key, type))
+            return true;
+    return false;
+}
+
+/* The types that are known come first, so that a key which can be compared is what we are shown. */
+static int prefer_known(LIBSSH2_SESSION *session, const char *known, const char *addr, int port)
+{
+    CLEANUP(buf_release) struct buf types = BUF_INIT;
 
     for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-            /* No key is "AAAA": a mismatch tells that there is one of that type. */
-            int mask =
-                LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64 | types[i].bit;
-            bool is_known = libssh2_knownhost_checkp(known, addr, port, "AAAA", 4, mask, NULL) ==
-                            LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
-            if (is_known != (pass == 0))
-                continue;
-            size_t len = strlen(preference);
-            snprintf(
-                preference + len, sizeof(preference) - len, "%s%s", len ? "," : "", types[i].name);
-        }
-    return libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, preference);
+        for (size_t i = 0; i < ARRAY_SIZE(all_types); i++)
+            if (knows_type(known, addr, port, all_types[i]) == (pass == 0))
+                buf_addf(&types, "%s%s", types.len ? "," : "", all_types[i]);
+    return libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, types.data);
 }
 
 int ssh_host_key_prepare(LIBSSH2_SESSION *session, const struct link_target *target,
-    const char *addr, int port, LIBSSH2_KNOWNHOSTS **ret_known, struct err *err)
+    const char *addr, int port, struct buf *known, struct err *err)
 {
-    struct buf text = BUF_INIT;
-    LIBSSH2_KNOWNHOSTS *known = libssh2_knownhost_init(session);
-
-    if (!known || gather_known(target, &text, err) < 0) {
-        if (!known)
-            ssh_error(session, ERR_FAILED, "cannot look at known hosts", err);
-        else
-            libssh2_knownhost_free(known);
-        buf_release(&text);
+    if (gather_known(target, known, err) < 0)
         return -1;
-    }
-    add_lines(known, text.data);
-    buf_release(&text);
-    *ret_known = known;
-    return prefer_known(session, known, addr, port) == 0
+    return prefer_known(session, known->data, addr, port) == 0
                ? 0
                : ssh_error(session, ERR_FAILED, "cannot choose the types of host keys", err);
 }
@@ -133,18 +103,6 @@ static char *type_of(const char *key, size_t len)
 static char *name_of(const char *addr, int port)
 {
     return port == 22 ? xstrdup(addr) : xasprintf("[%s]:%d", addr, port);
-}
-
-/* A line "@revoked PATTERNS TYPE KEY": such a key is no host's. */
-static bool is_revoked(const char *text, const char *key64)
-{
-    for (const char *at = text; (at = strstr(at, "@revoked ")); at++) {
-        size_t len = strcspn(at, "\n");
-        const char *key = memmem(at, len, key64, strlen(key64));
-        if (key && (at == text || at[-1] == '\n'))
-            return true;
-    }
-    return false;
 }
 
 struct shown_key {
@@ -174,29 +132,48 @@ static int refuse_changed(
         k->name, file ? file : "~/.ssh/known_hosts");
 }
 
-static int judge(const struct shown_key *k, int known_rc, const struct link_target *target,
+static int refuse_authority(const struct shown_key *k, struct err *err)
+{
+    err_set(err, ERR_UNSUPPORTED,
+        "its host key is known by a certificate only, which is not supported: %s %s", k->type,
+        k->fingerprint);
+    return err_hint(err,
+        "known_hosts has a line @cert-authority for it. Add a line with the key itself, as "
+        "`ssh-keyscan` prints it, or use \"link\": \"command\" with ssh.");
+}
+
+static int judge(const struct shown_key *k, const char *known, const struct link_target *target,
     const char *addr, int port, struct err *err)
 {
     CLEANUP(free_ptr) char *line = xasprintf("%s %s %s", k->name, k->type, k->key64);
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    bool same = false, bare_same = false, other = false, authority = false;
+    struct known_key key;
 
-    if (gather_known(target, &text, err) < 0)
-        return -1;
-    if (is_revoked(text.data, k->key64))
-        return err_set(err, ERR_CHECK, "its host key is revoked: %s %s", k->type, k->fingerprint);
-    if (known_rc == LIBSSH2_KNOWNHOST_CHECK_MATCH)
+    while (known_hosts_next(&known, addr, port, &key)) {
+        bool is_it = known_key_is(&key, k->key64);
+        if (key.mark == KNOWN_REVOKED && is_it)
+            return err_set(
+                err, ERR_CHECK, "its host key is revoked: %s %s", k->type, k->fingerprint);
+        authority |= key.mark == KNOWN_AUTHORITY;
+        if (key.mark != KNOWN_KEY)
+            continue;
+        same |= is_it && !key.bare;
+        bare_same |= is_it && key.bare;
+        other |= !is_it && !key.bare;
+    }
+    if (same || (bare_same && !other))
         return 0;
-    if (known_rc == LIBSSH2_KNOWNHOST_CHECK_MISMATCH)
+    if (other)
         return refuse_changed(k, target, err);
-    if (known_rc != LIBSSH2_KNOWNHOST_CHECK_NOTFOUND)
-        return err_set(err, ERR_FAILED, "its host key can't be checked");
+    if (authority)
+        return refuse_authority(k, err);
     if (!target->accept_host_key)
         return refuse_unknown(k, addr, port, err);
     return target->accept_host_key(target->accept_arg, target->host, line, k->fingerprint, err);
 }
 
 int ssh_host_key_check(LIBSSH2_SESSION *session, const struct link_target *target,
-    LIBSSH2_KNOWNHOSTS *known, const char *addr, int port, struct err *err)
+    const struct buf *known, const char *addr, int port, struct err *err)
 {
     size_t len = 0;
     int type;
@@ -206,9 +183,7 @@ int ssh_host_key_check(LIBSSH2_SESSION *session, const struct link_target *targe
         return ssh_error(session, ERR_PROTOCOL, "it shows no host key", err);
     struct shown_key k = {
         name_of(addr, port), type_of(key, len), base64_encode(key, len), fingerprint_of(session)};
-    int rc = libssh2_knownhost_checkp(known, addr, port, k.key64, strlen(k.key64),
-        LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64, NULL);
-    rc = judge(&k, rc, target, addr, port, err);
+    int rc = judge(&k, known->data, target, addr, port, err);
     free(k.name);
     free(k.type);
     free(k.key64);

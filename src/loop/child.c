@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,12 +155,12 @@ int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_f
 }
 
 int child_fork(
-    int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_from, struct err *err)
+    int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd, struct err *err)
 {
     int ends[2];
 
-    if (make_pipe(ends, err) < 0)
-        return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return err_sys(err, ERR_FAILED, "cannot make a pair of sockets");
     pid_t pid = fork_bound(err);
     if (pid == 0) {
         close(ends[0]);
@@ -172,7 +173,7 @@ int child_fork(
     }
     set_nonblocking(ends[0]);
     *ret_pid = pid;
-    *ret_from = ends[0];
+    *ret_fd = ends[0];
     return 0;
 }
 

@@ -197,9 +197,10 @@ static bool loads_file(const struct draft *d, int shard, int host)
     int primary = d->plan->shards[shard].primary;
     int at = primary >= 0 ? d->plan->shards[primary].host : -1;
 
-    return primary < 0 || d->input->offline ||
-           (d->hosts[host].rdb_version_max >= VERSION_MIN &&
-               (at < 0 || d->hosts[at].rdb_version_max >= VERSION_MIN));
+    if (primary < 0 || d->input->full_sync)
+        return primary < 0;
+    return d->input->offline || (d->hosts[host].rdb_version_max >= VERSION_MIN &&
+                                    (at < 0 || d->hosts[at].rdb_version_max >= VERSION_MIN));
 }
 
 static void add_shard(const struct draft *d, int shard, int host, struct host_work *work)
@@ -230,20 +231,32 @@ static struct host_work work_of(const struct draft *d, int host, int without, in
     return work;
 }
 
-/* By one server at least, by as many at a time as there are cores. */
+static double transfer_seconds(const struct draft *d, int host, int64_t stored, int64_t unpacked)
+{
+    const struct plan_host *h = &d->plan->hosts[host];
+    double coming = (double)stored / (h->network > 0 ? h->network : d->rates->transfer);
+    double written = h->disk_write > 0 ? (double)unpacked / h->disk_write : 0;
+
+    return coming > written ? coming : written;
+}
+
+/* By one server at least, by as many at a time as there are cores, all of them from one disk. */
 static double load_seconds(const struct draft *d, int host, int64_t longest, int64_t all)
 {
+    const struct plan_host *h = &d->plan->hosts[host];
     double one = (double)longest / d->rates->load;
-    double together = (double)all / d->rates->load / (double)d->plan->hosts[host].cores;
+    double together = (double)all / d->rates->load / (double)h->cores;
+    double read = h->disk_read > 0 ? (double)all / h->disk_read : 0;
+    double loaded = one > together ? one : together;
 
-    return one > together ? one : together;
+    return loaded > read ? loaded : read;
 }
 
 double capacity_host_seconds(const struct draft *d, int host, int without, int with)
 {
     struct host_work work = work_of(d, host, without, with);
 
-    return (double)work.transfer / d->rates->transfer +
+    return transfer_seconds(d, host, work.transfer, work.load) +
            load_seconds(d, host, work.longest_load, work.load) +
            (double)work.sync / d->rates->sync + load_seconds(d, host, work.longest_sync, work.sync);
 }
@@ -255,17 +268,37 @@ static void raise(double *seconds, double at_least)
 }
 
 /* Hosts work at the same time: the slowest one counts. */
-static void add_host(const struct draft *d, int host, struct plan_stage_cost *stages)
+static void add_host(
+    const struct draft *d, int host, const struct host_work *work, struct plan_stage_cost *stages)
 {
-    struct host_work work = work_of(d, host, -1, -1);
+    stages[STAGE_TRANSFER].bytes += work->transfer;
+    raise(&stages[STAGE_TRANSFER].seconds, transfer_seconds(d, host, work->transfer, work->load));
+    stages[STAGE_LOAD].bytes += work->load;
+    raise(&stages[STAGE_LOAD].seconds, load_seconds(d, host, work->longest_load, work->load));
+    stages[STAGE_OPEN].bytes += work->sync;
+    raise(&stages[STAGE_OPEN].seconds, d->rates->open_s + (double)work->sync / d->rates->sync +
+                                           load_seconds(d, host, work->longest_sync, work->sync));
+}
 
-    stages[STAGE_TRANSFER].bytes += work.transfer;
-    raise(&stages[STAGE_TRANSFER].seconds, (double)work.transfer / d->rates->transfer);
-    stages[STAGE_LOAD].bytes += work.load;
-    raise(&stages[STAGE_LOAD].seconds, load_seconds(d, host, work.longest_load, work.load));
-    stages[STAGE_OPEN].bytes += work.sync;
-    raise(&stages[STAGE_OPEN].seconds, d->rates->open_s + (double)work.sync / d->rates->sync +
-                                           load_seconds(d, host, work.longest_sync, work.sync));
+/* What one shard of a host takes beside the others that are at it at the same time. */
+static void time_shard(const struct draft *d, int shard, int host, const struct host_work *all)
+{
+    struct plan_shard *ps = &d->plan->shards[shard];
+    const struct draft_shard *ds = &d->shards[shard];
+    int64_t at_once = (int64_t)d->plan->hosts[host].shard_count;
+    int64_t bytes = ds->file_bytes;
+
+    if (!loads_file(d, shard, host)) {
+        ps->transfer_s = 0;
+        ps->load_s = (double)bytes / d->rates->sync + load_seconds(d, host, bytes, bytes);
+        return;
+    }
+    if (at_once > PLAN_FETCHES_PER_HOST)
+        at_once = PLAN_FETCHES_PER_HOST;
+    double beside = transfer_seconds(d, host, ds->stored_bytes * at_once, bytes * at_once);
+    double together = transfer_seconds(d, host, all->transfer, all->load);
+    ps->transfer_s = beside < together ? beside : together;
+    ps->load_s = load_seconds(d, host, bytes, bytes);
 }
 
 void capacity_stages(struct draft *d)
@@ -275,7 +308,11 @@ void capacity_stages(struct draft *d)
     if (d->plan->shard_count == 0)
         return;
     stages[STAGE_PREPARE].seconds = d->rates->prepare_s;
-    for (size_t i = 0; i < d->plan->host_count; i++)
-        if (d->plan->hosts[i].shard_count > 0)
-            add_host(d, (int)i, stages);
+    for (int h = 0; h < (int)d->plan->host_count; h++) {
+        struct host_work work = work_of(d, h, -1, -1);
+        if (d->plan->hosts[h].shard_count > 0)
+            add_host(d, h, &work, stages);
+        for (int s = d->hosts[h].first_shard; s >= 0; s = d->shards[s].next)
+            time_shard(d, s, h, &work);
+    }
 }

@@ -54,6 +54,7 @@ struct draft_shard {
     int first_replica, next_replica; /* of a primary; of the same primary */
     int next, previous;              /* on the same host */
     bool moving;                     /* by a repair: not to be moved again inside it */
+    bool stays;                      /* where an earlier plan has put it */
 };
 
 struct draft_database {

@@ -295,7 +295,7 @@ static bool place_all(struct search *s, bool also_settled)
     s->bytes_left = 0;
     for (int i = 0; i < (int)d->plan->shard_count; i++) {
         hosts[i] = d->plan->shards[i].host;
-        if (d->plan->databases[d->plan->shards[i].database].skipped ||
+        if (d->plan->databases[d->plan->shards[i].database].skipped || d->shards[i].stays ||
             (hosts[i] >= 0 && !also_settled && !may_move(d, i)))
             continue;
         s->order[s->count++] = i;

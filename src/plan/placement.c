@@ -50,7 +50,7 @@ static bool settle(struct draft *d, int shard, int depth);
 /* Puts the shard onto the host in place of another one, and that one elsewhere. */
 static bool exchange(struct draft *d, int shard, int host, int other, int depth)
 {
-    if (other < 0 || d->shards[other].moving || d->repair_budget <= 0)
+    if (other < 0 || d->shards[other].moving || d->shards[other].stays || d->repair_budget <= 0)
         return false;
     int from = d->plan->shards[other].host;
     int previous = d->shards[other].previous, next = d->shards[other].next;
@@ -136,13 +136,14 @@ static bool settle(struct draft *d, int shard, int depth)
 static bool evacuate(struct draft *d, int shard, int host)
 {
     enum refusal refusal = rules_refusal(d, shard, host);
-    size_t count = d->plan->hosts[host].shard_count, moved = 0;
+    size_t count = 0, moved = 0;
 
     if (refusal != REFUSED_COUNT && refusal != REFUSED_DISK && refusal != REFUSED_MEMORY)
         return false;
-    int *shards = xcalloc(count, sizeof(*shards));
-    for (int s = d->hosts[host].first_shard, i = 0; s >= 0; s = d->shards[s].next)
-        shards[i++] = s;
+    int *shards = xcalloc(d->plan->hosts[host].shard_count, sizeof(*shards));
+    for (int s = d->hosts[host].first_shard; s >= 0; s = d->shards[s].next)
+        if (!d->shards[s].stays)
+            shards[count++] = s;
     d->hosts[host].usable = false;
     for (; moved < count && refusal != REFUSED_NOT; moved++) {
         int from = shards[moved];
@@ -230,7 +231,7 @@ static bool place_database(struct draft *d, int database, bool replicas, struct 
 
     start_database(d, database);
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++)
-        if ((d->plan->shards[s].primary >= 0) == replicas)
+        if ((d->plan->shards[s].primary >= 0) == replicas && d->plan->shards[s].host < 0)
             items[n++] = (struct item){d->plan->shards[s].memory_bytes, (int)s};
     qsort(items, n, sizeof(*items), compare_items);
     for (size_t i = 0; i < n; i++) {
@@ -348,10 +349,24 @@ static void place_pinned(struct draft *d, size_t s)
     }
 }
 
+/* Where it is already, it is, whatever has become of the host since. */
+static void keep_pinned(struct draft *d, size_t s)
+{
+    const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
+    int host = pinned_host(d, json_string_value(json_object_get(pin, "host")));
+
+    if (host < 0 || d->plan->databases[d->plan->shards[s].database].skipped)
+        return;
+    rules_put(d, (int)s, host);
+    d->shards[s].stays = true;
+}
+
 void placement_run(struct draft *d)
 {
     rules_prepare(d);
-    if (d->pins) {
+    for (size_t s = 0; s < d->plan->shard_count && d->input->replan; s++)
+        keep_pinned(d, s);
+    if (d->pins && !d->input->replan) {
         for (size_t s = 0; s < d->plan->shard_count; s++)
             if (!d->plan->databases[d->plan->shards[s].database].skipped)
                 place_pinned(d, s);

@@ -180,6 +180,29 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     return o;
 }
 
+static json_t *rate(double bytes_per_second)
+{
+    return bytes_per_second > 0 ? json_real(bytes_per_second) : json_null();
+}
+
+static bool is_measured(const struct plan_host *host)
+{
+    return host->network > 0 || host->disk_write > 0;
+}
+
+static json_t *measured_json(const struct plan_host *host)
+{
+    json_t *o;
+
+    if (!is_measured(host))
+        return json_null();
+    o = json_object();
+    set(o, "network", rate(host->network));
+    set(o, "disk_write", rate(host->disk_write));
+    set(o, "disk_read", rate(host->disk_read));
+    return o;
+}
+
 static json_t *host_json(const struct plan_host *host)
 {
     json_t *o = json_object();
@@ -194,6 +217,7 @@ static json_t *host_json(const struct plan_host *host)
     set(o, "disk_free", host->disk_free_bytes >= 0 ? integer(host->disk_free_bytes) : json_null());
     set(o, "planned_disk", integer(host->planned_disk_bytes));
     set(o, "cores", integer(host->cores));
+    set(o, "measured", measured_json(host));
     set(o, "shards", integer((int64_t)host->shard_count));
     return o;
 }
@@ -228,14 +252,20 @@ static json_t *stages_json(const struct plan *plan)
     return list;
 }
 
-static json_t *rates_json(const struct plan_rates *rates)
+static json_t *rates_json(const struct plan *plan)
 {
+    const struct plan_rates *rates = plan->rates;
     json_t *o = json_object();
+    int64_t hosts = 0;
+
+    for (size_t i = 0; i < plan->host_count; i++)
+        hosts += is_measured(&plan->hosts[i]);
 
     set(o, "transfer", json_real(rates->transfer));
     set(o, "load", json_real(rates->load));
     set(o, "sync", json_real(rates->sync));
     set(o, "source", text(rates->source));
+    set(o, "measured_hosts", integer(hosts));
     return o;
 }
 
@@ -261,7 +291,7 @@ json_t *plan_json(const struct plan *plan)
     set(o, "databases", databases);
     set(o, "hosts", hosts);
     set(o, "stages", stages_json(plan));
-    set(o, "rates", rates_json(plan->rates));
+    set(o, "rates", rates_json(plan));
     set(o, "unchecked", unchecked_json(plan));
     set(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
     set(o, "warnings", issues_json(plan->warnings, plan->warning_count));

@@ -67,7 +67,12 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
     return ports_endpoint(d, db->database);
 }
 
-/* Of an earlier plan, whose ports are kept as they are. */
+/* Its ports stand in an earlier plan, and are kept as they are. */
+static bool is_pinned(const struct draft *d, size_t s)
+{
+    return d->pins && (!d->input->replan || d->shards[s].stays);
+}
+
 static int pinned_port(struct draft *d, size_t s, const char *which)
 {
     const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
@@ -86,7 +91,7 @@ static void block(struct draft *d, const struct plan_shard *shard)
     const char *label = d->plan->databases[shard->database].database->label;
     struct plan_issue issue = {.code = "port", .database = label, .host = name};
 
-    if (d->pins) {
+    if (is_pinned(d, (size_t)(shard - d->plan->shards))) {
         issue.code = "plan-changed";
         issue.hint = "Make a new plan.";
         draft_block(d, &issue, "%s: the port that was planned for shard:%s on host '%s' is taken",
@@ -107,19 +112,21 @@ static void assign(struct draft *d, size_t s)
 
     shard->port = d->shards[s].fixed_port; /* reserved when it was placed */
     if (shard->port == 0)
-        shard->port = d->pins ? pinned_port(d, s, "port")
-                              : take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
+        shard->port = is_pinned(d, s) ? pinned_port(d, s, "port")
+                                      : take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
     if (database->sharded)
-        shard->bus_port =
-            d->pins ? pinned_port(d, s, "bus_port")
-                    : take(host, shard->port + BUS_PORT_OFFSET, BUS_PORT_FIRST, BUS_PORT_LAST);
+        shard->bus_port = is_pinned(d, s) ? pinned_port(d, s, "bus_port")
+                                          : take(host, shard->port + BUS_PORT_OFFSET,
+                                                BUS_PORT_FIRST, BUS_PORT_LAST);
     if (shard->port == 0 || (database->sharded && shard->bus_port == 0))
         block(d, shard);
 }
 
 void ports_assign(struct draft *d)
 {
-    for (size_t s = 0; s < d->plan->shard_count; s++)
-        if (d->plan->shards[s].host >= 0)
-            assign(d, s);
+    /* First those that have theirs already. */
+    for (int pinned = 1; pinned >= 0; pinned--)
+        for (size_t s = 0; s < d->plan->shard_count; s++)
+            if (d->plan->shards[s].host >= 0 && is_pinned(d, s) == (pinned == 1))
+                assign(d, s);
 }

@@ -159,7 +159,26 @@ static void block_without_set(struct draft *d, const struct plan_database_input 
     }
 }
 
-/* Sets between the chosen one and the next newer complete one: --at did not leave those out. */
+/* The first so many sets: --at leaves them out. */
+static void warn_of_later_sets(
+    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue, int count)
+{
+    const struct backup_set *set = catalogue->sets;
+    char more[40] = "";
+
+    if (count > 1)
+        snprintf(more, sizeof(more), ", and %d others,", count - 1);
+    draft_warn(d,
+        &(struct plan_issue){.code = "set-newer",
+            .database = db->database->label,
+            .hint = "Leave out --at to lose less."},
+        "%s: the newer backup set '%s' of %s%s is later than --at; the set of %s is taken",
+        db->database->label, set->id, time_text(d, set->time_ms), more,
+        time_text(d, db->set->time_ms));
+}
+
+/* Sets between the chosen one and the next newer complete one were passed over, those from there
+ * on left out by --at. */
 static void warn_of_newer_sets(
     struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
 {
@@ -167,6 +186,8 @@ static void warn_of_newer_sets(
 
     while (newest > 0 && !catalogue->sets[newest - 1].complete)
         newest--;
+    if (newest > 0)
+        warn_of_later_sets(d, db, catalogue, newest);
     int count = catalogue->chosen - newest;
     if (count == 0)
         return;

@@ -274,6 +274,24 @@ static void read_counts(struct draft *d, size_t i)
         d->hosts[i].max_shards = node->max_shards;
 }
 
+static double measured(const json_t *facts, const char *what, const char *how)
+{
+    const json_t *found = json_object_get(json_object_get(facts, "measured"), what);
+    double rate = json_number_value(json_object_get(found, how));
+
+    return rate >= 1 ? rate : 0;
+}
+
+static void read_rates(struct draft *d, size_t i)
+{
+    const json_t *facts = d->input->hosts[i].facts;
+    struct plan_host *host = &d->plan->hosts[i];
+
+    host->network = measured(facts, "network", "read");
+    host->disk_write = measured(facts, "disk", "write");
+    host->disk_read = measured(facts, "disk", "read");
+}
+
 static void read_ports(struct draft *d, size_t i)
 {
     const json_t *listening = json_object_get(d->input->hosts[i].facts, "listening");
@@ -316,10 +334,11 @@ void survey_hosts(struct draft *d)
         }
         if (dh->usable)
             read_memory(d, i);
+        read_ports(d, i);
         if (!dh->usable)
             continue;
         read_disk(d, i);
-        read_ports(d, i);
+        read_rates(d, i);
         dh->free_part = d->plan->hosts[i].memory_bytes > 0 ? 1 : 0;
         d->plan->hosts[i].usable = true;
     }
@@ -533,6 +552,38 @@ static void warn_of_facts(struct draft *d)
     }
 }
 
+/* Why a host has no rate of its own; NULL: it has, or wasn't asked. */
+static const char *unmeasured(const json_t *facts, const char *what)
+{
+    const json_t *all = json_object_get(facts, "measured");
+    const json_t *error = json_object_get(all, "error");
+
+    if (!error)
+        error = json_object_get(json_object_get(all, what), "error");
+    return error ? fact_text(error, "message") : NULL;
+}
+
+static void warn_of_unmeasured(struct draft *d, const char *what, const char *name)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const char *why = NULL;
+
+    for (size_t i = 0; i < d->plan->host_count; i++) {
+        const char *here = unmeasured(d->plan->hosts[i].facts, what);
+        if (!d->plan->hosts[i].usable || !here)
+            continue;
+        draft_names_add(&names, "'%s'", d->plan->hosts[i].host->name);
+        why = why ? why : here;
+    }
+    bool one = names.count == 1;
+    if (names.count > 0)
+        draft_warn(d,
+            &(struct plan_issue){.code = "not-measured",
+                .hint = "The plan's times use rates that were not measured there."},
+            "host%s %s: the %s could not be measured: %s", one ? "" : "s", draft_names(d, &names),
+            name, why);
+}
+
 static void warn_of_one_machine(struct draft *d)
 {
     struct draft_names names = DRAFT_NAMES_INIT;
@@ -578,4 +629,6 @@ void survey_warnings(struct draft *d)
     warn_of_clients(d);
     warn_of_facts(d);
     warn_of_one_machine(d);
+    warn_of_unmeasured(d, "disk", "disk");
+    warn_of_unmeasured(d, "network", "way to the backups");
 }

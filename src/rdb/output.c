@@ -13,19 +13,14 @@ enum {
     HINTS_SINCE = 7, /* RDB versions */
     CHECKSUM_SINCE = 5,
     HINT_BYTES = 1 + 4, /* a length of 32 bits */
-    ID_BEHIND_HEADER = 1 + 1 + 14 + 1 + 1 + 1 + 1 + 7 + 1,
 };
 
-/* Fields of fixed size; the id is patched. */
-#define STAMP_BEFORE_ID                                                                            \
+/* Three aux fields; %s is the id, of RDB_REPL_ID_HEX digits. */
+#define STAMP_FORMAT                                                                               \
     "\xfa\x0erepl-stream-db\x01"                                                                   \
-    "0\xfa\x07repl-id\x28"
-#define STAMP_ID "0000000000000000000000000000000000000000"
-#define STAMP_BEHIND_ID                                                                            \
-    "\xfa\x0brepl-offset\x01"                                                                      \
+    "0\xfa\x07repl-id\x28%s\xfa\x0brepl-offset\x01"                                                \
     "1"
-_Static_assert(sizeof(STAMP_BEFORE_ID) - 1 == ID_BEHIND_HEADER, "where the id stands");
-_Static_assert(sizeof(STAMP_ID) - 1 == RDB_REPL_ID_HEX, "an id is 40 digits");
+_Static_assert(RDB_REPL_ID_HEX == 0x28, "the length that stands before the id");
 
 void output_init(struct output *o, const struct rdb_split_params *params, size_t index)
 {
@@ -119,12 +114,7 @@ int output_header(struct output *o, const struct rdb_header *header, struct err 
     if (o->scan && rdb_scan_events.header(o->scan, header, err) < 0)
         return -1;
     format_header(header, text);
-    if (output_aux(o, text, RDB_HEADER_BYTES, err) < 0)
-        return -1;
-    if (!o->params->stamp)
-        return 0;
-    static const char stamp[] = STAMP_BEFORE_ID STAMP_ID STAMP_BEHIND_ID;
-    return output_aux(o, stamp, sizeof(stamp) - 1, err);
+    return output_aux(o, text, RDB_HEADER_BYTES, err);
 }
 
 static size_t put_length(uint8_t *to, uint64_t n)
@@ -154,6 +144,8 @@ int output_select(struct output *o, uint64_t db, struct err *err)
     o->selected = db;
     if (output_data(o, bytes, 1 + put_length(bytes + 1, db), err) < 0)
         return -1;
+    if (o->params->whole)
+        return 0;
     for (o->database = 0; o->database < o->database_count; o->database++)
         if (o->databases[o->database].number == db)
             return 0;
@@ -176,7 +168,7 @@ static int patch(struct output *o, uint64_t offset, const void *old, const void 
     struct err *err)
 {
     const uint8_t *a = old, *b = bytes;
-    uint8_t change[RDB_REPL_ID_HEX];
+    uint8_t change[RDB_HEADER_BYTES];
 
     if (memcmp(old, bytes, len) == 0)
         return 0;
@@ -204,15 +196,15 @@ static int patch_hints(struct output *o, struct err *err)
     return 0;
 }
 
-static int patch_id(struct output *o, struct err *err)
+static int add_stamp(struct output *o, struct err *err)
 {
-    char digest[DIGEST_HEX_MAX];
+    char digest[DIGEST_HEX_MAX], stamp[sizeof(STAMP_FORMAT) + RDB_REPL_ID_HEX];
 
     digest_end(o->digest, digest);
     o->digest = NULL;
     snprintf(o->facts.repl_id, sizeof(o->facts.repl_id), "%.*s", RDB_REPL_ID_HEX, digest);
-    return patch(
-        o, RDB_HEADER_BYTES + ID_BEHIND_HEADER, STAMP_ID, o->facts.repl_id, RDB_REPL_ID_HEX, err);
+    int len = snprintf(stamp, sizeof(stamp), STAMP_FORMAT, o->facts.repl_id);
+    return output_aux(o, stamp, (size_t)len, err);
 }
 
 static int patch_version(struct output *o, const struct rdb_header *header, struct err *err)
@@ -252,10 +244,10 @@ int output_end(struct output *o, const struct rdb_header *header, struct err *er
     static const uint8_t end = RDB_OPCODE_EOF;
     bool checksum = !o->params->no_checksum && header->version >= CHECKSUM_SINCE;
 
-    if (flush(o, err) < 0 || (o->digest && patch_id(o, err) < 0) || patch_hints(o, err) < 0 ||
-        patch_version(o, header, err) < 0)
+    if (flush(o, err) < 0 || patch_hints(o, err) < 0 || patch_version(o, header, err) < 0)
         return -1;
-    if (output_aux(o, &end, sizeof(end), err) < 0 || flush(o, err) < 0)
+    if ((o->digest && add_stamp(o, err) < 0) || output_aux(o, &end, sizeof(end), err) < 0 ||
+        flush(o, err) < 0)
         return -1;
     if (header->version >= CHECKSUM_SINCE) {
         uint64_t crc = checksum ? htole64(o->crc) : 0;

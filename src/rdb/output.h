@@ -40,7 +40,7 @@ struct output {
 void output_init(struct output *o, const struct rdb_split_params *params, size_t index);
 void output_release(struct output *o);
 
-/* Magic and version, and the stamp. */
+/* Magic and version. */
 int output_header(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
 /* Bytes that are not part of the data: aux fields. */
 int output_aux(struct output *o, const void *bytes, size_t len, struct err *err) MUST_CHECK;
@@ -58,7 +58,7 @@ static inline void output_count_key(struct output *o, bool expires)
     }
 }
 
-/* All was written but the end. The version may have become higher than output_header() wrote it. */
+/* All was written but the stamp and the end. The version may have become higher than output_header() wrote it. */
 int output_end(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
 
 #endif

@@ -413,6 +413,10 @@ static enum taken step_checksum(struct rdb_reader *r, struct cursor *c, struct e
 
 static enum taken step_end(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
+    if (r->more_follows) { /* none of ours */
+        c->p = c->end;
+        commit(c);
+    }
     if (c->p == c->end)
         return starve(c, 1);
     r->has_key = false;
@@ -553,4 +557,16 @@ int rdb_reader_end(struct rdb_reader *r, struct err *err)
         return 0;
     *err = r->failure;
     return -1;
+}
+
+void rdb_reader_let_more_follow(struct rdb_reader *r)
+{
+    r->more_follows = true;
+}
+
+uint64_t rdb_reader_end_offset(const struct rdb_reader *r)
+{
+    if (r->step != step_end)
+        return 0;
+    return r->body_end + (r->header.version >= CHECKSUM_SINCE ? CHECKSUM_BYTES : 0);
 }

@@ -92,6 +92,7 @@ struct rdb_reader {
     uint64_t crc_stored; /* what stands in the file */
     uint64_t body_end;   /* offset behind the end opcode; 0: not seen yet */
     enum rdb_checksum checksum;
+    bool more_follows; /* bytes behind the end are no fault */
 
     struct rdb_header header;
     uint64_t db;

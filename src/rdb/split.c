@@ -224,8 +224,9 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
         return unit->slot < SLOT_COUNT ? s->route_of[unit->slot] : NOWHERE;
     case RDB_OPCODE_SLOT_IMPORT: /* only an output of all slots can finish it */
         return s->params.count == 1 && !s->params.outputs[0].slots ? 0 : NOWHERE;
-    case RDB_OPCODE_SELECT_DB:
     case RDB_OPCODE_RESIZE_DB:
+        return s->params.whole ? 0 : NOWHERE;
+    case RDB_OPCODE_SELECT_DB:
     case RDB_OPCODE_EOF:
         break;
     }
@@ -356,6 +357,10 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
             err, ERR_USAGE, "%zu outputs, but there can be 1 to %d", params->count, OUTPUTS_MAX);
         goto failed;
     }
+    if (params->whole && (params->count != 1 || params->outputs[0].slots)) {
+        err_set(err, ERR_USAGE, "a file that is copied whole goes to one output of all slots");
+        goto failed;
+    }
     s->places = xmemdup(params->outputs, params->count * sizeof(*params->outputs));
     s->params.outputs = s->places;
     s->outputs = xcalloc(params->count, sizeof(*s->outputs));
@@ -448,6 +453,8 @@ int rdb_split_next(struct rdb_split *s, struct err *err)
         *err = s->failure;
         return -1;
     }
+    if (s->params.whole)
+        return err_set(err, ERR_USAGE, "a file that is copied whole is joined with no other");
     s->bytes_before += rdb_reader_offset(s->reader);
     rdb_reader_free(s->reader);
     s->reader = new_reader(s);

@@ -86,7 +86,7 @@ static bool host_has_room(const struct host_run *h, const struct task_run *t)
     json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
 
     if (t->kind == &task_fetch)
-        return h->running_fetches < FETCHES_PER_HOST;
+        return h->running_fetches < PLAN_FETCHES_PER_HOST;
     if (t->kind == &task_load_shard)
         return h->running_loads < (cores > 1 ? cores : 1);
     return true;

@@ -29,8 +29,6 @@ enum gate {
     GATE_COUNT
 };
 
-enum { FETCHES_PER_HOST = 4 }; /* at a time */
-
 enum host_state {
     HOST_IDLE,       /* not needed, or waiting to be tried again */
     HOST_CONNECTING, /* link, hello, lock, questions about its shards */
@@ -158,6 +156,10 @@ struct task_run *task_that_starts(struct executor *x, int shard);
 /* stage_transfer.c: puts logins into the locations, for the hosts that fetch from them. */
 int executor_resolve_locations(struct executor *x, struct err *err) MUST_CHECK;
 
+/* older_set.c: adds to the hint of a fetch that failed for good which older set could be taken. */
+int older_set_offer(
+    struct executor *x, const struct task_run *t, struct err *failure, struct err *err) MUST_CHECK;
+
 /* journal.c */
 int journal_task_started(struct executor *x, struct task_run *t, struct err *err) MUST_CHECK;
 /* Runs kind->finish and commits its verdict; sets t->state. `error` is the call's own, or NULL. */
@@ -199,8 +201,8 @@ char *nodes_conf_text(const struct executor *x, const struct shard_run *self);
 bool nodes_conf_is_proven(const char *kind, const char *version);
 /* What a primary is told where it is not: the "cluster" of load_shard. The caller's. */
 json_t *nodes_by_command(const struct executor *x, const struct shard_run *self);
-/* 40 hex digits, new for each recovery, the same for each rerun of it; the caller frees it. */
-char *nodes_conf_id(const char *recovery, const char *shard_uid);
+/* 40 hex digits, new for each recovery and generation, the same for each rerun; the caller frees it. */
+char *nodes_conf_id(const char *recovery, const char *shard_uid, int64_t generation);
 
 /*
  * old_cluster.c: the addresses that accept connections, [{"addr", "port", "what"}], and the

@@ -135,9 +135,10 @@ static bool ask_again_later(struct executor *x, struct task_run *t, enum finish 
 
 /* Ends the transaction that the caller began. */
 static int commit_outcome(struct executor *x, struct task_run *t, enum task_state state,
-    const json_t *result, const struct err *failure, struct err *err)
+    const json_t *result, struct err *failure, struct err *err)
 {
-    if (write_outcome(x, t, state, result, state == TASK_DONE ? NULL : failure, err) < 0 ||
+    if ((state == TASK_FAILED && older_set_offer(x, t, failure, err) < 0) ||
+        write_outcome(x, t, state, result, state == TASK_DONE ? NULL : failure, err) < 0 ||
         state_commit(x->st, err) < 0) {
         state_rollback(x->st);
         return -1;
@@ -186,9 +187,11 @@ int journal_task_answered(struct executor *x, struct task_run *t, const json_t *
 int journal_task_failed(
     struct executor *x, struct task_run *t, const struct err *error, struct err *err)
 {
+    struct err failure = *error;
+
     if (state_begin(x->st, err) < 0)
         return -1;
-    return commit_outcome(x, t, TASK_FAILED, NULL, error, err);
+    return commit_outcome(x, t, TASK_FAILED, NULL, &failure, err);
 }
 
 /* What a replica's task proved of it and of this primary together. */

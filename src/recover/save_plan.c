@@ -60,8 +60,9 @@ static int save_set(
         CLEANUP(buf_release) struct buf slots = BUF_INIT;
         slots_format(&f->slots, &slots);
         if (state_run(st, err,
-                "INSERT INTO backup_file (set_id, name, bytes, slots, head) VALUES (?, ?, ?, ?, ?)",
-                "isisj", id, f->name, f->bytes, slots.data, f->head) < 0)
+                "INSERT INTO backup_file (set_id, name, bytes, slots, sha256, head) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                "isissj", id, f->name, f->bytes, slots.data, f->sha256, f->head) < 0)
             return -1;
     }
     return 0;
@@ -123,17 +124,60 @@ static bool is_made_by_files(const struct plan *plan, const struct plan_database
 struct saving {
     const struct plan *plan;
     struct state *st;
-    const char *recovery;
-    bool full_sync;       /* replicas are sent copies */
-    const bool *by_files; /* of each database: its cluster is made by nodes.conf files */
-    bool resort;          /* keys of a shard may be in any file of its database's set */
+    char *recovery;
+    bool full_sync; /* replicas are sent copies */
+    bool *by_files; /* of each database: its cluster is made by nodes.conf files */
+    bool resort;    /* keys of a shard may be in any file of its database's set */
+    const struct replanned *replanned; /* NULL: all is new */
 };
+
+static void saving_init(
+    struct saving *to, const struct plan *plan, struct state *st, const struct replanned *replanned)
+{
+    CLEANUP(free_ptr) char *full_sync = state_meta(st, "full_sync");
+    CLEANUP(free_ptr) char *resort = state_meta(st, "resort");
+
+    *to = (struct saving){
+        .plan = plan,
+        .st = st,
+        .recovery = state_meta(st, "recovery"),
+        .full_sync = full_sync != NULL,
+        .resort = resort != NULL,
+        .by_files = xcalloc(plan->database_count, sizeof(*to->by_files)),
+        .replanned = replanned,
+    };
+    for (size_t i = 0; i < plan->database_count; i++)
+        to->by_files[i] = is_made_by_files(plan, &plan->databases[i]);
+}
+
+static void saving_release(struct saving *to)
+{
+    free(to->recovery);
+    free(to->by_files);
+}
+
+/* A replica that comes to a database which clients write to: no file has what they wrote. */
+static bool joins_open_database(const struct saving *to, const struct plan_shard *s)
+{
+    return to->replanned && to->replanned->fates[s->database] == FATE_REPLICAS;
+}
+
+static bool is_to_be_saved(const struct saving *to, const struct plan_shard *s)
+{
+    if (to->plan->databases[s->database].skipped)
+        return false;
+    if (!to->replanned || to->replanned->fates[s->database] == FATE_ANEW)
+        return true;
+    return joins_open_database(to, s) && to->replanned->moves[s - to->plan->shards];
+}
 
 /* Whether its server starts on a file; a replica may be sent a copy instead. */
 static bool has_own_file(const struct saving *to, const struct plan_shard *s)
 {
     if (s->file_count == 0 || s->shard->primary)
         return s->file_count > 0;
+    if (joins_open_database(to, s))
+        return false;
     /* CLUSTER REPLICATE is for empty servers. */
     return !to->full_sync && continues_files(to->plan, s) &&
            continues_files(to->plan, &to->plan->shards[s->primary]) &&
@@ -170,8 +214,9 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     const struct backup_file *file = has_own_file(to, s) ? s->files[0] : NULL;
     json_t *files = files_of(to, s);
     CLEANUP(free_ptr)
-    char *node_id = s->bus_port && to->by_files[s->database]
-                        ? nodes_conf_id(to->recovery, s->shard->uid)
+    char *node_id = s->bus_port && to->by_files[s->database] && !joins_open_database(to, s)
+                        ? nodes_conf_id(to->recovery, s->shard->uid,
+                              to->replanned ? to->replanned->generations[s->database] : 0)
                         : NULL;
     CLEANUP(buf_release) struct buf slots = BUF_INIT;
 
@@ -246,7 +291,7 @@ static int save_tasks(const struct saving *to, struct err *err)
         const struct task_kind *kind = task_kinds[k];
         for (size_t i = 0; i < plan->shard_count; i++) {
             const struct plan_shard *s = &plan->shards[i];
-            if (plan->databases[s->database].skipped || !task_applies(to, s, kind))
+            if (!is_to_be_saved(to, s) || !task_applies(to, s, kind))
                 continue;
             if (state_run(st, err,
                     "INSERT INTO task (kind, stage, gate, host, database_uid, shard_uid) "
@@ -270,36 +315,84 @@ static int save_tasks(const struct saving *to, struct err *err)
     return 0;
 }
 
+/* Shards, tasks, and the plan's document. */
+static int save_work(
+    const struct plan *plan, struct state *st, const struct replanned *replanned, struct err *err)
+{
+    struct saving to;
+    int rc = 0;
+
+    saving_init(&to, plan, st, replanned);
+    for (size_t i = 0; i < plan->shard_count && rc == 0; i++)
+        if (is_to_be_saved(&to, &plan->shards[i]))
+            rc = save_shard(&to, &plan->shards[i], err);
+    if (rc == 0)
+        rc = save_tasks(&to, err);
+    saving_release(&to);
+    if (rc < 0)
+        return -1;
+    json_t *document = plan_json(plan);
+    rc = state_run(st, err, "INSERT INTO plan (hash, created_ms, document) VALUES (?, ?, ?)", "sij",
+        plan->hash, clock_wall_ms(), document);
+    json_decref(document);
+    return rc;
+}
+
 static int save_all(const struct survey *survey, struct state *st, struct err *err)
 {
     const struct plan *plan = survey->plan;
 
-    if (save_meta(st, err) < 0 || save_hosts(plan, st, err) < 0 ||
-        save_databases(survey, st, err) < 0)
-        return -1;
-    CLEANUP(free_ptr) char *recovery = state_meta(st, "recovery");
-    CLEANUP(free_ptr) char *full_sync = state_meta(st, "full_sync");
-    CLEANUP(free_ptr) char *resort = state_meta(st, "resort");
-    CLEANUP(free_ptr) bool *by_files = xcalloc(plan->database_count, sizeof(*by_files));
-    for (size_t i = 0; i < plan->database_count; i++)
-        by_files[i] = is_made_by_files(plan, &plan->databases[i]);
-    const struct saving to = {
-        .plan = plan,
-        .st = st,
-        .recovery = recovery,
-        .full_sync = full_sync != NULL,
-        .resort = resort != NULL,
-        .by_files = by_files,
-    };
-    for (size_t i = 0; i < plan->shard_count; i++)
-        if (!plan->databases[plan->shards[i].database].skipped &&
-            save_shard(&to, &plan->shards[i], err) < 0)
+    return save_meta(st, err) < 0 || save_hosts(plan, st, err) < 0 ||
+                   save_databases(survey, st, err) < 0 || save_work(plan, st, NULL, err) < 0
+               ? -1
+               : 0;
+}
+
+/* --- a part of it anew --- */
+
+static int forget_shard(struct state *st, const char *uid, struct err *err)
+{
+    return state_run(st, err,
+               "DELETE FROM task_wait WHERE task_id IN (SELECT task_id FROM task WHERE shard_uid = "
+               "?1) OR waits_for IN (SELECT task_id FROM task WHERE shard_uid = ?1)",
+               "s", uid) < 0 ||
+                   state_run(st, err, "DELETE FROM task WHERE shard_uid = ?", "s", uid) < 0 ||
+                   state_run(st, err, "DELETE FROM placement WHERE shard_uid = ?", "s", uid) < 0
+               ? -1
+               : 0;
+}
+
+/* The servers of before, wherever they still run, know neither its nodes nor its passwords. */
+static int begin_anew(struct state *st, const char *database, int64_t generation, struct err *err)
+{
+    CLEANUP(free_ptr) char *replication = random_hex(PASSWORD_BYTES);
+
+    return state_run(st, err,
+        "UPDATE target SET generation = ?, replication_password = ?, state = 'planned' "
+        "WHERE database_uid = ?",
+        "iss", generation, replication, database);
+}
+
+int save_replanned(
+    const struct plan *plan, struct state *st, const struct replanned *replanned, struct err *err)
+{
+    for (size_t i = 0; i < plan->database_count; i++) {
+        const char *uid = plan->databases[i].database->uid;
+        if (replanned->fates[i] == FATE_ANEW &&
+            begin_anew(st, uid, replanned->generations[i], err) < 0)
             return -1;
-    json_t *document = plan_json(plan);
-    int rc = state_run(st, err, "INSERT INTO plan (hash, created_ms, document) VALUES (?, ?, ?)",
-        "sij", plan->hash, clock_wall_ms(), document);
-    json_decref(document);
-    return rc < 0 ? -1 : save_tasks(&to, err);
+        if (replanned->fates[i] == FATE_REPLICAS &&
+            state_run(st, err, "UPDATE target SET state = 'planned' WHERE database_uid = ?", "s",
+                uid) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < plan->shard_count; i++) {
+        const struct plan_shard *s = &plan->shards[i];
+        if ((replanned->fates[s->database] == FATE_ANEW || replanned->moves[i]) &&
+            forget_shard(st, s->shard->uid, err) < 0)
+            return -1;
+    }
+    return save_work(plan, st, replanned, err);
 }
 
 int recover_save_plan(const struct survey *survey, struct state *st, struct err *err)

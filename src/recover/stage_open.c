@@ -119,6 +119,20 @@ static enum finish prove_cluster(
     return FINISH_OK;
 }
 
+/* A replica has its primary's. */
+static json_t *samples_of(const struct executor *x, const struct shard_run *s)
+{
+    const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+    json_t *samples = json_object_get(primary->facts, "samples");
+
+    return samples ? json_incref(samples) : json_array();
+}
+
+static void prove_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    json_object_set_new(params, "samples", samples_of(x, &x->shards[t->shard]));
+}
+
 static enum finish prove_finish(
     struct executor *x, struct task_run *t, const json_t *status, struct err *err)
 {
@@ -154,6 +168,7 @@ const struct task_kind task_prove_shard = {
     .gate = GATE_PROVE,
     .timeout_ms = CALL_MS,
     .patience_ms = PROVE_PATIENCE_MS,
+    .params = prove_params,
     .finish = prove_finish,
 };
 
@@ -236,18 +251,40 @@ const struct task_kind task_open_shard = {
 static void endpoint_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
-    /* A replica of a cluster would only redirect. */
-    json_t *samples = s->is_primary ? json_object_get(s->facts, "samples") : NULL;
 
     password_params(x, t, params);
     json_object_set_new(params, "addr", json_string(s->addr));
     json_object_set_new(params, "port", json_integer(s->port));
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
     json_object_set_new(params, "cluster", json_boolean(x->databases[t->database].ccs->sharded));
-    if (samples)
-        json_object_set(params, "samples", samples);
-    else
-        json_object_set_new(params, "samples", json_array());
+    json_object_set_new(params, "samples", samples_of(x, s));
+}
+
+static enum finish endpoint_finish(
+    struct executor *x, struct task_run *t, const json_t *result, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    json_t *samples = samples_of(x, s);
+    json_int_t asked = (json_int_t)json_array_size(samples);
+    json_int_t same = json_integer_value(json_object_get(result, "samples_ok"));
+
+    json_decref(samples);
+    if (same == asked)
+        return FINISH_OK;
+    CLEANUP(free_ptr)
+    char *message =
+        xasprintf("of %lld keys that shard %s held when it was opened, clients see %lld "
+                  "unchanged: they are at work already",
+            (long long)asked, s->uid, (long long)same);
+    const struct event event = {
+        .code = "keys-changed",
+        .database = x->databases[t->database].uid,
+        .shard = s->uid,
+        .host = x->hosts[s->host].name,
+        .stage = plan_stage_name(STAGE_OPEN),
+        .message = message,
+    };
+    return state_event(x->st, &event, err) < 0 ? FINISH_FAIL : FINISH_OK;
 }
 
 const struct task_kind task_prove_endpoint = {
@@ -257,6 +294,7 @@ const struct task_kind task_prove_endpoint = {
     .gate = GATE_ENDPOINT,
     .timeout_ms = CALL_MS,
     .params = endpoint_params,
+    .finish = endpoint_finish,
 };
 
 const struct task_kind task_seal_shard = {

@@ -48,7 +48,7 @@ static int64_t fetch_limit(const struct executor *x)
             const struct task_run *t = &x->tasks[i];
             open += t->kind == &task_fetch && t->host == (int)h && t->state != TASK_DONE;
         }
-        side_by_side += open < FETCHES_PER_HOST ? open : FETCHES_PER_HOST;
+        side_by_side += open < PLAN_FETCHES_PER_HOST ? open : PLAN_FETCHES_PER_HOST;
     }
     return x->hooks->limit_rate / (side_by_side > 0 ? side_by_side : 1);
 }

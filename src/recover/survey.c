@@ -11,11 +11,13 @@
 #include "recluster/secret.h"
 #include "wishes.h"
 
-enum { PROBE_MS = 60 * 1000 };
+enum { PROBE_MS = 60 * 1000, MEASURE_MS = 90 * 1000 };
 
-/* One host: hello, then probe; the link is closed when both are answered. */
+/* One host: hello, probe, measure if asked for; the link is closed when all are answered. */
 struct host_probe {
     const struct host *host;
+    const struct survey *survey;
+    bool measure;
     struct link *link;
     json_t *facts;
     struct err *error;
@@ -31,13 +33,27 @@ static void probe_over(struct host_probe *p, const struct err *error)
     link_close(link);
 }
 
+/* A host that can't be measured is as good as one that wasn't. */
+static void on_measure(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_probe *p = ctx;
+
+    measure_take(p->facts, result, error);
+    probe_over(p, NULL);
+}
+
 static void on_probe(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_probe *p = ctx;
 
     if (result)
         p->facts = json_deep_copy(result);
-    probe_over(p, error);
+    if (result && p->measure)
+        link_call(p->link, "measure",
+            measure_params(p->survey, (size_t)(p->host - p->survey->hosts->hosts)), MEASURE_MS,
+            on_measure, NULL, p);
+    else
+        probe_over(p, error);
 }
 
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
@@ -60,7 +76,7 @@ static void on_lost(void *arg, const struct err *err)
     probe_over(arg, err);
 }
 
-static int probe_hosts(
+int survey_probe_hosts(
     struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
 {
     size_t count = survey->hosts->count;
@@ -73,7 +89,10 @@ static int probe_hosts(
     for (size_t i = 0; i < count; i++) {
         const struct host *h = &survey->hosts->hosts[i];
         const struct link_target target = {.host = h->name, .kind = h->link, .spec = h->spec};
-        probes[i] = (struct host_probe){.host = h, .error = &survey->host_errors[i]};
+        probes[i] = (struct host_probe){.host = h,
+            .survey = survey,
+            .measure = request->measure,
+            .error = &survey->host_errors[i]};
         if (offline || survey->host_inputs[i].without)
             continue;
         if (host_link_open(
@@ -277,7 +296,7 @@ static int check_old_cluster(
     return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
 }
 
-static void make_plan(
+void survey_make_plan(
     struct survey *survey, const struct recover_request *request, struct state *st)
 {
     CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
@@ -295,12 +314,14 @@ static void make_plan(
         .alive_not_asked = request->old_cluster_is_dead != NULL,
         .now_ms = clock_wall_ms(),
         .offline = json_is_true(json_object_get(options, "offline")),
+        .full_sync = request->full_sync,
         .only_configuration = json_is_true(json_object_get(options, "only_configuration")),
-        .by_priority = json_object_get(options, "priority") != NULL,
+        .by_priority = !survey->replan && json_object_get(options, "priority") != NULL,
         .allow_missing = wishes_missing_slots(options, &missing) ? &missing : NULL,
         .rto_s = json_integer_value(json_object_get(options, "rto_s")),
         .options = options,
         .pinned = survey->pinned,
+        .replan = survey->replan,
         .rates = &survey->rates,
     };
 
@@ -340,11 +361,14 @@ int recover_survey(
     survey->owned = json_array();
     survey->options = request->options ? json_deep_copy(request->options) : json_object();
     survey->pinned = json_deep_copy(request->plan);
-    if (ccs_import(request->ccs_path, st, err) < 0 || !(survey->ccs = ccs_load(st, err)) ||
-        load_hosts(survey, request, err) < 0 || survey_databases(survey, request, err) < 0 ||
-        probe_hosts(survey, request, st, err) < 0 || check_old_cluster(survey, request, err) < 0)
+    if (ccs_import(request->ccs_path, st, err) < 0 ||
+        state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
+        !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
+        survey_databases(survey, request, err) < 0 ||
+        survey_probe_hosts(survey, request, st, err) < 0 ||
+        check_old_cluster(survey, request, err) < 0)
         goto fail;
-    make_plan(survey, request, st);
+    survey_make_plan(survey, request, st);
     *ret = survey;
     return 0;
 fail:

@@ -16,8 +16,38 @@ struct survey {
     json_t *alive;     /* addresses of the old cluster that answer */
     json_t *sentinels; /* that watch addresses of it */
     json_t *options, *pinned;
+    bool replan; /* shards of `pinned` that have no host get one */
     struct plan_rates rates;
     struct plan *plan;
 };
+
+/* Probes the hosts that have neither facts nor an error yet, and are not kept out. */
+int survey_probe_hosts(struct survey *survey, const struct recover_request *request,
+    struct state *st, struct err *err) MUST_CHECK;
+/* Of the facts that are there. */
+void survey_make_plan(
+    struct survey *survey, const struct recover_request *request, struct state *st);
+
+/* replan.c, save_plan.c: what becomes of a database some of whose hosts are lost. */
+enum fate {
+    FATE_STAYS,    /* as it is */
+    FATE_ANEW,     /* it begins anew, the shards of lost hosts elsewhere */
+    FATE_REPLICAS, /* clients use it: it gets new replicas for those that are lost */
+};
+
+struct replanned {
+    enum fate *fates;     /* of the plan's databases */
+    int64_t *generations; /* of those that begin anew, from now on */
+    bool *moves;          /* of the plan's shards: it was elsewhere before */
+};
+
+/* Inside the caller's transaction. */
+int save_replanned(const struct plan *plan, struct state *st, const struct replanned *replanned,
+    struct err *err) MUST_CHECK;
+
+/* measure.c: the parameters of `measure` for a host, and its answer, or why there is none, into the
+ * host's facts as "measured". */
+json_t *measure_params(const struct survey *survey, size_t host);
+void measure_take(json_t *facts, const json_t *result, const struct err *error);
 
 #endif

@@ -6,6 +6,7 @@
 #include "doc.h"
 #include "findings.h"
 #include "plan_facts.h"
+#include "plan_text.h"
 #include "recluster/human.h"
 #include "text.h"
 
@@ -57,6 +58,54 @@ static void unchecked_text(struct text *t, const json_t *unchecked)
     }
 }
 
+/* What one wants to know before anything else. */
+struct summary {
+    size_t databases, skipped, shards, hosts, used;
+    int64_t memory, planned, age_s; /* -1: no data would come back */
+};
+
+static struct summary summary_of(const json_t *plan)
+{
+    struct summary sum = {.age_s = -1};
+    size_t i;
+    json_t *item;
+
+    json_array_foreach (json_object_get(plan, "databases"), i, item) {
+        int64_t age_s = doc_int(json_object_get(item, "backup_set"), "age_s", -1);
+        sum.databases++;
+        sum.skipped += doc_has(item, "skipped");
+        sum.shards += doc_count(item, "shards");
+        if (!doc_has(item, "skipped") && age_s > sum.age_s)
+            sum.age_s = age_s;
+    }
+    json_array_foreach (json_object_get(plan, "hosts"), i, item) {
+        sum.hosts++;
+        sum.used += doc_int(item, "shards", 0) > 0;
+        if (json_is_true(json_object_get(item, "usable")))
+            sum.memory += doc_int(item, "memory", 0);
+        sum.planned += doc_int(item, "planned_memory", 0);
+    }
+    return sum;
+}
+
+static void summary_text(struct text *t, const json_t *plan)
+{
+    struct summary sum = summary_of(plan);
+    char planned[HUMAN_TEXT_MAX], memory[HUMAN_TEXT_MAX], time[HUMAN_TEXT_MAX];
+    CLEANUP(free_ptr)
+    char *left_out = sum.skipped > 0 ? xasprintf(" (%zu left out)", sum.skipped) : xstrdup("");
+
+    text_wrap(t, TEXT_PLAIN, "",
+        "%zu database%s%s, %zu shard%s on %zu of %zu host%s, %s of %s memory; about %s.",
+        sum.databases, sum.databases == 1 ? "" : "s", left_out, sum.shards,
+        sum.shards == 1 ? "" : "s", sum.used, sum.hosts, sum.hosts == 1 ? "" : "s",
+        human_bytes((uint64_t)sum.planned, planned), human_bytes((uint64_t)sum.memory, memory),
+        human_duration((int64_t)(plan_total_seconds(plan) * 1000), time));
+    if (sum.age_s >= 0)
+        text_wrap(t, TEXT_PLAIN, "", "Lost would be what was written in the last %s, at most.",
+            human_duration(sum.age_s * 1000, time));
+}
+
 static void verdict_text(struct text *t, const json_t *plan)
 {
     size_t blockers = doc_count(plan, "blockers");
@@ -68,6 +117,7 @@ static void verdict_text(struct text *t, const json_t *plan)
             blockers == 1 ? "blocker stops" : "blockers stop");
     if (doc_has(plan, "hash"))
         text_wrap(t, TEXT_PLAIN, "", "Plan %.12s", doc_text(plan, "hash", ""));
+    summary_text(t, plan);
     options_text(t, json_object_get(plan, "options"));
     unchecked_text(t, json_object_get(plan, "unchecked"));
 }
@@ -162,80 +212,6 @@ static void database_text(struct text *t, const json_t *plan, const json_t *data
     buf_release(&endpoints);
 }
 
-static void host_text(struct text *t, const json_t *plan, const json_t *host)
-{
-    enum { SHOWN_SHARDS = 12, BAR = 20 };
-    int64_t whole = doc_int(host, "memory", 0), part = doc_int(host, "planned_memory", 0);
-    char planned[HUMAN_TEXT_MAX], available[HUMAN_TEXT_MAX];
-    struct buf line = BUF_INIT;
-
-    text_wrap(t, TEXT_BOLD, "  ", "%s%s%s", doc_text(host, "name", "?"),
-        doc_has(host, "rack") ? "  rack " : "", doc_text(host, "rack", ""));
-    if (json_is_false(json_object_get(host, "usable"))) {
-        text_wrap(t, TEXT_YELLOW, "    ", "can't be used");
-        return;
-    }
-    text_bar(&line, (double)part, (double)whole, BAR);
-    text_wrap(t, part > whole ? TEXT_RED : TEXT_PLAIN, "    ", "%s %s of %s", line.data,
-        human_bytes((uint64_t)(part > 0 ? part : 0), planned),
-        human_bytes((uint64_t)(whole > 0 ? whole : 0), available));
-    buf_clear(&line);
-    plan_host_shards(plan, doc_text(host, "name", ""), SHOWN_SHARDS, &line);
-    text_wrap(t, TEXT_PLAIN, "    ", "%s", line.len > 0 ? line.data : "no shards");
-    buf_release(&line);
-}
-
-static void hosts_text(struct text *t, const json_t *plan)
-{
-    const json_t *hosts = json_object_get(plan, "hosts");
-    size_t i;
-    json_t *host;
-
-    text_heading(t, "Hosts (%zu)", json_array_size(hosts));
-    json_array_foreach (hosts, i, host) {
-        if (i == TEXT_LIST_MAX)
-            break;
-        host_text(t, plan, host);
-    }
-    text_more(t, 2, json_array_size(hosts), TEXT_LIST_MAX);
-}
-
-static void stages_text(struct text *t, const json_t *plan)
-{
-    const json_t *stages = json_object_get(plan, "stages"), *rates = json_object_get(plan, "rates");
-    static const char *const heads[] = {"STAGE", "BYTES", "ABOUT"};
-    struct text_table table;
-    char text[HUMAN_TEXT_MAX], load[HUMAN_TEXT_MAX];
-    double total_s = 0;
-    size_t i;
-    json_t *stage;
-
-    text_heading(t, "Stages");
-    text_table_init(&table, "Lrr");
-    for (i = 0; i < ARRAY_SIZE(heads); i++)
-        text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
-    json_array_foreach (stages, i, stage) {
-        double seconds = doc_real(stage, "seconds", 0);
-        int64_t bytes = doc_int(stage, "bytes", 0);
-        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
-        text_table_cell(
-            &table, TEXT_PLAIN, "%s", bytes > 0 ? human_bytes((uint64_t)bytes, text) : "-");
-        text_table_cell(&table, TEXT_PLAIN, "%s", human_duration((int64_t)(seconds * 1000), text));
-        total_s += seconds;
-    }
-    text_table_cell(&table, TEXT_PLAIN, "together, at most");
-    text_table_cell(&table, TEXT_PLAIN, "-");
-    text_table_cell(&table, TEXT_PLAIN, "%s", human_duration((int64_t)(total_s * 1000), text));
-    text_table_print(&table, t, 2);
-    if (strcmp(doc_text(rates, "source", ""), "stored") == 0)
-        text_wrap(t, TEXT_PLAIN, "  ", "By the rates of earlier recoveries from this machine.");
-    else if (doc_has(rates, "load"))
-        text_wrap(t, TEXT_PLAIN, "  ",
-            "By rates that are assumed: %s/s transferred, %s/s loaded by a server.",
-            human_bytes((uint64_t)doc_real(rates, "transfer", 0), text),
-            human_bytes((uint64_t)doc_real(rates, "load", 0), load));
-}
-
 void report_plan_text(const json_t *plan, bool colour, struct buf *out)
 {
     enum { SHOWN = 100 };
@@ -252,8 +228,8 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
         database_text(&t, plan, database);
     }
     text_more(&t, 2, json_array_size(databases), SHOWN);
-    hosts_text(&t, plan);
-    stages_text(&t, plan);
+    plan_text_hosts(&t, plan);
+    plan_text_stages(&t, plan);
     issues_text(&t, "Warnings", TEXT_YELLOW, json_object_get(plan, "warnings"));
     issues_text(&t, "Blockers", TEXT_RED, json_object_get(plan, "blockers"));
     text_end(&t);

@@ -66,6 +66,7 @@ static void file_text(struct text *t, const json_t *file)
 
 static void set_text(struct text *t, const json_t *set)
 {
+    const json_t *older = json_object_get(set, "older");
     bool complete = doc_bool(set, "complete");
     const char *name = doc_text(set, "database_name", NULL);
     size_t files = json_array_size(json_object_get(set, "files"));
@@ -76,6 +77,9 @@ static void set_text(struct text *t, const json_t *set)
         doc_text(set, "location", "?"));
     if (!complete)
         text_field(t, "incomplete", "%s", doc_text(set, "reason", "?"));
+    if (doc_has(set, "older"))
+        text_field(t, "instead", "the next older complete set is %s: recluster recover … --at %s",
+            doc_text(older, "id", "?"), doc_text(older, "time", "?"));
 }
 
 /* The sets, and what else there is to say. Returns how many are incomplete. */

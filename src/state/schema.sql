@@ -3,7 +3,7 @@
 -- Names and columns are only ever added.
 
 CREATE TABLE meta (              -- facts of the whole recovery
-    key   TEXT PRIMARY KEY,      -- schema_version, recovery, created_ms, ccs_path, ccs_sha256, …
+    key   TEXT PRIMARY KEY,      -- schema_version, recovery, created_ms, ccs_path, hosts_path, …
     value TEXT
 ) WITHOUT ROWID;
 
@@ -152,6 +152,7 @@ CREATE TABLE backup_file (
     name    TEXT NOT NULL,
     bytes   INTEGER,             -- as it lies there
     slots   TEXT NOT NULL,
+    sha256  TEXT,                -- of the stored bytes, as its manifest says
     head    TEXT                 -- JSON: RDB version and aux fields
 );
 
@@ -172,7 +173,9 @@ CREATE TABLE target (            -- databases as the plan rebuilds them
     set_time_ms  INTEGER,
     maxmemory    INTEGER NOT NULL DEFAULT 0,
     password     TEXT,           -- a secret: of its clients from now on
-    opened_ms    INTEGER
+    opened_ms    INTEGER,
+    generation   INTEGER NOT NULL DEFAULT 0, -- how often it began anew because a host was lost
+    replication_password TEXT    -- a secret: from generation 1 on its own, else that of meta
 );
 
 CREATE TABLE placement (         -- shards as the plan rebuilds them, and what became of each
@@ -197,6 +200,18 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     facts        TEXT,           -- JSON: what the scan of the file found
     loaded       TEXT,           -- JSON: what the server said after loading or syncing
     keys         INTEGER
+);
+
+CREATE TABLE moved (             -- where shards were before their host was lost
+    moved_id   INTEGER PRIMARY KEY,
+    at_ms      INTEGER NOT NULL,
+    shard_uid  TEXT NOT NULL,
+    host       TEXT NOT NULL REFERENCES host,
+    addr       TEXT NOT NULL,
+    port       INTEGER NOT NULL,
+    bus_port   INTEGER NOT NULL,
+    dir        TEXT NOT NULL,
+    removed_ms INTEGER           -- when what it left there was removed
 );
 
 -- Rule: commit the intent (running), act, commit the outcome (done, failed).

@@ -17,18 +17,6 @@
 #include "recluster/err.h"
 #include "recluster/store.h"
 
-/*
- * Where an answer goes. begin() comes once, before the first byte, also when there are none;
- * `first_byte` is the position of the first byte that data() will get: a store that knows no ranges
- * says 0 whatever was asked. When one of them returns -1, the driver stops and returns -1 with the
- * error as it is.
- */
-struct store_receiver {
-    int (*begin)(void *arg, const struct store_object *object, int64_t first_byte, struct err *err);
-    int (*data)(void *arg, const void *data, size_t len, struct err *err);
-    void *arg;
-};
-
 /* A piece of an upload. Its length is what the driver and the number make it, or less at the end. */
 struct store_part {
     size_t number; /* from 0 */
@@ -54,7 +42,10 @@ struct store_driver {
     /* Adds the files with store_list_add(), in any order; a name may come twice. */
     int (*list)(void *handle, struct store_list *list, struct err *err);
 
-    /* `length` bytes from `offset`, -1: to the end. Less or more than asked for is no error here. */
+    /*
+     * `length` bytes from `offset`, -1: to the end. Less or more than asked for is no error here.
+     * When a function of the receiver returns -1, so does this, with the error as it is.
+     */
     int (*read)(void *handle, const char *name, int64_t offset, int64_t length,
         const struct store_receiver *receiver, struct err *err);
 
@@ -107,6 +98,9 @@ extern const struct store_driver store_sftp_driver;
 /* Names that no file in a location can have ("", "..", "a/b", over 255 bytes) are left out. */
 void store_list_add(
     struct store_list *list, const char *name, size_t len, int64_t bytes, int64_t modified_ms);
+
+/* The same for a folder. */
+void store_list_add_folder(struct store_list *list, const char *name, size_t len);
 
 /* The text of a location: itself if it is a string, else its member `key`; NULL if there is none. */
 const char *store_location_text(const json_t *location, const char *key);

@@ -100,8 +100,12 @@ static int file_list(void *handle, struct store_list *list, struct err *err)
     }
     for (size_t i = 0; i < count; i++) {
         CLEANUP(free_ptr) char *path = path_join(f->dir, names[i]);
-        if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        if (stat(path, &st) < 0)
+            continue;
+        if (S_ISREG(st.st_mode))
             store_list_add(list, names[i], strlen(names[i]), st.st_size, modified_ms(&st));
+        else if (S_ISDIR(st.st_mode))
+            store_list_add_folder(list, names[i], strlen(names[i]));
     }
     strv_free(names, count);
     return 0;
@@ -156,7 +160,7 @@ static int read_open_file(int fd, const char *path, int64_t offset, int64_t leng
         return err_sys(err, ERR_IO, "cannot look at '%s'", path);
     describe(&st, &after);
     if (strcmp(before.validator, after.validator) != 0) {
-        err_set(err, ERR_CORRUPT, "'%s' was changed while it was being read", path);
+        err_set(err, ERR_CHANGED, "'%s' was changed while it was being read", path);
         return err_hint(err, "Wait until whatever writes it has ended, then try again.");
     }
     return 0;

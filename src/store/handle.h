@@ -52,6 +52,9 @@ struct store *store_open_again(const struct store *s, struct err *err);
 /* Whether two looks at an object of one name saw the same bytes, as far as the store says. */
 bool store_object_is_same(const struct store_object *a, const struct store_object *b);
 
+/* Sets ERR_CHANGED: two looks saw different bytes. Returns -1. */
+int store_changed_error(const struct store *s, const char *name, struct err *err);
+
 /* Whether a file in a location can have this name. */
 bool store_name_is_possible(const char *name, size_t len);
 

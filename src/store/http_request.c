@@ -144,15 +144,18 @@ static void describe(struct http_client *c, struct store_object *ret)
 {
     const char *date = http_header(c, "Last-Modified");
     const char *etag = http_header(c, "ETag");
-    const char *validator = etag && strlen(etag) < sizeof(ret->validator) ? etag : date;
+    bool weak = etag && strncmp(etag, "W/", 2) == 0;
     time_t modified = date ? curl_getdate(date, NULL) : -1;
     curl_off_t length = -1;
 
     *ret = (struct store_object){.bytes = -1, .modified_ms = -1};
     if (modified >= 0)
         ret->modified_ms = (int64_t)modified * 1000;
-    if (validator && strlen(validator) < sizeof(ret->validator))
-        snprintf(ret->validator, sizeof(ret->validator), "%s", validator);
+    /* One that is too long would be cut, and then no validator: the date has to do. */
+    int len = snprintf(ret->validator, sizeof(ret->validator), "%s%s%s", etag ? etag : "",
+        weak && date ? " " : "", date && (weak || !etag) ? date : "");
+    if (len < 0 || (size_t)len >= sizeof(ret->validator))
+        snprintf(ret->validator, sizeof(ret->validator), "%.100s", date ? date : "");
     if (curl_easy_getinfo(c->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK)
         ret->bytes = length;
 }

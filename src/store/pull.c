@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "recluster/clock.h"
@@ -155,6 +156,29 @@ static int add_out(struct puller *p, const void *data, size_t len, struct err *e
     return 0;
 }
 
+/* The lock tells a writer that waits from one that is gone. */
+static int lock_part(const struct puller *p, struct err *err)
+{
+    return flock(p->fd, LOCK_EX | LOCK_NB) < 0
+               ? err_sys(err, ERR_IO, "cannot lock '%s'", p->part_path)
+               : 0;
+}
+
+/* What is kept is the file already: the part becomes another name of it. */
+static int share_kept(struct puller *p, struct err *err)
+{
+    p->kept_is_out = true;
+    close(p->fd);
+    p->fd = -1;
+    unlink(p->part_path);
+    if (link(p->reading.keep_path, p->part_path) < 0)
+        return err_sys(err, ERR_IO, "cannot link '%s' to '%s'", p->reading.keep_path, p->part_path);
+    p->fd = open(p->part_path, O_RDWR | O_CLOEXEC);
+    if (p->fd < 0)
+        return err_sys(err, ERR_IO, "cannot open '%s'", p->part_path);
+    return lock_part(p, err);
+}
+
 /* Plain bytes: to the scan, and into the file. */
 static int on_plain(void *arg, const void *data, size_t len, struct err *err)
 {
@@ -164,9 +188,9 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
         return rdb_split_feed(p->split, data, len, err);
     if (rdb_scan_feed(p->scan, data, len, err) < 0)
         return -1;
-    /* What is kept is the file already. */
-    p->kept_is_out =
-        p->reading.keep_path && strcmp(unpack_compression(p->reading.unpack), "none") == 0;
+    if (!p->kept_is_out && p->reading.keep_path &&
+        strcmp(unpack_compression(p->reading.unpack), "none") == 0 && share_kept(p, err) < 0)
+        return -1;
     return p->kept_is_out ? 0 : add_out(p, data, len, err);
 }
 
@@ -216,6 +240,7 @@ static int start_reading(struct puller *p, struct err *err)
     const struct rdb_split_params split = {
         .outputs = &output,
         .count = 1,
+        .whole = !params->keep && !params->more_count,
         .stamp = params->stamp,
         .limits = params->scan.limits,
         .write = on_split,
@@ -246,37 +271,20 @@ static int open_part(struct puller *p, struct err *err)
     }
     p->part_path = path;
     p->out = xmalloc(WRITE_BYTES);
-    return 0;
+    return lock_part(p, err);
 }
 
-/* The kept bytes become the part. Returns their descriptor. */
-static int take_kept(struct puller *p, struct err *err)
-{
-    close(p->fd);
-    p->fd = -1;
-    if (rename(p->reading.keep_path, p->part_path) < 0)
-        return err_sys(
-            err, ERR_IO, "cannot rename '%s' to '%s'", p->reading.keep_path, p->part_path);
-    p->fd = open(p->part_path, O_RDWR | O_CLOEXEC);
-    return p->fd < 0 ? err_sys(err, ERR_IO, "cannot open '%s'", p->part_path) : p->fd;
-}
-
-/* Gives the file its final name, once it is on the disk. */
+/* Gives the file its final name, once it is on the disk. The lock stays until nothing can fail. */
 static int finish_part(struct puller *p, struct err *err)
 {
     const char *path = p->params->out_path;
     CLEANUP(free_ptr) char *dir = path_dir(path);
-    int fd = p->fd;
 
-    if (p->kept_is_out)
-        fd = take_kept(p, err);
-    if (fd < 0 || flush_out(p, err) < 0)
+    if (flush_out(p, err) < 0)
         return -1;
-    if (fsync(fd) < 0)
+    if (fsync(p->fd) < 0)
         return err_sys(err, ERR_IO, "cannot sync '%s'", p->part_path);
-    p->fd = -1;
-    if (close(fd) < 0)
-        return err_sys(err, ERR_IO, "cannot close '%s'", p->part_path);
+    forget_kept(p->params);
     if (rename(p->part_path, path) < 0)
         return err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", p->part_path, path);
     if (dir_sync(dir, err) < 0) {
@@ -382,14 +390,24 @@ static bool may_pass(enum err_code code)
     return err_code_is_retried(code) || code == ERR_CANCELLED || code == ERR_SERVER;
 }
 
-/* ret_resumed: whether kept bytes were used. */
+/*
+ * Whether a second try that begins at the first byte makes sense: it may be the kept bytes that are
+ * bad; the object was changed; the line was cut, and the store gives nothing to go on by.
+ */
+static bool is_worth_another(const struct reading *r, enum err_code code)
+{
+    return code == ERR_CHANGED || (code == ERR_CORRUPT && r->resumed) ||
+           (err_code_is_retried(code) && r->stored_bytes && !r->object.validator[0]);
+}
+
+/* ret_again: it failed, and is worth another try. */
 static int pull_once(
-    const struct pull_params *params, json_t **ret_facts, bool *ret_resumed, struct err *err)
+    const struct pull_params *params, json_t **ret_facts, bool *ret_again, struct err *err)
 {
     struct puller p = {.params = params, .reading.params = params, .fd = -1};
 
     *ret_facts = NULL;
-    *ret_resumed = false;
+    *ret_again = false;
     if (open_part(&p, err) < 0)
         return -1;
     p.reading.keep_path = keep_path(params, 0);
@@ -403,7 +421,7 @@ static int pull_once(
         forget_kept(params);
     if (p.reading.before_bytes + p.reading.stored_bytes)
         *ret_facts = facts_of(&p);
-    *ret_resumed = p.reading.resumed;
+    *ret_again = rc < 0 && is_worth_another(&p.reading, err->code);
     if (p.fd >= 0)
         close(p.fd);
     unpack_free(p.reading.unpack);
@@ -418,15 +436,15 @@ static int pull_once(
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)
 {
-    bool resumed;
+    bool again;
     struct err failure = ERR_INIT;
 
-    if (pull_once(params, ret_facts, &resumed, &failure) == 0)
+    if (pull_once(params, ret_facts, &again, &failure) == 0)
         return 0;
-    if (resumed && failure.code == ERR_CORRUPT) {
-        /* It may be the kept bytes that are bad: once more, without them. */
+    if (again) {
+        forget_kept(params);
         json_decref(*ret_facts);
-        return pull_once(params, ret_facts, &resumed, err);
+        return pull_once(params, ret_facts, &again, err);
     }
     *err = failure;
     return -1;

@@ -121,11 +121,8 @@ static int check_range(const struct reader *r, const struct range *range, size_t
         *err = range->err;
         return -1;
     }
-    if (!store_object_is_same(object, &range->object)) {
-        err_set(err, ERR_CORRUPT, "'%s' in '%s' was changed while it was being read", r->name,
-            store_label(r->store));
-        return err_hint(err, "Wait until whatever writes there has ended, then try again.");
-    }
+    if (!store_object_is_same(object, &range->object))
+        return store_changed_error(r->store, r->name, err);
     if (range->len != wanted)
         return err_set(err, ERR_CORRUPT, "'%s' in '%s' ends before byte %lld", r->name,
             store_label(r->store), (long long)r->bytes);

@@ -10,7 +10,7 @@
 
 /*
  * SFTP servers: "sftp://user@host:port/folder", or an object with "sftp_url" (or "url") and, if
- * needed, "user", "password", "key" (a private key) and "key_password" (secrets), "host_key" (a
+ * needed, "path" (the folder, instead of the URL's), "user", "password", "key" (a private key) and "key_password" (secrets), "host_key" (a
  * text or several), "known_hosts" (a path). The folder is absolute; "/~/x" is below the login's
  * home.
  *
@@ -92,6 +92,8 @@ static void add_entry(struct sftp_store *f, const char *name, size_t len,
     }
     if (!known || LIBSSH2_SFTP_S_ISREG(a->permissions))
         store_list_add(list, name, len, size_of(a), modified_of(a));
+    else if (LIBSSH2_SFTP_S_ISDIR(a->permissions))
+        store_list_add_folder(list, name, len);
 }
 
 static int sftp_list(void *handle, struct store_list *list, struct err *err)
@@ -313,7 +315,8 @@ static char *folder_of(const char *path)
     return xasprintf("%s%s", from, len && from[len - 1] == '/' ? "" : "/");
 }
 
-static int set_address(struct sftp_store *f, const char *text, struct err *err)
+/* path NULL: the URL's. */
+static int set_address(struct sftp_store *f, const char *text, const char *path, struct err *err)
 {
     struct address a;
 
@@ -326,7 +329,7 @@ static int set_address(struct sftp_store *f, const char *text, struct err *err)
     f->login.user = a.user ? xstrdup(a.user) : NULL;
     f->login.password = secret_new(a.password);
     f->login.port = a.port ? atoi(a.port) : DEFAULT_PORT;
-    f->dir = folder_of(a.path);
+    f->dir = folder_of(path ? path : a.path);
     f->label = xasprintf("sftp://%s%s%s%s%s", a.host, a.port ? ":" : "", a.port ? a.port : "",
         f->dir[0] == '/' ? "" : "/~/", f->dir);
     address_release(&a);
@@ -386,10 +389,11 @@ static int take_location(struct sftp_store *f, const json_t *location, struct er
 {
     const char *url = address_of(location);
     const char *user = json_string_value(json_object_get(location, "user"));
+    const char *path = json_string_value(json_object_get(location, "path"));
 
     if (!url)
         return err_set(err, ERR_USAGE, "a backup location on an SFTP server needs its 'sftp_url'");
-    if (set_address(f, url, err) < 0 ||
+    if (set_address(f, url, path, err) < 0 ||
         take_secret(location, "password", &f->login.password, err) < 0 ||
         take_secret(location, "key", &f->login.key, err) < 0 ||
         take_secret(location, "key_password", &f->login.key_password, err) < 0)

@@ -14,6 +14,7 @@
 #include "recluster/base64.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/known_hosts.h"
 
 enum {
     KNOWN_HOSTS_BYTES_MAX = 16 << 20,
@@ -152,17 +153,6 @@ static int connect_host(const struct sftp_login *login, struct err *err)
 
 /* --- who the server is --- */
 
-static const struct {
-    int known;
-    const char *method;
-} key_types[] = {
-    {LIBSSH2_KNOWNHOST_KEY_ED25519, "ssh-ed25519"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_256, "ecdsa-sha2-nistp256"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_384, "ecdsa-sha2-nistp384"},
-    {LIBSSH2_KNOWNHOST_KEY_ECDSA_521, "ecdsa-sha2-nistp521"},
-    {LIBSSH2_KNOWNHOST_KEY_SSHRSA, "ssh-rsa"},
-};
-
 /* "SHA256:…" as ssh-keygen -l prints it. */
 static void fingerprint(LIBSSH2_SESSION *ssh, char ret[FINGERPRINT_MAX])
 {
@@ -172,34 +162,27 @@ static void fingerprint(LIBSSH2_SESSION *ssh, char ret[FINGERPRINT_MAX])
     snprintf(ret, FINGERPRINT_MAX, "SHA256:%.*s", (int)strcspn(text, "="), text);
 }
 
-/*
- * Line by line, as libssh2 would stop at the first kind of line that it doesn't know. Each line
- * ends with a newline, which libssh2 cuts off whatever it is.
- */
-static void read_known_hosts(LIBSSH2_KNOWNHOSTS *hosts, const char *text)
+static bool is_revoked(const char *text, const char *host, int port, const struct known_key *key)
 {
-    for (const char *p = text; *p;) {
-        size_t len = strcspn(p, "\n") + 1;
-        libssh2_knownhost_readline(hosts, p, len, LIBSSH2_KNOWNHOST_FILE_OPENSSH);
-        p += len;
-    }
+    CLEANUP(free_ptr) char *key64 = xstrndup(key->key, key->key_len);
+    struct known_key line;
+
+    while (known_hosts_next(&text, host, port, &line))
+        if (line.mark == KNOWN_REVOKED && known_key_is(&line, key64))
+            return true;
+    return false;
 }
 
-/* libssh2 compares names, hashed ones too: each entry that knows the host by "another" key is one
- * of its keys. */
-static void find_keys(LIBSSH2_KNOWNHOSTS *hosts, const char *host, int port, json_t *keys)
+/* The keys of lines that name the port too, or, `bare`, of those that don't. */
+static void find_keys(const char *text, const char *host, int port, bool bare, json_t *keys)
 {
-    struct libssh2_knownhost *entry = NULL;
+    const char *at = text;
+    struct known_key key;
 
-    while (libssh2_knownhost_checkp(hosts, host, port, "-", 1,
-               LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_RAW,
-               &entry) == LIBSSH2_KNOWNHOST_CHECK_MISMATCH) {
-        for (size_t i = 0; i < ARRAY_SIZE(key_types); i++)
-            if ((entry->typemask & LIBSSH2_KNOWNHOST_KEY_MASK) == key_types[i].known)
-                json_array_append_new(keys, json_sprintf("%s %s", key_types[i].method, entry->key));
-        if (libssh2_knownhost_del(hosts, entry) != 0)
-            return;
-    }
+    while (known_hosts_next(&at, host, port, &key))
+        if (key.mark == KNOWN_KEY && key.bare == bare && !is_revoked(text, host, port, &key))
+            json_array_append_new(keys,
+                json_sprintf("%.*s %.*s", (int)key.type_len, key.type, (int)key.key_len, key.key));
 }
 
 int sftp_known_keys(const char *path, const char *host, int port, json_t *keys, struct err *err)
@@ -210,17 +193,10 @@ int sftp_known_keys(const char *path, const char *host, int port, json_t *keys, 
         return 0;
     if (file_read(path, KNOWN_HOSTS_BYTES_MAX, &text, err) < 0)
         return -1;
-    buf_addc(&text, '\n');
-    LIBSSH2_SESSION *ssh = libssh2_session_init();
-    LIBSSH2_KNOWNHOSTS *hosts = ssh ? libssh2_knownhost_init(ssh) : NULL;
-    if (hosts) {
-        read_known_hosts(hosts, text.data);
-        find_keys(hosts, host, port, keys);
-        libssh2_knownhost_free(hosts);
-    }
-    if (ssh)
-        libssh2_session_free(ssh);
-    return hosts ? 0 : err_set(err, ERR_FAILED, "cannot start libssh2");
+    find_keys(text.data, host, port, false, keys);
+    if (json_array_size(keys) == 0)
+        find_keys(text.data, host, port, true, keys);
+    return 0;
 }
 
 /* The kinds of keys that the server may show; all, if one is only known by its fingerprint. */

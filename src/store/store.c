@@ -7,6 +7,7 @@
 #include "handle.h"
 #include "rate.h"
 #include "recluster/clock.h"
+#include "recluster/file.h"
 
 /*
  * How often and how long a request is tried; both count anew from each PROGRESS_BYTES that came, so
@@ -70,9 +71,14 @@ void patience_renew(struct patience *p)
     *p = (struct patience){.since_ms = clock_mono_ms()};
 }
 
+int64_t store_retry_after_ms(const struct store *s)
+{
+    return s->driver->retry_after_ms ? s->driver->retry_after_ms(s->handle) : 0;
+}
+
 bool patience_left(struct patience *p, const struct store *s, struct err *err)
 {
-    int64_t asked_ms = s->driver->retry_after_ms ? s->driver->retry_after_ms(s->handle) : 0;
+    int64_t asked_ms = store_retry_after_ms(s);
     int64_t now_ms = clock_mono_ms();
 
     if (!err_code_is_retried(err->code))
@@ -100,6 +106,7 @@ void store_list_release(struct store_list *list)
     for (size_t i = 0; i < list->count; i++)
         free(list->entries[i].name);
     free(list->entries);
+    strv_free(list->folders, list->folder_count);
     *list = (struct store_list)STORE_LIST_INIT;
 }
 
@@ -127,6 +134,34 @@ void store_list_add(
             xreallocarray(list->entries, list->count ? 2 * list->count : 1, sizeof(*list->entries));
     list->entries[list->count++] = (struct store_entry){
         .name = xstrndup(name, len), .bytes = bytes, .modified_ms = modified_ms};
+}
+
+void store_list_add_folder(struct store_list *list, const char *name, size_t len)
+{
+    json_t *text = store_name_is_possible(name, len) ? json_stringn(name, len) : NULL;
+
+    if (!text)
+        return;
+    json_decref(text);
+    list->folders = xreallocarray(list->folders, list->folder_count + 1, sizeof(*list->folders));
+    list->folders[list->folder_count++] = xstrndup(name, len);
+}
+
+json_t *store_location_below(const json_t *location, const char *folder)
+{
+    static const char *const members[] = {"path", "sftp_url", "url"};
+    const char *text = json_string_value(location), *member = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(members) && !text; i++) {
+        member = members[i];
+        text = json_string_value(json_object_get(location, member));
+    }
+    CLEANUP(free_ptr) char *below = path_join(text ? text : "", folder);
+    if (!member)
+        return json_string(below);
+    json_t *copy = json_deep_copy(location);
+    json_object_set_new(copy, member, json_string(below));
+    return copy;
 }
 
 /* By name; of the same name, the one whose size is known comes first. */
@@ -194,6 +229,12 @@ bool store_object_is_same(const struct store_object *a, const struct store_objec
     return (!sized || a->bytes == b->bytes) && strcmp(a->validator, b->validator) == 0;
 }
 
+int store_changed_error(const struct store *s, const char *name, struct err *err)
+{
+    err_set(err, ERR_CHANGED, "'%s' in '%s' was changed while it was being read", name, s->label);
+    return err_hint(err, "Wait until whatever writes there has ended, then try again.");
+}
+
 static int reading_begin(
     void *arg, const struct store_object *object, int64_t first_byte, struct err *err)
 {
@@ -204,9 +245,7 @@ static int reading_begin(
         if (r->ret)
             *r->ret = *object;
     } else if (!store_object_is_same(object, &r->object)) {
-        err_set(err, ERR_CORRUPT, "'%s' in '%s' was changed while it was being read", r->name,
-            r->store->label);
-        return err_hint(err, "Wait until whatever writes there has ended, then try again.");
+        return store_changed_error(r->store, r->name, err);
     }
     if (first_byte > r->at)
         return err_set(err, ERR_PROTOCOL,
@@ -269,6 +308,21 @@ static int reading_try(struct reading *r, struct err *err)
     return -1;
 }
 
+static int check_name(const struct store *s, const char *name, struct err *err)
+{
+    if (store_name_is_possible(name, strlen(name)))
+        return 0;
+    return err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
+}
+
+int store_read_once(struct store *s, const char *name, int64_t offset, int64_t length,
+    const struct store_receiver *receiver, struct err *err)
+{
+    if (check_name(s, name, err) < 0)
+        return -1;
+    return s->driver->read(s->handle, name, offset, length, receiver, err);
+}
+
 int store_read(struct store *s, const char *name, int64_t offset, int64_t length, store_sink sink,
     void *arg, struct store_object *ret, struct err *err)
 {
@@ -276,8 +330,8 @@ int store_read(struct store *s, const char *name, int64_t offset, int64_t length
     struct patience patience;
     int64_t renewed_at = offset;
 
-    if (!store_name_is_possible(name, strlen(name)))
-        return err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
+    if (check_name(s, name, err) < 0)
+        return -1;
     r.start = r.at = offset;
     r.end = length < 0 ? -1 : offset + length;
     patience_renew(&patience);

@@ -108,11 +108,8 @@ static int on_first_data(struct run *r, struct err *err)
     const struct transfer *t = r->t;
 
     r->begun = true;
-    if (r->at > 0 && !store_object_is_same(&r->before, r->object)) {
-        err_set(err, ERR_CORRUPT, "'%s' in '%s' was changed while it was being read", t->name,
-            store_label(t->store));
-        return err_hint(err, "Wait until whatever writes there has ended, then try again.");
-    }
+    if (r->at > 0 && !store_object_is_same(&r->before, r->object))
+        return store_changed_error(t->store, t->name, err);
     r->in_ranges = ranges_pay(t->store, r->object, r->at);
     if (!t->keep_path || r->fd >= 0)
         return 0;

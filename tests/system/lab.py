@@ -10,11 +10,15 @@ from harness import namespaces, network, sshd
 
 
 class Lab:
-    """`count` hosts with sshd, a key that may log in on all, and a known_hosts that knows them."""
+    """`count` hosts with sshd, a key that may log in on all, and a known_hosts that knows them.
 
-    def __init__(self, folder, count):
+    `network`: what more a network of namespaces is to have (racks, others).
+    """
+
+    def __init__(self, folder, count, **network):
         self.folder = Path(folder)
         self.count = count
+        self._network = network
         self.key = sshd.make_key(self.folder / "id")
         self.authorized = Path(f"{self.key}.pub")
         self.known_hosts = self.folder / "known_hosts"
@@ -31,7 +35,7 @@ class Lab:
 
     def _open_network(self):
         if namespaces.missing() is None:
-            self.space = self.net = namespaces.Namespaces(self.count)
+            self.space = self.net = namespaces.Namespaces(self.count, **self._network)
             self._inside.enter_context(self.space.inside())
         else:
             self.net = network.Network()
@@ -73,11 +77,11 @@ class Lab:
 
 
 @contextlib.contextmanager
-def opened(folder, count):
+def opened(folder, count, **network):
     if sshd.missing():
         pytest.skip(sshd.missing())
     folder.mkdir()
-    lab = Lab(folder, count)
+    lab = Lab(folder, count, **network)
     try:
         yield lab.start()
     finally:

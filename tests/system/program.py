@@ -31,6 +31,7 @@ class Run:
     @property
     def json(self):
         """The one document on stdout."""
+        assert self.out, str(self)
         return json.loads(self.out)
 
     @property

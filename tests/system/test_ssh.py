@@ -1,6 +1,7 @@
 """Recoveries over SSH: real sshd's, each on a host of its own."""
 
 import fcntl
+import json
 import os
 import signal
 import sqlite3
@@ -12,8 +13,8 @@ import pytest
 
 import lab as labs
 from dead_cluster import DeadCluster
-from harness import http_server, redis_server, sshd
-from program import DONE, LOCKED, PARTLY, REFUSED, Recovery
+from harness import accounts, http_server, redis_server, sshd
+from program import DONE, FAILED, LOCKED, PARTLY, REFUSED, Recovery
 from test_resume import wait_for_task
 
 HOSTILE = "it's a \"host\" $(touch pwned)`touch pwned`; -rf *"
@@ -168,6 +169,78 @@ def test_logins(cluster, recovery, lab):
     assert "ed25519" in said and "libssh2" in said and '"link": "command"' in said
 
 
+def unreachable(recovery, **env):
+    """What is said of the hosts that can't be reached, by name."""
+    recovery.write_hosts()
+    run = recovery.run("plan", recovery.ccs, "--hosts", recovery.hosts_file, "--json", status=None,
+                       env={"HOME": recovery.folder, **env})
+    said = [f"{w['message']} {w['hint']}" for w in run.json["warnings"] if w["code"] == "host-unreachable"]
+    assert "CANARY" not in run.out + run.err
+    return {h["name"]: text for h in recovery.hosts for text in said if f"'{h['name']}'" in text}
+
+
+def test_patterns_of_known_hosts(cluster, recovery, lab):
+    """As ssh reads them; certificates are named as what they are."""
+    cluster.add("a")
+
+    # The host's name as ssh writes it (its last digit and all may be left out), its key, another's.
+    cases = [
+        (lambda name, key, other: f"{name('.*')} {key}", None),
+        (lambda name, key, other: f"elsewhere,{name('?')} {key} remark", None),
+        (lambda name, key, other: f"@revoked {name('', '*')} {other}\n{name()} {key}", None),
+        (lambda name, key, other: f"{name('', '*')},!{name()} {key}", "is not known"),
+        (lambda name, key, other: f"{name('', '*')} {other}", "not the one that is known"),
+        (lambda name, key, other: f"@cert-authority {name('', '*')} {other}", "@cert-authority"),
+    ]
+    recovery.write()
+    for batch in (cases[:lab.count], cases[lab.count:]):
+        recovery.hosts = []
+        for i, (text, _) in enumerate(batch, 1):
+            daemon = lab.daemons[i - 1]
+
+            def name(end="", whole=None, daemon=daemon):
+                cut = {"": daemon.addr, "?": daemon.addr[:-1], ".*": daemon.addr.rsplit(".", 1)[0]}
+                pattern = whole or cut[end] + end
+                return pattern if daemon.port == 22 else f"[{pattern}]:{daemon.port}"
+
+            key, other = (" ".join(d.known.split()[1:]) for d in (daemon, lab.daemons[i % lab.count]))
+            known = recovery.folder / f"known{i}"
+            known.write_text(text(name, key, other) + "\n")
+            recovery.hosts.append(lab.entry(
+                i, name=f"h{i}", known_hosts=str(known), base_dir=str(recovery.folder / "hosts" / f"h{i}")))
+        said = unreachable(recovery)
+        for i, (text, words) in enumerate(batch, 1):
+            about = said.get(f"h{i}")
+            assert about is None if words is None else words in (about or ""), (known.read_text(), said)
+
+
+def test_passwords(cluster, recovery, lab):
+    """From the environment and from a file, to a host that asks for it and to one that asks questions."""
+    accounts.need_root("sshd", "unshare")
+    cluster.add("a")
+    for i, settings in enumerate([
+        {"PasswordAuthentication": "yes"},
+        {"UsePAM": "yes", "KbdInteractiveAuthentication": "yes"},
+    ]):
+        lab.daemons[i].stop()
+        lab.daemons[i] = lab.sshd(i + 1, PermitRootLogin="yes", **settings).start(
+            lab.prefix(i + 1), with_account=True)
+    lab.known_hosts.write_text("".join(d.known for d in lab.daemons))
+    secret = recovery.folder / "password"
+    secret.write_text(accounts.PASSWORD + "\n")
+    recovery.write()
+    for password, refused in (
+        ({"env": "PASSWORD"}, False), ({"file": str(secret)}, False), ("CANARY-wrong", True)
+    ):
+        recovery.hosts = [
+            lab.entry(i, name=f"h{i}", user=accounts.USER, identity=None, password=password,
+                      base_dir=str(recovery.folder / "hosts" / f"h{i}")) for i in (1, 2)]
+        said = unreachable(recovery, PASSWORD=accounts.PASSWORD)
+        assert len(said) == (2 if refused else 0), (password, said)
+        assert all("the password was refused" in text for text in said.values()), said
+        assert not any(accounts.PASSWORD in text for text in said.values())
+
+
 def test_rsa_host_key_only(cluster, recovery, lab):
     """A host that has nothing but an RSA key: what can be done is said."""
     cluster.add("a")
@@ -201,6 +274,77 @@ def test_two_operators(cluster, recovery, lab):
     assert first.returncode == DONE
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that makes a folder on a disk of so many bytes."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    made = []
+
+    def mount(size):
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+        made.append(disk)
+        return disk
+
+    yield mount
+    for disk in made:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def restart(lab, i):
+    """So that the host sees what was mounted here since."""
+    lab.daemons[i - 1].stop()
+    lab.daemons[i - 1].start(lab.prefix(i))
+
+
+def test_no_room_for_the_agent(cluster, recovery, lab, small_disk):
+    """Said with the place and what it takes; nothing is left of the attempt; with room it is done."""
+    made = cluster.add("a")
+    disk = small_disk("8m")
+    restart(lab, 1)
+    add_hosts(recovery, lab, 1, base_dir=str(disk / "base"))
+    recovery.write()
+    said = why_not_reached(recovery)
+    assert "could not be unpacked" in said and f"{disk}/base/agent" in said and "25 MB" in said
+    assert "No space left" in said
+    assert list((disk / "base" / "agent").iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
+    recovery.recover(status=DONE)
+    recovery.assert_recovered(made)
+    recovery.end()
+
+
+def test_the_disk_fills_up_in_mid_transfer(cluster, recovery, lab, small_disk):
+    """Its database fails and the error says why; once there is room, the next run carries on."""
+    made = cluster.add("a", keys=3000)
+    disk = small_disk("300m")
+    restart(lab, 1)
+    add_hosts(recovery, lab, 1, base_dir=str(disk / "base"))
+    recovery.sources = {"db:1": slow_source(cluster, lab, "40k")}
+    recovery.write()
+    run = recovery.start(*recovery.recover_args())
+    wait_for_task(recovery, "fetch")
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+        except OSError:
+            pass
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == FAILED, f"{out.decode()}\n{err.decode()}"
+    with sqlite3.connect(recovery.state) as db:
+        error, = db.execute("SELECT error FROM task WHERE kind = 'fetch'").fetchone()
+    assert json.loads(error)["name"] == "space" and "No space left" in error, error
+    assert recovery.running_servers() == []
+    filler.unlink()
+    recovery.resume(status=DONE)
+    recovery.assert_recovered(made)
+    recovery.end()
+
+
 def slow_source(cluster, lab, rate):
     """The backups behind an HTTP server that sends so many bytes a second."""
     server = http_server.Nginx(
@@ -224,6 +368,25 @@ def test_sshd_dies_in_mid_transfer(cluster, recovery, lab):
     out, err = run.communicate(timeout=60)
     assert run.returncode == DONE, f"{out.decode()}\n{err.decode()}"
     recovery.assert_recovered(made)
+
+
+@pytest.mark.slow
+def test_a_slow_link(cluster, recovery, lab):
+    """8 Mbit/s, which the files fill: the agent arrives, and no link counts as lost."""
+    lab.needs_namespaces()
+    made = cluster.add("a", replicas=1, keys=None)
+    cluster.write_backups(made, 30_000)
+    for i in (1, 2):
+        lab.space.slow(f"h{i}", "8mbit")
+    add_hosts(recovery, lab, 2)
+    recovery.sources = {"db:1": slow_source(cluster, lab, "0")}
+    recovery.write()
+    began = time.monotonic()
+    recovery.recover(status=DONE)
+    assert time.monotonic() - began > 5, "the link was not slow"
+    recovery.assert_recovered(made)
+    with sqlite3.connect(recovery.state) as db:
+        assert db.execute("SELECT max(attempts) FROM task").fetchone() == (1,)
 
 
 @pytest.mark.slow
@@ -313,3 +476,20 @@ def test_a_host_that_vanishes(cluster, recovery, lab):
     recovery.resume(status=DONE)
     for one in made:
         recovery.assert_recovered(one)
+
+
+def test_without_namespaces(tmp_path, monkeypatch):
+    """Loopback addresses, an sshd on each, are hosts too where namespaces can't be made."""
+    monkeypatch.setattr(labs.namespaces, "missing", lambda: "not here")
+    with labs.opened(tmp_path / "lab", 2) as lab:
+        assert lab.space is None
+        cluster = DeadCluster(tmp_path, lab.net)
+        recovery = Recovery(tmp_path, lab.net, cluster)
+        recovery.defaults = {}
+        made = cluster.add("a", replicas=1, password="one")
+        add_hosts(recovery, lab, 2)
+        try:
+            recovery.write().recover(status=DONE)
+            recovery.assert_recovered(made)
+        finally:
+            recovery.end()

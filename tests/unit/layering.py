@@ -16,12 +16,12 @@ ORDER = [
 ]
 
 HOMES = {
-    "base": "base64 buf clock digest err file human mem secret sign",
+    "base": "base64 buf clock digest err file human known_hosts mem secret sign",
     "loop": "child loop",
     "state": "state",
-    "rdb": "crc64 rdb rdb_scan rdb_split slots",
-    "store": "backup_name catalogue pull store",
-    "link": "link program protocol rpc",
+    "rdb": "aof crc64 rdb rdb_scan rdb_split slots",
+    "store": "backup_name catalogue disk_files pull store",
+    "link": "link program protocol relay rpc",
     "ccs": "ccs",
     "plan": "hosts plan",
     "agent": "agent",

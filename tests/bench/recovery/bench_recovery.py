@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "fixtures"), str(ROOT / "tests" / "system")]
 
+import bench_runbook  # noqa: E402
 from dead_cluster import STAMP, DeadCluster  # noqa: E402
 from harness import ccs_file, network, redis_server, slots  # noqa: E402
 from program import Recovery  # noqa: E402
@@ -202,6 +203,8 @@ def main():
             cluster(30, 2)
         elif word == "fast-load":
             fast_load(100)
+        elif word == "runbook":
+            bench_runbook.main()
         else:
             sys.exit(f"there is no bench '{word}'")
 

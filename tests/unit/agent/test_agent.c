@@ -141,7 +141,7 @@ static const struct agent_method *const methods[] = {&agent_hello, &agent_probe,
 struct peer {
     pid_t pid;
     int to, from;
-    struct buf in;
+    struct rpc_input in;
     uint64_t last_id;
 };
 
@@ -166,7 +166,7 @@ static void start(struct peer *p)
     }
     close(in[0]);
     close(out[1]);
-    *p = (struct peer){.pid = pid, .to = in[1], .from = out[0], .in = BUF_INIT};
+    *p = (struct peer){.pid = pid, .to = in[1], .from = out[0], .in = RPC_INPUT_INIT};
 }
 
 static void write_line(const struct peer *p, const char *text, size_t len)
@@ -193,7 +193,7 @@ static bool hear(struct peer *p, struct rpc_message *m)
     int64_t deadline_ms = clock_mono_ms() + DEADLINE_MS;
     int rc;
 
-    while ((rc = memchr(p->in.data, '\n', p->in.len) ? rpc_take(&p->in, m, &err) : 0) == 0) {
+    while ((rc = rpc_take(&p->in, m, &err)) == 0) {
         struct pollfd f = {.fd = p->from, .events = POLLIN};
         assert_true(clock_mono_ms() < deadline_ms);
         poll(&f, 1, 1000);
@@ -203,7 +203,7 @@ static bool hear(struct peer *p, struct rpc_message *m)
         assert_true(n >= 0);
         if (n == 0)
             return false;
-        buf_add(&p->in, chunk, (size_t)n);
+        buf_add(&p->in.buf, chunk, (size_t)n);
     }
     assert_int_equal(rc, 1);
     return true;
@@ -262,7 +262,7 @@ static int stop(struct peer *p)
         close(p->to);
     assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
     close(p->from);
-    buf_release(&p->in);
+    rpc_input_release(&p->in);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

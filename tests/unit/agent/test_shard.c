@@ -63,8 +63,32 @@ static pid_t check_load(const char *dir, int port)
     return (pid_t)pid;
 }
 
+static json_t *status_params(const char *dir, json_t *samples)
+{
+    json_t *params = dir_params(dir);
+
+    json_object_set_new(params, "samples", samples);
+    return params;
+}
+
+static json_t *some_samples(void)
+{
+    return json_pack("[{s:i, s:s, s:s}, {s:i, s:s, s:s}]", "db", 0, "key", "6b65793a30", "kind",
+        "string", "db", 3, "key", "612068617368", "kind", "hash");
+}
+
+static json_t *wrong_samples(void)
+{
+    return json_pack("[{s:i, s:s, s:s}]", "db", 1, "key", "6b65793a30", "kind", "string");
+}
+
 static void check_open(const char *dir, int port, pid_t pid)
 {
+    json_t *proven = must(&agent_shard_status, status_params(dir, some_samples()));
+    assert_int_equal(number(proven, "samples_ok"), 2);
+    json_decref(proven);
+    must_fail(&agent_shard_status, status_params(dir, wrong_samples()), ERR_CHECK, "'none'");
+
     json_t *configured = must(&agent_configure, configure_params(dir));
     assert_int_equal(number(configured, "maxmemory"), (json_int_t)1 << 30);
     assert_int_equal(json_array_size(json_object_get(configured, "warnings")), 0);
@@ -84,9 +108,7 @@ static void check_open(const char *dir, int port, pid_t pid)
     assert_int_equal(number(status, "pid"), pid);
     json_decref(status);
 
-    json_t *samples = json_pack("[{s:i, s:s, s:s}, {s:i, s:s, s:s}]", "db", 0, "key", "6b65793a30",
-        "kind", "string", "db", 3, "key", "612068617368", "kind", "hash");
-    json_t *proven = must(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", samples));
+    proven = must(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", some_samples()));
     assert_int_equal(number(proven, "samples_ok"), 2);
     assert_true(number(proven, "latency_us") > 0);
     json_decref(proven);
@@ -94,9 +116,11 @@ static void check_open(const char *dir, int port, pid_t pid)
         ERR_CHECK, "'master'");
     must_fail(&agent_prove_endpoint, prove_params(port, "wrong", "primary", json_array()),
         ERR_DENIED, "AUTH");
-    samples = json_pack("[{s:i, s:s, s:s}]", "db", 1, "key", "6b65793a30", "kind", "string");
-    must_fail(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", samples), ERR_CHECK,
-        "'none'");
+    /* What clients have changed since is no error. */
+    proven = must(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", wrong_samples()));
+    assert_int_equal(number(proven, "samples_ok"), 0);
+    json_decref(proven);
+    must_do(&agent_shard_status, status_params(dir, wrong_samples()));
 }
 
 static void check_seal(const char *dir)

@@ -56,22 +56,23 @@ static void serve(const struct rpc_message *m, struct buf *out)
 
 int echo_agent(void)
 {
-    struct buf in = BUF_INIT, out = BUF_INIT;
+    struct rpc_input in = RPC_INPUT_INIT;
+    struct buf out = BUF_INIT;
     struct err err = ERR_INIT;
     char chunk[65536];
 
     for (ssize_t n; (n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0;) {
         struct rpc_message m;
         int rc = 0;
-        buf_add(&in, chunk, (size_t)n);
-        while (memchr(in.data, '\n', in.len) && (rc = rpc_take(&in, &m, &err)) > 0) {
+        buf_add(&in.buf, chunk, (size_t)n);
+        while ((rc = rpc_take(&in, &m, &err)) > 0) {
             serve(&m, &out);
             rpc_message_release(&m);
         }
         if (rc < 0)
             return 1;
     }
-    buf_release(&in);
+    rpc_input_release(&in);
     buf_release(&out);
     return 0;
 }

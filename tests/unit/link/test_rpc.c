@@ -85,11 +85,11 @@ static void each_line(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-        struct buf in = BUF_INIT;
+        struct rpc_input in = RPC_INPUT_INIT;
         struct rpc_message m;
         struct err err = ERR_INIT;
 
-        buf_addf(&in, "%s\n", lines[i].line);
+        buf_addf(&in.buf, "%s\n", lines[i].line);
         int rc = rpc_take(&in, &m, &err);
         if (rc != lines[i].rc)
             print_error("%s\n", lines[i].line);
@@ -101,65 +101,67 @@ static void each_line(void **state)
         } else {
             assert_int_equal(err.code, ERR_PROTOCOL);
         }
-        buf_release(&in);
+        rpc_input_release(&in);
     }
 }
 
 static void byte_by_byte(void **state)
 {
-    struct buf in = BUF_INIT;
+    struct rpc_input in = RPC_INPUT_INIT;
     struct err err = ERR_INIT;
     struct rpc_message m;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(lines) && lines[i].rc == 1; i++) {
         for (const char *p = lines[i].line; *p; p++) {
-            buf_addc(&in, *p);
+            buf_addc(&in.buf, *p);
             assert_int_equal(rpc_take(&in, &m, &err), 0);
         }
-        buf_addc(&in, '\n');
+        buf_addc(&in.buf, '\n');
         assert_int_equal(rpc_take(&in, &m, &err), 1);
         check(i, &m);
         rpc_message_release(&m);
-        assert_int_equal(in.len, 0);
+        assert_int_equal(rpc_take(&in, &m, &err), 0);
+        assert_int_equal(in.buf.len, 0);
     }
-    buf_release(&in);
+    rpc_input_release(&in);
 }
 
 static void garbage_is_shown(void **state)
 {
-    struct buf in = BUF_INIT;
+    struct rpc_input in = RPC_INPUT_INIT;
     struct err err = ERR_INIT;
     struct rpc_message m;
 
     (void)state;
-    buf_adds(&in, "bash: recluster: command\tnot found, and so on and on and on and on and on\n");
+    buf_adds(
+        &in.buf, "bash: recluster: command\tnot found, and so on and on and on and on and on\n");
     assert_int_equal(rpc_take(&in, &m, &err), -1);
     assert_non_null(strstr(err.message, "'bash: recluster: command?not found, and so on"));
     assert_non_null(strstr(err.message, "...'"));
     assert_int_equal(rpc_take(&in, &m, &err), -1); /* and stays */
-    buf_release(&in);
+    rpc_input_release(&in);
 }
 
 static void too_long(void **state)
 {
     static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"", tail[] = "\"}";
-    struct buf in = BUF_INIT;
+    struct rpc_input in = RPC_INPUT_INIT;
     struct err err = ERR_INIT;
     struct rpc_message m;
     size_t fill = RPC_LINE_MAX - strlen(head) - strlen(tail);
 
     (void)state;
     for (int over = 0; over < 2; over++) {
-        buf_clear(&in);
-        buf_adds(&in, head);
-        buf_reserve(&in, fill + 1);
-        memset(in.data + in.len, 'x', fill + 1);
-        in.len += fill + (size_t)over;
-        in.data[in.len] = '\0';
-        buf_adds(&in, tail);
+        rpc_input_release(&in);
+        buf_adds(&in.buf, head);
+        buf_reserve(&in.buf, fill + 1);
+        memset(in.buf.data + in.buf.len, 'x', fill + 1);
+        in.buf.len += fill + (size_t)over;
+        in.buf.data[in.buf.len] = '\0';
+        buf_adds(&in.buf, tail);
         assert_int_equal(rpc_take(&in, &m, &err), over ? -1 : 0);
-        buf_addc(&in, '\n');
+        buf_addc(&in.buf, '\n');
         assert_int_equal(rpc_take(&in, &m, &err), over ? -1 : 1);
         if (!over) {
             assert_int_equal(json_string_length(m.payload), fill);
@@ -167,22 +169,22 @@ static void too_long(void **state)
         }
     }
     assert_int_equal(err.code, ERR_LIMIT);
-    buf_release(&in);
+    rpc_input_release(&in);
 }
 
 static void errors_travel_whole(void **state)
 {
-    struct buf b = BUF_INIT;
+    struct rpc_input b = RPC_INPUT_INIT;
     struct err err = ERR_INIT, sent = ERR_INIT;
     struct rpc_message m;
 
     (void)state;
     err_set(&sent, ERR_CORRUPT, "the file 'a\"b\nc\xff' is broken");
     err_hint(&sent, "Take an older one.");
-    rpc_add_error(&b, 5, RPC_FAILED, &sent);
-    assert_int_equal(b.data[b.len - 1], '\n');
-    assert_null(memchr(b.data, '\n', b.len - 1));
-    assert_non_null(strstr(b.data, "\"code\":-32000"));
+    rpc_add_error(&b.buf, 5, RPC_FAILED, &sent);
+    assert_int_equal(b.buf.data[b.buf.len - 1], '\n');
+    assert_null(memchr(b.buf.data, '\n', b.buf.len - 1));
+    assert_non_null(strstr(b.buf.data, "\"code\":-32000"));
     assert_int_equal(rpc_take(&b, &m, &err), 1);
     assert_int_equal(m.kind, RPC_ERROR);
     assert_int_equal(m.id, 5);
@@ -190,7 +192,7 @@ static void errors_travel_whole(void **state)
     assert_string_equal(m.error.message, "the file 'a\"b\nc?' is broken");
     assert_string_equal(m.error.hint, "Take an older one.");
     rpc_message_release(&m);
-    buf_release(&b);
+    rpc_input_release(&b);
 
     json_t *json = err_to_json(&sent);
     struct err back = ERR_INIT;
@@ -206,15 +208,15 @@ static void errors_travel_whole(void **state)
 
 static void what_is_added_is_taken(void **state)
 {
-    struct buf b = BUF_INIT;
+    struct rpc_input b = RPC_INPUT_INIT;
     struct err err = ERR_INIT;
     struct rpc_message m;
 
     (void)state;
-    rpc_add_request(&b, 1, "probe", json_pack("{s:s}", "name", "x\ny"));
-    rpc_add_request(&b, 2, "hello", NULL);
-    rpc_add_result(&b, 3, NULL);
-    rpc_add_notification(&b, "progress", json_pack("{s:i}", "id", 3));
+    rpc_add_request(&b.buf, 1, "probe", json_pack("{s:s}", "name", "x\ny"));
+    rpc_add_request(&b.buf, 2, "hello", NULL);
+    rpc_add_result(&b.buf, 3, NULL);
+    rpc_add_notification(&b.buf, "progress", json_pack("{s:i}", "id", 3));
     assert_int_equal(rpc_take(&b, &m, &err), 1);
     assert_string_equal(m.method, "probe");
     assert_string_equal(json_string_value(json_object_get(m.payload, "name")), "x\ny");
@@ -228,8 +230,9 @@ static void what_is_added_is_taken(void **state)
     assert_int_equal(rpc_take(&b, &m, &err), 1);
     assert_true(m.kind == RPC_NOTIFICATION && m.id == 0);
     rpc_message_release(&m);
-    assert_int_equal(b.len, 0);
-    buf_release(&b);
+    assert_int_equal(rpc_take(&b, &m, &err), 0);
+    assert_int_equal(b.buf.len, 0);
+    rpc_input_release(&b);
 }
 
 int main(void)

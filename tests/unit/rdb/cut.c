@@ -24,6 +24,7 @@ static int on_patch(
     (void)err;
     assert_true(offset + len <= b->len);
     memcpy(b->data + offset, data, len);
+    cut->patches++;
     return 0;
 }
 
@@ -65,6 +66,7 @@ int cut_run(struct cut *cut, struct err *err)
         .outputs = outputs,
         .count = cut->output_count,
         .stamp = cut->stamp,
+        .whole = cut->whole,
         .no_checksum = cut->no_checksum,
         .write = on_write,
         .patch = on_patch,

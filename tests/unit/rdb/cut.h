@@ -15,13 +15,14 @@ struct cut {
     size_t input_count;
     const struct slots *slots[CUT_MAX]; /* of the outputs; NULL: all */
     size_t output_count;
-    bool stamp, no_checksum;
+    bool stamp, no_checksum, whole;
     enum feeding way;
     /* what came of it */
     struct buf outputs[CUT_MAX];
     struct rdb_split_facts facts[CUT_MAX];
     json_t *scans[CUT_MAX];
     struct rdb_split_source source;
+    unsigned patches;
 };
 
 int cut_run(struct cut *cut, struct err *err);

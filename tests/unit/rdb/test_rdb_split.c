@@ -145,11 +145,17 @@ static void one_output_of_all_slots_is_a_copy(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-        for (int stamp = 0; stamp < 2; stamp++) {
+        for (int how = 0; how < 4; how++) {
             struct buf file = BUF_INIT;
+            bool stamp = how & 1, whole = how & 2;
             read_fixture(files[i], &file);
-            struct cut cut = {.inputs = &file, .input_count = 1, .output_count = 1, .stamp = stamp};
+            struct cut cut = {.inputs = &file,
+                .input_count = 1,
+                .output_count = 1,
+                .stamp = stamp,
+                .whole = whole};
             run_well(&cut);
+            assert_true(!whole || cut.patches == 0);
             check_facts(&cut, 0);
             char *before = contents_of(&file), *after = contents_of(&cut.outputs[0]);
             assert_string_equal(before, after);
@@ -358,6 +364,28 @@ static void wrong_outputs_are_refused(void **state)
     run_badly(&cut, ERR_USAGE, "slot 5 is of two outputs, 1 and 2");
     cut.output_count = 0;
     run_badly(&cut, ERR_USAGE, "0 outputs");
+    cut.output_count = 1;
+    cut.whole = true;
+    run_badly(&cut, ERR_USAGE, "one output of all slots");
+}
+
+static void a_whole_file_keeps_its_hints(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+    struct cut cut = {.inputs = &file, .input_count = 1, .output_count = 1, .whole = true};
+    static const char body[] = "\xfe\x00\xfb\x05\x04\x00\x01k\x01v";
+
+    FILE_OF(&file, "REDIS0009", "\xfe\x00\xfb\x05\x04\x00\x01k\x01v");
+    run_well(&cut);
+    assert_memory_equal(cut.outputs[0].data + RDB_HEADER_BYTES, body, sizeof(body) - 1);
+    assert_int_equal(cut.outputs[0].len, RDB_HEADER_BYTES + sizeof(body) - 1 + 9);
+    cut_release(&cut);
+    struct buf two[2] = {file, file};
+    cut.inputs = two;
+    cut.input_count = 2;
+    run_badly(&cut, ERR_USAGE, "joined with no other");
+    buf_release(&file);
 }
 
 static void a_prefix_without_its_key_is_refused(void **state)
@@ -438,6 +466,7 @@ int main(void)
         cmocka_unit_test(libraries_become_one_or_are_refused),
         cmocka_unit_test(slot_info_goes_where_the_slot_goes),
         cmocka_unit_test(wrong_outputs_are_refused),
+        cmocka_unit_test(a_whole_file_keeps_its_hints),
         cmocka_unit_test(a_prefix_without_its_key_is_refused),
         cmocka_unit_test(a_flipped_byte_does_no_harm),
         cmocka_unit_test(no_checksum_only_if_asked),

@@ -205,8 +205,8 @@ static void changed_file_is_noticed(void **state)
     growing_path = path_join(dir, "x");
     temp_file(dir, "x", "0123456789", 10);
     struct store *s = open_text(dir, &err);
-    assert_error(store_read(s, "x", 0, -1, grow, NULL, NULL, &err), err, ERR_CORRUPT, "changed");
-    assert_error(store_read(s, "x", 0, -1, cut, NULL, NULL, &err), err, ERR_CORRUPT, "changed");
+    assert_error(store_read(s, "x", 0, -1, grow, NULL, NULL, &err), err, ERR_CHANGED, "changed");
+    assert_error(store_read(s, "x", 0, -1, cut, NULL, NULL, &err), err, ERR_CHANGED, "changed");
     store_close(s);
     free(growing_path);
     temp_dir_remove(dir);
@@ -254,6 +254,13 @@ static const char numbers[] = "0123456789abcdefghij";
 #define PART(range, length, etag)                                                                  \
     "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " range "\r\nContent-Length: " length    \
     "\r\nETag: \"" etag "\"\r\nConnection: close\r\n"
+#define DATED_AT(second) "Last-Modified: Fri, 20 Nov 2026 02:00:" second " GMT\r\n"
+#define DATED(second)                                                                              \
+    "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n" DATED_AT(second)
+#define DATED_PART(second)                                                                         \
+    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 7-19/20\r\nContent-Length: 13\r\n"       \
+    "Connection: close\r\n" DATED_AT(second)
+#define WEAK "ETag: W/\"1\"\r\n"
 #define UNAVAILABLE "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n"
 
 struct script_case {
@@ -285,11 +292,11 @@ static const struct script_case script_cases[] = {
             {OK20("a"), numbers, 20, 0}},
         ERR_NONE, "GET /other ", 2},
     {"another ETag", {{OK20("a"), numbers, 7, 0}, {PART("7-19/20", "13", "b"), numbers + 7, 13, 0}},
-        ERR_CORRUPT, "changed", 2},
+        ERR_CHANGED, "changed", 2},
     {"another ETag, no ranges", {{OK20("a"), numbers, 7, 0}, {OK20("b"), numbers, 20, 0}},
-        ERR_CORRUPT, "changed", 2},
+        ERR_CHANGED, "changed", 2},
     {"another size", {{OK20("a"), numbers, 7, 0}, {PART("7-20/21", "14", "a"), numbers, 14, 0}},
-        ERR_CORRUPT, "changed", 2},
+        ERR_CHANGED, "changed", 2},
     {"gone meanwhile",
         {{OK20("a"), numbers, 7, 0},
             {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0}},
@@ -299,7 +306,7 @@ static const struct script_case script_cases[] = {
             {"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\nETag: \"a\"\r\n"
              "Content-Length: 0\r\nConnection: close\r\n",
                 "", 0, 0}},
-        ERR_CORRUPT, "changed", 2},
+        ERR_CHANGED, "changed", 2},
     {"less than said", {{OK20("a"), numbers, 7, 0}, {PART("7-9/20", "3", "a"), numbers + 7, 3, 0}},
         ERR_CORRUPT, "ends at byte 10 of 20", 2},
     {"another range", {{OK20("a"), numbers, 7, 0}, {PART("9-19/20", "11", "a"), numbers, 11, 0}},
@@ -311,6 +318,16 @@ static const struct script_case script_cases[] = {
     {"no validator, cut",
         {{"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n", numbers, 7, 0}},
         ERR_NETWORK, "cannot go on at byte 7", 1},
+    {"only a date, cut", {{DATED("09"), numbers, 7, 0}, {DATED_PART("09"), numbers + 7, 13, 0}},
+        ERR_NONE, "Range: bytes=7-\r\n", 2},
+    {"only a date, and another", {{DATED("09"), numbers, 7, 0}, {DATED_PART("10"), numbers, 13, 0}},
+        ERR_CHANGED, "changed", 2},
+    {"a weak ETag, cut",
+        {{DATED("09") WEAK, numbers, 7, 0}, {DATED_PART("09") WEAK, numbers + 7, 13, 0}}, ERR_NONE,
+        "Range: bytes=7-\r\n", 2},
+    {"a weak ETag, another date",
+        {{DATED("09") WEAK, numbers, 7, 0}, {DATED_PART("10") WEAK, numbers + 7, 13, 0}},
+        ERR_CHANGED, "changed", 2},
     {"always too short",
         {{OK20("a"), numbers, 19, 0}, {PART("19-19/20", "1", "a"), "", 0, 0},
             {PART("19-19/20", "1", "a"), "", 0, 0}, {PART("19-19/20", "1", "a"), "", 0, 0},

@@ -177,6 +177,70 @@ static void bad_kept_bytes_begin_anew(void **state)
     temp_dir_remove(dir);
 }
 
+/* Answers to one pull, in order: each may be cut. */
+static void check_answers(const struct http_reply *replies, size_t count, enum err_code code)
+{
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
+    struct http_script *script = http_script_start(replies, count);
+    struct err err = ERR_INIT;
+    json_t *facts;
+
+    if (code == ERR_NONE) {
+        assert_ok(pull_into(http_script_url(script), out, &facts, &err), err);
+        assert_true(temp_file_is(dir, "x.rdb", rdb.data, rdb.len));
+    } else {
+        assert_error(
+            pull_into(http_script_url(script), out, &facts, &err), err, code, "'x.rdb' in");
+        assert_false(file_exists(out));
+    }
+    assert_int_equal(http_script_served(script), count);
+    json_decref(facts);
+    http_script_end(script);
+    temp_dir_remove(dir);
+}
+
+static void changed_meanwhile_begins_anew_once(void **state)
+{
+    (void)state;
+    size_t n = rdb.len / 2;
+    CLEANUP(free_ptr) char *one = head("200 OK", rdb.len, 0, rdb.len, "one");
+    CLEANUP(free_ptr) char *two = head("200 OK", rdb.len, 0, rdb.len, "two");
+    CLEANUP(free_ptr) char *rest_of_two = head("206 Partial Content", rdb.len, n, rdb.len, "two");
+    CLEANUP(free_ptr) char *rest_of_three = head("206 Partial Content", rdb.len, n, rdb.len, "3");
+    const struct http_reply settles[] = {{one, rdb.data, n, 0},
+        {rest_of_two, rdb.data + n, rdb.len - n, 0}, {two, rdb.data, rdb.len, 0}};
+    const struct http_reply goes_on[] = {{one, rdb.data, n, 0},
+        {rest_of_two, rdb.data + n, rdb.len - n, 0}, {two, rdb.data, n, 0},
+        {rest_of_three, rdb.data + n, rdb.len - n, 0}};
+
+    check_answers(settles, ARRAY_SIZE(settles), ERR_NONE);
+    check_answers(goes_on, ARRAY_SIZE(goes_on), ERR_CHANGED);
+}
+
+static void without_a_validator_it_begins_anew_once(void **state)
+{
+    (void)state;
+    size_t n = rdb.len / 2;
+    CLEANUP(free_ptr)
+    char *plain =
+        xasprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n", rdb.len);
+    const struct http_reply cut_once[] = {{plain, rdb.data, n, 0}, {plain, rdb.data, rdb.len, 0}};
+    const struct http_reply cut_twice[] = {{plain, rdb.data, n, 0}, {plain, rdb.data, n, 0}};
+
+    check_answers(cut_once, ARRAY_SIZE(cut_once), ERR_NONE);
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
+    struct http_script *script = http_script_start(cut_twice, ARRAY_SIZE(cut_twice));
+    struct err err = ERR_INIT;
+    json_t *facts;
+    assert_error(pull_into(http_script_url(script), out, &facts, &err), err, ERR_NETWORK,
+        "neither ETag nor date");
+    json_decref(facts);
+    http_script_end(script);
+    temp_dir_remove(dir);
+}
+
 /* What is wrong for good is not kept; what may pass is. */
 static void only_what_may_pass_is_kept(void **state)
 {
@@ -255,6 +319,8 @@ int main(void)
         cmocka_unit_test(a_compressed_file_goes_on),
         cmocka_unit_test(a_changed_object_begins_anew),
         cmocka_unit_test(bad_kept_bytes_begin_anew),
+        cmocka_unit_test(changed_meanwhile_begins_anew_once),
+        cmocka_unit_test(without_a_validator_it_begins_anew_once),
         cmocka_unit_test(only_what_may_pass_is_kept),
         cmocka_unit_test(the_digest_is_checked),
         cmocka_unit_test(the_rate_is_kept),

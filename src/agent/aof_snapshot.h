@@ -1,0 +1,29 @@
+#ifndef AGENT_AOF_SNAPSHOT_H
+#define AGENT_AOF_SNAPSHOT_H
+
+/*
+ * A snapshot of what an append-only file holds, so that all that comes after it is the same as for
+ * an RDB file.
+ *
+ * The AOF is copied into a folder of its own, checked command by command (aof.h), its tail cut off
+ * if it has one; then a private server of this host loads it (no port, a socket that only we may
+ * open, no cluster) and writes dump.rdb. That server dies with us. The AOF itself is only read.
+ *
+ * Called again after a crash, it begins anew, unless the snapshot was finished: then that is it.
+ */
+
+#include <jansson.h>
+
+#include "method.h"
+#include "shard.h"
+
+/*
+ * `input`: {"location" (of its folder), "name", "bytes", "parts"? (of an AOF folder, as
+ * disk_files.h)}. `folder`, below the shard's, gets dump.rdb. ret_facts: {"name", "bytes",
+ * "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null, "errors": n (replies
+ * of the server that loaded it)}.
+ */
+int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_t *input,
+    const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * --measure: what each host is asked to find out of its disk and its way to the backups. The file
+ * that it reads is one of the database with the most bytes to come, another one on each host: all
+ * of them read at the same time, as they will in the recovery.
+ */
+
+#include "internal.h"
+#include "recluster/store.h"
+#include "survey.h"
+
+static const struct backup_set *chosen_set(const struct plan_database_input *in)
+{
+    return in->catalogue && in->catalogue->chosen >= 0 ? &in->catalogue->sets[in->catalogue->chosen]
+                                                       : NULL;
+}
+
+static int64_t bytes_of(const struct backup_set *set)
+{
+    int64_t bytes = 0;
+
+    for (size_t i = 0; set && i < set->file_count; i++)
+        bytes += set->files[i].bytes > 0 ? set->files[i].bytes : 0;
+    return bytes;
+}
+
+static const struct plan_database_input *largest_database(const struct survey *survey)
+{
+    const struct plan_database_input *largest = NULL;
+
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct plan_database_input *in = &survey->databases[i];
+        if (bytes_of(chosen_set(in)) > (largest ? bytes_of(chosen_set(largest)) : 0))
+            largest = in;
+    }
+    return largest;
+}
+
+json_t *measure_params(const struct survey *survey, size_t host)
+{
+    const struct plan_database_input *in = largest_database(survey);
+    json_t *params = json_pack("{s:s}", "base_dir", survey->hosts->hosts[host].base_dir);
+    struct err ignored = ERR_INIT; /* it was read when the catalogue was made */
+    json_t *location = in ? store_resolve_location(in->location, &ignored) : NULL;
+
+    if (location) {
+        const struct backup_set *set = chosen_set(in);
+        json_object_set_new(params, "location", location);
+        json_object_set_new(params, "name", json_string(set->files[host % set->file_count].name));
+    }
+    return params;
+}
+
+void measure_take(json_t *facts, const json_t *result, const struct err *error)
+{
+    json_object_set_new(facts, "measured",
+        result ? json_deep_copy(result) : json_pack("{s:o}", "error", err_to_json(error)));
+}

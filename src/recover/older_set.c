@@ -1,0 +1,71 @@
+/*
+ * A backup file that is bad or gone for good: the error says which older set could be taken instead,
+ * and how. It is never taken without being asked for.
+ */
+
+#include <string.h>
+
+#include "internal.h"
+#include "recluster/clock.h"
+
+enum { SECOND_MS = 1000 };
+
+/* The next set before the chosen one that is complete, as far as is known; *ret_time_ms -1: none. */
+static int find_older(struct executor *x, const struct database_run *db, const char **ret_name,
+    int64_t *ret_time_ms, struct err *err)
+{
+    struct rows rows;
+
+    *ret_time_ms = -1;
+    if (state_query(x->st, &rows, err,
+            "SELECT name, time_ms FROM backup_set WHERE database_uid = ? AND complete AND time_ms "
+            "< (SELECT time_ms FROM backup_set WHERE database_uid = ? AND chosen) "
+            "ORDER BY time_ms DESC LIMIT 1",
+            "ss", db->uid, db->uid) < 0)
+        return -1;
+    if (rows_next(&rows)) {
+        *ret_name = arena_strdup(&x->arena, rows_text(&rows, 0));
+        *ret_time_ms = rows_int(&rows, 1);
+    }
+    return rows_end(&rows, err);
+}
+
+/* What is wrong is the file, or that it isn't there. */
+static bool is_the_file(enum err_code code)
+{
+    return code == ERR_CORRUPT || code == ERR_CHANGED || code == ERR_UNSUPPORTED ||
+           code == ERR_LIMIT || code == ERR_NOT_FOUND;
+}
+
+int older_set_offer(
+    struct executor *x, const struct task_run *t, struct err *failure, struct err *err)
+{
+    const struct database_run *db = &x->databases[t->database];
+    CLEANUP(free_ptr) char *before = xstrdup(failure->hint);
+    CLEANUP(free_ptr) char *ccs = state_meta(x->st, "ccs_path");
+    CLEANUP(free_ptr) char *hosts = state_meta(x->st, "hosts_path");
+    const char *name = NULL, *space = before[0] ? " " : "";
+    char time[CLOCK_TEXT_MAX];
+    int64_t time_ms;
+
+    if (t->kind != &task_fetch || !is_the_file(failure->code))
+        return 0;
+    if (find_older(x, db, &name, &time_ms, err) < 0)
+        return -1;
+    if (time_ms < 0) {
+        err_hint(failure,
+            "%s%sNo older backup set at its location is complete: bring a good copy of the file "
+            "there, then run the same command again.",
+            before, space);
+        return 0;
+    }
+    /* Whole seconds, not before the set. */
+    clock_format(time_ms + SECOND_MS - 1, time);
+    err_hint(failure,
+        "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "
+        "then begin anew: recluster recover --at %s --state NEW%s%s --hosts %s %s",
+        before, space, name, time, state_path(x->st), time,
+        x->database_count > 1 ? " --database " : "", x->database_count > 1 ? db->label : "",
+        hosts ? hosts : "HOSTS", ccs ? ccs : "CCS");
+    return 0;
+}

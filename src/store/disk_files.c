@@ -1,0 +1,262 @@
+#include "recluster/disk_files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/aof.h"
+#include "recluster/buf.h"
+#include "recluster/rdb_scan.h"
+#include "recluster/store.h"
+
+enum { HEAD_BYTES = 1024, MANIFEST_BYTES_MAX = 64 * 1024, UID_BYTES_MAX = 64 };
+
+/* What a name says. */
+struct disk_name {
+    const char *kind;
+    char uid[UID_BYTES_MAX];
+    bool previous;
+};
+
+static bool ends_with(const char *text, size_t len, const char *ending)
+{
+    size_t n = strlen(ending);
+    return len >= n && memcmp(text + len - n, ending, n) == 0;
+}
+
+static bool parse_name(const char *name, bool folder, struct disk_name *ret)
+{
+    static const struct {
+        const char *prefix, *suffix, *kind;
+        bool folder;
+    } forms[] = {
+        {"redis-", ".rdb", "rdb", false},
+        {"appendonly-", ".aof", "aof", false},
+        {"appendonly-", ".aof.dir", "aof-folder", true},
+    };
+    size_t len = strlen(name);
+
+    ret->previous = ends_with(name, len, ".prev");
+    if (ret->previous)
+        len -= strlen(".prev");
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+        size_t prefix = strlen(forms[i].prefix), suffix = strlen(forms[i].suffix);
+        if (forms[i].folder != folder || len <= prefix + suffix ||
+            strncmp(name, forms[i].prefix, prefix) != 0 || !ends_with(name, len, forms[i].suffix))
+            continue;
+        size_t uid = len - prefix - suffix;
+        if (uid >= UID_BYTES_MAX ||
+            strspn(name + prefix,
+                "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") < uid)
+            continue;
+        memcpy(ret->uid, name + prefix, uid);
+        ret->uid[uid] = '\0';
+        ret->kind = forms[i].kind;
+        return true;
+    }
+    return false;
+}
+
+static json_t *new_facts(const char *name, const struct disk_name *parsed)
+{
+    return json_pack("{s:s, s:s, s:s, s:b}", "name", name, "kind", parsed->kind, "shard",
+        parsed->uid, "previous", parsed->previous);
+}
+
+static void set_size(json_t *facts, int64_t bytes, int64_t time_ms)
+{
+    json_object_set_new(facts, "bytes", json_integer((json_int_t)bytes));
+    json_object_set_new(facts, "time_ms", json_integer((json_int_t)time_ms));
+}
+
+static void set_error(json_t *facts, const struct err *err)
+{
+    json_object_set_new(facts, "error", json_string(err->message));
+}
+
+/* --- heads --- */
+
+static int take_head(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct buf *head = arg;
+
+    (void)err;
+    buf_add(head, data, len);
+    return 0;
+}
+
+static bool is_snapshot(const struct buf *head)
+{
+    return head->len >= 5 &&
+           (memcmp(head->data, "REDIS", 5) == 0 || memcmp(head->data, "VALKE", 5) == 0);
+}
+
+/* Of the first file of an AOF, or of a snapshot. */
+static int read_head(
+    struct store *s, const char *name, bool snapshot, json_t **ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf head = BUF_INIT;
+
+    if (store_read(s, name, 0, HEAD_BYTES, take_head, &head, NULL, err) < 0)
+        return -1;
+    if (snapshot || is_snapshot(&head))
+        return rdb_scan_head(head.data, head.len, ret, err) < 0 ? err_wrap(err, "'%s'", name) : 0;
+    if (head.len && head.data[0] != '*' && head.data[0] != '#')
+        return err_set(err, ERR_CORRUPT, "'%s' does not begin as an append-only file does", name);
+    *ret = json_object();
+    return 0;
+}
+
+/* A snapshot says itself when it was taken. */
+static void take_own_time(json_t *facts, const json_t *head)
+{
+    const char *ctime = json_string_value(json_object_get(json_object_get(head, "aux"), "ctime"));
+    char *end = NULL;
+    long long seconds = ctime ? strtoll(ctime, &end, 10) : 0;
+
+    if (seconds > 0 && seconds < INT64_MAX / 1000 && !*end)
+        json_object_set_new(facts, "time_ms", json_integer((json_int_t)seconds * 1000));
+}
+
+static void look_at_file(struct store *s, const struct store_entry *entry, json_t *facts)
+{
+    bool snapshot = strcmp(json_string_value(json_object_get(facts, "kind")), "rdb") == 0;
+    struct err bad = ERR_INIT;
+    json_t *head = NULL;
+
+    set_size(facts, entry->bytes, entry->modified_ms);
+    if (entry->bytes == 0)
+        err_set(&bad, ERR_CORRUPT, "'%s' is empty", entry->name);
+    else if (read_head(s, entry->name, snapshot, &head, &bad) == 0)
+        json_object_set_new(facts, "head", head);
+    if (bad.code)
+        set_error(facts, &bad);
+    else if (snapshot)
+        take_own_time(facts, head);
+}
+
+/* --- AOF folders --- */
+
+static const struct store_entry *find_entry(const struct store_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->entries[i].name, name) == 0)
+            return &list->entries[i];
+    return NULL;
+}
+
+static int take_manifest(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, MANIFEST_BYTES_MAX, "the manifest", err);
+}
+
+static int read_manifest(
+    struct store *s, const struct store_list *list, struct aof_manifest *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    const char *name = NULL;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const char *other = list->entries[i].name;
+        if (!ends_with(other, strlen(other), ".manifest"))
+            continue;
+        if (name)
+            return err_set(err, ERR_CORRUPT, "it has two manifests, '%s' and '%s'", name, other);
+        name = other;
+    }
+    if (!name)
+        return err_set(err, ERR_CORRUPT, "it has no manifest");
+    if (store_read(s, name, 0, -1, take_manifest, &text, NULL, err) < 0)
+        return -1;
+    return aof_manifest_parse(text.data, text.len, ret, err) < 0 ? err_wrap(err, "'%s'", name) : 0;
+}
+
+/* Sizes and time are those of all parts together. */
+static int add_parts(const struct store_list *list, const struct aof_manifest *manifest,
+    json_t *facts, struct err *err)
+{
+    json_t *parts = json_array();
+    int64_t bytes = 0, time_ms = -1;
+
+    json_object_set_new(facts, "parts", parts);
+    for (size_t i = 0; i < manifest->count; i++) {
+        const struct store_entry *entry = find_entry(list, manifest->names[i]);
+        if (!entry)
+            return err_set(
+                err, ERR_CORRUPT, "'%s' of its manifest is not there", manifest->names[i]);
+        json_array_append_new(
+            parts, json_pack("{s:s, s:I}", "name", entry->name, "bytes", (json_int_t)entry->bytes));
+        bytes += entry->bytes > 0 ? entry->bytes : 0;
+        if (entry->modified_ms > time_ms)
+            time_ms = entry->modified_ms;
+    }
+    set_size(facts, bytes, time_ms);
+    return bytes > 0 ? 0 : err_set(err, ERR_CORRUPT, "all its files are empty");
+}
+
+static int look_into(struct store *s, json_t *facts, struct err *err)
+{
+    struct store_list list = STORE_LIST_INIT;
+    struct aof_manifest manifest = {.names = NULL};
+    json_t *head = NULL;
+
+    int rc = store_list(s, &list, err);
+    if (rc == 0)
+        rc = read_manifest(s, &list, &manifest, err);
+    if (rc == 0)
+        rc = add_parts(&list, &manifest, facts, err);
+    if (rc == 0)
+        rc = read_head(s, manifest.names[0], false, &head, err);
+    if (rc == 0)
+        json_object_set_new(facts, "head", head);
+    aof_manifest_release(&manifest);
+    store_list_release(&list);
+    return rc;
+}
+
+static void look_at_folder(const json_t *folder, const char *name, json_t *facts)
+{
+    json_t *below = store_location_below(folder, name);
+    struct err bad = ERR_INIT;
+    struct store *s = store_open(below, &bad);
+
+    set_size(facts, -1, -1);
+    if (!s || look_into(s, facts, &bad) < 0) {
+        err_wrap(&bad, "'%s'", name);
+        set_error(facts, &bad);
+    }
+    store_close(s);
+    json_decref(below);
+}
+
+int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
+{
+    struct store *s = store_open(folder, err);
+    struct store_list list = STORE_LIST_INIT;
+    struct disk_name name;
+
+    if (!s)
+        return -1;
+    if (store_list(s, &list, err) < 0) {
+        store_close(s);
+        return -1;
+    }
+    *ret = json_array();
+    for (size_t i = 0; i < list.count; i++) {
+        if (!parse_name(list.entries[i].name, false, &name))
+            continue;
+        json_t *facts = new_facts(list.entries[i].name, &name);
+        look_at_file(s, &list.entries[i], facts);
+        json_array_append_new(*ret, facts);
+    }
+    store_close(s); /* before others are opened: a server may count sessions */
+    for (size_t i = 0; i < list.folder_count; i++) {
+        if (!parse_name(list.folders[i], true, &name))
+            continue;
+        json_t *facts = new_facts(list.folders[i], &name);
+        look_at_folder(folder, list.folders[i], facts);
+        json_array_append_new(*ret, facts);
+    }
+    store_list_release(&list);
+    return 0;
+}

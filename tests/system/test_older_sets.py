@@ -1,0 +1,81 @@
+"""A backup file that is bad or gone: the next older set is named, with the command that takes it, never taken."""
+
+import re
+import shlex
+
+import pytest
+
+from dead_cluster import STAMP
+from program import FAILED, REFUSED
+
+OLDER, OLDER_TIME = "20261119-020000", "2026-11-19T02:00:00Z"
+
+
+def two_sets(cluster):
+    """A database with two sets; what the older one holds is what is expected of it."""
+    made = cluster.add("orders", primaries=2, stamp=OLDER)
+    older = made.digest
+    cluster.write_backups(made, 90, stamp=STAMP)
+    cluster.end_scratch()
+    made.digest = older
+    return made
+
+
+SPOIL = {
+    "changed": lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 4]) + b[len(b) // 2 + 1:],
+    "short": lambda b: b[:-20],
+}
+
+
+@pytest.mark.parametrize("how", [*SPOIL, "gone"])
+def test_it_is_offered_when_a_file_turns_out_bad(cluster, recovery, how):
+    made = two_sets(cluster)
+    cluster.add("other", keys=20)
+    recovery.add_hosts(2).write().recover("--until", "prepare")
+    if how == "gone":
+        made.files[1].unlink()
+    else:
+        made.files[1].write_bytes(SPOIL[how](made.files[1].read_bytes()))
+    recovery.resume(status=None)
+    status = recovery.status()
+    hint = next(e["hint"] for e in status["errors"] if made.files[1].name in e["message"])
+    assert OLDER in hint and f"--at {OLDER_TIME}" in hint, hint
+    assert recovery.database(made)["state"] == "failed", "another set was taken unasked"
+
+    abort, again = re.search(r": recluster (abort .*?);.*: recluster (recover .*)$", hint).groups()
+    assert str(recovery.state) in abort
+    recovery.run(*shlex.split(abort), "--yes")
+    recovery.state = recovery.folder / "new.state"
+    again = again.replace("--state NEW", f"--state {recovery.state}")
+    recovery.run(*shlex.split(again), "--yes", timeout=120)
+    recovery.assert_recovered(made)
+    assert recovery.database(made)["set_name"] == OLDER
+
+
+def test_it_is_said_that_there_is_none(cluster, recovery):
+    made = cluster.add("orders")
+    recovery.add_hosts(1).write().recover("--until", "prepare")
+    made.files[0].write_bytes(SPOIL["changed"](made.files[0].read_bytes()))
+    run = recovery.resume(status=REFUSED)
+    assert run.says("No older backup set") and run.says("run the same command again"), str(run)
+
+
+def test_verify_names_it(cluster, recovery):
+    made = two_sets(cluster)
+    made.files[0].write_bytes(SPOIL["short"](made.files[0].read_bytes()))
+    run = recovery.run("verify", cluster.backups, "--json", status=FAILED).json
+    assert [s["id"] for s in run["sets"]] == [STAMP, OLDER]
+    assert run["sets"][0]["older"] == {"id": OLDER, "time": OLDER_TIME}
+    assert "older" not in run["sets"][1]
+    assert recovery.run("verify", cluster.backups, status=FAILED).says(f"--at {OLDER_TIME}")
+
+
+def test_newer_sets_are_named_in_the_plan(cluster, recovery):
+    made = two_sets(cluster)
+    recovery.add_hosts(2).write()
+    warnings = recovery.plan("--at", OLDER_TIME, "--json").json["warnings"]
+    assert [w["code"] for w in warnings if STAMP in w["message"]] == ["set-newer"], warnings
+    assert "--at" in next(w["message"] for w in warnings if STAMP in w["message"])
+    made.files[0].unlink()
+    warnings = recovery.plan("--json").json["warnings"]
+    assert [w["code"] for w in warnings if STAMP in w["message"]] == ["set-incomplete"], warnings
