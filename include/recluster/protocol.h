@@ -66,14 +66,25 @@
  *       may replicate, is off until the data has proven whole. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK. Where a
  *       server runs, or after configure, the files stay as they are. Needs Redis 6.0 or Valkey.
  *
- *   fetch {"dir", "location", "name" (in the location), "bytes" (-1: any), "as" (file name in
- *           incoming/), "slots" (JSON ranges; keys elsewhere are refused) or null,
- *           "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
+ *   list_files {"paths": [absolute folders]}
+ *       -> {"folders": [{"path", "files": (disk_files.h)} or {"path", "error", "code"}]}
+ *
+ *   read_file {"folder", "name", "offset", "length", "stream"}
+ *       -> {}                    the bytes come before that, as relay.h says
+ *
+ *   fetch {"dir", "location" or "relay" (its label: the bytes come as relay.h says), "name" (in the
+ *           location), "bytes" (-1: any), "sha256"? (of the stored bytes), "kind"? ("rdb", "aof",
+ *           "aof-folder"), "parts"? (of an AOF folder: [{"name", "bytes"}]), "more"?: [{"location"
+ *           or "relay", "name", "bytes", …}] (files whose keys are joined with those of the first),
+ *           "as" (file name in incoming/), "slots" (JSON ranges; keys elsewhere are refused) or
+ *           null, "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
- *           "more"?: [{"name", "bytes", "sha256"?}] (files whose keys are joined with those of the
- *           first), "sha256"? (of the stored bytes), "limit_rate"? (bytes a second)}
+ *           "limit_rate"? (bytes a second)}
  *       progress {"bytes", "total"}
- *       -> the facts of pull.h   ! incoming/<as>
+ *       -> the facts of pull.h, and "aof"?: [what append-only files held: {"name", "bytes",
+ *           "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} (the tail that was
+ *           cut off) or null, "errors": n}]
+ *       ! incoming/<as>; of an append-only file, the snapshot that a server of this host made of it
  *       Bytes that came before a transfer was cut off are not fetched again (pull.h, resume).
  *       A file already there is verified again instead of fetched; a bad one is moved aside. Keys
  *       of other slots, keys outside database 0 where only_db0, modules that the server lacks,

@@ -43,6 +43,7 @@
 #include "recluster/store.h"
 
 struct pull_input {
+    struct store *store; /* NULL: the same as of the first file */
     const char *name;
     int64_t expected_bytes; /* as stored; -1: any */
     const char *sha256;     /* hex, of the stored bytes; NULL: not known. Another is ERR_CORRUPT */
@@ -51,7 +52,7 @@ struct pull_input {
 struct pull_params {
     struct store *store;
     const char *name;
-    const struct pull_input *more; /* files of the same place whose records follow; NULL: none */
+    const struct pull_input *more; /* files whose records follow; NULL: none */
     size_t more_count;
     struct rdb_scan_options scan;
     const char *out_path;     /* NULL: only look */

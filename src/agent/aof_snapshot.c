@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "recluster/aof.h"
@@ -152,19 +153,15 @@ static json_t *copy_facts(const struct copy *c, json_t *dropped)
 }
 
 /* appendonly.aof in the working folder: one file, of whole commands. */
-static int copy_aof(
-    struct agent_call *call, const json_t *input, json_t **ret_facts, struct err *err)
+static int copy_aof(struct agent_call *call, const json_t *input, struct store *store,
+    json_t **ret_facts, struct err *err)
 {
-    json_t *location = json_object_get(input, "location"), *dropped = NULL;
-    json_t *parts = json_object_get(input, "parts");
     struct copy c = {.call = call, .input = input, .path = "appendonly.aof", .fd = -1};
-    const char *name = json_string_value(json_object_get(input, "name"));
+    json_t *parts = json_object_get(input, "parts"), *dropped = NULL;
+    int rc = 0;
 
-    json_t *folder = parts && name ? store_location_below(location, name) : json_incref(location);
     parts = parts ? json_incref(parts) : json_pack("[O]", input);
-    struct store *store = store_open(folder, err);
-    int rc = store ? 0 : -1;
-    if (rc == 0 && (c.fd = open(c.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+    if ((c.fd = open(c.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         rc = err_sys(err, ERR_IO, "cannot create '%s'", c.path);
     if (rc == 0)
         rc = copy_parts(&c, store, parts, &dropped, err);
@@ -174,8 +171,6 @@ static int copy_aof(
         *ret_facts = copy_facts(&c, dropped);
     else
         json_decref(dropped);
-    store_close(store);
-    json_decref(folder);
     json_decref(parts);
     return rc;
 }
@@ -233,7 +228,7 @@ static int start_loader(struct loader *l, const char *server, struct err *err)
     struct err why = ERR_INIT;
 
     umask(077);
-    if (child_spawn((const char *const[]){server, "redis.conf", NULL}, &l->pid, &l->to, &l->from,
+    if (child_spawn((const char *const[]){server, "aof.conf", NULL}, &l->pid, &l->to, &l->from,
             NULL, err) < 0)
         return -1;
     while (redis_connect_unix("redis.sock", SAVE_MS, &l->redis, &why) < 0) {
@@ -280,7 +275,7 @@ static int make_snapshot(
     struct loader l = {.pid = 0, .to = -1, .from = -1};
     int64_t errors = 0;
 
-    if (file_write_atomic("redis.conf", conf, sizeof(conf) - 1, 0600, err) < 0)
+    if (file_write_atomic("aof.conf", conf, sizeof(conf) - 1, 0600, err) < 0)
         return -1;
     int rc = start_loader(&l, server, err);
     if (rc == 0)
@@ -319,15 +314,20 @@ static json_t *finished(const char *folder, const json_t *input)
 }
 
 static int make_in_folder(struct agent_call *call, const struct shard *shard, const json_t *input,
-    json_t **ret_facts, struct err *err)
+    struct store *store, json_t **ret_facts, struct err *err)
 {
     json_t *facts = NULL;
 
-    if (copy_aof(call, input, &facts, err) < 0)
+    if (copy_aof(call, input, store, &facts, err) < 0)
         return -1;
+    const char *name = json_string_value(json_object_get(input, "name"));
     if (make_snapshot(call, shard_string(shard, "server"), facts, err) < 0) {
         json_decref(facts);
-        return err_wrap(err, "'%s'", json_string_value(json_object_get(input, "name")));
+        return err_wrap(err, "'%s'", name);
+    }
+    if (rename("dump.rdb", name) < 0) {
+        json_decref(facts);
+        return err_sys(err, ERR_IO, "cannot rename 'dump.rdb' to '%s'", name);
     }
     CLEANUP(free_ptr) char *text = json_dumps(facts, 0);
     if (file_write_atomic(facts_name, text, strlen(text), 0600, err) < 0) {
@@ -339,10 +339,13 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
 }
 
 int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_t *input,
-    const char *folder, json_t **ret_facts, struct err *err)
+    struct store *store, const char *folder, json_t **ret_facts, struct err *err)
 {
-    json_t *facts = finished(folder, input);
+    const char *name = json_string_value(json_object_get(input, "name"));
 
+    if (!name || !*name || name[0] == '.' || strchr(name, '/'))
+        return err_set(err, ERR_PROTOCOL, "the append-only file has no plain name");
+    json_t *facts = finished(folder, input);
     if (facts) {
         *ret_facts = facts;
         return 0;
@@ -351,7 +354,7 @@ int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_
         return -1;
     if (chdir(folder) < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '%s'", folder);
-    int rc = make_in_folder(call, shard, input, ret_facts, err);
+    int rc = make_in_folder(call, shard, input, store, ret_facts, err);
     if (chdir(shard->path) < 0 && rc == 0)
         rc = err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path);
     return rc;

@@ -15,15 +15,16 @@
 #include <jansson.h>
 
 #include "method.h"
+#include "recluster/store.h"
 #include "shard.h"
 
 /*
- * `input`: {"location" (of its folder), "name", "bytes", "parts"? (of an AOF folder, as
- * disk_files.h)}. `folder`, below the shard's, gets dump.rdb. ret_facts: {"name", "bytes",
- * "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null, "errors": n (replies
- * of the server that loaded it)}.
+ * `input`: {"name", "bytes", "parts"? (of an AOF folder, as disk_files.h)}; `store` has the file, or
+ * the parts. `folder`, below the shard's, gets the snapshot under the AOF's own name. ret_facts:
+ * {"name", "bytes", "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null,
+ * "errors": n (replies of the server that loaded it)}.
  */
 int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_t *input,
-    const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;
+    struct store *store, const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;
 
 #endif

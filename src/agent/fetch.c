@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch_input.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -15,21 +16,23 @@
 enum { DEFAULT_DATABASES = 16 };
 
 /*
- * What can't be seen in a file that was cut, joined or stamped is kept in the shard's record as
- * "fetched":
- * {"as", "repl_id", "source"}, written before the file gets its final name.
+ * What can't be seen in a file that was made here (cut, joined, stamped, a snapshot of an
+ * append-only file) is kept in the shard's record as "fetched": {"as", "repl_id", "source", "aof"},
+ * written before the file gets its final name.
  */
 struct fetch {
     struct agent_call *call;
-    const char *name, *as;
-    const json_t *location;
-    struct pull_input *more; /* files whose records join those of the first */
-    size_t more_count;
+    const json_t *params;
+    const char *as;
+    const json_t **files; /* the first one is `params` itself; the records of the others join its */
+    size_t file_count;
+    struct fetch_input *inputs; /* of the files, while they come */
+    bool from_aof;
+    json_t *aof; /* what the append-only files among them held */
     struct shard *shard;
     struct slots slots;
     bool has_slots, cut, stamp, only_db0, valkey_ok;
-    json_int_t bytes, rdb_version_max, samples, seed;
-    const char *sha256;    /* NULL: not known */
+    json_int_t rdb_version_max, samples, seed;
     json_int_t limit_rate; /* 0: none */
     json_int_t databases;  /* that the server will have */
 };
@@ -40,43 +43,36 @@ static int take_flag(const json_t *params, const char *name, bool *ret, struct e
     return json_object_get(params, name) ? param_bool(params, name, ret, err) : 0;
 }
 
-static int take_more(const json_t *params, struct fetch *f, struct err *err)
+static void take_files(const json_t *params, struct fetch *f)
 {
     const json_t *more = json_object_get(params, "more"), *file;
     size_t i;
 
-    f->more = xcalloc(json_array_size(more) + 1, sizeof(*f->more));
-    f->more_count = json_array_size(more);
-    json_array_foreach (more, i, file) {
-        json_int_t bytes;
-        if (param_string(file, "name", &f->more[i].name, err) < 0 ||
-            param_int(file, "bytes", &bytes, err) < 0)
-            return -1;
-        f->more[i].expected_bytes = bytes;
-        f->more[i].sha256 = json_string_value(json_object_get(file, "sha256"));
-    }
-    return 0;
+    f->file_count = json_array_size(more) + 1;
+    f->files = xcalloc(f->file_count, sizeof(*f->files));
+    f->inputs = xcalloc(f->file_count, sizeof(*f->inputs));
+    f->files[0] = params;
+    json_array_foreach (more, i, file)
+        f->files[i + 1] = file;
+    for (i = 0; i < f->file_count; i++)
+        f->from_aof |= fetch_input_is_aof(f->files[i]);
 }
 
 static int take_params(const json_t *params, struct fetch *f, struct err *err)
 {
     const json_t *slots = json_object_get(params, "slots");
 
-    f->location = json_object_get(params, "location");
-    if (!f->location)
-        return err_set(err, ERR_PROTOCOL, "the parameter 'location' is missing");
-    if (param_string(params, "name", &f->name, err) < 0 ||
-        shard_file_name(params, &f->as, err) < 0 ||
-        param_int(params, "bytes", &f->bytes, err) < 0 ||
+    f->params = params;
+    take_files(params, f);
+    if (shard_file_name(params, &f->as, err) < 0 ||
         param_bool(params, "only_db0", &f->only_db0, err) < 0 ||
         param_int(params, "rdb_version_max", &f->rdb_version_max, err) < 0 ||
         param_bool(params, "valkey_ok", &f->valkey_ok, err) < 0 ||
         param_int(params, "samples", &f->samples, err) < 0 ||
         param_int(params, "seed", &f->seed, err) < 0 ||
         take_flag(params, "cut", &f->cut, err) < 0 ||
-        take_flag(params, "stamp", &f->stamp, err) < 0 || take_more(params, f, err) < 0)
+        take_flag(params, "stamp", &f->stamp, err) < 0)
         return -1;
-    f->sha256 = json_string_value(json_object_get(params, "sha256"));
     f->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
     slots_clear(&f->slots);
     f->has_slots = slots && !json_is_null(slots);
@@ -176,7 +172,7 @@ static int check_facts(const struct fetch *f, const json_t *facts, struct err *e
 /* The file is another than at its location. */
 static bool is_made(const struct fetch *f)
 {
-    return f->stamp || f->cut || f->more_count > 0;
+    return f->stamp || f->cut || f->from_aof || f->file_count > 1;
 }
 
 static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
@@ -205,8 +201,9 @@ static int on_facts_of_coming(void *arg, const json_t *facts, struct err *err)
     if (!is_made(f))
         return 0;
     json_object_set_new(f->shard->record, "fetched",
-        json_pack("{s:s, s:O*, s:O*}", "as", f->as, "repl_id", json_object_get(facts, "repl_id"),
-            "source", json_object_get(facts, "source")));
+        json_pack("{s:s, s:O*, s:O*, s:O*}", "as", f->as, "repl_id",
+            json_object_get(facts, "repl_id"), "source", json_object_get(facts, "source"), "aof",
+            f->aof));
     return shard_save(f->shard, err);
 }
 
@@ -217,44 +214,104 @@ static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
         json_pack("{s:I, s:I}", "bytes", (json_int_t)done_bytes, "total", (json_int_t)total_bytes));
 }
 
-/* out_path NULL: only looks. */
-static int pull_from(struct fetch *f, const json_t *location, const char *name,
-    const char *out_path, int64_t bytes, json_t **ret_facts, struct err *err)
+static void set_scan(const struct fetch *f, struct pull_params *params)
 {
-    struct store *store = store_open(location, err);
-    bool coming = out_path != NULL;
-    json_t *facts = NULL;
+    params->scan = (struct rdb_scan_options){.now_ms = clock_wall_ms(),
+        .allowed = f->has_slots ? &f->slots : NULL,
+        .samples = f->samples > 0 ? (size_t)f->samples : 0,
+        .seed = (uint64_t)f->seed};
+}
 
-    if (!store)
-        return -1;
-    struct rate *rate = coming && f->limit_rate > 0 ? rate_new(f->limit_rate) : NULL;
-    store_limit_rate(store, rate);
-    struct pull_params pull_params = {
-        .store = store,
-        .name = name,
-        .more = coming ? f->more : NULL,
-        .more_count = coming ? f->more_count : 0,
-        .scan = {.now_ms = clock_wall_ms(),
-            .allowed = f->has_slots ? &f->slots : NULL,
-            .samples = f->samples > 0 ? (size_t)f->samples : 0,
-            .seed = (uint64_t)f->seed},
-        .out_path = out_path,
-        .keep = coming && f->cut ? &f->slots : NULL,
-        .stamp = coming && f->stamp,
-        .expected_bytes = bytes,
-        .sha256 = coming ? f->sha256 : NULL,
-        .resume = coming,
-        .progress = on_progress,
-        .check = coming ? on_facts_of_coming : on_facts_of_present,
-        .arg = f,
-    };
-    int rc = pull(&pull_params, &facts, err);
-    store_close(store);
-    rate_free(rate);
+static int pull_facts(const struct pull_params *params, json_t **ret_facts, struct err *err)
+{
+    json_t *facts = NULL;
+    int rc = pull(params, &facts, err);
+
     if (rc == 0)
         *ret_facts = facts;
     else
         json_decref(facts);
+    return rc;
+}
+
+/* The file in incoming/, of which only the facts are wanted. */
+static int look_at(struct fetch *f, const char *folder, json_t **ret_facts, struct err *err)
+{
+    json_t *location = json_string(folder);
+    struct store *store = store_open(location, err);
+    struct pull_params params = {.store = store,
+        .name = f->as,
+        .expected_bytes = -1,
+        .progress = on_progress,
+        .check = on_facts_of_present,
+        .arg = f};
+
+    json_decref(location);
+    if (!store)
+        return -1;
+    set_scan(f, &params);
+    int rc = pull_facts(&params, ret_facts, err);
+    store_close(store);
+    return rc;
+}
+
+static int open_inputs(struct fetch *f, struct err *err)
+{
+    for (size_t i = 0; i < f->file_count; i++) {
+        struct fetch_input *in = &f->inputs[i];
+        if (fetch_input_open(in, f->call, f->shard, f->files[i], i, err) < 0)
+            return -1;
+        if (!in->aof)
+            continue;
+        if (!f->aof)
+            f->aof = json_array();
+        json_array_append(f->aof, in->aof);
+    }
+    return 0;
+}
+
+static int pull_inputs(struct fetch *f, const char *out_path, json_t **ret_facts, struct err *err)
+{
+    struct pull_input *more = xcalloc(f->file_count, sizeof(*more));
+    struct rate *rate = f->limit_rate > 0 ? rate_new(f->limit_rate) : NULL;
+    struct pull_params params = {.store = f->inputs[0].store,
+        .name = f->inputs[0].name,
+        .more = more,
+        .more_count = f->file_count - 1,
+        .out_path = out_path,
+        .keep = f->cut ? &f->slots : NULL,
+        .stamp = f->stamp,
+        .expected_bytes = f->inputs[0].bytes,
+        .sha256 = f->inputs[0].sha256,
+        .resume = true,
+        .progress = on_progress,
+        .check = on_facts_of_coming,
+        .arg = f};
+
+    for (size_t i = 0; i < f->file_count; i++) {
+        const struct fetch_input *in = &f->inputs[i];
+        if (!in->aof)
+            store_limit_rate(in->store, rate);
+        if (i > 0)
+            more[i - 1] = (struct pull_input){in->store, in->name, in->bytes, in->sha256};
+    }
+    set_scan(f, &params);
+    int rc = pull_facts(&params, ret_facts, err);
+    rate_free(rate);
+    free(more);
+    return rc;
+}
+
+static int fetch_inputs(struct fetch *f, const char *out_path, json_t **ret, struct err *err)
+{
+    int rc = open_inputs(f, err);
+
+    if (rc == 0)
+        rc = pull_inputs(f, out_path, ret, err);
+    if (rc == 0 && f->aof)
+        json_object_set(*ret, "aof", f->aof);
+    for (size_t i = 0; i < f->file_count; i++)
+        fetch_input_close(&f->inputs[i], rc < 0 && err_code_is_retried(err->code));
     return rc;
 }
 
@@ -267,10 +324,7 @@ static int check_present(
 
     if (!file_exists(path))
         return 0;
-    json_t *location = json_string(folder);
-    int rc = pull_from(f, location, f->as, NULL, -1, ret, &bad);
-    json_decref(location);
-    if (rc == 0) {
+    if (look_at(f, folder, ret, &bad) == 0) {
         json_t *fetched = json_object_get(shard->record, "fetched");
         if (is_made(f))
             json_object_update(*ret, fetched);
@@ -297,7 +351,7 @@ static int fetch(struct fetch *f, json_t **ret, struct err *err)
         f->databases = DEFAULT_DATABASES;
     int rc = check_present(f, f->shard, path, ret, err);
     if (rc == 0)
-        rc = pull_from(f, f->location, f->name, path, f->bytes, ret, err);
+        rc = fetch_inputs(f, path, ret, err);
     return rc < 0 ? -1 : 0;
 }
 
@@ -312,7 +366,9 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (rc == 0)
         rc = fetch(&f, ret, err);
     shard_release(&shard);
-    free(f.more);
+    json_decref(f.aof);
+    free(f.files);
+    free(f.inputs);
     return rc;
 }
 

@@ -119,8 +119,8 @@ static int measure_disk(const char *base_dir, json_t **ret, struct err *err)
 {
     CLEANUP(free_ptr) char *folder = NULL;
     struct statvfs fs;
-    double writes, reads;
-    int64_t bytes;
+    double writes = 0, reads = 0;
+    int64_t bytes = 0;
 
     if (base_dir_disk(base_dir, &folder, &fs, err) < 0)
         return -1;

@@ -5,6 +5,8 @@ const struct agent_method *const agent_methods[] = {
     &agent_hello,
     &agent_probe,
     &agent_measure,
+    &agent_list_files,
+    &agent_read_file,
     &agent_lock,
     &agent_prepare_host,
     &agent_prepare_shard,

@@ -1,16 +1,25 @@
 #include "recluster/relay.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "recluster/buf.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
-#include "recluster/rpc.h"
 
-enum { HOLD_MS = 100 }; /* that a few bytes wait for more */
+enum {
+    HOLD_MS = 100, /* that a few bytes wait for more */
+    READ_BYTES = 64 * 1024,
+    TAKEN_MS = 15 * 60 * 1000, /* for the other side to take something in; its disk may be slow */
+};
 
 struct sending {
     int fd;
+    struct rpc_input *in;
+    int64_t on_their_way; /* bytes */
     const struct relay_read *read;
     struct buf data, out;
     int64_t sent_ms;
@@ -21,6 +30,41 @@ json_t *relay_params(uint64_t id, json_int_t stream)
     return json_pack("{s:I, s:I}", "id", (json_int_t)id, "stream", stream);
 }
 
+json_t *relay_end_params(
+    uint64_t id, json_int_t stream, const struct err *error, int64_t retry_after_ms)
+{
+    json_t *params = relay_params(id, stream);
+
+    if (error)
+        json_object_set_new(params, "error", err_to_json(error));
+    if (retry_after_ms > 0)
+        json_object_set_new(params, "retry_after_ms", json_integer(retry_after_ms));
+    return params;
+}
+
+int relay_await(
+    int fd, struct rpc_input *in, int timeout_ms, struct rpc_message *ret, struct err *err)
+{
+    char chunk[READ_BYTES];
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    int rc;
+
+    while ((rc = rpc_take(in, ret, err)) == 0) {
+        int n = poll(&ready, 1, timeout_ms);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            return err_set(err, ERR_TIMEOUT, "the other side of the relay says nothing any more");
+        ssize_t got = n < 0 ? -1 : read(fd, chunk, sizeof(chunk));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return err_set(err, ERR_LINK, "the other side of the relay is gone");
+        buf_add(&in->buf, chunk, (size_t)got);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
 static int send_out(struct sending *s, struct err *err)
 {
     int rc = file_write_all(s->fd, s->out.data, s->out.len, "relay", err);
@@ -29,10 +73,37 @@ static int send_out(struct sending *s, struct err *err)
     return rc;
 }
 
+static int64_t number(const json_t *params, const char *name)
+{
+    const json_t *value = json_object_get(params, name);
+    return json_is_integer(value) ? json_integer_value(value) : -1;
+}
+
+static int await_room(struct sending *s, struct err *err)
+{
+    while (s->on_their_way >= RELAY_WINDOW) {
+        struct rpc_message m;
+        if (relay_await(s->fd, s->in, TAKEN_MS, &m, err) < 0)
+            return -1;
+        bool ours = m.kind == RPC_NOTIFICATION && number(m.payload, "stream") == s->read->stream;
+        int64_t taken = number(m.payload, "bytes");
+        bool stop = ours && strcmp(m.method, "stop") == 0;
+        if (ours && strcmp(m.method, "more") == 0 && taken > 0)
+            s->on_their_way -= taken < s->on_their_way ? taken : s->on_their_way;
+        rpc_message_release(&m);
+        if (stop)
+            return err_set(err, ERR_CANCELLED, "the other side has no more use for it");
+    }
+    return 0;
+}
+
 static int send_data(struct sending *s, struct err *err)
 {
     if (!s->data.len)
         return 0;
+    if (await_room(s, err) < 0)
+        return -1;
+    s->on_their_way += (int64_t)s->data.len;
     rpc_add_data(
         &s->out, "data", relay_params(s->read->id, s->read->stream), s->data.data, s->data.len);
     buf_clear(&s->data);
@@ -71,9 +142,10 @@ static int on_data(void *arg, const void *data, size_t len, struct err *err)
     return 0;
 }
 
-int relay_send(int fd, const struct relay_read *read, struct store *store, struct err *err)
+int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, struct store *store,
+    struct err *err)
 {
-    struct sending s = {.fd = fd, .read = read, .data = BUF_INIT, .out = BUF_INIT};
+    struct sending s = {.fd = fd, .in = in, .read = read, .data = BUF_INIT, .out = BUF_INIT};
     const struct store_receiver receiver = {on_begin, on_data, &s};
     struct err unsent = ERR_INIT;
 
@@ -84,12 +156,6 @@ int relay_send(int fd, const struct relay_read *read, struct store *store, struc
     buf_release(&s.data);
     buf_release(&s.out);
     return rc;
-}
-
-static int64_t number(const json_t *params, const char *name)
-{
-    const json_t *value = json_object_get(params, name);
-    return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
 void relay_object(const json_t *begin, struct store_object *ret, int64_t *ret_first_byte)

@@ -101,6 +101,15 @@ static int get_count(
     return 0;
 }
 
+static int check_flag(const json_t *spec, const char *key, const char *where, struct err *err)
+{
+    const json_t *value = json_object_get(spec, key);
+
+    return !value || json_is_boolean(value)
+               ? 0
+               : err_set(err, ERR_USAGE, "%s'%s' is neither true nor false", where, key);
+}
+
 /* 1, "1" and "node:1" are all node "1". */
 static int get_replaces(
     struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
@@ -171,6 +180,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
         get_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
         get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
         get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
+        check_flag(h->spec, "relay", where, err) < 0 ||
         get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
         get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0)
         return -1;

@@ -8,6 +8,7 @@
 
 #include "internal.h"
 #include "recluster/clock.h"
+#include "relay.h"
 
 enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200 };
 
@@ -16,6 +17,14 @@ void executor_give_up(struct executor *x, const struct err *err)
     if (x->fatal.code == ERR_NONE)
         x->fatal = *err;
     loop_stop(x->loop);
+}
+
+struct host_run *executor_host(const struct executor *x, const char *name)
+{
+    for (size_t i = 0; name && i < x->host_count; i++)
+        if (strcmp(x->hosts[i].name, name) == 0)
+            return &x->hosts[i];
+    return NULL;
 }
 
 json_t *shard_params(const struct executor *x, const struct shard_run *s)
@@ -34,6 +43,8 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
 
     h->running_fetches -= t->kind == &task_fetch;
     h->running_loads -= t->kind == &task_load_shard;
+    relay_end(t->relay);
+    t->relay = NULL;
     /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
     if (error && error->code == ERR_CANCELLED) {
         task_set_state(x, t, TASK_PENDING);
@@ -105,9 +116,25 @@ static int task_start(struct executor *x, struct task_run *t, struct err *err)
     h->running_loads += t->kind == &task_load_shard;
     if (t->kind->params)
         t->kind->params(x, t, params);
-    link_call(
+    uint64_t call = link_call(
         h->link, t->kind->method, params, t->kind->timeout_ms, on_answer, on_task_progress, t);
+    if (t->kind->called)
+        t->kind->called(x, t, call);
     return 0;
+}
+
+/* It is the task's turn, and its host is there. */
+static int task_try_start(
+    struct executor *x, struct task_run *t, int64_t now_ms, int64_t *look_again_ms, struct err *err)
+{
+    struct err failure = ERR_INIT;
+    bool ready = true;
+
+    if (t->kind != &task_fetch)
+        return task_start(x, t, err);
+    if (fetch_sources_ready(x, t, now_ms, look_again_ms, &ready, &failure) < 0)
+        return journal_task_failed(x, t, &failure, err);
+    return ready ? task_start(x, t, err) : 0;
 }
 
 static void tell_progress(struct executor *x)
@@ -157,7 +184,7 @@ static bool start_ready_tasks(struct executor *x, int64_t *look_again_ms, struct
         if (t->not_before_ms > now)
             *look_again_ms = t->not_before_ms < *look_again_ms ? t->not_before_ms : *look_again_ms;
         else if (h->state == HOST_READY && !x->shards[t->shard].unsure && host_has_room(h, t) &&
-                 task_start(x, t, err) < 0)
+                 task_try_start(x, t, now, look_again_ms, err) < 0)
             return false;
     }
     return busy;

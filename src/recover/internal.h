@@ -91,6 +91,7 @@ struct task_run {
     size_t wait_count;
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
     int64_t bytes_done, bytes_total;      /* progress */
+    struct relay *relay;                  /* of the files that are handed on to it; or NULL */
 };
 
 /*
@@ -113,6 +114,8 @@ struct task_kind {
     const char *shard_state; /* of the placement, once done; NULL: unchanged */
     /* Parameters beside base_dir, recovery and dir, which all get. */
     void (*params)(const struct executor *x, const struct task_run *t, json_t *params);
+    /* NULL or called when the call of this number has been made. */
+    void (*called)(struct executor *x, struct task_run *t, uint64_t call);
     /* Inside the transaction that commits the outcome. NULL: any answer will do. */
     enum finish (*finish)(
         struct executor *x, struct task_run *t, const json_t *result, struct err *err);
@@ -172,6 +175,16 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
 int journal_databases_finished(struct executor *x, struct err *err) MUST_CHECK;
 void task_set_state(struct executor *x, struct task_run *t, enum task_state state);
 void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);
+
+/* The host of this name, or NULL. */
+struct host_run *executor_host(const struct executor *x, const char *name);
+
+/*
+ * stage_transfer.c: whether a fetch may start, as far as other hosts and relays go. -1 fails it: the
+ * error says why it never will.
+ */
+int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
+    int64_t *look_again_ms, bool *ret_ready, struct err *err) MUST_CHECK;
 
 /* executor.c */
 int executor_run(

@@ -5,6 +5,7 @@
  */
 
 #include "internal.h"
+#include "recluster/rpc.h"
 #include "recluster/store.h"
 #include "survey.h"
 
@@ -40,10 +41,13 @@ json_t *measure_params(const struct survey *survey, size_t host)
     const struct plan_database_input *in = largest_database(survey);
     json_t *params = json_pack("{s:s}", "base_dir", survey->hosts->hosts[host].base_dir);
     struct err ignored = ERR_INIT; /* it was read when the catalogue was made */
-    json_t *location = in ? store_resolve_location(in->location, &ignored) : NULL;
+    /* A way over the operator's machine is none of the host's. */
+    bool relayed = in && (json_is_true(json_object_get(survey->hosts->hosts[host].spec, "relay")) ||
+                             json_is_true(json_object_get(in->location, "relay")));
+    const struct backup_set *set = in && !relayed ? chosen_set(in) : NULL;
+    json_t *location = set ? store_resolve_location(in->location, &ignored) : NULL;
 
     if (location) {
-        const struct backup_set *set = chosen_set(in);
         json_object_set_new(params, "location", location);
         json_object_set_new(params, "name", json_string(set->files[host % set->file_count].name));
     }

@@ -48,6 +48,13 @@ int older_set_offer(
     char time[CLOCK_TEXT_MAX];
     int64_t time_ms;
 
+    if (t->kind == &task_fetch && (failure->code == ERR_NETWORK || failure->code == ERR_TIMEOUT)) {
+        err_hint(failure,
+            "%s%sIf host '%s' can't reach the location, but this machine can, give the host "
+            "\"relay\": true in the hosts file and begin anew.",
+            before, space, x->hosts[t->host].name);
+        return 0;
+    }
     if (t->kind != &task_fetch || !is_the_file(failure->code))
         return 0;
     if (find_older(x, db, &name, &time_ms, err) < 0)

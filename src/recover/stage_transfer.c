@@ -9,8 +9,10 @@
 #include "recluster/file.h"
 #include "recluster/slots.h"
 #include "recluster/store.h"
+#include "relay.h"
 
-enum { SAMPLED_KEYS = 32 };
+/* Each relay is a process that reads on this machine, and its network is one only. */
+enum { SAMPLED_KEYS = 32, RELAYS_MAX = 16 };
 
 /* The agent ends a fetch itself when nothing comes any more; this only bounds the whole. */
 #define FETCH_TIMEOUT_MS (23LL * 3600 * 1000)
@@ -53,6 +55,79 @@ static int64_t fetch_limit(const struct executor *x)
     return x->hooks->limit_rate / (side_by_side > 0 ? side_by_side : 1);
 }
 
+static bool wants_relay(const struct executor *x, const struct task_run *t, const json_t *location)
+{
+    return json_is_true(json_object_get(x->hosts[t->host].spec, "relay")) ||
+           json_is_true(json_object_get(location, "relay"));
+}
+
+/* Where the host gets a file. */
+static void add_place(
+    const struct executor *x, const struct task_run *t, json_t *file, json_t *location)
+{
+    if (!wants_relay(x, t, location)) {
+        json_object_set(file, "location", location);
+        return;
+    }
+    json_object_set_new(file, "relay", relay_label(location));
+    json_object_set_new(file, "from", json_pack("{s:O}", "location", location));
+}
+
+/* All that the fetch reads, as relay.h says. */
+static json_t *fetch_files(const struct executor *x, const struct task_run *t)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    json_t *files = s->files ? json_deep_copy(s->files) : json_array(), *file;
+    size_t i;
+
+    if (!s->files)
+        json_array_append_new(files, json_pack("{s:s, s:I, s:s*}", "name", s->file, "bytes",
+                                         (json_int_t)s->file_bytes, "sha256", s->file_sha256));
+    json_array_foreach (files, i, file)
+        add_place(x, t, file, x->databases[t->database].location);
+    return files;
+}
+
+int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
+    int64_t *look_again_ms, bool *ret_ready, struct err *err)
+{
+    json_t *files = fetch_files(x, t);
+    size_t relays = 0;
+
+    (void)now_ms;
+    (void)look_again_ms;
+    (void)err;
+    for (size_t i = 0; i < x->task_count; i++)
+        relays += x->tasks[i].relay != NULL;
+    *ret_ready = relays < RELAYS_MAX || !relay_is_needed(files);
+    json_decref(files);
+    return 0;
+}
+
+static void fetch_called(struct executor *x, struct task_run *t, uint64_t call)
+{
+    json_t *files = fetch_files(x, t);
+
+    t->relay = relay_begin(x, x->hosts[t->host].link, call, files);
+    json_decref(files);
+}
+
+/* The first file's stand with the others; how the others are come by is none of the host's. */
+static void add_files(json_t *params, json_t *files, bool cut)
+{
+    json_t *file, *more = json_array();
+    size_t i;
+
+    json_array_foreach (files, i, file) {
+        json_object_del(file, "from");
+        if (i > 0)
+            json_array_append(more, file);
+    }
+    json_object_update(params, json_array_get(files, 0));
+    json_object_set_new(params, "cut", json_boolean(cut));
+    json_object_set_new(params, "more", more);
+}
+
 static void fetch_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
@@ -61,23 +136,14 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     const char *kind = json_string_value(json_object_get(server, "kind"));
     const char *version = json_string_value(json_object_get(server, "version"));
     CLEANUP(free_ptr) char *as = incoming_name(s->file);
-    json_t *first = json_array_get(s->files, 0);
+    json_t *files = fetch_files(x, t);
 
-    json_object_set(params, "location", db->location);
-    json_object_set_new(params, "name", json_string(s->file));
-    json_object_set_new(params, "bytes", json_integer(s->file_bytes));
-    if (s->file_sha256)
-        json_object_set_new(params, "sha256", json_string(s->file_sha256));
+    add_files(params, files, s->files && db->ccs->sharded);
+    json_decref(files);
     if (x->hooks->limit_rate)
         json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
     json_object_set_new(params, "as", json_string(as));
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
-    if (s->files) {
-        json_object_set_new(params, "cut", json_boolean(db->ccs->sharded));
-        json_object_set_new(params, "more", json_copy(s->files));
-        json_array_remove(json_object_get(params, "more"), 0);
-        json_object_update(params, first);
-    }
     json_object_set_new(params, "stamp", json_boolean(shard_has_free_replica(x, s)));
     json_object_set_new(params, "only_db0", json_boolean(db->ccs->sharded));
     json_object_set_new(params, "rdb_version_max",
@@ -181,5 +247,6 @@ const struct task_kind task_fetch = {
     .timeout_ms = FETCH_TIMEOUT_MS,
     .shard_state = "fetched",
     .params = fetch_params,
+    .called = fetch_called,
     .finish = fetch_finish,
 };

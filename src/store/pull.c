@@ -359,6 +359,8 @@ static int read_more(struct puller *p, struct err *err)
         unpack_free(p->reading.unpack);
         p->reading.unpack = NULL;
         p->input = *p->params;
+        if (p->params->more[i].store)
+            p->input.store = p->params->more[i].store;
         p->input.name = p->params->more[i].name;
         p->input.expected_bytes = p->params->more[i].expected_bytes;
         p->input.sha256 = p->params->more[i].sha256;

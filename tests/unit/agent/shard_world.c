@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "../../../src/agent/port.h"
+#include "../../../src/agent/serve.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -23,6 +24,21 @@ void agent_progress(struct agent_call *call, json_t *params)
     assert_non_null(params);
     progress_count++;
     json_decref(params);
+}
+
+/* Nothing is relayed here. */
+void agent_notify(struct agent_call *call, const char *method, json_t *params)
+{
+    (void)call;
+    (void)params;
+    fail_msg("'%s' is told", method);
+}
+
+struct agent_channel *agent_channel(struct agent_call *call)
+{
+    (void)call;
+    fail_msg("there is no channel");
+    return NULL;
 }
 
 /* A port that is free now, with the bus port of a cluster node. */

@@ -1,0 +1,83 @@
+#include "fetch_input.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "aof_snapshot.h"
+#include "recluster/file.h"
+#include "relay_store.h"
+
+static struct store *open_store(
+    struct agent_call *call, const json_t *file, size_t number, struct err *err)
+{
+    const json_t *relay = json_object_get(file, "relay");
+    json_t *location = json_object_get(file, "location");
+
+    if (json_is_string(relay))
+        return relay_store_open(call, json_string_value(relay), (json_int_t)number);
+    if (!location) {
+        err_set(err, ERR_PROTOCOL, "the parameter 'location' is missing");
+        return NULL;
+    }
+    if (!json_object_get(file, "parts"))
+        return store_open(location, err);
+    json_t *below =
+        store_location_below(location, json_string_value(json_object_get(file, "name")));
+    struct store *store = store_open(below, err);
+    json_decref(below);
+    return store;
+}
+
+bool fetch_input_is_aof(const json_t *file)
+{
+    const char *kind = json_string_value(json_object_get(file, "kind"));
+    return kind && strncmp(kind, "aof", 3) == 0;
+}
+
+/* The snapshot takes the place of the file. */
+static int make_snapshot(struct fetch_input *in, struct agent_call *call, const struct shard *shard,
+    const json_t *file, size_t number, struct err *err)
+{
+    in->aof_folder = xasprintf("%s/incoming/aof-%zu", shard->path, number);
+    if (aof_snapshot(call, shard, file, in->store, in->aof_folder, &in->aof, err) < 0)
+        return -1;
+    store_close(in->store);
+    json_t *location = json_string(in->aof_folder);
+    in->store = store_open(location, err);
+    json_decref(location);
+    in->bytes = -1;
+    in->sha256 = NULL;
+    return in->store ? 0 : -1;
+}
+
+int fetch_input_open(struct fetch_input *ret, struct agent_call *call, const struct shard *shard,
+    const json_t *file, size_t number, struct err *err)
+{
+    struct fetch_input in = FETCH_INPUT_INIT;
+
+    if (param_string(file, "name", &in.name, err) < 0 ||
+        param_int(file, "bytes", &in.bytes, err) < 0)
+        return -1;
+    in.sha256 = json_string_value(json_object_get(file, "sha256"));
+    in.store = open_store(call, file, number, err);
+    if (!in.store)
+        return -1;
+    if (fetch_input_is_aof(file) && make_snapshot(&in, call, shard, file, number, err) < 0) {
+        fetch_input_close(&in, false);
+        return -1;
+    }
+    *ret = in;
+    return 0;
+}
+
+void fetch_input_close(struct fetch_input *in, bool keep)
+{
+    struct err ignored = ERR_INIT;
+
+    store_close(in->store);
+    json_decref(in->aof);
+    if (in->aof_folder && !keep)
+        (void)!dir_remove(in->aof_folder, &ignored);
+    free(in->aof_folder);
+    *in = (struct fetch_input)FETCH_INPUT_INIT;
+}
