@@ -10,12 +10,15 @@
 
 enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20, HOST_COUNT_MAX = 100000 };
 
-static const char *const top_keys[] = {"defaults", "hosts", "sources", NULL};
+static const char *const top_keys[] = {"defaults", "hosts", "old_nodes", "sources", NULL};
 
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
     "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
     "max_redis_servers", NULL};
+
+static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
+    "port", "known_hosts", "password", "passphrase", "command", NULL};
 
 /* Of one host only, so of no use among the defaults. */
 static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
@@ -111,16 +114,16 @@ static int check_flag(const json_t *spec, const char *key, const char *where, st
 }
 
 /* 1, "1" and "node:1" are all node "1". */
-static int get_replaces(
-    struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
+static int get_node(struct arena *arena, const json_t *spec, const char *key, const char *where,
+    const char **ret, struct err *err)
 {
-    const json_t *value = json_object_get(spec, "replaces");
+    const json_t *value = json_object_get(spec, key);
 
     if (json_is_integer(value)) {
         *ret = arena_printf(arena, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return 0;
     }
-    if (get_text(spec, "replaces", where, ret, err) < 0)
+    if (get_text(spec, key, where, ret, err) < 0)
         return -1;
     if (*ret && strncmp(*ret, "node:", 5) == 0)
         *ret += 5;
@@ -128,27 +131,47 @@ static int get_replaces(
 }
 
 /*
- * The address in its one usual form, so that two spellings of it are found equal. Not a name:
- * servers of a cluster know each other by IP address only.
+ * The address in its one usual form, so that two spellings of it are found equal; NULL if there is
+ * none. Not a name: servers of a cluster know each other by IP address only.
  */
-static int get_addr(struct arena *arena, struct host *h, const char *where, struct err *err)
+static int get_addr(
+    struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
 {
     unsigned char bytes[sizeof(struct in6_addr)];
     char text[INET6_ADDRSTRLEN];
+    const char *addr = NULL;
 
-    if (get_text(h->spec, "addr", where, &h->addr, err) < 0)
+    *ret = NULL;
+    if (get_text(spec, "addr", where, &addr, err) < 0)
         return -1;
-    if (!h->addr) {
-        err_set(err, ERR_USAGE, "%sno address", where);
-        return err_hint(err, "Give it \"addr\", the IP address that its servers listen on.");
-    }
-    int family = strchr(h->addr, ':') ? AF_INET6 : AF_INET;
-    if (inet_pton(family, h->addr, bytes) != 1 || strcmp(h->addr, "0.0.0.0") == 0 ||
-        strcmp(h->addr, "::") == 0) {
-        err_set(err, ERR_USAGE, "%s'%s' is not an IP address of a host", where, h->addr);
+    if (!addr)
+        return 0;
+    int family = strchr(addr, ':') ? AF_INET6 : AF_INET;
+    if (inet_pton(family, addr, bytes) != 1 || strcmp(addr, "0.0.0.0") == 0 ||
+        strcmp(addr, "::") == 0) {
+        err_set(err, ERR_USAGE, "%s'%s' is not an IP address of a host", where, addr);
         return err_hint(err, "Servers of a cluster know each other by IP address, not by name.");
     }
-    h->addr = arena_strdup(arena, inet_ntop(family, bytes, text, sizeof(text)));
+    *ret = arena_strdup(arena, inet_ntop(family, bytes, text, sizeof(text)));
+    return 0;
+}
+
+/* What both hosts and old nodes need to be reached. */
+static int get_link(const json_t *spec, const char *where, const char **ret_link,
+    const char **ret_base_dir, struct err *err)
+{
+    *ret_link = "ssh";
+    *ret_base_dir = "/var/lib/recluster";
+    if (get_text(spec, "link", where, ret_link, err) < 0 ||
+        get_text(spec, "base_dir", where, ret_base_dir, err) < 0)
+        return -1;
+    if (!in_list(*ret_link, link_kinds)) {
+        err_set(err, ERR_USAGE, "%sunknown link '%s'", where, *ret_link);
+        return err_hint(err, "The links are local, ssh and command.");
+    }
+    if (**ret_base_dir != '/')
+        return err_set(
+            err, ERR_USAGE, "%sbase_dir '%s' is not an absolute path", where, *ret_base_dir);
     return 0;
 }
 
@@ -169,29 +192,19 @@ static void expand_paths(json_t *spec)
 
 static int read_values(struct arena *arena, struct host *h, const char *where, struct err *err)
 {
-    h->link = "ssh";
-    h->base_dir = "/var/lib/recluster";
     h->server = "redis-server";
-    if (get_text(h->spec, "rack", where, &h->rack, err) < 0 ||
-        get_text(h->spec, "link", where, &h->link, err) < 0 ||
-        get_text(h->spec, "base_dir", where, &h->base_dir, err) < 0 ||
-        get_text(h->spec, "server", where, &h->server, err) < 0 ||
-        get_replaces(arena, h->spec, where, &h->replaces, err) < 0 ||
-        get_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
-        get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
-        get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
-        check_flag(h->spec, "relay", where, err) < 0 ||
-        get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
-        get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0)
-        return -1;
-    if (!in_list(h->link, link_kinds)) {
-        err_set(err, ERR_USAGE, "%sunknown link '%s'", where, h->link);
-        return err_hint(err, "The links are local, ssh and command.");
-    }
-    if (h->base_dir[0] != '/')
-        return err_set(
-            err, ERR_USAGE, "%sbase_dir '%s' is not an absolute path", where, h->base_dir);
-    return 0;
+    return get_text(h->spec, "rack", where, &h->rack, err) < 0 ||
+                   get_link(h->spec, where, &h->link, &h->base_dir, err) < 0 ||
+                   get_text(h->spec, "server", where, &h->server, err) < 0 ||
+                   get_node(arena, h->spec, "replaces", where, &h->replaces, err) < 0 ||
+                   get_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
+                   get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
+                   get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
+                   check_flag(h->spec, "relay", where, err) < 0 ||
+                   get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
+                   get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
+               ? -1
+               : 0;
 }
 
 /* Entry `n`, from 1, into h->spec and the fields. */
@@ -209,12 +222,69 @@ static int read_host(
     h->spec = defaults ? json_copy(defaults) : json_object();
     json_object_update(h->spec, entry);
     expand_paths(h->spec);
-    if (get_addr(&hosts->arena, h, where, err) < 0 ||
+    if (get_addr(&hosts->arena, h->spec, where, &h->addr, err) < 0 ||
         get_text(h->spec, "name", where, &h->name, err) < 0)
         return -1;
+    if (!h->addr) {
+        err_set(err, ERR_USAGE, "%sno address", where);
+        return err_hint(err, "Give it \"addr\", the IP address that its servers listen on.");
+    }
     if (!h->name)
         h->name = h->addr;
     return read_values(&hosts->arena, h, where, err);
+}
+
+/* With the defaults that are about links; base_dir is where a recovery puts its data, of hosts. */
+static json_t *old_node_spec(json_t *defaults, json_t *entry)
+{
+    json_t *spec = json_object(), *value;
+    const char *key;
+
+    json_object_foreach (defaults, key, value) {
+        if (in_list(key, old_node_keys) && strcmp(key, "base_dir") != 0)
+            json_object_set(spec, key, value);
+    }
+    json_object_update(spec, entry);
+    expand_paths(spec);
+    return spec;
+}
+
+static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry, json_t *defaults,
+    size_t n, struct err *err)
+{
+    char *where = arena_printf(&hosts->arena, "old node no. %zu: ", n);
+
+    if (!json_is_object(entry))
+        return err_set(err, ERR_USAGE, "%snot an object", where);
+    if (check_keys(entry, old_node_keys, where, err) < 0)
+        return -1;
+    o->spec = old_node_spec(defaults, entry);
+    if (get_node(&hosts->arena, o->spec, "node", where, &o->node, err) < 0 ||
+        get_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
+        get_link(o->spec, where, &o->link, &o->base_dir, err) < 0)
+        return -1;
+    if (o->node)
+        return 0;
+    err_set(err, ERR_USAGE, "%sno node is named", where);
+    return err_hint(err, "Give it \"node\", the uid of the node in the CCS file.");
+}
+
+static int read_old_nodes(struct hosts *hosts, json_t *defaults, struct err *err)
+{
+    json_t *list = json_object_get(hosts->root, "old_nodes"), *entry;
+    size_t count = json_array_size(list), i;
+
+    if (list && !json_is_array(list))
+        return err_set(err, ERR_USAGE, "'old_nodes' is not a list");
+    if (count > HOSTS_MAX)
+        return err_set(err, ERR_LIMIT, "%zu old nodes, more than %d", count, HOSTS_MAX);
+    hosts->old_nodes = arena_alloc(&hosts->arena, (count + 1) * sizeof(*hosts->old_nodes));
+    json_array_foreach (list, i, entry) {
+        hosts->old_node_count = i + 1;
+        if (read_old_node(hosts, &hosts->old_nodes[i], entry, defaults, i + 1, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int check_defaults(json_t *defaults, struct err *err)
@@ -271,6 +341,13 @@ static int check_unique(const struct hosts *hosts, struct err *err)
         json_object_set_new(names, h->name, json_true());
         json_object_set_new(addrs, h->addr, json_string(h->name));
     }
+    json_object_clear(names);
+    for (size_t i = 0; i < hosts->old_node_count && result == 0; i++) {
+        const struct old_node *o = &hosts->old_nodes[i];
+        if (json_object_get(names, o->node))
+            result = err_set(err, ERR_USAGE, "two old nodes are node:%s", o->node);
+        json_object_set_new(names, o->node, json_true());
+    }
     json_decref(names);
     json_decref(addrs);
     return result;
@@ -302,7 +379,7 @@ static int parse(struct hosts *hosts, struct err *err)
         if (read_host(hosts, &hosts->hosts[i], entry, defaults, i + 1, err) < 0)
             return -1;
     }
-    return check_unique(hosts, err);
+    return read_old_nodes(hosts, defaults, err) < 0 ? -1 : check_unique(hosts, err);
 }
 
 struct hosts *hosts_parse(const json_t *root, struct err *err)
@@ -341,22 +418,30 @@ struct hosts *hosts_load(const char *path, struct err *err)
 
 static int append(struct hosts *hosts, struct hosts *more, struct err *err)
 {
-    size_t own = hosts->count, count = own + more->count;
-    struct host *old = hosts->hosts;
+    const struct hosts old = *hosts;
+    size_t count = old.count + more->count;
+    size_t node_count = old.old_node_count + more->old_node_count;
     struct host *all = arena_alloc(&hosts->arena, count * sizeof(*all));
+    struct old_node *nodes = arena_alloc(&hosts->arena, (node_count + 1) * sizeof(*nodes));
 
     if (count > HOSTS_MAX)
         return err_set(err, ERR_LIMIT, "%zu hosts, more than %d", count, HOSTS_MAX);
-    memcpy(all, old, own * sizeof(*all));
-    memcpy(all + own, more->hosts, more->count * sizeof(*all));
+    memcpy(all, old.hosts, old.count * sizeof(*all));
+    memcpy(all + old.count, more->hosts, more->count * sizeof(*all));
+    memcpy(nodes, old.old_nodes, old.old_node_count * sizeof(*nodes));
+    memcpy(nodes + old.old_node_count, more->old_nodes, more->old_node_count * sizeof(*nodes));
     hosts->hosts = all;
     hosts->count = count;
+    hosts->old_nodes = nodes;
+    hosts->old_node_count = node_count;
     if (check_unique(hosts, err) < 0) {
-        hosts->hosts = old;
-        hosts->count = own;
+        hosts->hosts = old.hosts;
+        hosts->count = old.count;
+        hosts->old_nodes = old.old_nodes;
+        hosts->old_node_count = old.old_node_count;
         return -1;
     }
-    more->count = 0; /* the specs are ours now */
+    more->count = more->old_node_count = 0; /* the specs are ours now */
     return 0;
 }
 
@@ -382,7 +467,17 @@ void hosts_free(struct hosts *hosts)
     hosts_free(hosts->more);
     for (size_t i = 0; i < hosts->count; i++)
         json_decref(hosts->hosts[i].spec);
+    for (size_t i = 0; i < hosts->old_node_count; i++)
+        json_decref(hosts->old_nodes[i].spec);
     json_decref(hosts->root);
     arena_release(&hosts->arena);
     free(hosts);
+}
+
+const struct old_node *hosts_old_node(const struct hosts *hosts, const char *uid)
+{
+    for (size_t i = 0; i < hosts->old_node_count; i++)
+        if (strcmp(hosts->old_nodes[i].node, uid) == 0)
+            return &hosts->old_nodes[i];
+    return NULL;
 }

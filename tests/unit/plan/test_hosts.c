@@ -40,6 +40,9 @@ static void test_all_is_read(void **state)
         "\"/d/l1\","
         "   \"server\": \"valkey-server\", \"replaces\": \"node:2\", \"memory\": 1048576},"
         "  {\"addr\": \"FD00:0::1\", \"replaces\": \"3\"}],"
+        " \"old_nodes\": [{\"node\": 3, \"link\": \"ssh\"},"
+        "  {\"node\": \"node:4\", \"addr\": \"10.9.0.4\", \"link\": \"command\","
+        "   \"base_dir\": \"/opt/r\", \"user\": \"root\"}],"
         " \"sources\": {\"db:1\": \"s3://bucket/prefix\", \"db:2\": {\"type\": \"sftp\"}}}",
         &err);
     if (!h)
@@ -71,6 +74,16 @@ static void test_all_is_read(void **state)
     assert_int_equal(unnamed->memory_bytes, (int64_t)2 << 30);
     assert_string_equal(
         json_string_value(json_object_get(h->sources, "db:1")), "s3://bucket/prefix");
+    const struct old_node *third = hosts_old_node(h, "3"), *fourth = hosts_old_node(h, "4");
+    assert_null(hosts_old_node(h, "1"));
+    assert_null(third->addr);
+    assert_string_equal(third->base_dir, "/var/lib/recluster");
+    assert_string_equal(json_string_value(json_object_get(third->spec, "user")), "redis");
+    assert_null(json_object_get(third->spec, "memory"));
+    assert_string_equal(fourth->addr, "10.9.0.4");
+    assert_string_equal(fourth->link, "command");
+    assert_string_equal(fourth->base_dir, "/opt/r");
+    assert_string_equal(json_string_value(json_object_get(fourth->spec, "user")), "root");
     hosts_free(h);
 }
 
@@ -94,6 +107,7 @@ static void test_defaults_of_defaults(void **state)
 #define TWO(name, addr)                                                                            \
     "{\"hosts\": [{\"name\": \"a1\", \"addr\": \"10.0.0.1\"}, {\"name\": \"" name                  \
     "\", \"addr\": \"" addr "\"}]}"
+#define OLD(nodes) "{\"hosts\": [{\"addr\": \"10.0.0.1\"}], \"old_nodes\": [" nodes "]}"
 
 static const struct {
     const char *text;
@@ -131,6 +145,10 @@ static const struct {
     {ONE(", \"memory\": 0"), "host 'a1': 'memory' is not a size"},
     {ONE(", \"memory\": true"), "host 'a1': 'memory' is not a size"},
     {ONE(", \"replaces\": true"), "host 'a1': 'replaces' is not a text"},
+    {OLD("{}"), "old node no. 1: no node is named"},
+    {OLD("{\"node\": 1, \"rack\": \"a\"}"), "old node no. 1: unknown key 'rack'"},
+    {OLD("{\"node\": 1, \"link\": \"x\"}"), "old node no. 1: unknown link 'x'"},
+    {OLD("{\"node\": 1}, {\"node\": \"node:1\"}"), "two old nodes are node:1"},
     {"{\"sources\": [], \"hosts\": []}", "'sources' is not an object"},
     {"{\"sources\": {\"db:1\": 7}, \"hosts\": []}", "location of 'db:1'"},
 };
