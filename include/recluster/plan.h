@@ -28,6 +28,9 @@
  * up to 24 shards on 24 hosts a search settles whether there is a plan at all; with more, a plan is
  * nearly always found where there is one, which is not proven.
  *
+ * An old cluster that lives stops the plan; so does each address of one that doesn't but still
+ * answers, unless it is to be stopped.
+ *
  * What stops the plan is a blocker; it says in the user's words what is missing and what would
  * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
  * a reason and doesn't stop the others. A host that can't be used (not reached, no server, a folder
@@ -105,8 +108,11 @@ struct plan_input {
     size_t host_count;
     const struct plan_database_input *databases; /* those that were asked for */
     size_t database_count;
-    /* Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not
-     * asked. */
+    /*
+     * Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not
+     * asked. Of those that are to be stopped "server" tells {"pid", "name", "unit" or null}, or
+     * "error" why they can't be.
+     */
     const json_t *alive;
     /* Sentinels that watch addresses of the old cluster: [{"addr", "port", "master", "watches"}] */
     const json_t *sentinels;
@@ -216,6 +222,12 @@ struct plan {
         double seconds; /* estimate */
     } stages[STAGE_OPEN + 1];
 };
+
+/*
+ * Whether the old cluster, of which these addresses answer, has a quorum: more than half of its
+ * nodes answer, or of the primaries of a sharded database.
+ */
+bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive);
 
 double plan_seconds(const struct plan *plan); /* of all stages */
 

@@ -48,6 +48,18 @@
  *       loses it at once, for 1.5 s or so, and reads it back; reads at most 128 MiB of the backup
  *       file, for 2 s or so. Leaves nothing behind, however it ends.
  *
+ *   old_servers {"listen": [{"addr", "port"}]} (of the old cluster, on this machine)
+ *       -> {"found": [{"pid", "started", "name", "unit" (of systemd) or null} or {"closed": true}
+ *           or {"error": {…}}]}, one for each
+ *       An error where the address isn't this machine's, the process can't be seen, is no server of
+ *       Redis or Valkey nor a proxy of theirs, or shares its unit with other programs.
+ *
+ *   fence {"addr", "port", "pid", "started", "name", "unit"} (as old_servers told)
+ *       -> {"was_running": bool, "unit_off": "masked|disabled" or null}
+ *       ! unit: masked (or, where that can't be, disabled) and stopped; else SIGTERM, and never more.
+ *       Waits until the process has ended, 5 minutes if it must, and then that nobody listens there
+ *       for a while. ERR_CHANGED where another process does now. Closed already: nothing is done.
+ *
  *   lock {"base_dir", "recovery", "operator": "user@host pid n"}
  *       -> {}                    ! makes base_dir, holds the lock as long as the agent lives
  *       ERR_LOCKED names the holder; ERR_CHECK where the folder holds anything that is not ours.

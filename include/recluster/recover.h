@@ -12,7 +12,7 @@
  *
  * recover_run() may be called again after any crash: it asks the hosts how things stand, does what
  * is left, and is a no-op when nothing is. A run that resumes asks the old cluster again whether it
- * is dead.
+ * is dead. Before all else, what is left of the old cluster is stopped, where the request said so.
  *
  * Tasks (table task) are ordered per shard and, where a whole database must be proven first, per
  * database:
@@ -64,6 +64,7 @@ struct recover_request {
     const char *old_cluster_is_dead;
     bool accept_new_host_keys;
     bool full_sync; /* as the state file's meta will have it */
+    bool fence;     /* servers that are left of the old cluster are to be stopped */
     bool measure;   /* the hosts' disks and their ways to the backups; takes some seconds */
 };
 

@@ -178,30 +178,43 @@ static bool collides(const struct in6_addr *listener, const struct addrinfo *add
            memcmp(listener, &own, sizeof(own)) == 0;
 }
 
-struct ports {
-    uint16_t *items;
-    size_t count, alloc;
-};
-
-static void add_taken(const char *table, const struct addrinfo *addrs, struct ports *ports)
+/* Calls fn for each socket that listens at one of the addresses. */
+static void each_listener(const char *table, const struct addrinfo *addrs,
+    void (*fn)(void *arg, unsigned port, unsigned long inode), void *arg)
 {
-    const char *line = strchr(table, '\n'); /* behind the heading */
+    const char *line = table ? strchr(table, '\n') : NULL; /* behind the heading */
 
     for (; line && line[1]; line = strchr(line + 1, '\n')) {
         char hex[33];
         unsigned port, state;
+        unsigned long inode = 0;
         struct in6_addr listener;
-        if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", hex, &port, &state) != 3 ||
+        /* sl: local address:port, remote address:port, state, queues, timer, retransmits, uid,
+         * timeout, inode */
+        if (sscanf(line, " %*d: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu",
+                hex, &port, &state, &inode) < 3 ||
             state != TCP_STATE_LISTEN || port > UINT16_MAX || !parse_address(hex, &listener))
             continue;
         bool taken = false;
         for (const struct addrinfo *a = addrs; a && !taken; a = a->ai_next)
             taken = collides(&listener, a);
-        if (taken) {
-            GROW(ports->items, ports->count, ports->alloc);
-            ports->items[ports->count++] = (uint16_t)port;
-        }
+        if (taken)
+            fn(arg, port, inode);
     }
+}
+
+struct ports {
+    uint16_t *items;
+    size_t count, alloc;
+};
+
+static void add_port(void *arg, unsigned port, unsigned long inode)
+{
+    struct ports *ports = arg;
+
+    (void)inode;
+    GROW(ports->items, ports->count, ports->alloc);
+    ports->items[ports->count++] = (uint16_t)port;
 }
 
 static int by_port(const void *a, const void *b)
@@ -220,9 +233,8 @@ int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t
 
     if (!tcp)
         return err_set(err, ERR_UNSUPPORTED, "'/proc/net/tcp' doesn't tell which ports are taken");
-    add_taken(tcp, addrs, &ports);
-    if (tcp6)
-        add_taken(tcp6, addrs, &ports);
+    each_listener(tcp, addrs, add_port, &ports);
+    each_listener(tcp6, addrs, add_port, &ports);
     if (ports.count)
         qsort(ports.items, ports.count, sizeof(*ports.items), by_port);
     for (size_t i = 0; i < ports.count; i++)
@@ -231,6 +243,30 @@ int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t
     *ret = ports.items;
     *ret_count = kept;
     return 0;
+}
+
+struct sought {
+    unsigned port;
+    unsigned long inode;
+};
+
+static void take_inode(void *arg, unsigned port, unsigned long inode)
+{
+    struct sought *sought = arg;
+
+    if (port == sought->port && sought->inode == 0)
+        sought->inode = inode;
+}
+
+unsigned long machine_listening(const char *root, const struct addrinfo *addrs, int port)
+{
+    CLEANUP(free_ptr) char *tcp = read_text(root, "/proc/net/tcp");
+    CLEANUP(free_ptr) char *tcp6 = read_text(root, "/proc/net/tcp6");
+    struct sought sought = {.port = (unsigned)port};
+
+    each_listener(tcp, addrs, take_inode, &sought);
+    each_listener(tcp6, addrs, take_inode, &sought);
+    return sought.inode;
 }
 
 /* --- settings --- */

@@ -29,6 +29,9 @@ int machine_memory(const char *root, struct machine_memory *ret, struct err *err
 int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t **ret,
     size_t *ret_count, struct err *err) MUST_CHECK;
 
+/* The socket that listens at one of these addresses and the port, by its inode; 0: nobody does. */
+unsigned long machine_listening(const char *root, const struct addrinfo *addrs, int port);
+
 /* The word in brackets of …/transparent_hugepage/enabled; "unknown". */
 const char *machine_thp(const char *root);
 

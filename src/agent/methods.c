@@ -7,6 +7,8 @@ const struct agent_method *const agent_methods[] = {
     &agent_measure,
     &agent_list_files,
     &agent_read_file,
+    &agent_old_servers,
+    &agent_fence,
     &agent_lock,
     &agent_prepare_host,
     &agent_prepare_shard,

@@ -12,6 +12,7 @@
 
 #include "base_dir.h"
 #include "machine.h"
+#include "port.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
@@ -158,16 +159,6 @@ static int resolve(const char *addr, struct addrinfo **ret, struct err *err)
     return err_hint(err, "Give the host's IP address as \"addr\" in the hosts file.");
 }
 
-static bool can_bind(const struct addrinfo *addr)
-{
-    int fd = socket(addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool bound = bind(fd, addr->ai_addr, addr->ai_addrlen) == 0; /* at any free port */
-    close(fd);
-    return bound;
-}
-
 static int probe_addresses(const char *addr, json_t *result, struct err *err)
 {
     struct addrinfo *addrs;
@@ -179,7 +170,7 @@ static int probe_addresses(const char *addr, json_t *result, struct err *err)
         return -1;
     int rc = machine_ports_taken("", addrs, &ports, &count, err);
     for (const struct addrinfo *a = addrs; a && !local; a = a->ai_next)
-        local = can_bind(a);
+        local = port_addr_is_local(a);
     freeaddrinfo(addrs);
     if (rc < 0)
         return -1;

@@ -27,6 +27,8 @@
     X(OPT_UNTIL, "until", "STAGE", false, "stop after prepare, transfer, load or open")            \
     X(OPT_OLD_CLUSTER_IS_DEAD, "old-cluster-is-dead", "NAME", false,                               \
         "don't ask the old cluster; NAME is its name, to be sure")                                 \
+    X(OPT_FENCE, "fence", NULL, false,                                                             \
+        "stop servers that are left of the old cluster for good; plan only names them")            \
     X(OPT_FULL_SYNC, "full-sync", NULL, false,                                                     \
         "let primaries send their data to replicas, which otherwise load the same file")           \
     X(OPT_FAST_LOAD, "fast-load", NULL, false,                                                     \
@@ -62,7 +64,8 @@
     X(OPT_RTO, "rto", "TIME", false,                                                               \
         "as many primaries as it takes to be ready in TIME (\"10m\")")                             \
     X(OPT_MEASURE, "measure", NULL, false,                                                         \
-        "let each host try its disk and read some of a backup file, for better estimates")         \
+        "let each host measure its disk, by a file of up to 256 MiB that has no name and is gone " \
+        "afterwards, and its way to the backups, for better estimates")                            \
     X(OPT_PLAN_OUT, "out", "FILE", false, "write the plan, for recover --plan")                    \
     X(OPT_DIFF, "diff", "FILE", false, "show what has changed since the plan in FILE")             \
     X(OPT_DOT, "dot", NULL, false, "print the layout for Graphviz")                                \
@@ -160,7 +163,8 @@ struct request_options {
         OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
         OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
         OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
-        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE))
+        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \
+        OPTION_BIT(OPT_FENCE))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

@@ -75,10 +75,19 @@ static int refuse_plan(const struct plan *plan, struct err *err)
 
 static int confirm(const struct plan *plan, const struct arguments *args, struct err *err)
 {
+    size_t fenced = 0;
+
     if (args->given[OPT_YES])
         return 0;
+    for (size_t i = 0; i < plan->warning_count; i++)
+        fenced += strcmp(plan->warnings[i].code, "fence") == 0;
     CLEANUP(free_ptr)
-    char *question = xasprintf("Recover %zu database%s onto %zu host%s?", plan->database_count,
+    char *first = fenced > 0
+                      ? xasprintf("Stop %zu server%s of the old cluster for good, and recover",
+                            fenced, fenced == 1 ? "" : "s")
+                      : xstrdup("Recover");
+    CLEANUP(free_ptr)
+    char *question = xasprintf("%s %zu database%s onto %zu host%s?", first, plan->database_count,
         plan->database_count == 1 ? "" : "s", plan->host_count, plan->host_count == 1 ? "" : "s");
     return ask_yes(question, err);
 }
@@ -133,6 +142,10 @@ static int keep_choices(const struct arguments *args, struct state *st, struct e
 
 static int refuse_choices(const struct arguments *args, struct err *err)
 {
+    if (args->given[OPT_FENCE]) {
+        err_set(err, ERR_USAGE, "'--fence' can't be given to a recovery that has begun");
+        return err_hint(err, "What was to be stopped stands in its plan. Stop others by hand.");
+    }
     for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
         if (args->given[choices[i].option]) {
             err_set(err, ERR_USAGE, "'%s' can't be given to a recovery that has begun",

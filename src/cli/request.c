@@ -215,6 +215,24 @@ static int use_plan(const struct arguments *args, struct request_options *owned,
     return 0;
 }
 
+static int check_together(const struct arguments *args, struct err *err)
+{
+    static const struct {
+        enum option one, other;
+        const char *message;
+    } pairs[] = {
+        {OPT_MEASURE, OPT_OFFLINE, "--measure asks the hosts, --offline asks none"},
+        {OPT_FENCE, OPT_OFFLINE, "--fence looks for what is left, --offline asks nobody"},
+        {OPT_FENCE, OPT_OLD_CLUSTER_IS_DEAD,
+            "--fence stops what is left of the old cluster, --old-cluster-is-dead doesn't look"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+        if (args->given[pairs[i].one] && args->given[pairs[i].other])
+            return err_set(err, ERR_USAGE, "%s", pairs[i].message);
+    return 0;
+}
+
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *owned, struct err *err)
 {
@@ -225,14 +243,15 @@ int request_from_arguments(const struct arguments *args, struct recover_request 
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
         .full_sync = args->given[OPT_FULL_SYNC],
+        .fence = args->given[OPT_FENCE],
         .measure = args->given[OPT_MEASURE],
     };
     if (!ret->hosts_path) {
         err_set(err, ERR_USAGE, "no hosts are named to recover onto");
         return err_hint(err, "Add --hosts HOSTS; man recluster, FILES, shows what stands in it.");
     }
-    if (args->given[OPT_MEASURE] && args->given[OPT_OFFLINE])
-        return err_set(err, ERR_USAGE, "--measure asks the hosts, --offline asks none");
+    if (check_together(args, err) < 0)
+        return -1;
     if (parse_sources(args->values[OPT_SOURCE], owned, err) < 0 ||
         read_options(args, owned->options, err) < 0 || use_plan(args, owned, err) < 0)
         return -1;

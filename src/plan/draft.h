@@ -5,7 +5,8 @@
  * A plan in the making: what the steps of plan_make() share. Shards and hosts are known by their
  * index in the plan; the arrays here run beside the plan's own.
  *
- *     survey.c       is the old cluster dead, which hosts can be used, what they hold
+ *     old_cluster.c  is the old cluster dead
+ *     survey.c       which hosts can be used, what they hold
  *     source.c       the shards and backup set of each database, the files of each primary
  *     reshard.c      another number of primaries than in the CCS
  *     capacity.c     memory and disk of each shard, time of each stage

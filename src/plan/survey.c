@@ -14,7 +14,6 @@ enum {
     SERVER_MAJOR_MIN = 6,
     CLOCK_SKEW_MAX_MS = 5000,
     BUSY_LOAD_PER_CORE = 4,
-    SURVIVORS_SHOWN = 8,
     NOFILE_MIN = 10032, /* 10,000 clients, the servers' default, and 32 files of its own */
 };
 
@@ -292,6 +291,21 @@ static void read_rates(struct draft *d, size_t i)
     host->disk_read = measured(facts, "disk", "read");
 }
 
+/* What is stopped before anything else frees its port. */
+static void free_fenced(struct draft *d, size_t i)
+{
+    const json_t *address;
+    size_t n;
+
+    json_array_foreach (d->input->alive, n, address) {
+        const char *addr = fact_text(address, "addr");
+        int64_t port = fact(address, "port", 0);
+        if (json_object_get(address, "server") && addr && port <= PORT_MAX &&
+            strcmp(addr, d->input->hosts[i].host->addr) == 0)
+            ports_set(&d->hosts[i], (int)port, false);
+    }
+}
+
 static void read_ports(struct draft *d, size_t i)
 {
     const json_t *listening = json_object_get(d->input->hosts[i].facts, "listening");
@@ -303,6 +317,7 @@ static void read_ports(struct draft *d, size_t i)
         if (json_integer_value(port) > 0 && json_integer_value(port) <= PORT_MAX)
             ports_set(&d->hosts[i], (int)json_integer_value(port), true);
     }
+    free_fenced(d, i);
 }
 
 void survey_hosts(struct draft *d)
@@ -343,127 +358,6 @@ void survey_hosts(struct draft *d)
         d->plan->hosts[i].usable = true;
     }
     json_decref(folders);
-}
-
-/* How many nodes of the old cluster have something that answers. */
-static size_t nodes_alive(const struct draft *d)
-{
-    const struct ccs *ccs = d->input->ccs;
-    size_t alive = 0;
-
-    for (size_t n = 0; n < ccs->node_count; n++) {
-        const json_t *address;
-        size_t i;
-        json_array_foreach (d->input->alive, i, address) {
-            const char *addr = fact_text(address, "addr");
-            if (addr && ccs->nodes[n].addr && strcmp(addr, ccs->nodes[n].addr) == 0) {
-                alive++;
-                break;
-            }
-        }
-    }
-    return alive;
-}
-
-/* One that lives without a quorum still has data that clients may write to. */
-static void block_survivors(struct draft *d, size_t nodes, const char *override)
-{
-    const json_t *address;
-    size_t i;
-
-    json_array_foreach (d->input->alive, i, address) {
-        const char *addr = fact_text(address, "addr");
-        json_int_t port = json_integer_value(json_object_get(address, "port"));
-        if (i == SURVIVORS_SHOWN) {
-            draft_block(d, &(struct plan_issue){.code = "old-cluster-survivor", .hint = override},
-                "of the old cluster, %zu more addresses accept connections",
-                json_array_size(d->input->alive) - i);
-            break;
-        }
-        draft_block(d,
-            &(struct plan_issue){.code = "old-cluster-survivor",
-                .hint = arena_printf(&d->plan->arena,
-                    "On %s: ss -ltnp 'sport = :%" JSON_INTEGER_FORMAT
-                    "' names the process: stop it, and keep it from starting again (systemctl mask "
-                    "--now UNIT). %s",
-                    addr, port, override)},
-            "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), "
-            "%s:%" JSON_INTEGER_FORMAT " (%s) still accepts connections",
-            nodes, d->input->ccs->node_count, addr, port, fact_text(address, "what"));
-    }
-}
-
-/* Two clusters of one name and data, both open to clients, tear the data apart. */
-static void block_alive(struct draft *d)
-{
-    const char *name = d->input->ccs->cluster_name;
-    struct draft_names names = DRAFT_NAMES_INIT;
-    const json_t *address;
-    size_t i, nodes = nodes_alive(d);
-
-    if (json_array_size(d->input->alive) == 0)
-        return;
-    if (nodes * 2 <= d->input->ccs->node_count && nodes > 0) {
-        block_survivors(d, nodes,
-            arena_printf(&d->plan->arena,
-                "If that is something else, type the old cluster's name: "
-                "--old-cluster-is-dead '%s'",
-                name ? name : ""));
-        return;
-    }
-    json_array_foreach (d->input->alive, i, address) {
-        draft_names_add(&names, "%s:%" JSON_INTEGER_FORMAT " (%s)", fact_text(address, "addr"),
-            json_integer_value(json_object_get(address, "port")), fact_text(address, "what"));
-    }
-    draft_block(d,
-        &(struct plan_issue){.code = "old-cluster-alive",
-            .hint = arena_printf(&d->plan->arena,
-                "Stop it; or, if that is something else, type the old cluster's name: "
-                "--old-cluster-is-dead '%s'",
-                name ? name : "")},
-        "the old cluster is alive: %s accept connections", draft_names(d, &names));
-}
-
-/* A Sentinel that is left over takes new servers at old addresses for its own. */
-static void warn_of_sentinels(struct draft *d)
-{
-    const json_t *sentinel;
-    size_t i;
-
-    json_array_foreach (d->input->sentinels, i, sentinel) {
-        const char *addr = fact_text(sentinel, "addr"), *master = fact_text(sentinel, "master");
-        json_int_t port = json_integer_value(json_object_get(sentinel, "port"));
-        draft_warn(d,
-            &(struct plan_issue){.code = "old-sentinel",
-                .hint = arena_printf(&d->plan->arena,
-                    "redis-cli -h %s -p %" JSON_INTEGER_FORMAT " SENTINEL REMOVE '%s'", addr, port,
-                    master)},
-            "a Sentinel at %s:%" JSON_INTEGER_FORMAT
-            " still watches '%s' of the old cluster (%s): it may send clients there, or change "
-            "servers that get its address",
-            addr, port, master, fact_text(sentinel, "watches"));
-    }
-}
-
-static void list_unchecked(struct draft *d)
-{
-    if (d->input->offline) {
-        draft_unchecked(d, "the hosts: whether they are reached, their servers' versions, folders, "
-                           "free ports, clocks, and the memory and disk that is really free");
-        if (!d->input->only_configuration)
-            draft_unchecked(d, "the backups: whether there are any, complete and readable, their "
-                               "age, sizes and slots; sizes are those of memory_size");
-        draft_unchecked(d, "the old cluster: whether it is dead");
-    } else if (d->input->alive_not_asked) {
-        draft_unchecked(d, "the old cluster: whether it is dead (--old-cluster-is-dead)");
-    }
-}
-
-void survey_old_cluster(struct draft *d)
-{
-    block_alive(d);
-    warn_of_sentinels(d);
-    list_unchecked(d);
 }
 
 static bool overcommit_off(const struct draft *d, const json_t *facts)

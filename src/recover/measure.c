@@ -24,27 +24,21 @@ static int64_t bytes_of(const struct backup_set *set)
     return bytes;
 }
 
-/* NULL: nothing is to come. */
-static const struct plan_database_input *largest_database(
-    const struct survey *survey, const struct backup_set **ret)
+static const struct plan_database_input *largest_database(const struct survey *survey)
 {
     const struct plan_database_input *largest = NULL;
 
-    *ret = NULL;
     for (size_t i = 0; i < survey->database_count; i++) {
-        const struct backup_set *set = chosen_set(&survey->databases[i]);
-        if (!set || bytes_of(set) <= (*ret ? bytes_of(*ret) : 0))
-            continue;
-        largest = &survey->databases[i];
-        *ret = set;
+        const struct plan_database_input *in = &survey->databases[i];
+        if (bytes_of(chosen_set(in)) > (largest ? bytes_of(chosen_set(largest)) : 0))
+            largest = in;
     }
     return largest;
 }
 
 json_t *measure_params(const struct survey *survey, size_t host)
 {
-    const struct backup_set *set;
-    const struct plan_database_input *in = largest_database(survey, &set);
+    const struct plan_database_input *in = largest_database(survey);
     json_t *params = json_pack("{s:s}", "base_dir", survey->hosts->hosts[host].base_dir);
     struct err ignored = ERR_INIT; /* it was read when the catalogue was made */
     /* A way over the operator's machine is none of the host's. */

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "fence.h"
 #include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
@@ -149,6 +150,8 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
         goto out;
     }
     if (executor_resolve_locations(&x, err) < 0)
+        goto out;
+    if (fence_run(st, x.ccs, hooks->accept_new_host_keys, err) < 0)
         goto out;
     if (is_resumed(st) && old_cluster_check_again(st, x.ccs, hooks->old_cluster_is_dead, err) < 0)
         goto out;

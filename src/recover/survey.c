@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fence.h"
 #include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
@@ -283,14 +284,19 @@ static int survey_databases(
 }
 
 static int check_old_cluster(
-    struct survey *survey, const struct recover_request *request, struct err *err)
+    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
 {
     const char *name = survey->ccs->cluster_name ? survey->ccs->cluster_name : "";
 
     if (json_is_true(json_object_get(survey->options, "offline")))
         return 0;
-    if (!request->old_cluster_is_dead)
-        return old_cluster_probe(survey->ccs, &survey->alive, &survey->sentinels, err);
+    if (!request->old_cluster_is_dead) {
+        if (old_cluster_probe(survey->ccs, &survey->alive, &survey->sentinels, err) < 0)
+            return -1;
+        return request->fence && !plan_old_cluster_lives(survey->ccs, survey->alive)
+                   ? fence_look(survey, request, st, err)
+                   : 0;
+    }
     if (strcmp(request->old_cluster_is_dead, name) == 0)
         return 0;
     return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
@@ -366,7 +372,7 @@ int recover_survey(
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 ||
         survey_probe_hosts(survey, request, st, err) < 0 ||
-        check_old_cluster(survey, request, err) < 0)
+        check_old_cluster(survey, request, st, err) < 0)
         goto fail;
     survey_make_plan(survey, request, st);
     *ret = survey;
@@ -396,6 +402,7 @@ void survey_free(struct survey *survey)
     free(survey->host_errors);
     json_decref(survey->owned);
     json_decref(survey->alive);
+    json_decref(survey->fence);
     json_decref(survey->sentinels);
     json_decref(survey->options);
     json_decref(survey->pinned);

@@ -14,6 +14,7 @@ struct survey {
     size_t database_count;
     json_t *owned;     /* locations that were made here */
     json_t *alive;     /* addresses of the old cluster that answer */
+    json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
     json_t *sentinels; /* that watch addresses of it */
     json_t *options, *pinned;
     bool replan; /* shards of `pinned` that have no host get one */

@@ -57,6 +57,7 @@ class Recovery:
         self.hosts = []
         self.defaults = {"link": "local", "memory": "1G"}
         self.sources = {}
+        self.old_nodes = []
         self.state = folder / "recovery.state"
         self.hosts_file = folder / "hosts.json"
         self.mark = uuid.uuid4().hex
@@ -80,6 +81,8 @@ class Recovery:
         document = {"defaults": self.defaults, "hosts": self.hosts}
         if self.sources:
             document["sources"] = self.sources
+        if self.old_nodes:
+            document["old_nodes"] = self.old_nodes
         self.hosts_file.write_text(json.dumps(document))
 
     def environment(self, **more):

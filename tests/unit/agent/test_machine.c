@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../../src/agent/listener.h"
 #include "../../../src/agent/machine.h"
 #include "recluster/file.h"
 
@@ -120,8 +121,10 @@ static void put_tables(void)
 
     buf_adds(&tcp, tcp_heading);
     for (unsigned i = 0; i < 3; i++)
-        buf_addf(&tcp, "   %u: %08X:%04X 00000000:0000 0A 00000000:00000000 00:00000000 0 0 1\n", i,
-            v4[i], 1000 + i);
+        buf_addf(&tcp,
+            "   %u: %08X:%04X 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 %u 1 "
+            "0000000000000000 100 0 0 10 0\n",
+            i, v4[i], 1000 + i, 500 + i);
     buf_addf(
         &tcp, "   3: %08X:%04X 00000000:0000 01 0:0 00:0 0 0 1\n", v4[2], 1900); /* connected */
     buf_addf(
@@ -177,6 +180,65 @@ static void ports_that_are_taken(void **state)
     }
 }
 
+static void who_listens(void **state)
+{
+    static const struct {
+        const char *addr;
+        int port;
+        unsigned long inode;
+    } cases[] = {
+        {"10.0.0.1", 1000, 500},
+        {"10.0.0.2", 1000, 0},   /* another address */
+        {"10.0.0.2", 1002, 502}, /* on all of them */
+        {"10.0.0.1", 1001, 0},
+        {"127.0.0.1", 1001, 501},
+        {"10.0.0.1", 1900, 0}, /* connected */
+        {"10.0.0.1", 1234, 0},
+    };
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
+
+    (void)state;
+    put_tables();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct addrinfo *addrs;
+        assert_int_equal(getaddrinfo(cases[i].addr, NULL, &hints, &addrs), 0);
+        assert_int_equal(machine_listening(root, addrs, cases[i].port), cases[i].inode);
+        freeaddrinfo(addrs);
+    }
+}
+
+static void units(void **state)
+{
+    static const struct {
+        const char *cgroups, *unit;
+    } cases[] = {
+        {"0::/system.slice/redis-server.service\n", "redis-server.service"},
+        {"0::/system.slice/system-redis.slice/redis-server@6379.service\n",
+            "redis-server@6379.service"},
+        {"0::/system.slice/redis.service/sub\n", "redis.service"},
+        {"4:memory:/system.slice/a.service\n1:name=systemd:/system.slice/b.service\n0::/\n",
+            "b.service"},
+        {"1:name=systemd:/\n0::/system.slice/redis.service\n", "redis.service"},
+        {"0::/\n", NULL},
+        {"", NULL},
+        {"0::/user.slice/user-0.slice/session-3.scope\n", NULL},
+        {"0::/user.slice/user-1.slice/user@1.service/app.slice/redis.service\n", NULL},
+        {"0::/system.slice/docker-0123.scope\n", NULL},
+        {"0::/docker/0123\n", NULL},
+        {"0::/system.slice/--now.service\n", NULL},
+        {"0::/system.slice/a b.service\n", NULL},
+        {"0::/system.slice/.service\n", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *unit = unit_in_cgroups(cases[i].cgroups);
+        if (!unit != !cases[i].unit || (unit && strcmp(unit, cases[i].unit) != 0))
+            fail_msg("%s: %s", cases[i].cgroups, unit ? unit : "none");
+        free(unit);
+    }
+}
+
 static void settings(void **state)
 {
     (void)state;
@@ -226,6 +288,8 @@ int main(void)
         TEST(memory_within_cgroups_v2),
         TEST(memory_within_cgroups_v1),
         TEST(ports_that_are_taken),
+        TEST(who_listens),
+        cmocka_unit_test(units),
         TEST(settings),
         TEST(servers_that_run),
     };

@@ -389,6 +389,62 @@ static void test_old_cluster_is_alive(void **state)
     json_decref(alive);
 }
 
+/* A majority of its nodes, or of the primaries of a sharded database, makes a cluster alive. */
+static void test_old_cluster_lives(void **state)
+{
+    static const struct {
+        const char *answers; /* of nodes 1 to 5: primaries of shards 1 to 5 at 20001 to 20005 */
+        bool lives;
+    } cases[] = {
+        {"[]", false}, {"[[1, 20001], [2, 20002]]", false},
+        {"[[1, 20001], [1, 12000], [1, 12001]]", false},
+        {"[[1, 12000], [2, 12000], [3, 12000]]", true},
+        {"[[9, 12000], [8, 12000], [7, 12000]]", false}, /* addresses of no node */
+    };
+    struct ccs_node nodes[5];
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_host(&w, &(struct world_host){0});
+    world_database(&w, &(struct world_database){.primaries = 3});
+    for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+        nodes[i] = (struct ccs_node){.uid = arena_printf(&w.arena, "%zu", i + 1),
+            .addr = arena_printf(&w.arena, "10.9.0.%zu", i + 1)};
+    w.ccs.nodes = nodes;
+    w.ccs.node_count = ARRAY_SIZE(nodes);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        json_t *pairs = json_loads(cases[i].answers, 0, NULL), *alive = json_array(), *pair;
+        size_t k;
+        json_array_foreach (pairs, k, pair) {
+            char *addr = xasprintf("10.9.0.%d", (int)json_integer_value(json_array_get(pair, 0)));
+            json_array_append_new(alive, json_pack("{s:s, s:O, s:s}", "addr", addr, "port",
+                                             json_array_get(pair, 1), "what", "shard:1"));
+            free(addr);
+        }
+        assert_int_equal(plan_old_cluster_lives(&w.ccs, alive), cases[i].lives);
+        w.input.alive = alive;
+        struct plan *plan = world_plan(&w);
+        assert_int_equal(plan->feasible, json_array_size(alive) == 0);
+        assert_int_equal(
+            world_issue(plan->blockers, plan->blocker_count, "old-cluster-alive") != NULL,
+            cases[i].lives);
+        plan_free(plan);
+        json_decref(alive);
+        json_decref(pairs);
+    }
+    /* Two of three primaries answer, on two of five nodes. */
+    for (size_t i = 0; i < 3; i++)
+        w.ccs.shards[i].port = (int)(20001 + i);
+    json_t *alive = json_pack("[{s:s, s:i}, {s:s, s:i}]", "addr", "10.9.0.1", "port", 20001, "addr",
+        "10.9.0.2", "port", 20002);
+    assert_true(plan_old_cluster_lives(&w.ccs, alive));
+    json_object_set_new(json_array_get(alive, 1), "port", json_integer(12000));
+    assert_false(plan_old_cluster_lives(&w.ccs, alive));
+    json_decref(alive);
+    world_release(&w);
+}
+
 static void test_hash(void **state)
 {
     struct world w;
@@ -532,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_facts_that_warn),
         cmocka_unit_test(test_other_warnings),
         cmocka_unit_test(test_old_cluster_is_alive),
+        cmocka_unit_test(test_old_cluster_lives),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_rdb_versions),

@@ -1,0 +1,177 @@
+#include "listener.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "recluster/file.h"
+
+enum { PROC_FILE_MAX = 64 * 1024 };
+
+/* The text of /proc/PID/NAME; NULL: the process is gone, or not ours to see. The caller frees it. */
+static char *read_proc(const char *pid, const char *name)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("/proc/%s/%s", pid, name);
+    struct buf text = BUF_INIT;
+    struct err unseen = ERR_INIT;
+
+    if (file_read(path, PROC_FILE_MAX, &text, &unseen) == 0)
+        return buf_take(&text);
+    buf_release(&text);
+    return NULL;
+}
+
+static bool is_pid(const char *name)
+{
+    return isdigit((unsigned char)name[0]);
+}
+
+static bool holds_socket(const char *pid, unsigned long inode)
+{
+    CLEANUP(free_ptr) char *dir = xasprintf("/proc/%s/fd", pid);
+    CLEANUP(free_ptr) char *wanted = xasprintf("socket:[%lu]", inode);
+    bool found = false;
+    DIR *fds = opendir(dir);
+
+    if (!fds)
+        return false;
+    for (const struct dirent *e; !found && (e = readdir(fds));) {
+        CLEANUP(free_ptr) char *path = path_join(dir, e->d_name);
+        char target[64];
+        ssize_t len = readlink(path, target, sizeof(target) - 1);
+        target[len > 0 ? len : 0] = '\0';
+        found = strcmp(target, wanted) == 0;
+    }
+    closedir(fds);
+    return found;
+}
+
+/* /proc/PID/stat: pid (name) state …; the 22nd field is when it was started. */
+static bool read_started(const char *pid, uint64_t *ret)
+{
+    CLEANUP(free_ptr) char *stat = read_proc(pid, "stat");
+    const char *at = stat ? strrchr(stat, ')') : NULL;
+
+    for (int field = 2; at && field < 22; field++) {
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return at && sscanf(at, "%" SCNu64, ret) == 1;
+}
+
+static bool read_name(const char *pid, char name[16])
+{
+    CLEANUP(free_ptr) char *comm = read_proc(pid, "comm");
+
+    if (!comm)
+        return false;
+    snprintf(name, 16, "%.*s", (int)strcspn(comm, "\n"), comm);
+    return true;
+}
+
+bool listener_find(unsigned long inode, struct listener *ret)
+{
+    bool found = false;
+    DIR *proc = opendir("/proc");
+
+    if (!proc)
+        return false;
+    for (const struct dirent *e; !found && (e = readdir(proc));) {
+        if (!is_pid(e->d_name) || !holds_socket(e->d_name, inode))
+            continue;
+        ret->pid = (pid_t)atoi(e->d_name);
+        found = read_started(e->d_name, &ret->started) && read_name(e->d_name, ret->name);
+    }
+    closedir(proc);
+    return found;
+}
+
+bool listener_lives(const struct listener *l)
+{
+    CLEANUP(free_ptr) char *pid = xasprintf("%d", (int)l->pid);
+    CLEANUP(free_ptr) char *stat = read_proc(pid, "stat");
+    const char *state = stat ? strrchr(stat, ')') : NULL;
+    uint64_t started;
+
+    /* A zombie holds nothing any more. */
+    return state && state[1] && state[2] != 'Z' && read_started(pid, &started) &&
+           started == l->started;
+}
+
+/* --- units --- */
+
+static bool is_service(const char *name, size_t len)
+{
+    static const char suffix[] = ".service", user[] = "user@";
+    size_t end = sizeof(suffix) - 1;
+
+    if (len <= end || strncmp(name + len - end, suffix, end) != 0 || name[0] == '-' ||
+        strncmp(name, user, sizeof(user) - 1) == 0)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)name[i]) && !strchr(":_.\\@-", name[i]))
+            return false;
+    return true;
+}
+
+static char *unit_in_path(const char *path)
+{
+    static const char slice[] = ".slice";
+
+    while (*path == '/') {
+        size_t len = strcspn(++path, "/\n"), end = sizeof(slice) - 1;
+        if (len <= end || strncmp(path + len - end, slice, end) != 0)
+            return is_service(path, len) ? xstrndup(path, len) : NULL;
+        path += len;
+    }
+    return NULL;
+}
+
+char *unit_in_cgroups(const char *cgroups)
+{
+    /* Of both kinds of control groups, those that are systemd's own. */
+    static const char *const marks[] = {":name=systemd:", "0::"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+        const char *at = strstr(cgroups, marks[i]);
+        char *unit = at ? unit_in_path(at + strlen(marks[i])) : NULL;
+        if (unit)
+            return unit;
+    }
+    return NULL;
+}
+
+static char *unit_of_process(const char *pid)
+{
+    CLEANUP(free_ptr) char *cgroups = read_proc(pid, "cgroup");
+
+    return cgroups ? unit_in_cgroups(cgroups) : NULL;
+}
+
+char *unit_of(pid_t pid)
+{
+    CLEANUP(free_ptr) char *name = xasprintf("%d", (int)pid);
+
+    return unit_of_process(name);
+}
+
+bool unit_each(const char *unit, bool (*fn)(pid_t pid, const char *name))
+{
+    DIR *proc = opendir("/proc");
+    bool go_on = true;
+
+    if (!proc)
+        return true;
+    for (const struct dirent *e; go_on && (e = readdir(proc));) {
+        CLEANUP(free_ptr) char *here = is_pid(e->d_name) ? unit_of_process(e->d_name) : NULL;
+        char name[16];
+        if (here && strcmp(here, unit) == 0 && read_name(e->d_name, name))
+            go_on = fn((pid_t)atoi(e->d_name), name);
+    }
+    closedir(proc);
+    return go_on;
+}

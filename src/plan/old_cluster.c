@@ -1,0 +1,217 @@
+/* What is left of the old cluster: whether it lives, its single survivors, Sentinels that know it. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "draft.h"
+
+enum { SHOWN = 8 };
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "?";
+}
+
+static json_int_t port_of(const json_t *address)
+{
+    return json_integer_value(json_object_get(address, "port"));
+}
+
+/* --- is it alive --- */
+
+/* Nodes of which any address answers. */
+static size_t nodes_alive(const struct ccs *ccs, const json_t *alive)
+{
+    json_t *addrs = json_object();
+    const json_t *address;
+    size_t i, count = 0;
+
+    json_array_foreach (alive, i, address) {
+        json_object_set_new(addrs, text_of(address, "addr"), json_true());
+    }
+    for (size_t n = 0; n < ccs->node_count; n++)
+        count += ccs->nodes[n].addr && json_object_get(addrs, ccs->nodes[n].addr);
+    json_decref(addrs);
+    return count;
+}
+
+/* Servers vote for themselves: a majority of its primaries keeps a sharded database open. */
+static bool majority_answers(const struct ccs *ccs, const struct ccs_database *db,
+    const json_t *addrs, const json_t *listening)
+{
+    size_t primaries = 0, answer = 0;
+
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        const struct ccs_shard *shard = &ccs->shards[s];
+        if (!shard->primary)
+            continue;
+        primaries++;
+        if (!shard->node_uid)
+            continue;
+        const char *addr = json_string_value(json_object_get(addrs, shard->node_uid));
+        CLEANUP(free_ptr) char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
+        answer += json_object_get(listening, key) != NULL;
+    }
+    return db->sharded && primaries > 1 && answer * 2 > primaries;
+}
+
+bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive)
+{
+    json_t *listening = json_object(), *addrs = json_object();
+    const json_t *address;
+    /* Of nodes that nobody knows, nobody can say that they have no majority. */
+    bool lives = ccs->node_count == 0 ? json_array_size(alive) > 0
+                                      : nodes_alive(ccs, alive) * 2 > ccs->node_count;
+    size_t i;
+
+    json_array_foreach (alive, i, address) {
+        CLEANUP(free_ptr)
+        char *key = xasprintf("%s:%lld", text_of(address, "addr"), (long long)port_of(address));
+        json_object_set_new(listening, key, json_true());
+    }
+    for (size_t n = 0; n < ccs->node_count; n++)
+        if (ccs->nodes[n].addr)
+            json_object_set_new(addrs, ccs->nodes[n].uid, json_string(ccs->nodes[n].addr));
+    for (i = 0; i < ccs->database_count && !lives && json_object_size(listening) > 0; i++)
+        lives = majority_answers(ccs, &ccs->databases[i], addrs, listening);
+    json_decref(listening);
+    json_decref(addrs);
+    return lives;
+}
+
+/* --- survivors --- */
+
+/* What to do where nobody may be stopped from here. */
+static const char * override(struct draft *d)
+{
+    const char *name = d->input->ccs->cluster_name;
+
+    return arena_printf(&d->plan->arena,
+        "If that is something else, type the old cluster's name: --old-cluster-is-dead '%s'",
+        name ? name : "");
+}
+
+/* "redis-server, process 12, unit redis.service" */
+static const char *process_text(struct draft *d, const json_t *server)
+{
+    const char *unit = json_string_value(json_object_get(server, "unit"));
+
+    return arena_printf(&d->plan->arena, "%s, process %lld%s%s", text_of(server, "name"),
+        json_integer_value(json_object_get(server, "pid")), unit ? ", unit " : "",
+        unit ? unit : "");
+}
+
+static void warn_of_fence(struct draft *d, const json_t *address)
+{
+    const json_t *server = json_object_get(address, "server");
+    const char *unit = json_string_value(json_object_get(server, "unit"));
+
+    draft_warn(d,
+        &(struct plan_issue){.code = "fence",
+            .hint = "What it holds in memory and has not saved is gone then: if that may be newer "
+                    "than the backups, save it first (redis-cli --rdb FILE)."},
+        "%s:%lld (%s) of the old cluster, %s, is stopped for good before anything else%s",
+        text_of(address, "addr"), port_of(address), text_of(address, "what"),
+        process_text(d, server), unit ? ", and its unit masked" : "");
+}
+
+static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
+{
+    const json_t *error = json_object_get(address, "error");
+    const char *addr = text_of(address, "addr"), *why = text_of(error, "message");
+    struct plan_issue issue = {.code = "old-cluster-survivor"};
+
+    issue.hint = error
+                     ? json_string_value(json_object_get(error, "hint"))
+                     : arena_printf(&d->plan->arena,
+                           "On %s: ss -ltnp 'sport = :%lld' names the process: stop it, and keep "
+                           "it from starting again (systemctl mask --now UNIT), or let --fence do "
+                           "that. %s",
+                           addr, port_of(address), override(d));
+    issue.hint = issue.hint ? arena_strdup(&d->plan->arena, issue.hint) : override(d);
+    draft_block(d, &issue,
+        "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), "
+        "%s:%lld (%s) still accepts connections%s%s",
+        nodes, d->input->ccs->node_count, addr, port_of(address), text_of(address, "what"),
+        error ? " and can't be stopped: " : "", error ? why : "");
+}
+
+/* One that lives without a quorum still has data that clients may write to. */
+static void report_survivors(struct draft *d)
+{
+    size_t nodes = nodes_alive(d->input->ccs, d->input->alive), i, blocked = 0;
+    const json_t *address;
+
+    json_array_foreach (d->input->alive, i, address) {
+        if (json_object_get(address, "server"))
+            warn_of_fence(d, address);
+        else if (blocked++ < SHOWN)
+            block_survivor(d, address, nodes);
+    }
+    if (blocked > SHOWN)
+        draft_block(d, &(struct plan_issue){.code = "old-cluster-survivor", .hint = override(d)},
+            "of the old cluster, %zu more addresses accept connections", blocked - SHOWN);
+}
+
+/* Two clusters of one name and data, both open to clients, tear the data apart. */
+static void block_alive(struct draft *d)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const json_t *address;
+    size_t i;
+
+    json_array_foreach (d->input->alive, i, address) {
+        draft_names_add(&names, "%s:%lld (%s)", text_of(address, "addr"), port_of(address),
+            text_of(address, "what"));
+    }
+    draft_block(d,
+        &(struct plan_issue){.code = "old-cluster-alive",
+            .hint = arena_printf(&d->plan->arena, "Stop it, by its own means. %s", override(d))},
+        "the old cluster is alive, a majority of it answers: %s accept connections",
+        draft_names(d, &names));
+}
+
+/* A Sentinel that is left over takes new servers at old addresses for its own. */
+static void warn_of_sentinels(struct draft *d)
+{
+    const json_t *sentinel;
+    size_t i;
+
+    json_array_foreach (d->input->sentinels, i, sentinel) {
+        const char *addr = text_of(sentinel, "addr"), *master = text_of(sentinel, "master");
+        draft_warn(d,
+            &(struct plan_issue){.code = "old-sentinel",
+                .hint =
+                    arena_printf(&d->plan->arena, "redis-cli -h %s -p %lld SENTINEL REMOVE '%s'",
+                        addr, port_of(sentinel), master)},
+            "a Sentinel at %s:%lld still watches '%s' of the old cluster (%s): it may send clients "
+            "there, or change servers that get its address",
+            addr, port_of(sentinel), master, text_of(sentinel, "watches"));
+    }
+}
+
+static void list_unchecked(struct draft *d)
+{
+    if (d->input->offline) {
+        draft_unchecked(d, "the hosts: whether they are reached, their servers' versions, folders, "
+                           "free ports, clocks, and the memory and disk that is really free");
+        if (!d->input->only_configuration)
+            draft_unchecked(d, "the backups: whether there are any, complete and readable, their "
+                               "age, sizes and slots; sizes are those of memory_size");
+        draft_unchecked(d, "the old cluster: whether it is dead");
+    } else if (d->input->alive_not_asked) {
+        draft_unchecked(d, "the old cluster: whether it is dead (--old-cluster-is-dead)");
+    }
+}
+
+void survey_old_cluster(struct draft *d)
+{
+    if (plan_old_cluster_lives(d->input->ccs, d->input->alive))
+        block_alive(d);
+    else
+        report_survivors(d);
+    warn_of_sentinels(d);
+    list_unchecked(d);
+}
