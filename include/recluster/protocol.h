@@ -88,14 +88,18 @@
  *           location), "bytes" (-1: any), "sha256"? (of the stored bytes), "kind"? ("rdb", "aof",
  *           "aof-folder"), "parts"? (of an AOF folder: [{"name", "bytes"}]), "more"?: [{"location"
  *           or "relay", "name", "bytes", …}] (files whose keys are joined with those of the first),
+ *           "take"? (of this file only the keys of these slots count, JSON ranges; others have one too),
  *           "as" (file name in incoming/), "slots" (JSON ranges; keys elsewhere are refused) or
  *           null, "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
- *           "limit_rate"? (bytes a second)}
+ *           "limit_rate"? (bytes a second), "with"?: [{"dir", "as", "slots", …}] (other shards that
+ *           need parts of these files)}
  *       progress {"bytes", "total"}
  *       -> the facts of pull.h, and "aof"?: [what append-only files held: {"name", "bytes",
  *           "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} (the tail that was
  *           cut off) or null, "errors": n}]
+ *       or, given "with" -> {"shards": [{"facts"} or {"error"}, …]}, the own one first: all are cut
+ *       in one pass over the files, and each is taken or refused by itself.
  *       ! incoming/<as>; of an append-only file, the snapshot that a server of this host made of it
  *       Bytes that came before a transfer was cut off are not fetched again (pull.h, resume).
  *       A file already there is verified again instead of fetched; a bad one is moved aside. Keys

@@ -32,6 +32,9 @@
  *
  *     "source": {"bytes": n, "keys": n, "expires": n, "left_out": n, "checksum": "ok|absent|bad",
  *      "slots": {"covered": n, "ranges": [[a,b],…]}, "files": [{"name", "keys": n}, …]}
+ *
+ * pull_cut() writes several such files in the one pass, each with slots of its own. Each is checked
+ * by itself, so one may be refused while the others get their names.
  */
 
 #include <jansson.h>
@@ -47,6 +50,7 @@ struct pull_input {
     const char *name;
     int64_t expected_bytes; /* as stored; -1: any */
     const char *sha256;     /* hex, of the stored bytes; NULL: not known. Another is ERR_CORRUPT */
+    const struct slots *take; /* of which its keys count, others are left out; NULL: all */
 };
 
 struct pull_params {
@@ -61,6 +65,7 @@ struct pull_params {
     bool resume;              /* needs out_path */
     int64_t expected_bytes;   /* as stored; -1: any. Another size is ERR_CORRUPT */
     const char *sha256;       /* as in struct pull_input */
+    const struct slots *take; /* the same */
     /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1:
      * not known). */
     void (*progress)(void *arg, int64_t done_bytes, int64_t total_bytes);
@@ -80,5 +85,23 @@ int pull_plain(
     const struct pull_params *params, store_sink sink, void *arg, struct err *err) MUST_CHECK;
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err) MUST_CHECK;
+
+struct pull_output {
+    const char *out_path;     /* with `resume`, bytes are kept beside the first one's */
+    const struct slots *keep; /* no slot is of two outputs */
+    struct rdb_scan_options scan;
+    int (*check)(void *arg, const json_t *facts, struct err *err);
+    void *arg;
+    /* What came of it: */
+    json_t *facts;      /* the caller's; NULL: nothing was read */
+    struct err failure; /* why this file isn't there, though the pass was good */
+};
+
+/*
+ * As pull(), but what stands in the outputs (all zero behind `arg`) comes from there. -1: the pass
+ * failed, and no file is there.
+ */
+int pull_cut(const struct pull_params *params, struct pull_output *outputs, size_t count,
+    struct err *err) MUST_CHECK;
 
 #endif

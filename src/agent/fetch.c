@@ -1,40 +1,54 @@
-/* fetch: a backup file, from its location into incoming/, whole and fit for the shard, or not at
- * all. */
+/*
+ * fetch: a backup file, from its location into incoming/, whole and fit for the shard, or not at
+ * all. Where files are cut for several shards of the host, one call serves all of them, and each
+ * file comes once.
+ */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fetch_input.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/pull.h"
+#include "recluster/rpc.h"
 #include "recluster/store.h"
 #include "shard.h"
 
 enum { DEFAULT_DATABASES = 16 };
 
+/* Where the bytes come from: files whose records are joined. */
+struct source {
+    struct agent_call *call;
+    const json_t *
+        *files; /* as the parameters have them; the first one is the parameters themselves */
+    size_t count;
+    bool from_aof;
+    json_t *aof;           /* what the append-only files among them held; NULL: there are none */
+    json_int_t limit_rate; /* 0: none */
+};
+
 /*
- * What can't be seen in a file that was made here (cut, joined, stamped, a snapshot of an
- * append-only file) is kept in the shard's record as "fetched": {"as", "repl_id", "source", "aof"},
- * written before the file gets its final name.
+ * One shard. What can't be seen in a file that was made here (cut, joined, stamped, a snapshot of
+ * an append-only file) is kept in the shard's record as "fetched": {"as", "repl_id", "source",
+ * "aof"}, written before the file gets its final name.
  */
 struct fetch {
-    struct agent_call *call;
-    const json_t *params;
+    const struct source *source;
+    json_t *params;
+    struct shard shard;
     const char *as;
-    const json_t **files; /* the first one is `params` itself; the records of the others join its */
-    size_t file_count;
-    struct fetch_input *inputs; /* of the files, while they come */
-    bool from_aof;
-    json_t *aof; /* what the append-only files among them held */
-    struct shard *shard;
+    char *path;
     struct slots slots;
     bool has_slots, cut, stamp, only_db0, valkey_ok;
     json_int_t rdb_version_max, samples, seed;
-    json_int_t limit_rate; /* 0: none */
-    json_int_t databases;  /* that the server will have */
+    json_int_t databases;     /* that the server will have */
+    const struct fetch *twin; /* whose file is the same; NULL: none */
+    json_t *facts;
+    struct err failure;
 };
 
 static int take_flag(const json_t *params, const char *name, bool *ret, struct err *err)
@@ -43,27 +57,25 @@ static int take_flag(const json_t *params, const char *name, bool *ret, struct e
     return json_object_get(params, name) ? param_bool(params, name, ret, err) : 0;
 }
 
-static void take_files(const json_t *params, struct fetch *f)
+static void take_source(const json_t *params, struct source *source)
 {
     const json_t *more = json_object_get(params, "more"), *file;
     size_t i;
 
-    f->file_count = json_array_size(more) + 1;
-    f->files = xcalloc(f->file_count, sizeof(*f->files));
-    f->inputs = xcalloc(f->file_count, sizeof(*f->inputs));
-    f->files[0] = params;
+    source->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
+    source->count = json_array_size(more) + 1;
+    source->files = xcalloc(source->count, sizeof(*source->files));
+    source->files[0] = params;
     json_array_foreach (more, i, file)
-        f->files[i + 1] = file;
-    for (i = 0; i < f->file_count; i++)
-        f->from_aof |= fetch_input_is_aof(f->files[i]);
+        source->files[i + 1] = file;
+    for (i = 0; i < source->count; i++)
+        source->from_aof |= fetch_input_is_aof(source->files[i]);
 }
 
 static int take_params(const json_t *params, struct fetch *f, struct err *err)
 {
     const json_t *slots = json_object_get(params, "slots");
 
-    f->params = params;
-    take_files(params, f);
     if (shard_file_name(params, &f->as, err) < 0 ||
         param_bool(params, "only_db0", &f->only_db0, err) < 0 ||
         param_int(params, "rdb_version_max", &f->rdb_version_max, err) < 0 ||
@@ -73,7 +85,6 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
         take_flag(params, "cut", &f->cut, err) < 0 ||
         take_flag(params, "stamp", &f->stamp, err) < 0)
         return -1;
-    f->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
     slots_clear(&f->slots);
     f->has_slots = slots && !json_is_null(slots);
     if (f->cut && !f->has_slots)
@@ -172,13 +183,13 @@ static int check_facts(const struct fetch *f, const json_t *facts, struct err *e
 /* The file is another than at its location. */
 static bool is_made(const struct fetch *f)
 {
-    return f->stamp || f->cut || f->from_aof || f->file_count > 1;
+    return f->stamp || f->cut || f->source->from_aof || f->source->count > 1;
 }
 
 static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
 {
     const struct fetch *f = arg;
-    const json_t *fetched = json_object_get(f->shard->record, "fetched");
+    const json_t *fetched = json_object_get(f->shard.record, "fetched");
     const json_t *stamp = json_object_get(fetched, "repl_id");
 
     if (check_facts(f, facts, err) < 0)
@@ -200,175 +211,318 @@ static int on_facts_of_coming(void *arg, const json_t *facts, struct err *err)
         return -1;
     if (!is_made(f))
         return 0;
-    json_object_set_new(f->shard->record, "fetched",
+    json_object_set_new(f->shard.record, "fetched",
         json_pack("{s:s, s:O*, s:O*, s:O*}", "as", f->as, "repl_id",
             json_object_get(facts, "repl_id"), "source", json_object_get(facts, "source"), "aof",
-            f->aof));
-    return shard_save(f->shard, err);
+            f->source->aof));
+    return shard_save(&f->shard, err);
 }
 
 static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
 {
-    const struct fetch *f = arg;
-    agent_progress(f->call,
+    const struct source *source = arg;
+    agent_progress(source->call,
         json_pack("{s:I, s:I}", "bytes", (json_int_t)done_bytes, "total", (json_int_t)total_bytes));
 }
 
-static void set_scan(const struct fetch *f, struct pull_params *params)
+static struct rdb_scan_options scan_options(const struct fetch *f)
 {
-    params->scan = (struct rdb_scan_options){.now_ms = clock_wall_ms(),
+    return (struct rdb_scan_options){.now_ms = clock_wall_ms(),
         .allowed = f->has_slots ? &f->slots : NULL,
         .samples = f->samples > 0 ? (size_t)f->samples : 0,
         .seed = (uint64_t)f->seed};
 }
 
-static int pull_facts(const struct pull_params *params, json_t **ret_facts, struct err *err)
+static int scan_present(struct fetch *f, struct err *err)
 {
-    json_t *facts = NULL;
-    int rc = pull(params, &facts, err);
-
-    if (rc == 0)
-        *ret_facts = facts;
-    else
-        json_decref(facts);
-    return rc;
-}
-
-/* The file in incoming/, of which only the facts are wanted. */
-static int look_at(struct fetch *f, const char *folder, json_t **ret_facts, struct err *err)
-{
+    CLEANUP(free_ptr) char *folder = path_dir(f->path);
     json_t *location = json_string(folder);
     struct store *store = store_open(location, err);
-    struct pull_params params = {.store = store,
-        .name = f->as,
-        .expected_bytes = -1,
-        .progress = on_progress,
-        .check = on_facts_of_present,
-        .arg = f};
 
     json_decref(location);
     if (!store)
         return -1;
-    set_scan(f, &params);
-    int rc = pull_facts(&params, ret_facts, err);
+    const struct pull_params params = {
+        .store = store,
+        .name = f->as,
+        .scan = scan_options(f),
+        .expected_bytes = -1,
+        .check = on_facts_of_present,
+        .arg = f,
+    };
+    int rc = pull(&params, &f->facts, err);
     store_close(store);
     return rc;
 }
 
-static int open_inputs(struct fetch *f, struct err *err)
+/* The file is there and good: sets its facts. One that is not is moved aside. */
+static int look_for_present(struct fetch *f, struct err *err)
 {
-    for (size_t i = 0; i < f->file_count; i++) {
-        struct fetch_input *in = &f->inputs[i];
-        if (fetch_input_open(in, f->call, f->shard, f->files[i], i, err) < 0)
-            return -1;
-        if (!in->aof)
-            continue;
-        if (!f->aof)
-            f->aof = json_array();
-        json_array_append(f->aof, in->aof);
-    }
-    return 0;
-}
-
-static int pull_inputs(struct fetch *f, const char *out_path, json_t **ret_facts, struct err *err)
-{
-    struct pull_input *more = xcalloc(f->file_count, sizeof(*more));
-    struct rate *rate = f->limit_rate > 0 ? rate_new(f->limit_rate) : NULL;
-    struct pull_params params = {.store = f->inputs[0].store,
-        .name = f->inputs[0].name,
-        .more = more,
-        .more_count = f->file_count - 1,
-        .out_path = out_path,
-        .keep = f->cut ? &f->slots : NULL,
-        .stamp = f->stamp,
-        .expected_bytes = f->inputs[0].bytes,
-        .sha256 = f->inputs[0].sha256,
-        .resume = true,
-        .progress = on_progress,
-        .check = on_facts_of_coming,
-        .arg = f};
-
-    for (size_t i = 0; i < f->file_count; i++) {
-        const struct fetch_input *in = &f->inputs[i];
-        if (!in->aof)
-            store_limit_rate(in->store, rate);
-        if (i > 0)
-            more[i - 1] = (struct pull_input){in->store, in->name, in->bytes, in->sha256};
-    }
-    set_scan(f, &params);
-    int rc = pull_facts(&params, ret_facts, err);
-    rate_free(rate);
-    free(more);
-    return rc;
-}
-
-static int fetch_inputs(struct fetch *f, const char *out_path, json_t **ret, struct err *err)
-{
-    int rc = open_inputs(f, err);
-
-    if (rc == 0)
-        rc = pull_inputs(f, out_path, ret, err);
-    if (rc == 0 && f->aof)
-        json_object_set(*ret, "aof", f->aof);
-    for (size_t i = 0; i < f->file_count; i++)
-        fetch_input_close(&f->inputs[i], rc < 0 && err_code_is_retried(err->code));
-    return rc;
-}
-
-/* 1: the file is there and good; 0: it has to come; -1 */
-static int check_present(
-    struct fetch *f, const struct shard *shard, const char *path, json_t **ret, struct err *err)
-{
-    CLEANUP(free_ptr) char *folder = path_join(shard->path, "incoming");
     struct err bad = ERR_INIT;
 
-    if (!file_exists(path))
+    if (!file_exists(f->path))
         return 0;
-    if (look_at(f, folder, ret, &bad) == 0) {
-        json_t *fetched = json_object_get(shard->record, "fetched");
+    if (scan_present(f, &bad) == 0) {
         if (is_made(f))
-            json_object_update(*ret, fetched);
-        json_object_del(*ret, "as");
-        return 1;
+            json_object_update(f->facts, json_object_get(f->shard.record, "fetched"));
+        json_object_del(f->facts, "as");
+        return 0;
     }
+    json_decref(f->facts);
+    f->facts = NULL;
     if (err_code_exit_status(bad.code) != err_code_exit_status(ERR_CHECK)) {
         *err = bad; /* it could not be read: that says nothing about it */
         return -1;
     }
-    CLEANUP(free_ptr) char *aside = aside_name(path, "bad");
-    if (rename(path, aside) < 0)
-        return err_sys(err, ERR_IO, "cannot move '%s' to '%s'", path, aside);
+    CLEANUP(free_ptr) char *aside = aside_name(f->path, "bad");
+    if (rename(f->path, aside) < 0)
+        return err_sys(err, ERR_IO, "cannot move '%s' to '%s'", f->path, aside);
     return 0;
 }
 
-static int fetch(struct fetch *f, json_t **ret, struct err *err)
+static bool is_missing(const struct fetch *f)
 {
-    CLEANUP(free_ptr) char *folder = path_join(f->shard->path, "incoming");
-    CLEANUP(free_ptr) char *path = path_join(folder, f->as);
+    return !f->facts && f->failure.code == ERR_NONE;
+}
 
-    f->databases = shard_int(f->shard, "databases");
+/* What is to be read, while it is. */
+struct reading {
+    struct fetch_input *inputs;
+    struct pull_input *files;
+    struct slots *takes; /* of the files */
+    size_t count;
+};
+
+/* Files of which the missing shards take nothing stay where they are. */
+static int is_needed(const json_t *file, const struct fetch *fetches, size_t count,
+    struct slots *ret_take, struct err *err)
+{
+    const json_t *take = json_object_get(file, "take");
+    bool needed = !take;
+
+    slots_clear(ret_take);
+    if (take && slots_from_json(take, ret_take, err) < 0)
+        return -1;
+    for (size_t i = 0; i < count && !needed; i++)
+        needed = is_missing(&fetches[i]) && slots_overlap(ret_take, &fetches[i].slots);
+    return needed;
+}
+
+/* `shard`: snapshots of append-only files are made in its folder. */
+static int open_files(struct reading *r, struct source *source, const struct shard *shard,
+    const struct fetch *fetches, size_t count, struct rate *rate, struct err *err)
+{
+    for (size_t i = 0; i < source->count; i++) {
+        struct fetch_input *in = &r->inputs[r->count];
+        int needed = is_needed(source->files[i], fetches, count, &r->takes[r->count], err);
+        if (needed == 0)
+            continue;
+        if (needed < 0 || fetch_input_open(in, source->call, shard, source->files[i], i, err) < 0)
+            return -1;
+        if (in->aof && !source->aof)
+            source->aof = json_array();
+        if (in->aof)
+            json_array_append(source->aof, in->aof);
+        else
+            store_limit_rate(in->store, rate);
+        r->files[r->count] = (struct pull_input){.store = in->store,
+            .name = in->name,
+            .expected_bytes = in->bytes,
+            .sha256 = in->sha256,
+            .take = json_object_get(source->files[i], "take") ? &r->takes[r->count] : NULL};
+        r->count++;
+    }
+    return 0;
+}
+
+static int pull_files(const struct reading *r, struct source *source, bool stamp,
+    struct pull_output *outputs, size_t count, struct err *err)
+{
+    const struct pull_params params = {.store = r->files[0].store,
+        .name = r->files[0].name,
+        .take = r->files[0].take,
+        .expected_bytes = r->files[0].expected_bytes,
+        .sha256 = r->files[0].sha256,
+        .more = r->files + 1,
+        .more_count = r->count - 1,
+        .stamp = stamp,
+        .resume = true,
+        .progress = on_progress,
+        .arg = source};
+
+    return pull_cut(&params, outputs, count, err);
+}
+
+/* Whether a failure may pass: then what has come is of use to a later try. */
+static bool is_unfinished(
+    int rc, const struct pull_output *outputs, size_t count, const struct err *err)
+{
+    bool unfinished = rc < 0 && err_code_is_retried(err->code);
+
+    for (size_t i = 0; i < count; i++)
+        unfinished |= err_code_is_retried(outputs[i].failure.code);
+    return unfinished;
+}
+
+static int read_files(struct source *source, const struct fetch *fetches, size_t fetch_count,
+    bool stamp, struct pull_output *outputs, size_t count, struct err *err)
+{
+    const struct fetch *first = outputs[0].arg;
+    struct reading r = {.inputs = xcalloc(source->count, sizeof(*r.inputs)),
+        .files = xcalloc(source->count, sizeof(*r.files)),
+        .takes = xcalloc(source->count, sizeof(*r.takes))};
+    struct rate *rate = source->limit_rate > 0 ? rate_new(source->limit_rate) : NULL;
+
+    int rc = open_files(&r, source, &first->shard, fetches, fetch_count, rate, err);
+    if (rc == 0)
+        rc = pull_files(&r, source, stamp, outputs, count, err);
+    bool keep = is_unfinished(rc, outputs, count, err);
+    for (size_t i = 0; i < r.count; i++)
+        fetch_input_close(&r.inputs[i], keep);
+    rate_free(rate);
+    free(r.inputs);
+    free(r.files);
+    free(r.takes);
+    return rc;
+}
+
+/* A primary and its replica on one host have the same file. */
+static void find_twins(struct fetch *fetches, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        for (size_t j = 0; j < i && !fetches[i].twin && is_missing(&fetches[i]); j++)
+            if (is_missing(&fetches[j]) && !fetches[j].twin &&
+                slots_equal(&fetches[i].slots, &fetches[j].slots))
+                fetches[i].twin = &fetches[j];
+}
+
+static int share_with_twin(struct fetch *f, struct err *err)
+{
+    CLEANUP(free_ptr) char *folder = path_dir(f->path);
+
+    if (f->twin->failure.code != ERR_NONE) {
+        *err = f->twin->failure;
+        return -1;
+    }
+    if (on_facts_of_coming(f, f->twin->facts, err) < 0)
+        return -1;
+    if (link(f->twin->path, f->path) < 0)
+        return err_sys(err, ERR_IO, "cannot link '%s' to '%s'", f->twin->path, f->path);
+    f->facts = json_deep_copy(f->twin->facts);
+    return dir_sync(folder, err);
+}
+
+/* -1: the pass failed, and none of the missing files is there. */
+static int fetch_missing(
+    struct source *source, struct fetch *fetches, size_t count, struct err *err)
+{
+    CLEANUP(free_ptr) struct pull_output *outputs = xcalloc(count, sizeof(*outputs));
+    size_t n = 0;
+    bool stamp = false;
+
+    find_twins(fetches, count);
+    for (size_t i = 0; i < count; i++) {
+        struct fetch *f = &fetches[i];
+        if (!is_missing(f) || f->twin)
+            continue;
+        stamp |= f->stamp;
+        outputs[n++] = (struct pull_output){.out_path = f->path,
+            .keep = f->cut ? &f->slots : NULL,
+            .scan = scan_options(f),
+            .check = on_facts_of_coming,
+            .arg = f};
+    }
+    if (n == 0)
+        return 0;
+    int rc = read_files(source, fetches, count, stamp, outputs, n, err);
+    for (size_t i = 0; i < n; i++) {
+        struct fetch *f = outputs[i].arg;
+        f->facts = outputs[i].facts;
+        f->failure = rc < 0 ? *err : outputs[i].failure;
+        if (f->facts && source->aof)
+            json_object_set(f->facts, "aof", source->aof);
+    }
+    for (size_t i = 0; i < count && rc == 0; i++)
+        if (fetches[i].twin)
+            (void)!share_with_twin(&fetches[i], &fetches[i].failure);
+    return rc;
+}
+
+static int enter(struct fetch *f, struct err *err)
+{
+    if (take_params(f->params, f, err) < 0 || shard_enter(f->params, &f->shard, err) < 0)
+        return -1;
+    CLEANUP(free_ptr) char *folder = path_join(f->shard.path, "incoming");
+    f->path = path_join(folder, f->as);
+    f->databases = shard_int(&f->shard, "databases");
     if (f->databases < DEFAULT_DATABASES)
         f->databases = DEFAULT_DATABASES;
-    int rc = check_present(f, f->shard, path, ret, err);
-    if (rc == 0)
-        rc = fetch_inputs(f, path, ret, err);
-    return rc < 0 ? -1 : 0;
+    return look_for_present(f, err);
+}
+
+/* What each shard gets: one's failure is not the others'. */
+static json_t *answers(const struct fetch *fetches, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(
+            list, fetches[i].failure.code == ERR_NONE
+                      ? json_pack("{s:O}", "facts", fetches[i].facts)
+                      : json_pack("{s:o}", "error", err_to_json(&fetches[i].failure)));
+    return json_pack("{s:o}", "shards", list);
+}
+
+static struct fetch *make_fetches(
+    const struct source *source, const json_t *params, size_t *ret_count)
+{
+    json_t *with = json_object_get(params, "with"), *one;
+    struct fetch *fetches = xcalloc(json_array_size(with) + 1, sizeof(*fetches));
+    size_t i;
+
+    *ret_count = json_array_size(with) + 1;
+    for (i = 0; i < *ret_count; i++) {
+        fetches[i].source = source;
+        fetches[i].params = json_deep_copy(params);
+        json_object_del(fetches[i].params, "with");
+    }
+    json_array_foreach (with, i, one)
+        json_object_update(fetches[i + 1].params, one);
+    return fetches;
+}
+
+static void free_fetches(struct fetch *fetches, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_decref(fetches[i].params);
+        json_decref(fetches[i].facts);
+        shard_release(&fetches[i].shard);
+        free(fetches[i].path);
+    }
+    free(fetches);
 }
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    struct shard shard = SHARD_INIT;
-    struct fetch f = {.call = call, .shard = &shard};
-    int rc = take_params(params, &f, err);
+    struct source source = {.call = call};
+    size_t count;
+    struct fetch *fetches = make_fetches(&source, params, &count);
 
-    if (rc == 0)
-        rc = shard_enter(params, &shard, err);
-    if (rc == 0)
-        rc = fetch(&f, ret, err);
-    shard_release(&shard);
-    json_decref(f.aof);
-    free(f.files);
-    free(f.inputs);
+    take_source(params, &source);
+    for (size_t i = 0; i < count; i++)
+        (void)!enter(&fetches[i], &fetches[i].failure);
+    int rc = fetch_missing(&source, fetches, count, err);
+    if (rc == 0 && json_object_get(params, "with")) {
+        *ret = answers(fetches, count);
+    } else if (rc == 0 && fetches[0].failure.code != ERR_NONE) {
+        *err = fetches[0].failure;
+        rc = -1;
+    } else if (rc == 0) {
+        *ret = json_incref(fetches[0].facts);
+    }
+    free_fetches(fetches, count);
+    json_decref(source.aof);
+    free(source.files);
     return rc;
 }
 

@@ -138,7 +138,8 @@ int shard_save(const struct shard *shard, struct err *err)
 
     if (!text)
         return err_set(err, ERR_BUG, "the record of '%s' can't be written as JSON", shard->path);
-    return file_write_atomic("shard.json", text, strlen(text), 0600, err);
+    CLEANUP(free_ptr) char *path = path_join(shard->path, "shard.json");
+    return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
 bool shard_has(const struct shard *shard, enum shard_mark mark)

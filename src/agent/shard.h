@@ -37,7 +37,7 @@ int shard_find(const json_t *params, struct shard *ret, struct err *err) MUST_CH
 int shard_enter(const json_t *params, struct shard *ret, struct err *err) MUST_CHECK;
 void shard_release(struct shard *shard);
 
-/* Writes the record. The working folder must be the shard's. */
+/* Writes the record. */
 int shard_save(const struct shard *shard, struct err *err) MUST_CHECK;
 
 enum shard_mark { SHARD_CONFIGURED, SHARD_OPENED, SHARD_SEALED };

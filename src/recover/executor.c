@@ -34,6 +34,14 @@ json_t *shard_params(const struct executor *x, const struct shard_run *s)
         "password", x->databases[s->database].password);
 }
 
+/* The task's own outcome, and of those that were done with it. */
+static int journal_answer(struct executor *x, struct task_run *t, const json_t *result,
+    const struct err *error, struct err *err)
+{
+    return t->with_count ? fetch_group_answered(x, t, result, error, err)
+                         : journal_task_answered(x, t, result, error, err);
+}
+
 static void on_answer(void *ctx, const json_t *result, const struct err *error)
 {
     struct task_run *t = ctx;
@@ -48,16 +56,20 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
     /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
     if (error && error->code == ERR_CANCELLED) {
         task_set_state(x, t, TASK_PENDING);
+        for (size_t i = 0; i < t->with_count; i++)
+            task_set_state(x, t->with[i], TASK_PENDING);
         return;
     }
-    if (error && error->code == ERR_LINK && h->state != HOST_GONE)
+    if (error && error->code == ERR_LINK && h->state != HOST_GONE) {
         t->attempts = 0; /* the host's connects are counted instead */
+        for (size_t i = 0; i < t->with_count; i++)
+            t->with[i]->attempts = 0;
+    }
     if (!error && h->state == HOST_READY) {
         h->connects = 0;
         h->failing_since_ms = 0;
     }
-    if (journal_task_answered(x, t, result, error, &err) < 0 ||
-        journal_databases_finished(x, &err) < 0)
+    if (journal_answer(x, t, result, error, &err) < 0 || journal_databases_finished(x, &err) < 0)
         executor_give_up(x, &err);
     loop_wake(x->loop, x->pump);
 }
@@ -89,7 +101,12 @@ static bool task_is_ready(const struct executor *x, const struct task_run *t)
         if (on->state != TASK_DONE || x->shards[on->shard].unsure)
             return false;
     }
-    return true;
+    return t->kind != &task_fetch || fetch_group_is_prepared(x, t);
+}
+
+static bool may_come_along(struct executor *x, struct task_run *t)
+{
+    return task_is_ready(x, t) && !x->shards[t->shard].unsure;
 }
 
 static bool host_has_room(const struct host_run *h, const struct task_run *t)
@@ -106,12 +123,15 @@ static bool host_has_room(const struct host_run *h, const struct task_run *t)
 static int task_start(struct executor *x, struct task_run *t, struct err *err)
 {
     struct host_run *h = &x->hosts[t->host];
-    json_t *params = shard_params(x, &x->shards[t->shard]);
 
-    if (journal_task_started(x, t, err) < 0) {
-        json_decref(params);
+    if (t->kind == &task_fetch)
+        fetch_group_take(x, t, may_come_along);
+    for (size_t i = 0; i < t->with_count; i++)
+        if (journal_task_started(x, t->with[i], err) < 0)
+            return -1;
+    if (journal_task_started(x, t, err) < 0)
         return -1;
-    }
+    json_t *params = shard_params(x, &x->shards[t->shard]);
     h->running_fetches += t->kind == &task_fetch;
     h->running_loads += t->kind == &task_load_shard;
     if (t->kind->params)
@@ -155,8 +175,8 @@ static void tell_progress(struct executor *x)
             stage = t->kind->stage;
         if (t->kind != &task_fetch)
             continue;
-        int64_t total =
-            x->shards[t->shard].file_bytes > 0 ? x->shards[t->shard].file_bytes : t->bytes_total;
+        const struct shard_run *s = &x->shards[t->shard];
+        int64_t total = s->file_bytes > 0 && !s->files ? s->file_bytes : t->bytes_total;
         p.bytes_total += total;
         p.bytes_done += t->state == TASK_DONE ? total : t->bytes_done;
     }

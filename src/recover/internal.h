@@ -59,9 +59,11 @@ struct shard_run {
     json_t *files; /* if its file is made of several, or of a part of one: [{"name", "bytes"}] */
     int port, bus_port;
     int64_t memory_bytes, file_bytes;
-    json_t *facts;  /* of the scan; NULL until fetched */
-    json_t *loaded; /* answer of load_shard or attach_replica */
-    bool unsure;    /* resume: its host was not asked yet how it stands */
+    json_t *facts;     /* of the scan; NULL until fetched */
+    json_t *loaded;    /* answer of load_shard or attach_replica */
+    bool unsure;       /* resume: its host was not asked yet how it stands */
+    int next_in_group; /* ring of those that are fetched together; itself: it is alone */
+    struct task_run *prepare, *fetch; /* its tasks; NULL: none */
 };
 
 struct database_run {
@@ -92,6 +94,8 @@ struct task_run {
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
     int64_t bytes_done, bytes_total;      /* progress */
     struct relay *relay;                  /* of the files that are handed on to it; or NULL */
+    struct task_run **with;               /* running: those whose answer comes with this one's */
+    size_t with_count;
 };
 
 /*
@@ -158,6 +162,24 @@ struct task_run *task_that_starts(struct executor *x, int shard);
 
 /* stage_transfer.c: puts logins into the locations, for the hosts that fetch from them. */
 int executor_resolve_locations(struct executor *x, struct err *err) MUST_CHECK;
+
+/* fetch_group.c: shards of a host whose files are cut from the same ones. */
+void fetch_groups_make(struct executor *x);
+/* No shard that the call would be for is still being prepared. */
+bool fetch_group_is_prepared(const struct executor *x, const struct task_run *t);
+/* Another one of its group stands for it where calls are counted. */
+bool fetch_group_is_counted(const struct executor *x, const struct task_run *t);
+/* Sets t->with: those of its group that are ready. */
+void fetch_group_take(
+    struct executor *x, struct task_run *t, bool (*is_ready)(struct executor *, struct task_run *));
+/*
+ * The files that t and t->with are cut from, [{"name", …, "take"?}], in the order of their names:
+ * which is the same on every host. The caller's.
+ */
+json_t *fetch_group_files(const struct executor *x, const struct task_run *t);
+/* journal_task_answered() for each of t->with and t. */
+int fetch_group_answered(struct executor *x, struct task_run *t, const json_t *result,
+    const struct err *error, struct err *err) MUST_CHECK;
 
 /* older_set.c: adds to the hint of a fetch that failed for good which older set could be taken. */
 int older_set_offer(

@@ -235,6 +235,18 @@ static int load_waits(struct executor *x, struct err *err)
     return rows_end(&rows, err);
 }
 
+/* Pointers, once the array of tasks has its place. */
+static void link_tasks(struct executor *x)
+{
+    for (size_t i = 0; i < x->task_count; i++) {
+        struct task_run *t = &x->tasks[i];
+        if (t->kind == &task_prepare_shard)
+            x->shards[t->shard].prepare = t;
+        else if (t->kind == &task_fetch)
+            x->shards[t->shard].fetch = t;
+    }
+}
+
 int executor_load(struct executor *x, struct err *err)
 {
     struct uid_index *index = NULL;
@@ -254,6 +266,10 @@ int executor_load(struct executor *x, struct err *err)
         load_tasks(x, index, err) < 0 || load_waits(x, err) < 0)
         rc = -1;
     free(index);
+    if (rc == 0) {
+        link_tasks(x);
+        fetch_groups_make(x);
+    }
     return rc;
 }
 
@@ -270,8 +286,10 @@ void executor_release(struct executor *x)
     }
     for (size_t i = 0; i < x->database_count; i++)
         json_decref(x->databases[i].location);
-    for (size_t i = 0; i < x->task_count; i++)
+    for (size_t i = 0; i < x->task_count; i++) {
         free(x->tasks[i].waits_for);
+        free(x->tasks[i].with);
+    }
     free(x->hosts);
     free(x->shards);
     free(x->databases);

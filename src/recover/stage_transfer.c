@@ -48,7 +48,8 @@ static int64_t fetch_limit(const struct executor *x)
         int64_t open = 0;
         for (size_t i = 0; i < x->task_count; i++) {
             const struct task_run *t = &x->tasks[i];
-            open += t->kind == &task_fetch && t->host == (int)h && t->state != TASK_DONE;
+            open += t->kind == &task_fetch && t->host == (int)h && t->state != TASK_DONE &&
+                    !fetch_group_is_counted(x, t);
         }
         side_by_side += open < PLAN_FETCHES_PER_HOST ? open : PLAN_FETCHES_PER_HOST;
     }
@@ -77,7 +78,7 @@ static void add_place(
 static json_t *fetch_files(const struct executor *x, const struct task_run *t)
 {
     const struct shard_run *s = &x->shards[t->shard];
-    json_t *files = s->files ? json_deep_copy(s->files) : json_array(), *file;
+    json_t *files = s->files ? fetch_group_files(x, t) : json_array(), *file;
     size_t i;
 
     if (!s->files)
@@ -106,14 +107,21 @@ int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t no
 
 static void fetch_called(struct executor *x, struct task_run *t, uint64_t call)
 {
-    json_t *files = fetch_files(x, t);
+    json_t *files = fetch_files(x, t), *file;
+    size_t i;
 
     t->relay = relay_begin(x, x->hosts[t->host].link, call, files);
+    t->bytes_total = 0;
+    json_array_foreach (files, i, file)
+        if (json_integer_value(json_object_get(file, "bytes")) > 0)
+            t->bytes_total += json_integer_value(json_object_get(file, "bytes"));
+    for (i = 0; i < t->with_count; i++)
+        t->with[i]->bytes_total = 0;
     json_decref(files);
 }
 
 /* The first file's stand with the others; how the others are come by is none of the host's. */
-static void add_files(json_t *params, json_t *files, bool cut)
+static void add_files(json_t *params, json_t *files)
 {
     json_t *file, *more = json_array();
     size_t i;
@@ -124,11 +132,11 @@ static void add_files(json_t *params, json_t *files, bool cut)
             json_array_append(more, file);
     }
     json_object_update(params, json_array_get(files, 0));
-    json_object_set_new(params, "cut", json_boolean(cut));
     json_object_set_new(params, "more", more);
 }
 
-static void fetch_params(const struct executor *x, const struct task_run *t, json_t *params)
+/* What one shard asks for, wherever the bytes come from. */
+static void add_own_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
     const struct database_run *db = &x->databases[t->database];
@@ -136,14 +144,10 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     const char *kind = json_string_value(json_object_get(server, "kind"));
     const char *version = json_string_value(json_object_get(server, "version"));
     CLEANUP(free_ptr) char *as = incoming_name(s->file);
-    json_t *files = fetch_files(x, t);
 
-    add_files(params, files, s->files && db->ccs->sharded);
-    json_decref(files);
-    if (x->hooks->limit_rate)
-        json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
     json_object_set_new(params, "as", json_string(as));
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
+    json_object_set_new(params, "cut", json_boolean(s->files && db->ccs->sharded));
     json_object_set_new(params, "stamp", json_boolean(shard_has_free_replica(x, s)));
     json_object_set_new(params, "only_db0", json_boolean(db->ccs->sharded));
     json_object_set_new(params, "rdb_version_max",
@@ -151,6 +155,25 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(params, "valkey_ok", json_boolean(kind && strcmp(kind, "valkey") == 0));
     json_object_set_new(params, "samples", json_integer(SAMPLED_KEYS));
     json_object_set_new(params, "seed", json_integer(t->id));
+}
+
+static void fetch_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    json_t *files = fetch_files(x, t), *with = json_array();
+
+    add_files(params, files);
+    json_decref(files);
+    if (x->hooks->limit_rate)
+        json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
+    add_own_params(x, t, params);
+    for (size_t i = 0; i < t->with_count; i++) {
+        json_t *own = shard_params(x, &x->shards[t->with[i]->shard]);
+        add_own_params(x, t->with[i], own);
+        json_array_append_new(with, own);
+    }
+    if (t->with_count)
+        json_object_set(params, "with", with);
+    json_decref(with);
 }
 
 /* The keys of each file that the shard was made of, into {name: keys}; gives how many it took. */

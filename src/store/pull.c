@@ -1,20 +1,16 @@
 #include "recluster/pull.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
+#include "part.h"
 #include "recluster/clock.h"
-#include "recluster/file.h"
 #include "recluster/rdb_split.h"
 #include "transfer.h"
 #include "unpack.h"
 
-enum { WRITE_BYTES = 1 << 20, PROGRESS_MS = 200 };
+enum { PROGRESS_MS = 200 };
 
 /* The way from the store to plain bytes. */
 struct reading {
@@ -28,19 +24,23 @@ struct reading {
     bool resumed;         /* kept bytes were used */
 };
 
+/* One file that is written. */
+struct output {
+    struct pull_output *to;
+    struct part part;
+    struct rdb_scan *scan;
+};
+
 struct puller {
     const struct pull_params *params;
     struct pull_params input; /* the same, of the present one of several files */
     struct reading reading;
-    struct rdb_scan *scan;
-    struct rdb_split *split; /* NULL: the file is written as it is */
+    struct output *outputs;
+    size_t count;
+    struct rdb_split *split; /* NULL: the one file is written as it is */
     json_t *files;           /* of the facts' "source" */
     uint64_t keys_before;    /* of files before this one */
-    char *part_path;         /* NULL: nothing is written */
     bool kept_is_out;        /* the kept bytes take the place of the part */
-    int fd;
-    char *out; /* WRITE_BYTES, filled up to out_len */
-    size_t out_len;
 };
 
 static int check_size(const struct reading *r, int64_t bytes, struct err *err)
@@ -119,179 +119,94 @@ int pull_plain(const struct pull_params *params, store_sink sink, void *arg, str
 }
 
 /* Where the stored bytes of one of the files are kept. */
-static char *keep_path(const struct pull_params *params, size_t file)
+static char *keep_path(const struct puller *p, size_t file)
 {
-    return params->resume ? xasprintf("%s.fetch%zu", params->out_path, file) : NULL;
+    return p->params->resume ? xasprintf("%s.fetch%zu", p->outputs[0].to->out_path, file) : NULL;
 }
 
-static void forget_kept(const struct pull_params *params)
+static void forget_kept(const struct puller *p)
 {
-    for (size_t i = 0; params->resume && i <= params->more_count; i++) {
-        CLEANUP(free_ptr) char *path = keep_path(params, i);
+    for (size_t i = 0; p->params->resume && i <= p->params->more_count; i++) {
+        CLEANUP(free_ptr) char *path = keep_path(p, i);
         transfer_forget(path);
     }
-}
-
-static int flush_out(struct puller *p, struct err *err)
-{
-    size_t len = p->out_len;
-    p->out_len = 0;
-    return file_write_all(p->fd, p->out, len, p->part_path, err);
-}
-
-static int add_out(struct puller *p, const void *data, size_t len, struct err *err)
-{
-    const char *from = data;
-
-    while (p->part_path && len) {
-        size_t room = WRITE_BYTES - p->out_len;
-        size_t n = len < room ? len : room;
-        memcpy(p->out + p->out_len, from, n);
-        p->out_len += n;
-        from += n;
-        len -= n;
-        if (p->out_len == WRITE_BYTES && flush_out(p, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* The lock tells a writer that waits from one that is gone. */
-static int lock_part(const struct puller *p, struct err *err)
-{
-    return flock(p->fd, LOCK_EX | LOCK_NB) < 0
-               ? err_sys(err, ERR_IO, "cannot lock '%s'", p->part_path)
-               : 0;
-}
-
-/* What is kept is the file already: the part becomes another name of it. */
-static int share_kept(struct puller *p, struct err *err)
-{
-    p->kept_is_out = true;
-    close(p->fd);
-    p->fd = -1;
-    unlink(p->part_path);
-    if (link(p->reading.keep_path, p->part_path) < 0)
-        return err_sys(err, ERR_IO, "cannot link '%s' to '%s'", p->reading.keep_path, p->part_path);
-    p->fd = open(p->part_path, O_RDWR | O_CLOEXEC);
-    if (p->fd < 0)
-        return err_sys(err, ERR_IO, "cannot open '%s'", p->part_path);
-    return lock_part(p, err);
 }
 
 /* Plain bytes: to the scan, and into the file. */
 static int on_plain(void *arg, const void *data, size_t len, struct err *err)
 {
     struct puller *p = arg;
+    struct part *part = &p->outputs[0].part;
 
     if (p->split)
         return rdb_split_feed(p->split, data, len, err);
-    if (rdb_scan_feed(p->scan, data, len, err) < 0)
+    if (rdb_scan_feed(p->outputs[0].scan, data, len, err) < 0)
         return -1;
+    /* What is kept is the file already: the part becomes another name of it. */
     if (!p->kept_is_out && p->reading.keep_path &&
-        strcmp(unpack_compression(p->reading.unpack), "none") == 0 && share_kept(p, err) < 0)
-        return -1;
-    return p->kept_is_out ? 0 : add_out(p, data, len, err);
+        strcmp(unpack_compression(p->reading.unpack), "none") == 0) {
+        p->kept_is_out = true;
+        if (part_share(part, p->reading.keep_path, err) < 0)
+            return -1;
+    }
+    return p->kept_is_out ? 0 : part_add(part, data, len, err);
 }
 
-/* Bytes of the changed file. */
+/* Bytes of a changed file. */
 static int on_split(void *arg, size_t output, const void *data, size_t len, struct err *err)
 {
-    (void)output;
-    return add_out(arg, data, len, err);
+    struct puller *p = arg;
+    return part_add(&p->outputs[output].part, data, len, err);
 }
 
 static int on_split_patch(
     void *arg, size_t output, uint64_t offset, const void *data, size_t len, struct err *err)
 {
     struct puller *p = arg;
-    const char *from = data;
+    return part_patch(&p->outputs[output].part, offset, data, len, err);
+}
 
-    (void)output;
-    if (!p->part_path)
-        return 0;
-    if (flush_out(p, err) < 0)
-        return -1;
-    while (len) {
-        ssize_t n = pwrite(p->fd, from, len, (off_t)offset);
-        if (n < 0 && errno != EINTR)
-            return err_sys(err, ERR_IO, "cannot write '%s'", p->part_path);
-        if (n > 0) {
-            from += n;
-            offset += (uint64_t)n;
-            len -= (size_t)n;
-        }
-    }
-    return 0;
+static int start_split(struct puller *p, struct err *err)
+{
+    struct rdb_split_output *outputs = xcalloc(p->count, sizeof(*outputs));
+    const struct rdb_split_params split = {
+        .outputs = outputs,
+        .count = p->count,
+        .whole = p->count == 1 && !p->outputs[0].to->keep && !p->params->more_count,
+        .stamp = p->params->stamp,
+        .limits = p->outputs[0].to->scan.limits,
+        .write = on_split,
+        .patch = on_split_patch,
+        .arg = p,
+    };
+
+    for (size_t i = 0; i < p->count; i++)
+        outputs[i] =
+            (struct rdb_split_output){.slots = p->outputs[i].to->keep, .scan = p->outputs[i].scan};
+    p->split = rdb_split_new(&split, err);
+    free(outputs);
+    if (p->split)
+        rdb_split_take(p->split, p->params->take);
+    return p->split ? 0 : -1;
 }
 
 static int start_reading(struct puller *p, struct err *err)
 {
     const struct pull_params *params = p->params;
+    bool changed = p->count > 1 || p->outputs[0].to->keep || params->stamp || params->more_count ||
+                   params->take;
 
-    if (!params->keep && !params->stamp && !params->more_count) {
-        p->scan = rdb_scan_new(&params->scan);
-        return 0;
+    for (size_t i = 0; i < p->count; i++) {
+        struct rdb_scan_options options = p->outputs[i].to->scan;
+        options.sha256 = options.sha256 && !changed;
+        p->outputs[i].scan = rdb_scan_new(&options);
     }
-    struct rdb_scan_options options = params->scan;
-    options.sha256 = false;
-    p->scan = rdb_scan_new(&options);
-    const struct rdb_split_output output = {.slots = params->keep, .scan = p->scan};
-    const struct rdb_split_params split = {
-        .outputs = &output,
-        .count = 1,
-        .whole = !params->keep && !params->more_count,
-        .stamp = params->stamp,
-        .limits = params->scan.limits,
-        .write = on_split,
-        .patch = on_split_patch,
-        .arg = p,
-    };
-    p->split = rdb_split_new(&split, err);
-    return p->split ? 0 : -1;
+    return changed ? start_split(p, err) : 0;
 }
 
 static int end_reading(struct puller *p, struct err *err)
 {
-    return p->split ? rdb_split_end(p->split, err) : rdb_scan_end(p->scan, err);
-}
-
-static int open_part(struct puller *p, struct err *err)
-{
-    if (!p->params->out_path)
-        return 0;
-    char *path = xasprintf("%s.part", p->params->out_path);
-    /* A leftover of a crash: start anew. */
-    unlink(path);
-    p->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (p->fd < 0) {
-        err_sys(err, ERR_IO, "cannot create '%s'", path);
-        free(path);
-        return -1;
-    }
-    p->part_path = path;
-    p->out = xmalloc(WRITE_BYTES);
-    return lock_part(p, err);
-}
-
-/* Gives the file its final name, once it is on the disk. The lock stays until nothing can fail. */
-static int finish_part(struct puller *p, struct err *err)
-{
-    const char *path = p->params->out_path;
-    CLEANUP(free_ptr) char *dir = path_dir(path);
-
-    if (flush_out(p, err) < 0)
-        return -1;
-    if (fsync(p->fd) < 0)
-        return err_sys(err, ERR_IO, "cannot sync '%s'", p->part_path);
-    forget_kept(p->params);
-    if (rename(p->part_path, path) < 0)
-        return err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", p->part_path, path);
-    if (dir_sync(dir, err) < 0) {
-        unlink(path); /* it may be gone after a crash: then it must not be counted on */
-        return -1;
-    }
-    return 0;
+    return p->split ? rdb_split_end(p->split, err) : rdb_scan_end(p->outputs[0].scan, err);
 }
 
 static json_t *source_json(const struct puller *p)
@@ -306,33 +221,22 @@ static json_t *source_json(const struct puller *p)
         "ranges", slots_to_json(&source.slots));
 }
 
-static json_t *facts_of(const struct puller *p)
+static json_t *facts_of(const struct puller *p, size_t output)
 {
     const struct reading *r = &p->reading;
     int64_t last_bytes = r->object.bytes >= 0 ? r->object.bytes : r->stored_bytes;
     int64_t bytes = r->before_bytes + last_bytes;
-    json_t *facts = rdb_scan_json(p->scan);
+    json_t *facts = rdb_scan_json(p->outputs[output].scan);
 
     json_object_set_new(facts, "compressed", json_string(unpack_compression(r->unpack)));
     json_object_set_new(facts, "stored_bytes", json_integer(bytes));
     if (p->split) {
-        const char *id = rdb_split_facts(p->split, 0)->repl_id;
+        const char *id = rdb_split_facts(p->split, output)->repl_id;
         json_object_set_new(facts, "source", source_json(p));
         if (*id)
             json_object_set_new(facts, "repl_id", json_string(id));
     }
     return facts;
-}
-
-/* The caller's own checks. */
-static int check_facts(const struct puller *p, struct err *err)
-{
-    if (!p->params->check)
-        return 0;
-    json_t *facts = facts_of(p);
-    int rc = p->params->check(p->params->arg, facts, err);
-    json_decref(facts);
-    return rc;
 }
 
 static void count_file(struct puller *p)
@@ -354,6 +258,7 @@ static int read_more(struct puller *p, struct err *err)
         if (rdb_split_next(p->split, err) < 0)
             return name_file(&p->reading, err);
         count_file(p);
+        rdb_split_take(p->split, p->params->more[i].take);
         p->reading.before_bytes += p->reading.stored_bytes;
         p->reading.stored_bytes = 0;
         unpack_free(p->reading.unpack);
@@ -365,7 +270,7 @@ static int read_more(struct puller *p, struct err *err)
         p->input.expected_bytes = p->params->more[i].expected_bytes;
         p->input.sha256 = p->params->more[i].sha256;
         free(p->reading.keep_path);
-        p->reading.keep_path = keep_path(p->params, i + 1);
+        p->reading.keep_path = keep_path(p, i + 1);
         p->reading.params = &p->input;
         if (read_plain(&p->reading, on_plain, p, err) < 0)
             return -1;
@@ -373,23 +278,67 @@ static int read_more(struct puller *p, struct err *err)
     return 0;
 }
 
-static int pull_all(struct puller *p, struct err *err)
+/* The caller's own checks, and the bytes on the disk. */
+static void finish_output(struct puller *p, size_t output)
 {
-    if (read_plain(&p->reading, on_plain, p, err) < 0 || read_more(p, err) < 0)
-        return -1;
-    if (end_reading(p, err) < 0)
-        return name_file(&p->reading, err);
-    count_file(p);
-    if (check_facts(p, err) < 0)
-        return name_file(&p->reading, err);
-    tell_end(&p->reading);
-    return p->part_path ? finish_part(p, err) : 0;
+    struct pull_output *to = p->outputs[output].to;
+
+    if (to->check) {
+        json_t *facts = facts_of(p, output);
+        int rc = to->check(to->arg, facts, &to->failure);
+        json_decref(facts);
+        if (rc < 0) {
+            (void)!name_file(&p->reading, &to->failure);
+            return;
+        }
+    }
+    (void)!part_sync(&p->outputs[output].part, &to->failure);
 }
 
 /* Whether what has come is worth keeping. */
 static bool may_pass(enum err_code code)
 {
     return err_code_is_retried(code) || code == ERR_CANCELLED || code == ERR_SERVER;
+}
+
+/* Gives the files their names, once all of them are on the disk. */
+static void finish(struct puller *p)
+{
+    bool keep = true;
+
+    for (size_t i = 0; i < p->count; i++) {
+        finish_output(p, i);
+        keep = keep && may_pass(p->outputs[i].to->failure.code);
+    }
+    tell_end(&p->reading);
+    if (!keep)
+        forget_kept(p);
+    for (size_t i = 0; i < p->count; i++)
+        if (p->outputs[i].to->failure.code == ERR_NONE)
+            (void)!part_name(&p->outputs[i].part, &p->outputs[i].to->failure);
+}
+
+static int pull_all(struct puller *p, struct err *err)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (part_open(&p->outputs[i].part, p->outputs[i].to->out_path, err) < 0)
+            return -1;
+    p->reading.keep_path = keep_path(p, 0);
+    if (start_reading(p, err) < 0)
+        return -1;
+    int rc = read_plain(&p->reading, on_plain, p, err);
+    if (rc == 0)
+        rc = read_more(p, err);
+    if (rc == 0 && end_reading(p, err) < 0)
+        rc = name_file(&p->reading, err);
+    if (rc < 0) {
+        if (!may_pass(err->code))
+            forget_kept(p);
+        return -1;
+    }
+    count_file(p);
+    finish(p);
+    return 0;
 }
 
 /*
@@ -403,51 +352,68 @@ static bool is_worth_another(const struct reading *r, enum err_code code)
 }
 
 /* ret_again: it failed, and is worth another try. */
-static int pull_once(
-    const struct pull_params *params, json_t **ret_facts, bool *ret_again, struct err *err)
+static int pull_once(const struct pull_params *params, struct pull_output *outputs, size_t count,
+    bool *ret_again, struct err *err)
 {
-    struct puller p = {.params = params, .reading.params = params, .fd = -1};
+    struct puller p = {.params = params,
+        .reading.params = params,
+        .outputs = xcalloc(count, sizeof(*p.outputs)),
+        .count = count,
+        .files = json_array()};
 
-    *ret_facts = NULL;
-    *ret_again = false;
-    if (open_part(&p, err) < 0)
-        return -1;
-    p.reading.keep_path = keep_path(params, 0);
-    p.files = json_array();
-    int rc = start_reading(&p, err);
-    if (rc == 0)
-        rc = pull_all(&p, err);
-    if (rc < 0 && p.part_path)
-        unlink(p.part_path);
-    if (rc == 0 || !may_pass(err->code))
-        forget_kept(params);
-    if (p.reading.before_bytes + p.reading.stored_bytes)
-        *ret_facts = facts_of(&p);
-    *ret_again = rc < 0 && is_worth_another(&p.reading, err->code);
-    if (p.fd >= 0)
-        close(p.fd);
+    for (size_t i = 0; i < count; i++) {
+        json_decref(outputs[i].facts);
+        outputs[i].facts = NULL;
+        outputs[i].failure = (struct err)ERR_INIT;
+        p.outputs[i] = (struct output){.to = &outputs[i], .part.fd = -1};
+    }
+    int rc = pull_all(&p, err);
+    enum err_code code = rc < 0 ? err->code : outputs[0].failure.code;
+    *ret_again = code != ERR_NONE && is_worth_another(&p.reading, code);
+    if (*ret_again)
+        forget_kept(&p);
+    for (size_t i = 0; i < count; i++) {
+        if (p.reading.before_bytes + p.reading.stored_bytes)
+            outputs[i].facts = facts_of(&p, i);
+        part_release(&p.outputs[i].part);
+    }
     unpack_free(p.reading.unpack);
     rdb_split_free(p.split);
-    rdb_scan_free(p.scan);
+    for (size_t i = 0; i < count; i++)
+        rdb_scan_free(p.outputs[i].scan);
     json_decref(p.files);
     free(p.reading.keep_path);
-    free(p.part_path);
-    free(p.out);
+    free(p.outputs);
     return rc;
 }
 
-int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)
+int pull_cut(
+    const struct pull_params *params, struct pull_output *outputs, size_t count, struct err *err)
 {
     bool again;
     struct err failure = ERR_INIT;
 
-    if (pull_once(params, ret_facts, &again, &failure) == 0)
+    if (pull_once(params, outputs, count, &again, &failure) == 0 && !again)
         return 0;
-    if (again) {
-        forget_kept(params);
-        json_decref(*ret_facts);
-        return pull_once(params, ret_facts, &again, err);
-    }
+    if (again)
+        return pull_once(params, outputs, count, &again, err);
     *err = failure;
     return -1;
+}
+
+int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)
+{
+    struct pull_output output = {.out_path = params->out_path,
+        .keep = params->keep,
+        .scan = params->scan,
+        .check = params->check,
+        .arg = params->arg};
+    int rc = pull_cut(params, &output, 1, err);
+
+    if (rc == 0 && output.failure.code != ERR_NONE) {
+        *err = output.failure;
+        rc = -1;
+    }
+    *ret_facts = output.facts;
+    return rc;
 }

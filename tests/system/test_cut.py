@@ -6,7 +6,8 @@ import sqlite3
 import pytest
 
 from dead_cluster import STAMP, commands
-from harness import contents, slots
+from harness import contents, network, slots
+from harness.http_server import Nginx
 from program import REFUSED
 
 
@@ -25,6 +26,22 @@ def write_backup_of(cluster, made, parts, keys=200, policy="16k"):
         )
         made.digest += cluster.write_rdb(path, part)
         made.files.append(path)
+
+
+@pytest.fixture
+def web(cluster, folder, net):
+    """Serves the backups, and notes what it sent."""
+    server = Nginx(folder / "web", cluster.backups, net.addr(5), network.free_port(net.addr(5)), log=True)
+    return server.start()
+
+
+def bytes_sent(web, made):
+    """By file name."""
+    sent = dict.fromkeys((path.name for path in made.files), 0)
+    for name, count in web.sent():
+        if name in sent:
+            sent[name] += count
+    return sent
 
 
 def loaded_syncs(recovery):
@@ -51,6 +68,32 @@ def test_a_cut_file_stays_the_same_after_a_kill(cluster, recovery):
         path.unlink()
     recovery.resume()
     recovery.assert_recovered(made)
+
+
+@pytest.mark.parametrize("parts, primaries", [(1, 4), (3, 4)])
+def test_a_file_comes_once_to_a_host(cluster, recovery, web, parts, primaries):
+    """However many of the host's shards need a part of it."""
+    made = cluster.add("a", primaries=primaries, replicas=1, password="one", keys=None)
+    write_backup_of(cluster, made, parts, keys=20000)
+    recovery.sources = {f"db:{made.database.uid}": web.url}
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+    assert loaded_syncs(recovery) == {(0, 1)}
+    for path in made.files:
+        size, sent = path.stat().st_size, bytes_sent(web, made)[path.name]
+        assert size > 50_000
+        assert 2 * size <= sent < 2 * size + 50_000, (sent, size)  # the planner reads heads
+
+
+def test_cutting_survives_kills(cluster, recovery):
+    made = cluster.add("a", primaries=3, replicas=1, password="one", keys=None)
+    write_backup_of(cluster, made, 2)
+    recovery.add_hosts(2).write().recover("--until", "prepare")
+    for n in range(3, 1000, 9):
+        if recovery.resume(env={"RECLUSTER_TEST_KILL_AT": n}, status=None).status == 0:
+            break
+    recovery.assert_recovered(made)
+    assert loaded_syncs(recovery) == {(0, 1)}
 
 
 def test_no_key_may_go_nowhere(cluster, recovery):

@@ -10,6 +10,7 @@
 #include "../../../src/agent/serve.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
+#include "recluster/digest.h"
 #include "recluster/file.h"
 
 static char *root; /* removed at the end */
@@ -138,6 +139,15 @@ void read_shard_file(const char *dir, const char *name, struct buf *ret)
     struct err err = ERR_INIT;
     if (file_read(path, 1 << 20, ret, &err) < 0)
         fail_msg("%s", err.message);
+}
+
+void digest_of_file(const char *dir, const char *name, char hex[DIGEST_HEX_MAX])
+{
+    struct buf bytes = BUF_INIT;
+
+    read_shard_file(dir, name, &bytes);
+    digest_of(bytes.data, bytes.len, hex);
+    buf_release(&bytes);
 }
 
 struct redis *client(int port, const char *password)

@@ -19,6 +19,7 @@
 #include "../../../src/agent/redis.h"
 #include "../../../src/agent/server.h"
 #include "recluster/buf.h"
+#include "recluster/digest.h"
 
 #define RECOVERY "0123456789abcdef"
 #define PASSWORD "client's \"pass\" word"
@@ -57,6 +58,7 @@ void await_keys(int port, int64_t keys);
 json_t *prepare_params(const char *dir, int port);
 json_t *load_params(const char *dir, const char *as, json_int_t keys, json_int_t expires);
 json_t *configure_params(const char *dir);
+void digest_of_file(const char *dir, const char *name, char hex[DIGEST_HEX_MAX]);
 json_t *dir_params(const char *dir);
 json_t *password_params(const char *dir, const char *password);
 json_t *fetch_params(const char *dir, const char *as); /* of the source's dump.rdb */

@@ -180,15 +180,6 @@ static void check_restart(const char *dir, int port, pid_t pid)
     json_decref(shard.record);
 }
 
-static void digest_of_file(const char *dir, const char *name, char hex[DIGEST_HEX_MAX])
-{
-    struct buf bytes = BUF_INIT;
-
-    read_shard_file(dir, name, &bytes);
-    digest_of(bytes.data, bytes.len, hex);
-    buf_release(&bytes);
-}
-
 static void test_single(void **state)
 {
     const char *dir = "db-1/shard-1";

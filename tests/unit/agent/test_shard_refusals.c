@@ -253,6 +253,101 @@ static void test_fetch_cut(void **state)
     json_decref(facts);
 }
 
+static json_t *part_of(const char *dir, const char *slots)
+{
+    return json_pack("{s:s, s:o}", "dir", dir, "slots", json_loads(slots, 0, NULL));
+}
+
+static json_t *answer_of(const json_t *answer, size_t i, const char *name)
+{
+    return json_object_get(json_array_get(json_object_get(answer, "shards"), i), name);
+}
+
+static ino_t inode_of(const char *dir)
+{
+    CLEANUP(free_ptr) char *path = shard_path(dir, "incoming/b.rdb");
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* The lower half for two shards, the upper one for a third, another is not even prepared. */
+static json_t *fetch_together(void)
+{
+    json_t *params = fetch_params("a", "b.rdb");
+
+    json_object_set_new(params, "slots", json_loads("[[0, 8191]]", 0, NULL));
+    json_object_set_new(params, "cut", json_true());
+    json_object_set_new(params, "stamp", json_true());
+    json_object_set_new(params, "take", json_loads("[[0, 16383]]", 0, NULL));
+    json_object_set_new(
+        params, "more", json_pack("[{s:s, s:i, s:[]}]", "name", "none.rdb", "bytes", -1, "take"));
+    json_object_set_new(params, "with",
+        json_pack("[o, o, o]", part_of("b", "[[8192, 16383]]"), part_of("c", "[[0, 8191]]"),
+            part_of("nowhere", "[[0, 1]]")));
+    return must(&agent_fetch, params);
+}
+
+/* A file that nobody needs is not asked for; one shard's failure is not the others'. */
+static void test_fetch_together(void **state)
+{
+    static const char *const dirs[] = {"a", "b", "c"};
+    json_int_t keys[3];
+    char before[3][DIGEST_HEX_MAX], after[DIGEST_HEX_MAX];
+
+    (void)state;
+    save_source();
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+        must_do(&agent_prepare_shard, prepare_params(dirs[i], free_port()));
+    json_t *answer = fetch_together();
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        const json_t *facts = answer_of(answer, i, "facts");
+        keys[i] = number(facts, "keys");
+        assert_int_equal(strlen(text(facts, "repl_id")), 40);
+        digest_of_file(dirs[i], "incoming/b.rdb", before[i]);
+    }
+    assert_true(keys[0] > 0 && keys[1] > 0);
+    assert_int_equal(keys[0], keys[2]);
+    assert_int_equal(inode_of("a"), inode_of("c"));
+    assert_int_equal(number(json_object_get(answer_of(answer, 0, "facts"), "source"), "keys"),
+        keys[0] + keys[1]);
+    assert_string_equal(text(answer_of(answer, 3, "error"), "name"), err_code_name(ERR_NOT_FOUND));
+    json_decref(answer);
+
+    /* What is there is looked at again, what is missing or bad comes anew, the same as before. */
+    CLEANUP(free_ptr) char *path = shard_path("b", "incoming/b.rdb");
+    assert_int_equal(truncate(path, 100), 0);
+    answer = fetch_together();
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        assert_int_equal(number(answer_of(answer, i, "facts"), "keys"), keys[i]);
+        digest_of_file(dirs[i], "incoming/b.rdb", after);
+        assert_string_equal(after, before[i]);
+        must_do(&agent_load_shard, load_params(dirs[i], "b.rdb", keys[i], 0));
+    }
+    json_decref(answer);
+
+    /* A file that is refused for one shard: only its keys are outside of database 0. */
+    struct redis *r = client(source_port, NULL);
+    COMMAND(r, "SELECT", "3");
+    COMMAND(r, "SET", "{b}other", "1"); /* slot 3300 */
+    redis_close(r);
+    save_source();
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+        CLEANUP(free_ptr) char *old = shard_path(dirs[i], "incoming/b.rdb");
+        assert_int_equal(unlink(old), 0);
+    }
+    json_t *params = fetch_params("a", "b.rdb");
+    json_object_set_new(params, "slots", json_loads("[[0, 8191]]", 0, NULL));
+    json_object_set_new(params, "cut", json_true());
+    json_object_set_new(params, "only_db0", json_true());
+    json_object_set_new(params, "with", json_pack("[o]", part_of("b", "[[8192, 16383]]")));
+    answer = must(&agent_fetch, params);
+    assert_non_null(strstr(text(answer_of(answer, 0, "error"), "message"), "database 3"));
+    assert_int_equal(number(answer_of(answer, 1, "facts"), "keys"), keys[1]);
+    assert_false(file_exists("incoming/b.rdb.part"));
+    json_decref(answer);
+}
+
 /* What is whole but not fit for the shard gets no final name either. */
 static void test_fetch_refusals(void **state)
 {
@@ -342,6 +437,7 @@ int main(void)
         SHARD_TEST(test_stop_and_remove),
         SHARD_TEST(test_fetch),
         SHARD_TEST(test_fetch_cut),
+        SHARD_TEST(test_fetch_together),
         SHARD_TEST(test_fetch_refusals),
         SHARD_TEST(test_killed),
     };
