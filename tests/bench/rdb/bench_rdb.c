@@ -14,7 +14,7 @@
 #include "recluster/crc64.h"
 #include "recluster/rdb_split.h"
 
-enum { READ_BYTES = 256 * 1024, ROUNDS = 5, PARTS_MAX = 100, CRC_BYTES = 64 * 1024 };
+enum { READ_BYTES = 64 * 1024, ROUNDS = 5, PARTS_MAX = 100, CRC_BYTES = 64 * 1024 };
 
 struct job {
     struct rdb_scan *scan;
