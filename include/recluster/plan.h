@@ -128,7 +128,8 @@ struct plan_input {
     /* The document of an earlier plan: its placement is taken over as it stands. NULL: none. */
     const json_t *pinned;
     /* Of `pinned`, shards whose host is null find a new place. The others are where it says, and
-     * are only counted there: no rule is asked about them. */
+     * are only counted there: no rule is asked about them. Databases without a location need no
+     * file. */
     bool replan;
     const struct plan_rates *rates; /* NULL: plan_default_rates */
 };

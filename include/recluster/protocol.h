@@ -72,11 +72,15 @@
  *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
- *           "repl_backlog_bytes", "databases"? (above the usual 16), "fast_load"?: bool}
+ *           "repl_backlog_bytes", "databases"? (above the usual 16), "fast_load"?: bool,
+           "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off; "recluster" may do all; "replication", which
- *       may replicate, is off until the data has proven whole. Saving, AOF, eviction and memory limit are off. Port taken: ERR_CHECK. Where a
- *       server runs, or after configure, the files stay as they are. Needs Redis 6.0 or Valkey.
+ *       may replicate, is off until the data has proven whole. Saving, AOF,
+ *       eviction and memory limit are off. Port taken: ERR_CHECK. Where a server runs, or after
+ *       configure, the files stay as they are; but where they are of an earlier generation, the
+ *       server is stopped and all goes but incoming/, unless the shard is open: ERR_CHECK. Needs
+ *       Redis 6.0 or Valkey.
  *
  *   list_files {"paths": [absolute folders]}
  *       -> {"folders": [{"path", "files": (disk_files.h)} or {"path", "error", "code"}]}

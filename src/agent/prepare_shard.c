@@ -18,7 +18,7 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
     static const char *const strings[] = {"recovery", "server", "addr", "database", "shard", "role",
         "recovery_password", "replication_password"};
     static const char *const ints[] = {"port", "bus_port", "repl_backlog_bytes"};
-    static const char *const others[] = {"primary", "databases", "fast_load"};
+    static const char *const others[] = {"primary", "databases", "fast_load", "generation"};
     json_t *record = json_object();
     const char *s;
     json_int_t n;
@@ -62,6 +62,31 @@ static int enter(const struct shard *shard, struct err *err)
     return chdir(shard->path) < 0
                ? err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path)
                : 0;
+}
+
+/*
+ * What an earlier generation of the database has here goes, but for the verified file in incoming/.
+ * The record stays until the new one is written: killed before that, all is done again.
+ */
+static int begin_anew(const struct shard *shard, struct err *err)
+{
+    static const char *const left[] = {
+        "dump.rdb", "nodes.conf", "redis.conf", "users.acl", "appendonlydir"};
+    bool was_running;
+
+    if (shard_has(shard, SHARD_OPENED)) {
+        err_set(err, ERR_CHECK, "the shard in '%s' is open to clients: it can't begin anew",
+            shard->path);
+        return err_hint(err, "Its data may be newer than any backup: look at it first.");
+    }
+    if (server_stop(shard, &was_running, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+        CLEANUP(free_ptr) char *path = path_join(shard->path, left[i]);
+        if (dir_remove(path, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int check_version(const struct shard *shard, struct err *err)
@@ -124,7 +149,15 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
     if (enter(shard, err) < 0)
         goto fail;
     if (shard->record) {
-        bool done = shard_has(shard, SHARD_CONFIGURED) || server_pid(shard) != 0;
+        int before = shard_int(shard, "generation");
+        json_int_t now = json_integer_value(json_object_get(record, "generation"));
+        if (now < before) {
+            err_set(err, ERR_CHECK, "'%s' belongs to a later plan of this recovery", shard->path);
+            goto fail;
+        }
+        if (now > before && begin_anew(shard, err) < 0)
+            goto fail;
+        bool done = now == before && (shard_has(shard, SHARD_CONFIGURED) || server_pid(shard) != 0);
         if (done) {
             int rc = check_same(shard, record, err);
             json_decref(record);

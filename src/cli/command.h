@@ -72,6 +72,10 @@
     X(OPT_SVG, "svg", "OUT", false, "draw the layout")                                             \
     X(OPT_PLAN, "plan", "FILE", false, "carry out just this plan, or say what has changed")        \
     X(OPT_PLAN_HASH, "plan-hash", "HASH", false, "refuse any plan but the one of this hash")       \
+    X(OPT_REPLAN_LOST, "replan-lost", NULL, false,                                                 \
+        "place the shards of hosts that stay away on others")                                      \
+    X(OPT_PATIENCE, "patience", "TIME", false,                                                     \
+        "how long a host may stay away before it is given up (60 s)")                              \
     X(OPT_LOCATION, "location", "FILE", true,                                                      \
         "a JSON file with a location, as in hosts.json; may be repeated")                          \
     X(OPT_LIMIT_RATE, "limit-rate", "BYTES", false,                                                \

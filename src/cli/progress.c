@@ -84,6 +84,16 @@ static bool is_worth_a_line(const struct progress *p, const json_t *event)
     return p->verbose || (strcmp(code, "task-started") != 0 && strcmp(code, "task-done") != 0);
 }
 
+/* Those of tasks that failed are told at the end. */
+static const char *hint_of(const json_t *event)
+{
+    const char *code = json_string_value(json_object_get(event, "code"));
+
+    return code && strcmp(code, "task-failed") == 0
+               ? NULL
+               : json_string_value(json_object_get(json_object_get(event, "detail"), "hint"));
+}
+
 void progress_event(void *arg, const json_t *event)
 {
     struct progress *p = arg;
@@ -97,4 +107,8 @@ void progress_event(void *arg, const json_t *event)
         fprintf(stderr, "%s: ", severity);
     print_plain(stderr, message);
     fputc('\n', stderr);
+    if (hint_of(event)) {
+        print_plain(stderr, hint_of(event));
+        fputc('\n', stderr);
+    }
 }

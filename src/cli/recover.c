@@ -10,7 +10,10 @@
 #include "command.h"
 #include "progress.h"
 #include "recluster/file.h"
+#include "recluster/human.h"
 #include "recluster/report.h"
+
+enum { PATIENCE_MS = 60 * 1000 };
 
 static int interrupt_pipe[2] = {-1, -1};
 
@@ -244,6 +247,18 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
     return err_hint(err, "Stages are: prepare, transfer, load, open.");
 }
 
+static int parse_patience(const char *word, int64_t *ret_ms, struct err *err)
+{
+    int64_t seconds;
+
+    if (!word)
+        return 0;
+    if (human_parse_seconds(word, &seconds, err) < 0)
+        return err_wrap(err, "--patience");
+    *ret_ms = seconds * 1000;
+    return 0;
+}
+
 static int carry_out(
     const struct arguments *args, const char *path, enum plan_stage until, struct err *err)
 {
@@ -253,12 +268,15 @@ static int carry_out(
         .progress = progress_show,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
+        .patience_ms = PATIENCE_MS,
+        .replan_lost = args->given[OPT_REPLAN_LOST],
     };
     struct recover_result result;
     struct progress *progress;
     struct state *st;
 
     if (argument_rate(args, &hooks.limit_rate, err) < 0 ||
+        parse_patience(argument(args, OPT_PATIENCE), &hooks.patience_ms, err) < 0 ||
         state_open(path, STATE_EXISTING, &st, err) < 0)
         return -1;
     progress = progress_new(args->given[OPT_VERBOSE]);
@@ -316,7 +334,7 @@ const struct command command_recover = {
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
                OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
                OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) | OPTION_BIT(OPT_RESORT) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) |
-               OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) | OPTION_BIT(OPT_JSON) |
+               OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

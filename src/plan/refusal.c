@@ -341,7 +341,7 @@ void refusal_report(struct draft *d)
     const struct plan *plan = d->plan;
     size_t unplaced = 0, usable = 0, first = plan->blocker_count;
 
-    if (d->pins) /* each shard's own reason was said */
+    if (d->pins && !d->input->replan) /* each shard's own reason was said */
         return;
     for (size_t s = 0; s < plan->shard_count; s++)
         unplaced += plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped;
@@ -362,5 +362,6 @@ void refusal_report(struct draft *d)
             const struct plan_issue *why = &plan->warnings[d->hosts[h].exclusion];
             draft_block(d, why, "%s", why->message);
         }
-    advise(d, first);
+    if (!d->pins)
+        advise(d, first);
 }

@@ -455,7 +455,7 @@ static void choose_files(
         draft_warn(d,
             &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
             "%s: comes back empty (--only-configuration)", db->database->label);
-    } else if (!d->input->offline) {
+    } else if (!d->input->offline && (in->location || !d->input->replan)) {
         choose_set(d, db, in);
         if (db->set)
             db->skew_s = skew_of(db->set);

@@ -15,26 +15,40 @@ enum { CALL_MS = 60 * 1000 };
 struct undo {
     struct executor *x;
     struct host_run *host;
-    size_t next;         /* shard to look at */
-    bool keeps;          /* something of the recovery stays on this host */
-    struct err *failure; /* the first one of all hosts */
+    size_t next; /* shard to look at */
+    size_t next_moved;
+    struct moved_run *moved; /* being removed; NULL: none */
+    bool keeps;              /* something of the recovery stays on this host */
+    struct err *failure;     /* the first one of all hosts */
 };
 
-/* Clients may have written to it: from the first open_shard on, a database is theirs. */
-static bool is_open(const struct executor *x, int database)
+static bool has_begun(const struct executor *x, const struct host_run *h)
 {
     for (size_t i = 0; i < x->task_count; i++)
-        if (x->tasks[i].database == database && x->tasks[i].kind == &task_open_shard &&
-            x->tasks[i].begun)
+        if (&x->hosts[x->tasks[i].host] == h && x->tasks[i].begun)
             return true;
     return false;
+}
+
+/* A host that was lost and is still away does not stand in the way of undoing the rest. */
+static bool is_only_lost(struct undo *u, const struct err *error)
+{
+    struct executor *x = u->x;
+    const struct moved_run *moved = NULL;
+    size_t next = 0;
+    struct err ignored = ERR_INIT;
+
+    if (!has_begun(x, u->host))
+        moved = moved_left_on(x, u->host, &next);
+    return moved && err_code_is_retried(error->code) &&
+           journal_moved_kept(x, moved, error, &ignored) == 0;
 }
 
 static void undo_over(struct undo *u, const struct err *error)
 {
     struct link *link = u->host->link;
 
-    if (error && u->failure->code == ERR_NONE) {
+    if (error && u->failure->code == ERR_NONE && !is_only_lost(u, error)) {
         *u->failure = *error;
         err_wrap(u->failure, "host '%s'", u->host->name);
     }
@@ -55,6 +69,27 @@ static void on_removed(void *ctx, const json_t *result, const struct err *error)
         undo_next(u);
 }
 
+/* One that is in use by now stays, and the abort goes on. */
+static void on_leftover(void *ctx, const json_t *result, const struct err *error)
+{
+    struct undo *u = ctx;
+    struct executor *x = u->x;
+    struct err err = ERR_INIT;
+    bool kept = error && error->code == ERR_CHECK;
+
+    (void)result;
+    if (error && !kept) {
+        undo_over(u, error);
+        return;
+    }
+    u->keeps |= kept;
+    if ((kept ? journal_moved_kept(x, u->moved, error, &err)
+              : journal_moved_removed(x, u->moved, &err)) < 0)
+        undo_over(u, &err);
+    else
+        undo_next(u);
+}
+
 static void on_released(void *ctx, const json_t *result, const struct err *error)
 {
     (void)result;
@@ -69,14 +104,18 @@ static void undo_next(struct undo *u)
         struct shard_run *s = &x->shards[u->next++];
         if (&x->hosts[s->host] != u->host)
             continue;
-        if (is_open(x, s->database)) {
+        if (x->databases[s->database].in_use) {
             u->keeps = true;
             continue;
         }
         link_call(u->host->link, "remove_shard", shard_params(x, s), CALL_MS, on_removed, NULL, u);
         return;
     }
-    if (u->keeps)
+    u->moved = moved_left_on(x, u->host, &u->next_moved);
+    if (u->moved)
+        link_call(u->host->link, "remove_shard", moved_params(x, u->moved), CALL_MS, on_leftover,
+            NULL, u);
+    else if (u->keeps)
         undo_over(u, NULL);
     else
         link_call(u->host->link, "release",
@@ -110,12 +149,10 @@ static void on_lost(void *arg, const struct err *err)
     undo_over(arg, err);
 }
 
-static bool was_touched(const struct executor *x, const struct host_run *h)
+static bool was_touched(struct executor *x, const struct host_run *h)
 {
-    for (size_t i = 0; i < x->task_count; i++)
-        if (&x->hosts[x->tasks[i].host] == h && x->tasks[i].begun)
-            return true;
-    return false;
+    size_t next = 0;
+    return has_begun(x, h) || moved_left_on(x, h, &next);
 }
 
 static int undo_hosts(struct executor *x, struct err *err)
@@ -157,7 +194,7 @@ static int record(struct executor *x, size_t kept, struct err *err)
     if (state_begin(x->st, err) < 0)
         return -1;
     for (size_t i = 0; i < x->shard_count; i++)
-        if (!is_open(x, x->shards[i].database) &&
+        if (!x->databases[x->shards[i].database].in_use &&
             journal_shard_reset(x, (int)i, "aborted", err) < 0)
             return -1;
     if (state_set_meta(x->st, "state", kept ? "partly" : "planned", err) < 0 ||
@@ -175,7 +212,7 @@ int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
     if (executor_load(&x, err) < 0)
         goto out;
     for (size_t i = 0; i < x.database_count; i++)
-        *ret_kept += is_open(&x, (int)i);
+        *ret_kept += x.databases[i].in_use;
     if (undo_hosts(&x, err) < 0)
         goto out;
     rc = record(&x, *ret_kept, err);

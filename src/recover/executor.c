@@ -85,6 +85,16 @@ static void on_task_progress(void *ctx, const json_t *params)
     loop_wake(t->x->loop, t->x->pump);
 }
 
+/*
+ * Servers of the earlier generation end in prepare_shard. Before all have, none of this one may
+ * start: a cluster node that finds another at an address forgets that address.
+ */
+static bool awaits_the_end_of_others(const struct database_run *db, const struct task_run *t)
+{
+    return db->generation > 0 && db->unprepared > 0 && t->kind != &task_prepare_shard &&
+           t->kind != &task_fetch;
+}
+
 static bool task_is_ready(const struct executor *x, const struct task_run *t)
 {
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until)
@@ -92,6 +102,8 @@ static bool task_is_ready(const struct executor *x, const struct task_run *t)
     const struct database_run *db = &x->databases[t->database];
     /* The other files of a refused database are still looked at: all that is bad is told at once. */
     if (db->refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down))
+        return false;
+    if (awaits_the_end_of_others(db, t))
         return false;
     for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
         if (db->undone[gate] || db->unsure)

@@ -4,10 +4,11 @@
  *     IDLE ──(a task wants it)──> CONNECTING ──hello, lock, questions──> READY
  *      ▲                              │                                   │
  *      └── backoff <── lost, failed ──┴───────────────────────────────────┘
- *                         └── for PATIENCE_MS ──> GONE: its tasks fail
+ *                         └── for hooks->patience_ms ──> GONE: its tasks fail
  *
  * Questions: in a run that resumes, each shard whose server was started is asked for its status
- * before anything else is done with it; records that are no longer true are taken back.
+ * before anything else is done with it; records that are no longer true are taken back. What shards
+ * left there before the host was lost is removed.
  */
 
 #include <stdlib.h>
@@ -20,8 +21,8 @@ enum {
     HELLO_MS = 20 * 1000,
     LOCK_MS = 30 * 1000,
     STATUS_MS = 60 * 1000,
+    REMOVE_MS = 60 * 1000,
     PREPARE_MS = 60 * 60 * 1000,
-    PATIENCE_MS = 60 * 1000, /* with a host of which nothing succeeds, since its first failure */
     BACKOFF_MS = 1000,
     BACKOFF_MAX_MS = 8 * 1000,
 };
@@ -47,20 +48,33 @@ static bool is_unsure_about(const struct executor *x, const struct host_run *h, 
     return false;
 }
 
+static void say_what_helps(const struct executor *x, struct err *error)
+{
+    CLEANUP(free_ptr) char *hint = xstrdup(error->hint);
+
+    err_hint(error,
+        "%s%sIf it stays away, its shards can go to other hosts: recluster recover --state %s "
+        "--replan-lost",
+        hint, *hint ? " " : "", state_path(x->st));
+}
+
 /* One failed task per database says why; what waits for it stays pending. */
 static int give_up_host(struct host_run *h, struct err *err)
 {
     struct executor *x = h->x;
+    struct err error = h->error;
     CLEANUP(free_ptr)
     char *message = xasprintf("host '%s' is given up: %s", h->name, h->error.message);
     const struct event event = {
         .severity = "error", .code = "host-lost", .host = h->name, .message = message};
 
+    if (h->lost && !x->hooks->replan_lost)
+        say_what_helps(x, &error);
     if (state_event(x->st, &event, err) < 0)
         return -1;
     for (size_t d = 0; d < x->database_count; d++) {
         struct task_run *t = pending_task(x, h, d);
-        if (t && journal_task_failed(x, t, &h->error, err) < 0)
+        if (t && journal_task_failed(x, t, &error, err) < 0)
             return -1;
         if (!t && is_unsure_about(x, h, d))
             x->databases[d].state = "failed";
@@ -103,9 +117,49 @@ static void on_status(void *ctx, const json_t *result, const struct err *error)
         host_is_asked(h);
 }
 
+struct leftover {
+    struct executor *x;
+    struct moved_run *moved;
+};
+
+static void on_leftover(void *ctx, const json_t *result, const struct err *error)
+{
+    struct leftover *q = ctx;
+    struct executor *x = q->x;
+    struct host_run *h = &x->hosts[q->moved->host];
+    struct err err = ERR_INIT;
+    bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
+
+    (void)result;
+    if (answered && (error ? journal_moved_kept(x, q->moved, error, &err)
+                           : journal_moved_removed(x, q->moved, &err)) < 0)
+        executor_give_up(x, &err);
+    free(q);
+    h->questions--;
+    if (h->state == HOST_CONNECTING)
+        host_is_asked(h);
+}
+
+/* Its memory and ports are wanted for what is planned there now. */
+static void remove_leftovers(struct host_run *h)
+{
+    struct moved_run *moved;
+    size_t next = 0;
+
+    while ((moved = moved_left_on(h->x, h, &next))) {
+        struct leftover *q = xmalloc(sizeof(*q));
+        *q = (struct leftover){h->x, moved};
+        h->questions++;
+        link_call(
+            h->link, "remove_shard", moved_params(h->x, moved), REMOVE_MS, on_leftover, NULL, q);
+    }
+}
+
 static void ask_about_shards(struct host_run *h)
 {
     struct executor *x = h->x;
+
+    remove_leftovers(h);
 
     for (size_t i = 0; i < x->shard_count; i++) {
         struct shard_run *s = &x->shards[i];
@@ -212,9 +266,10 @@ static void host_failed(struct host_run *h, const struct err *error)
         backoff_ms *= 2;
     if (!h->failing_since_ms)
         h->failing_since_ms = now;
-    bool again =
-        err_code_is_retried(error->code) && now + backoff_ms < h->failing_since_ms + PATIENCE_MS;
+    bool again = err_code_is_retried(error->code) &&
+                 now + backoff_ms < h->failing_since_ms + h->x->hooks->patience_ms;
     h->state = again ? HOST_IDLE : HOST_GONE;
+    h->lost = !again && err_code_is_retried(error->code);
     h->retry_at_ms = now + backoff_ms;
     link_close(link); /* its open calls are answered now */
     if (h->state == HOST_GONE && give_up_host(h, &err) < 0)

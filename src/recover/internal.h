@@ -36,6 +36,15 @@ enum host_state {
     HOST_GONE, /* given up for this run; `error` says why */
 };
 
+/* What a shard left on a host that was lost (table moved). */
+struct moved_run {
+    int64_t id;
+    int host, database;
+    int64_t generation; /* of the database, at that time */
+    const char *shard, *dir;
+    bool removed;
+};
+
 struct host_run {
     struct executor *x;
     const char *name, *addr, *base_dir, *server, *link_kind;
@@ -43,6 +52,7 @@ struct host_run {
     enum host_state state;
     struct link *link;
     struct err error;
+    bool lost; /* it stays away: there is no link to it, or no answer */
     int connects;
     int64_t retry_at_ms, failing_since_ms; /* the latter 0: it is not */
     size_t questions;                      /* shards not yet asked about (resume) */
@@ -71,11 +81,15 @@ struct database_run {
     const struct ccs_database *ccs;
     json_t *location;
     const char *password; /* of its clients; NULL: none. A secret */
+    const char *replication_password;
+    int64_t generation; /* how often it began anew because a host was lost */
     int64_t maxmemory_bytes;
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
     size_t unsure;             /* shards that are */
-    bool refused;              /* by a check of its files or of what was loaded from them */
+    size_t unprepared;         /* shards whose prepare_shard is not done */
+    bool in_use;  /* from the first open_shard on it is its clients': they may have written to it */
+    bool refused; /* by a check of its files or of what was loaded from them */
 };
 
 enum task_state { TASK_PENDING, TASK_RUNNING, TASK_DONE, TASK_FAILED };
@@ -147,6 +161,8 @@ struct executor {
     size_t database_count;
     struct task_run *tasks;
     size_t task_count;
+    struct moved_run *moved;
+    size_t moved_count;
     bool stood_down; /* refused databases were told to stop */
     size_t stops_awaited;
     struct err fatal; /* the state file can't be written any more: the run must end */
@@ -159,6 +175,13 @@ void executor_release(struct executor *x);
 struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard); /* or NULL */
 /* The task that starts the shard's server. */
 struct task_run *task_that_starts(struct executor *x, int shard);
+
+/*
+ * replan.c: places the shards of hosts that were lost in this run anew and saves that; *ret_changed
+ * says whether there is anything new to do. Why something could not be is told as an event.
+ */
+bool replan_is_called_for(const struct executor *x);
+int replan_lost(struct executor *x, bool *ret_changed, struct err *err) MUST_CHECK;
 
 /* stage_transfer.c: puts logins into the locations, for the hosts that fetch from them. */
 int executor_resolve_locations(struct executor *x, struct err *err) MUST_CHECK;
@@ -229,6 +252,17 @@ bool shard_has_free_replica(const struct executor *x, const struct shard_run *s)
 
 /* Parameters that every method of a shard gets. The caller's. */
 json_t *shard_params(const struct executor *x, const struct shard_run *shard);
+
+/*
+ * moved.c: what shards left on a host that was lost, and is back. Where the host is at hand, in a run
+ * or an abort, it is removed by "remove_shard" with these parameters (the caller's), and then that is
+ * recorded.
+ */
+struct moved_run *moved_left_on(struct executor *x, const struct host_run *h, size_t *next);
+json_t *moved_params(const struct executor *x, const struct moved_run *moved);
+int journal_moved_removed(struct executor *x, struct moved_run *moved, struct err *err) MUST_CHECK;
+int journal_moved_kept(struct executor *x, const struct moved_run *moved, const struct err *why,
+    struct err *err) MUST_CHECK;
 
 /* nodes_conf.c: the cluster as `self` is to know it; the caller frees it. */
 char *nodes_conf_text(const struct executor *x, const struct shard_run *self);

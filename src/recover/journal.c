@@ -22,10 +22,15 @@
 
 void task_set_state(struct executor *x, struct task_run *t, enum task_state state)
 {
-    size_t *undone = &x->databases[t->database].undone[t->kind->gate];
+    struct database_run *db = &x->databases[t->database];
+    size_t *undone = &db->undone[t->kind->gate];
 
     *undone += t->state == TASK_DONE;
     *undone -= state == TASK_DONE;
+    if (t->kind == &task_prepare_shard) {
+        db->unprepared += t->state == TASK_DONE;
+        db->unprepared -= state == TASK_DONE;
+    }
     t->state = state;
 }
 
@@ -82,6 +87,8 @@ int journal_task_started(struct executor *x, struct task_run *t, struct err *err
         state_rollback(x->st);
         return -1;
     }
+    if (t->kind == &task_open_shard)
+        x->databases[t->database].in_use = true;
     task_set_state(x, t, TASK_RUNNING);
     return 0;
 }

@@ -77,8 +77,8 @@ static int load_databases(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT database_uid, name, state, location, maxmemory, password FROM target ORDER BY "
-            "rowid",
+            "SELECT database_uid, name, state, location, maxmemory, password, "
+            "replication_password, generation FROM target ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -91,6 +91,9 @@ static int load_databases(struct executor *x, struct err *err)
             .location = rows_json(&rows, 3),
             .maxmemory_bytes = rows_int(&rows, 4),
             .password = dup(x, &rows, 5),
+            .replication_password =
+                rows_is_null(&rows, 6) ? x->replication_password : dup(x, &rows, 6),
+            .generation = rows_int(&rows, 7),
         };
         db->ccs = ccs_database(x->ccs, db->uid);
         db->label = db->ccs ? db->ccs->label : db->uid;
@@ -198,7 +201,10 @@ static int load_tasks(struct executor *x, const struct uid_index *index, struct 
             .host = x->shards[shard].host,
             .begun = rows_int(&rows, 4) > 0,
         };
+        if (kind == &task_open_shard && rows_int(&rows, 4) > 0)
+            x->databases[x->shards[shard].database].in_use = true;
         x->databases[x->shards[shard].database].undone[kind->gate]++;
+        x->databases[x->shards[shard].database].unprepared += kind == &task_prepare_shard;
         task_set_state(x, &x->tasks[x->task_count - 1], state_at_start(rows_text(&rows, 3)));
     }
     return rows_end(&rows, err);
@@ -247,6 +253,31 @@ static void link_tasks(struct executor *x)
     }
 }
 
+static int load_moved(struct executor *x, struct err *err)
+{
+    struct rows rows;
+    size_t alloc = 0;
+
+    if (state_query(x->st, &rows, err,
+            "SELECT moved_id, host, database_uid, generation, shard_uid, dir, "
+            "removed_ms IS NOT NULL FROM moved ORDER BY moved_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        GROW(x->moved, x->moved_count, alloc);
+        x->moved[x->moved_count++] = (struct moved_run){
+            .id = rows_int(&rows, 0),
+            .host = index_of_host(x, rows_text(&rows, 1)),
+            .database = index_of_database(x, rows_text(&rows, 2)),
+            .generation = rows_int(&rows, 3),
+            .shard = dup(x, &rows, 4),
+            .dir = dup(x, &rows, 5),
+            .removed = rows_int(&rows, 6) != 0,
+        };
+    }
+    return rows_end(&rows, err);
+}
+
 int executor_load(struct executor *x, struct err *err)
 {
     struct uid_index *index = NULL;
@@ -263,7 +294,7 @@ int executor_load(struct executor *x, struct err *err)
         return -1;
     int rc = 0;
     if (load_hosts(x, err) < 0 || load_databases(x, err) < 0 || load_shards(x, &index, err) < 0 ||
-        load_tasks(x, index, err) < 0 || load_waits(x, err) < 0)
+        load_tasks(x, index, err) < 0 || load_waits(x, err) < 0 || load_moved(x, err) < 0)
         rc = -1;
     free(index);
     if (rc == 0) {
@@ -294,6 +325,7 @@ void executor_release(struct executor *x)
     free(x->shards);
     free(x->databases);
     free(x->tasks);
+    free(x->moved);
     free(x->recovery);
     free(x->recovery_password);
     free(x->replication_password);

@@ -248,8 +248,9 @@ int old_cluster_probe(
 static int is_ours(struct state *st, const json_t *address, int64_t *ret, struct err *err)
 {
     return state_get_int(st, 0, ret, err,
-        "SELECT COUNT(*) FROM placement WHERE addr = ? AND port = ?", "si",
-        json_string_value(json_object_get(address, "addr")),
+        "SELECT COUNT(*) FROM (SELECT addr, port FROM placement UNION ALL SELECT addr, port FROM "
+        "moved) WHERE addr = ? AND port = ?",
+        "si", json_string_value(json_object_get(address, "addr")),
         (int64_t)json_integer_value(json_object_get(address, "port")));
 }
 

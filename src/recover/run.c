@@ -135,39 +135,50 @@ static bool anything_to_do(const struct executor *x)
     return false;
 }
 
+static int run_once(struct executor *x, struct recover_result *ret, struct err *err)
+{
+    const struct recover_hooks *hooks = x->hooks;
+
+    if (executor_load(x, err) < 0)
+        return -1;
+    if (!anything_to_do(x)) {
+        count_result(x, ret);
+        return was_cut_short(x->st) ? close_the_run(x, ret, err) : 0;
+    }
+    if (executor_resolve_locations(x, err) < 0)
+        return -1;
+    if (fence_run(x->st, x->ccs, hooks->accept_new_host_keys, err) < 0)
+        return -1;
+    if (is_resumed(x->st) &&
+        old_cluster_check_again(x->st, x->ccs, hooks->old_cluster_is_dead, err) < 0)
+        return -1;
+    doubt_records(x);
+    for (size_t i = 0; i < x->database_count; i++)
+        if (!database_is_over(&x->databases[i]))
+            x->databases[i].state = "running";
+    /* A run may have been killed between a database's last task and its own mark. */
+    if (open_the_run(x, err) < 0 || journal_databases_finished(x, err) < 0 ||
+        executor_run(x, err) < 0)
+        return -1;
+    count_result(x, ret);
+    return close_the_run(x, ret, err) < 0 ? -1 : find_first_error(x, &ret->first_error, err);
+}
+
 int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
     struct err *err)
 {
-    struct executor x = {.st = st, .links = {st, hooks->accept_new_host_keys}, .hooks = hooks};
-    int rc = -1;
+    bool again = true;
+    int rc = 0;
 
-    *ret = (struct recover_result){.first_error = ERR_INIT};
-    if (executor_load(&x, err) < 0)
-        goto out;
-    if (!anything_to_do(&x)) {
-        count_result(&x, ret);
-        rc = was_cut_short(st) ? close_the_run(&x, ret, err) : 0;
-        goto out;
+    /* Each round but the first has lost a host more; one that comes and goes must not keep us. */
+    for (size_t round = 0; rc == 0 && again; round++) {
+        struct executor x = {.st = st, .links = {st, hooks->accept_new_host_keys}, .hooks = hooks};
+        *ret = (struct recover_result){.first_error = ERR_INIT};
+        rc = run_once(&x, ret, err);
+        again = rc == 0 && hooks->replan_lost && round < x.host_count && replan_is_called_for(&x);
+        if (again)
+            rc = replan_lost(&x, &again, err);
+        executor_release(&x);
     }
-    if (executor_resolve_locations(&x, err) < 0)
-        goto out;
-    if (fence_run(st, x.ccs, hooks->accept_new_host_keys, err) < 0)
-        goto out;
-    if (is_resumed(st) && old_cluster_check_again(st, x.ccs, hooks->old_cluster_is_dead, err) < 0)
-        goto out;
-    doubt_records(&x);
-    for (size_t i = 0; i < x.database_count; i++)
-        if (!database_is_over(&x.databases[i]))
-            x.databases[i].state = "running";
-    /* A run may have been killed between a database's last task and its own mark. */
-    if (open_the_run(&x, err) < 0 || journal_databases_finished(&x, err) < 0 ||
-        executor_run(&x, err) < 0)
-        goto out;
-    count_result(&x, ret);
-    if (close_the_run(&x, ret, err) < 0 || find_first_error(&x, &ret->first_error, err) < 0)
-        goto out;
-    rc = 0;
-out:
-    executor_release(&x);
     return rc;
 }

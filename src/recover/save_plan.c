@@ -36,8 +36,8 @@ static int save_hosts(const struct plan *plan, struct state *st, struct err *err
         const struct host *h = plan->hosts[i].host;
         if (state_run(st, err,
                 "INSERT INTO host (name, position, addr, rack, link, base_dir, server, spec, "
-                "facts) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET facts = coalesce(excluded.facts, facts)",
                 "sisssssjj", h->name, (int64_t)i, h->addr, h->rack, h->link, h->base_dir, h->server,
                 h->spec, plan->hosts[i].facts) < 0)
             return -1;
@@ -332,7 +332,7 @@ static int save_work(
     saving_release(&to);
     if (rc < 0)
         return -1;
-    json_t *document = plan_json(plan);
+    json_t *document = replanned ? json_incref(replanned->document) : plan_json(plan);
     rc = state_run(st, err, "INSERT INTO plan (hash, created_ms, document) VALUES (?, ?, ?)", "sij",
         plan->hash, clock_wall_ms(), document);
     json_decref(document);
@@ -351,6 +351,21 @@ static int save_all(const struct survey *survey, struct state *st, struct err *e
 }
 
 /* --- a part of it anew --- */
+
+/* What is left where the shard was; of what comes to a place anew nothing counts as left there. */
+static int remember_move(
+    struct state *st, const struct plan *plan, const struct plan_shard *s, struct err *err)
+{
+    return state_run(st, err,
+               "INSERT INTO moved (at_ms, shard_uid, database_uid, generation, host, addr, port, "
+               "bus_port, dir) SELECT ?, shard_uid, database_uid, generation, host, addr, port, "
+               "bus_port, dir FROM placement JOIN target USING (database_uid) WHERE shard_uid = ?",
+               "is", clock_wall_ms(), s->shard->uid) < 0 ||
+                   state_run(st, err, "DELETE FROM moved WHERE host = ? AND dir = ?", "ss",
+                       plan->hosts[s->host].host->name, s->dir) < 0
+               ? -1
+               : 0;
+}
 
 static int forget_shard(struct state *st, const char *uid, struct err *err)
 {
@@ -375,25 +390,34 @@ static int begin_anew(struct state *st, const char *database, int64_t generation
         "iss", generation, replication, database);
 }
 
+static int change_target(
+    struct state *st, const char *uid, enum fate fate, int64_t generation, struct err *err)
+{
+    if (fate == FATE_ANEW)
+        return begin_anew(st, uid, generation, err);
+    if (fate == FATE_REPLICAS)
+        return state_run(
+            st, err, "UPDATE target SET state = 'planned' WHERE database_uid = ?", "s", uid);
+    return 0;
+}
+
 int save_replanned(
     const struct plan *plan, struct state *st, const struct replanned *replanned, struct err *err)
 {
-    for (size_t i = 0; i < plan->database_count; i++) {
-        const char *uid = plan->databases[i].database->uid;
-        if (replanned->fates[i] == FATE_ANEW &&
-            begin_anew(st, uid, replanned->generations[i], err) < 0)
-            return -1;
-        if (replanned->fates[i] == FATE_REPLICAS &&
-            state_run(st, err, "UPDATE target SET state = 'planned' WHERE database_uid = ?", "s",
-                uid) < 0)
-            return -1;
-    }
+    if (save_hosts(plan, st, err) < 0)
+        return -1;
     for (size_t i = 0; i < plan->shard_count; i++) {
         const struct plan_shard *s = &plan->shards[i];
+        if (replanned->moves[i] && remember_move(st, plan, s, err) < 0)
+            return -1;
         if ((replanned->fates[s->database] == FATE_ANEW || replanned->moves[i]) &&
             forget_shard(st, s->shard->uid, err) < 0)
             return -1;
     }
+    for (size_t i = 0; i < plan->database_count; i++)
+        if (change_target(st, plan->databases[i].database->uid, replanned->fates[i],
+                replanned->generations[i], err) < 0)
+            return -1;
     return save_work(plan, st, replanned, err);
 }
 

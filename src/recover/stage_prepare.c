@@ -18,7 +18,8 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "database", json_string(db->uid));
     json_object_set_new(params, "shard", json_string(s->uid));
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
-    json_object_set_new(params, "replication_password", json_string(x->replication_password));
+    json_object_set_new(params, "replication_password", json_string(db->replication_password));
+    json_object_set_new(params, "generation", json_integer(db->generation));
     json_object_set_new(params, "repl_backlog_bytes", json_integer(REPLICATION_BACKLOG_BYTES));
     json_object_set_new(params, "fast_load", json_boolean(x->fast_load));
     if (s->node_id) {

@@ -94,7 +94,8 @@ int survey_probe_hosts(
             .survey = survey,
             .measure = request->measure,
             .error = &survey->host_errors[i]};
-        if (offline || survey->host_inputs[i].without)
+        if (offline || survey->host_inputs[i].without || survey->host_inputs[i].facts ||
+            survey->host_inputs[i].error)
             continue;
         if (host_link_open(
                 &links, loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)
@@ -104,6 +105,8 @@ int survey_probe_hosts(
     }
     int rc = loop_run(loop, err);
     for (size_t i = 0; i < count; i++) {
+        if (survey->host_inputs[i].facts || survey->host_inputs[i].error)
+            continue;
         survey->host_inputs[i].facts = probes[i].facts;
         survey->host_inputs[i].error = probes[i].facts ? NULL : probes[i].error;
     }
@@ -125,6 +128,8 @@ static const json_t *location_of(
     const char *label;
     json_t *location;
 
+    if (survey->locations)
+        return json_object_get(survey->locations, db->uid);
     for (size_t i = 0; i < request->source_count; i++) {
         if (!same_database(survey->ccs, request->sources[i].database, db))
             continue;
@@ -258,8 +263,7 @@ static void take_pinned_count(const struct survey *survey, struct plan_database_
     }
 }
 
-static int survey_databases(
-    struct survey *survey, const struct recover_request *request, struct err *err)
+int survey_databases(struct survey *survey, const struct recover_request *request, struct err *err)
 {
     const struct ccs *ccs = survey->ccs;
 
@@ -401,6 +405,7 @@ void survey_free(struct survey *survey)
     free(survey->host_inputs);
     free(survey->host_errors);
     json_decref(survey->owned);
+    json_decref(survey->locations);
     json_decref(survey->alive);
     json_decref(survey->fence);
     json_decref(survey->sentinels);

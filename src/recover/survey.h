@@ -12,7 +12,9 @@ struct survey {
     struct plan_database_input *databases;
     struct err *database_errors;
     size_t database_count;
-    json_t *owned;     /* locations that were made here */
+    json_t *owned; /* locations that were made here */
+    json_t *
+        locations; /* replan: uid to location, of the databases whose backups are wanted; else NULL */
     json_t *alive;     /* addresses of the old cluster that answer */
     json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
     json_t *sentinels; /* that watch addresses of it */
@@ -22,6 +24,9 @@ struct survey {
     struct plan *plan;
 };
 
+/* Parts of recover_survey(): what is asked for of the databases, and their backup sets. */
+int survey_databases(
+    struct survey *survey, const struct recover_request *request, struct err *err) MUST_CHECK;
 /* Probes the hosts that have neither facts nor an error yet, and are not kept out. */
 int survey_probe_hosts(struct survey *survey, const struct recover_request *request,
     struct state *st, struct err *err) MUST_CHECK;
@@ -40,6 +45,7 @@ struct replanned {
     enum fate *fates;     /* of the plan's databases */
     int64_t *generations; /* of those that begin anew, from now on */
     bool *moves;          /* of the plan's shards: it was elsewhere before */
+    json_t *document;     /* the plan's, with what stays as it was */
 };
 
 /* Inside the caller's transaction. */

@@ -203,15 +203,17 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
 );
 
 CREATE TABLE moved (             -- where shards were before their host was lost
-    moved_id   INTEGER PRIMARY KEY,
-    at_ms      INTEGER NOT NULL,
-    shard_uid  TEXT NOT NULL,
-    host       TEXT NOT NULL REFERENCES host,
-    addr       TEXT NOT NULL,
-    port       INTEGER NOT NULL,
-    bus_port   INTEGER NOT NULL,
-    dir        TEXT NOT NULL,
-    removed_ms INTEGER           -- when what it left there was removed
+    moved_id     INTEGER PRIMARY KEY,
+    at_ms        INTEGER NOT NULL,
+    shard_uid    TEXT NOT NULL,
+    database_uid TEXT NOT NULL REFERENCES target,
+    generation   INTEGER NOT NULL, -- of the database, at that time
+    host         TEXT NOT NULL REFERENCES host,
+    addr         TEXT NOT NULL,
+    port         INTEGER NOT NULL,
+    bus_port     INTEGER NOT NULL,
+    dir          TEXT NOT NULL,
+    removed_ms   INTEGER           -- when what it left there was removed
 );
 
 -- Rule: commit the intent (running), act, commit the outcome (done, failed).

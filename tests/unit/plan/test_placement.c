@@ -430,6 +430,73 @@ static void test_host_order(void **state)
     }
 }
 
+/* The document of a plan, those of its shards that were on a host without one. */
+static json_t *without_host(const struct plan *plan, const char *host)
+{
+    json_t *document = plan_json(plan), *database, *shard;
+    size_t i, k;
+
+    json_array_foreach (json_object_get(document, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard)
+            if (strcmp(json_string_value(json_object_get(shard, "host")), host) == 0)
+                json_object_set_new(shard, "host", json_null());
+    }
+    return document;
+}
+
+static void test_replan(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_hosts(&w, 5);
+    world_database(&w, &(struct world_database){.primaries = 3, .replicas = 1, .port = 12000});
+    world_database(&w, &(struct world_database){.replicas = 1, .port = 12001});
+    struct plan *before = world_plan(&w);
+    assert_true(before->feasible);
+    json_t *pinned = without_host(before, "h1");
+
+    /* Of the lost host nothing is known; the others stay although h2 could not be used any more. */
+    w.host_inputs[0].facts = NULL;
+    json_object_set_new(world_facts(&w, 1), "server", json_pack("{s:{}}", "error"));
+    w.input.pinned = pinned;
+    w.input.replan = true;
+    struct plan *plan = world_plan(&w);
+    assert_true(plan->feasible);
+    size_t moved = 0;
+    for (size_t s = 0; s < plan->shard_count; s++) {
+        const struct plan_shard *old = &before->shards[s], *new = &plan->shards[s];
+        moved += old->host == 0;
+        if (old->host == 0) {
+            assert_true(new->host > 1);
+        } else {
+            assert_int_equal(new->host, old->host);
+            assert_int_equal(new->port, old->port);
+            assert_int_equal(new->bus_port, old->bus_port);
+        }
+        if (new->primary >= 0)
+            assert_int_not_equal(new->host, plan->shards[new->primary].host);
+        for (size_t other = 0; other < s; other++)
+            assert_false(plan->shards[other].host == new->host &&
+                         (plan->shards[other].port == new->port ||
+                             plan->shards[other].bus_port == new->port));
+    }
+    assert_true(moved > 0);
+    plan_free(plan);
+
+    /* With no other host left, each database says so. */
+    w.input.host_count = 2;
+    plan = world_plan(&w);
+    assert_false(plan->feasible);
+    assert_non_null(world_issue(plan->blockers, plan->blocker_count, "not-enough-hosts"));
+    plan_free(plan);
+    w.input.host_count = 5;
+    plan_free(before);
+    json_decref(pinned);
+    world_release(&w);
+}
+
 static void test_same_input_same_hash(void **state)
 {
     char first[65];
@@ -494,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_memory_says_how_much),
         cmocka_unit_test(test_random_worlds),
         cmocka_unit_test(test_host_order),
+        cmocka_unit_test(test_replan),
         cmocka_unit_test(test_same_input_same_hash),
         cmocka_unit_test(test_scale),
     };

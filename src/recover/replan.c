@@ -1,0 +1,478 @@
+/*
+ * --replan-lost: what becomes of the shards whose host stayed away in this run.
+ *
+ * A database that clients were not let into yet begins anew, under a new generation: its shards on
+ * lost hosts are placed on others, the rest stay where they are and keep their verified files. All its
+ * nodes get new ids and its replicas a new password, so that the servers of before, should a lost host
+ * come back with them, find nobody that knows them, and clients can't log in to them.
+ *
+ * A database that is in use keeps what it has: its data is newer than the backups. It gets new
+ * replicas, as copies of its primaries, for those that are lost; a primary that is lost is told of and
+ * never replaced.
+ *
+ * The new plan is one transaction. What was left on the lost hosts stands in table moved.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "recluster/clock.h"
+#include "survey.h"
+#include "wishes.h"
+
+enum { SHARDS_SHOWN = 3 };
+
+struct replan {
+    struct executor *x;
+    struct survey *survey;
+    struct recover_request request;
+    json_t *document; /* of the plan so far */
+    enum fate *fates; /* of the executor's databases */
+    bool *lost;       /* of its shards */
+};
+
+bool replan_is_called_for(const struct executor *x)
+{
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (x->hosts[x->shards[i].host].lost)
+            return true;
+    return false;
+}
+
+static int database_by_uid(const struct executor *x, const char *uid)
+{
+    for (size_t i = 0; i < x->database_count; i++)
+        if (uid && strcmp(x->databases[i].uid, uid) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* "shard 4 (host 'h3'), …": those of a database that are lost; with `primaries`, only they. */
+static char *lost_shards(const struct replan *r, size_t database, bool primaries)
+{
+    const struct executor *x = r->x;
+    struct buf out = BUF_INIT;
+    size_t count = 0;
+
+    for (size_t i = 0; i < x->shard_count; i++) {
+        const struct shard_run *s = &x->shards[i];
+        if (s->database != (int)database || !x->hosts[s->host].lost ||
+            (primaries && !s->is_primary))
+            continue;
+        if (++count <= SHARDS_SHOWN)
+            buf_addf(&out, "%sshard %s (host '%s')", count > 1 ? ", " : "", s->uid,
+                x->hosts[s->host].name);
+    }
+    if (count > SHARDS_SHOWN)
+        buf_addf(&out, " and %zu more", count - SHARDS_SHOWN);
+    return buf_take(&out);
+}
+
+static int tell(const struct replan *r, size_t database, const char *severity, const char *code,
+    const char *message, const char *hint, struct err *err)
+{
+    json_t *detail = hint ? json_pack("{s:s}", "hint", hint) : NULL;
+    const struct event event = {
+        .severity = severity,
+        .code = code,
+        .database = r->x->databases[database].uid,
+        .message = message,
+        .detail = detail,
+    };
+    int rc = state_event(r->x->st, &event, err);
+
+    json_decref(detail);
+    return rc;
+}
+
+static int keep_lost_primary(const struct replan *r, size_t database, struct err *err)
+{
+    CLEANUP(free_ptr) char *shards = lost_shards(r, database, true);
+    CLEANUP(free_ptr)
+    char *message =
+        xasprintf("%s is in use, and what clients wrote is on a lost host: %s; that is not "
+                  "replaced by its older backup",
+            r->x->databases[database].label, shards);
+
+    return tell(r, database, "error", "replan-refused", message,
+        "Bring the host back. If it is gone for good, recover this database anew, with a state file "
+        "of its own.",
+        err);
+}
+
+static int choose_fate(struct replan *r, size_t database, struct err *err)
+{
+    struct executor *x = r->x;
+    bool any = false, primary = false;
+
+    if (strcmp(x->databases[database].state, "skipped") == 0)
+        return 0;
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (x->shards[i].database == (int)database && x->hosts[x->shards[i].host].lost) {
+            any = true;
+            primary |= x->shards[i].is_primary;
+        }
+    if (!any)
+        return 0;
+    if (!x->databases[database].in_use)
+        r->fates[database] = FATE_ANEW;
+    else if (!primary)
+        r->fates[database] = FATE_REPLICAS;
+    else
+        return keep_lost_primary(r, database, err);
+    return 0;
+}
+
+static int read_document(struct replan *r, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(r->x->st, &rows, err, "SELECT document FROM plan ORDER BY plan_id DESC LIMIT 1",
+            "") < 0)
+        return -1;
+    r->document = rows_next(&rows) ? rows_json(&rows, 0) : NULL;
+    if (rows_end(&rows, err) < 0)
+        return -1;
+    return r->document ? 0 : err_set(err, ERR_STATE, "the state file holds no plan");
+}
+
+/* --- hosts --- */
+
+/* Those that were added to the hosts file since. That it can't be read any more is no matter. */
+static void add_new_hosts(const struct replan *r, json_t *specs)
+{
+    CLEANUP(free_ptr) char *path = state_meta(r->x->st, "hosts_path");
+    struct err ignored = ERR_INIT;
+    struct hosts *file = path ? hosts_load(path, &ignored) : NULL;
+
+    for (size_t i = 0; file && i < file->count; i++) {
+        const struct host *h = &file->hosts[i];
+        bool known = false;
+        for (size_t k = 0; k < r->x->host_count && !known; k++)
+            known = strcmp(h->name, r->x->hosts[k].name) == 0 ||
+                    strcmp(h->addr, r->x->hosts[k].addr) == 0;
+        if (!known)
+            json_array_append(specs, h->spec);
+    }
+    if (file)
+        hosts_free(file);
+}
+
+static bool has_shards(const struct executor *x, size_t host)
+{
+    for (size_t i = 0; i < x->shard_count; i++)
+        if (x->shards[i].host == (int)host)
+            return true;
+    return false;
+}
+
+/*
+ * Where shards of ours are, the host is as it was found before they came: they are counted by the
+ * plan. The others are asked now.
+ */
+static int collect_hosts(struct replan *r, struct err *err)
+{
+    struct executor *x = r->x;
+    struct survey *survey = r->survey;
+    json_t *specs = json_array();
+
+    for (size_t i = 0; i < x->host_count; i++)
+        json_array_append(specs, x->hosts[i].spec);
+    add_new_hosts(r, specs);
+    json_t *root = json_pack("{s:o}", "hosts", specs);
+    survey->hosts = hosts_parse(root, err);
+    json_decref(root);
+    if (!survey->hosts)
+        return -1;
+    survey->host_inputs = xcalloc(survey->hosts->count, sizeof(*survey->host_inputs));
+    survey->host_errors = xcalloc(survey->hosts->count, sizeof(*survey->host_errors));
+    for (size_t i = 0; i < survey->hosts->count; i++) {
+        struct plan_host_input *in = &survey->host_inputs[i];
+        in->host = &survey->hosts->hosts[i];
+        in->without = wishes_without(survey->options, in->host);
+        if (i < x->host_count && x->hosts[i].lost) {
+            survey->host_errors[i] = x->hosts[i].error;
+            in->error = &survey->host_errors[i];
+        } else if (i < x->host_count && has_shards(x, i)) {
+            in->facts = json_incref(x->hosts[i].facts);
+        }
+    }
+    return 0;
+}
+
+/* A folder of this very recovery, on a host that was lost once and is back, is as good as empty. */
+static void own_folders(const struct replan *r)
+{
+    for (size_t i = 0; i < r->survey->hosts->count; i++) {
+        json_t *base_dir = json_object_get(r->survey->host_inputs[i].facts, "base_dir");
+        const char *recovery = json_string_value(json_object_get(base_dir, "recovery"));
+        if (recovery && strcmp(recovery, r->x->recovery) == 0)
+            json_object_set_new(base_dir, "state", json_string("empty"));
+    }
+}
+
+/* --- the plan --- */
+
+/* The plan so far, the shards that move without a host. */
+static void pin(struct replan *r)
+{
+    const json_t *database;
+    json_t *shard;
+    size_t i, k;
+
+    json_decref(r->survey->pinned);
+    r->survey->pinned = json_deep_copy(r->document);
+    json_array_foreach (json_object_get(r->survey->pinned, "databases"), i, database) {
+        int at = database_by_uid(r->x, json_string_value(json_object_get(database, "uid")));
+        if (at < 0 || r->fates[at] == FATE_STAYS)
+            continue;
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
+            const char *uid = json_string_value(json_object_get(shard, "uid"));
+            for (size_t s = 0; uid && s < r->x->shard_count; s++)
+                if (r->lost[s] && strcmp(r->x->shards[s].uid, uid) == 0)
+                    json_object_set_new(shard, "host", json_null());
+        }
+    }
+}
+
+static int collect_databases(struct replan *r, struct err *err)
+{
+    struct rows rows;
+
+    r->survey->locations = json_object();
+    if (state_query(r->x->st, &rows, err, "SELECT database_uid, location FROM target", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        int at = database_by_uid(r->x, rows_text(&rows, 0));
+        json_t *location = rows_json(&rows, 1);
+        if (at >= 0 && r->fates[at] == FATE_ANEW && location)
+            json_object_set(r->survey->locations, r->x->databases[at].uid, location);
+        json_decref(location);
+    }
+    return rows_end(&rows, err) < 0 ? -1 : survey_databases(r->survey, &r->request, err);
+}
+
+static int collect(struct replan *r, struct err *err)
+{
+    struct survey *survey = r->survey;
+    json_t *options = json_object_get(r->document, "options");
+
+    survey->owned = json_array();
+    survey->options = json_is_object(options) ? json_deep_copy(options) : json_object();
+    survey->replan = true;
+    survey->ccs = ccs_load(r->x->st, err);
+    if (!survey->ccs)
+        return -1;
+    pin(r);
+    if (collect_hosts(r, err) < 0 || collect_databases(r, err) < 0 ||
+        survey_probe_hosts(survey, &r->request, r->x->st, err) < 0)
+        return -1;
+    own_folders(r);
+    return 0;
+}
+
+/* What is found amiss with a database that stays as it is, is no matter here. */
+static const struct plan_issue *first_blocker(const struct replan *r, int *ret_database)
+{
+    const struct plan *plan = r->survey->plan;
+
+    for (size_t i = 0; i < plan->blocker_count; i++) {
+        const struct plan_issue *issue = &plan->blockers[i];
+        *ret_database = -1;
+        for (size_t d = 0; issue->database && d < r->x->database_count; d++)
+            if (strcmp(r->x->databases[d].label, issue->database) == 0)
+                *ret_database = (int)d;
+        if (!issue->database || (*ret_database >= 0 && r->fates[*ret_database] != FATE_STAYS))
+            return issue;
+    }
+    return NULL;
+}
+
+static int refuse(
+    struct replan *r, size_t database, const struct plan_issue *blocker, struct err *err)
+{
+    struct executor *x = r->x;
+    const char *label = x->databases[database].label, *why = blocker->message;
+    size_t len = strlen(label);
+    CLEANUP(free_ptr) char *hosts = state_meta(x->st, "hosts_path");
+    CLEANUP(free_ptr) char *shards = lost_shards(r, database, false);
+    CLEANUP(free_ptr)
+    char *message = xasprintf("%s: no new place for %s: %s", label, shards,
+        strncmp(why, label, len) == 0 && why[len] == ':' ? why + len + 2 : why);
+    CLEANUP(free_ptr)
+    char *hint =
+        xasprintf("%s%sHosts that are added to '%s' are used by: recluster recover --state %s "
+                  "--replan-lost",
+            blocker->hint ? blocker->hint : "", blocker->hint ? " " : "", hosts ? hosts : "HOSTS",
+            state_path(x->st));
+
+    r->fates[database] = FATE_STAYS;
+    return tell(r, database, "error", "replan-refused", message, hint, err);
+}
+
+static bool is_placed(const struct replan *r, size_t database)
+{
+    const struct plan *plan = r->survey->plan;
+
+    for (size_t s = 0; s < plan->shard_count; s++)
+        if (plan->shards[s].host < 0 &&
+            strcmp(plan->databases[plan->shards[s].database].database->uid,
+                r->x->databases[database].uid) == 0)
+            return false;
+    return true;
+}
+
+/* Those that the blocker is about; if it names none, those that found no place. */
+static int refuse_all(
+    struct replan *r, int database, const struct plan_issue *blocker, struct err *err)
+{
+    size_t refused = 0;
+
+    for (int all = 0; all <= 1 && !refused; all++)
+        for (size_t d = 0; d < r->x->database_count; d++) {
+            if (r->fates[d] == FATE_STAYS || (database >= 0 && database != (int)d) ||
+                (database < 0 && !all && is_placed(r, d)))
+                continue;
+            refused++;
+            if (refuse(r, d, blocker, err) < 0)
+                return -1;
+        }
+    return 0;
+}
+
+static bool anything_moves(const struct replan *r)
+{
+    for (size_t d = 0; d < r->x->database_count; d++)
+        if (r->fates[d] != FATE_STAYS)
+            return true;
+    return false;
+}
+
+/* Databases that find no place are left as they are, one after the other, until the rest has one. */
+static int make_plan(struct replan *r, struct err *err)
+{
+    const struct plan_issue *blocker;
+    int database;
+
+    for (;;) {
+        survey_make_plan(r->survey, &r->request, r->x->st);
+        blocker = first_blocker(r, &database);
+        if (!blocker)
+            return 0;
+        if (refuse_all(r, database, blocker, err) < 0)
+            return -1;
+        if (!anything_moves(r))
+            return 0;
+        plan_free(r->survey->plan);
+        r->survey->plan = NULL;
+        pin(r);
+    }
+}
+
+/* --- what comes of it --- */
+
+/* The new plan; of a database in use only the shards are new, of others nothing is. */
+static json_t *merged_document(const struct replan *r)
+{
+    json_t *document = plan_json(r->survey->plan), *database;
+    json_t *databases = json_object_get(document, "databases");
+    size_t i;
+
+    json_array_foreach (databases, i, database) {
+        int at = database_by_uid(r->x, json_string_value(json_object_get(database, "uid")));
+        json_t *before = json_array_get(json_object_get(r->document, "databases"), i);
+        if (!before || (at >= 0 && r->fates[at] == FATE_ANEW))
+            continue;
+        before = json_copy(before);
+        if (at >= 0 && r->fates[at] == FATE_REPLICAS)
+            json_object_set(before, "shards", json_object_get(database, "shards"));
+        json_array_set_new(databases, i, before);
+    }
+    json_object_set(document, "options", json_object_get(r->document, "options"));
+    return document;
+}
+
+static int tell_of_change(const struct replan *r, size_t database, struct err *err)
+{
+    const char *label = r->x->databases[database].label;
+    CLEANUP(free_ptr) char *shards = lost_shards(r, database, false);
+    CLEANUP(free_ptr)
+    char *message =
+        r->fates[database] == FATE_ANEW
+            ? xasprintf("%s begins anew, with new places for what is lost: %s", label, shards)
+            : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
+
+    return tell(r, database, "warning", "replanned", message, NULL, err);
+}
+
+static int save(struct replan *r, struct err *err)
+{
+    const struct executor *x = r->x;
+    const struct plan *plan = r->survey->plan;
+    struct replanned what = {
+        .fates = xcalloc(plan->database_count, sizeof(*what.fates)),
+        .generations = xcalloc(plan->database_count, sizeof(*what.generations)),
+        .moves = xcalloc(plan->shard_count, sizeof(*what.moves)),
+        .document = merged_document(r),
+    };
+    int rc = state_begin(x->st, err);
+    bool begun = rc == 0;
+
+    for (size_t i = 0; i < plan->database_count && rc == 0; i++) {
+        int at = database_by_uid(x, plan->databases[i].database->uid);
+        what.fates[i] = at >= 0 ? r->fates[at] : FATE_STAYS;
+        what.generations[i] = at >= 0 ? x->databases[at].generation + 1 : 0;
+        if (what.fates[i] != FATE_STAYS)
+            rc = tell_of_change(r, (size_t)at, err);
+    }
+    for (size_t i = 0; i < plan->shard_count; i++)
+        for (size_t s = 0; what.fates[plan->shards[i].database] != FATE_STAYS && s < x->shard_count;
+             s++)
+            if (r->lost[s] && strcmp(x->shards[s].uid, plan->shards[i].shard->uid) == 0)
+                what.moves[i] = true;
+    if (rc == 0)
+        rc = save_replanned(plan, x->st, &what, err);
+    if (rc == 0)
+        rc = state_commit(x->st, err);
+    if (rc < 0 && begun)
+        state_rollback(x->st);
+    free(what.fates);
+    free(what.generations);
+    free(what.moves);
+    json_decref(what.document);
+    return rc;
+}
+
+int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
+{
+    struct replan r = {
+        .x = x,
+        .survey = xcalloc(1, sizeof(*r.survey)),
+        .request = {.accept_new_host_keys = x->hooks->accept_new_host_keys},
+        .fates = xcalloc(x->database_count, sizeof(*r.fates)),
+        .lost = xcalloc(x->shard_count, sizeof(*r.lost)),
+    };
+    CLEANUP(free_ptr) char *full_sync = state_meta(x->st, "full_sync");
+    int rc = read_document(&r, err);
+
+    *ret_changed = false;
+    r.request.full_sync = full_sync != NULL;
+    r.request.old_cluster_is_dead = ""; /* it was asked when this run began */
+    for (size_t i = 0; i < x->shard_count; i++)
+        r.lost[i] = x->hosts[x->shards[i].host].lost;
+    for (size_t d = 0; d < x->database_count && rc == 0; d++)
+        rc = choose_fate(&r, d, err);
+    if (rc == 0 && anything_moves(&r))
+        rc = collect(&r, err);
+    if (rc == 0 && anything_moves(&r))
+        rc = make_plan(&r, err);
+    if (rc == 0 && anything_moves(&r))
+        rc = save(&r, err);
+    *ret_changed = rc == 0 && anything_moves(&r);
+    survey_free(r.survey);
+    json_decref(r.document);
+    free(r.fates);
+    free(r.lost);
+    return rc;
+}
