@@ -16,7 +16,7 @@
  * name and what to do.
  *
  * Names are relative to the location and hold no '/'. Calls block, each with the location's
- * deadlines: 10 s to connect, and 30 s in which nothing comes. What failed is tried again in one
+ * deadlines: 10 s to connect, and 30 s ("timeout" in the location) in which nothing comes, or next to nothing. What failed is tried again in one
  * place (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it
  * stopped if the object is still the same one, else fails with ERR_CHANGED.
  *

@@ -15,7 +15,7 @@ static const struct cloud_form form = {
     .scheme = "azure",
     .words = {"account_name", "container"},
     .prefix = "subdir",
-    .query = {"endpoint", "ca_file", "page_size"},
+    .query = {"endpoint", "ca_file", "page_size", "timeout"},
     .example = "azure://account/container/folder",
 };
 

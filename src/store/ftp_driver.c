@@ -24,8 +24,6 @@
  */
 
 enum {
-    CONNECT_S = 10,
-    SILENCE_S = 30,
     RECEIVE_BYTES = 512 << 10,
     PART_BYTES = 8 << 20,
 };
@@ -152,6 +150,9 @@ static int list_by(struct ftp_store *f, const char *command,
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &reply);
     *ret_known =
         result == CURLE_OK || (reply != 500 && reply != 501 && reply != 502 && reply != 504);
+    /* To libcurl, a folder that is in use (450) is one without files. */
+    if (result == CURLE_OK && reply == 450)
+        result = CURLE_FTP_COULDNT_RETR_FILE;
     if (result == CURLE_OK)
         parse(page.text.data, list);
     buf_release(&page.text);
@@ -247,6 +248,7 @@ static int ftp_read(void *handle, const char *name, int64_t offset, int64_t leng
 struct ftp_upload {
     struct ftp_store *store;
     char *name, *part_name;
+    bool renaming; /* it may have its name already: the answer is missing */
     bool done;
 };
 
@@ -318,6 +320,35 @@ static int ftp_write_part(void *upload, const struct store_part *part, struct er
     return result == CURLE_OK ? 0 : request_error(u->store, result, "write", u->name, err);
 }
 
+static bool is_refused_for_good(const struct ftp_store *f)
+{
+    long reply = 0;
+
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &reply);
+    return reply >= 500;
+}
+
+/* Whether an earlier try to rename, whose answer was lost, did it. */
+static int look_for_renamed(struct ftp_upload *u, int64_t bytes, bool *ret_renamed, struct err *err)
+{
+    struct store_object object;
+    struct err failure = ERR_INIT;
+
+    *ret_renamed = false;
+    if (describe(u->store, u->part_name, &object, &failure) == 0)
+        return 0;
+    if (failure.code != ERR_NOT_FOUND) {
+        *err = failure;
+        return -1;
+    }
+    if (describe(u->store, u->name, &object, err) < 0)
+        return -1;
+    *ret_renamed = true;
+    return object.bytes == bytes
+               ? 0
+               : err_set(err, ERR_FAILED, "the server lost the upload of '%s'", u->name);
+}
+
 static int ftp_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct ftp_upload *u = upload;
@@ -325,10 +356,15 @@ static int ftp_write_commit(void *upload, const struct store_part *last, struct 
     CLEANUP(free_ptr) char *to = xasprintf("RNTO %s", u->name);
     CLEANUP(free_ptr) char *removal = xasprintf("*DELE %s", u->name); /* '*': may fail */
 
+    if (u->renaming && look_for_renamed(u, last->offset + (int64_t)last->len, &u->done, err) < 0)
+        return -1;
+    if (u->done)
+        return 0;
     if ((last->len || last->offset == 0) && ftp_write_part(u, last, err) < 0)
         return -1;
+    u->renaming = true;
     CURLcode result = run_commands(u->store, from, to);
-    if (result == CURLE_QUOTE_ERROR) {
+    if (result == CURLE_QUOTE_ERROR && is_refused_for_good(u->store)) {
         result = run_commands(u->store, removal, NULL);
         if (result == CURLE_OK)
             result = run_commands(u->store, from, to);
@@ -392,15 +428,15 @@ static int set_secret(struct ftp_store *f, CURLoption option, const json_t *loca
     return 0;
 }
 
-static void set_manners(struct ftp_store *f)
+static void set_manners(struct ftp_store *f, long silence_s)
 {
     CURL *c = f->curl;
 
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "ftp,ftps");
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(c, CURLOPT_SERVER_RESPONSE_TIMEOUT, (long)SILENCE_S);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, store_connect_timeout(silence_s));
+    curl_easy_setopt(c, CURLOPT_SERVER_RESPONSE_TIMEOUT, silence_s);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)STORE_LOW_SPEED);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, silence_s);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     /* The address in the answer to PASV is often one of an inner network. */
     curl_easy_setopt(c, CURLOPT_FTP_SKIP_PASV_IP, 1L);
@@ -424,6 +460,7 @@ static void *ftp_open(const json_t *location, char **ret_label, struct err *err)
         return NULL;
     }
     struct ftp_store *f = xcalloc(1, sizeof(*f));
+    long silence_s;
     f->curl = curl_easy_init();
     if (!f->curl) {
         free(f);
@@ -433,11 +470,12 @@ static void *ftp_open(const json_t *location, char **ret_label, struct err *err)
     if (set_address(f, url, err) < 0 ||
         set_secret(f, CURLOPT_USERNAME, location, "user", err) < 0 ||
         set_secret(f, CURLOPT_PASSWORD, location, "password", err) < 0 ||
-        http_set_trust(f->curl, location, err) < 0) {
+        http_set_trust(f->curl, location, err) < 0 ||
+        store_location_timeout(location, &silence_s, err) < 0) {
         ftp_close(f);
         return NULL;
     }
-    set_manners(f);
+    set_manners(f, silence_s);
     *ret_label = xstrdup(f->base);
     return f;
 }

@@ -17,7 +17,7 @@ const struct cloud_form gcs_form = {
     .scheme = "gs",
     .words = {"bucket_name"},
     .prefix = "subdir",
-    .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size"},
+    .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size", "timeout"},
     .example = "gs://bucket/folder",
 };
 

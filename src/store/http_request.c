@@ -9,8 +9,6 @@
 #include "recluster/secret.h"
 
 enum {
-    CONNECT_S = 10,
-    SILENCE_S = 30,
     REDIRECTS_MAX = 5,
     REPLY_BYTES_MAX = 64 << 20,
     ERROR_BYTES_MAX = 64 << 10, /* that are read so that the connection can be used again */
@@ -126,6 +124,7 @@ struct transfer {
     const struct http_request *request;
     struct http_reply *reply;
     struct err *err;
+    bool head_ended; /* of the present answer: its empty line has come */
     bool head_seen;
     bool to_receiver; /* the bytes are the object's */
     bool stopped;     /* err is set */
@@ -223,6 +222,15 @@ static int on_head(struct transfer *t)
     return t->stopped ? -1 : 0;
 }
 
+/* libcurl takes a head that was cut off for a whole one. */
+static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+
+    t->head_ended = size * count <= 2 && (*line == '\r' || *line == '\n');
+    return size * count;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
 {
     struct transfer *t = arg;
@@ -275,6 +283,10 @@ static void set_request(CURL *curl, const struct http_request *r)
     if (head)
         curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, head ? NULL : r->method);
+    /* On a connection that was in use before, libcurl sends a request again by itself when no
+     * answer comes: that is not for those that do something else the second time. */
+    bool unsafe = r->method && (strcmp(r->method, "MOVE") == 0 || strcmp(r->method, "POST") == 0);
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, unsafe ? 1L : 0L);
 }
 
 int http_send(struct http_client *c, const struct http_request *request, struct http_reply *reply,
@@ -287,10 +299,14 @@ int http_send(struct http_client *c, const struct http_request *request, struct 
     reply->status = 0;
     set_request(c->curl, request);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &t);
+    curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &t);
     CURLcode result = curl_easy_perform(c->curl);
     /* The caller's memory is not to be found there by the next request. */
     curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, (struct curl_slist *)NULL);
     curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, (char *)NULL);
+    if (result == CURLE_OK && !t.head_ended)
+        return err_set(
+            err, ERR_NETWORK, "the answer of '%s' was cut off in its head", request->what);
     if (result == CURLE_OK && !t.head_seen && !t.stopped)
         on_head(&t); /* an answer without a body */
     if (t.stopped)
@@ -399,7 +415,7 @@ int http_set_trust(CURL *curl, const json_t *location, struct err *err)
     return 0;
 }
 
-static void set_manners(struct http_client *c)
+static void set_manners(struct http_client *c, long silence_s)
 {
     CURL *curl = c->curl;
 
@@ -407,14 +423,15 @@ static void set_manners(struct http_client *c)
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, store_connect_timeout(silence_s));
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)STORE_LOW_SPEED);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, silence_s);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "recluster/" RECLUSTER_VERSION);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, c->detail);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head_line);
 }
 
 CURL *http_client_curl(struct http_client *c)
@@ -433,11 +450,13 @@ struct http_client *http_client_new(const json_t *location, struct err *err)
         err_set(err, ERR_FAILED, "cannot start libcurl");
         return NULL;
     }
-    if (http_set_trust(c->curl, location, err) < 0) {
+    long silence_s;
+    if (http_set_trust(c->curl, location, err) < 0 ||
+        store_location_timeout(location, &silence_s, err) < 0) {
         http_client_free(c);
         return NULL;
     }
-    set_manners(c);
+    set_manners(c, silence_s);
     return c;
 }
 

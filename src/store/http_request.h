@@ -13,7 +13,7 @@
  *
  * Any answer that came is a success of http_send(), whatever its status: http_status_error() makes
  * the error of one that is unwelcome. Requests of one client go over one connection, one by one,
- * with 10 s to connect and 30 s in which nothing comes.
+ * with the deadlines of the location (driver.h).
  */
 
 #include <curl/curl.h>

@@ -6,6 +6,8 @@
 #include "handle.h"
 #include "recluster/secret.h"
 
+enum { SILENCE_MAX_S = 3600 };
+
 /* Of two drivers of a kind, the first that serves the location. */
 static const struct store_driver *const drivers[] = {
     &store_file_driver,
@@ -22,6 +24,30 @@ static const struct store_driver *const drivers[] = {
 const char *store_location_text(const json_t *location, const char *key)
 {
     return json_string_value(json_is_string(location) ? location : json_object_get(location, key));
+}
+
+int store_location_timeout(const json_t *location, long *ret_seconds, struct err *err)
+{
+    const json_t *value = json_object_get(location, "timeout");
+    const char *text = json_string_value(value);
+    char *end = NULL;
+    long seconds = text ? strtol(text, &end, 10) : (long)json_integer_value(value);
+
+    *ret_seconds = STORE_SILENCE_S;
+    if (!value)
+        return 0;
+    if ((text && *end) || (!text && !json_is_integer(value)) || seconds < 1 ||
+        seconds > SILENCE_MAX_S)
+        return err_set(err, ERR_USAGE,
+            "the 'timeout' of a backup location must be a number of seconds from 1 to %d",
+            SILENCE_MAX_S);
+    *ret_seconds = seconds;
+    return 0;
+}
+
+long store_connect_timeout(long silence_s)
+{
+    return silence_s < STORE_CONNECT_S ? silence_s : STORE_CONNECT_S;
 }
 
 /* "https" for "https://…"; "file" for a text without a scheme. The caller frees it. */

@@ -18,7 +18,7 @@ static const struct cloud_form form = {
     .words = {"bucket_name"},
     .prefix = "subdir",
     .query = {"endpoint", "region_name", "region", "style", "ca_file", "profile", "anonymous",
-        "page_size"},
+        "page_size", "timeout"},
     .example = "s3://bucket/folder?region=eu-central-1",
 };
 

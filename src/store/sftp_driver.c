@@ -20,7 +20,8 @@
 
 enum {
     READ_BYTES = 1 << 20, /* less than this, and more, is slower with libssh2 */
-    NAME_BYTES = 4096,    /* of a listed name */
+    FIRST_READ_BYTES = 64 << 10,
+    NAME_BYTES = 4096, /* of a listed name */
     PART_BYTES = 4 << 20,
     DEFAULT_PORT = 22,
 };
@@ -31,14 +32,19 @@ struct sftp_store {
     char *label;
     char *chunk; /* READ_BYTES, from the first read on */
     struct sftp_session *session;
+    size_t read_bytes; /* that are asked for at once, see grow_reads() */
+    int64_t came_bytes;
 };
 
 /* --- the connection --- */
 
 static LIBSSH2_SFTP *channel(struct sftp_store *f, struct err *err)
 {
-    if (!f->session)
+    if (!f->session) {
         f->session = sftp_session_open(&f->login, err);
+        f->read_bytes = FIRST_READ_BYTES;
+        f->came_bytes = 0;
+    }
     return f->session ? f->session->sftp : NULL;
 }
 
@@ -137,18 +143,32 @@ static int describe(struct sftp_store *f, LIBSSH2_SFTP_HANDLE *file, const char 
     return 0;
 }
 
+/*
+ * libssh2 asks for four times as much as is to be read, and when the connection ends it gives
+ * nothing of what has come of that: on a bad line, all of it would be lost with each cut. So a new
+ * connection begins with small reads.
+ */
+static void grow_reads(struct sftp_store *f, ssize_t n)
+{
+    f->came_bytes += n;
+    if (f->read_bytes < READ_BYTES && f->came_bytes >= 8 * (int64_t)f->read_bytes)
+        f->read_bytes *= 2;
+}
+
 static int read_range(struct sftp_store *f, LIBSSH2_SFTP_HANDLE *file, const char *name,
     int64_t length, const struct store_receiver *to, struct err *err)
 {
     if (!f->chunk)
         f->chunk = xmalloc(READ_BYTES);
     while (length != 0) {
-        size_t want = length < 0 || length > READ_BYTES ? READ_BYTES : (size_t)length;
+        size_t want =
+            length < 0 || length > (int64_t)f->read_bytes ? f->read_bytes : (size_t)length;
         ssize_t n = libssh2_sftp_read(file, f->chunk, want);
         if (n < 0)
             return failed(f, "read", name, err);
         if (n == 0)
             return 0;
+        grow_reads(f, n);
         if (to->data(to->arg, f->chunk, (size_t)n, err) < 0)
             return -1;
         if (length > 0)
@@ -187,6 +207,7 @@ static int sftp_read(void *handle, const char *name, int64_t offset, int64_t len
 struct sftp_upload {
     struct sftp_store *store;
     char *name, *path, *part_path;
+    bool renaming; /* it may have its name already: the answer is missing */
     bool done;
 };
 
@@ -264,14 +285,42 @@ static int rename_over(struct sftp_upload *u, struct err *err)
     }
 }
 
+/* Whether an earlier try to rename, whose answer was lost, did it. */
+static int look_for_renamed(
+    struct sftp_upload *u, int64_t bytes, bool *ret_renamed, struct err *err)
+{
+    LIBSSH2_SFTP *sftp = channel(u->store, err);
+    LIBSSH2_SFTP_ATTRIBUTES a;
+
+    *ret_renamed = false;
+    if (!sftp)
+        return -1;
+    if (libssh2_sftp_stat_ex(
+            sftp, u->part_path, (unsigned)strlen(u->part_path), LIBSSH2_SFTP_STAT, &a) == 0)
+        return 0;
+    if (failed(u->store, "look for the upload of", u->name, err) < 0 && err->code != ERR_NOT_FOUND)
+        return -1;
+    if (libssh2_sftp_stat_ex(sftp, u->path, (unsigned)strlen(u->path), LIBSSH2_SFTP_STAT, &a) < 0)
+        return failed(u->store, "look at", u->name, err);
+    *ret_renamed = true;
+    return size_of(&a) == bytes
+               ? 0
+               : err_set(err, ERR_FAILED, "the server lost the upload of '%s'", u->name);
+}
+
 static int sftp_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct sftp_upload *u = upload;
 
-    if (put_part(u, last, true, err) < 0 || rename_over(u, err) < 0)
+    if (u->renaming && look_for_renamed(u, last->offset + (int64_t)last->len, &u->done, err) < 0)
         return -1;
-    u->done = true;
-    return 0;
+    if (u->done)
+        return 0;
+    if (put_part(u, last, true, err) < 0)
+        return -1;
+    u->renaming = true;
+    u->done = rename_over(u, err) == 0;
+    return u->done ? 0 : -1;
 }
 
 static void sftp_write_end(void *upload)
@@ -397,6 +446,8 @@ static int take_location(struct sftp_store *f, const json_t *location, struct er
         take_secret(location, "password", &f->login.password, err) < 0 ||
         take_secret(location, "key", &f->login.key, err) < 0 ||
         take_secret(location, "key_password", &f->login.key_password, err) < 0)
+        return -1;
+    if (store_location_timeout(location, &f->login.silence_s, err) < 0)
         return -1;
     if (user) {
         free(f->login.user);

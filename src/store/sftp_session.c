@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "recluster/base64.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -134,7 +135,7 @@ static int connect_host(const struct sftp_login *login, struct err *err)
     struct addrinfo *addresses;
     char port[16];
     int fd = -1;
-    int64_t deadline_ms = clock_mono_ms() + SFTP_CONNECT_S * 1000;
+    int64_t deadline_ms = clock_mono_ms() + store_connect_timeout(login->silence_s) * 1000;
 
     snprintf(port, sizeof(port), "%d", login->port);
     int rc = getaddrinfo(login->host, port, &hints, &addresses);
@@ -386,7 +387,7 @@ static int greet(struct sftp_session *s, const struct sftp_login *login, struct 
     if (!s->ssh)
         return err_set(err, ERR_FAILED, "cannot start libssh2");
     libssh2_session_set_blocking(s->ssh, 1);
-    libssh2_session_set_timeout(s->ssh, SFTP_CONNECT_S * 1000);
+    libssh2_session_set_timeout(s->ssh, store_connect_timeout(login->silence_s) * 1000);
     if (ask_for_known_keys(s, login->host_keys, err) < 0)
         return -1;
     if (libssh2_session_handshake(s->ssh, s->fd) == 0)
@@ -400,7 +401,7 @@ static int greet(struct sftp_session *s, const struct sftp_login *login, struct 
 
 static int open_service(struct sftp_session *s, const struct sftp_login *login, struct err *err)
 {
-    libssh2_session_set_timeout(s->ssh, SFTP_SILENCE_S * 1000L);
+    libssh2_session_set_timeout(s->ssh, login->silence_s * 1000);
     s->sftp = libssh2_sftp_init(s->ssh);
     return s->sftp ? 0 : sftp_session_error(s, err, "'%s' has no SFTP service", login->host);
 }

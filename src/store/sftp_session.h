@@ -8,7 +8,7 @@
  *     libssh2_sftp_…(s->sftp, …)  fails:  return sftp_session_error(s, "cannot …", err);
  *     sftp_session_close(s);
  *
- * Calls of libssh2 block, each at most SFTP_SILENCE_S.
+ * Calls of libssh2 block, each at most `silence_s` of the login.
  *
  * The server's key must be one of `host_keys`. Logins are tried in this order: the key, the
  * password (also where the server asks for it interactively); with neither, the keys of ssh-agent
@@ -21,11 +21,10 @@
 #include "recluster/err.h"
 #include "recluster/secret.h"
 
-enum { SFTP_CONNECT_S = 10, SFTP_SILENCE_S = 30 };
-
 struct sftp_login {
     char *host, *user;
     int port;
+    long silence_s;
     struct secret *password, *key, *key_password; /* NULL: none; key: the private key's text */
     json_t *host_keys; /* array of "ssh-ed25519 AAAA…" or of "SHA256:…", as ssh-keygen -l prints */
 };

@@ -20,7 +20,7 @@ static const struct cloud_form form = {
     .words = {"container"},
     .prefix = "prefix",
     .query = {"auth_url", "auth_version", "user", "project", "user_domain", "project_domain",
-        "region_name", "storage_url", "ca_file", "page_size"},
+        "region_name", "storage_url", "ca_file", "page_size", "timeout"},
     .example = "swift://container/folder?auth_url=https://keystone:5000/v3",
 };
 

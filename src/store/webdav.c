@@ -110,7 +110,8 @@ struct webdav_upload {
     struct http_folder *folder;
     char *name, *part_name;
     FILE *spool;
-    bool sent; /* part_name is there */
+    bool sent;   /* part_name is there */
+    bool moving; /* it may have been moved already: the answer is missing */
 };
 
 void *webdav_write_begin(void *handle, const char *name, struct err *err)
@@ -182,6 +183,21 @@ static int move(struct webdav_upload *u, long *ret_status, struct err *err)
     return rc;
 }
 
+/* There is nothing to be moved, after an earlier try whose answer was lost. */
+static int check_moved(struct webdav_upload *u, size_t len, struct err *err)
+{
+    struct http_reply reply = HTTP_REPLY_INIT;
+
+    int rc = send_request(u->folder, "HEAD", u->name, NULL, NULL, 0, &reply, err);
+    const char *length = rc == 0 ? http_header(u->folder->client, "Content-Length") : NULL;
+    if (rc == 0 && (!http_status_is_fine(reply.status) || !length ||
+                       strtoull(length, NULL, 10) != (unsigned long long)len))
+        rc = err_set(err, ERR_FAILED, "the server lost the upload of '%s'", u->name);
+    u->sent = rc < 0;
+    http_reply_release(&reply);
+    return rc;
+}
+
 int webdav_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct webdav_upload *u = upload;
@@ -193,8 +209,12 @@ int webdav_write_commit(void *upload, const struct store_part *last, struct err 
     if (!u->sent && put(u, u->part_name, len, err) < 0)
         return -1;
     u->sent = true;
+    bool moved = u->moving;
+    u->moving = true;
     if (move(u, &status, err) < 0)
         return -1;
+    if (status == 404 && moved)
+        return check_moved(u, len, err);
     if (status == 405 || status == 501)
         return put(u, u->name, len, err);
     if (!http_status_is_fine(status))
