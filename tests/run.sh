@@ -3,7 +3,8 @@
 #
 #     sh tests/run.sh [ARGUMENTS OF PYTEST]      e.g. -k refusals, -x, -n 0
 #
-# Installs missing Debian packages first (root or sudo). Ends with a line "N passed, N failed"; its exit
+# Installs missing Debian packages first (root or sudo). With RECLUSTER_SLOW=1 in the environment also the
+# slow tests run, and the servers of all object stores are installed. Ends with a line "N passed, N failed"; its exit
 # status is not 0 if anything failed.
 
 set -eu
@@ -12,7 +13,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
 cd "$root"
 
-sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm slow}
+sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm stores}
 [ -f "$build/build.ninja" ] || meson setup "$build" "$root"
 meson compile -C "$build"
 

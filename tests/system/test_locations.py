@@ -1,8 +1,6 @@
 """Backups at every kind of server that keeps files: what a location must be able to do, and recoveries."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,8 @@ from harness.certificates import Authority
 from harness.ftp_server import PyFtp, Vsftpd
 from harness.sftp_server import Sshd
 from harness.webdav import MODULE, WebDav
-from program import FAILED, PROGRAM, REFUSED
-
-SUITE = PROGRAM.parent / "tests" / "unit" / "store" / "driver_suite"
+from program import FAILED
+from stores import run_suite
 
 
 def sftp(folder, net):
@@ -80,20 +77,18 @@ def need_webdav():
         pytest.skip("nginx's dav_ext module is not installed")
 
 
+def file(folder, net):
+    place = folder / "a folder"
+    place.mkdir()
+    return str(place), place
+
+
 QUICK = [sftp, sftp_password, ftp, ftp_mlsd, webdav, webdav_tls]
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in (ftps_explicit, ftps_implicit)]
 
 
 def name_of(kind):
     return getattr(kind, "__name__", None)
-
-
-def run_suite(location, *args, timeout=60):
-    done = subprocess.run(
-        [str(SUITE), *args], input=json.dumps(location), capture_output=True, text=True,
-        timeout=timeout, check=False, env={**os.environ, "WEBDAV_PASSWORD": "pass word"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", QUICK + SLOW, ids=name_of)
@@ -103,10 +98,10 @@ def test_what_a_location_must_be_able_to_do(kind, folder, net):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [sftp, ftp, webdav], ids=name_of)
+@pytest.mark.parametrize("kind", [file, sftp, ftp, webdav], ids=name_of)
 def test_many_and_big_objects(kind, folder, net):
     location, _ = kind(folder, net)
-    run_suite(location, "--objects", "2500", "--big", str(1 << 30), timeout=600)
+    run_suite(location, "--objects", 2500, "--big", 1 << 30, timeout=600)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +172,8 @@ WRONG = {
     "ftp folder": (ftp, lambda l: l + "nowhere/", "cannot list"),
     "ftps plain": (ftps_explicit, lambda l: l["url"].replace("ftpes:", "ftp:"), "ftpes://"),
     "ftps authority": (ftps_explicit, lambda l: l["url"], "ca_file"),
+    "webdav folder": (webdav, lambda l: l + "nowhere/", "is not there"),
+    "file folder": (webdav, lambda l: "/no/where", "no such file"),
     "webdav login": (webdav_tls, lambda l: {**l, "password": "canary"}, "wants a login"),
     "webdav authority": (
         webdav_tls, lambda l: {k: v for k, v in l.items() if k != "ca_file"}, "ca_file"),
