@@ -83,7 +83,8 @@ struct plan_database_input {
     const json_t *location;            /* where its backups are; NULL: none known */
     const char *location_label;        /* as it may be printed */
     const struct catalogue *catalogue; /* NULL: could not be read */
-    const struct err *error;           /* why not */
+    const struct err *error;           /* why not; with a catalogue, it has files on disks only */
+    bool only_disks;                   /* instead of a location: files on disks, as is wanted */
     int priority;                      /* 1: first; 0: after all that have one */
     bool no_replicas;
     int primaries; /* another number of them than in the CCS; 0: the same */
@@ -132,6 +133,9 @@ struct plan_input {
      * file. */
     bool replan;
     const struct plan_rates *rates; /* NULL: plan_default_rates */
+    /* Folders on disks that were looked into: [{"owner", "path", "error"?: {"name",
+     * "message", "hint"}}]; NULL: none. */
+    const json_t *disks;
 };
 
 struct plan_issue {
@@ -172,7 +176,7 @@ struct plan_database {
     const struct ccs_database *database;
     const char *skipped;          /* why it is left out; NULL: it is not */
     const struct backup_set *set; /* NULL: none */
-    const json_t *location;
+    const json_t *location;       /* NULL: none, or the set is on disks */
     const char *location_label;
     int64_t age_s;                   /* of the set: the data that is lost (RPO) */
     int64_t skew_s;                  /* between its files; -1: not known */
@@ -240,8 +244,9 @@ void plan_free(struct plan *plan);
  * {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options", "databases": [{"uid": "1",
  * "label": "db:1", "name", "skipped": reason or null, "source": location or null, "maxmemory",
  * "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
- * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "files":
- * [{"name", "bytes" or null, "slots": [[0, 5460]]}]}, "shards": [{"uid", "database": uid, "role":
+ * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "disks": bool,
+ * "files": [{"name", "bytes" or null, "slots": [[0, 5460]], "where", "host", "kind", "time" (of a
+ * file on a disk, else null)}]}, "shards": [{"uid", "database": uid, "role":
  * "primary|replica", "primary": uid or null, "host", "addr" (null: no place), "port", "bus_port",
  * "dir", "slots", "source": file name or null, "sources": file names if it needs a cut, else null,
  * "memory", "disk", "transfer_s", "load_s"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name",

@@ -49,7 +49,8 @@
     X(OPT_OFFLINE, "offline", NULL, false,                                                         \
         "ask neither hosts nor locations: plan by the CCS file and HOSTS alone")                   \
     X(OPT_WITHOUT, "without", "host:NAME|rack:NAME", true,                                         \
-        "as if these hosts were not there; may be repeated")                                       \
+        "as if these hosts, or a file on a disk (file:NAME:PATH), were not there; "                \
+        "may be repeated")                                                                         \
     X(OPT_EXTRA, "extra", "HOSTS", true, "more hosts, of another file; may be repeated")           \
     X(OPT_NO_REPLICAS, "no-replicas", "[db:1]", true,                                              \
         "leave the replicas out, of this database or of all; may be repeated")                     \

@@ -18,7 +18,7 @@ static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "lin
     "max_redis_servers", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
-    "port", "known_hosts", "password", "passphrase", "command", NULL};
+    "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay", NULL};
 
 /* Of one host only, so of no use among the defaults. */
 static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
@@ -113,6 +113,24 @@ static int check_flag(const json_t *spec, const char *key, const char *where, st
                : err_set(err, ERR_USAGE, "%s'%s' is neither true nor false", where, key);
 }
 
+/* A path, or several, or true. */
+static int check_paths(const json_t *spec, const char *key, const char *where, struct err *err)
+{
+    json_t *value = json_object_get(spec, key), *path;
+    size_t i, good = 0;
+
+    if (!value || json_is_boolean(value))
+        return 0;
+    if (json_is_string(value))
+        good += json_string_value(value)[0] == '/';
+    json_array_foreach (value, i, path)
+        good += json_is_string(path) && json_string_value(path)[0] == '/';
+    if (good && good == (json_is_string(value) ? 1 : json_array_size(value)))
+        return 0;
+    return err_set(
+        err, ERR_USAGE, "%s'%s' is neither an absolute path nor a list of them", where, key);
+}
+
 /* 1, "1" and "node:1" are all node "1". */
 static int get_node(struct arena *arena, const json_t *spec, const char *key, const char *where,
     const char **ret, struct err *err)
@@ -201,6 +219,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                    get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
                    get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
                    check_flag(h->spec, "relay", where, err) < 0 ||
+                   check_paths(h->spec, "recovery_path", where, err) < 0 ||
                    get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
                    get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1
@@ -261,7 +280,9 @@ static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry,
     o->spec = old_node_spec(defaults, entry);
     if (get_node(&hosts->arena, o->spec, "node", where, &o->node, err) < 0 ||
         get_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
-        get_link(o->spec, where, &o->link, &o->base_dir, err) < 0)
+        get_link(o->spec, where, &o->link, &o->base_dir, err) < 0 ||
+        check_flag(o->spec, "relay", where, err) < 0 ||
+        check_paths(o->spec, "recovery_path", where, err) < 0)
         return -1;
     if (o->node)
         return 0;

@@ -39,13 +39,18 @@ static const struct host *host_of(const struct plan *plan, const struct plan_sha
     return shard->host >= 0 ? plan->hosts[shard->host].host : NULL;
 }
 
+static const char *source_name(const struct backup_file *file)
+{
+    return file->where ? file->where : file->name;
+}
+
 static json_t *sources_json(const struct plan_shard *shard)
 {
     if (!plan_shard_needs_cut(shard))
         return json_null();
     json_t *list = json_array();
     for (size_t i = 0; i < shard->file_count; i++)
-        json_array_append_new(list, text(shard->files[i]->name));
+        json_array_append_new(list, text(source_name(shard->files[i])));
     return list;
 }
 
@@ -77,7 +82,7 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     set(o, "bus_port", integer(shard->bus_port));
     set(o, "dir", text(shard->dir));
     set(o, "slots", slots_to_json(shard->shard->slots));
-    set(o, "source", text(shard->file ? shard->file->name : NULL));
+    set(o, "source", text(shard->file ? source_name(shard->file) : NULL));
     set(o, "sources", sources_json(shard));
     return o;
 }
@@ -135,6 +140,7 @@ static json_t *backup_set_json(const struct plan_database *db)
     set(o, "time", text(clock_format(backup->time_ms, time)));
     set(o, "age_s", integer(db->age_s));
     set(o, "skew_s", db->skew_s >= 0 ? integer(db->skew_s) : json_null());
+    set(o, "disks", json_boolean(backup->disks != NULL));
     set(o, "files", files);
     for (size_t i = 0; i < backup->file_count; i++) {
         const struct backup_file *file = &backup->files[i];
@@ -142,6 +148,12 @@ static json_t *backup_set_json(const struct plan_database *db)
         set(f, "name", text(file->name));
         set(f, "bytes", file->bytes >= 0 ? integer(file->bytes) : json_null());
         set(f, "slots", slots_to_json(&file->slots));
+        set(f, "where", text(file->where));
+        set(f, "host", text(file->host));
+        set(f, "kind", text(file->kind));
+        set(f, "time",
+            file->kind && file->time_ms >= 0 ? text(clock_format(file->time_ms, time))
+                                             : json_null());
         json_array_append_new(files, f);
     }
     return o;

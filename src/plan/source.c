@@ -204,6 +204,47 @@ static void warn_of_newer_sets(
         more, time_text(d, db->set->time_ms));
 }
 
+static void block_location(struct draft *d, const struct plan_database_input *in)
+{
+    const char *label = in->database->label;
+    bool absent = in->error && in->error->code == ERR_NOT_FOUND;
+    const struct plan_issue issue = {.code = absent ? "set-missing" : "source-unreadable",
+        .database = label,
+        .hint = in->error && in->error->hint[0]
+                    ? arena_strdup(&d->plan->arena, in->error->hint)
+                    : arena_printf(&d->plan->arena,
+                          "Name the place of its backups: --source %s=LOCATION.", label)};
+
+    draft_block(d, &issue, "%s: %s %s: %s", label,
+        absent ? "there is no backup set at" : "cannot read the backups at", where_text(in),
+        in->error ? in->error->message : "the reason is not known");
+}
+
+/* A set of files on disks: what was passed over, and the location that nobody could look at. */
+static void tell_of_disks(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    const char *label = db->database->label;
+    struct plan_issue issue = {.code = "file-passed-over", .database = label};
+
+    for (size_t i = 0; i < db->set->note_count; i++)
+        draft_warn(d, &issue, "%s: %s", label, db->set->notes[i]);
+    db->location = NULL;
+    db->location_label = db->set->disks;
+    if (!in->error)
+        return;
+    issue.code = "source-unreadable";
+    if (in->error->code == ERR_NOT_FOUND) { /* nothing newer is there */
+        draft_warn(d, &issue, "%s: there is no backup set at %s: %s; the files on disks are taken",
+            label, where_text(in), in->error->message);
+        return;
+    }
+    issue.hint = arena_printf(&d->plan->arena,
+        "It may have newer ones than the disks. To do without them: --source %s=disks.", label);
+    draft_block(d, &issue, "%s: cannot read the backups at %s: %s", label, where_text(in),
+        in->error->message);
+}
+
 static void choose_set(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
@@ -217,8 +258,18 @@ static void choose_set(
         if (db->set->time_ms < d->input->now_ms)
             db->age_s = (d->input->now_ms - db->set->time_ms) / 1000;
         warn_of_newer_sets(d, db, in->catalogue);
+        if (db->set->disks)
+            tell_of_disks(d, db, in);
+    } else if (in->only_disks && !in->catalogue) {
+        issue.code = "set-missing";
+        issue.hint =
+            "Name the folders with \"recovery_path\" of hosts or \"old_nodes\" in the hosts "
+            "file.";
+        draft_block(d, &issue, "%s: none of its files lies on a disk that was looked at", label);
     } else if (in->catalogue) {
         block_without_set(d, in);
+        if (in->error)
+            block_location(d, in);
     } else if (!in->location) {
         issue.code = "no-source";
         draft_block(d, &issue,
@@ -226,13 +277,7 @@ static void choose_set(
             "are",
             label);
     } else {
-        bool absent = in->error && in->error->code == ERR_NOT_FOUND;
-        issue.code = absent ? "set-missing" : "source-unreadable";
-        if (in->error && in->error->hint[0])
-            issue.hint = arena_strdup(&d->plan->arena, in->error->hint);
-        draft_block(d, &issue, "%s: %s %s: %s", label,
-            absent ? "there is no backup set at" : "cannot read the backups at", in->location_label,
-            in->error ? in->error->message : "the reason is not known");
+        block_location(d, in);
     }
 }
 
@@ -384,7 +429,7 @@ static void check_databases_in_file(
                     "A cluster has database 0 only: take these keys out of the file, or restore "
                     "it into a single server."},
             "%s: '%s' holds %" JSON_INTEGER_FORMAT " keys in database %s", db->database->label,
-            file->name, json_integer_value(keys), number);
+            file->where ? file->where : file->name, json_integer_value(keys), number);
         return;
     }
 }
@@ -439,6 +484,8 @@ static int64_t skew_of(const struct backup_set *set)
         const json_t *aux = json_object_get(known_facts(&set->files[f]), "aux");
         const char *ctime = json_string_value(json_object_get(aux, "ctime"));
         int64_t at = ctime ? strtoll(ctime, NULL, 10) : -1;
+        if (set->disks) /* the head of an append-only file is older than its end */
+            at = set->files[f].time_ms / 1000;
         if (at <= 0)
             return -1;
         oldest = oldest < 0 || at < oldest ? at : oldest;
@@ -460,6 +507,26 @@ static void choose_files(
         if (db->set)
             db->skew_s = skew_of(db->set);
         match_files(d, db);
+    }
+}
+
+/* Folders that can't be looked into. */
+static void warn_of_disks(struct draft *d)
+{
+    const json_t *folder;
+    size_t i;
+
+    json_array_foreach (d->input->disks, i, folder) {
+        const json_t *error = json_object_get(folder, "error");
+        const char *owner = json_string_value(json_object_get(folder, "owner"));
+        const char *path = json_string_value(json_object_get(folder, "path"));
+        const char *message = json_string_value(json_object_get(error, "message"));
+        const char *hint = json_string_value(json_object_get(error, "hint"));
+        if (!error)
+            continue;
+        draft_warn(d,
+            &(struct plan_issue){.code = "disk-unreadable", .hint = hint && *hint ? hint : NULL},
+            "files in '%s' of %s are not known: %s", path, owner, message);
     }
 }
 
@@ -494,6 +561,7 @@ static const char *pinned_skip(const struct draft *d, const char *uid)
 
 void source_choose(struct draft *d)
 {
+    warn_of_disks(d);
     for (size_t i = 0; i < d->input->database_count; i++) {
         const struct plan_database_input *in = &d->input->databases[i];
         struct plan_database *db = &d->plan->databases[i];

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fetch_files.h"
 #include "internal.h"
 #include "recluster/clock.h"
 #include "relay.h"

@@ -212,6 +212,17 @@ static void on_lock(void *ctx, const json_t *result, const struct err *error)
         ask_about_shards(h);
 }
 
+/* One that only has files for others is read, nothing else. */
+static bool is_only_read(const struct host_run *h)
+{
+    size_t next = 0;
+
+    for (size_t i = 0; i < h->x->shard_count; i++)
+        if (&h->x->hosts[h->x->shards[i].host] == h)
+            return false;
+    return !moved_left_on(h->x, h, &next);
+}
+
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_run *h = ctx;
@@ -220,6 +231,10 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
     (void)result;
     if (error) {
         host_failed(h, error);
+        return;
+    }
+    if (is_only_read(h)) {
+        host_is_asked(h);
         return;
     }
     link_call(h->link, "lock",

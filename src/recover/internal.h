@@ -66,7 +66,8 @@ struct shard_run {
     /* `node_id`: of a cluster by nodes.conf; NULL: by commands, or no cluster. */
     /* `file`: of a replica, where it is to load its primary's file too; else it is sent a copy. */
     const char *addr, *dir, *slots, *node_id, *file, *file_sha256;
-    json_t *files; /* if its file is made of several, or of a part of one: [{"name", "bytes"}] */
+    json_t *files;   /* if its file is made of several, or of a part of one: [{"name", "bytes"}] */
+    json_t *sources; /* where its files are, if they are on disks: column of placement */
     int port, bus_port;
     int64_t memory_bytes, file_bytes;
     json_t *facts;     /* of the scan; NULL until fetched */
@@ -223,13 +224,6 @@ void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);
 
 /* The host of this name, or NULL. */
 struct host_run *executor_host(const struct executor *x, const char *name);
-
-/*
- * stage_transfer.c: whether a fetch may start, as far as other hosts and relays go. -1 fails it: the
- * error says why it never will.
- */
-int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
-    int64_t *look_again_ms, bool *ret_ready, struct err *err) MUST_CHECK;
 
 /* executor.c */
 int executor_run(

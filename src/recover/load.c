@@ -113,7 +113,7 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
     if (state_query(x->st, &rows, err,
             "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
             "slots, "
-            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256 FROM placement ORDER BY "
+            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, sources FROM placement ORDER BY "
             "position",
             "") < 0)
         return -1;
@@ -140,6 +140,7 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
             .loaded = rows_json(&rows, 15),
             .files = rows_json(&rows, 16),
             .file_sha256 = dup(x, &rows, 17),
+            .sources = rows_json(&rows, 18),
         };
         struct database_run *db = &x->databases[x->shards[x->shard_count].database];
         if (db->shard_count++ == 0)
@@ -314,6 +315,7 @@ void executor_release(struct executor *x)
         json_decref(x->shards[i].facts);
         json_decref(x->shards[i].loaded);
         json_decref(x->shards[i].files);
+        json_decref(x->shards[i].sources);
     }
     for (size_t i = 0; i < x->database_count; i++)
         json_decref(x->databases[i].location);

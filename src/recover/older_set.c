@@ -1,6 +1,6 @@
 /*
- * A backup file that is bad or gone for good: the error says which older set could be taken instead,
- * and how. It is never taken without being asked for.
+ * A backup file that is bad or gone for good: the error says which older set, or which other file
+ * on a disk, could be taken instead, and how. It is never taken without being asked for.
  */
 
 #include <string.h>
@@ -37,6 +37,39 @@ static bool is_the_file(enum err_code code)
            code == ERR_LIMIT || code == ERR_NOT_FOUND;
 }
 
+/* The file that the error is about, of those on disks; NULL: they aren't. */
+static const json_t *failed_source(const struct shard_run *s, const struct err *failure)
+{
+    const json_t *source;
+    size_t i;
+
+    json_array_foreach (s->sources, i, source) {
+        const char *name = json_string_value(json_object_get(source, "name"));
+        if (name && strstr(failure->message, name))
+            return source;
+    }
+    return json_array_get(s->sources, 0);
+}
+
+static void offer_next_file(
+    struct executor *x, const json_t *source, const char *before, struct err *failure)
+{
+    const char *where = json_string_value(json_object_get(source, "where"));
+    const char *next = json_string_value(json_object_get(source, "next"));
+    const char *space = before[0] ? " " : "";
+
+    if (!next)
+        err_hint(failure,
+            "%s%sIt is '%s', and no other file of these slots is of use: name more folders in the "
+            "hosts file (recovery_path), or a location with --source, and begin anew.",
+            before, space, where);
+    else
+        err_hint(failure,
+            "%s%sIt is '%s'; the next newest of these slots is %s. To take that: recluster abort "
+            "--state %s; then begin anew with the option --without 'file:%s' added.",
+            before, space, where, next, state_path(x->st), where);
+}
+
 int older_set_offer(
     struct executor *x, const struct task_run *t, struct err *failure, struct err *err)
 {
@@ -57,6 +90,11 @@ int older_set_offer(
     }
     if (t->kind != &task_fetch || !is_the_file(failure->code))
         return 0;
+    const json_t *source = failed_source(&x->shards[t->shard], failure);
+    if (source) {
+        offer_next_file(x, source, before, failure);
+        return 0;
+    }
     if (find_older(x, db, &name, &time_ms, err) < 0)
         return -1;
     if (time_ms < 0) {

@@ -45,15 +45,15 @@ static int save_hosts(const struct plan *plan, struct state *st, struct err *err
     return 0;
 }
 
-static int save_set(
-    struct state *st, const struct plan_database *db, const struct backup_set *set, struct err *err)
+static int save_set(struct state *st, const struct plan_database *db, const char *location_label,
+    const struct backup_set *set, struct err *err)
 {
     if (state_run(st, err,
             "INSERT INTO backup_set (database_uid, location, name, time_ms, complete, chosen, "
             "reason) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            "sssiiis", db->database->uid, db->location_label, set->id, set->time_ms,
-            (int64_t)set->complete, (int64_t)(set == db->set), set->reason) < 0)
+            "sssiiis", db->database->uid, set->disks ? set->disks : location_label, set->id,
+            set->time_ms, (int64_t)set->complete, (int64_t)(set == db->set), set->reason) < 0)
         return -1;
     int64_t id = state_last_id(st);
     for (size_t i = 0; i < set->file_count; i++) {
@@ -61,9 +61,10 @@ static int save_set(
         CLEANUP(buf_release) struct buf slots = BUF_INIT;
         slots_format(&f->slots, &slots);
         if (state_run(st, err,
-                "INSERT INTO backup_file (set_id, name, bytes, slots, sha256, head) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                "isissj", id, f->name, f->bytes, slots.data, f->sha256, f->head) < 0)
+                "INSERT INTO backup_file (set_id, name, bytes, slots, sha256, head, kind, place, "
+                "time_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1))",
+                "isissjssi", id, f->name, f->bytes, slots.data, f->sha256, f->head, f->kind,
+                f->where, f->kind ? f->time_ms : (int64_t)-1) < 0)
             return -1;
     }
     return 0;
@@ -82,7 +83,7 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
         int64_t set_time = db->set ? db->set->time_ms : -1;
 
         for (size_t k = 0; catalogue && k < catalogue->set_count; k++)
-            if (save_set(st, db, &catalogue->sets[k], err) < 0)
+            if (save_set(st, db, survey->databases[i].location_label, &catalogue->sets[k], err) < 0)
                 return -1;
         if (state_run(st, err,
                 "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
@@ -172,12 +173,21 @@ static bool is_to_be_saved(const struct saving *to, const struct plan_shard *s)
     return joins_open_database(to, s) && to->replanned->moves[s - to->plan->shards];
 }
 
+static bool has_aof(const struct plan_shard *s)
+{
+    for (size_t i = 0; i < s->file_count; i++)
+        if (s->files[i]->kind && strncmp(s->files[i]->kind, "aof", 3) == 0)
+            return true;
+    return false;
+}
+
 /* Whether its server starts on a file; a replica may be sent a copy instead. */
 static bool has_own_file(const struct saving *to, const struct plan_shard *s)
 {
     if (s->file_count == 0 || s->shard->primary)
         return s->file_count > 0;
-    if (joins_open_database(to, s))
+    /* Two servers never make equal snapshots of an append-only file: expiry, the order of keys. */
+    if (joins_open_database(to, s) || has_aof(s))
         return false;
     /* CLUSTER REPLICATE is for empty servers. */
     return !to->full_sync && continues_files(to->plan, s) &&
@@ -207,13 +217,37 @@ static json_t *files_of(const struct saving *to, const struct plan_shard *s)
     return files;
 }
 
+static void add_source(json_t *sources, const struct backup_file *f)
+{
+    json_array_append_new(
+        sources, json_pack("{s:s, s:s, s:s, s:s*, s:s, s:O*, s:O*, s:s*}", "name", f->name, "where",
+                     f->where, "kind", f->kind, "host", f->host, "folder", f->folder, "location",
+                     f->location, "parts", f->parts, "next", f->next));
+}
+
+/* Where its files are, if they are on disks; NULL: at the database's location. */
+static json_t *sources_of(const struct saving *to, const struct plan_shard *s, const json_t *files)
+{
+    const struct backup_set *set = to->plan->databases[s->database].set;
+    json_t *sources;
+
+    if (!has_own_file(to, s) || !set || !set->disks)
+        return NULL;
+    sources = json_array();
+    for (size_t i = 0; files && to->resort && i < set->file_count; i++)
+        add_source(sources, &set->files[i]);
+    for (size_t i = 0; !(files && to->resort) && i < s->file_count; i++)
+        add_source(sources, s->files[i]);
+    return sources;
+}
+
 static int save_shard(const struct saving *to, const struct plan_shard *s, struct err *err)
 {
     const struct plan *plan = to->plan;
     const struct plan_host *host = &plan->hosts[s->host];
     const struct plan_database *db = &plan->databases[s->database];
     const struct backup_file *file = has_own_file(to, s) ? s->files[0] : NULL;
-    json_t *files = files_of(to, s);
+    json_t *files = files_of(to, s), *sources = sources_of(to, s, files);
     CLEANUP(free_ptr)
     char *node_id = s->bus_port && to->by_files[s->database] && !joins_open_database(to, s)
                         ? nodes_conf_id(to->recovery, s->shard->uid,
@@ -225,15 +259,16 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     int rc = state_run(to->st, err,
         "INSERT INTO placement (shard_uid, database_uid, position, role, primary_uid, host, addr, "
         "port, "
-        "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?)",
-        "ssissssiissisissj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
+        "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files, sources) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?, ?)",
+        "ssissssiissisissjj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
         s->shard->primary ? "primary" : "replica",
         s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
         host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,
         s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1,
-        file ? file->sha256 : NULL, node_id, files);
+        file ? file->sha256 : NULL, node_id, files, sources);
     json_decref(files);
+    json_decref(sources);
     return rc;
 }
 

@@ -5,24 +5,32 @@
 
 #include <string.h>
 
+#include "fetch_files.h"
 #include "internal.h"
 #include "recluster/file.h"
 #include "recluster/slots.h"
 #include "recluster/store.h"
 #include "relay.h"
 
-/* Each relay is a process that reads on this machine, and its network is one only. */
-enum { SAMPLED_KEYS = 32, RELAYS_MAX = 16 };
+enum { SAMPLED_KEYS = 32 };
 
 /* The agent ends a fetch itself when nothing comes any more; this only bounds the whole. */
 #define FETCH_TIMEOUT_MS (23LL * 3600 * 1000)
 
-/* The name that a backup file has in incoming/: without ".gz" and ".zst", as it lies there inflated. */
-static char *incoming_name(const char *file)
+/*
+ * The name that a backup file has in incoming/: without ".gz" and ".zst", as it lies there inflated;
+ * of an append-only file it is the snapshot.
+ */
+static char *incoming_name(const struct shard_run *s)
 {
-    CLEANUP(free_ptr) char *plain = xstrdup(file);
+    CLEANUP(free_ptr) char *plain = xstrdup(s->file);
+    const char *kind = json_string_value(json_object_get(json_array_get(s->sources, 0), "kind"));
     size_t len = strlen(plain);
 
+    if (kind && strcmp(kind, "rdb") != 0) {
+        CLEANUP(free_ptr) char *snapshot = xasprintf("%s.rdb", plain);
+        return path_component(snapshot);
+    }
     if (len > 3 && strcmp(plain + len - 3, ".gz") == 0)
         plain[len - 3] = '\0';
     else if (len > 4 && strcmp(plain + len - 4, ".zst") == 0)
@@ -54,55 +62,6 @@ static int64_t fetch_limit(const struct executor *x)
         side_by_side += open < PLAN_FETCHES_PER_HOST ? open : PLAN_FETCHES_PER_HOST;
     }
     return x->hooks->limit_rate / (side_by_side > 0 ? side_by_side : 1);
-}
-
-static bool wants_relay(const struct executor *x, const struct task_run *t, const json_t *location)
-{
-    return json_is_true(json_object_get(x->hosts[t->host].spec, "relay")) ||
-           json_is_true(json_object_get(location, "relay"));
-}
-
-/* Where the host gets a file. */
-static void add_place(
-    const struct executor *x, const struct task_run *t, json_t *file, json_t *location)
-{
-    if (!wants_relay(x, t, location)) {
-        json_object_set(file, "location", location);
-        return;
-    }
-    json_object_set_new(file, "relay", relay_label(location));
-    json_object_set_new(file, "from", json_pack("{s:O}", "location", location));
-}
-
-/* All that the fetch reads, as relay.h says. */
-static json_t *fetch_files(const struct executor *x, const struct task_run *t)
-{
-    const struct shard_run *s = &x->shards[t->shard];
-    json_t *files = s->files ? fetch_group_files(x, t) : json_array(), *file;
-    size_t i;
-
-    if (!s->files)
-        json_array_append_new(files, json_pack("{s:s, s:I, s:s*}", "name", s->file, "bytes",
-                                         (json_int_t)s->file_bytes, "sha256", s->file_sha256));
-    json_array_foreach (files, i, file)
-        add_place(x, t, file, x->databases[t->database].location);
-    return files;
-}
-
-int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
-    int64_t *look_again_ms, bool *ret_ready, struct err *err)
-{
-    json_t *files = fetch_files(x, t);
-    size_t relays = 0;
-
-    (void)now_ms;
-    (void)look_again_ms;
-    (void)err;
-    for (size_t i = 0; i < x->task_count; i++)
-        relays += x->tasks[i].relay != NULL;
-    *ret_ready = relays < RELAYS_MAX || !relay_is_needed(files);
-    json_decref(files);
-    return 0;
 }
 
 static void fetch_called(struct executor *x, struct task_run *t, uint64_t call)
@@ -143,7 +102,7 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
     const char *kind = json_string_value(json_object_get(server, "kind"));
     const char *version = json_string_value(json_object_get(server, "version"));
-    CLEANUP(free_ptr) char *as = incoming_name(s->file);
+    CLEANUP(free_ptr) char *as = incoming_name(s);
 
     json_object_set_new(params, "as", json_string(as));
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
@@ -220,15 +179,64 @@ static int check_nothing_is_lost(
                          "meanwhile: plan again, with another backup set.");
 }
 
+static int tell(struct executor *x, const struct task_run *t, const char *code, const char *message,
+    const json_t *detail, struct err *err)
+{
+    const struct event event = {
+        .severity = "warning",
+        .code = code,
+        .database = x->databases[t->database].uid,
+        .shard = x->shards[t->shard].uid,
+        .host = x->hosts[t->host].name,
+        .stage = plan_stage_name(STAGE_TRANSFER),
+        .message = message,
+        .detail = (json_t *)(uintptr_t)detail,
+    };
+    return state_event(x->st, &event, err);
+}
+
+/* What became of an append-only file that was not whole, or not understood. */
+static int tell_of_aof(
+    struct executor *x, const struct task_run *t, const json_t *aof, struct err *err)
+{
+    const json_t *dropped = json_object_get(aof, "dropped");
+    const char *name = json_string_value(json_object_get(aof, "name"));
+    json_int_t errors = json_integer_value(json_object_get(aof, "errors"));
+
+    if (json_is_object(dropped)) {
+        CLEANUP(free_ptr)
+        char *message = xasprintf(
+            "the last %lld bytes of '%s' (from byte %lld of '%s' on) are no whole command, as a "
+            "crash leaves them: they were cut off, on a copy",
+            (long long)json_integer_value(json_object_get(dropped, "bytes")), name,
+            (long long)json_integer_value(json_object_get(dropped, "offset")),
+            json_string_value(json_object_get(dropped, "file")));
+        if (tell(x, t, "aof-tail-cut", message, aof, err) < 0)
+            return -1;
+    }
+    if (errors > 0) {
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%lld commands of '%s' were refused by the server that loaded it",
+            (long long)errors, name);
+        return tell(x, t, "aof-errors", message, aof, err);
+    }
+    return 0;
+}
+
 static enum finish fetch_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     struct shard_run *s = &x->shards[t->shard];
-    CLEANUP(free_ptr) char *as = incoming_name(s->file);
+    CLEANUP(free_ptr) char *as = incoming_name(s);
 
     json_decref(s->facts);
     s->facts = json_deep_copy(result);
     json_object_set_new(s->facts, "as", json_string(as));
+    const json_t *aof;
+    size_t i;
+    json_array_foreach (json_object_get(result, "aof"), i, aof)
+        if (tell_of_aof(x, t, aof, err) < 0)
+            return FINISH_FAIL;
     if (s->files && s->is_primary && check_nothing_is_lost(x, &x->databases[s->database], err) < 0)
         return FINISH_FAIL;
     return state_run(x->st, err, "UPDATE placement SET facts = ? WHERE shard_uid = ?", "js",
@@ -247,18 +255,45 @@ static bool has_files_to_fetch(const struct executor *x, const struct database_r
     return false;
 }
 
+static int resolve(json_t **location, const char *label, struct err *err)
+{
+    json_t *resolved = store_resolve_location(*location, err);
+
+    if (!resolved)
+        return err_wrap(err, "the backups of %s", label);
+    json_decref(*location);
+    *location = resolved;
+    return 0;
+}
+
+static int resolve_sources(const struct shard_run *s, const char *label, struct err *err)
+{
+    json_t *source;
+    size_t i;
+
+    json_array_foreach (s->sources, i, source) {
+        json_t *location = json_incref(json_object_get(source, "location"));
+        int rc = location ? resolve(&location, label, err) : 0;
+        if (location)
+            json_object_set_new(source, "location", location);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* The state file has a location as it was given: a login in the environment is not kept in it. */
 int executor_resolve_locations(struct executor *x, struct err *err)
 {
     for (size_t i = 0; i < x->database_count; i++) {
         struct database_run *db = &x->databases[i];
-        if (!db->location || !has_files_to_fetch(x, db))
+        if (!has_files_to_fetch(x, db))
             continue;
-        json_t *resolved = store_resolve_location(db->location, err);
-        if (!resolved)
-            return err_wrap(err, "the backups of %s", db->label);
-        json_decref(db->location);
-        db->location = resolved;
+        if (db->location && resolve(&db->location, db->label, err) < 0)
+            return -1;
+        for (size_t k = db->first_shard; k < db->first_shard + db->shard_count; k++)
+            if (resolve_sources(&x->shards[k], db->label, err) < 0)
+                return -1;
     }
     return 0;
 }

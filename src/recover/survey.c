@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disks.h"
 #include "fence.h"
 #include "internal.h"
 #include "recluster/clock.h"
@@ -12,12 +13,12 @@
 #include "recluster/secret.h"
 #include "wishes.h"
 
-enum { PROBE_MS = 60 * 1000, MEASURE_MS = 90 * 1000 };
+enum { PROBE_MS = 60 * 1000, LIST_MS = 60 * 1000, MEASURE_MS = 90 * 1000 };
 
-/* One host: hello, probe, measure if asked for; the link is closed when all are answered. */
+/* One host: hello, probe, its files, measure if asked for; the link is closed when all are answered. */
 struct host_probe {
     const struct host *host;
-    const struct survey *survey;
+    struct survey *survey;
     bool measure;
     struct link *link;
     json_t *facts;
@@ -43,16 +44,36 @@ static void on_measure(void *ctx, const json_t *result, const struct err *error)
     probe_over(p, NULL);
 }
 
-static void on_probe(void *ctx, const json_t *result, const struct err *error)
+static void measure_or_end(struct host_probe *p)
 {
-    struct host_probe *p = ctx;
-
-    if (result)
-        p->facts = json_deep_copy(result);
-    if (result && p->measure)
+    if (p->measure)
         link_call(p->link, "measure",
             measure_params(p->survey, (size_t)(p->host - p->survey->hosts->hosts)), MEASURE_MS,
             on_measure, NULL, p);
+    else
+        probe_over(p, NULL);
+}
+
+static void on_files(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_probe *p = ctx;
+
+    disks_take(p->survey, p->host, result, error);
+    measure_or_end(p);
+}
+
+static void on_probe(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_probe *p = ctx;
+    json_t *paths = result ? disks_paths_of_host(p->survey, p->host) : NULL;
+
+    if (result)
+        p->facts = json_deep_copy(result);
+    if (paths)
+        link_call(
+            p->link, "list_files", json_pack("{s:o}", "paths", paths), LIST_MS, on_files, NULL, p);
+    else if (result)
+        measure_or_end(p);
     else
         probe_over(p, error);
 }
@@ -103,6 +124,8 @@ int survey_probe_hosts(
         link_call(probes[i].link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION),
             PROBE_MS, on_hello, NULL, &probes[i]);
     }
+    if (!offline)
+        disks_ask_old_nodes(survey, loop);
     int rc = loop_run(loop, err);
     for (size_t i = 0; i < count; i++) {
         if (survey->host_inputs[i].facts || survey->host_inputs[i].error)
@@ -190,7 +213,7 @@ static int read_catalogue(const struct ccs *ccs, struct store *store, const stru
 }
 
 /* The set that a plan names is asked for by its time. */
-static int64_t wanted_time(const struct survey *survey, const struct ccs_database *db)
+int64_t survey_wanted_time(const struct survey *survey, const struct ccs_database *db)
 {
     enum { SECOND_MS = 1000 };
     const json_t *database, *at = json_object_get(survey->options, "at_ms");
@@ -208,10 +231,9 @@ static int64_t wanted_time(const struct survey *survey, const struct ccs_databas
     return at ? json_integer_value(at) : -1;
 }
 
-static bool wants_backups(const struct survey *survey, const struct plan_database_input *in)
+bool survey_wants_backups(const struct survey *survey, const struct plan_database_input *in)
 {
-    return in->location && !in->database->active_active &&
-           strcmp(in->database->type, "memcached") != 0 &&
+    return !in->database->active_active && strcmp(in->database->type, "memcached") != 0 &&
            !json_is_true(json_object_get(survey->options, "only_configuration"));
 }
 
@@ -219,10 +241,10 @@ static void catalogue_database(
     struct survey *survey, struct plan_database_input *in, struct err *error)
 {
     const struct ccs_database *db = in->database;
-    struct survey_query wanted = {.at_ms = wanted_time(survey, db)};
+    struct survey_query wanted = {.at_ms = survey_wanted_time(survey, db)};
     struct slots missing;
 
-    if (!wants_backups(survey, in))
+    if (!in->location || !survey_wants_backups(survey, in))
         return;
     slots_fill(&wanted.slots);
     wanted.some = wishes_missing_slots(survey->options, &missing);
@@ -280,6 +302,11 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
             .database = db,
             .location = location_of(survey, request, db),
         };
+        /* "--source db:1=disks": nothing but the files on disks. */
+        const char *word = json_string_value(survey->databases[at].location);
+        survey->databases[at].only_disks = word && strcmp(word, "disks") == 0;
+        if (survey->databases[at].only_disks)
+            survey->databases[at].location = NULL;
         wishes_fill_database(survey, survey->options, &survey->databases[at]);
         take_pinned_count(survey, &survey->databases[at]);
         catalogue_database(survey, &survey->databases[at], &survey->database_errors[at]);
@@ -332,6 +359,7 @@ void survey_make_plan(
         .options = options,
         .pinned = survey->pinned,
         .replan = survey->replan,
+        .disks = survey->disks,
         .rates = &survey->rates,
     };
 
@@ -369,13 +397,14 @@ int recover_survey(
     struct survey *survey = xcalloc(1, sizeof(*survey));
 
     survey->owned = json_array();
+    survey->disks = json_array();
     survey->options = request->options ? json_deep_copy(request->options) : json_object();
     survey->pinned = json_deep_copy(request->plan);
     if (ccs_import(request->ccs_path, st, err) < 0 ||
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 ||
-        survey_probe_hosts(survey, request, st, err) < 0 ||
+        survey_probe_hosts(survey, request, st, err) < 0 || disks_choose(survey, err) < 0 ||
         check_old_cluster(survey, request, st, err) < 0)
         goto fail;
     survey_make_plan(survey, request, st);
@@ -409,6 +438,7 @@ void survey_free(struct survey *survey)
     json_decref(survey->alive);
     json_decref(survey->fence);
     json_decref(survey->sentinels);
+    json_decref(survey->disks);
     json_decref(survey->options);
     json_decref(survey->pinned);
     hosts_free(survey->hosts);

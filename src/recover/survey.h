@@ -18,6 +18,7 @@ struct survey {
     json_t *alive;     /* addresses of the old cluster that answer */
     json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
     json_t *sentinels; /* that watch addresses of it */
+    json_t *disks;     /* files on hosts and old nodes: disks.h */
     json_t *options, *pinned;
     bool replan; /* shards of `pinned` that have no host get one */
     struct plan_rates rates;
@@ -30,6 +31,10 @@ int survey_databases(
 /* Probes the hosts that have neither facts nor an error yet, and are not kept out. */
 int survey_probe_hosts(struct survey *survey, const struct recover_request *request,
     struct state *st, struct err *err) MUST_CHECK;
+/* Whether its data comes from a backup set at all. */
+bool survey_wants_backups(const struct survey *survey, const struct plan_database_input *in);
+/* The time that a set must not be after; -1: any. */
+int64_t survey_wanted_time(const struct survey *survey, const struct ccs_database *db);
 /* Of the facts that are there. */
 void survey_make_plan(
     struct survey *survey, const struct recover_request *request, struct state *st);

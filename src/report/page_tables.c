@@ -210,7 +210,8 @@ static void proof_row(struct buf *out, const json_t *proof)
     buf_adds(out, "</td>");
     html_element(out, "td", NULL, "%s", doc_text(proof, "host", "?"));
     buf_adds(out, "<td class=\"mono long\">");
-    html_escape(out, doc_text(proof, "file", "-"));
+    const char *place = json_string_value(json_array_get(json_object_get(proof, "places"), 0));
+    html_escape(out, place ? place : doc_text(proof, "file", "-"));
     if (doc_has(proof, "sha256"))
         html_element(out, "div", "soft", "sha256 %.16s…", doc_text(proof, "sha256", ""));
     buf_adds(out, "</td>");

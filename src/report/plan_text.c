@@ -186,6 +186,27 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
     }
 }
 
+/* Of a set on disks: which file of which host, and of when. */
+static void disk_files_text(struct text *t, const json_t *set)
+{
+    enum { SHOWN = 12 };
+    const json_t *file;
+    size_t i;
+
+    json_array_foreach (json_object_get(set, "files"), i, file) {
+        CLEANUP(buf_release) struct buf slots = BUF_INIT;
+        char bytes[HUMAN_TEXT_MAX], time[HUMAN_TEXT_MAX];
+        if (i == SHOWN) {
+            text_field(t, "", "… and %zu more (see --json)", doc_count(set, "files") - i);
+            return;
+        }
+        doc_ranges(json_object_get(file, "slots"), 4, &slots);
+        text_field(t, i == 0 ? "files" : "", "%s of %s, %s, for the slots %s",
+            doc_text(file, "where", "?"), doc_time(file, "time", time),
+            human_bytes((uint64_t)doc_int(file, "bytes", 0), bytes), slots.data);
+    }
+}
+
 static void database_text(struct text *t, const json_t *plan, const json_t *database)
 {
     size_t homeless = count_homeless(json_object_get(database, "shards"));
@@ -201,6 +222,8 @@ static void database_text(struct text *t, const json_t *plan, const json_t *data
     set_text(t, plan, database);
     if (doc_has(database, "source"))
         text_field(t, "from", "%s", doc_text(database, "source", ""));
+    if (doc_bool(json_object_get(database, "backup_set"), "disks"))
+        disk_files_text(t, json_object_get(database, "backup_set"));
     if (homeless > 0)
         text_field(t, "shards", "%zu, for %zu of them there is no place", shards, homeless);
     else

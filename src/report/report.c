@@ -59,9 +59,21 @@ static json_t *proven_json(const json_t *proof, bool primary, const char *state)
                         doc_int(proof, "keys_in_file", -1));
 }
 
+/* Where its files lay, if it was on disks; else null. */
+static json_t *places_json(const json_t *sources)
+{
+    json_t *list = sources ? json_array() : json_null(), *source;
+    size_t i;
+
+    json_array_foreach (sources, i, source)
+        json_array_append(list, json_object_get(source, "where"));
+    return list;
+}
+
 static json_t *proof_row(const struct rows *rows)
 {
     json_t *proof = json_object(), *facts = rows_json(rows, 10), *loaded = rows_json(rows, 11);
+    json_t *sources = rows_json(rows, 13);
     const char *role = rows_text(rows, 2), *state = rows_text(rows, 6);
     bool primary = strcmp(role, "primary") == 0;
 
@@ -85,12 +97,15 @@ static json_t *proof_row(const struct rows *rows)
     copy_field(proof, "sha256", facts, "sha256");
     copy_field(proof, "rdb_version", facts, "rdb_version");
     copy_field(proof, "slots_found", facts, "slots");
+    copy_field(proof, "aof", facts, "aof");
+    json_object_set_new(proof, "places", places_json(sources));
     add_loaded(proof, loaded, primary);
     row_int(proof, "keys", rows, 12);
     json_object_set_new(proof, "proven", proven_json(proof, primary, state));
     json_object_set_new(proof, "times", json_array());
     json_decref(facts);
     json_decref(loaded);
+    json_decref(sources);
     return proof;
 }
 
@@ -102,7 +117,7 @@ static int add_proof(struct state *st, json_t *report, json_t *by_uid, struct er
     json_object_set_new(report, "proof", list);
     if (state_query(st, &rows, err,
             "SELECT shard_uid, database_uid, role, host, addr, port, state, slots, file,"
-            " file_bytes, facts, loaded, keys FROM placement ORDER BY position",
+            " file_bytes, facts, loaded, keys, sources FROM placement ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {

@@ -153,7 +153,10 @@ CREATE TABLE backup_file (
     bytes   INTEGER,             -- as it lies there
     slots   TEXT NOT NULL,
     sha256  TEXT,                -- of the stored bytes, as its manifest says
-    head    TEXT                 -- JSON: RDB version and aux fields
+    head    TEXT,                -- JSON: RDB version and aux fields
+    kind    TEXT,                -- of a file on a disk: rdb, aof, aof-folder
+    place   TEXT,                -- its host or old node, and path: a1:/data/redis/redis-1.rdb
+    time_ms INTEGER              -- of what it holds
 );
 
 CREATE TABLE plan (
@@ -194,6 +197,8 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     file         TEXT,           -- name in the location; of a replica only if it loads it itself
     file_bytes   INTEGER,
     file_sha256  TEXT,           -- of the stored bytes, if its set has a manifest
+    sources      TEXT,           -- JSON: of files on disks, where each is: {name, where, kind, host or
+                                 -- location (may hold secrets), folder, parts, next}
     files        TEXT,           -- JSON: {name, bytes, sha256} of each, if it is made of several or a part
     node_id      TEXT,           -- of Redis Cluster
     state        TEXT NOT NULL DEFAULT 'planned', -- planned, prepared, fetched, loaded, in-step, open, failed

@@ -1,0 +1,120 @@
+#include "fetch_files.h"
+
+#include <string.h>
+
+#include "relay.h"
+
+/* Each relay is a process that reads on this machine, and its network is one only. */
+enum { RELAYS_MAX = 16 };
+
+static bool wants_relay(const struct executor *x, const struct task_run *t, const json_t *location)
+{
+    return json_is_true(json_object_get(x->hosts[t->host].spec, "relay")) ||
+           json_is_true(json_object_get(location, "relay"));
+}
+
+/* A file at a location. */
+static void add_place(
+    const struct executor *x, const struct task_run *t, json_t *file, json_t *location)
+{
+    if (!wants_relay(x, t, location)) {
+        json_object_set(file, "location", location);
+        return;
+    }
+    json_object_set_new(file, "relay", relay_label(location));
+    json_object_set_new(file, "from", json_pack("{s:O}", "location", location));
+}
+
+/* A file on a disk: the host's own, another host's, an old node's. */
+static void add_disk(
+    const struct executor *x, const struct task_run *t, json_t *file, const json_t *source)
+{
+    const char *kind = json_string_value(json_object_get(source, "kind"));
+    const char *host = json_string_value(json_object_get(source, "host"));
+    json_t *folder = json_object_get(source, "folder"), *parts = json_object_get(source, "parts");
+
+    if (kind && strcmp(kind, "rdb") != 0)
+        json_object_set(file, "kind", json_object_get(source, "kind"));
+    if (parts)
+        json_object_set(file, "parts", parts);
+    if (!host) {
+        add_place(x, t, file, json_object_get(source, "location"));
+    } else if (strcmp(host, x->hosts[t->host].name) == 0) {
+        json_object_set(file, "location", folder);
+    } else {
+        json_object_set_new(file, "relay", json_sprintf("%s:%s", host, json_string_value(folder)));
+        json_object_set_new(file, "from", json_pack("{s:s, s:O}", "host", host, "folder", folder));
+    }
+}
+
+/* Of the task, or of those that it fetches for too. */
+static const json_t *find_source(
+    const struct executor *x, const struct task_run *t, const json_t *file)
+{
+    const json_t *source;
+    size_t k;
+
+    for (size_t i = 0; i <= t->with_count; i++) {
+        const struct shard_run *s = &x->shards[i ? t->with[i - 1]->shard : t->shard];
+        json_array_foreach (s->sources, k, source)
+            if (json_equal(json_object_get(source, "name"), json_object_get(file, "name")))
+                return source;
+    }
+    return NULL;
+}
+
+json_t *fetch_files(const struct executor *x, const struct task_run *t)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    json_t *files = s->files ? fetch_group_files(x, t) : json_array(), *file;
+    size_t i;
+
+    if (!s->files)
+        json_array_append_new(files, json_pack("{s:s, s:I, s:s*}", "name", s->file, "bytes",
+                                         (json_int_t)s->file_bytes, "sha256", s->file_sha256));
+    json_array_foreach (files, i, file) {
+        const json_t *source = find_source(x, t, file);
+        if (source)
+            add_disk(x, t, file, source);
+        else
+            add_place(x, t, file, x->databases[t->database].location);
+    }
+    return files;
+}
+
+/* As far as the host of one file goes. */
+static int is_host_ready(struct executor *x, const json_t *file, int64_t now_ms,
+    int64_t *look_again_ms, bool *ret_ready, struct err *err)
+{
+    const char *name = json_string_value(json_object_get(json_object_get(file, "from"), "host"));
+    struct host_run *h = executor_host(x, name);
+
+    if (!name)
+        return 0;
+    if (!h)
+        return err_set(err, ERR_STATE, "the state file has no host '%s'", name);
+    if (!host_wanted(h, now_ms, look_again_ms)) {
+        *err = h->error;
+        return err_wrap(err, "host '%s', which has '%s', is given up", name,
+            json_string_value(json_object_get(file, "name")));
+    }
+    *ret_ready &= h->state == HOST_READY;
+    return 0;
+}
+
+int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
+    int64_t *look_again_ms, bool *ret_ready, struct err *err)
+{
+    json_t *files = fetch_files(x, t), *file;
+    size_t relays = 0, i;
+    int rc = 0;
+
+    for (i = 0; i < x->task_count; i++)
+        relays += x->tasks[i].relay != NULL;
+    *ret_ready = relays < RELAYS_MAX || !relay_is_needed(files);
+    json_array_foreach (files, i, file)
+        if (rc == 0)
+            rc = is_host_ready(x, file, now_ms, look_again_ms, ret_ready, err);
+    json_decref(files);
+    return rc;
+}

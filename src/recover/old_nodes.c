@@ -1,0 +1,267 @@
+/* The old cluster's nodes that still answer by SSH: each is asked by a process of its own. */
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disks.h"
+#include "internal.h"
+#include "recluster/child.h"
+#include "recluster/clock.h"
+#include "recluster/disk_files.h"
+#include "recluster/file.h"
+#include "recluster/rpc.h"
+
+enum { READ_BYTES = 64 * 1024, NODE_MS = 60 * 1000, NODES_AT_A_TIME = 64 };
+
+struct node_ask {
+    struct survey *survey;
+    char *owner;
+    json_t *locations; /* of the folders */
+    struct job *job;
+    pid_t pid;
+    int fd;
+    int64_t until_ms;
+    struct buf answer;
+    struct node_ask *next; /* waits for its turn */
+    struct loop *loop;
+};
+
+static void copy_member(json_t *to, const char *name, const json_t *from, const char *from_name)
+{
+    json_t *value = json_object_get(from, from_name);
+    if (value)
+        json_object_set(to, name, value);
+}
+
+static void set_identity(json_t *location, const json_t *login)
+{
+    const char *identity = json_string_value(json_object_get(login, "identity"));
+    CLEANUP(free_ptr) char *path = identity ? path_expand_home(identity) : NULL;
+
+    if (path)
+        json_object_set_new(location, "key", json_pack("{s:s}", "file", path));
+}
+
+/* A login of "old_nodes", in the words of a location (src/store/sftp_driver.c). */
+static json_t *node_location(const json_t *login, const char *addr)
+{
+    const json_t *port = json_object_get(login, "port");
+    const struct passwd *me = getpwuid(getuid());
+    bool v6 = strchr(addr, ':') != NULL;
+    CLEANUP(free_ptr)
+    char *url = xasprintf("sftp://%s%s%s:%d/", v6 ? "[" : "", addr, v6 ? "]" : "",
+        json_is_integer(port) ? (int)json_integer_value(port) : 22);
+    json_t *location = json_pack(
+        "{s:s, s:s, s:s}", "type", "sftp", "sftp_url", url, "user", me ? me->pw_name : "root");
+
+    copy_member(location, "user", login, "user");
+    copy_member(location, "password", login, "password");
+    copy_member(location, "key_password", login, "passphrase");
+    copy_member(location, "known_hosts", login, "known_hosts");
+    set_identity(location, login);
+    /* The operator's own keys stay where they are. */
+    bool own = !json_object_get(login, "identity") && !json_object_get(login, "password");
+    json_t *relay = json_object_get(login, "relay");
+    json_object_set_new(location, "relay", json_boolean(relay ? json_is_true(relay) : own));
+    return location;
+}
+
+static json_t *locations_of(const struct old_node *old, const struct ccs_node *node)
+{
+    const char *addr = old->addr || !node ? old->addr : node->addr;
+    json_t *paths = disks_paths(old->spec, node), *path, *locations = json_array();
+    size_t i;
+
+    json_array_foreach (paths, i, path) {
+        json_t *location = node_location(old->spec, addr);
+        json_object_set(location, "path", path);
+        json_array_append_new(locations, location);
+    }
+    json_decref(paths);
+    return locations;
+}
+
+static json_t *node_folder(const struct node_ask *ask, json_t *location)
+{
+    return json_pack("{s:s, s:O, s:O}", "owner", ask->owner, "path",
+        json_object_get(location, "path"), "location", location);
+}
+
+static int list_in_child(void *arg, int fd)
+{
+    const struct node_ask *ask = arg;
+    struct buf out = BUF_INIT;
+    struct err err = ERR_INIT, unsaid = ERR_INIT;
+    json_t *folders = json_array(), *location;
+    size_t i;
+
+    json_array_foreach (ask->locations, i, location) {
+        json_t *files = NULL;
+        /* One that can't be reached won't be for the next folder either. */
+        bool reached = !err.code || err.code == ERR_NOT_FOUND;
+        if (reached)
+            err = (struct err)ERR_INIT;
+        if (reached && disk_files_list(location, &files, &err) == 0)
+            json_array_append_new(folders, json_pack("{s:o}", "files", files));
+        else
+            json_array_append_new(folders, json_pack("{s:o}", "failure", err_to_json(&err)));
+    }
+    rpc_add_result(&out, 1, json_pack("{s:o}", "folders", folders));
+    return file_write_all(fd, out.data, out.len, "answer", &unsaid) < 0;
+}
+
+static enum job_step node_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct node_ask *ask = arg;
+    char chunk[READ_BYTES];
+
+    for (;;) {
+        ssize_t n = read(ask->fd, chunk, sizeof(chunk));
+        if (n == 0)
+            return JOB_DONE;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return err_sys(err, ERR_IO, "cannot hear of it") < 0 ? JOB_FAIL : JOB_DONE;
+        if (n > 0 && buf_add_limited(&ask->answer, chunk, (size_t)n, RPC_LINE_MAX,
+                         "the list of its files", err) < 0)
+            return JOB_FAIL;
+        if (n < 0)
+            break;
+    }
+    if (clock_mono_ms() >= ask->until_ms) {
+        err_set(err, ERR_TIMEOUT, "it did not tell its files within %d s", NODE_MS / 1000);
+        return JOB_FAIL;
+    }
+    wait_fd(wait, ask->fd, POLLIN);
+    wait_until(wait, ask->until_ms);
+    return JOB_WAIT;
+}
+
+static void take_node_answer(struct node_ask *ask, const json_t *folders)
+{
+    json_t *location;
+    size_t i;
+
+    json_array_foreach (ask->locations, i, location) {
+        const json_t *answer = json_array_get(folders, i);
+        json_t *folder = node_folder(ask, location);
+        copy_member(folder, "files", answer, "files");
+        copy_member(folder, "error", answer, "failure");
+        json_array_append_new(ask->survey->disks, folder);
+    }
+}
+
+static void take_node_failure(struct node_ask *ask, const struct err *failure)
+{
+    json_t *folder = node_folder(ask, json_array_get(ask->locations, 0));
+
+    json_object_set_new(folder, "error", err_to_json(failure));
+    json_array_append_new(ask->survey->disks, folder);
+}
+
+static void start_node(struct node_ask *ask);
+
+static void node_done(void *arg, const struct err *err)
+{
+    struct node_ask *ask = arg;
+    struct rpc_input in = {.buf = ask->answer};
+    struct rpc_message m = {.root = NULL};
+    struct err failure = *err;
+
+    close(ask->fd);
+    if (err->code)
+        child_kill(ask->pid);
+    else if (child_wait(ask->pid, &failure) == 0 && rpc_take(&in, &m, &failure) == 0)
+        err_set(&failure, ERR_FAILED, "the process that asked it told nothing");
+    if (failure.code)
+        take_node_failure(ask, &failure);
+    else
+        take_node_answer(ask, json_object_get(m.payload, "folders"));
+    rpc_message_release(&m);
+    rpc_input_release(&in);
+    if (ask->next)
+        start_node(ask->next);
+    json_decref(ask->locations);
+    free(ask->owner);
+    free(ask);
+}
+
+static const struct job_ops node_ops = {"old node", node_step, node_done};
+
+static void start_node(struct node_ask *ask)
+{
+    struct err err = ERR_INIT;
+
+    ask->until_ms = clock_mono_ms() + NODE_MS;
+    if (child_fork(list_in_child, ask, &ask->pid, &ask->fd, &err) == 0) {
+        ask->job = loop_add(ask->loop, &node_ops, ask);
+        return;
+    }
+    take_node_failure(ask, &err);
+    struct node_ask *next = ask->next;
+    json_decref(ask->locations);
+    free(ask->owner);
+    free(ask);
+    if (next)
+        start_node(next);
+}
+
+static void tell_why(struct survey *survey, const struct old_node *old, const char *why)
+{
+    struct err err = ERR_INIT;
+
+    err_set(&err, ERR_UNSUPPORTED, "%s", why);
+    json_array_append_new(
+        survey->disks, json_pack("{s:o, s:s, s:o}", "owner", json_sprintf("node:%s", old->node),
+                           "path", "?", "error", err_to_json(&err)));
+}
+
+/* Why an old node whose files are wanted isn't asked; NULL: it is. */
+static const char *why_not_asked(const struct old_node *old, const struct ccs_node *node)
+{
+    json_t *paths = disks_paths(old->spec, node);
+    bool any = paths != NULL;
+
+    json_decref(paths);
+    if (strcmp(old->link, "ssh") != 0)
+        return "files are read by SFTP, but its link is another than ssh";
+    if (!any)
+        return "the CCS file does not say in which folders they are: name them as its recovery_path";
+    return old->addr || (node && node->addr) ? NULL : "its address is not known";
+}
+
+void disks_ask_old_nodes(struct survey *survey, struct loop *loop)
+{
+    struct node_ask *queues[NODES_AT_A_TIME] = {NULL};
+    size_t count = 0;
+
+    for (size_t i = survey->hosts->old_node_count; i-- > 0;) {
+        const struct old_node *old = &survey->hosts->old_nodes[i];
+        const struct ccs_node *node = ccs_node(survey->ccs, old->node);
+        const json_t *wanted = json_object_get(old->spec, "recovery_path");
+        const char *why = why_not_asked(old, node);
+        if (!wanted || json_is_false(wanted))
+            continue;
+        if (why) {
+            tell_why(survey, old, why);
+            continue;
+        }
+        json_t *locations = locations_of(old, node);
+        struct node_ask *ask = xmalloc(sizeof(*ask));
+        struct node_ask **queue = &queues[count++ % NODES_AT_A_TIME];
+        *ask = (struct node_ask){
+            .survey = survey,
+            .owner = xasprintf("node:%s", old->node),
+            .locations = locations,
+            .loop = loop,
+            .answer = BUF_INIT,
+            .next = *queue,
+        };
+        *queue = ask;
+    }
+    for (size_t i = 0; i < NODES_AT_A_TIME; i++)
+        if (queues[i])
+            start_node(queues[i]);
+}
