@@ -36,6 +36,8 @@
  *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
  *           "servers": [{"pid", "name"}] (Redis and Valkey, whoever started them),
+ *           "supervisor": "system|user" (servers become systemd units) or "none" or "none, no linger"
+ *           (they become daemons; systemd runs, but ends a user's processes with the last login),
  *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15"} or {"error": {…}},
  *           "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail",
@@ -141,7 +143,7 @@
  *           "loading": bool, "keys_by_db", "keys", "used_memory", "link_up": bool (replica),
  *           "offset", "replicas": n, "cluster_state", "slots_ok", "known_nodes",
  *           "appendonly": bool, "maxmemory", "open": bool (user default is on), "uptime_s",
- *           "version", "samples_ok"?: n}
+ *           "version", "samples_ok"?: n, "unit"?: {"name", "state"} (as systemctl says)}
  *       A sample that isn't there, or is of another kind: ERR_CHECK, unless clients are in already.
  *       Not running: "log", the last lines, instead of what comes after "running". While it loads,
  *       and of a sealed shard without the password, less is known and left out.
@@ -165,13 +167,15 @@
  *
  *   seal_shard {"dir", "password"}
  *       -> {}                    ! removes user recluster: only whom the CCS names may log in now
- *       The shard must be open. From now on it is in use: the agent never stops nor removes it.
+ *       The shard must be open. From now on it is in use: the agent never stops nor removes it. A
+ *       unit of systemd is enabled.
  *
  *   stop_shard {"dir"}
  *       -> {"was_running": bool} ! SHUTDOWN NOSAVE, or SIGKILL after 10 s. For abort only.
  *
  *   remove_shard {"dir"}
- *       -> {}                    ! stops the server, removes the shard's folder. For abort only.
+ *       -> {}                    ! stops the server, removes its unit and the shard's folder. For
+ *       abort only.
  *
  *   release {"base_dir"}
  *       -> {}                    ! abort: removes recovery.json and what is empty.

@@ -11,6 +11,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "shard.h"
+#include "unit.h"
 
 /* "password": a string, or null where the database has none. */
 static int take_password(const json_t *params, const char **ret, struct err *err)
@@ -89,6 +90,8 @@ static int seal(struct shard *shard, const char *password, struct err *err)
     if (server_connect_default(shard, password, &r, err) < 0)
         return err_hint(err, "Open the shard first; then it can be sealed.");
     if (redis_command(r, NULL, err, "ACL", "DELUSER", RECOVERY_USER) < 0 || save_users(r, err) < 0)
+        return -1;
+    if (unit_enable(shard, err) < 0)
         return -1;
     json_object_del(shard->record, "recovery_password");
     json_object_del(shard->record, "replication_password");

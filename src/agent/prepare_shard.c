@@ -11,6 +11,7 @@
 #include "server_conf.h"
 #include "server_version.h"
 #include "shard.h"
+#include "unit.h"
 
 /* The fields of the record that come from the parameters. */
 static int take_params(const json_t *params, json_t **ret, struct err *err)
@@ -129,6 +130,7 @@ static int check_ports(const json_t *record, struct err *err)
 
 static int write_files(const struct shard *shard, const char *nodes_conf, struct err *err)
 {
+    unit_choose(shard->record, shard->path);
     if (server_conf_write(shard->record, shard->path, err) < 0)
         return -1;
     /* The server writes to its nodes.conf from the first moment on. */

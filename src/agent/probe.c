@@ -19,6 +19,7 @@
 #include "recluster/rpc.h"
 #include "serve.h"
 #include "server_version.h"
+#include "unit.h"
 
 static int hello_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
@@ -71,6 +72,7 @@ static int probe_machine(json_t *result, struct err *err)
     json_object_set_new(result, "clock_ms", json_integer(clock_wall_ms()));
     json_object_set_new(result, "machine", json_string(id));
     json_object_set_new(result, "servers", machine_servers(""));
+    json_object_set_new(result, "supervisor", json_string(unit_manager_name(unit_manager())));
     return 0;
 }
 

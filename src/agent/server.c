@@ -16,6 +16,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
+#include "unit.h"
 
 enum {
     COMMAND_MS = 60 * 1000, /* a server that loads or forks may think for long */
@@ -226,8 +227,7 @@ static void ask_for_huge_pages(void)
     setenv("JE_MALLOC_CONF", "thp:always", 1);
 }
 
-int server_start(
-    const struct shard *shard, const char *password, struct redis **ret, struct err *err)
+static int start_daemon(const struct shard *shard, struct err *err)
 {
     const char *server = shard_string(shard, "server");
     struct buf said = BUF_INIT;
@@ -245,10 +245,16 @@ int server_start(
                 in_one_line(tail));
         else
             err_wrap(err, "cannot start '%s' in '%s'", server, shard->path);
-        buf_release(&said);
-        return -1;
     }
     buf_release(&said);
+    return rc;
+}
+
+int server_start(
+    const struct shard *shard, const char *password, struct redis **ret, struct err *err)
+{
+    if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
+        return -1;
     if (server_connect(shard, password, ret, err) == 0)
         return 0;
     if (err->code == ERR_NOT_FOUND || err->code == ERR_NETWORK)

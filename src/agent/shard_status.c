@@ -7,6 +7,7 @@
 #include "samples.h"
 #include "server.h"
 #include "shard.h"
+#include "unit.h"
 
 enum { LOG_MAX = 2000 };
 
@@ -122,6 +123,10 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     json_t *status = json_pack("{s:b, s:b, s:b, s:b}", "running", pid != 0, "prepared",
         shard.record != NULL, "configured", shard_has(&shard, SHARD_CONFIGURED), "sealed",
         shard_has(&shard, SHARD_SEALED));
+    CLEANUP(free_ptr) char *unit = unit_state(&shard);
+    if (unit)
+        json_object_set_new(status, "unit",
+            json_pack("{s:s, s:s}", "name", shard_string(&shard, "unit"), "state", unit));
     if (pid) {
         json_object_set_new(status, "pid", json_integer(pid));
         rc = add_running(status, &shard, password, json_object_get(params, "samples"), err);

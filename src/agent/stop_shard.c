@@ -9,6 +9,7 @@
 #include "recluster/file.h"
 #include "server.h"
 #include "shard.h"
+#include "unit.h"
 
 static int refuse_sealed(const struct shard *shard, struct err *err)
 {
@@ -90,6 +91,8 @@ static int run_remove(struct agent_call *call, const json_t *params, json_t **re
         rc = server_stop(&shard, &was_running, err);
     else if (rc == 0 && file_exists(shard.path))
         rc = check_unfinished(&shard, err);
+    if (rc == 0)
+        rc = unit_remove(&shard, err);
     if (rc == 0)
         rc = remove_folder(&shard, err);
     if (rc == 0)

@@ -403,6 +403,13 @@ static bool has_servers(const struct draft *d, const json_t *facts)
     return json_array_size(json_object_get(facts, "servers")) > 0;
 }
 
+static bool lacks_linger(const struct draft *d, const json_t *facts)
+{
+    const char *supervisor = fact_text(facts, "supervisor");
+    (void)d;
+    return supervisor && strcmp(supervisor, "none, no linger") == 0;
+}
+
 static const struct {
     const char *code;
     bool (*is_so)(const struct draft *d, const json_t *facts);
@@ -425,6 +432,10 @@ static const struct {
         "See on each what it is: top"},
     {"other-servers", has_servers, "Redis or Valkey servers run there already and take memory",
         "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
+    {"no-linger", lacks_linger,
+        "systemd runs there, but not for this user without a login: servers will be plain daemons, "
+        "which nothing starts again after a reboot",
+        "On each, as root: loginctl enable-linger USER (or log in as root)."},
 };
 
 /* One warning a finding, however many hosts it is true of. */
