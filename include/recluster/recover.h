@@ -116,8 +116,14 @@ int recover_learn_rates(struct state *st, struct err *err) MUST_CHECK;
 
 /*
  * Stops and removes what the recovery made, of all databases that clients were not yet let into;
- * *ret_kept is how many were kept because they are open. Nothing else on the hosts is touched.
+ * ret->open is how many were kept because they are open. Nothing else on the hosts is touched.
+ * What is left on a host that was lost is removed if the host is back; ret->away is the hosts that
+ * are not, for people, or NULL: the caller's.
  */
-int recover_abort(struct state *st, size_t *ret_kept, struct err *err) MUST_CHECK;
+struct recover_undone {
+    size_t open;
+    char *away;
+};
+int recover_abort(struct state *st, struct recover_undone *ret, struct err *err) MUST_CHECK;
 
 #endif

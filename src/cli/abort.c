@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "command.h"
 #include "recluster/recover.h"
@@ -6,14 +7,19 @@
 static int undo(struct state *st, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
-    size_t kept;
+    struct recover_undone undone;
 
-    if (recover_abort(st, &kept, err) < 0)
+    if (recover_abort(st, &undone, err) < 0)
         return -1;
     buf_adds(&out, "What the recovery made is removed from the hosts.\n");
-    if (kept)
-        buf_addf(&out, "%zu database%s open to clients and stay%s as they are.\n", kept,
-            kept == 1 ? " is" : "s are", kept == 1 ? "s" : "");
+    if (undone.open)
+        buf_addf(&out, "%zu database%s open to clients and stay%s as they are.\n", undone.open,
+            undone.open == 1 ? " is" : "s are", undone.open == 1 ? "s" : "");
+    if (undone.away)
+        buf_addf(&out,
+            "Something is left on hosts that were lost: %s. When they are back, abort once more.\n",
+            undone.away);
+    free(undone.away);
     return print_text(&out, err);
 }
 

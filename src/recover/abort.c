@@ -203,21 +203,39 @@ static int record(struct executor *x, size_t kept, struct err *err)
     return state_commit(x->st, err);
 }
 
-int recover_abort(struct state *st, size_t *ret_kept, struct err *err)
+/* "'h2', 'h3'": hosts on which something is left that could not be removed. */
+static char *hosts_away(struct executor *x)
+{
+    struct buf names = BUF_INIT;
+
+    for (size_t i = 0; i < x->host_count; i++) {
+        size_t next = 0;
+        if (moved_left_on(x, &x->hosts[i], &next))
+            buf_addf(&names, "%s'%s'", names.len ? ", " : "", x->hosts[i].name);
+    }
+    if (names.len)
+        return buf_take(&names);
+    buf_release(&names);
+    return NULL;
+}
+
+int recover_abort(struct state *st, struct recover_undone *ret, struct err *err)
 {
     struct executor x = {.st = st, .links = {.st = st}};
     int rc = -1;
 
-    *ret_kept = 0;
+    *ret = (struct recover_undone){0};
     if (executor_load(&x, err) < 0)
         goto out;
     for (size_t i = 0; i < x.database_count; i++)
-        *ret_kept += x.databases[i].in_use;
+        ret->open += x.databases[i].in_use;
     if (undo_hosts(&x, err) < 0)
         goto out;
-    rc = record(&x, *ret_kept, err);
+    rc = record(&x, ret->open, err);
     if (rc < 0)
         state_rollback(st);
+    else
+        ret->away = hosts_away(&x);
 out:
     executor_release(&x);
     return rc;

@@ -478,6 +478,31 @@ def test_a_host_that_vanishes(cluster, recovery, lab):
         recovery.assert_recovered(one)
 
 
+def test_a_host_that_dies_is_replaced(cluster, recovery, lab):
+    """With all that ran on it; once it is back, an abort removes what is left there and no more."""
+    lab.needs_namespaces()
+    made = [cluster.add("a", primaries=2, replicas=1, password="one"), cluster.add("b", replicas=1)]
+    add_hosts(recovery, lab)
+    recovery.write().recover("--until", "load")
+    host = "h2"
+    folder = Path(recovery.hosts[1]["base_dir"])
+    assert list(folder.rglob("shard.json"))
+    lab.space.kill(host)
+    run = recovery.resume("--patience", "1s", status=PARTLY)
+    assert run.says("--replan-lost"), run
+    recovery.resume("--patience", "1s", "--replan-lost", status=DONE)
+    for one in made:
+        recovery.assert_recovered(one)
+    run = recovery.run("abort", "--state", recovery.state, "--yes")
+    assert run.says(f"'{host}'") and run.says("once more"), run
+    lab.daemons[1].start(lab.prefix(2))
+    assert list(folder.rglob("shard.json"))
+    assert not recovery.run("abort", "--state", recovery.state, "--yes").says("once more")
+    assert not list(folder.rglob("shard.json")) and not (folder / "recovery.json").exists()
+    for one in made:
+        recovery.assert_recovered(one)
+
+
 def test_without_namespaces(tmp_path, monkeypatch):
     """Loopback addresses, an sshd on each, are hosts too where namespaces can't be made."""
     monkeypatch.setattr(labs.namespaces, "missing", lambda: "not here")
