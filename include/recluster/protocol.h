@@ -40,7 +40,8 @@
  *           (they become daemons; systemd runs, but ends a user's processes with the last login),
  *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15"} or {"error": {…}},
  *           "listening": [ports that addr can't use], "addr_local": bool,
- *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "detail",
+ *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "operator",
+ *               "since" (of a recovery), "detail",
  *               "locked_by": {"operator", "since"}?}}
  *
  *   measure {"base_dir", "location"?, "name"? (of a file there)}

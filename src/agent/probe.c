@@ -193,13 +193,17 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
         [BASE_DIR_RECOVERY] = "recovery",
         [BASE_DIR_FOREIGN] = "foreign",
     };
+    static const char *const of_record[] = {"recovery", "operator", "since"};
     struct base_dir found = BASE_DIR_INIT;
 
     if (base_dir_look(path, &found, err) < 0)
         return -1;
     json_t *base_dir = json_pack("{s:s}", "state", names[found.state]);
-    if (found.state == BASE_DIR_RECOVERY)
-        json_object_set_new(base_dir, "recovery", json_string(found.recovery));
+    for (size_t i = 0; found.state == BASE_DIR_RECOVERY && i < ARRAY_SIZE(of_record); i++) {
+        const char *text = json_string_value(json_object_get(found.record, of_record[i]));
+        if (text)
+            json_object_set_new(base_dir, of_record[i], json_string(text));
+    }
     if (found.state == BASE_DIR_FOREIGN)
         json_object_set_new(base_dir, "detail", json_string(found.detail));
     json_t *holder = lock_holder(path);

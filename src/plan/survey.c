@@ -82,8 +82,10 @@ static void check_server(struct draft *d, size_t i)
 
     if (!d->hosts[i].usable)
         return;
-    issue.hint = "Install redis-server or valkey-server there, or name the program with "
-                 "\"server\" in the hosts file.";
+    issue.hint = fact_text(error, "hint")
+                     ? fact_text(error, "hint")
+                     : "Install redis-server or valkey-server there, or name the program with "
+                       "\"server\" in the hosts file.";
     d->hosts[i].rdb_version_max = plan_rdb_version_max(kind, version);
     d->hosts[i].valkey = kind && strcmp(kind, "valkey") == 0;
     if (error || !kind || !version) {
@@ -105,14 +107,31 @@ static void check_server(struct draft *d, size_t i)
     exclude(d, i);
 }
 
+/* Of an earlier recovery, whatever became of it. */
+static void warn_of_leftovers(struct draft *d, size_t i, const json_t *base_dir)
+{
+    const struct host *host = d->input->hosts[i].host;
+    const char *recovery = fact_text(base_dir, "recovery");
+    const char *who = fact_text(base_dir, "operator"), *since = fact_text(base_dir, "since");
+
+    draft_warn(d,
+        &(struct plan_issue){.code = "base-dir-foreign",
+            .host = host->name,
+            .hint =
+                "Go on with that recovery (recluster recover --state FILE), remove what it left "
+                "(recluster abort --state FILE), or name an empty folder with \"base_dir\" in "
+                "the hosts file."},
+        "host '%s' is not used: its folder '%s' belongs to another recovery (%s%s%s%s%s)",
+        host->name, host->base_dir, recovery ? recovery : "unknown", who ? " of " : "",
+        who ? who : "", since ? " since " : "", since ? since : "");
+}
+
 static void check_place(struct draft *d, size_t i)
 {
     const struct host *host = d->input->hosts[i].host;
     const json_t *facts = d->input->hosts[i].facts;
     const json_t *base_dir = json_object_get(facts, "base_dir");
     const char *state = fact_text(base_dir, "state"), *detail = fact_text(base_dir, "detail");
-    const char *recovery = fact_text(base_dir, "recovery");
-
     const json_t *holder = json_object_get(base_dir, "locked_by");
     const char *who = fact_text(holder, "operator"), *since = fact_text(holder, "since");
 
@@ -126,19 +145,18 @@ static void check_place(struct draft *d, size_t i)
             "host '%s' is not used: its folder '%s' is locked by %s%s%s", host->name,
             host->base_dir, who ? who : "another run", since ? " since " : "", since ? since : "");
         exclude(d, i);
-    } else if (state && (strcmp(state, "foreign") == 0 || strcmp(state, "recovery") == 0)) {
+    } else if (state && strcmp(state, "foreign") == 0) {
         draft_warn(d,
             &(struct plan_issue){.code = "base-dir-foreign",
                 .host = host->name,
-                .hint = "Name an empty folder with \"base_dir\" in the hosts file, or go on with "
-                        "the recovery that made it: recluster recover --state FILE."},
-            "host '%s' is not used: its folder '%s' %s%s%s%s", host->name, host->base_dir,
-            strcmp(state, "foreign") == 0 ? "is not empty" : "belongs to another recovery",
-            detail || recovery ? " (" : "",
-            detail     ? detail
-            : recovery ? recovery
-                       : "",
-            detail || recovery ? ")" : "");
+                .hint =
+                    "Name an empty folder with \"base_dir\" in the hosts file, or move away what "
+                    "is in it."},
+            "host '%s' is not used: its folder '%s' is not empty%s%s%s", host->name, host->base_dir,
+            detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
+        exclude(d, i);
+    } else if (state && strcmp(state, "recovery") == 0) {
+        warn_of_leftovers(d, i, base_dir);
         exclude(d, i);
     } else if (json_is_false(json_object_get(facts, "addr_local"))) {
         draft_warn(d,
@@ -363,7 +381,7 @@ void survey_hosts(struct draft *d)
 static bool overcommit_off(const struct draft *d, const json_t *facts)
 {
     (void)d;
-    return fact(facts, "overcommit", 1) == 0;
+    return fact(facts, "overcommit", 1) != 1; /* 2 is strict */
 }
 
 static bool thp_always(const struct draft *d, const json_t *facts)
@@ -417,7 +435,7 @@ static const struct {
     const char *hint;
 } checks[] = {
     {"overcommit", overcommit_off,
-        "memory overcommit is off: a large server can fail to save or to sync its replica",
+        "memory overcommit is off or limited: a large server can fail to save or to sync its replica",
         "On each: sysctl vm.overcommit_memory=1 (and the same line in /etc/sysctl.conf)."},
     {"thp", thp_always,
         "transparent huge pages are always on: saving will take more memory and time",

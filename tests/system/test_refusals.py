@@ -79,7 +79,9 @@ def test_host_directory_of_another_recovery(cluster, recovery):
     recovery.add_hosts(1).write().recover()
     recovery.state = recovery.folder / "another.state"
     before = recovery.host_files()
-    recovery.recover(status=REFUSED)
+    run = recovery.recover(status=REFUSED)
+    assert run.says("belongs to another recovery") and run.says(" since 20"), run
+    assert run.says("recluster abort --state FILE"), run
     assert recovery.host_files() == before
     recovery.state = recovery.folder / "recovery.state"
     recovery.assert_recovered(made)
@@ -127,7 +129,7 @@ def test_no_server(cluster, recovery):
     cluster.add("a")
     recovery.defaults["server"] = "/nowhere/redis-server"
     recovery.add_hosts(1).write()
-    refused_by_plan_too(recovery, "/nowhere/redis-server")
+    refused_by_plan_too(recovery, "/nowhere/redis-server", "apt-get install redis-server")
 
 
 def test_server_too_old_for_the_file(cluster, recovery):

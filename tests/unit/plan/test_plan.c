@@ -254,6 +254,9 @@ static void test_unusable_hosts(void **state)
             "{\"state\": \"foreign\", \"detail\": \"holds etc\"}"},
         {"base-dir-foreign", "belongs to another recovery (abc)", "base_dir",
             "{\"state\": \"recovery\", \"recovery\": \"abc\"}"},
+        {"base-dir-foreign", "(abc of me@there pid 1 since noon)", "base_dir",
+            "{\"state\": \"recovery\", \"recovery\": \"abc\", \"operator\": \"me@there pid 1\","
+            " \"since\": \"noon\"}"},
         {"addr-not-local", "does not have the address 10.0.0.2", "addr_local", "false"},
     };
 
@@ -326,6 +329,10 @@ static void test_facts_that_warn(void **state)
         const char *code, *fact, *value;
     } cases[] = {
         {"overcommit", "overcommit", "0"},
+        {"overcommit", "overcommit", "2"},
+        {"busy", "load1", "1000.0"},
+        {"other-servers", "servers", "[{\"pid\": 1, \"name\": \"redis-server\"}]"},
+        {"no-linger", "supervisor", "\"none, no linger\""},
         {"thp", "thp", "\"always\""},
         {"nofile", "nofile", "1024"},
         {"clock", "clock_ms", "1699999994000"},
