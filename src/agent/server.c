@@ -24,6 +24,7 @@ enum {
     STOP_MS = 10 * 1000,
     STUCK_MS = 120 * 1000,
     POLL_MS = 50,
+    LOOK_AGAIN_MS = 200,
     PROGRESS_MS = 200,
 };
 
@@ -52,6 +53,33 @@ static bool starts_with_word(const char *text, const char *word)
     return strncmp(text, word, len) == 0 && (text[len] == '\0' || text[len] == ' ');
 }
 
+/* Of a file in /proc, "" if there is nothing in it. */
+static bool read_proc(const char *pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%.20s/%s", pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, text, size - 1);
+    close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    return len >= 0;
+}
+
+/* A server writes its title over its command line: for a moment nothing stands there. */
+static bool is_renaming_itself(const char *pid, const char *server)
+{
+    enum { COMM_MAX = 15 };
+    char comm[64];
+
+    if (!read_proc(pid, "comm", comm, sizeof(comm)))
+        return false;
+    comm[strcspn(comm, "\n")] = '\0';
+    return comm[0] && strncmp(comm, path_base(server), COMM_MAX) == 0;
+}
+
 static bool serves_folder(const char *pid, const char *server, const struct stat *folder)
 {
     char path[64], cmdline[4096];
@@ -60,15 +88,10 @@ static bool serves_folder(const char *pid, const char *server, const struct stat
     snprintf(path, sizeof(path), "/proc/%.20s/cwd", pid);
     if (stat(path, &cwd) < 0 || cwd.st_dev != folder->st_dev || cwd.st_ino != folder->st_ino)
         return false;
-    snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!read_proc(pid, "cmdline", cmdline, sizeof(cmdline)))
         return false;
-    ssize_t len = read(fd, cmdline, sizeof(cmdline) - 1);
-    close(fd);
-    if (len <= 0)
-        return false;
-    cmdline[len] = '\0';
+    if (!cmdline[0])
+        return is_renaming_itself(pid, server);
     return starts_with_word(cmdline, server) || starts_with_word(cmdline, path_base(server));
 }
 
@@ -255,7 +278,12 @@ int server_start(
 {
     if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
         return -1;
-    if (server_connect(shard, password, ret, err) == 0)
+    int rc = server_connect(shard, password, ret, err);
+    if (rc < 0 && err->code == ERR_NOT_FOUND) {
+        pause_ms(LOOK_AGAIN_MS); /* it is young: one look is no proof that it is gone */
+        rc = server_connect(shard, password, ret, err);
+    }
+    if (rc == 0)
         return 0;
     if (err->code == ERR_NOT_FOUND || err->code == ERR_NETWORK)
         err_set(err, ERR_SERVER, "the server in '%s' ended right after its start", shard->path);
