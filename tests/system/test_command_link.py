@@ -69,14 +69,20 @@ def test_prepare(cluster, recovery):
 def test_what_cannot_be_reached(cluster, recovery):
     cluster.add("a")
     recovery.defaults = {"link": "command", "memory": "1G"}
-    recovery.add_hosts(3)
+    recovery.add_hosts(4)
+    uname = recovery.folder / "bin" / "uname"
+    uname.parent.mkdir()
+    uname.write_text("#!/bin/sh\necho toaster64\n")
+    uname.chmod(0o755)
+    recovery.hosts[3]["command"] = ["env", f"PATH={uname.parent}:{os.environ['PATH']}", "sh"]
     recovery.hosts[0]["command"] = ["sh", "-c", "echo 'no such pod' >&2; exit 3"]
     recovery.hosts[1]["command"] = ["ssh", "me@{addr}"]
     recovery.write()
     run = recovery.plan(status=REFUSED)
     for words in ("ended with status 3; it said: no such pod", "'{addr}' is part of an argument",
-                  "it has no \"command\""):
+                  "it has no \"command\"", "a machine of the kind toaster64"):
         assert run.says(words), run
+    assert not Path(recovery.hosts[3]["base_dir"]).exists()
 
 
 def copy_program(root, path):

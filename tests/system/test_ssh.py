@@ -389,7 +389,6 @@ def test_a_slow_link(cluster, recovery, lab):
         assert db.execute("SELECT max(attempts) FROM task").fetchone() == (1,)
 
 
-@pytest.mark.slow
 def test_a_port_of_the_switch_goes_down_and_up(cluster, recovery, lab):
     """A short cut costs nothing but the time."""
     lab.needs_namespaces()
