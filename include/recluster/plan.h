@@ -19,11 +19,14 @@
  * max_redis_servers (of hosts.json, else of the node that it replaces), a server that loads the
  * file and, for a replica, what its primary's server writes.
  *
- * Then, in this order: the host that `replaces` the shard's old node; for databases that are
+ * Then, in this order: the host that `replaces` the shard's old node, or has its file on a disk;
+ * for databases that are
  * "sparse", the one with the fewest shards of the database ("dense" allows several, it doesn't ask
  * for them: nothing is gained by it any more); the smallest estimated time of the slowest host,
  * where a tenth and 10 seconds make no difference; the evenest memory, relative to the caps; the
- * earlier one in hosts.json (for a replica: the next one behind its primary's). Placement is
+ * earlier one in hosts.json (for a replica: the next one behind its primary's). With more than 24
+ * shards or hosts the evenest memory is given up for plans that change little when the input does:
+ * the fullest host is then up to 5 % fuller than all would be if they were equally full. Placement is
  * greedy, then repaired, then improved, each within a fixed budget, so that time is bounded. With
  * up to 24 shards on 24 hosts a search settles whether there is a plan at all; with more, a plan is
  * nearly always found where there is one, which is not proven.

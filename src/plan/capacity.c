@@ -184,12 +184,6 @@ void capacity_shards(struct draft *d)
 
 /* --- time --- */
 
-/* What the shards of one host bring to the stages. */
-struct host_work {
-    int64_t transfer, load, sync;
-    int64_t longest_load, longest_sync;
-};
-
 /* From 7.0 on (RDB version 10) a replica starts on its primary's file; else it is sent a copy. */
 static bool loads_file(const struct draft *d, int shard, int host)
 {
@@ -203,14 +197,14 @@ static bool loads_file(const struct draft *d, int shard, int host)
                                     (at < 0 || d->hosts[at].rdb_version_max >= VERSION_MIN));
 }
 
-static void add_shard(const struct draft *d, int shard, int host, struct host_work *work)
+static void add_shard(const struct draft *d, int shard, int host, struct draft_work *work)
 {
     const struct draft_shard *ds = &d->shards[shard];
     bool loads = loads_file(d, shard, host);
     int64_t *longest = loads ? &work->longest_load : &work->longest_sync;
 
     if (loads) {
-        work->transfer += ds->stored_bytes;
+        work->transfer += ds->file_host == host ? 0 : ds->stored_bytes;
         work->load += ds->file_bytes;
     } else {
         work->sync += ds->file_bytes;
@@ -219,13 +213,26 @@ static void add_shard(const struct draft *d, int shard, int host, struct host_wo
         *longest = ds->file_bytes;
 }
 
-static struct host_work work_of(const struct draft *d, int host, int without, int with)
+static struct draft_work count_work(const struct draft *d, int host, int without)
 {
-    struct host_work work = {0};
+    struct draft_work work = {0};
 
     for (int s = d->hosts[host].first_shard; s >= 0; s = d->shards[s].next)
         if (s != without)
             add_shard(d, s, host, &work);
+    return work;
+}
+
+/* Of the shards that are here, without one and with another; -1: none. */
+static struct draft_work work_of(const struct draft *d, int host, int without, int with)
+{
+    struct draft_host *dh = &d->hosts[host];
+
+    if (!dh->work_known) {
+        dh->work = count_work(d, host, -1);
+        dh->work_known = true;
+    }
+    struct draft_work work = without >= 0 ? count_work(d, host, without) : dh->work;
     if (with >= 0)
         add_shard(d, with, host, &work);
     return work;
@@ -254,7 +261,7 @@ static double load_seconds(const struct draft *d, int host, int64_t longest, int
 
 double capacity_host_seconds(const struct draft *d, int host, int without, int with)
 {
-    struct host_work work = work_of(d, host, without, with);
+    struct draft_work work = work_of(d, host, without, with);
 
     return transfer_seconds(d, host, work.transfer, work.load) +
            load_seconds(d, host, work.longest_load, work.load) +
@@ -269,7 +276,7 @@ static void raise(double *seconds, double at_least)
 
 /* Hosts work at the same time: the slowest one counts. */
 static void add_host(
-    const struct draft *d, int host, const struct host_work *work, struct plan_stage_cost *stages)
+    const struct draft *d, int host, const struct draft_work *work, struct plan_stage_cost *stages)
 {
     stages[STAGE_TRANSFER].bytes += work->transfer;
     raise(&stages[STAGE_TRANSFER].seconds, transfer_seconds(d, host, work->transfer, work->load));
@@ -281,7 +288,7 @@ static void add_host(
 }
 
 /* What one shard of a host takes beside the others that are at it at the same time. */
-static void time_shard(const struct draft *d, int shard, int host, const struct host_work *all)
+static void time_shard(const struct draft *d, int shard, int host, const struct draft_work *all)
 {
     struct plan_shard *ps = &d->plan->shards[shard];
     const struct draft_shard *ds = &d->shards[shard];
@@ -309,7 +316,7 @@ void capacity_stages(struct draft *d)
         return;
     stages[STAGE_PREPARE].seconds = d->rates->prepare_s;
     for (int h = 0; h < (int)d->plan->host_count; h++) {
-        struct host_work work = work_of(d, h, -1, -1);
+        struct draft_work work = work_of(d, h, -1, -1);
         if (d->plan->hosts[h].shard_count > 0)
             add_host(d, h, &work, stages);
         for (int s = d->hosts[h].first_shard; s >= 0; s = d->shards[s].next)

@@ -12,6 +12,7 @@
  *     capacity.c     memory and disk of each shard, time of each stage
  *     rules.c        whether a shard may be on a host
  *     placement.c    the host of each shard
+ *     ring.c         which host a shard of a large cluster goes to first
  *     improve.c      moved once more: faster, more even; small clusters: searched to the end
  *     ports.c        its ports
  *     refusal.c      why a shard found no place, in the user's words
@@ -28,6 +29,12 @@
 
 enum { PORT_MAX = 65535 };
 
+/* What the shards of one host bring to the stages, in bytes. */
+struct draft_work {
+    int64_t transfer, load, sync;
+    int64_t longest_load, longest_sync;
+};
+
 struct draft_host {
     bool usable;
     size_t exclusion; /* if not: index of the warning that says why */
@@ -42,6 +49,8 @@ struct draft_host {
     int first_shard;     /* of those placed here; -1: none */
     int ported_database; /* the last one that asked for its endpoint's port here */
     int alike;           /* the first host that differs in nothing but its name */
+    struct draft_work work;
+    bool work_known; /* `work` is that of the shards which are here now */
 };
 
 struct draft_shard {
@@ -50,6 +59,7 @@ struct draft_shard {
     int64_t data_bytes, file_bytes;  /* predicted: in RAM, unpacked on disk */
     int64_t stored_bytes;            /* at the location */
     int node;                        /* that it was on */
+    int file_host;                   /* the host that has its file on a disk; -1: none */
     bool apart, far_apart;           /* its primary or replica must be in another (second) rack */
     int fixed_port;                  /* that its host must have free; 0: any port will do */
     int first_replica, next_replica; /* of a primary; of the same primary */
@@ -77,6 +87,7 @@ struct draft {
     int64_t *machine_memory_left, *disk_left; /* by number */
     int database;                             /* that is being placed */
     bool trial;                               /* of draft_possible(): quick before thorough */
+    struct ring *ring;                        /* of a cluster that is not small; else NULL */
     int64_t repair_budget;                    /* looks at a host that repairs may still take */
     size_t blocker_alloc, warning_alloc, unchecked_alloc;
 };
@@ -134,7 +145,16 @@ double capacity_host_seconds(const struct draft *d, int host, int without, int w
 
 void placement_run(struct draft *d);
 
+struct ring *ring_new(const struct draft *d);
+void ring_free(struct ring *ring);
+/* Not for a shard whose old host is among the hosts. */
+bool ring_decides(const struct draft *d, int shard);
+int ring_host(struct draft *d, int shard); /* -1: none of those that it tries */
+/* The part of its memory that a host may fill so that all are even enough. */
+double ring_fill_max(const struct draft *d);
+
 enum { EXACT_SHARDS = 24 };
+bool improve_is_small(struct draft *d); /* few enough for that */
 /* Where shards have no place: tries all placements, if they are few. */
 void improve_find(struct draft *d);
 /* Where all have one: better places. */
@@ -165,8 +185,9 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host);
 /* The hardest refusal by its primary, that one's replicas, or its own; the first one to refuse. */
 enum refusal rules_partner(const struct draft *d, int shard, int host, int *ret_other);
 int64_t rules_memory_left(const struct draft *d, int host);
-int64_t rules_disk_left(const struct draft *d, int host);        /* INT64_MAX: not known */
-bool rules_old_host(const struct draft *d, int shard, int host); /* it replaces the shard's node */
+int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not known */
+/* It replaces the shard's node, or has its file. */
+bool rules_old_host(const struct draft *d, int shard, int host);
 
 void rules_put(struct draft *d, int shard, int host);
 void rules_take(struct draft *d, int shard);

@@ -334,7 +334,7 @@ static bool are_alike(const struct draft *d, int a, int b)
            same_ports(x, y);
 }
 
-static bool is_small(struct draft *d)
+bool improve_is_small(struct draft *d)
 {
     if (d->plan->shard_count > EXACT_SHARDS || d->plan->host_count > EXACT_SHARDS)
         return false;
@@ -360,7 +360,7 @@ void improve_find(struct draft *d)
 {
     struct search s = {.d = d, .fill_max = 1, .budget = EXACT_BUDGET};
 
-    if (!all_placed(d) && is_small(d))
+    if (!all_placed(d) && improve_is_small(d))
         place_all(&s, true);
 }
 
@@ -383,9 +383,10 @@ void improve_run(struct draft *d)
     worst_host(d, MEASURE_TIME, &seconds);
     s.seconds_max = seconds * TIME_SLACK + TIME_SLACK_S;
     s.budget = MEMORY_BUDGET;
-    double bound = lower_bound(d);
-    relieve_all(&s, MEASURE_MEMORY, bound * SLACK);
-    if (!is_small(d) || any_sparse(d))
+    double bound = lower_bound(d), even = ring_fill_max(d);
+    relieve_all(
+        &s, MEASURE_MEMORY, improve_is_small(d) || even < bound * SLACK ? bound * SLACK : even);
+    if (!improve_is_small(d) || any_sparse(d))
         return;
     double last;
     worst_host(d, MEASURE_MEMORY, &now);

@@ -168,7 +168,7 @@ static bool evacuate(struct draft *d, int shard, int host)
 
 static bool repair(struct draft *d, int shard)
 {
-    for (int depth = 1; depth <= REPAIR_DEPTH; depth++)
+    for (int depth = 1; depth <= REPAIR_DEPTH && d->repair_budget > 0; depth++)
         if (settle(d, shard, depth))
             return true;
     for (int host = 0; host < (int)d->plan->host_count && d->repair_budget > 0; host++)
@@ -222,6 +222,17 @@ static bool has_partner_placed(const struct draft *d, int shard)
     return primary < 0 || d->plan->shards[primary].host >= 0;
 }
 
+/* To the first good host on the ring, else to the best; where there is none, by a repair. */
+static bool place(struct draft *d, int shard)
+{
+    int host = ring_decides(d, shard) ? ring_host(d, shard) : -1;
+
+    if (host < 0)
+        return settle(d, shard, 0) || repair(d, shard);
+    rules_put(d, shard, host);
+    return true;
+}
+
 /* False: a shard found no place. */
 static bool place_database(struct draft *d, int database, bool replicas, struct item *items)
 {
@@ -236,7 +247,7 @@ static bool place_database(struct draft *d, int database, bool replicas, struct 
     qsort(items, n, sizeof(*items), compare_items);
     for (size_t i = 0; i < n; i++) {
         int shard = items[i].index;
-        if (!has_partner_placed(d, shard) || settle(d, shard, 0) || repair(d, shard))
+        if (!has_partner_placed(d, shard) || place(d, shard))
             continue;
         all = false;
         /* The plan can't work now, whatever becomes of the others. */
@@ -361,6 +372,30 @@ static void keep_pinned(struct draft *d, size_t s)
     d->shards[s].stays = true;
 }
 
+static bool place_databases(struct draft *d, const struct item *order, struct item *items)
+{
+    bool all = true;
+
+    d->repair_budget = d->trial ? TRIAL_REPAIR_BUDGET : REPAIR_BUDGET;
+    for (int replicas = 0; replicas <= 1; replicas++)
+        for (size_t i = 0; i < d->plan->database_count; i++)
+            all = place_database(d, order[i].index, replicas, items) && all;
+    return all;
+}
+
+/* Where the ring leaves a shard without a place, all are placed anew, as evenly as they can be. */
+static void place_all(struct draft *d, const struct item *order, struct item *items)
+{
+    if (place_databases(d, order, items) || !d->ring)
+        return;
+    ring_free(d->ring);
+    d->ring = NULL;
+    for (size_t s = 0; s < d->plan->shard_count; s++)
+        if (d->plan->shards[s].host >= 0 && !d->shards[s].stays)
+            rules_take(d, (int)s);
+    place_databases(d, order, items);
+}
+
 void placement_run(struct draft *d)
 {
     rules_prepare(d);
@@ -375,14 +410,14 @@ void placement_run(struct draft *d)
     CLEANUP(free_ptr) struct item *databases = order_databases(d);
     CLEANUP(free_ptr)
     struct item *shards = xcalloc(d->plan->shard_count + 1, sizeof(*shards));
-    d->repair_budget = d->trial ? TRIAL_REPAIR_BUDGET : REPAIR_BUDGET;
-    if (d->input->by_priority) {
+    if (!improve_is_small(d))
+        d->ring = ring_new(d);
+    if (d->input->by_priority)
         place_by_priority(d, databases, shards);
-    } else {
-        for (int replicas = 0; replicas <= 1; replicas++)
-            for (size_t i = 0; i < d->plan->database_count; i++)
-                place_database(d, databases[i].index, replicas, shards);
-    }
+    else
+        place_all(d, databases, shards);
+    ring_free(d->ring);
+    d->ring = NULL;
     d->database = -1;
     if (!d->input->by_priority)
         improve_find(d);

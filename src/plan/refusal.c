@@ -196,12 +196,14 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
         memory ? "Offer a host with %s more memory, or raise \"memory\" in the hosts file."
                : "Offer hosts with %s more disk, or a \"base_dir\" on a larger file system.",
         draft_bytes(d, at_least_0(missing)));
+    /* Room may be there, but in pieces that are too small. */
+    const char *lacks = need > left ? "are missing" : "more are needed on one of them";
     draft_block(d, &issue,
-        "%s%sno %s for %s: %s needed, and the most that a host has left is %s ('%s'); %s are "
-        "missing",
+        "%s%sno %s for %s: %s needed; the hosts have %s left, and none more than %s ('%s'): %s %s",
         issue.database ? issue.database : "", issue.database ? ": " : "",
-        memory ? "memory" : "disk space", names, draft_bytes(d, need), draft_bytes(d, most),
-        most_host ? most_host : "", draft_bytes(d, at_least_0(missing)));
+        memory ? "memory" : "disk space", names, draft_bytes(d, need), draft_bytes(d, left),
+        draft_bytes(d, most), most_host ? most_host : "", draft_bytes(d, at_least_0(missing)),
+        lacks);
 }
 
 static void block(struct draft *d, struct refused *r)

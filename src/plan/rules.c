@@ -27,7 +27,20 @@ int64_t rules_disk_left(const struct draft *d, int host)
 
 bool rules_old_host(const struct draft *d, int shard, int host)
 {
-    return d->shards[shard].node >= 0 && d->shards[shard].node == d->hosts[host].node;
+    const struct draft_shard *ds = &d->shards[shard];
+
+    return (ds->node >= 0 && ds->node == d->hosts[host].node) || ds->file_host == host;
+}
+
+/* How replicas get their data depends on the server of their primary, too. */
+static void forget_work(struct draft *d, int shard, int host)
+{
+    d->hosts[host].work_known = false;
+    if (d->plan->shards[shard].primary >= 0)
+        return;
+    for (int r = d->shards[shard].first_replica; r >= 0; r = d->shards[r].next_replica)
+        if (d->plan->shards[r].host >= 0)
+            d->hosts[d->plan->shards[r].host].work_known = false;
 }
 
 static void count(struct draft *d, int shard, int host, int sign)
@@ -37,6 +50,7 @@ static void count(struct draft *d, int shard, int host, int sign)
     struct draft_host *dh = &d->hosts[host];
     struct draft_database *db = &d->databases[ps->database];
 
+    forget_work(d, shard, host);
     ph->planned_bytes += sign * ps->memory_bytes;
     ph->planned_disk_bytes += sign * ps->disk_bytes;
     ph->shard_count += (size_t)sign;
@@ -283,6 +297,17 @@ static void prepare_databases(struct draft *d, bool majorities, bool racks)
     }
 }
 
+/* Of a primary, whose file is a whole one: replicas are elsewhere. */
+static int file_host(const struct draft *d, const struct plan_shard *shard)
+{
+    const char *name = shard->primary < 0 && shard->file ? shard->file->host : NULL;
+
+    for (size_t h = 0; name && h < d->plan->host_count; h++)
+        if (strcmp(d->plan->hosts[h].host->name, name) == 0)
+            return (int)h;
+    return -1;
+}
+
 void rules_prepare(struct draft *d)
 {
     bool racks = rack_count(d, false, 2) == 2, second_racks = rack_count(d, true, 2) == 2;
@@ -293,6 +318,7 @@ void rules_prepare(struct draft *d)
         const struct ccs_database *db = d->plan->databases[shard->database].database;
         ds->first_replica = ds->next_replica = ds->next = ds->previous = -1;
         ds->node = draft_number(d->nodes, shard->shard->node_uid);
+        ds->file_host = file_host(d, shard);
         if (shard->primary < 0) {
             ds->fixed_port = db->sharded ? 0 : ports_endpoint(d, db);
             continue;

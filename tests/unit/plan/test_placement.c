@@ -274,8 +274,8 @@ static void test_memory_says_how_much(void **state)
     struct plan *plan = world_plan(&w);
     assert_string_equal(codes_of(plan), "memory");
     assert_string_equal(plan->blockers[0].message,
-        "db:1: no memory for shard:1: 4 GB needed, and the most that a host has left is 1 GB "
-        "('a'); 3 GB are missing");
+        "db:1: no memory for shard:1: 4 GB needed; the hosts have 1 GB left, and none more than "
+        "1 GB ('a'): 3 GB are missing");
     assert_string_equal(plan->blockers[0].database, "db:1");
     plan_free(plan);
     world_release(&w);
@@ -516,6 +516,70 @@ static void test_same_input_same_hash(void **state)
     }
 }
 
+/* 30 hosts, 600 shards; host 7 with so much memory, and `more` hosts. */
+static struct plan *plan_of_600(struct world *w, int64_t seventh, int more)
+{
+    world_init(w);
+    for (int i = 0; i < 30 + more; i++)
+        world_host(
+            w, &(struct world_host){.cap_bytes = i == 7 ? seventh : (int64_t)32 * WORLD_GIB});
+    for (int i = 0; i < 30; i++)
+        world_database(w, &(struct world_database){.primaries = 10,
+                              .replicas = 1,
+                              .shard_bytes = WORLD_GIB / 2 + (int64_t)i * (WORLD_GIB / 64)});
+    return world_plan(w);
+}
+
+/* A small change of the input is a small change of the plan. */
+static void test_small_changes(void **state)
+{
+    static const struct {
+        int64_t percent; /* of the memory of one host */
+        int more;        /* hosts */
+        size_t moved;    /* at most */
+    } cases[] = {{100, 0, 0}, {101, 0, 180}, {99, 0, 180}, {100, 1, 300}};
+    struct world w;
+    struct plan *before = plan_of_600(&w, (int64_t)32 * WORLD_GIB, 0);
+    struct world other;
+
+    (void)state;
+    assert_true(before->feasible);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct plan *after =
+            plan_of_600(&other, (int64_t)32 * WORLD_GIB / 100 * cases[i].percent, cases[i].more);
+        size_t moved = 0;
+        assert_true(after->feasible);
+        assert_null(world_check(&other, after));
+        for (size_t s = 0; s < after->shard_count; s++)
+            moved += after->shards[s].host != before->shards[s].host;
+        if (moved > cases[i].moved)
+            fail_msg("case %zu: %zu of %zu shards moved", i, moved, after->shard_count);
+        plan_free(after);
+        world_release(&other);
+    }
+    plan_free(before);
+    world_release(&w);
+}
+
+/* A shard goes to the host that has its file on a disk. */
+static void test_files_on_disks(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_hosts(&w, 4);
+    world_database(&w, &(struct world_database){.primaries = 2, .replicas = 1});
+    w.catalogues[0].sets[0].files[0].host = "h4";
+    w.catalogues[0].sets[0].files[1].host = "h3";
+    struct plan *plan = world_plan(&w);
+    assert_true(plan->feasible);
+    assert_string_equal(w.hosts[plan->shards[0].host].name, "h4");
+    assert_string_equal(w.hosts[plan->shards[1].host].name, "h3");
+    plan_free(plan);
+    world_release(&w);
+}
+
 static double seconds_of(struct world *w, struct plan **ret)
 {
     struct timespec a, b;
@@ -563,6 +627,8 @@ int main(void)
         cmocka_unit_test(test_host_order),
         cmocka_unit_test(test_replan),
         cmocka_unit_test(test_same_input_same_hash),
+        cmocka_unit_test(test_small_changes),
+        cmocka_unit_test(test_files_on_disks),
         cmocka_unit_test(test_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
