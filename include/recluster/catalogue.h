@@ -46,6 +46,7 @@ struct backup_file {
     json_t *facts;
     /* Of a file on a disk; else kind is NULL. */
     const char *kind;   /* "rdb", "aof", "aof-folder" */
+    bool aof;           /* one of the latter two */
     const char *where;  /* "a1:/data/redis/redis-1.rdb": host or old node, and path */
     const char *host;   /* of hosts.json, on whose disk it is; NULL: only `location` reaches it */
     const char *folder; /* its path there */

@@ -49,8 +49,9 @@
  * is predicted to take (used-mem of the file's head, else three times the stored size). Memory =
  * data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
  * of replication backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and
- * one more copy, of a sync or a rewrite), three times where the database has persistence; a file
- * that is packed is taken to be a third of it.
+ * one more copy, of a sync or a rewrite), three times where the database has persistence or the
+ * file is an append-only one; a file that is packed is taken to be a third of it. An append-only
+ * file is taken to be as large in RAM as on the disk, or as its own head says, if that is more.
  *
  * Seconds: each host fetches its shards' files at the rate that it measured, at most as fast as it
  * writes them unpacked, else at that of `rates`; up to PLAN_FETCHES_PER_HOST at a time share it. As

@@ -37,6 +37,9 @@ static int64_t data_bytes(const struct backup_file *file)
         json_string_value(json_object_get(json_object_get(facts, "aux"), "used-mem"));
     int64_t bytes = used ? strtoll(used, NULL, 10) : 0;
 
+    /* Its head speaks of what it began with; commands take about what they leave. */
+    if (file->aof)
+        return limited(bytes > file->bytes ? bytes : file->bytes);
     return limited(bytes > 0 ? bytes : MEMORY_RATIO * limited(file->bytes));
 }
 
@@ -103,6 +106,7 @@ static void size_of_data(struct draft *d, size_t s, int64_t part)
         double of_it = share(shard, file);
         ds->data_bytes += (int64_t)((double)data_bytes(file) * of_it);
         ds->file_bytes += (int64_t)((double)unpacked_bytes(file) * of_it);
+        ds->from_aof |= file->aof;
         ds->stored_bytes += limited(file->bytes); /* what is cut out comes there whole */
     }
 }
@@ -125,7 +129,8 @@ static void size_shard(struct draft *d, size_t s, const struct plan_database *db
     shard->memory_bytes = data + (forks(d, shard) ? data / COPY_ON_WRITE : 0) +
                           ((int64_t)(PROCESS_MIB + BACKLOG_MIB) << 20);
     bool persists = db->database->persistence != CCS_PERSIST_NONE;
-    shard->disk_bytes = (persists ? 3 : 2) * d->shards[s].file_bytes;
+    /* Of an append-only file there are a copy, its snapshot and the file that is checked. */
+    shard->disk_bytes = (persists || d->shards[s].from_aof ? 3 : 2) * d->shards[s].file_bytes;
     shard->transfer_s = (double)d->shards[s].stored_bytes / d->rates->transfer;
     shard->load_s = (double)d->shards[s].file_bytes / d->rates->load;
 }
@@ -191,7 +196,7 @@ static bool loads_file(const struct draft *d, int shard, int host)
     int primary = d->plan->shards[shard].primary;
     int at = primary >= 0 ? d->plan->shards[primary].host : -1;
 
-    if (primary < 0 || d->input->full_sync)
+    if (primary < 0 || d->input->full_sync || d->shards[shard].from_aof)
         return primary < 0;
     return d->input->offline || (d->hosts[host].rdb_version_max >= VERSION_MIN &&
                                     (at < 0 || d->hosts[at].rdb_version_max >= VERSION_MIN));

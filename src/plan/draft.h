@@ -58,6 +58,7 @@ struct draft_shard {
     bool valkey;                     /* the file has Valkey's own magic */
     int64_t data_bytes, file_bytes;  /* predicted: in RAM, unpacked on disk */
     int64_t stored_bytes;            /* at the location */
+    bool from_aof;                   /* a snapshot is made of it on the primary's host */
     int node;                        /* that it was on */
     int file_host;                   /* the host that has its file on a disk; -1: none */
     bool apart, far_apart;           /* its primary or replica must be in another (second) rack */

@@ -173,12 +173,16 @@ static bool is_to_be_saved(const struct saving *to, const struct plan_shard *s)
     return joins_open_database(to, s) && to->replanned->moves[s - to->plan->shards];
 }
 
-static bool has_aof(const struct plan_shard *s)
+static bool has_aof(const struct saving *to, const struct plan_shard *s)
 {
+    const struct plan_database *db = &to->plan->databases[s->database];
+    bool found = false;
+
     for (size_t i = 0; i < s->file_count; i++)
-        if (s->files[i]->kind && strncmp(s->files[i]->kind, "aof", 3) == 0)
-            return true;
-    return false;
+        found |= s->files[i]->aof;
+    for (size_t i = 0; to->resort && db->database->sharded && i < db->set->file_count; i++)
+        found |= db->set->files[i].aof;
+    return found;
 }
 
 /* Whether its server starts on a file; a replica may be sent a copy instead. */
@@ -187,7 +191,7 @@ static bool has_own_file(const struct saving *to, const struct plan_shard *s)
     if (s->file_count == 0 || s->shard->primary)
         return s->file_count > 0;
     /* Two servers never make equal snapshots of an append-only file: expiry, the order of keys. */
-    if (joins_open_database(to, s) || has_aof(s))
+    if (joins_open_database(to, s) || has_aof(to, s))
         return false;
     /* CLUSTER REPLICATE is for empty servers. */
     return !to->full_sync && continues_files(to->plan, s) &&

@@ -136,6 +136,7 @@ static void take(struct disk_draft *d, const struct candidate *c, const struct c
     file->slots = *d->query->ranges[c->range];
     file->head = json_incref(json_object_get(c->facts, "head"));
     file->kind = arena_strdup(arena, text_of(c->facts, "kind"));
+    file->aof = strcmp(file->kind, "rdb") != 0;
     file->where = arena_strdup(arena, c->where);
     file->host = c->folder->host;
     file->folder = c->folder->path;
