@@ -66,8 +66,9 @@ static void take_source(const json_t *params, struct source *source)
     source->count = json_array_size(more) + 1;
     source->files = xcalloc(source->count, sizeof(*source->files));
     source->files[0] = params;
-    json_array_foreach (more, i, file)
+    json_array_foreach (more, i, file) {
         source->files[i + 1] = file;
+    }
     for (i = 0; i < source->count; i++)
         source->from_aof |= fetch_input_is_aof(source->files[i]);
 }
@@ -486,8 +487,9 @@ static struct fetch *make_fetches(
         fetches[i].params = json_deep_copy(params);
         json_object_del(fetches[i].params, "with");
     }
-    json_array_foreach (with, i, one)
+    json_array_foreach (with, i, one) {
         json_object_update(fetches[i + 1].params, one);
+    }
     return fetches;
 }
 

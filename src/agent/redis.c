@@ -252,8 +252,9 @@ int64_t info_keys(const char *info)
     const char *name;
     int64_t sum = 0;
 
-    json_object_foreach (dbs, name, count)
+    json_object_foreach (dbs, name, count) {
         sum += json_integer_value(count);
+    }
     json_decref(dbs);
     return sum;
 }

@@ -244,8 +244,9 @@ static json_t *document_of(struct verify *v, bool *ret_ok)
     }
     json_array_extend(files, v->failed);
     name_older_sets(v->sets);
-    json_array_foreach (v->sets, i, set)
+    json_array_foreach (v->sets, i, set) {
         *ret_ok &= json_is_true(json_object_get(set, "complete"));
+    }
     return json_pack("{s:o, s:O, s:O}", "files", files, "sets", v->sets, "notes", v->notes);
 }
 

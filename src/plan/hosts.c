@@ -123,8 +123,9 @@ static int check_paths(const json_t *spec, const char *key, const char *where, s
         return 0;
     if (json_is_string(value))
         good += json_string_value(value)[0] == '/';
-    json_array_foreach (value, i, path)
+    json_array_foreach (value, i, path) {
         good += json_is_string(path) && json_string_value(path)[0] == '/';
+    }
     if (good && good == (json_is_string(value) ? 1 : json_array_size(value)))
         return 0;
     return err_set(

@@ -49,8 +49,9 @@ json_t *disks_paths(const json_t *spec, const struct ccs_node *node)
 
     if (json_is_string(named))
         add_path(paths, json_string_value(named));
-    json_array_foreach (named, i, path)
+    json_array_foreach (named, i, path) {
         add_path(paths, json_string_value(path));
+    }
     if (json_is_true(named) && node)
         add_paths_of_node(paths, node);
     if (json_array_size(paths))

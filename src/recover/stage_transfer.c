@@ -167,8 +167,9 @@ static int check_nothing_is_lost(
         all &= s->facts != NULL;
         taken += count_keys(s, files);
     }
-    json_object_foreach (files, name, keys)
+    json_object_foreach (files, name, keys) {
         there += json_integer_value(keys);
+    }
     json_decref(files);
     if (!all || taken == there)
         return 0;

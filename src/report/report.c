@@ -65,8 +65,9 @@ static json_t *places_json(const json_t *sources)
     json_t *list = sources ? json_array() : json_null(), *source;
     size_t i;
 
-    json_array_foreach (sources, i, source)
+    json_array_foreach (sources, i, source) {
         json_array_append(list, json_object_get(source, "where"));
+    }
     return list;
 }
 
