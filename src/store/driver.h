@@ -49,9 +49,14 @@ struct store_driver {
     int (*read)(void *handle, const char *name, int64_t offset, int64_t length,
         const struct store_receiver *receiver, struct err *err);
 
-    /* How many connections a large object is read over, where each has its own share of the speed;
-     * 0: one. */
+    /*
+     * How many connections a large object is read over, each in a process of its own, where each
+     * has its own share of the speed. 1: reading keeps a processor busy, so that a process for it
+     * and another one for what becomes of the bytes are faster. 0: all in one.
+     */
     unsigned connections;
+    /* Ends the connection that is open, if one is; the next call makes a new one. May be NULL. */
+    void (*disconnect)(void *handle);
 
     /*
      * How long the store asked to be left alone in its last answer (Retry-After), 0: it did not.

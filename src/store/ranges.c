@@ -36,7 +36,7 @@ struct reader {
 
 bool ranges_pay(const struct store *s, const struct store_object *object, int64_t offset)
 {
-    return s->driver->connections > 1 && object->validator[0] &&
+    return s->driver->connections > 0 && object->validator[0] &&
            object->bytes - offset >= WORTH_BYTES;
 }
 
@@ -59,13 +59,9 @@ static void wait_for(sem_t *sem)
         ;
 }
 
-static int read_ranges(void *arg, int fd)
+/* The ranges of one child among several. */
+static int read_in_turn(const struct reader *r, struct store *own, struct err *err)
 {
-    const struct reader *r = arg;
-    struct err err = ERR_INIT;
-    struct store *own = store_open_again(r->store, &err);
-
-    (void)fd;
     for (size_t i = r->number;; i += r->connections) {
         struct range *range = &r->ranges[i % r->range_count];
         int64_t from = r->offset + (int64_t)i * RANGE_BYTES;
@@ -73,15 +69,83 @@ static int read_ranges(void *arg, int fd)
             return 0;
         wait_for(&range->emptied);
         range->len = 0;
-        range->rc =
-            own ? store_read(own, r->name, from, RANGE_BYTES, take, range, &range->object, &err)
-                : -1;
-        range->err = err;
+        range->rc = store_read(own, r->name, from, RANGE_BYTES, take, range, &range->object, err);
+        range->err = *err;
         bool failed = range->rc < 0;
         sem_post(&range->filled);
         if (failed)
-            return 1;
+            return -1;
     }
+}
+
+/* All ranges, one after the other, of one child alone. */
+struct filling {
+    const struct reader *r;
+    struct store_object object;
+    struct range *range; /* ours to fill */
+    size_t next;         /* the number of the range behind it */
+};
+
+static void begin_range(struct filling *f)
+{
+    f->range = &f->r->ranges[f->next++ % f->r->range_count];
+    wait_for(&f->range->emptied);
+    f->range->len = 0;
+}
+
+static void end_range(struct filling *f, int rc, const struct err *err)
+{
+    f->range->rc = rc;
+    f->range->err = *err;
+    f->range->object = f->object;
+    sem_post(&f->range->filled);
+}
+
+static int take_in_order(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct filling *f = arg;
+
+    for (const char *at = data, *end = at + len; at < end;) {
+        size_t room = RANGE_BYTES - f->range->len, n = (size_t)(end - at);
+        if (n > room)
+            n = room;
+        if (take(f->range, at, n, err) < 0)
+            return -1;
+        at += n;
+        if (f->range->len == RANGE_BYTES) {
+            end_range(f, 0, err);
+            begin_range(f);
+        }
+    }
+    return 0;
+}
+
+static int read_in_order(const struct reader *r, struct store *own, struct err *err)
+{
+    struct filling f = {.r = r};
+
+    begin_range(&f);
+    int rc = store_read(own, r->name, r->offset, -1, take_in_order, &f, &f.object, err);
+    end_range(&f, rc, err);
+    return rc;
+}
+
+static int read_ranges(void *arg, int fd)
+{
+    const struct reader *r = arg;
+    struct err err = ERR_INIT;
+    struct store *own = store_open_again(r->store, &err);
+
+    (void)fd;
+    if (!own) {
+        struct range *range = &r->ranges[r->number];
+        wait_for(&range->emptied);
+        range->rc = -1;
+        range->err = err;
+        sem_post(&range->filled);
+        return 1;
+    }
+    return (r->connections == 1 ? read_in_order(r, own, &err) : read_in_turn(r, own, &err)) < 0;
 }
 
 /* --- here --- */
@@ -170,6 +234,8 @@ int ranges_read(struct store *s, const char *name, int64_t offset,
         sem_init(&r.ranges[i].filled, 1, 0);
         sem_init(&r.ranges[i].emptied, 1, 1);
     }
+    if (s->driver->disconnect)
+        s->driver->disconnect(s->handle);
     int rc = start_children(&r, err);
     if (rc == 0)
         rc = deliver(&r, object, sink, arg, err);

@@ -2,9 +2,10 @@
 #define RECLUSTER_STORE_RANGES_H
 
 /*
- * A large object over several connections at a time: child processes, each with a connection of its
- * own, read ranges into shared memory (RANGE_BYTES * RANGES_AHEAD for each); the bytes reach the
- * sink in order. Children retry as store_read() does and die with this process.
+ * A large object by other processes: children, each with a connection of its own, read ranges into
+ * shared memory (RANGE_BYTES * RANGES_AHEAD for each); the bytes reach the sink in order. Several
+ * take turns, range by range; one alone reads all in one go. Children retry as store_read() does
+ * and die with this process. The connection that the store has itself is ended before.
  */
 
 #include <stdbool.h>
@@ -17,8 +18,7 @@ enum { RANGE_BYTES = 2 << 20, RANGES_AHEAD = 2 };
 int ranges_read(struct store *s, const char *name, int64_t offset,
     const struct store_object *object, store_sink sink, void *arg, struct err *err) MUST_CHECK;
 
-/* Whether that is worth it: enough bytes are left, and of a kind of store where each connection has
- * its own share of the speed. */
+/* Whether that is worth it: enough bytes are left, and of a kind of store that says so (driver.h). */
 bool ranges_pay(const struct store *s, const struct store_object *object, int64_t offset);
 
 #endif

@@ -411,11 +411,19 @@ static int take_host_keys(const json_t *location, struct sftp_login *login, stru
                  : sftp_known_keys(known_hosts, login->host, login->port, login->host_keys, err);
 }
 
-static void sftp_close(void *handle)
+static void sftp_disconnect(void *handle)
 {
     struct sftp_store *f = handle;
 
     sftp_session_close(f->session);
+    f->session = NULL;
+}
+
+static void sftp_close(void *handle)
+{
+    struct sftp_store *f = handle;
+
+    sftp_disconnect(f);
     free(f->login.host);
     free(f->login.user);
     secret_free(f->login.password);
@@ -502,6 +510,8 @@ const struct store_driver store_sftp_driver = {
     .close = sftp_close,
     .list = sftp_list,
     .read = sftp_read,
+    .connections = 1, /* decryption */
+    .disconnect = sftp_disconnect,
     .write_begin = sftp_write_begin,
     .write_part = sftp_write_part,
     .write_commit = sftp_write_commit,

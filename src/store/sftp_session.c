@@ -1,6 +1,7 @@
 #include "sftp_session.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,6 +22,7 @@ enum {
     KNOWN_HOSTS_BYTES_MAX = 16 << 20,
     FINGERPRINT_MAX = 64,
     SHA256_BYTES = 32,
+    HEAP_KEPT_BYTES = 16 << 20,
 };
 
 /* --- errors --- */
@@ -411,6 +413,8 @@ struct sftp_session *sftp_session_open(const struct sftp_login *login, struct er
     int fd = connect_host(login, err);
     if (fd < 0)
         return NULL;
+    /* libssh2 takes and frees memory for each packet: not from the kernel and back to it. */
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
     struct sftp_session *s = xmalloc(sizeof(*s));
     *s = (struct sftp_session){.fd = fd};
     if (greet(s, login, err) == 0 && log_in(s, login, err) == 0 && open_service(s, login, err) == 0)

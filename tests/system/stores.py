@@ -13,6 +13,7 @@ from harness.gcs import Gcs
 from program import FAILED, PROGRAM
 
 SUITE = PROGRAM.parent / "tests" / "unit" / "store" / "driver_suite"
+FETCH_ONE = SUITE.with_name("fetch_one")
 MEBIBYTE = 1 << 20
 
 needs_npm = pytest.mark.skipif(npm.why_not() is not None, reason=str(npm.why_not()))

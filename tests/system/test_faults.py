@@ -1,6 +1,7 @@
 """Locations on a bad day: the common list of checks, while servers fail, lines are cut and nobody answers."""
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from harness.ftp_server import PyFtp
 from harness.sftp_server import Sshd
 from harness.webdav import WebDav
 from program import FAILED, PROGRAM
-from stores import MEBIBYTE, needs_npm, needs_swift, run_suite, verify
+from stores import FETCH_ONE, MEBIBYTE, needs_npm, needs_swift, run_suite, verify
 from test_locations import need_webdav
 
 # By the number of the request. Some of each meets writing, listing, reading and removing; two in a
@@ -147,6 +148,31 @@ def test_on_a_line_that_cuts_every_transfer(kind, request, folder, net):
     with line:
         run_suite(location, "--cut", "--big", big * MEBIBYTE, *more)
         assert line.cuts > 5
+
+
+def test_a_large_file_is_read_by_another_process(folder, net):
+    """Over SFTP, where decryption is work: on a line that is cut; and a file that is short is seen."""
+    server = Sshd(folder / "sshd", net.addr(4), 2222).start()
+    value = os.urandom(1 << 20) * 70
+    record = b"\x00\x01k\x80" + len(value).to_bytes(4, "big") + value
+    rdb = b"REDIS0009\xfe\x00" + record + b"\xff" + bytes(8)  # a checksum of 0: switched off
+    (server.root / "x.rdb").write_bytes(rdb)
+    place, out = folder / "location.json", folder / "out"
+
+    def fetch():
+        return subprocess.run([FETCH_ONE, place, "x.rdb", out], capture_output=True, text=True, timeout=120)
+
+    with CuttingProxy(net.addr(4), 2223, (net.addr(4), 2222), 30 * MEBIBYTE) as line:
+        location = server.location(sftp_url=server.url().replace(":2222", ":2223"))
+        place.write_text(json.dumps(location))
+        run = fetch()
+        assert run.returncode == 0, run.stderr
+        assert line.cuts >= 2 and out.read_bytes() == rdb
+        out.unlink()
+    (server.root / "x.rdb").write_bytes(rdb[:-9])
+    place.write_text(json.dumps(server.location()))
+    run = fetch()
+    assert run.returncode == 1 and "x.rdb" in run.stderr and not out.exists(), run
 
 
 def test_ftp_replies_that_ask_for_another_try(folder, net):
