@@ -84,7 +84,6 @@ def test_a_survivor_is_stopped(world):
 
     args = [a for a in world.recover_args("--fence") if a != "--yes"]
     assert world.run(*args, status=REFUSED).says("no terminal to ask on")
-    assert "Stop 1 server of the old cluster for good, and recover 1 database" in answer_no(world, args)
     assert redis_server.runs(pid) and not world.state.exists()
 
     world.recover("--fence")
@@ -96,6 +95,14 @@ def test_a_survivor_is_stopped(world):
     assert world.run("report", "--state", world.state).says(f"redis-server at {addr}:{port}")
     world.resume()
     assert len(events(world, "fence-begins")) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/pts/ptmx").exists(), reason="no terminals here: /dev/pts is not mounted")
+def test_no_is_an_answer(world):
+    pid = pid_of(survivor(world))
+    args = [a for a in world.recover_args("--fence") if a != "--yes"]
+    assert "Stop 1 server of the old cluster for good, and recover 1 database" in answer_no(world, args)
+    assert redis_server.runs(pid) and not world.state.exists()
 
 
 def test_a_survivor_saves_what_it_holds(world):
