@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from dead_cluster import STAMP, commands
-from harness import contents, network, slots
+from harness import contents, network, redis_server, slots
 from harness.http_server import Nginx
 from program import REFUSED
 
@@ -83,6 +83,56 @@ def test_a_file_comes_once_to_a_host(cluster, recovery, web, parts, primaries):
         size, sent = path.stat().st_size, bytes_sent(web, made)[path.name]
         assert size > 50_000
         assert 2 * size <= sent < 2 * size + 50_000, (sent, size)  # the planner reads heads
+
+
+def test_a_shared_pass_goes_on_where_it_was_killed(cluster, recovery, net, folder):
+    """What has come for four shards is not fetched again for any of them."""
+    made = cluster.add("a", primaries=4, password="one", keys=None)
+    write_backup_of(cluster, made, 1, keys=20000)
+    (path,) = made.files
+    size = path.stat().st_size
+    rate = size // 3  # a second
+    web = Nginx(
+        folder / "web", cluster.backups, net.addr(5), network.free_port(net.addr(5)), limit_rate=rate, log=True,
+    ).start()
+    recovery.sources = {f"db:{made.database.uid}": web.url}
+    recovery.add_hosts(1).write().recover("--until", "prepare")
+    planned = bytes_sent(web, made)[path.name]
+    run = recovery.start("recover", "--state", recovery.state, "--yes")
+
+    def kept():
+        return sum(p.stat().st_size for p in recovery.folder.rglob("*.fetch0"))
+
+    redis_server.wait_until(lambda: kept() >= size // 2, "half of the file")
+    run.kill()
+    run.communicate()
+    redis_server.wait_until(lambda: not recovery.processes(), "the end of the agent")
+    assert kept() < size and not list((recovery.folder / "hosts").rglob("incoming/*.rdb"))
+    recovery.resume()
+    recovery.assert_recovered(made)
+    assert size <= bytes_sent(web, made)[path.name] - planned < size * 5 // 4, (web.sent(), size)
+    left = [p for kind in ("*.fetch*", "*.part") for p in recovery.folder.rglob(kind)]
+    assert left == []
+
+
+def test_a_shard_that_is_refused_does_not_hold_up_the_others(cluster, recovery):
+    """One file is cut for two shards; in the half of one there is a key that no cluster can hold."""
+    made = cluster.add("a", primaries=2, password="one", keys=None)
+    write_backup_of(cluster, made, 1)
+    key = "{b}:other"
+    assert slots.of_key(key.encode()) < slots.COUNT // 2
+    cluster.write_rdb(
+        made.files[0], [c for _, c in commands(200, made.database.uid)] + [["SELECT", "3"], ["SET", key, "1"]])
+    recovery.add_hosts(1).write()
+    run = recovery.recover(status=REFUSED)
+    assert run.says("1 keys are in database 3"), run
+    with sqlite3.connect(f"file:{recovery.state}?mode=ro", uri=True) as db:
+        states = db.execute(
+            "SELECT shard_uid, state FROM task WHERE kind = 'fetch' ORDER BY shard_uid").fetchall()
+    first, second = (shard.uid for shard in made.database.shards)
+    assert states == [(first, "failed"), (second, "done")]
+    (there,) = (recovery.folder / "hosts").rglob("incoming/*.rdb")
+    assert recovery.running_servers() == [] and there.stat().st_size > 0
 
 
 def test_cutting_survives_kills(cluster, recovery):

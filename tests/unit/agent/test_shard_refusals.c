@@ -344,7 +344,12 @@ static void test_fetch_together(void **state)
     answer = must(&agent_fetch, params);
     assert_non_null(strstr(text(answer_of(answer, 0, "error"), "message"), "database 3"));
     assert_int_equal(number(answer_of(answer, 1, "facts"), "keys"), keys[1]);
-    assert_false(file_exists("incoming/b.rdb.part"));
+    static const char *const refused[] = {
+        "incoming/b.rdb", "incoming/b.rdb.part", "incoming/b.rdb.fetch0"};
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        CLEANUP(free_ptr) char *gone = shard_path("a", refused[i]);
+        assert_false(file_exists(gone));
+    }
     json_decref(answer);
 }
 

@@ -66,8 +66,50 @@ static int pull_into(const char *url, const char *out, json_t **ret_facts, struc
     return rc;
 }
 
+static int refuse(void *arg, const json_t *facts, struct err *err)
+{
+    (void)arg, (void)facts;
+    return err_set(err, ERR_CHECK, "not wanted");
+}
+
+/* The lower half of the slots into OUT, the upper one into OUT-upper. */
+static int cut_checked(const char *url, const char *out,
+    int (*check_upper)(void *, const json_t *, struct err *), struct pull_output outputs[2],
+    struct err *err)
+{
+    CLEANUP(free_ptr) char *upper_out = xasprintf("%s-upper", out);
+    struct slots lower, upper;
+    struct store *s = open_url(url);
+    const struct pull_params params = {
+        .store = s, .name = "x.rdb", .stamp = true, .resume = true, .expected_bytes = -1};
+
+    slots_clear(&lower);
+    slots_clear(&upper);
+    slots_add_range(&lower, 0, SLOT_COUNT / 2 - 1);
+    slots_add_range(&upper, SLOT_COUNT / 2, SLOT_COUNT - 1);
+    outputs[0] = (struct pull_output){.out_path = out, .keep = &lower};
+    outputs[1] = (struct pull_output){.out_path = upper_out, .keep = &upper, .check = check_upper};
+    int rc = pull_cut(&params, outputs, 2, err);
+    store_close(s);
+    return rc;
+}
+
+static int cut_into(const char *url, const char *out, json_t **ret_facts, struct err *err)
+{
+    struct pull_output outputs[2];
+    int rc = cut_checked(url, out, NULL, outputs, err);
+
+    for (size_t i = 0; i < 2 && rc == 0; i++)
+        assert_ok(outputs[i].failure.code == ERR_NONE ? 0 : -1, outputs[i].failure);
+    *ret_facts = outputs[0].facts;
+    json_decref(outputs[1].facts);
+    return rc;
+}
+
+typedef int (*fetch_function)(const char *url, const char *out, json_t **, struct err *);
+
 /* A process that fetches until so many bytes are kept, then is killed. */
-static void fetch_and_kill(const char *url, const char *out, off_t bytes)
+static void fetch_and_kill(fetch_function fetch, const char *url, const char *out, off_t bytes)
 {
     CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
     int64_t deadline_ms = clock_mono_ms() + 20000;
@@ -77,7 +119,7 @@ static void fetch_and_kill(const char *url, const char *out, off_t bytes)
     if (child == 0) {
         struct err err = ERR_INIT;
         json_t *facts;
-        _exit(pull_into(url, out, &facts, &err) < 0 ? 1 : 0);
+        _exit(fetch(url, out, &facts, &err) < 0 ? 1 : 0);
     }
     while (stat(kept, &st) < 0 || st.st_size < bytes) {
         assert_true(clock_mono_ms() < deadline_ms);
@@ -117,7 +159,7 @@ static void check_resume(const struct buf *object, const char *etag, bool same)
     struct err err = ERR_INIT;
     json_t *facts;
 
-    fetch_and_kill(http_script_url(script), out, (off_t)n);
+    fetch_and_kill(pull_into, http_script_url(script), out, (off_t)n);
     assert_ok(pull_into(http_script_url(script), out, &facts, &err), err);
     assert_true(temp_file_is(dir, "x.rdb", rdb.data, rdb.len));
     assert_int_equal(json_integer_value(json_object_get(facts, "keys")), 2000);
@@ -165,7 +207,7 @@ static void bad_kept_bytes_begin_anew(void **state)
     struct err err = ERR_INIT;
     json_t *facts;
 
-    fetch_and_kill(http_script_url(script), out, (off_t)n);
+    fetch_and_kill(pull_into, http_script_url(script), out, (off_t)n);
     FILE *f = fopen(kept, "r+");
     assert_non_null(f);
     fputc('#', f);
@@ -259,6 +301,82 @@ static void only_what_may_pass_is_kept(void **state)
     temp_dir_remove(dir);
 }
 
+static void assert_same_file(const char *dir, const char *name, const char *other)
+{
+    CLEANUP(free_ptr) char *path = path_join(dir, other);
+    CLEANUP(buf_release) struct buf want = BUF_INIT;
+    struct err err = ERR_INIT;
+
+    assert_ok(file_read(path, 16 << 20, &want, &err), err);
+    assert_true(want.len > 0);
+    assert_true(temp_file_is(dir, name, want.data, want.len));
+}
+
+/* One pass for two files, killed in its middle: the bytes that have come serve both. */
+static void a_cut_goes_on_for_all_its_files(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_make();
+    size_t n = packed.len / 2;
+    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    CLEANUP(free_ptr) char *whole = path_join(dir, "undisturbed");
+    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
+    CLEANUP(free_ptr) char *all = head("200 OK", packed.len, 0, packed.len, "one");
+    CLEANUP(free_ptr) char *look = head("206 Partial Content", packed.len, 0, 1, "one");
+    CLEANUP(free_ptr) char *rest = head("206 Partial Content", packed.len, n, packed.len, "one");
+    const struct http_reply replies[] = {{all, packed.data, n, 1}, {look, packed.data, 1, 0},
+        {rest, packed.data + n, packed.len - n, 0}};
+    struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
+    struct err err = ERR_INIT;
+    json_t *facts;
+
+    fetch_and_kill(cut_into, http_script_url(script), out, (off_t)n);
+    assert_false(file_exists(out));
+    assert_ok(cut_into(http_script_url(script), out, &facts, &err), err);
+    json_t *source = json_object_get(facts, "source");
+    assert_int_equal(json_integer_value(json_object_get(source, "keys")), 2000);
+    assert_false(file_exists(kept));
+    json_decref(facts);
+    temp_file(dir, "x.rdb", packed.data, packed.len);
+    assert_ok(cut_into(dir, whole, &facts, &err), err);
+    json_decref(facts);
+    assert_same_file(dir, "out", "undisturbed");
+    assert_same_file(dir, "out-upper", "undisturbed-upper");
+    http_script_end(script);
+    temp_dir_remove(dir);
+}
+
+/* The other is there, what was there before stays, and nothing else is left. */
+static void a_cut_file_is_refused_alone(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    struct pull_output outputs[2];
+    struct err err = ERR_INIT;
+    char **names;
+    size_t n;
+
+    temp_file(dir, "x.rdb", rdb.data, rdb.len);
+    temp_file(dir, "out-upper", "before", 6);
+    assert_ok(cut_checked(dir, out, refuse, outputs, &err), err);
+    assert_int_equal(outputs[0].failure.code, ERR_NONE);
+    assert_int_equal(outputs[1].failure.code, ERR_CHECK);
+    assert_non_null(strstr(outputs[1].failure.message, "not wanted"));
+    json_int_t keys[2];
+    for (size_t i = 0; i < 2; i++) {
+        keys[i] = json_integer_value(json_object_get(outputs[i].facts, "keys"));
+        json_decref(outputs[i].facts);
+    }
+    assert_true(keys[0] > 0 && keys[1] > 0);
+    assert_int_equal(keys[0] + keys[1], 2000);
+    assert_true(temp_file_is(dir, "out-upper", "before", 6));
+    assert_ok(dir_list(dir, &names, &n, &err), err);
+    assert_int_equal(n, 3);
+    strv_free(names, n);
+    temp_dir_remove(dir);
+}
+
 static void the_digest_is_checked(void **state)
 {
     (void)state;
@@ -322,6 +440,8 @@ int main(void)
         cmocka_unit_test(changed_meanwhile_begins_anew_once),
         cmocka_unit_test(without_a_validator_it_begins_anew_once),
         cmocka_unit_test(only_what_may_pass_is_kept),
+        cmocka_unit_test(a_cut_goes_on_for_all_its_files),
+        cmocka_unit_test(a_cut_file_is_refused_alone),
         cmocka_unit_test(the_digest_is_checked),
         cmocka_unit_test(the_rate_is_kept),
     };
