@@ -60,13 +60,17 @@ static void quote(const char *s, struct buf *out)
 
 char *next_command(enum next_step step, const char *state_path)
 {
-    static const char *const verbs[] = {
-        [NEXT_RECOVER] = "recover", [NEXT_STATUS] = "status", [NEXT_REPORT] = "report"};
+    static const char *const verbs[] = {[NEXT_RECOVER] = "recover",
+        [NEXT_REPLAN] = "recover",
+        [NEXT_STATUS] = "status",
+        [NEXT_REPORT] = "report"};
     struct buf command = BUF_INIT;
 
     buf_addf(&command, "recluster %s --state ", verbs[step]);
     quote(state_path, &command);
     if (step == NEXT_REPORT)
         buf_adds(&command, " --html report.html");
+    if (step == NEXT_REPLAN)
+        buf_adds(&command, " --replan-lost");
     return buf_take(&command);
 }

@@ -3,7 +3,8 @@
 
 /* The command that carries a recovery on, ready for a shell. */
 
-enum next_step { NEXT_RECOVER, NEXT_STATUS, NEXT_REPORT };
+/* NEXT_REPLAN: recover, with other hosts for those that are lost. */
+enum next_step { NEXT_RECOVER, NEXT_REPLAN, NEXT_STATUS, NEXT_REPORT };
 
 /* The caller frees it. */
 char *next_command(enum next_step step, const char *state_path);

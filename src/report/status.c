@@ -250,6 +250,19 @@ static void add_times(json_t *status, int64_t started_ms, int64_t ended_ms, int6
     json_object_set_new(status, "rto_ms", doc_int_or_null(took_ms, -1));
 }
 
+/* Whether a task failed with a host that is away, and its hint says that others can take its place. */
+static bool others_can_help(const json_t *status)
+{
+    const json_t *error;
+    size_t i;
+
+    json_array_foreach (json_object_get(status, "errors"), i, error) {
+        if (strstr(doc_text(error, "hint", ""), "--replan-lost"))
+            return true;
+    }
+    return false;
+}
+
 static void add_next(json_t *status, const char *state, const char *path)
 {
     bool over =
@@ -264,6 +277,8 @@ static void add_next(json_t *status, const char *state, const char *path)
         step = NEXT_STATUS;
     else if (strcmp(state, "failed") != 0 && over && doc_count(status, "errors") == 0)
         step = NEXT_REPORT;
+    else if (others_can_help(status))
+        step = NEXT_REPLAN;
     CLEANUP(free_ptr) char *command = next_command(step, path);
     json_object_set_new(status, "next", doc_string(command));
     json_object_set_new(status, "pid", doc_int_or_null(holder, 0));

@@ -163,6 +163,7 @@ def test_without_it_the_rest_is_done(cluster, recovery, gate):
     gate.take(lost)
     run = recovery.resume(*PATIENCE, status=PARTLY)
     assert run.says("--replan-lost"), run
+    assert recovery.status()["next"].endswith(" --replan-lost")
     assert f"host '{lost}' is given up" in messages(recovery, "host-lost")[0]
     assert [recovery.database(one)["state"] for one in made] == ["done", "failed", "done"]
     open_since = query(recovery, "SELECT database_uid, opened_ms FROM target WHERE state = 'done'")
@@ -170,6 +171,7 @@ def test_without_it_the_rest_is_done(cluster, recovery, gate):
     for one in made:
         recovery.assert_recovered(one)
     assert host_of(recovery, made[1]) != lost
+    assert "--replan-lost" not in recovery.status()["next"]
     for row in open_since:
         assert row in query(recovery, "SELECT database_uid, opened_ms FROM target")
 
