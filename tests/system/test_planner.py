@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import redis_server
 from program import PROGRAM, REFUSED, USAGE
 
 BENCH = Path(__file__).resolve().parents[1] / "bench" / "plan"
@@ -201,6 +202,76 @@ def test_refuses_a_plan_when_the_world_has_changed(recovery, cluster):
     run = recovery.recover("--plan", "plan.json", status=REFUSED)
     assert run.says(f"file {made.files[0].name}: bytes")
     assert not recovery.state.exists() and not recovery.host_files()
+
+
+def test_refuses_a_plan_for_another_ccs(recovery, cluster):
+    cluster.add("orders", primaries=1)
+    recovery.add_hosts(2).write()
+    recovery.plan("--out", "plan.json")
+    entries = cluster.entries()
+    entries["bdb:1"]["name"] = "orders of another day"
+    recovery.write(entries)
+    run = recovery.recover("--plan", "plan.json", status=REFUSED)
+    assert run.says("ccs_sha256") and run.says("db:1: name orders → orders of another day")
+    assert not recovery.state.exists() and not recovery.host_files()
+
+
+def files_below(folder):
+    return sorted((str(p.relative_to(folder)), p.stat().st_mtime_ns)
+                  for p in [folder, *folder.rglob("*")])
+
+
+@pytest.fixture
+def measurable(recovery, cluster):
+    """Two hosts that have their base_dir, and a backup that is large enough to tell."""
+    made = cluster.add("orders", keys=3)
+    cluster.write_rdb(made.files[0], [["SET", "k", os.urandom(8 << 20)]])
+    recovery.add_hosts(2).write()
+    for host in recovery.hosts:
+        Path(host["base_dir"]).mkdir(parents=True)
+    return recovery
+
+
+def test_measure(measurable):
+    before = files_below(measurable.folder / "hosts")
+    assert measurable.plan("--json").json["rates"]["measured_hosts"] == 0
+    document = measurable.plan("--measure", "--json").json
+    assert document["rates"]["measured_hosts"] == 2
+    for host in document["hosts"]:
+        assert set(host["measured"]) == {"network", "disk_write", "disk_read"}
+        assert all(rate > 1e6 for rate in host["measured"].values()), host
+    text = measurable.plan("--measure")
+    assert text.says("Measured by 2 of 2 hosts") and text.out.count("    measured:") == 2
+    assert all(len(line) <= 80 for line in text.out.splitlines())
+    assert files_below(measurable.folder / "hosts") == before
+    assert measurable.plan("--measure", "--offline", status=USAGE).says("--offline")
+
+
+def test_a_killed_measurement_leaves_nothing(measurable):
+    before = files_below(measurable.folder / "hosts")
+    process = measurable.start("plan", measurable.ccs, "--hosts", measurable.hosts_file, "--measure")
+    try:
+        redis_server.wait_until(lambda: nameless_files(measurable), "the disk is measured")
+    finally:
+        process.kill()
+        process.communicate()
+    redis_server.wait_until(lambda: not measurable.processes(), "the agents are gone")
+    assert files_below(measurable.folder / "hosts") == before
+
+
+def nameless_files(recovery):
+    """Files without a name below the hosts' folders that processes of this test have open."""
+    found = []
+    for pid in (int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit()):
+        try:
+            if recovery.mark.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found += [
+                    target for fd in Path(f"/proc/{pid}/fd").iterdir()
+                    if (target := os.readlink(fd)).endswith(" (deleted)")
+                    and str(recovery.folder / "hosts") in target]
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            pass
+    return found
 
 
 def test_only_configuration(recovery, cluster):
