@@ -204,6 +204,24 @@ def test_refuses_a_plan_when_the_world_has_changed(recovery, cluster):
     assert not recovery.state.exists() and not recovery.host_files()
 
 
+def test_refuses_a_plan_when_a_host_has_less_memory(recovery, cluster):
+    cluster.add("orders", primaries=1, replicas=1)
+    recovery.add_hosts(3, memory="1G").write()
+    recovery.plan("--out", "plan.json")
+    used = hosts_of(json.loads((recovery.folder / "plan.json").read_text()), "db:1")["1"]
+    host = next(h for h in recovery.hosts if h["name"] == used)
+    # Less than the shard takes, with a third host that would do: it is not what was planned.
+    host["memory"] = "40M"
+    recovery.write_hosts()
+    run = recovery.recover("--plan", "plan.json", status=REFUSED)
+    assert run.says(f"host:{used}: memory 1 GB → 40 MB") and run.says("shard:1")
+    assert not recovery.state.exists() and not recovery.host_files()
+    # Less, but enough.
+    host["memory"] = "800M"
+    recovery.write_hosts()
+    recovery.recover("--plan", "plan.json")
+
+
 def test_refuses_a_plan_for_another_ccs(recovery, cluster):
     cluster.add("orders", primaries=1)
     recovery.add_hosts(2).write()
