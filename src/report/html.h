@@ -38,8 +38,9 @@ void html_bar(struct buf *out, double part, double whole, const char *words);
 void page_timeline(struct buf *out, const json_t *report);
 void page_slots(struct buf *out, const json_t *report);
 
-/* page_tables.c */
+/* page_tables.c; page_stages() is a table without a section */
 void page_databases(struct buf *out, const json_t *report);
+void page_stages(struct buf *out, const json_t *report);
 void page_layout(struct buf *out, const json_t *report);
 void page_proof(struct buf *out, const json_t *report);
 void page_issues(struct buf *out, const json_t *report);

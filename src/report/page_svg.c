@@ -216,6 +216,7 @@ void page_timeline(struct buf *out, const json_t *report)
     legend(out);
     if (busy > ROWS_MAX)
         html_element(out, "p", "soft", "The first %d of %zu rows.", ROWS_MAX, busy);
+    page_stages(out, report);
     html_section_end(out);
     json_decref(rows);
 }

@@ -180,20 +180,16 @@ void page_layout(struct buf *out, const json_t *report)
     json_decref(racks);
 }
 
-static int64_t stage_ms(const json_t *proof, const char *stage)
+/* What a stage took, and below it what was planned. */
+static void time_cell(struct buf *out, const json_t *proof, const char *stage)
 {
-    int64_t total = -1;
-    size_t i;
-    json_t *task;
+    char took[HUMAN_TEXT_MAX], planned[HUMAN_TEXT_MAX];
 
-    json_array_foreach (json_object_get(proof, "times"), i, task) {
-        if (strcmp(doc_text(task, "stage", ""), stage) != 0 || !doc_has(task, "started_ms") ||
-            !doc_has(task, "ended_ms"))
-            continue;
-        int64_t took = doc_int(task, "ended_ms", 0) - doc_int(task, "started_ms", 0);
-        total = (total < 0 ? 0 : total) + (took > 0 ? took : 0);
-    }
-    return total;
+    buf_adds(out, "<td class=\"n\">");
+    html_escape(out, proof_took(proof, stage, took));
+    if (*proof_planned(proof, stage, planned) != '-')
+        html_element(out, "div", "soft", "%s", planned);
+    buf_adds(out, "</td>");
 }
 
 static void proof_row(struct buf *out, const json_t *proof)
@@ -215,19 +211,44 @@ static void proof_row(struct buf *out, const json_t *proof)
     if (doc_has(proof, "sha256"))
         html_element(out, "div", "soft", "sha256 %.16s…", doc_text(proof, "sha256", ""));
     buf_adds(out, "</td>");
-    html_element(out, "td", "n", "%s", proof_bytes(proof, "file_bytes", text));
-    html_element(out, "td", "n", "%s", proof_bytes(proof, "bytes", text));
+    buf_adds(out, "<td class=\"n\">");
+    html_escape(out, proof_bytes(proof, "file_bytes", text));
+    html_element(out, "div", "soft", "%s", proof_bytes(proof, "bytes", text));
+    buf_adds(out, "</td>");
     html_element(out, "td", "w", "%s", doc_text(proof, "checksum", "-"));
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
         html_element(out, "td", "n", "%s", proof_count(proof, counts[i], text));
     html_element(out, "td", "w", "%s", doc_text(proof, "sync", "-"));
-    for (int64_t stage = 1; stage <= 4; stage++) {
-        int64_t took = stage_ms(proof, stage_word(stage));
-        html_element(out, "td", "n", "%s", took < 0 ? "-" : human_duration(took, text));
-    }
+    for (int64_t stage = 1; stage <= 4; stage++)
+        time_cell(out, proof, stage_word(stage));
     buf_adds(out, "<td>");
     html_badge(out, classes[proof_result(proof)], proof_word(proof));
     buf_adds(out, "</td></tr>\n");
+}
+
+void page_stages(struct buf *out, const json_t *report)
+{
+    const json_t *status = json_object_get(report, "status"), *stage;
+    char text[HUMAN_TEXT_MAX];
+    size_t i;
+
+    html_table(out, "Over all shards, which go through the stages each at its own pace.",
+        "Stage|#Tasks done|#Took|#Planned");
+    json_array_foreach (json_object_get(status, "stages"), i, stage) {
+        int64_t began = doc_int(stage, "started_ms", -1), ended = doc_int(stage, "ended_ms", -1);
+        bool known = began >= 0 && ended >= began;
+        buf_adds(out, "<tr>");
+        html_element(out, "td", "w", "%zu %s", i + 1, doc_text(stage, "stage", "?"));
+        html_element(out, "td", "n", "%" PRId64 " of %" PRId64, doc_int(stage, "done", 0),
+            doc_int(stage, "total", 0));
+        html_element(out, "td", "n", "%s", known ? human_duration(ended - began, text) : "-");
+        html_element(out, "td", "n", "%s",
+            doc_has(stage, "planned_s")
+                ? human_duration((int64_t)(doc_real(stage, "planned_s", 0) * 1000), text)
+                : "-");
+        buf_adds(out, "</tr>\n");
+    }
+    html_table_end(out);
 }
 
 void page_proof(struct buf *out, const json_t *report)
@@ -239,9 +260,9 @@ void page_proof(struct buf *out, const json_t *report)
     html_section(out, "proof", "Proof");
     html_table(out,
         "Every key of a file is in its server or had expired; a replica is in step with its "
-        "primary.",
-        "Shard|Host|File|#Stored|#Unpacked|Checksum|#Keys in file|#Loaded|#Expired|Sync|#Prepare|#"
-        "Transfer|#Load|#Open|Proof");
+        "primary. Below sizes: unpacked; below times: as planned.",
+        "Shard|Host|File|#Size|Checksum|#Keys in file|#Loaded|#Expired|Sync|#Prepare|#Transfer|#"
+        "Load|#Open|Proof");
     for (int good = 0; good <= 1; good++)
         json_array_foreach (proofs, i, proof) {
             if ((proof_result(proof) == PROOF_GOOD) == (bool)good && shown++ < ROWS_MAX)

@@ -36,3 +36,34 @@ const char *proof_count(const json_t *proof, const char *field, char text[HUMAN_
     int64_t count = doc_int(proof, field, -1);
     return count < 0 ? "-" : human_count((uint64_t)count, text);
 }
+
+static int64_t stage_ms(const json_t *proof, const char *stage)
+{
+    int64_t total = -1;
+    size_t i;
+    json_t *task;
+
+    json_array_foreach (json_object_get(proof, "times"), i, task) {
+        if (strcmp(doc_text(task, "stage", ""), stage) != 0 || !doc_has(task, "started_ms") ||
+            !doc_has(task, "ended_ms"))
+            continue;
+        int64_t took = doc_int(task, "ended_ms", 0) - doc_int(task, "started_ms", 0);
+        total = (total < 0 ? 0 : total) + (took > 0 ? took : 0);
+    }
+    return total;
+}
+
+const char *proof_took(const json_t *proof, const char *stage, char text[HUMAN_TEXT_MAX])
+{
+    int64_t took_ms = stage_ms(proof, stage);
+    return took_ms < 0 ? "-" : human_duration(took_ms, text);
+}
+
+const char *proof_planned(const json_t *proof, const char *stage, char text[HUMAN_TEXT_MAX])
+{
+    bool load = strcmp(stage, "load") == 0;
+    double planned_s = load || strcmp(stage, "transfer") == 0
+                           ? doc_real(proof, load ? "planned_load_s" : "planned_transfer_s", -1)
+                           : -1;
+    return planned_s < 0 ? "-" : human_duration((int64_t)(planned_s * 1000), text);
+}

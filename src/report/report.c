@@ -208,6 +208,21 @@ static int add_plan(struct state *st, json_t *report, struct err *err)
     return rows_end(&rows, err);
 }
 
+/* What the plan said of a shard's times, into its proof. */
+static void add_planned(const json_t *report, const json_t *by_uid)
+{
+    const json_t *database, *shard, *plan = json_object_get(report, "plan");
+    size_t i, k;
+
+    json_array_foreach (json_object_get(plan, "databases"), i, database) {
+        json_array_foreach (json_object_get(database, "shards"), k, shard) {
+            json_t *proof = json_object_get(by_uid, doc_text(shard, "uid", ""));
+            copy_field(proof, "planned_transfer_s", proof ? shard : NULL, "transfer_s");
+            copy_field(proof, "planned_load_s", proof ? shard : NULL, "load_s");
+        }
+    }
+}
+
 static int add_findings(struct state *st, json_t *report, struct err *err)
 {
     json_t *list = json_array();
@@ -275,6 +290,7 @@ int report_json(struct state *st, const char *path, json_t **ret, struct err *er
         json_decref(report);
         return err_wrap(err, "cannot read the state of the recovery");
     }
+    add_planned(report, by_uid);
     json_decref(by_uid);
     *ret = report;
     return 0;

@@ -55,6 +55,36 @@ static void proof_text(struct text *t, const json_t *proofs)
     text_more(t, 2, json_array_size(proofs), TEXT_LIST_MAX);
 }
 
+/* Of each shard: the two stages that its bytes decide. */
+static void times_text(struct text *t, const json_t *proofs)
+{
+    static const char *const heads[] = {"SHARD", "HOST", "TRANSFER", "PLANNED", "LOAD", "PLANNED"};
+    static const char *const stages[] = {"transfer", "load"};
+    struct text_table table;
+    char text[HUMAN_TEXT_MAX];
+    size_t i;
+    json_t *proof;
+
+    if (json_array_size(proofs) == 0)
+        return;
+    text_heading(t, "Times of the shards");
+    text_table_init(&table, "LLrrrr");
+    for (i = 0; i < ARRAY_SIZE(heads); i++)
+        text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
+    json_array_foreach (proofs, i, proof) {
+        if (i == TEXT_LIST_MAX)
+            break;
+        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(proof, "label", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(proof, "host", "?"));
+        for (size_t k = 0; k < ARRAY_SIZE(stages); k++) {
+            text_table_cell(&table, TEXT_PLAIN, "%s", proof_took(proof, stages[k], text));
+            text_table_cell(&table, TEXT_PLAIN, "%s", proof_planned(proof, stages[k], text));
+        }
+    }
+    text_table_print(&table, t, 2);
+    text_more(t, 2, json_array_size(proofs), TEXT_LIST_MAX);
+}
+
 static void files_text(struct text *t, const json_t *proofs)
 {
     size_t primaries = 0, checked = 0, absent = 0, full = 0, partial = 0, i;
@@ -112,6 +142,7 @@ void report_text(const json_t *report, bool colour, struct buf *out)
     proof_text(&t, json_object_get(report, "proof"));
     files_text(&t, json_object_get(report, "proof"));
     status_stages_text(&t, status);
+    times_text(&t, json_object_get(report, "proof"));
     issues_text(&t, "Warnings", TEXT_YELLOW, warnings);
     issues_text(&t, "Errors", TEXT_RED, json_object_get(status, "errors"));
     status_next_text(&t, status);

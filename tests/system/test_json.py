@@ -185,8 +185,13 @@ def test_recover_status_report(recovery, two, folder):
     page = page_file.read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     for where in (text, page):
-        for word in ("orders", "sessions", "h1"):
+        for word in ("orders", "sessions", "h1", "planned"):
             assert word in where
+    planned = {s["uid"]: (s["transfer_s"], s["load_s"]) for d in report["plan"]["databases"] for s in d["shards"]}
+    assert planned == {p["uid"]: (p["planned_transfer_s"], p["planned_load_s"]) for p in report["proof"]}
+    assert all(stage["planned_s"] is not None for stage in report["status"]["stages"])
+    times = text[text.index("Times of the shards"):]
+    assert all(f"shard:{uid} " in times for uid in planned)
     assert "http://" not in page.replace("http://www.w3.org/", "") and "src=" not in page
 
 
