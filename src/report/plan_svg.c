@@ -11,11 +11,13 @@
 #include "text.h"
 
 enum {
-    WIDTH = 1080,
     MARGIN = 24,
     COLUMNS = 4,
     GAP = 16,
-    CARD = (WIDTH - 2 * MARGIN - (COLUMNS + 1) * GAP) / COLUMNS,
+    CARD = 238,
+    BANDS = COLUMNS * (CARD + 2 * GAP) + (COLUMNS - 1) * GAP, /* as wide as racks of one host */
+    WIDE_GAP = (BANDS - COLUMNS * CARD) / (COLUMNS + 1),      /* in a band that is as wide */
+    WIDTH = BANDS + 2 * MARGIN,
     PAD = 14,
     HEAD = 64, /* of a card: name, bar, bytes */
     CHIP = 22,
@@ -160,39 +162,107 @@ static int card(struct buf *out, const json_t *host, const struct plan_layout *l
     return bottom + 6 - top;
 }
 
-/* The hosts of one rack; returns the y below it. */
-static int band(struct buf *out, const json_t *plan, const struct plan_layout *layout,
-    const char *rack, int top)
+/* A rack on its way to its place. */
+struct band {
+    const char *rack;
+    size_t hosts; /* of it that are shown */
+    size_t columns;
+    int height;
+};
+
+static int band_gap(size_t columns)
 {
-    CLEANUP(buf_release) struct buf cards = BUF_INIT;
+    return columns == COLUMNS ? WIDE_GAP : GAP;
+}
+
+static int band_width(size_t columns)
+{
+    return (int)columns * (CARD + band_gap(columns)) + band_gap(columns);
+}
+
+/* Draws the cards of a rack, or without `out` only measures them. Returns the y below. */
+static int band_cards(struct buf *out, const json_t *plan, const struct plan_layout *layout,
+    const struct band *band, int left, int top)
+{
     const json_t *row[COLUMNS];
-    size_t in_row = 0, i, hosts = json_array_size(json_object_get(plan, "hosts"));
-    int y = top + BAND_HEAD;
+    size_t in_row = 0, seen = 0, i;
+    int gap = band_gap(band->columns);
     json_t *host;
 
     json_array_foreach (json_object_get(plan, "hosts"), i, host) {
-        bool here = i < HOSTS_MAX && strcmp(doc_text(host, "rack", ""), rack) == 0;
-        if (here)
-            row[in_row++] = host;
-        if (in_row == 0 || (in_row < COLUMNS && i + 1 < hosts))
+        if (i >= HOSTS_MAX || strcmp(doc_text(host, "rack", ""), band->rack) != 0)
+            continue;
+        row[in_row++] = host;
+        seen++;
+        if (in_row < band->columns && seen < band->hosts)
             continue;
         int height = 0;
         for (size_t k = 0; k < in_row; k++) {
             int own = card(NULL, row[k], layout, 0, 0, 0);
             height = own > height ? own : height;
         }
-        for (size_t k = 0; k < in_row; k++)
-            card(&cards, row[k], layout, MARGIN + GAP + (int)k * (CARD + GAP), y, height);
-        y += height + GAP;
+        for (size_t k = 0; out && k < in_row; k++)
+            card(out, row[k], layout, left + gap + (int)k * (CARD + gap), top, height);
+        top += height + GAP;
         in_row = 0;
     }
-    if (y == top + BAND_HEAD)
-        return top;
+    return top;
+}
+
+static struct band band_of(const json_t *plan, const struct plan_layout *layout, const char *rack)
+{
+    struct band band = {.rack = rack};
+    size_t i;
+    json_t *host;
+
+    json_array_foreach (json_object_get(plan, "hosts"), i, host) {
+        band.hosts += i < HOSTS_MAX && strcmp(doc_text(host, "rack", ""), rack) == 0;
+    }
+    band.columns = band.hosts < COLUMNS ? band.hosts : COLUMNS;
+    band.height = band_cards(NULL, plan, layout, &band, 0, BAND_HEAD);
+    return band;
+}
+
+static void draw_band(struct buf *out, const json_t *plan, const struct plan_layout *layout,
+    const struct band *band, int left, int top, int height)
+{
     buf_addf(out, "<rect class=\"band\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"10\"/>\n",
-        MARGIN, top, WIDTH - 2 * MARGIN, y - top);
-    text_at(out, "s", MARGIN + GAP, top + 22, "%s%s", *rack ? "Rack " : "Rack not known", rack);
-    buf_add(out, cards.data, cards.len);
-    return y + GAP;
+        left, top, band_width(band->columns), height);
+    text_at(out, "s", left + band_gap(band->columns), top + 22, "%s%s",
+        *band->rack ? "Rack " : "Rack not known", band->rack);
+    band_cards(out, plan, layout, band, left, top + BAND_HEAD);
+}
+
+/* All racks; small ones stand side by side. Returns the y below. */
+static int bands(struct buf *out, const json_t *plan, const struct plan_layout *layout, int top)
+{
+    struct band row[COLUMNS];
+    size_t in_row = 0;
+    int right = MARGIN;
+
+    for (size_t r = 0; r <= layout->rack_count; r++) {
+        bool end = r == layout->rack_count;
+        struct band band = {.rack = ""};
+        if (!end)
+            band = band_of(plan, layout, layout->racks[r]);
+        if (!end && !band.hosts)
+            continue;
+        if (in_row && (end || right + band_width(band.columns) > WIDTH - MARGIN)) {
+            int height = 0, left = MARGIN;
+            for (size_t k = 0; k < in_row; k++)
+                height = row[k].height > height ? row[k].height : height;
+            for (size_t k = 0; k < in_row; k++) {
+                draw_band(out, plan, layout, &row[k], left, top, height);
+                left += band_width(row[k].columns) + GAP;
+            }
+            top += height + GAP;
+            in_row = 0;
+            right = MARGIN;
+        }
+        right += band_width(band.columns) + GAP;
+        row[in_row++] = band;
+    }
+    return top;
 }
 
 /* A colour for each database; returns the y below. */
@@ -207,24 +277,26 @@ static int legend(struct buf *out, const json_t *plan, int y)
     json_array_foreach (databases, i, database) {
         CLEANUP(buf_release) struct buf text = BUF_INIT;
         const char *name = doc_text(database, "name", "");
-        if (i == SHOWN) {
-            text_at(out, "s", x, y + 11, "and %zu more", json_array_size(databases) - i);
-            break;
-        }
-        buf_addf(
-            &text, "%s  %s", doc_text(database, "label", "?"), text_width(name) > 30 ? "" : name);
-        if (doc_has(database, "skipped"))
-            buf_adds(&text, " (left out)");
+        bool more = i == SHOWN;
+        if (more)
+            buf_addf(&text, "and %zu more", json_array_size(databases) - i);
+        else
+            buf_addf(&text, "%s  %s%s", doc_text(database, "label", "?"),
+                text_width(name) > 30 ? "" : name,
+                doc_has(database, "skipped") ? " (left out)" : "");
         int width = width_of(text.data) + 24;
         if (x + width > WIDTH - MARGIN) {
             x = MARGIN;
             y += 24;
         }
-        buf_addf(out,
-            "<g class=\"p c%zu\"><rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" rx=\"4\"/></g>",
-            i % COLOURS, x, y);
-        text_at(out, "s", x + 20, y + 11, "%s", text.data);
+        if (!more)
+            buf_addf(out,
+                "<g class=\"p c%zu\"><rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" rx=\"4\"/></g>",
+                i % COLOURS, x, y);
+        text_at(out, "s", more ? x : x + 20, y + 11, "%s", text.data);
         x += width;
+        if (more)
+            break;
     }
     return y + 30;
 }
@@ -245,8 +317,7 @@ void report_plan_svg(const json_t *plan, struct buf *out)
         doc_bool(plan, "offline") ? ", planned offline" : "",
         human_duration((int64_t)(plan_total_seconds(plan) * 1000), time));
     int y = legend(&body, plan, 84);
-    for (size_t r = 0; r < layout.rack_count; r++)
-        y = band(&body, plan, &layout, layout.racks[r], y);
+    y = bands(&body, plan, &layout, y);
     if (hosts > HOSTS_MAX) {
         text_at(&body, "s", MARGIN, y + 12, "and %zu more hosts", hosts - HOSTS_MAX);
         y += 24;
