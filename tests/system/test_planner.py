@@ -398,6 +398,79 @@ def test_as_good_as_an_exact_solver_on_200_clusters():
     against_solver(range(200))
 
 
+def obeys(seeds):
+    checker = bench("check_plan")
+    results = [checker.check(PROGRAM, seed) for seed in seeds]
+    assert [text for _, broken in results for text in broken] == []
+    assert 0.2 < sum(feasible for feasible, _ in results) / len(results) < 0.8, "too easy, or too hard"
+
+
+def test_random_plans_obey_every_rule():
+    obeys(range(80))
+
+
+@pytest.mark.slow
+def test_thousands_of_random_plans_obey_every_rule():
+    obeys(range(5000))
+
+
+def shards_of(document):
+    return [s for d in document["databases"] for s in d["shards"]]
+
+
+def a_group(document):
+    """A primary and a replica of it."""
+    replica = next(s for s in shards_of(document) if s["role"] == "replica")
+    return next(s for s in shards_of(document) if s["uid"] == replica["primary"]), replica
+
+
+def move(shard, host, hosts):
+    shard["host"], shard["addr"] = host, next(h["addr"] for h in hosts if h["name"] == host)
+
+
+def onto_its_primary(document, hosts):
+    primary, replica = a_group(document)
+    move(replica, primary["host"], hosts)
+
+
+def too_much(document, hosts):
+    host = next(h for h in hosts if h["name"] == shards_of(document)[0]["host"])
+    host["memory"] = 32 << 20
+
+
+def port_twice(document, hosts):
+    first, second = shards_of(document)[:2]
+    move(second, first["host"], hosts)
+    second["port"] = first["port"]
+
+
+def slots_lost(document, hosts):
+    a_group(document)[0]["slots"][0][0] += 1
+
+
+def shard_lost(document, hosts):
+    document["databases"][0]["shards"].pop()
+
+
+def without_a_host(document, hosts):
+    shards_of(document)[0]["host"] = None
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (onto_its_primary, "with another copy"), (too_much, "bytes of memory planned"), (port_twice, "is given 2 times"),
+    (slots_lost, "primaries have 16383 slots"), (shard_lost, "are lost or new"), (without_a_host, "has no host"),
+])
+def test_the_checker_sees_what_is_broken(spoil, words):
+    checker = bench("check_plan")
+    plans = (checker.plan(PROGRAM, seed) for seed in range(100))
+    ccs, hosts, document = next(
+        p for p in plans if p[2]["feasible"] and any(s["role"] == "replica" for s in shards_of(p[2])))
+    assert checker.broken_rules(ccs, hosts, document) == []
+    spoil(document, hosts["hosts"])
+    broken = checker.broken_rules(ccs, hosts, document)
+    assert any(words in text for text in broken), broken
+
+
 def test_large_clusters_are_even_and_quick(recovery):
     """1,000 hosts and 20,000 shards, 95 % full, from the CCS file to the plan."""
     folder = recovery.folder / "large"
