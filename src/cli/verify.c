@@ -65,15 +65,26 @@ static json_t *set_json(const struct backup_set *set, const char *label)
 {
     char time[CLOCK_TEXT_MAX];
     json_t *files = json_array();
+    struct slots slots = {0};
+    int64_t bytes = 0;
 
     for (size_t i = 0; i < set->file_count; i++) {
-        CLEANUP(free_ptr) char *path = path_join(label, set->files[i].name);
+        const struct backup_file *file = &set->files[i];
+        CLEANUP(free_ptr) char *path = path_join(label, file->name);
         json_array_append_new(files, json_string(path));
+        slots_union(&slots, &file->slots);
+        bytes = bytes < 0 || file->bytes < 0 ? -1 : bytes + file->bytes;
     }
-    return json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:s*, s:o, s:o}", "location", label, "id",
-        set->id, "time", set->time_ms < 0 ? NULL : clock_format(set->time_ms, time), "database_uid",
-        set->database_uid, "database_name", set->database_name, "complete", set->complete, "reason",
-        set->reason, "slots_missing", slots_to_json(&set->missing), "files", files);
+    json_t *o = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:s*, s:o, s:o, s:o}", "location",
+        label, "id", set->id, "time", set->time_ms < 0 ? NULL : clock_format(set->time_ms, time),
+        "database_uid", set->database_uid, "database_name", set->database_name, "complete",
+        set->complete, "reason", set->reason, "slots", slots_to_json(&slots), "slots_missing",
+        slots_to_json(&set->missing), "files", files);
+    if (set->time_ms >= 0)
+        json_object_set_new(o, "age_s", json_integer((clock_wall_ms() - set->time_ms) / 1000));
+    if (bytes >= 0)
+        json_object_set_new(o, "bytes", json_integer(bytes));
+    return o;
 }
 
 /* All backup files of a location, and its sets. */

@@ -71,10 +71,15 @@ static void set_text(struct text *t, const json_t *set)
     const char *name = doc_text(set, "database_name", NULL);
     size_t files = json_array_size(json_object_get(set, "files"));
     CLEANUP(free_ptr) char *of = name ? xasprintf(" of '%s'", name) : xstrdup("");
+    char bytes[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
+    bool sized = doc_has(set, "bytes"), dated = doc_has(set, "age_s");
 
+    human_bytes((uint64_t)doc_int(set, "bytes", 0), bytes);
+    human_duration(doc_int(set, "age_s", 0) * 1000, age);
     text_wrap(t, complete ? TEXT_GREEN : TEXT_RED, complete ? "ok   " : "BAD  ",
-        "set %s%s: %zu file%s in %s", doc_text(set, "id", "?"), of, files, files == 1 ? "" : "s",
-        doc_text(set, "location", "?"));
+        "set %s%s: %zu file%s%s%s in %s%s%s", doc_text(set, "id", "?"), of, files,
+        files == 1 ? "" : "s", sized ? ", " : "", sized ? bytes : "",
+        doc_text(set, "location", "?"), dated ? ", old: " : "", dated ? age : "");
     if (!complete)
         text_field(t, "incomplete", "%s", doc_text(set, "reason", "?"));
     if (doc_has(set, "older"))

@@ -1,9 +1,12 @@
 """`recluster verify`: what a nightly job runs."""
 
+import calendar
 import gzip
 import hashlib
 import json
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +26,12 @@ def test_all_sets_of_a_location(cluster, recovery):
     assert len(run["files"]) == 6 and all(f["ok"] for f in run["files"])
     assert [s["id"] for s in run["sets"]] == ["20261120-020000", "20261119-020000"]
     assert all(s["complete"] and s["database_uid"] == "1" and len(s["files"]) == 3 for s in run["sets"])
-    assert run["sets"][0]["time"] == "2026-11-20T02:00:00Z"
+    newest = run["sets"][0]
+    assert newest["time"] == "2026-11-20T02:00:00Z" and newest["slots"] == [[0, 16383]]
+    age_s = time.time() - calendar.timegm((2026, 11, 20, 2, 0, 0))
+    assert age_s - 120 < newest["age_s"] <= age_s + 1
+    assert newest["bytes"] == sum((cluster.backups / Path(f).name).stat().st_size for f in newest["files"])
+    assert verify(recovery, cluster.backups).says(f"{newest['age_s'] // 86400} d ")
     assert sum(f["keys"] for f in run["files"][3:]) == made.digest.keys
 
 
@@ -35,6 +43,7 @@ def test_a_missing_file_makes_a_set_incomplete(cluster, recovery):
     assert run.says("file 2 of 3 is not there") and run.says("1 of 1 backup sets are not complete")
     run = verify(recovery, cluster.backups, "--json", status=FAILED).json
     assert all(f["ok"] for f in run["files"]) and not run["sets"][0]["complete"]
+    assert len(run["sets"][0]["slots"]) == 2
     assert run["sets"][0]["slots_missing"] == [list(made.database.primaries[1].ranges[0])]
 
 
