@@ -93,6 +93,29 @@ int state_set_meta(
 char *state_meta(struct state *st, const char *key); /* the caller frees it */
 
 /*
+ * Secrets stand in the table secret, and in ccs_entry, and nowhere else: what other tables say of
+ * them is masked (SECRET_MASK), so that those may be shown to anybody. `place` is table and column
+ * ("target.password", "meta.recovery_password"), `id` the key of the row.
+ *
+ *     state_set_secrets_of(st, "host.spec", name, spec, &masked, err)     // the row gets `masked`
+ *     state_query(st, &rows, err, "SELECT " STATE_SECRETS_OF("host.spec", "name", "spec") " …
+ *
+ * NULL takes a secret away. state_secret() gives NULL if there is none; the caller frees it.
+ */
+int state_set_secret(struct state *st, const char *place, const char *id, const char *value,
+    struct err *err) MUST_CHECK;
+char *state_secret(struct state *st, const char *place, const char *id);
+
+/* JSON with secrets inside it: the whole of it is kept, if there are any. *ret_masked is the caller's. */
+int state_set_secrets_of(struct state *st, const char *place, const char *id, const json_t *value,
+    json_t **ret_masked, struct err *err) MUST_CHECK;
+
+/* In a SELECT: a secret, or NULL; a column with all of its secrets. */
+#define STATE_SECRET(place, id)                                                                    \
+    "(SELECT value FROM secret WHERE place = '" place "' AND id = " id ")"
+#define STATE_SECRETS_OF(place, id, column) "coalesce(" STATE_SECRET(place, id) ", " column ")"
+
+/*
  * One line in the history: what happened, for people, with facts for programs. Commits with the
  * transaction around it. Every field but code and message may be NULL.
  */

@@ -164,8 +164,10 @@ static int load_databases(struct loader *l)
             "SELECT uid, name, type, status, redis_version, sharded, replicated, rack_aware,"
             " active_active, slots_policy, COALESCE(primaries, -1), COALESCE(memory_size, 0),"
             " COALESCE(port, 0), COALESCE(max_clients, 0), eviction_policy, persistence,"
-            " fsync_always, save_points, shards_placement, password, tls, modules,"
-            " backup_location, COALESCE(backup_interval_s, 0), login_lost FROM database",
+            " fsync_always, save_points, shards_placement, " STATE_SECRET("database.password",
+                "uid") ", tls, modules,"
+                       " " STATE_SECRETS_OF("database.backup_location", "uid",
+                           "backup_location") ", COALESCE(backup_interval_s, 0), login_lost FROM database",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {

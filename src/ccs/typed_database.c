@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "reader.h"
+#include "recluster/secret.h"
 #include "typed.h"
 
 /* Redis Enterprise's own default where a snapshot policy is missing. */
@@ -205,29 +206,37 @@ static int insert_database(
     const enum ccs_persistence persistence = read_persistence(r);
     json_t *save_points = save_points_json(r, persistence);
     json_t *modules = modules_json(r);
-    json_t *location = read_location(im, r);
+    json_t *location = read_location(im, r), *masked = NULL;
+    const char *password = read_text(r, "authentication_redis_pass", NULL);
 
-    int rc = state_run(im->state, im->err,
-        "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
-        " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
-        " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
-        " login_lost, tls, modules, backup_location, backup_interval_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0),"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
-        "sssssiiiisiiiissijssiijji", uid, read_text(r, "name", NULL), read_text(r, "type", "redis"),
-        read_text(r, "status", "active"), read_text(r, "redis_version|version", NULL),
-        (int64_t)topology->sharded, (int64_t)topology->replicated,
-        (int64_t)read_bool(r, "rack_aware", false), (int64_t)read_active_active(r),
-        read_slots_policy(r), topology->primaries, read_bytes(r, "memory_size", 0),
-        read_int(r, "port", 0, 65535, 0), read_int(r, "maxclients|max_connections", 0, INT_MAX, 0),
-        read_eviction_policy(r), persistence_names[persistence],
-        (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
-        read_text(r, "shards_placement", "dense"), read_text(r, "authentication_redis_pass", NULL),
-        (int64_t)read_login_lost(r), (int64_t)read_tls(r), modules, location,
-        read_int(r, "backup_interval", 0, INT64_MAX, 0));
+    int rc = state_set_secret(im->state, "database.password", uid, password, im->err);
+    if (rc == 0)
+        rc = state_set_secrets_of(
+            im->state, "database.backup_location", uid, location, &masked, im->err);
+    if (rc == 0)
+        rc = state_run(im->state, im->err,
+            "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
+            " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
+            " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
+            " login_lost, tls, modules, backup_location, backup_interval_s)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0),"
+            " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
+            "sssssiiiisiiiissijssiijji", uid, read_text(r, "name", NULL),
+            read_text(r, "type", "redis"), read_text(r, "status", "active"),
+            read_text(r, "redis_version|version", NULL), (int64_t)topology->sharded,
+            (int64_t)topology->replicated, (int64_t)read_bool(r, "rack_aware", false),
+            (int64_t)read_active_active(r), read_slots_policy(r), topology->primaries,
+            read_bytes(r, "memory_size", 0), read_int(r, "port", 0, 65535, 0),
+            read_int(r, "maxclients|max_connections", 0, INT_MAX, 0), read_eviction_policy(r),
+            persistence_names[persistence],
+            (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
+            read_text(r, "shards_placement", "dense"), password ? SECRET_MASK : NULL,
+            (int64_t)read_login_lost(r), (int64_t)read_tls(r), modules, masked,
+            read_int(r, "backup_interval", 0, INT64_MAX, 0));
     json_decref(save_points);
     json_decref(modules);
     json_decref(location);
+    json_decref(masked);
     return rc;
 }
 

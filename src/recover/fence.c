@@ -2,7 +2,7 @@
  * Servers that are left of the old cluster, looked at and stopped on their own machines, over links
  * of "old_nodes", or of a host that has the node's address.
  *
- * What was looked at travels with the plan into the state file (meta "fence"), so that what is
+ * What was looked at travels with the plan into the state file (as a secret: logins are in it), so that what is
  * stopped is what was shown; that it was is recorded there too ("fenced_ms"), and each step as an
  * event.
  */
@@ -376,7 +376,7 @@ static int stop_all(struct state *st, json_t *targets, bool accept_new_keys, str
 
 int fence_run(struct state *st, const struct ccs *ccs, bool accept_new_keys, struct err *err)
 {
-    CLEANUP(free_ptr) char *wanted = state_meta(st, "fence");
+    CLEANUP(free_ptr) char *wanted = state_secret(st, "meta", "fence");
     CLEANUP(free_ptr) char *done = state_meta(st, "fenced_ms");
     CLEANUP(free_ptr) char *now = NULL;
 
@@ -398,5 +398,5 @@ int fence_save(const struct survey *survey, struct state *st, struct err *err)
     if (json_array_size(survey->fence) == 0)
         return 0;
     CLEANUP(free_ptr) char *text = json_dumps(survey->fence, JSON_COMPACT);
-    return state_set_meta(st, "fence", text, err);
+    return state_set_secret(st, "meta", "fence", text, err);
 }

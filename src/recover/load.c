@@ -52,7 +52,8 @@ static int load_hosts(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT name, addr, base_dir, server, link, spec, facts FROM host ORDER BY position",
+            "SELECT name, addr, base_dir, server, link, " STATE_SECRETS_OF(
+                "host.spec", "name", "spec") ", facts FROM host ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -77,8 +78,10 @@ static int load_databases(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT database_uid, name, state, location, maxmemory, password, "
-            "replication_password, generation FROM target ORDER BY rowid",
+            "SELECT database_uid, name, state, " STATE_SECRETS_OF("target.location", "database_uid",
+                "location") ", maxmemory, " STATE_SECRET("target.password",
+                "database_uid") ", " STATE_SECRET("target.replication_password",
+                "database_uid") ", generation FROM target ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -113,8 +116,8 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
     if (state_query(x->st, &rows, err,
             "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
             "slots, "
-            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, sources FROM placement ORDER BY "
-            "position",
+            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, " STATE_SECRETS_OF(
+                "placement.sources", "shard_uid", "sources") " FROM placement ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -284,8 +287,8 @@ int executor_load(struct executor *x, struct err *err)
     struct uid_index *index = NULL;
 
     x->recovery = state_meta(x->st, "recovery");
-    x->recovery_password = state_meta(x->st, "recovery_password");
-    x->replication_password = state_meta(x->st, "replication_password");
+    x->recovery_password = state_secret(x->st, "meta", "recovery_password");
+    x->replication_password = state_secret(x->st, "meta", "replication_password");
     if (!x->recovery || !x->recovery_password || !x->replication_password)
         return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
     CLEANUP(free_ptr) char *fast_load = state_meta(x->st, "fast_load");

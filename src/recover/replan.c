@@ -241,7 +241,10 @@ static int collect_databases(struct replan *r, struct err *err)
     struct rows rows;
 
     r->survey->locations = json_object();
-    if (state_query(r->x->st, &rows, err, "SELECT database_uid, location FROM target", "") < 0)
+    if (state_query(r->x->st, &rows, err,
+            "SELECT database_uid, " STATE_SECRETS_OF(
+                "target.location", "database_uid", "location") " FROM target",
+            "") < 0)
         return -1;
     while (rows_next(&rows)) {
         int at = database_by_uid(r->x, rows_text(&rows, 0));

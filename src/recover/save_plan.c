@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/rpc.h"
+#include "recluster/secret.h"
 #include "survey.h"
 
 enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32, CLIENT_PASSWORD_BYTES = 16 };
@@ -21,8 +22,8 @@ static int save_meta(struct state *st, struct err *err)
     CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
 
     return state_set_meta(st, "recovery", recovery, err) < 0 ||
-                   state_set_meta(st, "recovery_password", password, err) < 0 ||
-                   state_set_meta(st, "replication_password", replication, err) < 0 ||
+                   state_set_secret(st, "meta", "recovery_password", password, err) < 0 ||
+                   state_set_secret(st, "meta", "replication_password", replication, err) < 0 ||
                    state_set_meta(st, "created_ms", now, err) < 0 ||
                    state_set_meta(st, "program_version", RECLUSTER_VERSION, err) < 0 ||
                    state_set_meta(st, "state", "planned", err) < 0
@@ -34,12 +35,17 @@ static int save_hosts(const struct plan *plan, struct state *st, struct err *err
 {
     for (size_t i = 0; i < plan->host_count; i++) {
         const struct host *h = plan->hosts[i].host;
-        if (state_run(st, err,
-                "INSERT INTO host (name, position, addr, rack, link, base_dir, server, spec, "
-                "facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET facts = coalesce(excluded.facts, facts)",
-                "sisssssjj", h->name, (int64_t)i, h->addr, h->rack, h->link, h->base_dir, h->server,
-                h->spec, plan->hosts[i].facts) < 0)
+        json_t *spec;
+        if (state_set_secrets_of(st, "host.spec", h->name, h->spec, &spec, err) < 0)
+            return -1;
+        int rc = state_run(st, err,
+            "INSERT INTO host (name, position, addr, rack, link, base_dir, server, spec, "
+            "facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET facts = coalesce(excluded.facts, facts)",
+            "sisssssjj", h->name, (int64_t)i, h->addr, h->rack, h->link, h->base_dir, h->server,
+            spec, plan->hosts[i].facts);
+        json_decref(spec);
+        if (rc < 0)
             return -1;
     }
     return 0;
@@ -80,18 +86,24 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
         /* Better a password that has to be looked up than a database that is open to all. */
         CLEANUP(free_ptr)
         char *made = db->database->login_lost ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
+        const char *uid = db->database->uid, *password = made ? made : db->database->password;
         int64_t set_time = db->set ? db->set->time_ms : -1;
+        json_t *location;
 
         for (size_t k = 0; catalogue && k < catalogue->set_count; k++)
             if (save_set(st, db, survey->databases[i].location_label, &catalogue->sets[k], err) < 0)
                 return -1;
-        if (state_run(st, err,
-                "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
-                "set_time_ms, maxmemory, password) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?)",
-                "ssssjsiis", db->database->uid, db->database->name,
-                db->skipped ? "skipped" : "planned", db->skipped, db->location,
-                db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
-                made ? made : db->database->password) < 0)
+        if (state_set_secret(st, "target.password", uid, password, err) < 0 ||
+            state_set_secrets_of(st, "target.location", uid, db->location, &location, err) < 0)
+            return -1;
+        int rc = state_run(st, err,
+            "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
+            "set_time_ms, maxmemory, password) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?)",
+            "ssssjsiis", uid, db->database->name, db->skipped ? "skipped" : "planned", db->skipped,
+            location, db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
+            password ? SECRET_MASK : NULL);
+        json_decref(location);
+        if (rc < 0)
             return -1;
     }
     return 0;
@@ -251,7 +263,7 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     const struct plan_host *host = &plan->hosts[s->host];
     const struct plan_database *db = &plan->databases[s->database];
     const struct backup_file *file = has_own_file(to, s) ? s->files[0] : NULL;
-    json_t *files = files_of(to, s), *sources = sources_of(to, s, files);
+    json_t *files = files_of(to, s), *sources = sources_of(to, s, files), *masked = NULL;
     CLEANUP(free_ptr)
     char *node_id = s->bus_port && to->by_files[s->database] && !joins_open_database(to, s)
                         ? nodes_conf_id(to->recovery, s->shard->uid,
@@ -260,18 +272,22 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     CLEANUP(buf_release) struct buf slots = BUF_INIT;
 
     slots_format(s->shard->slots, &slots);
-    int rc = state_run(to->st, err,
-        "INSERT INTO placement (shard_uid, database_uid, position, role, primary_uid, host, addr, "
-        "port, "
-        "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files, sources) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?, ?)",
-        "ssissssiissisissjj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
-        s->shard->primary ? "primary" : "replica",
-        s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
-        host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,
-        s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1,
-        file ? file->sha256 : NULL, node_id, files, sources);
+    int rc =
+        state_set_secrets_of(to->st, "placement.sources", s->shard->uid, sources, &masked, err);
+    if (rc == 0)
+        rc = state_run(to->st, err,
+            "INSERT INTO placement (shard_uid, database_uid, position, role, primary_uid, host, addr, "
+            "port, "
+            "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files, sources) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?, ?)",
+            "ssissssiissisissjj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
+            s->shard->primary ? "primary" : "replica",
+            s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
+            host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,
+            s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1,
+            file ? file->sha256 : NULL, node_id, files, masked);
     json_decref(files);
+    json_decref(masked);
     json_decref(sources);
     return rc;
 }
@@ -423,10 +439,12 @@ static int begin_anew(struct state *st, const char *database, int64_t generation
 {
     CLEANUP(free_ptr) char *replication = random_hex(PASSWORD_BYTES);
 
+    if (state_set_secret(st, "target.replication_password", database, replication, err) < 0)
+        return -1;
     return state_run(st, err,
         "UPDATE target SET generation = ?, replication_password = ?, state = 'planned' "
         "WHERE database_uid = ?",
-        "iss", generation, replication, database);
+        "iss", generation, SECRET_MASK, database);
 }
 
 static int change_target(

@@ -7,7 +7,15 @@ CREATE TABLE meta (              -- facts of the whole recovery
     value TEXT
 ) WITHOUT ROWID;
 
--- The CCS file, word for word: one row per string, list item, set or sorted-set member, hash field.
+-- Secrets of the other tables, in which they are masked. Only ccs_entry has more of them.
+CREATE TABLE secret (
+    place TEXT NOT NULL,         -- table and column: 'target.password', 'host.spec', …
+    id    TEXT NOT NULL,         -- key of the row
+    value TEXT NOT NULL,         -- the secret, or the JSON that holds it
+    PRIMARY KEY (place, id)
+) WITHOUT ROWID;
+
+-- The CCS file, word for word, secrets too: one row per string, list item, set or sorted-set member, hash field.
 CREATE TABLE ccs_entry (
     entry_id   INTEGER PRIMARY KEY,
     db         INTEGER NOT NULL,
@@ -64,11 +72,11 @@ CREATE TABLE database (
     fsync_always      INTEGER NOT NULL DEFAULT 0,
     save_points       TEXT,                         -- JSON: [[seconds, changes], …]
     shards_placement  TEXT,
-    password          TEXT,                         -- a secret
+    password          TEXT,                         -- masked
     login_lost        INTEGER NOT NULL DEFAULT 0,   -- clients had to log in, in a way that is lost
     tls               INTEGER NOT NULL DEFAULT 0,
     modules           TEXT,                         -- JSON: [name, …]
-    backup_location   TEXT,                         -- JSON; may hold secrets
+    backup_location   TEXT,                         -- JSON; secrets in it are masked
     backup_interval_s INTEGER
 );
 
@@ -123,7 +131,7 @@ CREATE TABLE host (
     link     TEXT NOT NULL,
     base_dir TEXT NOT NULL,
     server   TEXT NOT NULL,
-    spec     TEXT NOT NULL,      -- JSON: its entry of hosts.json; may hold secrets
+    spec     TEXT NOT NULL,      -- JSON: its entry of hosts.json; secrets are masked
     facts    TEXT,               -- JSON: what the last probe found
     error    TEXT                -- JSON: why it could not be probed
 );
@@ -171,14 +179,14 @@ CREATE TABLE target (            -- databases as the plan rebuilds them
     name         TEXT,
     state        TEXT NOT NULL,  -- planned, skipped, running, done, failed
     reason       TEXT,           -- why skipped
-    location     TEXT,           -- JSON; may hold secrets
+    location     TEXT,           -- JSON; secrets are masked
     set_name     TEXT,
     set_time_ms  INTEGER,
     maxmemory    INTEGER NOT NULL DEFAULT 0,
-    password     TEXT,           -- a secret: of its clients from now on
+    password     TEXT,           -- masked: of its clients from now on
     opened_ms    INTEGER,
     generation   INTEGER NOT NULL DEFAULT 0, -- how often it began anew because a host was lost
-    replication_password TEXT    -- a secret: from generation 1 on its own, else that of meta
+    replication_password TEXT    -- masked: from generation 1 on its own, else that of the recovery
 );
 
 CREATE TABLE placement (         -- shards as the plan rebuilds them, and what became of each
@@ -198,7 +206,7 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     file_bytes   INTEGER,
     file_sha256  TEXT,           -- of the stored bytes, if its set has a manifest
     sources      TEXT,           -- JSON: of files on disks, where each is: {name, where, kind, host or
-                                 -- location (may hold secrets), folder, parts, next}
+                                 -- location (secrets are masked), folder, parts, next}
     files        TEXT,           -- JSON: {name, bytes, sha256} of each, if it is made of several or a part
     node_id      TEXT,           -- of Redis Cluster
     state        TEXT NOT NULL DEFAULT 'planned', -- planned, prepared, fetched, loaded, in-step, open, failed

@@ -170,5 +170,5 @@ def test_a_login_that_is_lost_leaves_nothing_open(cluster, recovery):
     with recovery.connect(made, shard) as c, pytest.raises(resp.ReplyError, match="NOAUTH"):
         c.call("DBSIZE")
     with sqlite3.connect(recovery.state) as db:
-        [[made.password]] = db.execute("SELECT password FROM target").fetchall()
+        [[made.password]] = db.execute("SELECT value FROM secret WHERE place = 'target.password'").fetchall()
     recovery.assert_recovered(made)
