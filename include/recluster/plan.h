@@ -46,8 +46,8 @@
  *
  * Limits: 10,000 hosts, 1,000,000 shards; 1,000 hosts and 20,000 shards take about a second. In
  * bytes, of a shard: data = the larger of its part of the database's memory_size and what its file
- * is predicted to take (used-mem of the file's head, else three times the stored size). Memory =
- * data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
+ * is predicted to take (the larger of used-mem of its head and, where it was read whole, what its
+ * records take by type and encoding; else three times the stored size). Memory = data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
  * of replication backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and
  * one more copy, of a sync or a rewrite), three times where the database has persistence or the
  * file is an append-only one; a file that is packed is taken to be a third of it. An append-only

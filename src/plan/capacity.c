@@ -36,10 +36,14 @@ static int64_t data_bytes(const struct backup_file *file)
     const char *used =
         json_string_value(json_object_get(json_object_get(facts, "aux"), "used-mem"));
     int64_t bytes = used ? strtoll(used, NULL, 10) : 0;
+    /* Of a file that was read whole: by type and encoding of its records (rdb_scan.h). */
+    int64_t scanned =
+        file->scanned ? limited(json_integer_value(json_object_get(file->facts, "memory"))) : 0;
 
     /* Its head speaks of what it began with; commands take about what they leave. */
     if (file->aof)
         return limited(bytes > file->bytes ? bytes : file->bytes);
+    bytes = limited(bytes) > scanned ? bytes : scanned;
     return limited(bytes > 0 ? bytes : MEMORY_RATIO * limited(file->bytes));
 }
 

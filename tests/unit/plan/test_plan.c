@@ -185,6 +185,29 @@ static void test_files_and_shards(void **state)
     expect_blocker(&w, "keys-outside-db0", "'shard-2.rdb.gz' holds 7 keys in database 3");
 }
 
+static void test_memory_of_a_scanned_file(void **state)
+{
+    struct world w;
+    int64_t memory_bytes[2];
+
+    (void)state;
+    for (int scanned = 0; scanned <= 1; scanned++) {
+        make_cluster(&w);
+        struct backup_file *file = &w.catalogues[0].sets[0].files[1];
+        file->scanned = scanned;
+        file->facts = json_pack("{s:i, s:I, s:{s:s}}", "rdb_version", 10, "memory",
+            (json_int_t)3 * WORLD_GIB, "aux", "used-mem", "1000000");
+        GROW(w.heads, w.head_count, w.head_alloc);
+        w.heads[w.head_count++] = file->facts;
+        struct plan *plan = world_plan(&w);
+        memory_bytes[scanned] = plan->shards[1].memory_bytes;
+        plan_free(plan);
+        world_release(&w);
+    }
+    assert_true(memory_bytes[0] < (int64_t)2 * WORLD_GIB);
+    assert_true(memory_bytes[1] >= (int64_t)3 * WORLD_GIB);
+}
+
 static void test_ccs_faults(void **state)
 {
     struct world w;
@@ -586,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_incomplete_sets),
         cmocka_unit_test(test_files_and_shards),
+        cmocka_unit_test(test_memory_of_a_scanned_file),
         cmocka_unit_test(test_ccs_faults),
         cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_unusable_hosts),
