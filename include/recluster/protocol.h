@@ -171,6 +171,10 @@
  *       The shard must be open. From now on it is in use: the agent never stops nor removes it. A
  *       unit of systemd is enabled.
  *
+ *   forget_nodes {"dir", "password", "nodes": [{"addr", "port"}]}
+ *       -> {"forgotten": n}      ! CLUSTER FORGET of replicas at these places. A server takes them
+ *       back from another one that hasn't forgotten them within a minute.
+ *
  *   stop_shard {"dir"}
  *       -> {"was_running": bool} ! SHUTDOWN NOSAVE, or SIGKILL after 10 s. For abort only.
  *

@@ -185,3 +185,38 @@ int join_as_replica(struct redis *r, const json_t *primary, struct err *err)
             return err_set(err, ERR_TIMEOUT, "the replica's server does not meet its primary's");
     }
 }
+
+static bool is_gone_replica(const struct node_line *line, const void *arg)
+{
+    const json_t *place;
+    size_t i;
+
+    if (!strstr(line->flags, "slave") || strstr(line->flags, "myself"))
+        return false;
+    json_array_foreach ((const json_t *)arg, i, place) {
+        CLEANUP(free_ptr)
+        char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@",
+            json_string_value(json_object_get(place, "addr")),
+            json_integer_value(json_object_get(place, "port")));
+        if (strncmp(line->at, at, strlen(at)) == 0)
+            return true;
+    }
+    return false;
+}
+
+int forget_replicas(
+    struct redis *r, const json_t *places, json_int_t *ret_forgotten, struct err *err)
+{
+    *ret_forgotten = 0;
+    for (;;) {
+        CLEANUP(free_ptr) char *nodes = NULL;
+        struct node_line line;
+        if (cluster_nodes(r, &nodes, err) < 0)
+            return -1;
+        if (!find_line(nodes, is_gone_replica, places, &line))
+            return 0;
+        if (redis_command(r, NULL, err, "CLUSTER", "FORGET", line.id) < 0)
+            return -1;
+        (*ret_forgotten)++;
+    }
+}

@@ -13,6 +13,13 @@
 /* cluster: {"epoch", "slots": JSON ranges, "meet"?: {"addr", "port", "bus_port"}} */
 int join_as_primary(struct redis *r, const json_t *cluster, struct err *err) MUST_CHECK;
 
+/*
+ * Lets the server forget replicas that are gone: nodes at one of these addresses ([{"addr",
+ * "port"}]). One that has slots is never forgotten. Sets *ret_forgotten to how many there were.
+ */
+int forget_replicas(
+    struct redis *r, const json_t *places, json_int_t *ret_forgotten, struct err *err) MUST_CHECK;
+
 /* primary: {"addr", "port", "bus_port"}. Waits until the server knows it. */
 int join_as_replica(struct redis *r, const json_t *primary, struct err *err) MUST_CHECK;
 

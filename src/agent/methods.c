@@ -17,6 +17,7 @@ const struct agent_method *const agent_methods[] = {
     &agent_attach_replica,
     &agent_shard_status,
     &agent_configure,
+    &agent_forget_nodes,
     &agent_open_shard,
     &agent_prove_endpoint,
     &agent_seal_shard,

@@ -41,7 +41,8 @@ struct moved_run {
     int64_t id;
     int host, database;
     int64_t generation; /* of the database, at that time */
-    const char *shard, *dir;
+    const char *shard, *dir, *addr;
+    int port;
     bool removed;
 };
 
@@ -141,7 +142,8 @@ struct task_kind {
 };
 
 extern const struct task_kind task_prepare_shard, task_fetch, task_load_shard, task_attach_replica,
-    task_prove_shard, task_configure, task_open_shard, task_prove_endpoint, task_seal_shard;
+    task_prove_shard, task_configure, task_open_shard, task_prove_endpoint, task_seal_shard,
+    task_forget_nodes;
 extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
 
 struct executor {

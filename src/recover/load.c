@@ -264,7 +264,7 @@ static int load_moved(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT moved_id, host, database_uid, generation, shard_uid, dir, "
-            "removed_ms IS NOT NULL FROM moved ORDER BY moved_id",
+            "removed_ms IS NOT NULL, addr, port FROM moved ORDER BY moved_id",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -277,6 +277,8 @@ static int load_moved(struct executor *x, struct err *err)
             .shard = dup(x, &rows, 4),
             .dir = dup(x, &rows, 5),
             .removed = rows_int(&rows, 6) != 0,
+            .addr = dup(x, &rows, 7),
+            .port = (int)rows_int(&rows, 8),
         };
     }
     return rows_end(&rows, err);

@@ -292,9 +292,19 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     return rc;
 }
 
+/* A shard that stays where it is, of a cluster in use that gets other replicas. */
+static bool has_nodes_to_forget(const struct saving *to, const struct plan_shard *s)
+{
+    return joins_open_database(to, s) && s->bus_port && !to->replanned->moves[s - to->plan->shards];
+}
+
 static bool task_applies(
     const struct saving *to, const struct plan_shard *s, const struct task_kind *kind)
 {
+    if (kind == &task_forget_nodes)
+        return has_nodes_to_forget(to, s);
+    if (!is_to_be_saved(to, s))
+        return false;
     if (kind == &task_fetch)
         return has_own_file(to, s);
     if (kind == &task_load_shard)
@@ -347,7 +357,7 @@ static int save_tasks(const struct saving *to, struct err *err)
         const struct task_kind *kind = task_kinds[k];
         for (size_t i = 0; i < plan->shard_count; i++) {
             const struct plan_shard *s = &plan->shards[i];
-            if (!is_to_be_saved(to, s) || !task_applies(to, s, kind))
+            if (!task_applies(to, s, kind))
                 continue;
             if (state_run(st, err,
                     "INSERT INTO task (kind, stage, gate, host, database_uid, shard_uid) "

@@ -318,6 +318,38 @@ const struct task_kind task_seal_shard = {
     .params = password_params,
 };
 
+static bool is_in_use_at(const struct executor *x, const struct moved_run *moved)
+{
+    const struct database_run *db = &x->databases[moved->database];
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (x->shards[i].port == moved->port && strcmp(x->shards[i].addr, moved->addr) == 0)
+            return true;
+    return false;
+}
+
+/* Where replicas of the shard's cluster were before their hosts were lost. */
+static void forget_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    json_t *nodes = json_array();
+
+    for (size_t i = 0; i < x->moved_count; i++) {
+        const struct moved_run *m = &x->moved[i];
+        if (m->database == t->database && !is_in_use_at(x, m))
+            json_array_append_new(nodes, json_pack("{s:s, s:i}", "addr", m->addr, "port", m->port));
+    }
+    json_object_set_new(params, "nodes", nodes);
+}
+
+/* Of a cluster in use that gets new replicas for lost ones. */
+const struct task_kind task_forget_nodes = {
+    .name = "forget_nodes",
+    .method = "forget_nodes",
+    .stage = STAGE_OPEN,
+    .timeout_ms = CALL_MS,
+    .params = forget_params,
+};
+
 const struct task_kind *const task_kinds[] = {&task_prepare_shard, &task_fetch, &task_load_shard,
     &task_attach_replica, &task_prove_shard, &task_configure, &task_open_shard,
-    &task_prove_endpoint, &task_seal_shard, NULL};
+    &task_prove_endpoint, &task_seal_shard, &task_forget_nodes, NULL};

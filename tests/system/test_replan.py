@@ -276,6 +276,8 @@ def test_an_open_database_gets_a_new_replica(cluster, recovery, gate, sharded):
     database = recovery.database(made[0])
     assert database["state"] == "done"
     assert lost not in [host for _, host in places(recovery).values()]
+    if sharded:
+        assert_knows_only(recovery, made[0])
     assert all(places(recovery)[uid] == place for uid, place in primaries.items()
                if place[1] != lost)
     written = {"primary": 0, "replica": 0}
