@@ -12,6 +12,7 @@
 #include "recluster/file.h"
 #include "recluster/human.h"
 #include "recluster/report.h"
+#include "recluster/shell_quote.h"
 
 enum { PATIENCE_MS = 60 * 1000 };
 
@@ -177,11 +178,12 @@ static int begin(const struct arguments *args, const char *path, struct state *s
     if (request_from_arguments(args, &request, &owned, err) < 0)
         return -1;
     if (file_exists(path)) {
+        CLEANUP(free_ptr) char *word = shell_word(path);
         err_set(err, ERR_CHECK, "the state file '%s' is there already", path);
         return err_hint(err,
             "Resume that recovery with: recluster recover --state %s; or name another "
             "file.",
-            path);
+            word);
     }
     if (recover_survey(&request, st, &survey, err) < 0)
         return -1;

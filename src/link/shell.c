@@ -6,7 +6,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/program.h"
-#include "shell_quote.h"
+#include "recluster/shell_quote.h"
 
 enum {
     LOGIN_MS = 30 * 1000,

@@ -9,6 +9,7 @@
 #include "fetch_files.h"
 #include "internal.h"
 #include "recluster/clock.h"
+#include "recluster/shell_quote.h"
 #include "relay.h"
 
 enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200 };
@@ -311,8 +312,9 @@ int executor_run(struct executor *x, struct err *err)
         return -1;
     }
     if (interrupted) {
+        CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
         err_set(err, ERR_CANCELLED, "interrupted");
-        return err_hint(err, "Carry on with: recluster recover --state %s", state_path(x->st));
+        return err_hint(err, "Carry on with: recluster recover --state %s", state);
     }
     return 0;
 }

@@ -16,6 +16,7 @@
 #include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
+#include "recluster/shell_quote.h"
 
 enum {
     HELLO_MS = 20 * 1000,
@@ -51,11 +52,12 @@ static bool is_unsure_about(const struct executor *x, const struct host_run *h, 
 static void say_what_helps(const struct executor *x, struct err *error)
 {
     CLEANUP(free_ptr) char *hint = xstrdup(error->hint);
+    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
 
     err_hint(error,
         "%s%sIf it stays away, its shards can go to other hosts: recluster recover --state %s "
         "--replan-lost",
-        hint, *hint ? " " : "", state_path(x->st));
+        hint, *hint ? " " : "", state);
 }
 
 /* One failed task per database says why; what waits for it stays pending. */

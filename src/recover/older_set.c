@@ -7,6 +7,7 @@
 
 #include "internal.h"
 #include "recluster/clock.h"
+#include "recluster/shell_quote.h"
 
 enum { SECOND_MS = 1000 };
 
@@ -57,6 +58,9 @@ static void offer_next_file(
     const char *where = json_string_value(json_object_get(source, "where"));
     const char *next = json_string_value(json_object_get(source, "next"));
     const char *space = before[0] ? " " : "";
+    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
+    CLEANUP(free_ptr) char *file = xasprintf("file:%s", where);
+    CLEANUP(free_ptr) char *without = shell_word(file);
 
     if (!next)
         err_hint(failure,
@@ -66,8 +70,28 @@ static void offer_next_file(
     else
         err_hint(failure,
             "%s%sIt is '%s'; the next newest of these slots is %s. To take that: recluster abort "
-            "--state %s; then begin anew with the option --without 'file:%s' added.",
-            before, space, where, next, state_path(x->st), where);
+            "--state %s; then begin anew with the option --without %s added.",
+            before, space, where, next, state, without);
+}
+
+/* The word for a path that the state file has, or else what stands for it. */
+static char *path_word(struct executor *x, const char *key, const char *otherwise)
+{
+    CLEANUP(free_ptr) char *path = state_meta(x->st, key);
+
+    return path ? shell_word(path) : xstrdup(otherwise);
+}
+
+/* The command that takes the set of this time, for this database only. */
+static char *begin_anew(struct executor *x, const struct database_run *db, const char *time)
+{
+    CLEANUP(free_ptr) char *hosts = path_word(x, "hosts_path", "HOSTS");
+    CLEANUP(free_ptr) char *ccs = path_word(x, "ccs_path", "CCS");
+    CLEANUP(free_ptr) char *label = shell_word(db->label);
+    bool one_of_many = x->database_count > 1;
+
+    return xasprintf("recluster recover --at %s --state NEW%s%s --hosts %s %s", time,
+        one_of_many ? " --database " : "", one_of_many ? label : "", hosts, ccs);
 }
 
 int older_set_offer(
@@ -75,8 +99,6 @@ int older_set_offer(
 {
     const struct database_run *db = &x->databases[t->database];
     CLEANUP(free_ptr) char *before = xstrdup(failure->hint);
-    CLEANUP(free_ptr) char *ccs = state_meta(x->st, "ccs_path");
-    CLEANUP(free_ptr) char *hosts = state_meta(x->st, "hosts_path");
     const char *name = NULL, *space = before[0] ? " " : "";
     char time[CLOCK_TEXT_MAX];
     int64_t time_ms;
@@ -106,11 +128,11 @@ int older_set_offer(
     }
     /* Whole seconds, not before the set. */
     clock_format(time_ms + SECOND_MS - 1, time);
+    CLEANUP(free_ptr) char *again = begin_anew(x, db, time);
+    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
     err_hint(failure,
         "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "
-        "then begin anew: recluster recover --at %s --state NEW%s%s --hosts %s %s",
-        before, space, name, time, state_path(x->st), time,
-        x->database_count > 1 ? " --database " : "", x->database_count > 1 ? db->label : "",
-        hosts ? hosts : "HOSTS", ccs ? ccs : "CCS");
+        "then begin anew: %s",
+        before, space, name, time, state, again);
     return 0;
 }

@@ -18,6 +18,7 @@
 
 #include "internal.h"
 #include "recluster/clock.h"
+#include "recluster/shell_quote.h"
 #include "survey.h"
 #include "wishes.h"
 
@@ -299,6 +300,7 @@ static int refuse(
     const char *label = x->databases[database].label, *why = blocker->message;
     size_t len = strlen(label);
     CLEANUP(free_ptr) char *hosts = state_meta(x->st, "hosts_path");
+    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
     CLEANUP(free_ptr) char *shards = lost_shards(r, database, false);
     CLEANUP(free_ptr)
     char *message = xasprintf("%s: no new place for %s: %s", label, shards,
@@ -308,7 +310,7 @@ static int refuse(
         xasprintf("%s%sHosts that are added to '%s' are used by: recluster recover --state %s "
                   "--replan-lost",
             blocker->hint ? blocker->hint : "", blocker->hint ? " " : "", hosts ? hosts : "HOSTS",
-            state_path(x->st));
+            state);
 
     r->fates[database] = FATE_STAYS;
     return tell(r, database, "error", "replan-refused", message, hint, err);

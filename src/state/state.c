@@ -8,6 +8,7 @@
 
 #include "internal.h"
 #include "recluster/file.h"
+#include "recluster/shell_quote.h"
 
 enum { STATE_APPLICATION_ID = 0x7265636c /* "recl" */, STATE_BUSY_MS = 10000 };
 
@@ -85,8 +86,9 @@ static int check_file(const char *path, enum state_mode mode, struct err *err)
             return err_sys(err, ERR_STATE, "cannot create the state file '%s'", path);
         close(fd);
     } else if (!file_exists(path)) {
+        CLEANUP(free_ptr) char *word = shell_word(path);
         err_set(err, ERR_NOT_FOUND, "there is no state file '%s'", path);
-        return err_hint(err, "Begin with: recluster recover CCS --hosts HOSTS --state %s", path);
+        return err_hint(err, "Begin with: recluster recover CCS --hosts HOSTS --state %s", word);
     }
     return 0;
 }

@@ -2,11 +2,12 @@
 
 import re
 import shlex
+import subprocess
 
 import pytest
 
-from dead_cluster import STAMP
-from program import FAILED, REFUSED
+from dead_cluster import STAMP, DeadCluster
+from program import FAILED, PROGRAM, REFUSED
 
 OLDER, OLDER_TIME = "20261119-020000", "2026-11-19T02:00:00Z"
 
@@ -50,6 +51,33 @@ def test_it_is_offered_when_a_file_turns_out_bad(cluster, recovery, how):
     recovery.run(*shlex.split(again), "--yes", timeout=120)
     recovery.assert_recovered(made)
     assert recovery.database(made)["set_name"] == OLDER
+
+
+def test_the_command_can_be_pasted_whatever_the_paths_hold(recovery, folder, net):
+    """The backups, the state file, hosts.json and the CCS file; and the database."""
+    odd = folder / 'it\'s "here" $(touch pwned) `touch pwned`'
+    cluster = DeadCluster(odd, net)
+    made = cluster.add('the "best" one\'s', stamp=OLDER)
+    older = made.digest
+    cluster.write_backups(made, 90, stamp=STAMP)
+    made.digest = older
+    cluster.add("other", keys=20)
+    recovery.cluster, recovery.hosts_file, recovery.state = cluster, odd / "hosts.json", odd / "recovery.state"
+    recovery.add_hosts(2).write().recover("--until", "prepare")
+    made.files[0].write_bytes(SPOIL["short"](made.files[0].read_bytes()))
+    recovery.resume(status=None)
+    hint = next(e["hint"] for e in recovery.status()["errors"] if made.files[0].name in e["message"])
+    abort, again = re.search(r": (recluster abort .*?); then begin anew: (recluster recover .*)$", hint).groups()
+    shell = f'recluster() {{ "{PROGRAM}" "$@"; }}\n{abort} --yes && NEW=\'{folder}/new.state\' && '
+    shell += again.replace("--state NEW", '--state "$NEW"') + " --yes"
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=folder, env=recovery.environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    recovery.state = folder / "new.state"
+    recovery.assert_recovered(made)
+    assert recovery.database(made)["set_name"] == OLDER
+    assert not list(folder.rglob("pwned"))
 
 
 def test_it_is_said_that_there_is_none(cluster, recovery):

@@ -14,13 +14,13 @@
 #include <unistd.h>
 
 #include "../../../src/link/shell.h"
-#include "../../../src/link/shell_quote.h"
 #include "echo_agent.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/link.h"
 #include "recluster/program.h"
+#include "recluster/shell_quote.h"
 
 static char *root; /* of the test; removed at the end */
 
@@ -33,16 +33,28 @@ static void quoted_words_come_through(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
         struct buf script = BUF_INIT, said = BUF_INIT;
         struct err err = ERR_INIT;
-        buf_adds(&script, "cd / && printf '%s.' ");
+        CLEANUP(free_ptr) char *word = shell_word(hostile[i]);
+        buf_adds(&script, "cd / && printf '%s.%s.' ");
         shell_quote(&script, hostile[i]);
+        buf_addf(&script, " %s", word);
         const char *const argv[] = {"sh", "-c", script.data, NULL};
         assert_int_equal(child_run(argv, 10000, 1000, &said, &err), 0);
-        assert_int_equal(said.len, strlen(hostile[i]) + 1);
-        assert_memory_equal(said.data, hostile[i], strlen(hostile[i]));
+        CLEANUP(free_ptr) char *twice = xasprintf("%s.%s.", hostile[i], hostile[i]);
+        assert_string_equal(said.data, twice);
         buf_release(&script);
         buf_release(&said);
     }
     assert_false(file_exists("/pwned"));
+}
+
+static void words_that_need_no_quotes_stay_readable(void **state)
+{
+    CLEANUP(free_ptr) char *path = shell_word("/var/lib/x-1_2.state");
+    CLEANUP(free_ptr) char *name = shell_word("it's");
+
+    (void)state;
+    assert_string_equal(path, "/var/lib/x-1_2.state");
+    assert_string_equal(name, "'it'\\''s'");
 }
 
 /* --- a link, one call over it --- */
@@ -322,6 +334,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quoted_words_come_through),
+        cmocka_unit_test(words_that_need_no_quotes_stay_readable),
         cmocka_unit_test(the_program_travels),
         cmocka_unit_test(all_shells_will_do),
         cmocka_unit_test(noise_before_the_answer_is_skipped),
