@@ -55,7 +55,8 @@ static void quoted(struct buf *script, const char *name, const char *value)
 
 /*
  * One compound command, so that the shell has read all of it before it does anything. The word is
- * put together there, so that a shell that echoes what it reads gives no answer by that.
+ * put together there, so that a shell that echoes what it reads gives no answer by that. Where
+ * there is no mkdir, GNU tar makes the folder.
  */
 char *shell_script(const char *word, const char *base_dir, const char *machine, const char *loader,
     const char *hash)
@@ -87,13 +88,19 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "if [ \"$u\" ] && [ \"$u\" != \"$m\" ]; then say \"machine $u\"; exit 1; fi\n"
         "umask 077\n"
         "t=$d.$$\n"
-        "mkdir -p \"$t\" || { say folder; exit 1; }\n"
-        "if command -v gzip >/dev/null 2>&1; then\n"
+        "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
+        "if has mkdir; then\n"
+        "    mkdir -p \"$t\" || { say folder; exit 1; }\n"
+        "    unpack() { (cd \"$t\" && tar -xof -); }\n"
+        "else\n"
+        "    unpack() { tar -xof - --one-top-level=\"${t#/}\"; }\n"
+        "fi\n"
+        "if has gzip; then\n"
         "    say 'absent gzip'\n"
-        "    gzip -dc | (cd \"$t\" && tar -xof -)\n"
+        "    gzip -dc | unpack\n"
         "else\n"
         "    say 'absent plain'\n"
-        "    (cd \"$t\" && tar -xof -)\n"
+        "    unpack\n"
         "fi || { say unpack; rm -rf \"$t\"; exit 1; }\n"
         "agent \"$t\" install \"$t\" \"$d\" || { say install; rm -rf \"$t\"; exit 1; }\n"
         "say stored\n"

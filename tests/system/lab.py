@@ -40,12 +40,12 @@ class Lab:
         else:
             self.net = network.Network()
 
-    def sshd(self, i, folder=None, **settings):
+    def sshd(self, i, folder=None, authorized=None, **settings):
         """Host i's sshd; several in one folder have one key."""
         addr = self.net.host(i)
         port = 22 if self.space else network.free_port(addr)
         return sshd.Sshd(
-            folder or self.folder / f"sshd{i}", addr, port, self.authorized, **settings)
+            folder or self.folder / f"sshd{i}", addr, port, authorized or self.authorized, **settings)
 
     def prefix(self, i):
         return ["ip", "netns", "exec", self.space.full(f"h{i}")] if self.space else []

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import sqlite3
 import subprocess
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bare_host
 from harness import http_server, namespaces
 from dead_cluster import DeadCluster
 from program import DONE, PROGRAM, REFUSED, Recovery
@@ -85,51 +85,15 @@ def test_what_cannot_be_reached(cluster, recovery):
     assert not Path(recovery.hosts[3]["base_dir"]).exists()
 
 
-def copy_program(root, path):
-    """A program and its libraries, where they are here."""
-    out = subprocess.run(["ldd", path], check=True, stdout=subprocess.PIPE, text=True).stdout
-    for file in [path, *re.findall(r"(/\S+) \(0x", out)]:
-        there = root / file.lstrip("/")
-        there.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(file).resolve(), there)
-        there.chmod(0o755)
-
-
-@pytest.fixture
-def bare(folder):
-    """A system of a shell, tar, mkdir and a server, and nothing else."""
-    if os.getuid() != 0 or subprocess.run(
-        ["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL
-    ).returncode:
-        pytest.skip("a chroot with /proc needs root and a mount namespace")
-    root = folder / "bare"
-    for program in ("/bin/dash", "/bin/tar", "/bin/mkdir"):
-        copy_program(root, program)
-    copy_program(root, os.path.realpath(shutil.which("redis-server")))
-    (root / "bin").mkdir(exist_ok=True)
-    shutil.copyfile(root / "bin/dash", root / "bin/sh")
-    (root / "bin/sh").chmod(0o755)
-    server = Path(os.path.realpath(shutil.which("redis-server")))
-    if server.name != "redis-server":
-        shutil.copyfile(server, root / "usr/bin/redis-server")
-        (root / "usr/bin/redis-server").chmod(0o755)
-    for name in ("proc", "dev", "tmp"):
-        (root / name).mkdir()
-    (root / "dev/null").touch()
-    return root
-
-
-def test_a_bare_host(cluster, recovery, bare, net):
-    """Neither the program's libraries nor gzip, uname or any other tool is there."""
+def test_a_bare_host(cluster, recovery, net):
+    """Neither the program's libraries nor gzip, mkdir or any other tool is there."""
+    bare = bare_host.make(recovery.folder / "bare")
     made = cluster.add("a", password="one")
     server = http_server.Nginx(
         recovery.folder / "nginx", cluster.backups, net.addr(5), 8080).start()
     recovery.defaults = {
         "link": "command", "memory": "1G",
-        "command": [
-            "unshare", "-m", "sh", "-c",
-            'mount --bind /proc "$1/proc" && mount --bind /dev/null "$1/dev/null" && '
-            'exec env -i PATH=/bin:/usr/bin /usr/sbin/chroot "$1" /bin/sh', "-", str(bare)],
+        "command": [*bare_host.enter(bare), "/bin/sh"],
     }
     recovery.sources = {"db:1": server.url}
     recovery.hosts = [{"name": "bare", "addr": net.host(1), "base_dir": "/data"}]

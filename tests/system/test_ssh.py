@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bare_host
 import lab as labs
 from dead_cluster import DeadCluster
 from harness import accounts, http_server, redis_server, sshd
@@ -68,6 +69,24 @@ def test_whole_recovery(cluster, recovery, lab):
         assert len(agents) == 1 and (agents[0] / "recluster").exists(), agents
     assert not list(recovery.folder.rglob("pwned")) and not Path("/pwned").exists()
     assert recovery.processes() == []
+
+
+def test_a_bare_host(cluster, recovery, lab):
+    """sshd, a shell, tar and a server are the whole system of the host."""
+    bare = bare_host.make(recovery.folder / "bare", sshd.PROGRAM)
+    made = cluster.add("a", password="one")
+    keys = bare / "etc" / "keys"
+    keys.write_text(lab.authorized.read_text())
+    lab.daemons[0].stop()
+    lab.daemons[0] = lab.sshd(1, bare / "sshd", keys, root=bare).start(
+        [*lab.prefix(1), *bare_host.enter(bare)])
+    lab.known_hosts.write_text(lab.daemons[0].known)
+    recovery.hosts = [lab.entry(1, name="bare", base_dir="/data")]
+    recovery.sources = {"db:1": slow_source(cluster, lab, "0")}
+    recovery.write().recover(status=DONE)
+    recovery.assert_recovered(made)
+    assert len(list(bare.glob("data/agent/*/recluster"))) == 1
+    assert {p.name for p in bare.glob("**/*bin/*")} == {"redis-server", "sh", "sshd", "tar"}
 
 
 def why_not_reached(recovery, status=REFUSED, **env):
