@@ -16,6 +16,8 @@ static const int64_t EXACT_BUDGET = 3000000;
 static const double SLACK = 1.02;     /* of memory: what is not worth a move */
 static const double TIME_SLACK = 1.1; /* of time; and seconds */
 static const double TIME_SLACK_S = 10;
+/* Of the mean time of all hosts, in clusters that are not small: less is not worth another plan. */
+static const double UNEVEN_TIME = 1.05;
 static const double EXACT_STEP = 0.97;
 
 enum measure { MEASURE_TIME, MEASURE_MEMORY };
@@ -61,6 +63,21 @@ static int worst_host(const struct draft *d, enum measure what, double *ret)
         }
     }
     return worst;
+}
+
+/* How long the slowest host may take before a shard of it is moved. */
+static double time_good_enough(struct draft *d)
+{
+    double seconds = 0;
+    size_t hosts = 0;
+
+    if (improve_is_small(d))
+        return TIME_SLACK_S;
+    for (int h = 0; h < (int)d->plan->host_count; h++) {
+        seconds += d->hosts[h].usable ? capacity_host_seconds(d, h, -1, -1) : 0;
+        hosts += d->hosts[h].usable;
+    }
+    return TIME_SLACK_S + (hosts > 0 ? seconds / (double)hosts * UNEVEN_TIME : 0);
 }
 
 /* Below this no placement can get. */
@@ -379,7 +396,7 @@ void improve_run(struct draft *d)
 
     if (d->pins || !all_placed(d))
         return;
-    relieve_all(&s, MEASURE_TIME, TIME_SLACK_S);
+    relieve_all(&s, MEASURE_TIME, time_good_enough(d));
     worst_host(d, MEASURE_TIME, &seconds);
     s.seconds_max = seconds * TIME_SLACK + TIME_SLACK_S;
     s.budget = MEMORY_BUDGET;

@@ -491,3 +491,29 @@ def test_large_clusters_are_even_and_quick(recovery):
     assert fullest <= bound * 1.05
     assert used.ru_maxrss < 200 << 10
     assert used.ru_utime + used.ru_stime < 4, "twice what it should take"
+
+
+def places(ccs, hosts):
+    result = subprocess.run([PROGRAM, "plan", ccs, "--hosts", hosts, "--offline", "--json"], capture_output=True)
+    assert result.returncode == 0, result.stderr
+    return {shard["uid"]: shard["host"] for shard in shards_of(json.loads(result.stdout))}
+
+
+def test_a_small_change_moves_few_shards(recovery):
+    """100 hosts, 2,000 shards: one host has 1 % less memory; then it is gone, and with it 1 % of the room."""
+    folder = recovery.folder / "moves"
+    subprocess.run([sys.executable, BENCH / "generate.py", folder, "--hosts", "100", "--shards", "2000",
+                    "--fill", "0.9"], check=True)
+    ccs, hosts = folder / "ccs-redis.rdb", folder / "hosts.json"
+    before = places(ccs, hosts)
+    document = json.loads(hosts.read_text())
+    changed = document["hosts"][3]
+    changed["memory"] = changed["memory"] * 99 // 100
+    hosts.write_text(json.dumps(document))
+    smaller = places(ccs, hosts)
+    document["hosts"].remove(changed)
+    hosts.write_text(json.dumps(document))
+    gone = places(ccs, hosts)
+    assert sum(before[uid] != smaller[uid] for uid in before) <= 20
+    assert sum(before[uid] != gone[uid] for uid in before) <= 250
+    assert changed["name"] not in gone.values()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 SIZES = [(10, 100), (100, 1000), (100, 5000), (1000, 20000), (1000, 50000)]
+CHANGED = [(100, 2000, "0.7"), (100, 2000, "0.9"), (1000, 20000, "0.8")]
 HEAD = f"{'hosts':>6} {'shards':>7} {'fill':>6} {'seconds':>8} {'MB':>5}  result"
 
 
@@ -33,6 +34,32 @@ def result(document):
     return f"fullest host {fullest / even:.3f} of all being equally full"
 
 
+def moved(program, folder, before):
+    """Part of the shards that another host gets now."""
+    after = measured(program, folder)[2]
+    where = [{s["uid"]: s["host"] for db in d["databases"] for s in db["shards"]} for d in (before, after)]
+    return sum(where[0][uid] != where[1][uid] for uid in where[0]) / len(where[0])
+
+
+def change(program, generate, folder):
+    """What a small change of the input changes in the plan."""
+    print(f"{'hosts':>6} {'shards':>7} {'fill':>6}  moved when a host has 1 % less memory, is gone")
+    for hosts, shards, fill in CHANGED:
+        subprocess.run([sys.executable, generate, folder, "--hosts", str(hosts), "--shards", str(shards),
+                        "--fill", fill], check=True)
+        before = measured(program, folder)[2]
+        path = folder / "hosts.json"
+        document = json.loads(path.read_text())
+        host = document["hosts"][hosts // 2]
+        host["memory"] = host["memory"] * 99 // 100
+        path.write_text(json.dumps(document))
+        smaller = moved(program, folder, before)
+        document["hosts"].remove(host)
+        path.write_text(json.dumps(document))
+        gone = moved(program, folder, before)
+        print(f"{hosts:>6} {shards:>7} {fill:>6}  {smaller:.2%}, {gone:.2%}", flush=True)
+
+
 def main():
     program = str(Path(sys.argv[1]).resolve())
     generate = Path(__file__).with_name("generate.py")
@@ -47,6 +74,7 @@ def main():
                 seconds, megabytes, document = measured(program, folder)
                 print(f"{hosts:>6} {shards:>7} {fill:>6} {seconds:>8.2f} {megabytes:>5}  {result(document)}",
                       flush=True)
+        change(program, generate, Path(name))
 
 
 if __name__ == "__main__":
