@@ -101,8 +101,8 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "else\n"
         "    say 'absent plain'\n"
         "    unpack\n"
-        "fi || { say unpack; rm -rf \"$t\"; exit 1; }\n"
-        "agent \"$t\" install \"$t\" \"$d\" || { say install; rm -rf \"$t\"; exit 1; }\n"
+        "fi || { rm -rf \"$t\" 2>/dev/null; say unpack; exit 1; }\n"
+        "agent \"$t\" install \"$t\" \"$d\" || { rm -rf \"$t\" 2>/dev/null; say install; exit 1; }\n"
         "say stored\n"
         "exit 0\n"
         "}\n");
