@@ -53,7 +53,8 @@ def texts_of(db, table):
 
 @pytest.fixture
 def guarded(cluster, recovery, folder, net):
-    """A database with a password, behind a login that the CCS file has; on hosts whose entries have secrets."""
+    """Databases behind a login that the CCS file has, and the hosts file, as no more than a URL; on hosts whose
+    entries have secrets."""
     ftp = PyFtp(folder / "ftp", net.addr(4), 2121).start()
     made = cluster.add("orders", primaries=2, replicas=1, password="CANARY-clients",
                        backup_location=json.dumps({"type": "url", "url": ftp.url()}))
@@ -62,7 +63,7 @@ def guarded(cluster, recovery, folder, net):
     other = cluster.add("sessions", password="CANARY-clients")
     for path in other.files:
         path.rename(ftp.root / path.name)
-    recovery.sources = {"db:2": {"type": "url", "url": ftp.url()}}
+    recovery.sources = {"db:2": ftp.url()}
     recovery.add_hosts(2, link="command", command=["sh"], password="CANARY-host", passphrase={"env": "PHRASE"})
     recovery.write()
     recovery.made = [made, other]
