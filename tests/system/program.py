@@ -1,8 +1,11 @@
 """Runs recluster as a user would and looks at what came of it."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,9 +220,8 @@ class Recovery:
             (str(p.relative_to(top)), p.stat().st_mtime_ns) for p in top.rglob("*")
         ) if top.exists() else []
 
-    def processes(self):
-        """Commands of this test's own recluster processes that are still there."""
-        found = []
+    def _entries(self):
+        """Of this test's own recluster processes: folder in /proc and command."""
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -227,10 +229,25 @@ class Recovery:
                 if self.mark.encode() in (entry / "environ").read_bytes():
                     command = (entry / "cmdline").read_bytes().decode(errors="replace")
                     if Path(command.split("\0")[0]).name == "recluster":
-                        found.append(command.replace("\0", " "))
+                        yield entry, command.replace("\0", " ")
             except (FileNotFoundError, PermissionError, ProcessLookupError):
                 pass
-        return found
+
+    def processes(self):
+        """Commands of this test's own recluster processes that are still there."""
+        return [command for _, command in self._entries()]
+
+    def memory_until_the_end(self, run):
+        """The most that each of our processes held in MiB, by its number, watched until `run` has ended."""
+        peaks = {}
+        while run.poll() is None:
+            for entry, _ in self._entries():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found = re.search(r"VmHWM:\s+(\d+) kB", (entry / "status").read_text())
+                    if found:
+                        peaks[entry.name] = int(found.group(1)) / 1024
+            time.sleep(0.01)
+        return peaks
 
     def end(self):
         redis_server.kill_all_below(self.folder)

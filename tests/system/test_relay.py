@@ -3,8 +3,6 @@
 import os
 import shlex
 import sqlite3
-import time
-from pathlib import Path
 
 import pytest
 
@@ -130,13 +128,6 @@ def test_a_line_is_cut_in_the_middle(cluster, recovery, lab, which):
     assert attempts == (2 if which == "host" else 1)
 
 
-def peak_mib(pid):
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0
-
-
 @pytest.mark.slow
 def test_a_slow_host_costs_no_memory(cluster, recovery, lab):
     """64 MiB to a host that takes 40 Mbit/s: neither side holds more than a few of them, nor does a disk here."""
@@ -152,16 +143,7 @@ def test_a_slow_host_costs_no_memory(cluster, recovery, lab):
     temp.mkdir()
     run = recovery.start(*recovery.recover_args(), env={"TMPDIR": temp})
     wait_for_task(recovery, "fetch")
-    mark = f"RECLUSTER_MARK={recovery.mark}".encode()
-    peaks = {}
-    while run.poll() is None:
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (entry / "environ").read_bytes() and (entry / "comm").read_text() == "recluster\n":
-                    peaks[entry.name] = peak_mib(entry.name)
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                pass
-        time.sleep(0.2)
+    peaks = recovery.memory_until_the_end(run)
     run.communicate()
     assert run.returncode == DONE
     recovery.assert_recovered(made)
