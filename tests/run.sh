@@ -13,7 +13,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
 cd "$root"
 
-sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm stores}
+sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm stores ceph}
 [ -f "$build/build.ninja" ] || meson setup "$build" "$root"
 meson compile -C "$build"
 

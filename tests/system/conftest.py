@@ -14,7 +14,7 @@ pytest.register_assert_rewrite("program")
 from harness import network, redis_server  # noqa: E402
 from dead_cluster import DeadCluster  # noqa: E402
 from program import PROGRAM, Recovery  # noqa: E402
-from stores import authority, azure, gcs, openstack, s3  # noqa: E402, F401
+from stores import authority, azure, gcs, openstack, radosgw, s3  # noqa: E402, F401
 
 
 def pytest_configure(config):

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import azurite, npm, s3rver, swift
+from harness import azurite, ceph, npm, s3rver, swift
 from harness.certificates import Authority
 from harness.gcs import Gcs
 from program import FAILED, PROGRAM
@@ -20,6 +20,7 @@ needs_npm = pytest.mark.skipif(npm.why_not() is not None, reason=str(npm.why_not
 needs_swift = pytest.mark.skipif(
     not shutil.which("swift-proxy-server"), reason="swift not installed: packages.sh stores"
 )
+needs_ceph = pytest.mark.skipif(ceph.why_not() is not None, reason=str(ceph.why_not()))
 
 
 def run_suite(location, *more, timeout=60):
@@ -72,4 +73,10 @@ def azure(folder, net):
 def openstack(folder, net):
     with swift.Swift(folder / "swift", net.addr(23)) as server:
         server.make_container("backups")
+        yield server
+
+
+@pytest.fixture
+def radosgw(folder, net):
+    with ceph.Radosgw(folder / "ceph", net.addr(24)) as server:
         yield server

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import azurite, network, s3rver, swift
+from harness import azurite, ceph, network, s3rver, swift
 from harness.cutting_proxy import CuttingProxy
 from program import FAILED, REFUSED
-from stores import MEBIBYTE, needs_npm, needs_swift, run_suite, verify
+from stores import MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, verify
 
 
 # --- S3 ---
@@ -249,3 +249,33 @@ def test_recovery_from_swift(cluster, recovery, openstack):
         path.unlink()
     recovery.add_hosts(2).write().recover()
     recovery.assert_recovered(made)
+
+
+# --- radosgw ---
+
+
+@pytest.mark.slow
+@needs_ceph
+def test_radosgw(radosgw):
+    run_suite(radosgw.location("some/where"), "--objects", 2500, "--big", 1 << 30, timeout=400)
+    run_suite(radosgw.location(page_size=7), "--big", 20 * MEBIBYTE)
+    run_suite(radosgw.swift_location("by swift", page_size=7), "--big", 70 * MEBIBYTE)
+
+
+@pytest.mark.slow
+@needs_ceph
+def test_recovery_from_radosgw(cluster, recovery, radosgw):
+    env = {"AWS_ACCESS_KEY_ID": ceph.KEY_ID, "AWS_SECRET_ACCESS_KEY": ceph.SECRET,
+           "AWS_ENDPOINT_URL": radosgw.url}
+    assert "NoSuchBucket" in verify(recovery, "s3://nowhere/", FAILED, env)["error"]
+    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
+    assert "SignatureDoesNotMatch" in error["error"] and "wr0ng" not in str(error)
+
+    made = cluster.add("orders", primaries=2, backup_location=json.dumps(radosgw.location("some/where")))
+    other = cluster.add("sessions", backup_location=json.dumps(radosgw.swift_location("some/where")))
+    for path in made.files + other.files:
+        radosgw.put(f"some/where/{path.name}", path.read_bytes())
+        path.unlink()
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+    recovery.assert_recovered(other)

@@ -8,14 +8,15 @@ import threading
 
 import pytest
 
-from harness import azurite, swift
+from harness import azurite, ceph, swift
+from harness.certificates import Authority
 from harness.cutting_proxy import CuttingProxy
 from harness.faulty_proxy import FaultyProxy
 from harness.ftp_server import PyFtp
 from harness.sftp_server import Sshd
 from harness.webdav import WebDav
 from program import FAILED, PROGRAM
-from stores import FETCH_ONE, MEBIBYTE, needs_npm, needs_swift, run_suite, verify
+from stores import FETCH_ONE, MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, verify
 from test_locations import need_webdav
 
 # By the number of the request. Some of each meets writing, listing, reading and removing; two in a
@@ -77,10 +78,15 @@ def swift_keystone(request, folder, net):
     return (server.addr, 8080), None, location
 
 
+def radosgw(request, folder, net):
+    server = request.getfixturevalue("radosgw")
+    return (server.addr, ceph.PORT), None, lambda url: server.location("a b", s3_url=url)
+
+
 HTTP_KINDS = [
     webdav, gcs, pytest.param(s3, marks=needs_npm), pytest.param(gcs_hmac, marks=[needs_npm, pytest.mark.slow]),
     pytest.param(azure, marks=needs_npm), pytest.param(swift_s3, marks=[needs_swift, pytest.mark.slow]),
-    pytest.param(swift_keystone, marks=needs_swift),
+    pytest.param(swift_keystone, marks=needs_swift), pytest.param(radosgw, marks=[needs_ceph, pytest.mark.slow]),
 ]
 EMULATORS = (s3, gcs_hmac, azure)
 
@@ -113,9 +119,24 @@ def sftp_on(request, folder, net):
     return line, server.location(sftp_url=server.url().replace(":2222", ":2223"))
 
 
+def ftp_server(folder, net, tls, **faults):
+    """The location of a server with TLS or without."""
+    authority = Authority(folder / "ftp-ca") if tls else None
+    certificate = authority and authority.sign("ftp", net.addr(4))
+    server = PyFtp(folder / "ftpd", net.addr(4), 2121, tls=tls, certificate=certificate, **faults).start()
+    return {"type": "url", "url": server.url(), **({"ca_file": str(authority.cert)} if tls else {})}
+
+
 def ftp_on(request, folder, net):
-    server = PyFtp(folder / "ftpd", net.addr(4), 2121, cut_bytes=3 * MEBIBYTE).start()
-    return None, server.url()
+    return None, ftp_server(folder, net, None, cut_bytes=3 * MEBIBYTE)
+
+
+def ftps_explicit_on(request, folder, net):
+    return None, ftp_server(folder, net, "explicit", cut_bytes=3 * MEBIBYTE)
+
+
+def ftps_implicit_on(request, folder, net):
+    return None, ftp_server(folder, net, "implicit", cut_bytes=3 * MEBIBYTE)
 
 
 def behind_a_line(kind):
@@ -130,7 +151,7 @@ def behind_a_line(kind):
     return on
 
 
-CUT_KINDS = [sftp_on, ftp_on] + [
+CUT_KINDS = [sftp_on, ftp_on, ftps_explicit_on, pytest.param(ftps_implicit_on, marks=pytest.mark.slow)] + [
     pytest.param(behind_a_line(k.values[0]), marks=k.marks) if hasattr(k, "marks") else behind_a_line(k)
     for k in HTTP_KINDS
 ]
@@ -175,7 +196,9 @@ def test_a_large_file_is_read_by_another_process(folder, net):
     assert run.returncode == 1 and "x.rdb" in run.stderr and not out.exists(), run
 
 
-def test_ftp_replies_that_ask_for_another_try(folder, net):
+@pytest.mark.parametrize(
+    "tls", [None, *(pytest.param(tls, marks=pytest.mark.slow) for tls in ("explicit", "implicit"))])
+def test_ftp_replies_that_ask_for_another_try(folder, net, tls):
     """And commands that are carried out while their answer is lost, above all that which gives the name."""
     well = [None] * 3
     faults = {
@@ -185,8 +208,7 @@ def test_ftp_replies_that_ask_for_another_try(folder, net):
         "RNFR": [*well, *well, *well, *well, "lost"], "DELE": ["lost", *well, "450 in use"],
         "MLSD": [None, "450 in use"], "PASS": ["421 too many users"], "REST": [None, "451 error"],
     }
-    server = PyFtp(folder / "ftpd", net.addr(4), 2121, faults).start()
-    run_suite({"type": "url", "url": server.url(), "timeout": 1})
+    run_suite({**ftp_server(folder, net, tls, faults=faults), "timeout": 1})
 
 
 class Silent:
