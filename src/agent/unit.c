@@ -175,6 +175,10 @@ static void add_environment(struct buf *out, const char *name, const char *value
 /*
  * The server is found as a shell finds it, and its path is an argument: systemd puts variables into
  * arguments, but not into the program's own path, which no version of it has a way to write for both.
+ *
+ * It has no PIDFile=: where that comes a moment late, systemd watches for it, and a daemon-reload for
+ * another shard ends the watch, but not the wait. What is left when the first process has ended is
+ * the server.
  */
 char *unit_text(const struct shard *shard, const char *search_path)
 {
@@ -192,9 +196,7 @@ char *unit_text(const struct shard *shard, const char *search_path)
         buf_adds(&out, "Wants=network-online.target\nAfter=network-online.target\n");
     buf_adds(&out, "\n[Service]\nType=forking\nWorkingDirectory=");
     add_plain(&out, shard->path);
-    buf_adds(&out, "\nPIDFile=");
-    add_plain(&out, shard->path);
-    buf_adds(&out, "/redis.pid\n");
+    buf_addc(&out, '\n');
     add_environment(&out, "PATH", search_path);
     if (fast) { /* server.c */
         add_environment(&out, "MALLOC_CONF", "thp:always");

@@ -67,12 +67,15 @@ class Unit:
                 key, value = line.split("=", 1)
                 self.settings.setdefault(key.strip(), []).append(value.strip())
 
-    def path(self, key):
-        return Path(re.sub("%(.)", specifier, self.settings[key][-1]))
+    def folder(self):
+        return Path(re.sub("%(.)", specifier, self.settings["WorkingDirectory"][-1]))
+
+    def pid_file(self):
+        return self.folder() / "redis.pid"
 
     def pid(self):
         try:
-            pid = int(self.path("PIDFile").read_text())
+            pid = int(self.pid_file().read_text())
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
             return pid if state != "Z" else 0
         except (FileNotFoundError, ValueError):
@@ -85,9 +88,9 @@ class Unit:
         environment = dict(
             assignment.split("=", 1)
             for line in self.settings.get("Environment", []) for assignment in words(line, False))
-        self.path("PIDFile").unlink(missing_ok=True)
+        self.pid_file().unlink(missing_ok=True)
         subprocess.run(words(self.settings["ExecStart"][-1], True), check=True, env=environment,
-                       cwd=self.path("WorkingDirectory"), stdin=subprocess.DEVNULL,
+                       cwd=self.folder(), stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, umask=0o077)
         deadline = time.monotonic() + 20
         while not self.pid():

@@ -1,0 +1,64 @@
+"""Servers as units of a real systemd, on a host that is reached through an sshd that it runs."""
+
+import pytest
+
+import real_systemd
+from harness import redis_server, sshd
+from program import DONE
+from test_systemd import is_up, verify
+
+
+@pytest.fixture
+def daemon(folder, net):
+    if sshd.missing():
+        pytest.skip(sshd.missing())
+    key = sshd.make_key(folder / "id")
+    daemon = sshd.Sshd(folder / "sshd", net.host(1), 2222, f"{key}.pub")
+    (folder / "known").write_text(daemon.known)
+    return daemon
+
+
+@pytest.fixture
+def machine(folder, daemon):
+    with real_systemd.running(folder / "machine", daemon) as machine:
+        yield machine
+
+
+@pytest.mark.slow
+def test_servers_are_units(cluster, recovery, machine, daemon):
+    """They outlive the link and all of sshd, a crash and a reboot; an abort leaves none, loaded or failed."""
+    made = [cluster.add("a", primaries=3, password="one"), cluster.add("it's b", password="two")]
+    recovery.defaults = {
+        "link": "ssh", "user": sshd.user(), "port": daemon.port, "memory": "1G",
+        "identity": str(recovery.folder / "id"), "known_hosts": str(recovery.folder / "known")}
+    recovery.add_hosts(1, addr=daemon.addr)
+    recovery.write().recover("--until", "load")
+    names = machine.services("active")
+    assert len(names) == 4
+    verify(machine.units / name for name in names)
+    machine.systemctl("stop", "sshd.service")
+    assert machine.systemctl("is-active", "sshd.service") == "inactive"
+    assert machine.services("active") == names
+    machine.systemctl("start", "sshd.service")
+
+    recovery.run("abort", "--state", recovery.state, "--yes")
+    assert machine.services() == []
+    assert list(machine.units.glob("recluster-*")) == [] and recovery.server_folders() == []
+    with machine.reloading():
+        recovery.resume(status=DONE, timeout=60)
+
+    names = machine.services("active")
+    assert {machine.systemctl("is-enabled", name) for name in names} == {"enabled"} and len(names) == 4
+    machine.systemctl("kill", "--signal=KILL", *names)
+    wait_for_all(recovery, made)
+    assert machine.services("active") == names
+    machine.power_off()
+    assert not is_up(recovery, made[0])
+    machine.boot()
+    wait_for_all(recovery, made)
+    assert machine.services("active") == names
+
+
+def wait_for_all(recovery, made):
+    for one in made:
+        redis_server.wait_until(lambda: is_up(recovery, one), "its servers", 40)
