@@ -94,7 +94,8 @@ struct plan_database_input {
     int primaries; /* another number of them than in the CCS; 0: the same */
 };
 
-enum { PLAN_FETCHES_PER_HOST = 4 }; /* at a time */
+/* Files that are fetched at a time, by one host and, unless it is asked for another number, by all. */
+enum { PLAN_FETCHES_PER_HOST = 4, PLAN_FETCHES = 256 };
 
 /* Bytes a second, and seconds that a stage takes whatever its bytes. */
 struct plan_rates {

@@ -94,6 +94,7 @@ struct recover_hooks {
     const char *old_cluster_is_dead; /* as in recover_request, for a run that resumes */
     bool accept_new_host_keys;       /* the same */
     int64_t limit_rate;              /* bytes a second of all fetches together; 0: no limit */
+    int64_t fetches;                 /* at most so many files at a time; see PLAN_FETCHES */
     int64_t patience_ms;             /* with a host that stays away, until it is given up */
     bool replan_lost;                /* shards of hosts that were given up are placed on others */
 };

@@ -81,6 +81,8 @@
         "a JSON file with a location, as in hosts.json; may be repeated")                          \
     X(OPT_LIMIT_RATE, "limit-rate", "BYTES", false,                                                \
         "read no more bytes a second than this, all transfers together (\"50M\")")                 \
+    X(OPT_FETCHES, "fetches", "N", false,                                                          \
+        "fetch no more files than N at a time, all hosts together (256)")                          \
     X(OPT_HTML, "html", "OUT", false, "write one self-contained page")                             \
     X(OPT_JSON, "json", NULL, false, "print JSON")                                                 \
     X(OPT_YES, "yes", NULL, false, "don't ask")                                                    \

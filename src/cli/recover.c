@@ -261,6 +261,18 @@ static int parse_patience(const char *word, int64_t *ret_ms, struct err *err)
     return 0;
 }
 
+static int parse_fetches(const char *word, int64_t *ret, struct err *err)
+{
+    char *end;
+
+    if (!word)
+        return 0;
+    *ret = strtol(word, &end, 10);
+    if (end == word || *end || *ret < 1)
+        return err_set(err, ERR_USAGE, "--fetches: '%s' is no number of files", word);
+    return 0;
+}
+
 static int carry_out(
     const struct arguments *args, const char *path, enum plan_stage until, struct err *err)
 {
@@ -270,6 +282,7 @@ static int carry_out(
         .progress = progress_show,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
+        .fetches = PLAN_FETCHES,
         .patience_ms = PATIENCE_MS,
         .replan_lost = args->given[OPT_REPLAN_LOST],
     };
@@ -278,6 +291,7 @@ static int carry_out(
     struct state *st;
 
     if (argument_rate(args, &hooks.limit_rate, err) < 0 ||
+        parse_fetches(argument(args, OPT_FETCHES), &hooks.fetches, err) < 0 ||
         parse_patience(argument(args, OPT_PATIENCE), &hooks.patience_ms, err) < 0 ||
         state_open(path, STATE_EXISTING, &st, err) < 0)
         return -1;
@@ -335,8 +349,9 @@ const struct command command_recover = {
     .max_words = 1,
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
                OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
-               OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) | OPTION_BIT(OPT_RESORT) |
-               OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) | OPTION_BIT(OPT_JSON) |
-               OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) |
+               OPTION_BIT(OPT_RESORT) | OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) |
+               OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -52,6 +52,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
     struct err err = ERR_INIT;
 
     h->running_fetches -= t->kind == &task_fetch;
+    x->running_fetches -= t->kind == &task_fetch;
     h->running_loads -= t->kind == &task_load_shard;
     relay_end(t->relay);
     t->relay = NULL;
@@ -128,7 +129,8 @@ static bool host_has_room(const struct host_run *h, const struct task_run *t)
     json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
 
     if (t->kind == &task_fetch)
-        return h->running_fetches < PLAN_FETCHES_PER_HOST;
+        return h->running_fetches < PLAN_FETCHES_PER_HOST &&
+               h->x->running_fetches < h->x->hooks->fetches;
     if (t->kind == &task_load_shard)
         return h->running_loads < (cores > 1 ? cores : 1);
     return true;
@@ -147,6 +149,7 @@ static int task_start(struct executor *x, struct task_run *t, struct err *err)
         return -1;
     json_t *params = shard_params(x, &x->shards[t->shard]);
     h->running_fetches += t->kind == &task_fetch;
+    x->running_fetches += t->kind == &task_fetch;
     h->running_loads += t->kind == &task_load_shard;
     if (t->kind->params)
         t->kind->params(x, t, params);

@@ -168,6 +168,7 @@ struct executor {
     size_t moved_count;
     bool stood_down; /* refused databases were told to stop */
     size_t stops_awaited;
+    int64_t running_fetches;
     struct err fatal; /* the state file can't be written any more: the run must end */
     int64_t progress_at_ms;
 };

@@ -61,6 +61,8 @@ static int64_t fetch_limit(const struct executor *x)
         }
         side_by_side += open < PLAN_FETCHES_PER_HOST ? open : PLAN_FETCHES_PER_HOST;
     }
+    if (side_by_side > x->hooks->fetches)
+        side_by_side = x->hooks->fetches;
     return x->hooks->limit_rate / (side_by_side > 0 ? side_by_side : 1);
 }
 

@@ -1,11 +1,16 @@
-"""How files are fetched, whatever the kind of their location: in little memory."""
+"""How files are fetched, of whatever kind of location: in little memory, so many at a time, as fast as allowed."""
+
+import contextlib
+import sqlite3
+import time
 
 import pytest
 
 from harness import ccs_file
+from harness.faulty_proxy import FaultyProxy, header
 from harness.http_server import Nginx
 from harness.sftp_server import Sshd
-from program import DONE
+from program import DONE, USAGE
 from stores import needs_npm
 
 BIG_MIB = 256
@@ -58,3 +63,59 @@ def test_memory_of_a_fetch_is_bounded(kind, request, cluster, recovery, folder, 
     (there,) = (recovery.folder / "hosts").rglob("incoming/*.rdb")
     assert there.stat().st_size > BIG_MIB << 20
     assert len(peaks) >= 3 and max(peaks.values()) < MEMORY_MIB, peaks  # the operator, the agent, the fetch
+
+
+class SlowProxy(FaultyProxy):
+    """Takes its time with whole files; what a plan reads of them comes at once."""
+
+    def _next_fault(self, head):
+        if b".rdb" in head and not header(head, b"range"):
+            time.sleep(0.4)
+        return super()._next_fault(head)
+
+
+def at_once(spans):
+    """The most that ran at the same time, of (began, ended)."""
+    edges = sorted([(began, 1) for began, _ in spans] + [(ended, -1) for _, ended in spans])
+    running = most = 0
+    for _, step in edges:
+        running += step
+        most = max(most, running)
+    return most
+
+
+def fetches(recovery):
+    """(began, ended) of each, in ms."""
+    with contextlib.closing(sqlite3.connect(f"file:{recovery.state}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT started_ms, ended_ms FROM task WHERE kind = 'fetch'").fetchall()
+
+
+@pytest.mark.parametrize("hosts, more, wanted", [(1, [], 4), (2, ["--fetches", "3"], 3)])
+def test_so_many_files_are_fetched_at_a_time(cluster, recovery, folder, net, hosts, more, wanted):
+    cluster.add("orders", primaries=6, keys=20)
+    Nginx(folder / "web", cluster.backups, net.addr(4), 8080).start()
+    with SlowProxy(net.addr(5), 8080, (net.addr(4), 8080), {}) as proxy:
+        recovery.sources = {"db:1": proxy.url + "/"}
+        recovery.add_hosts(hosts).write().recover("--until", "transfer", *more)
+    spans = fetches(recovery)
+    assert len(spans) == 6 and at_once(spans) == wanted, spans
+
+
+def test_a_number_of_fetches_is_a_number(recovery):
+    for word in ("0", "-1", "3x", ""):
+        run = recovery.run("recover", "--state", recovery.state, "--fetches", word, status=USAGE)
+        assert run.says(f"--fetches: '{word}' is no number"), run
+
+
+def test_all_transfers_together_keep_the_limit(cluster, recovery):
+    made = cluster.add("orders", primaries=4, keys=2000)
+    size = sum(path.stat().st_size for path in made.files)
+    rate = size  # a second
+    recovery.add_hosts(2).write().recover("--until", "transfer", "--limit-rate", rate)
+    spans = fetches(recovery)
+    took_s = (max(ended for _, ended in spans) - min(began for began, _ in spans)) / 1000
+    assert size / rate * 0.8 < took_s < size / rate * 3, took_s
+
+    began = time.monotonic()
+    recovery.run("verify", cluster.backups, "--limit-rate", rate)
+    assert size / rate * 0.8 < time.monotonic() - began < size / rate * 3
