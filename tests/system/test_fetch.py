@@ -1,6 +1,7 @@
 """How files are fetched, of whatever kind of location: in little memory, so many at a time, as fast as allowed."""
 
 import contextlib
+import os
 import sqlite3
 import time
 
@@ -10,18 +11,18 @@ from harness import ccs_file
 from harness.faulty_proxy import FaultyProxy, header
 from harness.http_server import Nginx
 from harness.sftp_server import Sshd
-from program import DONE, USAGE
+from program import DONE, REFUSED, USAGE
 from stores import needs_npm
 
 BIG_MIB = 256
 MEMORY_MIB = 32
 
 
-def write_big_rdb(path):
+def write_big_rdb(path, version=b"0009"):
     """Values of zeros, a MiB each and one of half the file; of the disk it takes next to nothing."""
     sizes = [1] * (BIG_MIB // 2) + [BIG_MIB // 2]
     with open(path, "wb") as f:
-        f.write(b"REDIS0009\xfe\x00")
+        f.write(b"REDIS" + version + b"\xfe\x00")
         for i, mebibytes in enumerate(sizes):
             f.write(b"\x00\x04k%03d\x80" % i + (mebibytes << 20).to_bytes(4, "big"))
             f.seek(mebibytes << 20, 1)
@@ -66,11 +67,18 @@ def test_memory_of_a_fetch_is_bounded(kind, request, cluster, recovery, folder, 
 
 
 class SlowProxy(FaultyProxy):
-    """Takes its time with whole files; what a plan reads of them comes at once."""
+    """Takes its time with whole files; what a plan reads of them comes at once. most: so many at a time."""
+
+    running = most = 0
 
     def _next_fault(self, head):
         if b".rdb" in head and not header(head, b"range"):
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
             time.sleep(0.4)
+            with self.lock:
+                self.running -= 1
         return super()._next_fault(head)
 
 
@@ -99,6 +107,28 @@ def test_so_many_files_are_fetched_at_a_time(cluster, recovery, folder, net, hos
         recovery.add_hosts(hosts).write().recover("--until", "transfer", *more)
     spans = fetches(recovery)
     assert len(spans) == 6 and at_once(spans) == wanted, spans
+
+
+def test_verify_reads_several_files_at_a_time(cluster, recovery, folder, net):
+    cluster.add("orders", primaries=4, keys=20)
+    Nginx(folder / "web", cluster.backups, net.addr(4), 8080).start()
+    with SlowProxy(net.addr(5), 8080, (net.addr(4), 8080), {}) as proxy:
+        recovery.run("verify", proxy.url + "/")
+    assert proxy.most == min(os.cpu_count(), 4)
+
+
+def test_a_plan_reads_no_more_than_heads_and_sees_what_servers_cannot_load(cluster, recovery, folder, net):
+    made = cluster.add("big", keys=None)
+    name = ccs_file.backup_name("20261120-020000", made.database, 1, made.database.primaries[0])
+    write_big_rdb(cluster.backups / name.removesuffix(".gz"), b"0012")
+    web = Nginx(folder / "web", cluster.backups, net.addr(4), 8080, log=True).start()
+    recovery.sources = {"db:1": web.url}
+    recovery.add_hosts(1).write()
+    blockers = recovery.plan("--json", status=REFUSED).json["blockers"]
+    assert [b for b in blockers if "RDB version 12" in b["message"]], blockers
+    run = recovery.recover(status=REFUSED)
+    assert run.says("RDB version 12") and recovery.running_servers() == [] and not recovery.state.exists()
+    assert sum(count for _, count in web.sent()) < 100_000, web.sent()
 
 
 def test_a_number_of_fetches_is_a_number(recovery):

@@ -25,6 +25,7 @@ def two_sets(cluster):
 SPOIL = {
     "changed": lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 4]) + b[len(b) // 2 + 1:],
     "short": lambda b: b[:-20],
+    "long": lambda b: b + b"REDIS",
 }
 
 
