@@ -7,8 +7,9 @@ import pytest
 
 from harness import azurite, ceph, network, s3rver, swift
 from harness.cutting_proxy import CuttingProxy
+from harness.firebase import Firebase
 from program import FAILED, REFUSED
-from stores import MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, verify
+from stores import MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, suite, verify
 
 
 # --- S3 ---
@@ -147,6 +148,22 @@ def test_gcs_with_hmac_keys(s3):
         "secret_access_key": s3rver.SECRET, "endpoint": s3.endpoint, "page_size": 7,
     }
     run_suite(location, "--emulator")
+
+
+def test_an_upload_that_the_store_ends_early_is_an_error(gcs, authority):
+    """Nothing of what comes after it is lost without a word."""
+    gcs.ends_early = True
+    location = gcs.location(ca_file=str(authority.cert))
+    done = suite(location, "--objects", 1, "--big", 9 * MEBIBYTE)
+    assert done.returncode == 1 and "FAILED a_big_object_comes_back: store_write" in done.stdout, done.stdout
+    assert "ended the upload of 'big.rdb' before all of it was sent" in done.stdout
+
+
+@pytest.mark.slow
+@needs_npm
+def test_gcs_as_firebase_has_it(folder, net):
+    with Firebase(folder / "firebase", net.addr(26), 9199) as server:
+        run_suite(server.location("some/where", page_size=7), "--emulator", "--small")
 
 
 @pytest.mark.slow

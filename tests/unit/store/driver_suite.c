@@ -1,15 +1,20 @@
 /*
  * What every kind of location must be able to do, tried on a real one:
  *
- *     driver_suite [--read-only] [--emulator] [--cut] [--objects N] [--big BYTES] < LOCATION.json
+ *     driver_suite [OPTION...] < LOCATION.json
  *     driver_suite --folder        a new folder as the location
  *
- * The location is one JSON value; it must be empty, and is left empty. With --read-only the folder
- * holds what `driver_suite --fill FOLDER [--objects N]` wrote into it: for servers that can only be
- * read. --emulator leaves out what stand-ins for a real store do wrong: names that need quoting in
- * XML, ranges of an empty object. --cut says that no connection lives for 4 MB of answers, so that
- * every larger object takes several tries. Prints a line per check, "ok NAME" or "FAILED NAME: why"; exit
- * status 1 if any failed.
+ * The location is one JSON value; it must be empty, and is left empty. Options:
+ *
+ *     --read-only   the folder holds what `driver_suite --fill FOLDER [--objects N]` wrote into it
+ *     --emulator    leave out what stand-ins for a real store do wrong: names that need quoting in
+ *                   XML, ranges of an empty object
+ *     --small       write no object in more than one part
+ *     --cut         no connection lives for 4 MB of answers: larger objects take several tries
+ *     --objects N   list so many (20)
+ *     --big BYTES   write and read one of this size
+ *
+ * Prints a line per check, "ok NAME" or "FAILED NAME: why"; exit status 1 if any failed.
  */
 
 #include <stdarg.h>
@@ -32,7 +37,7 @@ static const char *const names[] = {"a b.rdb", "plus+percent%41&amp.rdb", "quote
     "back\\slash.rdb", " spaces at its ends ", "bk20201130-223654-1-db-1_of_1-2-0-16383.rdb.gz"};
 
 static struct {
-    bool read_only, emulator, cut;
+    bool read_only, emulator, cut, small;
     long objects, big_bytes;
 } options = {.objects = 20};
 
@@ -290,7 +295,7 @@ static void an_aborted_upload_leaves_nothing(void)
     struct store_writer *w = store_write_begin(store, "half.rdb", &err);
     MUST(w, "%s", err.message);
     if (w) {
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < (options.small ? 1 : 4); i++)
             MUST_BE_OK(store_write(w, middle.data, middle.len, &err));
         store_write_abort(w);
     }
@@ -446,6 +451,8 @@ int main(int argc, char **argv)
             options.emulator = true;
         else if (strcmp(argv[i], "--cut") == 0)
             options.cut = true;
+        else if (strcmp(argv[i], "--small") == 0)
+            options.small = true;
         else if (strcmp(argv[i], "--folder") == 0)
             folder = temp_dir_make();
         else if (strcmp(argv[i], "--objects") == 0 && value)
