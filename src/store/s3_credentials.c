@@ -108,7 +108,7 @@ static json_t *environment(void)
     return found;
 }
 
-int s3_credentials_find(json_t *location, struct err *err)
+int s3_credentials_find(json_t *location, bool keys, struct err *err)
 {
     const char *chosen = cloud_text(location, "profile");
     const char *named = chosen ? chosen : getenv("AWS_PROFILE");
@@ -126,12 +126,14 @@ int s3_credentials_find(json_t *location, struct err *err)
         rc = err_set(err, ERR_USAGE, "there is no profile '%s' in ~/.aws", chosen);
         err_hint(err, "Check \"profile\", or AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE.");
     }
-    if (rc == 0) {
+    if (rc == 0 && keys) {
         if (!chosen)
             take_keys(location, env);
         take_keys(location, credentials);
         take_keys(location, config);
         take_keys(location, env);
+    }
+    if (rc == 0) {
         take_settings(location, env);
         take_settings(location, credentials);
         take_settings(location, config);

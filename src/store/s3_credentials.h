@@ -11,10 +11,14 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "recluster/err.h"
 
-/* Fills what the location lacks. No credentials anywhere is no error: the store may be open. */
-int s3_credentials_find(json_t *location, struct err *err) MUST_CHECK;
+/*
+ * Fills what the location lacks; without `keys` only the settings: endpoint, region and the like.
+ * No credentials anywhere is no error: the store may be open.
+ */
+int s3_credentials_find(json_t *location, bool keys, struct err *err) MUST_CHECK;
 
 #endif

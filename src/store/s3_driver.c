@@ -102,7 +102,7 @@ static int s3_resolve(json_t *location, struct err *err)
     json_object_clear(location);
     json_object_update(location, object);
     json_decref(object);
-    return is_true(location, "anonymous") ? 0 : s3_credentials_find(location, err);
+    return s3_credentials_find(location, !is_true(location, "anonymous"), err);
 }
 
 static const char *const kinds[] = {"s3", NULL};

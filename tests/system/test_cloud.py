@@ -8,7 +8,7 @@ import pytest
 from harness import azurite, ceph, network, s3rver, swift
 from harness.cutting_proxy import CuttingProxy
 from harness.firebase import Firebase
-from program import FAILED, REFUSED
+from program import DONE, FAILED, REFUSED
 from stores import MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, suite, verify
 
 
@@ -31,7 +31,7 @@ def test_s3_says_what_is_wrong(recovery, s3):
     error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_ACCESS_KEY_ID": "nobody"})
     assert "InvalidAccessKeyId" in error["error"]
     error = verify(recovery, "s3://backups?anonymous=true", FAILED, env)
-    assert "s3://backups/" in error["error"]
+    assert "there is no .rdb" in error["error"]  # anybody may list it
     error = verify(recovery, "s3://backups/empty/", FAILED, env)
     assert ".rdb" in error["error"]
 
@@ -288,11 +288,18 @@ def test_recovery_from_radosgw(cluster, recovery, radosgw):
     error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
     assert "SignatureDoesNotMatch" in error["error"] and "wr0ng" not in str(error)
 
+    public = cluster.add("public")
+    radosgw.put_public("for-all", public.files[0].name, public.files[0].read_bytes())
+    verify(recovery, "s3://for-all?anonymous=true", DONE, env)
+    assert "AccessDenied" in verify(recovery, "s3://backups?anonymous=true", FAILED, env)["error"]
+
+    recovery.sources = {"db:1": f"s3://for-all?anonymous=true&endpoint={radosgw.url}"}
+    public.files[0].unlink()
     made = cluster.add("orders", primaries=2, backup_location=json.dumps(radosgw.location("some/where")))
     other = cluster.add("sessions", backup_location=json.dumps(radosgw.swift_location("some/where")))
     for path in made.files + other.files:
         radosgw.put(f"some/where/{path.name}", path.read_bytes())
         path.unlink()
     recovery.add_hosts(2).write().recover()
-    recovery.assert_recovered(made)
-    recovery.assert_recovered(other)
+    for one in (public, made, other):
+        recovery.assert_recovered(one)

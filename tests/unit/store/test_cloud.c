@@ -123,8 +123,10 @@ static void s3_logins_are_found(void **state)
             " \"endpoint\": \"http://other:9000/\", \"style\": \"path\"}"},
         {"\"s3://b?profile=other\"", "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s",
             "{\"access_key_id\": \"other-id\"}"},
-        {"\"s3://b?anonymous=true\"", "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s",
-            "{\"access_key_id\": null, \"secret_access_key\": null}"},
+        {"\"s3://b?anonymous=true\"",
+            "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s AWS_ENDPOINT_URL=http://h",
+            "{\"access_key_id\": null, \"secret_access_key\": null, \"endpoint\": \"http://h\","
+            " \"region_name\": \"r-default\"}"},
         {"{\"type\": \"s3\", \"bucket_name\": \"b\", \"access_key_id\": \"mine\","
          " \"secret_access_key\": {\"env\": \"A_SECRET\"}}",
             "A_SECRET=x AWS_ACCESS_KEY_ID=e AWS_SESSION_TOKEN=t",
