@@ -246,7 +246,7 @@ def test_swift_at_length(openstack):
 
 
 @needs_swift
-def test_swift_says_what_is_wrong(recovery, openstack):
+def test_swift_says_what_is_wrong(recovery, openstack, net):
     env = {"ST_AUTH": openstack.auth_url, "ST_USER": swift.USER, "ST_KEY": swift.KEY}
     error = verify(recovery, "swift://nowhere/", FAILED, env)
     assert "is not there" in error["error"] and "container" in error["hint"]
@@ -254,6 +254,14 @@ def test_swift_says_what_is_wrong(recovery, openstack):
     assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
     error = verify(recovery, "swift://backups/", FAILED)
     assert "auth_url" in error["error"] and "OS_AUTH_URL" in error["hint"]
+    with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
+        env = {"OS_AUTH_URL": keystone.auth_url, "OS_USERNAME": keystone.USER, "OS_PASSWORD": "wr0ng",
+               "OS_PROJECT_NAME": keystone.PROJECT, "OS_USER_DOMAIN_NAME": keystone.DOMAIN,
+               "OS_PROJECT_DOMAIN_NAME": keystone.DOMAIN, "OS_REGION_NAME": "r1"}
+        error = verify(recovery, "swift://backups/", FAILED, env)
+        assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
+        error = verify(recovery, "swift://backups/", FAILED, {**env, "OS_PASSWORD": keystone.PASSWORD})
+        assert "there is no .rdb" in error["error"]
 
 
 @needs_swift

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -47,14 +48,22 @@ def s3(request, cluster, folder, net):
     return server.location()
 
 
-KINDS = [http, sftp, pytest.param(s3, marks=[needs_npm, pytest.mark.slow])]
+PACK = {"gz": ["gzip", "-1"], "zst": ["zstd", "-q", "--rm", "--zstd=wlog=23"]}  # the window of -19
+CASES = [
+    pytest.param(http, None, id="http"), pytest.param(sftp, None, id="sftp"),
+    pytest.param(s3, None, id="s3", marks=[needs_npm, pytest.mark.slow]),
+    pytest.param(http, "gz", id="gzip", marks=pytest.mark.slow), pytest.param(http, "zst", id="zstd"),
+]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_memory_of_a_fetch_is_bounded(kind, request, cluster, recovery, folder, net):
+@pytest.mark.parametrize("kind, packed", CASES)
+def test_memory_of_a_fetch_is_bounded(kind, packed, request, cluster, recovery, folder, net):
     made = cluster.add("big", keys=None)
     name = ccs_file.backup_name("20261120-020000", made.database, 1, made.database.primaries[0])
-    write_big_rdb(cluster.backups / name.removesuffix(".gz"))
+    path = cluster.backups / name.removesuffix(".gz")
+    write_big_rdb(path)
+    if packed:
+        subprocess.run([*PACK[packed], path], check=True, timeout=60)
     recovery.sources = {"db:1": kind(request, cluster, folder, net)}
     recovery.add_hosts(1).write()
     run = recovery.start(*recovery.recover_args("--until", "transfer"))

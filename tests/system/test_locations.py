@@ -1,6 +1,7 @@
 """Backups at every kind of server that keeps files: what a location must be able to do, and recoveries."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from harness import accounts
 from harness.certificates import Authority
 from harness.ftp_server import PyFtp, Vsftpd
+from harness.http_server import Nginx
 from harness.sftp_server import Sshd
 from harness.webdav import MODULE, WebDav
 from program import FAILED
-from stores import run_suite
+from stores import SUITE, run_suite, suite
 
 
 def sftp(folder, net):
@@ -95,6 +97,17 @@ def name_of(kind):
 def test_what_a_location_must_be_able_to_do(kind, folder, net):
     location, _ = kind(folder, net)
     run_suite(location)
+
+
+@pytest.mark.parametrize("listing, count", [("html", 400), pytest.param("json", 2500, marks=pytest.mark.slow)])
+def test_what_a_location_that_can_only_be_read_must_be_able_to_do(folder, net, listing, count):
+    root = folder / "files"
+    root.mkdir()
+    subprocess.run([SUITE, "--fill", root, "--objects", str(count)], check=True, timeout=60)
+    server = Nginx(folder / "web", root, net.addr(4), 8080, listing).start()
+    done = suite(server.url, "--read-only", "--objects", count)
+    checks = done.stdout.splitlines()
+    assert done.returncode == 0 and len(checks) == 5 and all(c.startswith("ok ") for c in checks), done.stdout
 
 
 @pytest.mark.slow
