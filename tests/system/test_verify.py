@@ -121,6 +121,17 @@ def test_zstd(cluster, recovery):
     assert verify(recovery, path, status=FAILED).says("cut off")
 
 
+def test_what_packs_a_file_is_told_by_its_bytes(cluster, recovery):
+    made = cluster.add("orders")
+    cluster.end_scratch()
+    (path,) = made.files
+    path.with_suffix("").write_bytes(path.read_bytes())
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+    for name, packed in ((path, "none"), (path.with_suffix(""), "gzip")):
+        (entry,) = verify(recovery, name, "--json").json["files"]
+        assert entry["ok"] and entry["compressed"] == packed, entry
+
+
 def test_files_urls_and_location_files(cluster, recovery, folder, net):
     made = cluster.add("orders", primaries=2)
     cluster.end_scratch()
