@@ -132,7 +132,11 @@ int older_set_offer(
     CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
     err_hint(failure,
         "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "
-        "then begin anew: %s",
-        before, space, name, time, state, again);
+        "%sthen begin anew: %s",
+        before, space, name, time, state,
+        x->database_count > 1
+            ? "name a new \"base_dir\" for hosts on which other databases of this recovery stay; "
+            : "",
+        again);
     return 0;
 }

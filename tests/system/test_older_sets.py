@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from dead_cluster import STAMP, DeadCluster
-from program import FAILED, PROGRAM, REFUSED
+from program import FAILED, PARTLY, PROGRAM, REFUSED
 
 OLDER, OLDER_TIME = "20261119-020000", "2026-11-19T02:00:00Z"
 
@@ -54,6 +54,26 @@ def test_it_is_offered_when_a_file_turns_out_bad(cluster, recovery, how):
     assert recovery.database(made)["set_name"] == OLDER
 
 
+def test_it_can_be_taken_beside_databases_that_stay(cluster, recovery):
+    """On the same host, which the first recovery keeps its folder on."""
+    made = two_sets(cluster)
+    other = cluster.add("other", keys=20)
+    recovery.add_hosts(1).write().recover("--until", "prepare")
+    made.files[1].write_bytes(SPOIL["short"](made.files[1].read_bytes()))
+    recovery.resume(status=PARTLY)
+    hint = next(e["hint"] for e in recovery.status()["errors"] if made.files[1].name in e["message"])
+    assert '"base_dir"' in hint, hint
+    recovery.assert_recovered(other)
+    recovery.run("abort", "--state", recovery.state, "--yes")
+    again = re.search(r": recluster (recover .*)$", hint).group(1)
+    recovery.hosts[0]["base_dir"] += " again"
+    recovery.write_hosts()
+    recovery.state = recovery.folder / "new.state"
+    recovery.run(*shlex.split(again.replace("--state NEW", f"--state {recovery.state}")), "--yes", timeout=120)
+    recovery.assert_recovered(made)
+    assert recovery.database(made)["set_name"] == OLDER
+
+
 def test_the_command_can_be_pasted_whatever_the_paths_hold(recovery, folder, net):
     """The backups, the state file, hosts.json and the CCS file; and the database."""
     odd = folder / 'it\'s "here" $(touch pwned) `touch pwned`'
@@ -68,7 +88,7 @@ def test_the_command_can_be_pasted_whatever_the_paths_hold(recovery, folder, net
     made.files[0].write_bytes(SPOIL["short"](made.files[0].read_bytes()))
     recovery.resume(status=None)
     hint = next(e["hint"] for e in recovery.status()["errors"] if made.files[0].name in e["message"])
-    abort, again = re.search(r": (recluster abort .*?); then begin anew: (recluster recover .*)$", hint).groups()
+    abort, again = re.search(r": (recluster abort .*?); .*then begin anew: (recluster recover .*)$", hint).groups()
     shell = f'recluster() {{ "{PROGRAM}" "$@"; }}\n{abort} --yes && NEW=\'{folder}/new.state\' && '
     shell += again.replace("--state NEW", '--state "$NEW"') + " --yes"
     done = subprocess.run(
