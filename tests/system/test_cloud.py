@@ -59,6 +59,29 @@ def test_recovery_from_s3(cluster, recovery, s3):
     recovery.assert_recovered(made)
 
 
+@pytest.mark.slow
+@needs_npm
+@needs_swift
+def test_recovery_by_hmac_keys_and_from_behind_keystone(cluster, recovery, folder, net, s3, openstack):
+    by_keys = cluster.add("orders", primaries=2)
+    behind = cluster.add("sessions", replicas=1)
+    for path in by_keys.files:
+        s3.put(f"some/where/{path.name}", path.read_bytes())
+        path.unlink()
+    openstack.put(f"backups/x/{behind.files[0].name}", behind.files[0].read_bytes())
+    behind.files[0].unlink()
+    with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
+        recovery.sources = {
+            "db:1": {"type": "gs", "bucket_name": "backups", "subdir": "some/where", "endpoint": s3.endpoint,
+                     "access_key_id": s3rver.KEY_ID, "secret_access_key": {"env": "HMAC_SECRET"}},
+            "db:2": keystone.location(prefix="x", key={"env": "KEYSTONE_PASSWORD"}),
+        }
+        recovery.add_hosts(2).write()
+        recovery.recover(env={"HMAC_SECRET": s3rver.SECRET, "KEYSTONE_PASSWORD": keystone.PASSWORD, "HOME": folder})
+    for one in (by_keys, behind):
+        recovery.assert_recovered(one)
+
+
 @needs_npm
 def test_secrets_of_a_failed_recovery_are_written_nowhere(cluster, recovery, folder, net):
     """Not even when nothing works."""
