@@ -99,6 +99,7 @@
  *           "as" (file name in incoming/), "slots" (JSON ranges; keys elsewhere are refused) or
  *           null, "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
+ *           "land"?: bool (the server loads the file meanwhile, if it can be),
  *           "limit_rate"? (bytes a second), "with"?: [{"dir", "as", "slots", …}] (other shards that
  *           need parts of these files)}
  *       progress {"bytes", "total"}
@@ -119,12 +120,14 @@
  *           nodes_conf: what CLUSTER commands then make of it)}
  *       progress {"phase": "starting|loading", "bytes"?, "total"?}
  *       -> {"keys_loaded", "keys_expired", "keys_by_db": {"0": n}, "used_memory", "pid",
- *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool, "check":
+ *           "started_ms", "load_ms" (-1: already), "server_version", "already": bool,
+ *           "landed"?: true (it began with the fetch, and has loaded all of the file), "check":
  *           "exact" | "range" (started on its own files, not the backup; a replica whose primary
  *           has removed keys since) | "none" (opened)}
- *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true. A
- *       primary then lets replicas in. A replica does the same on an equal file with a stamp; it
- *       keeps what has expired until its primary says so.
+ *       ! hard link dump.rdb, the server. Found running: it is only checked, already is true. One
+ *       that fetch started is waited for; where it has not just what the file holds, it is ended and
+ *       started anew. A primary then lets replicas in. A replica does the same on an equal file with
+ *       a stamp; it keeps what has expired until its primary says so.
  *       Loaded + expired other than keys: the server is stopped, ERR_CHECK. An opened shard is
  *       started on its own files, and its keys aren't held against the backup's: clients write.
  *

@@ -68,6 +68,9 @@ struct store_list {
  */
 json_t *store_location_below(const json_t *location, const char *folder);
 
+/* Whether it is a folder of this machine, as it sees it: a disk, or what is mounted there. */
+bool store_location_is_folder(const json_t *location);
+
 /* Files directly in the location; folders are no entries. ERR_NOT_FOUND if the location isn't there. */
 int store_list(struct store *s, struct store_list *ret, struct err *err) MUST_CHECK;
 void store_list_release(struct store_list *list);

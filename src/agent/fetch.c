@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fetch_input.h"
+#include "landing.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -43,7 +44,7 @@ struct fetch {
     const char *as;
     char *path;
     struct slots slots;
-    bool has_slots, cut, stamp, only_db0, valkey_ok;
+    bool has_slots, cut, stamp, land, only_db0, valkey_ok;
     json_int_t rdb_version_max, samples, seed;
     json_int_t databases;     /* that the server will have */
     const struct fetch *twin; /* whose file is the same; NULL: none */
@@ -84,7 +85,8 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
         param_int(params, "samples", &f->samples, err) < 0 ||
         param_int(params, "seed", &f->seed, err) < 0 ||
         take_flag(params, "cut", &f->cut, err) < 0 ||
-        take_flag(params, "stamp", &f->stamp, err) < 0)
+        take_flag(params, "stamp", &f->stamp, err) < 0 ||
+        take_flag(params, "land", &f->land, err) < 0)
         return -1;
     slots_clear(&f->slots);
     f->has_slots = slots && !json_is_null(slots);
@@ -365,18 +367,23 @@ static bool is_unfinished(
     return unfinished;
 }
 
-static int read_files(struct source *source, const struct fetch *fetches, size_t fetch_count,
-    bool stamp, struct pull_output *outputs, size_t count, struct err *err)
+static int read_files(struct source *source, struct fetch *fetches, size_t fetch_count, bool stamp,
+    struct pull_output *outputs, size_t count, struct err *err)
 {
-    const struct fetch *first = outputs[0].arg;
+    struct fetch *first = outputs[0].arg;
+    struct landing landing = LANDING_INIT;
     struct reading r = {.inputs = xcalloc(source->count, sizeof(*r.inputs)),
         .files = xcalloc(source->count, sizeof(*r.files)),
         .takes = xcalloc(source->count, sizeof(*r.takes))};
     struct rate *rate = source->limit_rate > 0 ? rate_new(source->limit_rate) : NULL;
 
     int rc = open_files(&r, source, &first->shard, fetches, fetch_count, rate, err);
+    /* Of a file that is made here, bytes that a server would have read are changed at the end. */
+    if (rc == 0 && first->land && fetch_count == 1 && !is_made(first))
+        landing_begin(&landing, &first->shard, first->as);
     if (rc == 0)
         rc = pull_files(&r, source, stamp, outputs, count, err);
+    landing_end(&landing, &first->shard, rc == 0 && outputs[0].failure.code == ERR_NONE);
     bool keep = is_unfinished(rc, outputs, count, err);
     for (size_t i = 0; i < r.count; i++)
         fetch_input_close(&r.inputs[i], keep);

@@ -8,6 +8,7 @@
 
 #include "access.h"
 #include "join_cluster.h"
+#include "landing.h"
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -19,6 +20,17 @@ static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* In one step: where a pipe stood, never is nothing, which a server would start empty on. */
+static int link_file(const struct shard *shard, const char *source, struct err *err)
+{
+    static const char fresh[] = "dump.rdb.new";
+
+    if ((unlink(fresh) < 0 && errno != ENOENT) || link(source, fresh) < 0 ||
+        rename(fresh, "dump.rdb") < 0)
+        return err_sys(err, ERR_IO, "cannot link '%s/%s' to dump.rdb", shard->path, source);
+    return 0;
 }
 
 /*
@@ -36,13 +48,15 @@ static int place_file(const struct shard *shard, const char *as, struct err *err
     }
     if (source && same_file(source, "dump.rdb"))
         return 0;
-    if (file_exists("dump.rdb")) {
+    if (file_exists("dump.rdb") && !landing_has_pipe()) {
         CLEANUP(free_ptr) char *aside = aside_name("dump.rdb", "aside");
         if (rename("dump.rdb", aside) < 0)
             return err_sys(err, ERR_IO, "cannot move '%s/dump.rdb' to '%s'", shard->path, aside);
     }
-    if (source && link(source, "dump.rdb") < 0)
-        return err_sys(err, ERR_IO, "cannot link '%s/%s' to dump.rdb", shard->path, source);
+    if (!source && landing_has_pipe() && unlink("dump.rdb") < 0)
+        return err_sys(err, ERR_IO, "cannot remove '%s/dump.rdb'", shard->path);
+    if (source && link_file(shard, source, err) < 0)
+        return -1;
     return dir_sync(".", err);
 }
 
@@ -125,11 +139,12 @@ static json_t *result(
 }
 
 /* Until it is configured, what a start finds is written anew: above all, replicas are kept out. */
-static int start(const struct shard *shard, const char *as, const char *password,
-    struct redis **ret, struct err *err)
+static int start(
+    struct shard *shard, const char *as, const char *password, struct redis **ret, struct err *err)
 {
     if (!shard_has(shard, SHARD_CONFIGURED) &&
-        (place_file(shard, as, err) < 0 || server_conf_write(shard->record, shard->path, err) < 0))
+        (place_file(shard, as, err) < 0 || landing_close(shard, err) < 0 ||
+            server_conf_write(shard->record, shard->path, err) < 0))
         return -1;
     return server_start(shard, password, ret, err);
 }
@@ -144,6 +159,32 @@ static int stop(const struct shard *shard, struct err *err)
     return server_explain(shard, err);
 }
 
+/*
+ * A server that was started while its file landed is as good as one that is started now, if it has
+ * loaded all of just this file: *ret_info is what it says of itself. Else it goes, whatever is the
+ * matter with it: *r is NULL then.
+ */
+static int take_landed(struct agent_call *call, struct shard *shard, const char *as,
+    const struct expected *expected, struct redis **r, char **ret_info, struct err *err)
+{
+    CLEANUP(free_ptr) char *info = NULL;
+    struct err why = ERR_INIT;
+    bool was_running;
+
+    if (*r && landing_is_of(shard, as) && server_await_loaded(call, shard, *r, &info, &why) == 0 &&
+        possible_check(shard, expected, info, false) == CHECK_EXACT &&
+        check_keys(shard, expected, CHECK_EXACT, info, &why) == 0) {
+        if (place_file(shard, as, err) < 0 || landing_close(shard, err) < 0)
+            return -1;
+        *ret_info = info;
+        info = NULL;
+        return 0;
+    }
+    redis_close(*r);
+    *r = NULL;
+    return server_stop(shard, &was_running, err);
+}
+
 /* The data has proven whole: a primary may show itself. */
 static int let_others_in(
     const struct shard *shard, struct redis *r, const json_t *cluster, struct err *err)
@@ -155,7 +196,7 @@ static int let_others_in(
     return access_let_replicate(r, err);
 }
 
-static int load(struct agent_call *call, const struct shard *shard, const char *as,
+static int load(struct agent_call *call, struct shard *shard, const char *as,
     const struct expected *expected, const json_t *params, json_t **ret, struct err *err)
 {
     const char *password = json_string_value(json_object_get(params, "password"));
@@ -163,26 +204,33 @@ static int load(struct agent_call *call, const struct shard *shard, const char *
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
     CLEANUP(free_ptr) char *info = NULL;
     struct err absent = ERR_INIT;
+    bool landed = false;
 
     bool already = server_connect(shard, password, &r, &absent) == 0;
-    if (!already) {
-        if (absent.code != ERR_NOT_FOUND) {
-            *err = absent;
+    if (landing_is_open(shard)) {
+        if (take_landed(call, shard, as, expected, &r, &info, err) < 0)
             return -1;
-        }
+        landed = already = r != NULL;
+    } else if (!already && absent.code != ERR_NOT_FOUND) {
+        *err = absent;
+        return -1;
+    }
+    if (!already) {
         agent_progress(call, json_pack("{s:s}", "phase", "starting"));
         if (start(shard, as, password, &r, err) < 0)
             return -1;
     }
-    if (server_await_loaded(call, shard, r, &info, err) < 0)
+    if (!landed && server_await_loaded(call, shard, r, &info, err) < 0)
         return -1;
     int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
-    enum check check = possible_check(shard, expected, info, already);
+    enum check check = possible_check(shard, expected, info, already && !landed);
     if (check_keys(shard, expected, check, info, err) < 0)
         return stop(shard, err);
     if (let_others_in(shard, r, json_object_get(params, "cluster"), err) < 0)
         return -1;
     *ret = result(info, load_ms, expected, check);
+    if (landed)
+        json_object_set_new(*ret, "landed", json_true());
     return 0;
 }
 

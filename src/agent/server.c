@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "landing.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -273,10 +274,15 @@ static int start_daemon(const struct shard *shard, struct err *err)
     return rc;
 }
 
+int server_launch(const struct shard *shard, struct err *err)
+{
+    return unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err);
+}
+
 int server_start(
     const struct shard *shard, const char *password, struct redis **ret, struct err *err)
 {
-    if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
+    if (server_launch(shard, err) < 0)
         return -1;
     int rc = server_connect(shard, password, ret, err);
     if (rc < 0 && err->code == ERR_NOT_FOUND) {
@@ -341,7 +347,8 @@ int server_stop(const struct shard *shard, bool *ret_was_running, struct err *er
     *ret_was_running = pid != 0;
     if (!pid)
         return 0;
-    if (connect_within(shard, NULL, STOP_MS, &r, &refused) == 0) {
+    /* One that waits for bytes of its file can't hear, and has nothing to lose. */
+    if (!landing_is_open(shard) && connect_within(shard, NULL, STOP_MS, &r, &refused) == 0) {
         /* It answers by closing the connection: whether it ends is what tells. */
         int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");
         redis_close(r);

@@ -33,8 +33,11 @@ int server_connect(const struct shard *shard, const char *password, struct redis
 int server_connect_default(const struct shard *shard, const char *password, struct redis **ret,
     struct err *err) MUST_CHECK;
 
+/* Starts the server on its own configuration, without a word with it. */
+int server_launch(const struct shard *shard, struct err *err) MUST_CHECK;
+
 /*
- * Starts the server on its own configuration and connects. On failure the message has the last
+ * The same, and connects. On failure the message has the last
  * lines of what the server said.
  */
 int server_start(const struct shard *shard, const char *password, struct redis **ret,
@@ -47,7 +50,7 @@ int server_start(const struct shard *shard, const char *password, struct redis *
 int server_await_loaded(struct agent_call *call, const struct shard *shard, struct redis *r,
     char **ret_info, struct err *err) MUST_CHECK;
 
-/* SHUTDOWN NOSAVE, and SIGKILL where that does not end it in 10 s. */
+/* SHUTDOWN NOSAVE, and SIGKILL where that does not end it in 10 s, or its file is still landing. */
 int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err) MUST_CHECK;
 
 /* The last lines of server.log, at most `max` bytes; "" if there are none. The caller frees it. */

@@ -34,6 +34,9 @@
     X(OPT_FAST_LOAD, "fast-load", NULL, false,                                                     \
         "load with huge pages: quicker, but until their next restart servers need more time and "  \
         "memory to fork")                                                                          \
+    X(OPT_LOAD_WHILE_LANDING, "load-while-landing", "WHEN", false,                                 \
+        "start servers on files that are still coming: auto (plain files from afar), always or "   \
+        "never")                                                                                   \
     X(OPT_ACCEPT_NEW_HOST_KEYS, "accept-new-host-keys", NULL, false,                               \
         "trust SSH host keys that are new; they are kept in the state file only")                  \
     X(OPT_SLOTS, "slots", "SLOTS=FILE", true,                                                      \

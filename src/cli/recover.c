@@ -133,14 +133,18 @@ static const struct {
 } choices[] = {
     {OPT_FULL_SYNC, "full_sync", "--full-sync"},
     {OPT_FAST_LOAD, "fast_load", "--fast-load"},
+    {OPT_LOAD_WHILE_LANDING, "load_while_landing", "--load-while-landing"},
     {OPT_RESORT, "resort", "--resort"},
 };
 
 static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
-        if (args->given[choices[i].option] && state_set_meta(st, choices[i].key, "yes", err) < 0)
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+        const char *value = argument(args, choices[i].option);
+        if (args->given[choices[i].option] &&
+            state_set_meta(st, choices[i].key, value ? value : "yes", err) < 0)
             return -1;
+    }
     return 0;
 }
 
@@ -249,6 +253,15 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
     return err_hint(err, "Stages are: prepare, transfer, load, open.");
 }
 
+static int check_landing(const char *word, struct err *err)
+{
+    if (!word || strcmp(word, "auto") == 0 || strcmp(word, "always") == 0 ||
+        strcmp(word, "never") == 0)
+        return 0;
+    return err_set(
+        err, ERR_USAGE, "--load-while-landing '%s' is none of auto, always and never", word);
+}
+
 static int parse_patience(const char *word, int64_t *ret_ms, struct err *err)
 {
     int64_t seconds;
@@ -318,7 +331,8 @@ static int run(const struct arguments *args, struct err *err)
     enum plan_stage until;
     struct state *st;
 
-    if (parse_until(argument(args, OPT_UNTIL), &until, err) < 0)
+    if (parse_until(argument(args, OPT_UNTIL), &until, err) < 0 ||
+        check_landing(argument(args, OPT_LOAD_WHILE_LANDING), err) < 0)
         return -1;
     if (!path) {
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
@@ -350,8 +364,8 @@ const struct command command_recover = {
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
                OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
                OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) |
-               OPTION_BIT(OPT_RESORT) | OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) |
-               OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_LOAD_WHILE_LANDING) | OPTION_BIT(OPT_RESORT) |
+               OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) | OPTION_BIT(OPT_JSON) |
+               OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

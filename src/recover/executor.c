@@ -44,6 +44,11 @@ static int journal_answer(struct executor *x, struct task_run *t, const json_t *
                          : journal_task_answered(x, t, result, error, err);
 }
 
+static bool is_load(const struct task_run *t)
+{
+    return t->kind == &task_load_shard || t->landing;
+}
+
 static void on_answer(void *ctx, const json_t *result, const struct err *error)
 {
     struct task_run *t = ctx;
@@ -53,7 +58,8 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
 
     h->running_fetches -= t->kind == &task_fetch;
     x->running_fetches -= t->kind == &task_fetch;
-    h->running_loads -= t->kind == &task_load_shard;
+    h->running_loads -= is_load(t);
+    t->landing = false;
     relay_end(t->relay);
     t->relay = NULL;
     /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
@@ -124,16 +130,30 @@ static bool may_come_along(struct executor *x, struct task_run *t)
     return task_is_ready(x, t) && !x->shards[t->shard].unsure;
 }
 
-static bool host_has_room(const struct host_run *h, const struct task_run *t)
+static bool may_load(const struct host_run *h)
 {
     json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
+    return h->running_loads < (cores > 1 ? cores : 1);
+}
 
+static bool host_has_room(const struct host_run *h, const struct task_run *t)
+{
     if (t->kind == &task_fetch)
         return h->running_fetches < PLAN_FETCHES_PER_HOST &&
                h->x->running_fetches < h->x->hooks->fetches;
-    if (t->kind == &task_load_shard)
-        return h->running_loads < (cores > 1 ? cores : 1);
-    return true;
+    return t->kind != &task_load_shard || may_load(h);
+}
+
+/* What starts its server begins with the fetch already. */
+static void choose_landing(struct executor *x, struct task_run *t)
+{
+    const struct database_run *db = &x->databases[t->database];
+    struct shard_run *s = &x->shards[t->shard];
+
+    t->landing = t->kind == &task_fetch && x->hooks->until >= STAGE_LOAD && !db->refused &&
+                 !awaits_the_end_of_others(db, task_that_starts(x, t->shard)) &&
+                 may_load(&x->hosts[t->host]) && fetch_may_land(x, t);
+    s->landed |= t->landing;
 }
 
 static int task_start(struct executor *x, struct task_run *t, struct err *err)
@@ -147,10 +167,11 @@ static int task_start(struct executor *x, struct task_run *t, struct err *err)
             return -1;
     if (journal_task_started(x, t, err) < 0)
         return -1;
+    choose_landing(x, t);
     json_t *params = shard_params(x, &x->shards[t->shard]);
     h->running_fetches += t->kind == &task_fetch;
     x->running_fetches += t->kind == &task_fetch;
-    h->running_loads += t->kind == &task_load_shard;
+    h->running_loads += is_load(t);
     if (t->kind->params)
         t->kind->params(x, t, params);
     uint64_t call = link_call(
@@ -240,7 +261,9 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
 
     (void)result;
     /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it. */
-    if (!error && journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
+    const struct task_run *started = task_that_starts(x, q->shard);
+    if (!error && started->state == TASK_DONE &&
+        journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
         executor_give_up(x, &err);
     free(q);
     x->stops_awaited--;
@@ -259,7 +282,7 @@ static void stand_down(struct executor *x)
         struct host_run *h = &x->hosts[s->host];
         const struct task_run *started = task_that_starts(x, (int)i);
         if (!x->databases[s->database].refused || h->state != HOST_READY || !started ||
-            started->state != TASK_DONE)
+            (started->state != TASK_DONE && !s->landed))
             continue;
         struct stop *q = xmalloc(sizeof(*q));
         *q = (struct stop){x, (int)i};

@@ -57,7 +57,7 @@ struct host_run {
     int connects;
     int64_t retry_at_ms, failing_since_ms; /* the latter 0: it is not */
     size_t questions;                      /* shards not yet asked about (resume) */
-    int running_fetches, running_loads;
+    int running_fetches, running_loads;    /* a fetch whose server loads meanwhile is both */
 };
 
 struct shard_run {
@@ -74,6 +74,7 @@ struct shard_run {
     json_t *facts;     /* of the scan; NULL until fetched */
     json_t *loaded;    /* answer of load_shard or attach_replica */
     bool unsure;       /* resume: its host was not asked yet how it stands */
+    bool landed;       /* its server may have been started before its file was there */
     int next_in_group; /* ring of those that are fetched together; itself: it is alone */
     struct task_run *prepare, *fetch; /* its tasks; NULL: none */
 };
@@ -110,6 +111,7 @@ struct task_run {
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
     int64_t bytes_done, bytes_total;      /* progress */
     struct relay *relay;                  /* of the files that are handed on to it; or NULL */
+    bool landing;                         /* running fetch: the server loads the file meanwhile */
     struct task_run **with;               /* running: those whose answer comes with this one's */
     size_t with_count;
 };
@@ -146,6 +148,9 @@ extern const struct task_kind task_prepare_shard, task_fetch, task_load_shard, t
     task_forget_nodes;
 extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
 
+/* Whether servers load files that are still coming: where it pays, where they can, or never. */
+enum landing_choice { LANDING_AUTO, LANDING_ALWAYS, LANDING_NEVER };
+
 struct executor {
     struct arena arena;
     struct state *st;
@@ -156,6 +161,7 @@ struct executor {
     struct ccs *ccs;
     char *recovery, *recovery_password, *replication_password;
     bool fast_load;
+    enum landing_choice landing;
     struct host_run *hosts;
     size_t host_count;
     struct shard_run *shards;
@@ -189,6 +195,8 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err) MUST_CHE
 
 /* stage_transfer.c: puts logins into the locations, for the hosts that fetch from them. */
 int executor_resolve_locations(struct executor *x, struct err *err) MUST_CHECK;
+/* stage_transfer.c: whether the server of the shard may load its file while it comes. */
+bool fetch_may_land(const struct executor *x, const struct task_run *t);
 
 /* fetch_group.c: shards of a host whose files are cut from the same ones. */
 void fetch_groups_make(struct executor *x);

@@ -295,6 +295,9 @@ int executor_load(struct executor *x, struct err *err)
         return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
     CLEANUP(free_ptr) char *fast_load = state_meta(x->st, "fast_load");
     x->fast_load = fast_load != NULL;
+    CLEANUP(free_ptr) char *landing = state_meta(x->st, "load_while_landing");
+    if (landing && strcmp(landing, "auto") != 0)
+        x->landing = strcmp(landing, "never") == 0 ? LANDING_NEVER : LANDING_ALWAYS;
     x->ccs = ccs_load(x->st, err);
     if (!x->ccs)
         return -1;

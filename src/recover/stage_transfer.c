@@ -96,6 +96,46 @@ static void add_files(json_t *params, json_t *files)
     json_object_set_new(params, "more", more);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), tail = strlen(end);
+    return len >= tail && strcmp(text + len - tail, end) == 0;
+}
+
+/*
+ * Where it was measured to pay: plain files that come over a network (tests/bench/recovery). Packed
+ * ones take too little of the time.
+ */
+static bool landing_pays(const struct shard_run *s, const json_t *file)
+{
+    const json_t *location = json_object_get(file, "location");
+
+    return !ends_with(s->file, ".gz") && !ends_with(s->file, ".zst") &&
+           !(location && store_location_is_folder(location));
+}
+
+/*
+ * Of a file that is made on the host (cut, given an id, read from an append-only file), bytes that a
+ * server would have read are still changed at the end. Pipes were tried with servers since 7.0.
+ */
+bool fetch_may_land(const struct executor *x, const struct task_run *t)
+{
+    enum { REDIS_7_RDB_VERSION = 10 };
+    const struct shard_run *s = &x->shards[t->shard];
+    const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
+    const char *kind = json_string_value(json_object_get(server, "kind"));
+    const char *version = json_string_value(json_object_get(server, "version"));
+
+    if (x->landing == LANDING_NEVER || s->files || shard_has_free_replica(x, s) || !kind ||
+        !version || plan_rdb_version_max(kind, version) < REDIS_7_RDB_VERSION)
+        return false;
+    json_t *files = fetch_files(x, t), *file = json_array_get(files, 0);
+    bool may = json_array_size(files) == 1 && !json_object_get(file, "kind") &&
+               (x->landing == LANDING_ALWAYS || landing_pays(s, file));
+    json_decref(files);
+    return may;
+}
+
 /* What one shard asks for, wherever the bytes come from. */
 static void add_own_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
@@ -110,6 +150,7 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
     json_object_set_new(params, "cut", json_boolean(s->files && db->ccs->sharded));
     json_object_set_new(params, "stamp", json_boolean(shard_has_free_replica(x, s)));
+    json_object_set_new(params, "land", json_boolean(t->landing));
     json_object_set_new(params, "only_db0", json_boolean(db->ccs->sharded));
     json_object_set_new(params, "rdb_version_max",
         json_integer(kind && version ? plan_rdb_version_max(kind, version) : 0));

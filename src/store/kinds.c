@@ -99,6 +99,12 @@ const struct store_driver *store_driver_of(const json_t *location, struct err *e
     return NULL;
 }
 
+bool store_location_is_folder(const json_t *location)
+{
+    struct err unknown = ERR_INIT;
+    return store_driver_of(location, &unknown) == &store_file_driver;
+}
+
 /* {"env": …} and {"file": …} become what they stand for. */
 static int read_secrets(json_t *location, struct err *err)
 {

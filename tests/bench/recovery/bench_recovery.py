@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,10 +15,12 @@ sys.path[:0] = [str(ROOT / "fixtures"), str(ROOT / "tests" / "system")]
 import bench_runbook  # noqa: E402
 from dead_cluster import STAMP, DeadCluster  # noqa: E402
 from harness import ccs_file, network, redis_server, slots  # noqa: E402
+from harness.http_server import Nginx  # noqa: E402
 from program import Recovery  # noqa: E402
 
 MIB = int(os.environ.get("BENCH_MIB", "1024"))
-BATCH = 20_000
+BATCH, POOL = 20_000, 5000
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 
 
 def length(n):
@@ -25,34 +28,35 @@ def length(n):
     return bytes([n]) if n < 64 else (0x4000 | n).to_bytes(2, "big")
 
 
-def write_rdb(path, value_bytes):
-    """MIB of strings that don't compress; gives the number of keys."""
-    value = os.urandom(value_bytes)
-    end = length(value_bytes) + value
-    keys = (MIB << 20) // (1 + 13 + len(end))
+def write_rdb(path, value_bytes, hexadecimal=False):
+    """MIB of strings that don't compress, or by half; gives the number of keys."""
+    head = length(value_bytes)
+    ends = [head + os.urandom(value_bytes // 2).hex().encode() for _ in range(POOL)] if hexadecimal else [
+        head + os.urandom(value_bytes)]
+    keys = (MIB << 20) // (1 + 13 + len(ends[0]))
     with open(path, "wb") as f:
         f.write(b"REDIS0010\xfe\x00")
         for start in range(0, keys, BATCH):
             f.write(b"".join(
-                b"\x00\x0c%012d" % i + end for i in range(start, min(start + BATCH, keys))
+                b"\x00\x0c%012d" % i + ends[i * 7919 % len(ends)] for i in range(start, min(start + BATCH, keys))
             ))
         f.write(b"\xff" + bytes(8))
     return keys
 
 
 class World:
-    """A dead database with one primary and one replica, and two hosts for them."""
+    """A dead database, with a replica or without, and hosts for it."""
 
-    def __init__(self, folder, value_bytes):
+    def __init__(self, folder, value_bytes, replicas=1, hexadecimal=False):
         self.net = network.Network()
         self.cluster = DeadCluster(folder, self.net)
         self.made = self.cluster.add(
-            "bench", replicas=1, password="one", keys=None, memory_size=str(MIB << 23)
+            "bench", replicas=replicas, password="one", keys=None, memory_size=str(MIB << 23)
         )
         name = ccs_file.backup_name(STAMP, self.made.database, 1, self.made.database.shards[0])
-        self.keys = write_rdb(self.cluster.backups / name, value_bytes)
+        self.keys = write_rdb(self.cluster.backups / name, value_bytes, hexadecimal)
         self.recovery = Recovery(folder, self.net, self.cluster)
-        self.recovery.add_hosts(2).defaults["memory"] = f"{MIB * 12}M"
+        self.recovery.add_hosts(replicas + 1).defaults["memory"] = f"{MIB * 12}M"
         self.recovery.write()
         self.runs = 0
 
@@ -71,12 +75,13 @@ class World:
         whole = time.monotonic() - start
         with sqlite3.connect(f"file:{self.recovery.state}?mode=ro", uri=True) as db:
             def span(first, last):
-                return db.execute(
+                (took_ms,) = db.execute(
                     "SELECT (SELECT max(ended_ms) FROM task WHERE kind = ?) - min(started_ms)"
                     " FROM task WHERE kind = ?", (last, first),
-                ).fetchone()[0] / 1000
+                ).fetchone()
+                return (took_ms or 0) / 1000
             times = whole, span("fetch", "fetch"), span("load_shard", "attach_replica")
-            (keys,) = set(db.execute("SELECT keys FROM placement"))
+            (keys,) = set(db.execute("SELECT keys FROM placement WHERE keys IS NOT NULL"))
         assert keys == (self.keys,), (keys, self.keys)
         self.recovery.end()
         subprocess.run(["rm", "-rf", str(top)], check=True)
@@ -86,9 +91,9 @@ class World:
         self.net.close()
 
 
-def with_world(value_bytes, measure):
+def with_world(value_bytes, measure, **more):
     with tempfile.TemporaryDirectory(prefix="recluster-bench-") as folder:
-        world = World(Path(folder), value_bytes)
+        world = World(Path(folder), value_bytes, **more)
         try:
             measure(world)
         finally:
@@ -123,8 +128,43 @@ def fast_load(value_bytes):
     with_world(value_bytes, measure)
 
 
-def told(ratio, target):
-    print(f"  {ratio:.1f} times as fast" + (f" (target {target})" if target else ""), flush=True)
+def landing(value_bytes, packed):
+    """One server on two cores, its file from an HTTP server over a line of 1 Gbit/s; RUNS of each, in turn."""
+    def measure(world):
+        (backup,) = world.cluster.backups.iterdir()
+        plain = backup.rename(backup.with_suffix(""))
+        if packed:
+            subprocess.run(["gzip", "-1", str(plain)], check=True)
+        with tempfile.TemporaryDirectory(prefix="recluster-bench-web-") as folder:
+            web = Nginx(Path(folder), world.cluster.backups, world.net.addr(9), 8080).start()
+            world.recovery.sources = {f"db:{world.made.database.uid}": web.url}
+            ways = {"never": [], "always": []}
+            try:
+                for _ in range(RUNS):
+                    for when, times in ways.items():
+                        times.append(world.run("--until", "load", "--load-while-landing", when))
+            finally:
+                redis_server.kill_all_below(folder)
+        whole = {}
+        for when, times in ways.items():
+            whole[when] = statistics.median(t[0] for t in times)
+            print(f"  {when:6}  {whole[when]:5.2f} s, fetch {statistics.median(t[1] for t in times):.2f} s of it"
+                  f" (runs: {' '.join(f'{t[0]:.2f}' for t in times)})")
+        told(whole["never"] / whole["always"], 0 if packed else 1.1, 2)
+
+    print(f"one load over 1 Gbit/s, --load-while-landing, {name_of(value_bytes)}{', gzip' if packed else ''}:")
+    with_world(value_bytes, measure, replicas=0, hexadecimal=packed)
+
+
+def in_slow_network():
+    """Runs this again where the loopback interface has 1 Gbit/s."""
+    tc = "ip link set lo up && tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms"
+    again = [sys.executable, __file__, "landing-here"]
+    subprocess.run(["unshare", "-n", "sh", "-c", f"{tc} && exec \"$@\"", "sh", *again], check=True)
+
+
+def told(ratio, target, digits=1):
+    print(f"  {ratio:.{digits}f} times as fast" + (f" (target {target})" if target else ""), flush=True)
 
 
 def nodes(folder, net, count):
@@ -203,6 +243,12 @@ def main():
             cluster(30, 2)
         elif word == "fast-load":
             fast_load(100)
+        elif word == "landing":
+            in_slow_network()
+        elif word == "landing-here":
+            landing(100, False)
+            landing(10_000, False)
+            landing(100, True)
         elif word == "runbook":
             bench_runbook.main()
         else:

@@ -1,10 +1,12 @@
 #!/bin/sh
 # How fast servers are brought up, measured against the ways at hand; about three minutes on two cores:
 #
-#     sh tests/bench/recovery/run.sh [values|cluster|fast-load]...      all but fast-load without a word
+#     sh tests/bench/recovery/run.sh [values|cluster|fast-load|landing|runbook]...
 #
-# BENCH_MIB (1024) is the size of the files. Needs redis-server, redis-cli and a built recluster (RECLUSTER, else
-# build/recluster); 5 times BENCH_MIB of memory and of room in TMPDIR.
+# Without a word: values and cluster. `landing` needs root: it makes a network of 1 Gbit/s for itself.
+#
+# BENCH_MIB (1024) is the size of the files, BENCH_RUNS (3) how often `landing` measures each time. Needs redis-server,
+# redis-cli and a built recluster (RECLUSTER, else build/recluster); 5 times BENCH_MIB of memory and of room in TMPDIR.
 
 set -eu
 exec /usr/bin/python3 "$(dirname "$0")/bench_recovery.py" "$@"

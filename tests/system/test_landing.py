@@ -1,0 +1,236 @@
+"""Servers that load their file while it is still coming."""
+
+import gzip
+import json
+import os
+import random
+import signal
+import sqlite3
+import stat
+
+import pytest
+
+from dead_cluster import STAMP, commands
+from harness import ccs_file, network, redis_server, slots
+from harness.cutting_proxy import CuttingProxy
+from harness.http_server import Nginx
+from program import DONE, REFUSED, USAGE
+from test_resume import wait_for_task
+
+BIG = 3000  # further keys of 1 KB in a file: more than a pipe holds
+
+
+def bulk(count):
+    rng = random.Random(7)
+    return [["SET", f"bulk:{i}", rng.randbytes(1000)] for i in range(count)]
+
+
+def add_plain(cluster, name="a", big=0, **more):
+    """A database whose backups are not packed."""
+    made = cluster.add(name, keys=None, password="one", **more)
+    made.digest = type(made.digest)()
+    everything = [c for _, c in commands(120, name)] + bulk(big)
+    for i, shard in enumerate(made.database.primaries):
+        own = [c for c in everything if slots.holds(shard.ranges, slots.of_key(
+            c[1] if isinstance(c[1], bytes) else c[1].encode()))]
+        packed = ccs_file.backup_name(STAMP, made.database, i + 1, shard)
+        made.files.append(cluster.backups / packed.removesuffix(".gz"))
+        made.digest += cluster.write_rdb(made.files[-1], own)
+    return made
+
+
+@pytest.fixture
+def serve(cluster, recovery, folder, net):
+    """Serves the backups over HTTP, and has them recovered from there."""
+    def start(limit_rate="0", through=None):
+        addr = net.addr(5)
+        web = Nginx(folder / "web", cluster.backups, addr, network.free_port(addr), limit_rate=limit_rate).start()
+        url = f"http://{addr}:{through}/" if through else web.url
+        recovery.sources = {f"db:{made.database.uid}": url for made in cluster.databases}
+        recovery.write()
+        return web
+    return start
+
+
+def landed(recovery):
+    """Of each primary, whether its server began with the file on its way."""
+    with sqlite3.connect(f"file:{recovery.state}?mode=ro", uri=True) as db:
+        rows = db.execute("SELECT loaded FROM placement WHERE role = 'primary' ORDER BY shard_uid").fetchall()
+    return ["landed" in json.loads(loaded) for (loaded,) in rows]
+
+
+def assert_nothing_left(recovery):
+    """No pipe, and no record of one; what servers start on is the fetched file itself."""
+    for folder in recovery.server_folders():
+        assert not any(stat.S_ISFIFO(p.lstat().st_mode) for p in folder.iterdir()), folder
+        assert "landing" not in json.loads((folder / "shard.json").read_text())
+        assert not (folder / "dump.rdb.new").exists()
+
+
+def until_landing(recovery):
+    """Waits for the first server that was started on a pipe; its process."""
+    wait_for_task(recovery, "fetch")
+    redis_server.wait_until(recovery.running_servers, "a server", 20)
+    (pid_file,) = recovery.running_servers()
+    assert stat.S_ISFIFO((pid_file.parent / "dump.rdb").lstat().st_mode)
+    return int(pid_file.read_text())
+
+
+@pytest.mark.parametrize("primaries, replicas", [(1, 0), (1, 1), (3, 0), (3, 1)])
+def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas):
+    made = add_plain(cluster, big=BIG, primaries=primaries, replicas=replicas)
+    recovery.add_hosts(3)
+    serve()
+    recovery.recover("--full-sync", "--until", "load")
+    assert landed(recovery) == [True] * primaries
+    assert_nothing_left(recovery)
+    for folder in recovery.server_folders():
+        for file in (folder / "incoming").glob("*.rdb"):
+            assert file.samefile(folder / "dump.rdb")
+    recovery.resume()
+    recovery.assert_recovered(made)
+    assert landed(recovery) == [True] * primaries
+
+
+@pytest.mark.parametrize("when, packed, far, replicas, expected", [
+    (None, False, True, 0, True), ("auto", False, True, 0, True), ("never", False, True, 0, False),
+    (None, True, True, 0, False), ("always", True, True, 0, True),
+    (None, False, False, 0, False), ("always", False, False, 0, True),
+    ("always", False, True, 1, False),  # the replica loads the same file, whose id is known at its end
+])
+def test_when_servers_begin_early(cluster, recovery, serve, when, packed, far, replicas, expected):
+    made = add_plain(cluster, replicas=replicas)
+    if packed:
+        (plain,) = made.files
+        plain.with_name(plain.name + ".gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    recovery.add_hosts(2).write()
+    if far:
+        serve()
+    recovery.recover(*(["--load-while-landing", when] if when else []))
+    assert landed(recovery) == [expected]
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
+
+
+def test_other_words_are_refused(cluster, recovery):
+    add_plain(cluster)
+    recovery.add_hosts(1).write()
+    run = recovery.recover("--load-while-landing", "sometimes", status=USAGE)
+    assert run.says("'sometimes' is none of auto, always and never")
+    recovery.recover("--load-while-landing", "always", "--until", "transfer")
+    assert recovery.running_servers() == []
+    assert recovery.resume("--load-while-landing", "never", status=USAGE).says("has begun")
+
+
+@pytest.mark.parametrize("back", [1, 8, 9, 40, 500])
+def test_a_bad_end_opens_nothing(cluster, recovery, serve, back):
+    """One byte is flipped near the end; its shard's server and the other's go, and nobody gets in."""
+    made = add_plain(cluster, big=BIG, primaries=2)
+    data = bytearray(made.files[0].read_bytes())
+    data[-back] ^= 0x10
+    made.files[0].write_bytes(data)
+    recovery.add_hosts(2)
+    serve()
+    run = recovery.recover(status=REFUSED)
+    assert run.says(made.files[0].name), run
+    assert recovery.database(made)["state"] == "failed"
+    assert recovery.running_servers() == []
+    for folder in recovery.server_folders():
+        log = folder / "server.log"
+        if str(folder).startswith(recovery.hosts[0]["base_dir"]) and log.exists():
+            assert "DB loaded" not in log.read_text()
+        assert [p.name for p in folder.glob("incoming/*.rdb")] in ([], [made.files[1].name])
+    # With the right file it is recovered, by a recovery of its own.
+    data[-back] ^= 0x10
+    made.files[0].write_bytes(data)
+    recovery.run("abort", "--state", recovery.state, "--yes")
+    recovery.state = recovery.folder / "second.state"
+    recovery.recover()
+    assert landed(recovery) == [True, True]
+    recovery.assert_recovered(made)
+
+
+def test_a_line_that_cuts(cluster, recovery, serve, net):
+    """The transfer goes on in the middle of the file, and so does the load."""
+    made = add_plain(cluster, big=BIG)
+    recovery.add_hosts(1)
+    port = network.free_port(net.addr(5))
+    web = serve(through=port)
+    with CuttingProxy(net.addr(5), port, (web.addr, web.port), 1 << 20) as line:
+        recovery.recover()
+    assert line.cuts >= 2
+    assert landed(recovery) == [True]
+    recovery.assert_recovered(made)
+
+
+@pytest.mark.parametrize("how", ["resume", "abort"])
+def test_killed_in_the_middle(cluster, recovery, serve, how):
+    made = add_plain(cluster, big=BIG)
+    recovery.add_hosts(1)
+    serve(limit_rate="400k")
+    run = recovery.start(*recovery.recover_args())
+    until_landing(recovery)
+    run.kill()
+    run.communicate()
+    if how == "abort":
+        recovery.run("abort", "--state", recovery.state, "--yes")
+        assert recovery.running_servers() == []
+        assert not recovery.server_folders()
+        return
+    # A server whose file ends too early is no server.
+    redis_server.wait_until(lambda: not recovery.running_servers(), "the end of the server", 20)
+    recovery.resume(status=DONE)
+    assert landed(recovery) == [True]
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
+
+
+def test_interrupted_behind_the_fetch(cluster, recovery, serve):
+    """The file is there and its server is loading: the next run takes both over."""
+    made = add_plain(cluster, big=BIG)
+    recovery.add_hosts(1)
+    serve()
+    # Stopped at each commit from the first task on: one of them is that of the fetch.
+    for n in range(1, 60):
+        run = (recovery.resume if recovery.state.exists() else recovery.recover)(
+            env={"RECLUSTER_TEST_KILL_AT": n}, status=None)
+        if run.status == DONE:
+            break
+    assert run.status == DONE, run
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_fetch_does_not_mind_its_server(cluster, recovery, serve, sent):
+    """It is killed, or takes nothing any more: the file comes all the same."""
+    made = add_plain(cluster, big=BIG)
+    recovery.add_hosts(1)
+    serve(limit_rate="1m")
+    run = recovery.start(*recovery.recover_args())
+    server = until_landing(recovery)
+    os.kill(server, sent)
+    wait_for_task(recovery, "fetch", "done")
+    if sent == signal.SIGSTOP:
+        os.kill(server, signal.SIGCONT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == DONE, err.decode()
+    assert landed(recovery) == [sent == signal.SIGSTOP]
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
+
+
+@pytest.mark.parametrize("refusal", ["exit 1", "rm -f dump.rdb"])
+def test_a_server_that_takes_no_pipe(cluster, recovery, serve, refusal):
+    """It ends, or comes up without any data: it is started again on the file."""
+    made = add_plain(cluster, big=BIG)
+    server = recovery.folder / "redis-server"
+    server.write_text(f'#!/bin/bash\n[ ! -p dump.rdb ] || {{ {refusal}; }}\nexec -a redis-server /usr/bin/redis-server "$@"\n')
+    server.chmod(0o755)
+    recovery.add_hosts(1, server=str(server))
+    serve()
+    recovery.recover()
+    assert landed(recovery) == [False]
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
