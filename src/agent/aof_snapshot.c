@@ -201,14 +201,22 @@ struct loader {
     struct redis *redis;
 };
 
-/* Why the server is gone: its log says it. */
-static int explain_end(struct err *err)
+/* How the server's log ends, in one line. */
+static char *log_end(void)
 {
-    CLEANUP(free_ptr) char *tail = server_log_tail(400);
+    char *tail = server_log_tail(400);
 
     for (char *p = tail; *p; p++)
         if (*p == '\n')
             *p = '|';
+    return tail;
+}
+
+/* Why the server is gone: its log says it. */
+static int explain_end(struct err *err)
+{
+    CLEANUP(free_ptr) char *tail = log_end();
+
     err_set(err, ERR_CORRUPT, "the server that was to load it ended; its log ends: %s", tail);
     return err_hint(err, "A command that the server does not know needs the server, or the module, "
                          "that wrote the file. Or take an older file of the same slots.");
@@ -269,6 +277,20 @@ static int await_loaded(
     }
 }
 
+/* The server's answer to SAVE is no more than that it failed. */
+static int save_snapshot(const struct loader *l, struct err *err)
+{
+    if (redis_command(l->redis, NULL, err, "SAVE") == 0)
+        return 0;
+    CLEANUP(free_ptr) char *tail = log_end();
+    bool full = strstr(tail, strerror(ENOSPC)) || strstr(tail, strerror(EDQUOT));
+    err_set(err, full ? ERR_SPACE : ERR_SERVER,
+        "cannot write the snapshot of it; the log of the server that loaded it ends: %s", tail);
+    return full ? err_hint(err, "Make room on that file system, for the copy and the snapshot of "
+                                "it, and run the same command again.")
+                : -1;
+}
+
 static int make_snapshot(
     struct agent_call *call, const char *server, json_t *facts, struct err *err)
 {
@@ -280,8 +302,8 @@ static int make_snapshot(
     int rc = start_loader(&l, server, err);
     if (rc == 0)
         rc = await_loaded(call, &l, &errors, err);
-    if (rc == 0 && redis_command(l.redis, NULL, err, "SAVE") < 0)
-        rc = err_wrap(err, "cannot write the snapshot of it");
+    if (rc == 0)
+        rc = save_snapshot(&l, err);
     redis_close(l.redis);
     if (l.pid)
         child_kill(l.pid);

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import lab as labs
 from dead_cluster import DeadCluster
 from harness import contents, redis_server, slots, sshd
-from program import DONE, REFUSED, USAGE, Recovery
+from program import DONE, FAILED, REFUSED, USAGE, Recovery
 
 
 @pytest.fixture
@@ -454,3 +455,45 @@ def test_killed_anywhere(cluster, recovery, disks, folder, net):
     recovery.assert_recovered(made)
     assert len(events(recovery, "aof-tail-cut")) >= 1
     assert disks.contents() == before
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A disk of 64 MB for what the hosts write."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    disk = folder / "hosts"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    yield disk
+    redis_server.kill_all_below(folder)
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("room", [4, 12], ids=["in the copy", "in the snapshot"])
+def test_the_disk_fills_up(cluster, recovery, disks, folder, net, small_disk, room):
+    """It is said where; the append-only file is as it was; with room, the next run has it."""
+    made = cluster.add("a", keys=None, backup_location="")
+    recovery.add_hosts(1)
+    recovery.hosts[0]["recovery_path"] = str(disks.folder("h1"))
+    wrote = AofServer(folder / "old", net)
+    made.digest = wrote.write([["SET", f"k{i}", os.urandom(100_000)] for i in range(80)])
+    name = f"appendonly-{made.database.primaries[0].uid}.aof.dir"
+    shutil.copytree(wrote.aof, disks.folder("h1") / name)
+    before = disks.contents()
+    recovery.write().recover("--until", "prepare")
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (room << 20))
+
+    run = recovery.resume(status=FAILED)
+    with sqlite3.connect(recovery.state) as db:
+        error = json.loads(db.execute("SELECT error FROM task WHERE kind = 'fetch'").fetchone()[0])
+    assert error["name"] == "space" and "No space left on device" in error["message"], error
+    assert run.says(name), run
+    assert recovery.running_servers() == [] and recovery.processes() == [] and disks.contents() == before
+    filler.unlink()
+    recovery.resume(status=DONE)
+    recovery.assert_recovered(made)
+    assert disks.contents() == before and not list(small_disk.rglob("aof-*"))
