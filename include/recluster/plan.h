@@ -135,7 +135,7 @@ struct plan_input {
     const json_t *pinned;
     /* Of `pinned`, shards whose host is null find a new place. The others are where it says, and
      * are only counted there: no rule is asked about them. Databases without a location need no
-     * file. */
+     * file, unless it is only_disks. */
     bool replan;
     const struct plan_rates *rates; /* NULL: plan_default_rates */
     /* Folders on disks that were looked into: [{"owner", "path", "error"?: {"name",

@@ -502,7 +502,7 @@ static void choose_files(
         draft_warn(d,
             &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
             "%s: comes back empty (--only-configuration)", db->database->label);
-    } else if (!d->input->offline && (in->location || !d->input->replan)) {
+    } else if (!d->input->offline && (in->location || in->only_disks || !d->input->replan)) {
         choose_set(d, db, in);
         if (db->set)
             db->skew_s = skew_of(db->set);

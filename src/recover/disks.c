@@ -228,7 +228,8 @@ int disks_choose(struct survey *survey, struct err *err)
     struct disk_folder *folders = arena_alloc(&survey->ccs->arena, (count + 1) * sizeof(*folders));
     const json_t *folder;
 
-    if (check_left_out(survey, err) < 0)
+    /* In a replan its host may be the lost one. */
+    if (!survey->replan && check_left_out(survey, err) < 0)
         return -1;
     json_array_foreach (survey->disks, i, folder) {
         const json_t *files = json_object_get(folder, "files");

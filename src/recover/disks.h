@@ -30,7 +30,7 @@ void disks_ask_old_nodes(struct survey *survey, struct loop *loop);
 
 /*
  * When all have answered: puts the files into the catalogues of the databases. ERR_USAGE if a file
- * that is to be left out (--without file:…) is nowhere.
+ * that is to be left out (--without file:…) is nowhere, unless it is a replan.
  */
 int disks_choose(struct survey *survey, struct err *err) MUST_CHECK;
 

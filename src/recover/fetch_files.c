@@ -82,8 +82,8 @@ json_t *fetch_files(const struct executor *x, const struct task_run *t)
     return files;
 }
 
-/* As far as the host of one file goes. */
-static int is_host_ready(struct executor *x, const json_t *file, int64_t now_ms,
+/* As far as the host of one file goes. What has come once is asked for again, but needs it no more. */
+static int is_host_ready(struct executor *x, const json_t *file, bool has_come, int64_t now_ms,
     int64_t *look_again_ms, bool *ret_ready, struct err *err)
 {
     const char *name = json_string_value(json_object_get(json_object_get(file, "from"), "host"));
@@ -94,6 +94,8 @@ static int is_host_ready(struct executor *x, const json_t *file, int64_t now_ms,
     if (!h)
         return err_set(err, ERR_STATE, "the state file has no host '%s'", name);
     if (!host_wanted(h, now_ms, look_again_ms)) {
+        if (has_come)
+            return 0;
         *err = h->error;
         return err_wrap(err, "host '%s', which has '%s', is given up", name,
             json_string_value(json_object_get(file, "name")));
@@ -114,7 +116,8 @@ int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t no
     *ret_ready = relays < RELAYS_MAX || !relay_is_needed(files);
     json_array_foreach (files, i, file)
         if (rc == 0)
-            rc = is_host_ready(x, file, now_ms, look_again_ms, ret_ready, err);
+            rc = is_host_ready(
+                x, file, x->shards[t->shard].facts != NULL, now_ms, look_again_ms, ret_ready, err);
     json_decref(files);
     return rc;
 }

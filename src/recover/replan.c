@@ -10,13 +10,18 @@
  * replicas, as copies of its primaries, for those that are lost; a primary that is lost is told of and
  * never replaced.
  *
+ * A database that comes from files on disks begins anew from the very same files, or not at all: an
+ * older one of another host is never taken without being asked for.
+ *
  * The new plan is one transaction. What was left on the lost hosts stands in table moved.
  */
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "disks.h"
 #include "internal.h"
+#include "planned_files.h"
 #include "recluster/clock.h"
 #include "recluster/shell_quote.h"
 #include "survey.h"
@@ -102,6 +107,31 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
         err);
 }
 
+/* An older file, or none, would be what is left: nobody asked for that. */
+static int keep_without_source(
+    const struct replan *r, size_t database, const json_t *source, struct err *err)
+{
+    const char *where = json_string_value(json_object_get(source, "where"));
+    const char *next = json_string_value(json_object_get(source, "next"));
+    CLEANUP(free_ptr) char *state = shell_word(state_path(r->x->st));
+    CLEANUP(free_ptr)
+    char *message = xasprintf("%s comes from '%s', which is on a lost host: it gets no new plan",
+        r->x->databases[database].label, where);
+    CLEANUP(free_ptr)
+    char *instead = next ? xasprintf("the next newest of these slots is %s", next)
+                         : xstrdup("no other file of these slots is of use");
+    CLEANUP(free_ptr)
+    char *hint = xasprintf("Bring the host back. Without it %s%s. To begin anew: recluster abort "
+                           "--state %s; then recover with a new state file.",
+        instead,
+        next ? ""
+             : ": name more folders in the hosts file (recovery_path), or a location with "
+               "--source",
+        state);
+
+    return tell(r, database, "error", "replan-refused", message, hint, err);
+}
+
 static int choose_fate(struct replan *r, size_t database, struct err *err)
 {
     struct executor *x = r->x;
@@ -116,6 +146,9 @@ static int choose_fate(struct replan *r, size_t database, struct err *err)
         }
     if (!any)
         return 0;
+    const json_t *source = planned_files_lost(x, database);
+    if (!x->databases[database].in_use && source)
+        return keep_without_source(r, database, source, err);
     if (!x->databases[database].in_use)
         r->fates[database] = FATE_ANEW;
     else if (!primary)
@@ -140,8 +173,11 @@ static int read_document(struct replan *r, struct err *err)
 
 /* --- hosts --- */
 
-/* Those that were added to the hosts file since. That it can't be read any more is no matter. */
-static void add_new_hosts(const struct replan *r, json_t *specs)
+/*
+ * Hosts that were added to the hosts file since, and its old nodes. That it can't be read any more is
+ * no matter.
+ */
+static void add_from_file(const struct replan *r, json_t *specs, json_t *old_nodes)
 {
     CLEANUP(free_ptr) char *path = state_meta(r->x->st, "hosts_path");
     struct err ignored = ERR_INIT;
@@ -156,6 +192,8 @@ static void add_new_hosts(const struct replan *r, json_t *specs)
         if (!known)
             json_array_append(specs, h->spec);
     }
+    for (size_t i = 0; file && i < file->old_node_count; i++)
+        json_array_append(old_nodes, file->old_nodes[i].spec);
     if (file)
         hosts_free(file);
 }
@@ -176,12 +214,12 @@ static int collect_hosts(struct replan *r, struct err *err)
 {
     struct executor *x = r->x;
     struct survey *survey = r->survey;
-    json_t *specs = json_array();
+    json_t *specs = json_array(), *old_nodes = json_array();
 
     for (size_t i = 0; i < x->host_count; i++)
         json_array_append(specs, x->hosts[i].spec);
-    add_new_hosts(r, specs);
-    json_t *root = json_pack("{s:o}", "hosts", specs);
+    add_from_file(r, specs, old_nodes);
+    json_t *root = json_pack("{s:o, s:o}", "hosts", specs, "old_nodes", old_nodes);
     survey->hosts = hosts_parse(root, err);
     json_decref(root);
     if (!survey->hosts)
@@ -237,6 +275,7 @@ static void pin(struct replan *r)
     }
 }
 
+/* Those of the databases that begin anew; "disks": files on disks (survey.c). */
 static int collect_databases(struct replan *r, struct err *err)
 {
     struct rows rows;
@@ -250,7 +289,10 @@ static int collect_databases(struct replan *r, struct err *err)
     while (rows_next(&rows)) {
         int at = database_by_uid(r->x, rows_text(&rows, 0));
         json_t *location = rows_json(&rows, 1);
-        if (at >= 0 && r->fates[at] == FATE_ANEW && location)
+        if (at >= 0 && r->fates[at] == FATE_ANEW && planned_files_any(r->x, (size_t)at))
+            json_object_set_new(
+                r->survey->locations, r->x->databases[at].uid, json_string("disks"));
+        else if (at >= 0 && r->fates[at] == FATE_ANEW && location)
             json_object_set(r->survey->locations, r->x->databases[at].uid, location);
         json_decref(location);
     }
@@ -263,6 +305,7 @@ static int collect(struct replan *r, struct err *err)
     json_t *options = json_object_get(r->document, "options");
 
     survey->owned = json_array();
+    survey->disks = json_array();
     survey->options = json_is_object(options) ? json_deep_copy(options) : json_object();
     survey->replan = true;
     survey->ccs = ccs_load(r->x->st, err);
@@ -270,7 +313,7 @@ static int collect(struct replan *r, struct err *err)
         return -1;
     pin(r);
     if (collect_hosts(r, err) < 0 || collect_databases(r, err) < 0 ||
-        survey_probe_hosts(survey, &r->request, r->x->st, err) < 0)
+        survey_probe_hosts(survey, &r->request, r->x->st, err) < 0 || disks_choose(survey, err) < 0)
         return -1;
     own_folders(r);
     return 0;
@@ -354,6 +397,29 @@ static bool anything_moves(const struct replan *r)
     return false;
 }
 
+/* The files of the plan so far were newer, or are gone. */
+static int refuse_other_files(struct replan *r, struct err *err)
+{
+    for (size_t d = 0; d < r->x->database_count; d++) {
+        const struct backup_file *file = r->fates[d] == FATE_ANEW && planned_files_any(r->x, d)
+                                             ? planned_files_other(r->x, d, r->survey->plan)
+                                             : NULL;
+        if (!file)
+            continue;
+        CLEANUP(free_ptr)
+        char *message =
+            xasprintf("%s gets no new plan: it would come from '%s', and before it came "
+                      "from another file",
+                r->x->databases[d].label, file->where ? file->where : file->name);
+        r->fates[d] = FATE_STAYS;
+        if (tell(r, d, "error", "replan-refused", message,
+                "Bring the lost host back, or see that the files are where they were.", err) < 0)
+            return -1;
+        return 1;
+    }
+    return 0;
+}
+
 /* Databases that find no place are left as they are, one after the other, until the rest has one. */
 static int make_plan(struct replan *r, struct err *err)
 {
@@ -363,10 +429,9 @@ static int make_plan(struct replan *r, struct err *err)
     for (;;) {
         survey_make_plan(r->survey, &r->request, r->x->st);
         blocker = first_blocker(r, &database);
-        if (!blocker)
-            return 0;
-        if (refuse_all(r, database, blocker, err) < 0)
-            return -1;
+        int refused = blocker ? refuse_all(r, database, blocker, err) : refuse_other_files(r, err);
+        if (refused < 0 || (refused == 0 && !blocker))
+            return refused;
         if (!anything_moves(r))
             return 0;
         plan_free(r->survey->plan);

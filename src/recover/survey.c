@@ -19,7 +19,7 @@ enum { PROBE_MS = 60 * 1000, LIST_MS = 60 * 1000, MEASURE_MS = 90 * 1000 };
 struct host_probe {
     const struct host *host;
     struct survey *survey;
-    bool measure;
+    bool measure, only_files;
     struct link *link;
     json_t *facts;
     struct err *error;
@@ -62,6 +62,12 @@ static void on_files(void *ctx, const json_t *result, const struct err *error)
     measure_or_end(p);
 }
 
+static void ask_for_files(struct host_probe *p, json_t *paths)
+{
+    link_call(
+        p->link, "list_files", json_pack("{s:o}", "paths", paths), LIST_MS, on_files, NULL, p);
+}
+
 static void on_probe(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_probe *p = ctx;
@@ -70,8 +76,7 @@ static void on_probe(void *ctx, const json_t *result, const struct err *error)
     if (result)
         p->facts = json_deep_copy(result);
     if (paths)
-        link_call(
-            p->link, "list_files", json_pack("{s:o}", "paths", paths), LIST_MS, on_files, NULL, p);
+        ask_for_files(p, paths);
     else if (result)
         measure_or_end(p);
     else
@@ -87,6 +92,10 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
         probe_over(p, error);
         return;
     }
+    if (p->only_files) {
+        ask_for_files(p, disks_paths_of_host(p->survey, p->host));
+        return;
+    }
     link_call(p->link, "probe",
         json_pack("{s:s, s:s, s:s, s:I}", "base_dir", p->host->base_dir, "addr", p->host->addr,
             "server", p->host->server, "now_ms", (json_int_t)clock_wall_ms()),
@@ -96,6 +105,17 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
 static void on_lost(void *arg, const struct err *err)
 {
     probe_over(arg, err);
+}
+
+/* The facts of the host are known already, and so are those of its files if nobody asks for them. */
+static bool wants_only_files(const struct survey *survey, size_t host)
+{
+    json_t *paths = survey->host_inputs[host].facts
+                        ? disks_paths_of_host(survey, survey->host_inputs[host].host)
+                        : NULL;
+
+    json_decref(paths);
+    return paths != NULL;
 }
 
 int survey_probe_hosts(
@@ -114,9 +134,10 @@ int survey_probe_hosts(
         probes[i] = (struct host_probe){.host = h,
             .survey = survey,
             .measure = request->measure,
+            .only_files = wants_only_files(survey, i),
             .error = &survey->host_errors[i]};
-        if (offline || survey->host_inputs[i].without || survey->host_inputs[i].facts ||
-            survey->host_inputs[i].error)
+        if (offline || survey->host_inputs[i].without || survey->host_inputs[i].error ||
+            (survey->host_inputs[i].facts && !probes[i].only_files))
             continue;
         if (host_link_open(
                 &links, loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)

@@ -13,8 +13,9 @@ struct survey {
     struct err *database_errors;
     size_t database_count;
     json_t *owned; /* locations that were made here */
-    json_t *
-        locations; /* replan: uid to location, of the databases whose backups are wanted; else NULL */
+    /* Replan: uid to location, "disks" for files on disks, of the databases whose backups are
+     * wanted; else NULL. */
+    json_t *locations;
     json_t *alive;     /* addresses of the old cluster that answer */
     json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
     json_t *sentinels; /* that watch addresses of it */
@@ -28,7 +29,8 @@ struct survey {
 /* Parts of recover_survey(): what is asked for of the databases, and their backup sets. */
 int survey_databases(
     struct survey *survey, const struct recover_request *request, struct err *err) MUST_CHECK;
-/* Probes the hosts that have neither facts nor an error yet, and are not kept out. */
+/* Probes the hosts that have neither facts nor an error yet, and are not kept out; of those that
+ * have facts only the files on their disks are asked for. */
 int survey_probe_hosts(struct survey *survey, const struct recover_request *request,
     struct state *st, struct err *err) MUST_CHECK;
 /* Whether its data comes from a backup set at all. */
