@@ -4,7 +4,10 @@ import time
 
 import pytest
 
-from program import DONE, FAILED, PARTLY
+import lab as labs
+from dead_cluster import DeadCluster
+from harness import sshd
+from program import DONE, FAILED, PARTLY, Recovery
 from test_disks import Disks, keys_of, write_rdb
 from test_replan import PATIENCE, REPLAN, gate, host_of, messages, places  # noqa: F401
 
@@ -119,3 +122,33 @@ def test_a_file_that_has_gone_since(cluster, recovery, gate, disks, folder):  # 
     newest.with_name(f"{newest.name}.away").rename(newest)
     recovery.resume(*REPLAN, status=DONE)
     recovery.assert_recovered(made)
+
+
+def test_an_old_node_is_asked_again(folder):
+    """A host dies; the new plan has the file of the old node that the hosts file names."""
+    with labs.opened(folder / "lab", 4) as lab:
+        lab.needs_namespaces()
+        lab.daemons[3].stop()
+        lab.daemons[3] = lab.sshd(4, Subsystem="sftp internal-sftp").start(lab.prefix(4))
+        cluster = DeadCluster(folder, lab.net)
+        cluster.nodes[0].addr = lab.net.host(4)
+        made = cluster.add("a", replicas=1, keys=None, backup_location="")
+        recovery = Recovery(folder, lab.net, cluster)
+        recovery.defaults = {}
+        disks = Disks(recovery)
+        _, made.digest = put(cluster, disks, folder, made, "node1", "a", 10)
+        recovery.old_nodes = [{
+            "node": 1, "user": sshd.user(), "known_hosts": str(lab.known_hosts),
+            "identity": str(lab.key), "recovery_path": str(disks.folder("node1"))}]
+        for i in (1, 2, 3):
+            recovery.hosts.append(
+                lab.entry(i, name=f"h{i}", base_dir=str(folder / "hosts" / f"h{i}")))
+        try:
+            recovery.write().recover("--until", "transfer")
+            lost = host_of(recovery, made, "replica")
+            lab.space.kill(lost)
+            recovery.resume(*REPLAN, status=DONE)
+            recovery.assert_recovered(made)
+            assert lost not in [host for _, host in places(recovery).values()]
+        finally:
+            recovery.end()
