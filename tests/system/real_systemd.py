@@ -1,9 +1,11 @@
 """A real systemd as the init of a machine of its own: namespaces of processes, mounts and control groups, in
 which the network and all files but a few are those of this machine. It knows the least units that servers
-need, and sshd. No D-Bus and no journal run there.
+need, sshd, and the manager of a user, nobody, who lingers. No D-Bus and no journal run there.
 
     with running(folder, sshd) as machine:      # skips the test where none can run
         machine.systemctl("is-active", name)
+
+`user`: it is about the user's manager and units. The machine's folder is /mnt there.
 """
 
 import contextlib
@@ -19,23 +21,31 @@ import pytest
 from harness import redis_server
 
 SYSTEMD = "/usr/lib/systemd/systemd"
+NOBODY = 65534
+AS_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "env", "HOME=/mnt/home",
+           "XDG_CONFIG_HOME=/mnt/home/.config"]
 
 # None of this machine's own units may start, nor those that generators make of its files, and nothing
 # outside may be changed.
 _BOOT = """
 mount --bind "$1/units" /etc/systemd/system &&
 mount --bind "$1/empty" /usr/lib/systemd/system-generators &&
+mount --bind "$1/empty" /usr/lib/systemd/user-generators &&
+mount --bind "$1" /mnt &&
+mount -t tmpfs -o mode=755 tmpfs /var/lib/systemd && mkdir /var/lib/systemd/linger &&
+touch /var/lib/systemd/linger/nobody &&
 mount --bind "$1/machine-id" /etc/machine-id &&
 mount -t tmpfs -o mode=755 tmpfs /run &&
 mount -o bind,ro /proc/sys /proc/sys &&
 mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
 exec env -i container=recluster PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C \
-    SYSTEMD_UNIT_PATH="/etc/systemd/system:$1/vendor" "$2" --system --unit=multi-user.target --log-target=null
+    SYSTEMD_UNIT_PATH="/etc/systemd/system:/mnt/vendor" "$2" --system --unit=multi-user.target --log-target=null
 """
 
 _TARGETS = {
     "sysinit": "", "basic": "Requires=sysinit.target\nAfter=sysinit.target\n", "network-online": "",
     "shutdown": "", "multi-user": "Requires=basic.target\nAfter=basic.target\n",
+    "default": "Requires=basic.target\nAfter=basic.target\n",
 }
 
 _SSHD = """[Unit]
@@ -45,22 +55,38 @@ RuntimeDirectory=sshd
 ExecStart=/usr/sbin/sshd -D -f {config} -E {log}
 """
 
+_MANAGER = f"""[Unit]
+Description=the manager of nobody
+[Service]
+User={NOBODY}
+Delegate=yes
+Environment=HOME=/mnt/home XDG_CONFIG_HOME=/mnt/home/.config XDG_RUNTIME_DIR=/run/user/{NOBODY}
+Environment=SYSTEMD_UNIT_PATH=/mnt/home/.config/systemd/user:/mnt/vendor
+ExecStartPre=+/bin/sh -c "mkdir -p /run/user/{NOBODY} && chown {NOBODY}:{NOBODY} /run/user/{NOBODY}"
+ExecStart={SYSTEMD} --user --unit=default.target --log-target=null
+"""
+
 
 class Machine:
-    def __init__(self, folder, sshd):
-        self.folder, self.sshd = folder, sshd
-        self.units, vendor = folder / "units", folder / "vendor"
-        for made in (self.units, vendor, folder / "empty"):
+    def __init__(self, folder, sshd, user):
+        self.folder, self.user = folder, user
+        vendor, wants = folder / "vendor", folder / "vendor/multi-user.target.wants"
+        self.units = folder / ("home/.config/systemd/user" if user else "units")
+        for made in (folder / "units", wants, folder / "empty", folder / "home", folder / "base"):
             made.mkdir(parents=True)
+        folder.chmod(0o755)
+        for made in (folder / "home", folder / "base"):
+            os.chown(made, NOBODY, NOBODY)
         (folder / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         for name, more in _TARGETS.items():
             (vendor / f"{name}.target").write_text(
                 f"[Unit]\nDescription={name}\nDefaultDependencies=no\n{more}")
-        wants = vendor / "multi-user.target.wants"
-        wants.mkdir()
-        (vendor / "sshd.service").write_text(
-            _SSHD.format(config=sshd.config, log=sshd.folder / "log"))
-        (wants / "sshd.service").symlink_to(vendor / "sshd.service")
+        services = {"manager": _MANAGER} if user else {}
+        if sshd:
+            services["sshd"] = _SSHD.format(config=sshd.config, log=sshd.folder / "log")
+        for name, text in services.items():
+            (vendor / f"{name}.service").write_text(text)
+            (wants / f"{name}.service").symlink_to(f"../{name}.service")
         self._group = _control_groups() / f"recluster-test-{random.randrange(1 << 32):08x}"
         self._outer = self._init = None
 
@@ -83,20 +109,23 @@ class Machine:
         self._init = Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
         return self._init and self.systemctl("is-system-running") in ("running", "degraded")
 
-    def _there(self, *argv):
+    def there(self, *argv):
+        """The command that runs this one there."""
         return ["nsenter", "-t", self._init, "-m", "-p", "-C", "--", *argv]
 
     def systemctl(self, *words):
         """What it prints, without the last newline."""
+        as_user = [*AS_USER, f"XDG_RUNTIME_DIR=/run/user/{NOBODY}"] if self.user else []
+        scope = ["--user"] if self.user else []
         return subprocess.run(
-            self._there("systemctl", *words), check=False, stdin=subprocess.DEVNULL,
+            self.there(*as_user, "systemctl", *scope, *words), check=False, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout.rstrip("\n")
 
     @contextlib.contextmanager
     def reloading(self):
         """It reads its units again and again, as others may have it do at any time."""
         loop = subprocess.Popen(
-            self._there("sh", "-c", "while :; do systemctl daemon-reload; done"),
+            self.there("sh", "-c", "while :; do systemctl daemon-reload; done"),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True)
         try:
@@ -141,17 +170,17 @@ def _control_groups():
 def _missing():
     if os.getuid() != 0:
         return "only root can boot a systemd"
-    for program in (SYSTEMD, "unshare", "nsenter", "systemctl"):
+    for program in (SYSTEMD, "unshare", "nsenter", "setpriv", "systemctl"):
         if not shutil.which(program):
             return f"{program} is not installed"
     return None if _control_groups() else "no control groups of version 2 are mounted"
 
 
 @contextlib.contextmanager
-def running(folder, sshd):
+def running(folder, sshd=None, user=False):
     if _missing():
         pytest.skip(_missing())
-    machine = Machine(folder, sshd)
+    machine = Machine(folder, sshd, user)
     try:
         try:
             machine.boot()

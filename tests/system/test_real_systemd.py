@@ -3,7 +3,7 @@
 import pytest
 
 import real_systemd
-from harness import redis_server, sshd
+from harness import http_server, redis_server, sshd
 from program import DONE
 from test_systemd import is_up, verify
 
@@ -62,3 +62,29 @@ def test_servers_are_units(cluster, recovery, machine, daemon):
 def wait_for_all(recovery, made):
     for one in made:
         redis_server.wait_until(lambda: is_up(recovery, one), "its servers", 40)
+
+
+@pytest.mark.slow
+def test_servers_are_units_of_a_user(cluster, recovery, net, folder):
+    """Of one who lingers: they outlive the link, a crash and a reboot; an abort leaves none."""
+    made = cluster.add("a", primaries=2, password="one")
+    server = http_server.Nginx(folder / "nginx", cluster.backups, net.addr(5), 8080).start()
+    recovery.sources = {"db:1": server.url}
+    with real_systemd.running(folder / "machine", user=True) as machine:
+        recovery.defaults = {"link": "command", "memory": "1G",
+                             "command": machine.there(*real_systemd.AS_USER, "sh")}
+        recovery.hosts = [{"name": "h1", "addr": net.host(1), "base_dir": "/mnt/base/it's"}]
+        recovery.write().recover("--until", "load")
+        names = machine.services("active")
+        assert len(names) == 2 and {f.name for f in machine.units.glob("*.service")} == set(names)
+        verify(machine.units / name for name in names)
+        recovery.run("abort", "--state", recovery.state, "--yes")
+        assert machine.services() == [] and list(machine.units.glob("*.service")) == []
+        recovery.resume(status=DONE, timeout=60)
+        machine.systemctl("kill", "--signal=KILL", *names)
+        wait_for_all(recovery, [made])
+        machine.power_off()
+        assert not is_up(recovery, made)
+        machine.boot()
+        wait_for_all(recovery, [made])
+        assert machine.services("active") == names
