@@ -122,12 +122,15 @@ static int keep_without_source(
                          : xstrdup("no other file of these slots is of use");
     CLEANUP(free_ptr)
     char *hint = xasprintf("Bring the host back. Without it %s%s. To begin anew: recluster abort "
-                           "--state %s; then recover with a new state file.",
+                           "--state %s; %sthen recover with a new state file.",
         instead,
         next ? ""
              : ": name more folders in the hosts file (recovery_path), or a location with "
                "--source",
-        state);
+        state,
+        r->x->database_count > 1 ? "name a new \"base_dir\" for hosts on which other databases of "
+                                   "this recovery stay; "
+                                 : "");
 
     return tell(r, database, "error", "replan-refused", message, hint, err);
 }
