@@ -65,9 +65,9 @@ def run(folder, net, fetch, megabytes):
     out = folder / "out"
     location = folder / "location.json"
 
-    def fetched(where):
+    def fetched(where, to=out):
         location.write_text(json.dumps(where))
-        return [fetch, location, "x.rdb", out]
+        return [fetch, location, "x.rdb", to]
 
     web = WebDav(folder / "web", net.addr(4), 8080, index=True).start()
     os.link(rdb, web.root / "x.rdb")
@@ -96,8 +96,9 @@ def run(folder, net, fetch, megabytes):
     theirs = best(
         "sftp", size, "sftp", "-q", "-i", sshd.key, "-o", f"UserKnownHostsFile={known}", "-P", 2222,
         f"backups@{net.addr(6)}:{sshd.root}/x.rdb", out)
+    alone = best("libssh2 to nowhere", size, *fetched(sshd.location(), "-"))
     ours = best("recluster, all verified", size, *fetched(sshd.location()))
-    print(f"  ratio {theirs / ours:.2f} (wanted 1.0)")
+    print(f"  ratio {theirs / ours:.2f} (wanted 1.0), of libssh2 to nowhere {alone / ours:.2f}")
     print("Memory of a fetch, its processes together (wanted: under 32 MB):")
     for name, where in (("HTTP", web.url), ("SFTP", sshd.location())):
         print(f"  {name:<40} {memory_mb(fetched(where)):7.1f} MB", flush=True)

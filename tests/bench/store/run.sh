@@ -5,7 +5,8 @@
 #
 # Each is the best of three runs. HTTP: nginx and `curl -o` (wanted: 0.9 of its speed, with everything
 # verified). A server that gives each connection 50 MB/s: what several connections bring. S3: s3rver and
-# `rclone copy` (wanted: 1.5, or as fast as the server is). SFTP: sshd and OpenSSH's sftp (wanted: 1.0).
+# `rclone copy` (wanted: 1.5, or as fast as the server is). SFTP: sshd and OpenSSH's sftp (wanted: 1.0),
+# and what libssh2 gives to who throws everything away: with it, nothing can be faster.
 # Memory of a fetch, all of its processes (wanted: under 32 MB).
 #
 # Needs root for sshd, node and npm for s3rver, and rclone.
