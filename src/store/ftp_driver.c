@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,6 +297,23 @@ static size_t give_data(char *to, size_t size, size_t count, void *arg)
     return n;
 }
 
+/*
+ * A server may take the end of a broken connection for the end of the data, and say that all is well
+ * (vsftpd does, with TLS too).
+ */
+static int check_part(struct ftp_upload *u, const struct store_part *part, struct err *err)
+{
+    int64_t wanted = part->offset + (int64_t)part->len;
+    struct store_object object;
+
+    if (describe(u->store, u->part_name, &object, err) < 0)
+        return -1;
+    if (object.bytes < 0 || object.bytes == wanted)
+        return 0;
+    return err_set(err, ERR_NETWORK, "the server has %" PRId64 " of %" PRId64 " bytes of '%s%s'",
+        object.bytes, wanted, u->store->base, u->name);
+}
+
 static int ftp_write_part(void *upload, const struct store_part *part, struct err *err)
 {
     struct ftp_upload *u = upload;
@@ -317,7 +335,8 @@ static int ftp_write_part(void *upload, const struct store_part *part, struct er
     CURLcode result = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_PREQUOTE, (struct curl_slist *)NULL);
     curl_slist_free_all(commands);
-    return result == CURLE_OK ? 0 : request_error(u->store, result, "write", u->name, err);
+    return result == CURLE_OK ? check_part(u, part, err)
+                              : request_error(u->store, result, "write", u->name, err);
 }
 
 static bool is_refused_for_good(const struct ftp_store *f)
