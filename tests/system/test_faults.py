@@ -199,11 +199,12 @@ def test_a_large_file_is_read_by_another_process(folder, net):
 @pytest.mark.parametrize(
     "tls", [None, *(pytest.param(tls, marks=pytest.mark.slow) for tls in ("explicit", "implicit"))])
 def test_ftp_replies_that_ask_for_another_try(folder, net, tls):
-    """And commands that are carried out while their answer is lost, above all that which gives the name."""
+    """And commands that are carried out while their answer is lost, above all that which gives the name; and
+    half a file that is said to be a whole one."""
     well = [None] * 3
     faults = {
         "RETR": ["450 in use", *well, "451 error", "426 closed", *well, "425 no connection", *well, ""],
-        "STOR": ["450 in use", *well, "", *well, "lost"],
+        "STOR": ["450 in use", "short", *well, "", *well, "lost"],
         "RNTO": [None, "450 in use", *well, "lost", *well, "451 error", *well, "lost"],
         "RNFR": [*well, *well, *well, *well, "lost"], "DELE": ["lost", *well, "450 in use"],
         "MLSD": [None, "450 in use"], "PASS": ["421 too many users"], "REST": [None, "451 error"],
