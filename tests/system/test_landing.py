@@ -59,10 +59,14 @@ def landed(recovery):
     return ["landed" in json.loads(loaded) for (loaded,) in rows]
 
 
+def is_pipe(path):
+    return stat.S_ISFIFO(path.lstat().st_mode)
+
+
 def assert_nothing_left(recovery):
     """No pipe, and no record of one; what servers start on is the fetched file itself."""
     for folder in recovery.server_folders():
-        assert not any(stat.S_ISFIFO(p.lstat().st_mode) for p in folder.iterdir()), folder
+        assert not any(map(is_pipe, folder.iterdir())), folder
         assert "landing" not in json.loads((folder / "shard.json").read_text())
         assert not (folder / "dump.rdb.new").exists()
 
@@ -72,7 +76,7 @@ def until_landing(recovery):
     wait_for_task(recovery, "fetch")
     redis_server.wait_until(recovery.running_servers, "a server", 20)
     (pid_file,) = recovery.running_servers()
-    assert stat.S_ISFIFO((pid_file.parent / "dump.rdb").lstat().st_mode)
+    assert is_pipe(pid_file.parent / "dump.rdb")
     return int(pid_file.read_text())
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 import real_systemd
+import test_landing
 from harness import http_server, redis_server, sshd
-from program import DONE
+from program import DONE, REFUSED
+from test_landing import serve  # noqa: F401
 from test_systemd import is_up, verify
 
 
@@ -24,13 +26,16 @@ def machine(folder, daemon):
         yield machine
 
 
+def over_ssh(recovery, daemon):
+    return {"link": "ssh", "user": sshd.user(), "port": daemon.port, "memory": "1G",
+            "identity": str(recovery.folder / "id"), "known_hosts": str(recovery.folder / "known")}
+
+
 @pytest.mark.slow
 def test_servers_are_units(cluster, recovery, machine, daemon):
     """They outlive the link and all of sshd, a crash and a reboot; an abort leaves none, loaded or failed."""
     made = [cluster.add("a", primaries=3, password="one"), cluster.add("it's b", password="two")]
-    recovery.defaults = {
-        "link": "ssh", "user": sshd.user(), "port": daemon.port, "memory": "1G",
-        "identity": str(recovery.folder / "id"), "known_hosts": str(recovery.folder / "known")}
+    recovery.defaults = over_ssh(recovery, daemon)
     recovery.add_hosts(1, addr=daemon.addr)
     recovery.write().recover("--until", "load")
     names = machine.services("active")
@@ -88,3 +93,32 @@ def test_servers_are_units_of_a_user(cluster, recovery, net, folder):
         machine.boot()
         wait_for_all(recovery, [made])
         assert machine.services("active") == names
+
+
+@pytest.mark.slow
+def test_units_whose_files_are_landing(cluster, recovery, machine, daemon, serve):
+    """A file with a bad end, a run that is killed in the middle, and then all of it."""
+    made = test_landing.add_plain(cluster, big=test_landing.BIG)
+    recovery.defaults = over_ssh(recovery, daemon)
+    recovery.add_hosts(1, addr=daemon.addr)
+    good = made.files[0].read_bytes()
+    made.files[0].write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    serve(limit_rate="1m")
+    assert recovery.recover(status=REFUSED).says(made.files[0].name)
+    assert machine.services("active") == []
+    recovery.run("abort", "--state", recovery.state, "--yes")
+    assert machine.services() == []
+
+    made.files[0].write_bytes(good)
+    recovery.state = recovery.folder / "second.state"
+    run = recovery.start(*recovery.recover_args())
+    redis_server.wait_until(lambda: machine.services("active"), "a unit on its pipe")
+    assert any(test_landing.is_pipe(folder / "dump.rdb") for folder in recovery.server_folders())
+    run.kill()
+    run.communicate()
+    redis_server.wait_until(lambda: not machine.services("active"), "the end of the unit", 20)
+    recovery.resume(status=DONE, timeout=60)
+    assert test_landing.landed(recovery) == [True]
+    test_landing.assert_nothing_left(recovery)
+    recovery.assert_recovered(made)
+    assert len(machine.services("active")) == 1
