@@ -20,16 +20,16 @@
  * file and, for a replica, what its primary's server writes.
  *
  * Then, in this order: the host that `replaces` the shard's old node, or has its file on a disk;
- * for databases that are
- * "sparse", the one with the fewest shards of the database ("dense" allows several, it doesn't ask
- * for them: nothing is gained by it any more); the smallest estimated time of the slowest host,
- * where a tenth and 10 seconds make no difference; the evenest memory, relative to the caps; the
- * earlier one in hosts.json (for a replica: the next one behind its primary's). With more than 24
- * shards or hosts the evenest memory is given up for plans that change little when the input does:
- * the fullest host is then up to 5 % fuller than all would be if they were equally full. Placement is
- * greedy, then repaired, then improved, each within a fixed budget, so that time is bounded. With
- * up to 24 shards on 24 hosts a search settles whether there is a plan at all; with more, a plan is
- * nearly always found where there is one, which is not proven.
+ * for databases that are "sparse", the one with the fewest shards of the database ("dense" allows
+ * several, it doesn't ask for them: nothing is gained by it any more); the smallest estimated time
+ * of the slowest host, where a tenth and 10 seconds make no difference; the evenest memory,
+ * relative to the caps; the earlier one in hosts.json (for a replica: the next one behind its
+ * primary's). With more than 24 shards or hosts both are given up for plans that change little when
+ * the input does: the slowest host may then take a twentieth more than the mean, and the fullest be
+ * 5 % fuller than all would be if they were equally full. Placement is greedy, then repaired, then
+ * improved, each within a fixed budget, so that time is bounded. With up to 24 shards on 24 hosts a
+ * search settles whether there is a plan at all; with more, a plan is nearly always found where
+ * there is one, which is not proven.
  *
  * An old cluster that lives stops the plan; so does each address of one that doesn't but still
  * answers, unless it is to be stopped.
@@ -47,11 +47,12 @@
  * Limits: 10,000 hosts, 1,000,000 shards; 1,000 hosts and 20,000 shards take about a second. In
  * bytes, of a shard: data = the larger of its part of the database's memory_size and what its file
  * is predicted to take (the larger of used-mem of its head and, where it was read whole, what its
- * records take by type and encoding; else three times the stored size). Memory = data, + a tenth of it for copy-on-write where its server forks (persistence, replicas), + 16 MiB
- * of replication backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and
- * one more copy, of a sync or a rewrite), three times where the database has persistence or the
- * file is an append-only one; a file that is packed is taken to be a third of it. An append-only
- * file is taken to be as large in RAM as on the disk, or as its own head says, if that is more.
+ * records take by type and encoding; else three times the stored size). Memory = data, + a tenth of
+ * it for copy-on-write where its server forks (persistence, replicas), + 16 MiB of replication
+ * backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and one more copy,
+ * of a sync or a rewrite), three times where the database has persistence or the file is an
+ * append-only one; a file that is packed is taken to be a third of it. An append-only file is taken
+ * to be as large in RAM as on the disk, or as its own head says, if that is more.
  *
  * Seconds: each host fetches its shards' files at the rate that it measured, at most as fast as it
  * writes them unpacked, else at that of `rates`; up to PLAN_FETCHES_PER_HOST at a time share it. As
@@ -249,17 +250,18 @@ void plan_free(struct plan *plan);
  * {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options", "databases": [{"uid": "1",
  * "label": "db:1", "name", "skipped": reason or null, "source": location or null, "maxmemory",
  * "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
- * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "disks": bool,
- * "files": [{"name", "bytes" or null, "slots": [[0, 5460]], "where", "host", "kind", "time" (of a
- * file on a disk, else null)}]}, "shards": [{"uid", "database": uid, "role":
+ * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "disks":
+ * bool, "files": [{"name", "bytes" or null, "slots": [[0, 5460]], "where", "host", "kind", "time"
+ * (of a file on a disk, else null)}]}, "shards": [{"uid", "database": uid, "role":
  * "primary|replica", "primary": uid or null, "host", "addr" (null: no place), "port", "bus_port",
  * "dir", "slots", "source": file name or null, "sources": file names if it needs a cut, else null,
  * "memory", "disk", "transfer_s", "load_s"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name",
  * "addr", "rack", "second_rack" or null, "usable", "memory", "planned_memory", "disk_free" or null,
  * "planned_disk", "cores", "measured": null or {"network", "disk_write", "disk_read"} (bytes a
  * second, or null), "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates": {"transfer",
- * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "unchecked": [text], "blockers", "warnings": [{"code",
- * "message", "hint", "database": label, "host"}, the last three or null]}
+ * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "unchecked": [text],
+ * "blockers", "warnings": [{"code", "message", "hint", "database": label, "host"}, the last three
+ * or null]}
  */
 json_t *plan_json(const struct plan *plan);
 

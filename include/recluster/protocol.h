@@ -138,8 +138,8 @@
  *       progress {"phase": "loading|sync|catching-up", "bytes", "total"}
  *       -> {"keys", "keys_by_db", "offset", "sync_full": 0|1 (its data is a copy that its primary
  *           sent), "sync_partial": 0|1 (it is what it loaded itself), "pid", "already"}
- *       ! the server of a replica, if it does not run yet; waits until its link is up and its offset is the primary's. Then
- *       the keys of each database must be as many on both.
+ *       ! the server of a replica, if it does not run yet; waits until its link is up and its offset
+ *       is the primary's. Then the keys of each database must be as many on both.
  *
  *   shard_status {"dir", "password"? (the database's, for a sealed shard), "samples"?: [{"db",
  *           "key" (hex), "kind"}]}

@@ -10,15 +10,15 @@
  *
  * A location is a JSON string (a URL or a path: "/mnt/backups", "file:///mnt/backups",
  * "http://host/dir/") or an object as in a CCS `backup_location` ({"type": "mount_point", "path":
- * …};
- * {"type": "http", "url": …}). What each kind's URL and members are stands in recluster(1), and at
- * the top of its driver, src/store/..._driver.c. Other kinds give ERR_UNSUPPORTED with the kind's
- * name and what to do.
+ * …}; {"type": "http", "url": …}). What each kind's URL and members are stands in recluster(1), and
+ * at the top of its driver, src/store/..._driver.c. Other kinds give ERR_UNSUPPORTED with the
+ * kind's name and what to do.
  *
  * Names are relative to the location and hold no '/'. Calls block, each with the location's
- * deadlines: 10 s to connect, and 30 s ("timeout" in the location) in which nothing comes, or next to nothing. What failed is tried again in one
- * place (src/store/store.c) where err_code_is_retried() says so, and goes on at the byte where it
- * stopped if the object is still the same one, else fails with ERR_CHANGED.
+ * deadlines: 10 s to connect, and 30 s ("timeout" in the location) in which nothing comes, or next
+ * to nothing. What failed is tried again in one place (src/store/store.c) where
+ * err_code_is_retried() says so, and goes on at the byte where it stopped if the object is still
+ * the same one, else fails with ERR_CHANGED.
  *
  * The same: its size, where the store gives it, and its validator. That is over HTTP the ETag (with
  * Last-Modified, if it is a weak one), else Last-Modified alone; for FTP, SFTP and files what the

@@ -2,9 +2,9 @@
  * Servers that are left of the old cluster, looked at and stopped on their own machines, over links
  * of "old_nodes", or of a host that has the node's address.
  *
- * What was looked at travels with the plan into the state file (as a secret: logins are in it), so that what is
- * stopped is what was shown; that it was is recorded there too ("fenced_ms"), and each step as an
- * event.
+ * What was looked at travels with the plan into the state file (as a secret: logins are in it), so
+ * that what is stopped is what was shown; that it was is recorded there too ("fenced_ms"), and each
+ * step as an event.
  */
 
 #include "fence.h"

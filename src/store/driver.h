@@ -111,9 +111,9 @@ void store_list_add_folder(struct store_list *list, const char *name, size_t len
 const char *store_location_text(const json_t *location, const char *key);
 
 /*
- * How long the location may be silent, or send less than STORE_LOW_SPEED bytes a second, before a try of a request is given up: its member "timeout",
- * in seconds (1 to 3600, a number or a text), else 30. A connection must stand within
- * STORE_CONNECT_S of that.
+ * How long the location may be silent, or send less than STORE_LOW_SPEED bytes a second, before a
+ * try of a request is given up: its member "timeout", in seconds (1 to 3600, a number or a text),
+ * else 30. A connection must stand within STORE_CONNECT_S of that.
  */
 enum { STORE_SILENCE_S = 30, STORE_CONNECT_S = 10, STORE_LOW_SPEED = 100 };
 int store_location_timeout(const json_t *location, long *ret_seconds, struct err *err) MUST_CHECK;

@@ -10,9 +10,9 @@
 
 /*
  * SFTP servers: "sftp://user@host:port/folder", or an object with "sftp_url" (or "url") and, if
- * needed, "path" (the folder, instead of the URL's), "user", "password", "key" (a private key) and "key_password" (secrets), "host_key" (a
- * text or several), "known_hosts" (a path). The folder is absolute; "/~/x" is below the login's
- * home.
+ * needed, "path" (the folder, instead of the URL's), "user", "password", "key" (a private key) and
+ * "key_password" (secrets), "host_key" (a text or several), "known_hosts" (a path). The folder is
+ * absolute; "/~/x" is below the login's home.
  *
  * An upload goes to NAME.part, which is renamed when it is whole. The SFTP of libssh2 can't rename
  * over a file: the old one is removed right before.
