@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "recluster/buf.h"
@@ -43,6 +44,12 @@ int file_write_atomic(
 /* Writes all of it, whatever write(2) takes at a time. `what` names the file in the message. */
 int file_write_all(
     int fd, const void *data, size_t len, const char *what, struct err *err) MUST_CHECK;
+
+/*
+ * After a write of `len` bytes that end at `at`: now and then has the kernel begin to bring to the
+ * disk what was written, so that the fsync at the end waits for little. No more than a hint.
+ */
+void file_write_behind(int fd, int64_t at, size_t len);
 
 bool file_exists(const char *path);
 

@@ -106,6 +106,15 @@ int file_write_all(int fd, const void *data, size_t len, const char *what, struc
     return 0;
 }
 
+void file_write_behind(int fd, int64_t at, size_t len)
+{
+    const int64_t step = 8 << 20;
+    int64_t from = (at - (int64_t)len) / step * step, to = at / step * step;
+
+    if (to > from)
+        (void)!sync_file_range(fd, from, to - from, SYNC_FILE_RANGE_WRITE);
+}
+
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
     CLEANUP(free_ptr) char *tmp = xasprintf("%s.tmp", path);

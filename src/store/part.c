@@ -44,7 +44,11 @@ static int flush(struct part *p, struct err *err)
     size_t len = p->out_len;
 
     p->out_len = 0;
-    return file_write_all(p->fd, p->out, len, p->part_path, err);
+    if (file_write_all(p->fd, p->out, len, p->part_path, err) < 0)
+        return -1;
+    p->written += (int64_t)len;
+    file_write_behind(p->fd, p->written, len);
+    return 0;
 }
 
 int part_add(struct part *p, const void *data, size_t len, struct err *err)

@@ -26,6 +26,7 @@ struct part {
     int fd;
     char *out; /* bytes to be written, out_len of them */
     size_t out_len;
+    int64_t written;
 };
 
 int part_open(struct part *p, const char *path, struct err *err) MUST_CHECK;

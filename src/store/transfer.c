@@ -128,6 +128,8 @@ static int on_data(void *arg, const void *data, size_t len, struct err *err)
     r->at += (int64_t)len;
     if (r->fd >= 0 && file_write_all(r->fd, data, len, r->t->keep_path, err) < 0)
         return -1;
+    if (r->fd >= 0)
+        file_write_behind(r->fd, r->at, len);
     return pass(r, data, len, err);
 }
 
