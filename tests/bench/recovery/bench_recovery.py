@@ -29,13 +29,14 @@ def length(n):
 
 
 def write_rdb(path, value_bytes, hexadecimal=False):
-    """MIB of strings that don't compress, or by half; gives the number of keys."""
+    """MIB of strings that don't compress, or by half, with the hints of sizes that servers write; gives the
+    number of keys."""
     head = length(value_bytes)
     ends = [head + os.urandom(value_bytes // 2).hex().encode() for _ in range(POOL)] if hexadecimal else [
         head + os.urandom(value_bytes)]
     keys = (MIB << 20) // (1 + 13 + len(ends[0]))
     with open(path, "wb") as f:
-        f.write(b"REDIS0010\xfe\x00")
+        f.write(b"REDIS0010\xfe\x00\xfb\x80" + keys.to_bytes(4, "big") + b"\x00")
         for start in range(0, keys, BATCH):
             f.write(b"".join(
                 b"\x00\x0c%012d" % i + ends[i * 7919 % len(ends)] for i in range(start, min(start + BATCH, keys))
