@@ -193,6 +193,9 @@ int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 void rdb_reader_let_more_follow(struct rdb_reader *r);
 uint64_t rdb_reader_end_offset(const struct rdb_reader *r); /* 0: the end was not seen yet */
 
+/* Once the end was seen: where its mark stands, and the checksum of all before it. */
+uint64_t rdb_reader_data_end(const struct rdb_reader *r, uint64_t *ret_crc);
+
 enum rdb_checksum { RDB_CHECKSUM_ABSENT, RDB_CHECKSUM_OK, RDB_CHECKSUM_BAD };
 const char *rdb_checksum_name(enum rdb_checksum checksum); /* "absent", "ok", "bad" */
 enum rdb_checksum rdb_reader_checksum(

@@ -32,15 +32,17 @@
  * anything again. `write` gets an output's bytes in order, `patch` comes in rdb_split_end() only,
  * and before the last `write`. On an error the outputs are not to be used.
  *
- * `whole`: one output of all slots of one input. Hints are the input's own, so nothing is ever
- * patched: what was written may be read while the rest is still to come.
- *
  * The stamp: a server of version 7.0 or newer that starts on a file with the aux fields
  * repl-stream-db, repl-id and repl-offset, as a primary or as a replica, continues that history of
  * replication; a primary and replicas that start on equal files come into step with no data sent.
  * Servers never compare contents. Hence the id is made of a digest of all that is behind the aux
  * fields (records in their order with their databases, functions): equal ids mean equal data. The
  * three fields stand behind the data, where the digest is known: servers take aux fields anywhere.
+ *
+ * `stamp_only`: one output of all slots of one input, which is that input with a stamp behind it. As
+ * the caller has all else already, only the end is written: it takes the place of what stands there
+ * from `end_offset` on, in rdb_split_end(), and nothing is patched. Fields of an older history stay
+ * in front; of equal ones, servers take the last.
  */
 
 #include <stdbool.h>
@@ -66,7 +68,8 @@ struct rdb_split_output {
 struct rdb_split_params {
     const struct rdb_split_output *outputs; /* copied, but for the scans */
     size_t count;
-    bool whole, stamp;
+    bool stamp;
+    bool stamp_only;  /* needs `stamp`; nothing may be left out (rdb_split_take()) */
     bool no_checksum; /* write 0: "not made" */
     struct rdb_limits limits;
     int (*write)(void *arg, size_t output, const void *data, size_t len, struct err *err);
@@ -90,6 +93,7 @@ int rdb_split_end(struct rdb_split *s, struct err *err) MUST_CHECK;
 struct rdb_split_facts {
     uint64_t bytes, keys, expires;
     char repl_id[RDB_REPL_ID_HEX + 1]; /* with `stamp`, after the end; else "" */
+    uint64_t end_offset;               /* with `stamp_only`, once something is written */
 };
 const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t output);
 

@@ -98,6 +98,17 @@ int output_aux(struct output *o, const void *bytes, size_t len, struct err *err)
     return set_data(o, false, err) < 0 ? -1 : add(o, bytes, len, err);
 }
 
+void output_own_data(struct output *o, const void *bytes, size_t len)
+{
+    digest_add(o->digest, bytes, len);
+}
+
+void output_own_end(struct output *o, uint64_t bytes, uint64_t crc)
+{
+    o->facts.end_offset = o->offset = bytes;
+    o->crc = crc;
+}
+
 static void format_header(const struct rdb_header *header, char text[16])
 {
     if (header->valkey)
@@ -113,6 +124,8 @@ int output_header(struct output *o, const struct rdb_header *header, struct err 
     o->header = *header;
     if (o->scan && rdb_scan_events.header(o->scan, header, err) < 0)
         return -1;
+    if (o->params->stamp_only)
+        return 0;
     format_header(header, text);
     return output_aux(o, text, RDB_HEADER_BYTES, err);
 }
@@ -142,10 +155,10 @@ int output_select(struct output *o, uint64_t db, struct err *err)
     if (o->selected == db)
         return 0;
     o->selected = db;
+    if (o->params->stamp_only)
+        return 0;
     if (output_data(o, bytes, 1 + put_length(bytes + 1, db), err) < 0)
         return -1;
-    if (o->params->whole)
-        return 0;
     for (o->database = 0; o->database < o->database_count; o->database++)
         if (o->databases[o->database].number == db)
             return 0;

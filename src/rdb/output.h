@@ -40,6 +40,11 @@ struct output {
 void output_init(struct output *o, const struct rdb_split_params *params, size_t index);
 void output_release(struct output *o);
 
+/* `stamp_only`: a part of the data, which stands there already. */
+void output_own_data(struct output *o, const void *bytes, size_t len);
+/* The same, at its end: how much stands there, and its checksum. */
+void output_own_end(struct output *o, uint64_t bytes, uint64_t crc);
+
 /* Magic and version. */
 int output_header(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
 /* Bytes that are not part of the data: aux fields. */

@@ -500,6 +500,16 @@ static int feed_piece(struct rdb_reader *r, const uint8_t *p, size_t len, struct
     return 0;
 }
 
+/* The mark of the end, one byte, stands in the present piece. */
+static void end_checksum(
+    struct rdb_reader *r, uint64_t before, const uint8_t *piece, uint64_t piece_offset)
+{
+    const uint8_t *mark = piece + (r->body_end - piece_offset) - 1;
+
+    r->crc_data = crc64(before, piece, (size_t)(mark - piece));
+    r->crc = crc64(r->crc_data, mark, 1);
+}
+
 static int feed(struct rdb_reader *r, const uint8_t *p, size_t len, struct err *err)
 {
     while (len) {
@@ -515,7 +525,7 @@ static int feed(struct rdb_reader *r, const uint8_t *p, size_t len, struct err *
         if (feed_piece(r, p, n, err) < 0)
             return -1;
         if (in_body && r->body_end)
-            r->crc = crc64(before, p, (size_t)(r->body_end - offset));
+            end_checksum(r, before, p, offset);
         p += n;
         len -= n;
     }
@@ -569,4 +579,10 @@ uint64_t rdb_reader_end_offset(const struct rdb_reader *r)
     if (r->step != step_end)
         return 0;
     return r->body_end + (r->header.version >= CHECKSUM_SINCE ? CHECKSUM_BYTES : 0);
+}
+
+uint64_t rdb_reader_data_end(const struct rdb_reader *r, uint64_t *ret_crc)
+{
+    *ret_crc = r->crc_data;
+    return r->body_end - 1;
 }

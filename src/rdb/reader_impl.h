@@ -89,6 +89,7 @@ struct rdb_reader {
     uint64_t carry_offset, carry_need;
 
     uint64_t crc;        /* of the bytes before the present piece */
+    uint64_t crc_data;   /* of those before the mark of the end */
     uint64_t crc_stored; /* what stands in the file */
     uint64_t body_end;   /* offset behind the end opcode; 0: not seen yet */
     enum rdb_checksum checksum;

@@ -57,10 +57,15 @@ struct rdb_split {
 
 static int send(struct rdb_split *s, const void *bytes, size_t len, struct err *err)
 {
-    if (s->route < NOWHERE)
-        return output_data(&s->outputs[s->route], bytes, len, err);
     if (s->route == NOWHERE)
         return 0;
+    if (s->params.stamp_only) {
+        if (s->route != EVERYWHERE_AUX)
+            output_own_data(&s->outputs[0], bytes, len);
+        return 0;
+    }
+    if (s->route < NOWHERE)
+        return output_data(&s->outputs[s->route], bytes, len, err);
     for (size_t i = 0; i < s->params.count; i++) {
         int rc = s->route == EVERYWHERE_AUX ? output_aux(&s->outputs[i], bytes, len, err)
                                             : output_data(&s->outputs[i], bytes, len, err);
@@ -134,7 +139,8 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     struct rdb_split *s = arg;
 
     s->unit_route = NOWHERE;
-    if (s->input || is(key, "repl-id") || is(key, "repl-offset") || is(key, "repl-stream-db"))
+    if (s->input || (!s->params.stamp_only && (is(key, "repl-id") || is(key, "repl-offset") ||
+                                                  is(key, "repl-stream-db"))))
         return 0;
     s->unit_route = EVERYWHERE_AUX;
     for (size_t i = 0; i < s->params.count; i++)
@@ -213,6 +219,8 @@ static int on_function(void *arg, struct rdb_bytes code, struct err *err)
 /* Where the bytes of the unit go, decided by its own event or by what it is. */
 static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *unit)
 {
+    if (s->params.stamp_only && unit->opcode != RDB_OPCODE_AUX)
+        return unit->opcode == RDB_OPCODE_EOF ? NOWHERE : EVERYWHERE;
     switch ((enum rdb_opcode)unit->opcode) {
     case RDB_OPCODE_AUX:
     case RDB_OPCODE_FUNCTION_2:
@@ -225,7 +233,6 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
     case RDB_OPCODE_SLOT_IMPORT: /* only an output of all slots can finish it */
         return s->params.count == 1 && !s->params.outputs[0].slots ? 0 : NOWHERE;
     case RDB_OPCODE_RESIZE_DB:
-        return s->params.whole ? 0 : NOWHERE;
     case RDB_OPCODE_SELECT_DB:
     case RDB_OPCODE_EOF:
         break;
@@ -357,8 +364,8 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
             err, ERR_USAGE, "%zu outputs, but there can be 1 to %d", params->count, OUTPUTS_MAX);
         goto failed;
     }
-    if (params->whole && (params->count != 1 || params->outputs[0].slots)) {
-        err_set(err, ERR_USAGE, "a file that is copied whole goes to one output of all slots");
+    if (params->stamp_only && (!params->stamp || params->count != 1 || params->outputs[0].slots)) {
+        err_set(err, ERR_USAGE, "a file that is only stamped goes to one output of all slots");
         goto failed;
     }
     s->places = xmemdup(params->outputs, params->count * sizeof(*params->outputs));
@@ -453,8 +460,8 @@ int rdb_split_next(struct rdb_split *s, struct err *err)
         *err = s->failure;
         return -1;
     }
-    if (s->params.whole)
-        return err_set(err, ERR_USAGE, "a file that is copied whole is joined with no other");
+    if (s->params.stamp_only)
+        return err_set(err, ERR_USAGE, "a file that is only stamped is joined with no other");
     s->bytes_before += rdb_reader_offset(s->reader);
     rdb_reader_free(s->reader);
     s->reader = new_reader(s);
@@ -473,6 +480,10 @@ static int end(struct rdb_split *s, struct err *err)
 {
     if (end_input(s, err) < 0)
         return -1;
+    if (s->params.stamp_only) {
+        uint64_t crc, bytes = rdb_reader_data_end(s->reader, &crc);
+        output_own_end(&s->outputs[0], bytes, crc);
+    }
     for (size_t i = 0; i < s->params.count; i++)
         if (output_end(&s->outputs[i], &s->header, err) < 0)
             return -1;

@@ -38,6 +38,8 @@ struct puller {
     struct output *outputs;
     size_t count;
     struct rdb_split *split; /* NULL: the one file is written as it is */
+    bool stamp_only;         /* so it is with a split, but for its end */
+    uint64_t end_bytes;      /* of that, written */
     json_t *files;           /* of the facts' "source" */
     uint64_t keys_before;    /* of files before this one */
     bool kept_is_out;        /* the kept bytes take the place of the part */
@@ -138,10 +140,10 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
     struct puller *p = arg;
     struct part *part = &p->outputs[0].part;
 
-    if (p->split)
-        return rdb_split_feed(p->split, data, len, err);
-    if (rdb_scan_feed(p->outputs[0].scan, data, len, err) < 0)
-        return -1;
+    int rc = p->split ? rdb_split_feed(p->split, data, len, err)
+                      : rdb_scan_feed(p->outputs[0].scan, data, len, err);
+    if (rc < 0 || (p->split && !p->stamp_only))
+        return rc;
     /* What is kept is the file already: the part becomes another name of it. */
     if (!p->kept_is_out && p->reading.keep_path &&
         strcmp(unpack_compression(p->reading.unpack), "none") == 0) {
@@ -156,7 +158,13 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
 static int on_split(void *arg, size_t output, const void *data, size_t len, struct err *err)
 {
     struct puller *p = arg;
-    return part_add(&p->outputs[output].part, data, len, err);
+    struct part *part = &p->outputs[output].part;
+
+    if (!p->stamp_only)
+        return part_add(part, data, len, err);
+    uint64_t offset = rdb_split_facts(p->split, output)->end_offset + p->end_bytes;
+    p->end_bytes += len;
+    return part_patch(part, offset, data, len, err);
 }
 
 static int on_split_patch(
@@ -169,11 +177,13 @@ static int on_split_patch(
 static int start_split(struct puller *p, struct err *err)
 {
     struct rdb_split_output *outputs = xcalloc(p->count, sizeof(*outputs));
+    p->stamp_only = p->params->stamp && p->count == 1 && !p->outputs[0].to->keep &&
+                    !p->params->more_count && !p->params->take;
     const struct rdb_split_params split = {
         .outputs = outputs,
         .count = p->count,
-        .whole = p->count == 1 && !p->outputs[0].to->keep && !p->params->more_count,
         .stamp = p->params->stamp,
+        .stamp_only = p->stamp_only,
         .limits = p->outputs[0].to->scan.limits,
         .write = on_split,
         .patch = on_split_patch,

@@ -93,6 +93,30 @@ def test_keys_that_expired_meanwhile_go_everywhere(cluster, recovery):
     assert_no_copy(recovery, made, 1)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_the_history_of_the_old_cluster_is_over(cluster, recovery, packed):
+    """The file's own replication id and offset, as every primary with replicas saves them, stand before
+    the new ones."""
+    made = cluster.add("a", replicas=1, password="one", keys=None)
+    cluster.write_backups(made, 0)
+    made.digest = cluster.write_rdb(made.files[0], [["SET", f"key:{i}", "x"] for i in range(50)])
+    saved = made.files[0].read_bytes()
+    plain = gzip.decompress(saved) if saved[:2] == b"\x1f\x8b" else saved
+    old = b"0123456789" * 4
+    plain = plain[:9] + b"".join((
+        b"\xfa\x0erepl-stream-db\xc0\x00", b"\xfa\x07repl-id\x28" + old, b"\xfa\x0brepl-offset\xc1\x88\x13",
+    )) + plain[9:-8] + bytes(8)
+    made.files[0].write_bytes(gzip.compress(plain) if packed else plain)
+    recovery.add_hosts(2).write().recover()
+    recovery.assert_recovered(made)
+    assert_no_copy(recovery, made, 1)
+    for shard in recovery.database(made)["shards"]:
+        with recovery.connect(made, shard) as c:
+            replication = c.info("replication")
+        assert old.decode() not in replication.values() and int(replication["master_repl_offset"]) < 5000
+    assert_writes_arrive(recovery, made)
+
+
 def test_full_sync_is_a_choice(cluster, recovery):
     made = cluster.add("a", primaries=2, replicas=1, password="one")
     recovery.add_hosts(2).write().recover("--full-sync")

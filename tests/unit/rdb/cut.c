@@ -11,8 +11,11 @@
 static int on_write(void *arg, size_t output, const void *data, size_t len, struct err *err)
 {
     struct cut *cut = arg;
+    struct buf *b = &cut->outputs[output];
     (void)err;
-    buf_add(&cut->outputs[output], data, len);
+    if (cut->stamp_only && !b->len)
+        buf_add(b, cut->inputs[0].data, rdb_split_facts(cut->split, 0)->end_offset);
+    buf_add(b, data, len);
     return 0;
 }
 
@@ -66,7 +69,7 @@ int cut_run(struct cut *cut, struct err *err)
         .outputs = outputs,
         .count = cut->output_count,
         .stamp = cut->stamp,
-        .whole = cut->whole,
+        .stamp_only = cut->stamp_only,
         .no_checksum = cut->no_checksum,
         .write = on_write,
         .patch = on_patch,
@@ -77,7 +80,7 @@ int cut_run(struct cut *cut, struct err *err)
         outputs[i] = (struct rdb_split_output){cut->slots[i], rdb_scan_new(NULL)};
         buf_init(&cut->outputs[i]);
     }
-    struct rdb_split *s = rdb_split_new(&params, err);
+    struct rdb_split *s = cut->split = rdb_split_new(&params, err);
     int rc = s ? run(cut, s, err) : -1;
     for (size_t i = 0; i < cut->output_count; i++) {
         if (s)

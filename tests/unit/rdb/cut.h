@@ -15,8 +15,9 @@ struct cut {
     size_t input_count;
     const struct slots *slots[CUT_MAX]; /* of the outputs; NULL: all */
     size_t output_count;
-    bool stamp, no_checksum, whole;
+    bool stamp, no_checksum, stamp_only;
     enum feeding way;
+    struct rdb_split *split; /* while it runs */
     /* what came of it */
     struct buf outputs[CUT_MAX];
     struct rdb_split_facts facts[CUT_MAX];

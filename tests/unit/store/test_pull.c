@@ -173,6 +173,78 @@ static void a_file_is_changed_on_its_way(void **state)
     buf_release(&packed);
 }
 
+struct places {
+    const char *part, *kept;
+    bool same_file;
+};
+
+static int see_places(void *arg, const json_t *facts, struct err *err)
+{
+    struct places *p = arg;
+    struct stat part, kept;
+
+    (void)facts, (void)err;
+    assert_int_equal(stat(p->part, &part), 0);
+    p->same_file = stat(p->kept, &kept) == 0 && part.st_ino == kept.st_ino;
+    return 0;
+}
+
+/* Of a plain file, what is kept for a later try is the file itself: nothing is written twice. */
+static void a_stamp_stands_behind_the_bytes_that_came(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT, out = BUF_INIT;
+    struct err err = ERR_INIT;
+    char *dir = temp_dir_make(), *target = temp_dir_make();
+    CLEANUP(free_ptr) char *path = path_join(target, "x.rdb");
+    CLEANUP(free_ptr) char *part = path_join(target, "x.rdb.part");
+    CLEANUP(free_ptr) char *kept = path_join(target, "x.rdb.fetch0");
+    char id[64] = "";
+
+    assert_ok(file_read(FIXTURES "/rdb/values.rdb", 1 << 20, &plain, &err), err);
+    sample_gzip(&packed, plain.data, plain.len);
+    temp_file(dir, "plain", plain.data, plain.len);
+    temp_file(dir, "packed", packed.data, packed.len);
+    struct store *s = open_store(dir);
+    for (int how = 0; how < 4; how++) {
+        struct places places = {.part = part, .kept = kept};
+        bool is_plain = how & 1, resume = how & 2;
+        const struct pull_params params = {.store = s,
+            .name = is_plain ? "plain" : "packed",
+            .stamp = true,
+            .resume = resume,
+            .out_path = path,
+            .check = see_places,
+            .arg = &places,
+            .expected_bytes = -1};
+        json_t *facts, *again;
+        assert_ok(pull(&params, &facts, &err), err);
+        assert_int_equal(places.same_file, is_plain && resume);
+        assert_ok(pull_file(target, "x.rdb", NULL, &again, &err), err);
+        assert_string_equal(json_string_value(json_object_get(again, "checksum")), "ok");
+        const char *now = json_string_value(json_object_get(facts, "repl_id"));
+        assert_string_equal(
+            json_string_value(json_object_get(json_object_get(again, "aux"), "repl-id")), now);
+        assert_true(how == 0 || strcmp(id, now) == 0);
+        snprintf(id, sizeof(id), "%s", now);
+        buf_clear(&out);
+        assert_ok(file_read(path, 1 << 20, &out, &err), err);
+        assert_memory_equal(out.data, plain.data, plain.len - 9);
+        assert_true(out.len > plain.len);
+        assert_int_equal(number(facts, "bytes"), out.len);
+        assert_int_equal(unlink(path), 0);
+        assert_true(folder_is_empty(target));
+        json_decref(facts);
+        json_decref(again);
+    }
+    store_close(s);
+    temp_dir_remove(dir);
+    temp_dir_remove(target);
+    buf_release(&plain);
+    buf_release(&packed);
+    buf_release(&out);
+}
+
 static void keys_are_counted(void **state)
 {
     (void)state;
@@ -487,6 +559,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_files_arrive),
         cmocka_unit_test(a_file_is_changed_on_its_way),
+        cmocka_unit_test(a_stamp_stands_behind_the_bytes_that_came),
         cmocka_unit_test(keys_are_counted),
         cmocka_unit_test(bad_files_do_not_arrive),
         cmocka_unit_test(expected_size_is_checked),
