@@ -183,10 +183,16 @@ static int check_facts(const struct fetch *f, const json_t *facts, struct err *e
     return check_databases(f, facts, err);
 }
 
+/* It is another file, of some of the records or of more. */
+static bool is_composed(const struct fetch *f)
+{
+    return f->cut || f->source->from_aof || f->source->count > 1;
+}
+
 /* The file is another than at its location. */
 static bool is_made(const struct fetch *f)
 {
-    return f->stamp || f->cut || f->source->from_aof || f->source->count > 1;
+    return f->stamp || is_composed(f);
 }
 
 static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
@@ -378,8 +384,8 @@ static int read_files(struct source *source, struct fetch *fetches, size_t fetch
     struct rate *rate = source->limit_rate > 0 ? rate_new(source->limit_rate) : NULL;
 
     int rc = open_files(&r, source, &first->shard, fetches, fetch_count, rate, err);
-    /* Of a file that is made here, bytes that a server would have read are changed at the end. */
-    if (rc == 0 && first->land && fetch_count == 1 && !is_made(first))
+    /* Of a file that is composed here, bytes that a server would have read are changed at the end. */
+    if (rc == 0 && first->land && fetch_count == 1 && !is_composed(first))
         landing_begin(&landing, &first->shard, first->as);
     if (rc == 0)
         rc = pull_files(&r, source, stamp, outputs, count, err);

@@ -159,6 +159,16 @@ static int stop(const struct shard *shard, struct err *err)
     return server_explain(shard, err);
 }
 
+/* A replica may have found its primary ready, and follow it already. */
+static bool landed_whole(
+    const struct shard *shard, const struct expected *expected, const char *info, struct err *why)
+{
+    enum check check = possible_check(shard, expected, info, false);
+
+    return (check == CHECK_EXACT || (check == CHECK_RANGE && shard_is_replica(shard))) &&
+           check_keys(shard, expected, check, info, why) == 0;
+}
+
 /*
  * A server that was started while its file landed is as good as one that is started now, if it has
  * loaded all of just this file: *ret_info is what it says of itself. Else it goes, whatever is the
@@ -172,8 +182,7 @@ static int take_landed(struct agent_call *call, struct shard *shard, const char 
     bool was_running;
 
     if (*r && landing_is_of(shard, as) && server_await_loaded(call, shard, *r, &info, &why) == 0 &&
-        possible_check(shard, expected, info, false) == CHECK_EXACT &&
-        check_keys(shard, expected, CHECK_EXACT, info, &why) == 0) {
+        landed_whole(shard, expected, info, &why)) {
         if (place_file(shard, as, err) < 0 || landing_close(shard, err) < 0)
             return -1;
         *ret_info = info;

@@ -115,8 +115,8 @@ static bool landing_pays(const struct shard_run *s, const json_t *file)
 }
 
 /*
- * Of a file that is made on the host (cut, given an id, read from an append-only file), bytes that a
- * server would have read are still changed at the end. Pipes were tried with servers since 7.0.
+ * Of a file that is made on the host (cut, or read from an append-only file), bytes that a server
+ * would have read are still changed at the end. Pipes were tried with servers since 7.0.
  */
 bool fetch_may_land(const struct executor *x, const struct task_run *t)
 {
@@ -126,8 +126,8 @@ bool fetch_may_land(const struct executor *x, const struct task_run *t)
     const char *kind = json_string_value(json_object_get(server, "kind"));
     const char *version = json_string_value(json_object_get(server, "version"));
 
-    if (x->landing == LANDING_NEVER || s->files || shard_has_free_replica(x, s) || !kind ||
-        !version || plan_rdb_version_max(kind, version) < REDIS_7_RDB_VERSION)
+    if (x->landing == LANDING_NEVER || s->files || !kind || !version ||
+        plan_rdb_version_max(kind, version) < REDIS_7_RDB_VERSION)
         return false;
     json_t *files = fetch_files(x, t), *file = json_array_get(files, 0);
     bool may = json_array_size(files) == 1 && !json_object_get(file, "kind") &&

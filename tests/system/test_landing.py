@@ -15,6 +15,7 @@ from harness import ccs_file, network, redis_server, slots
 from harness.cutting_proxy import CuttingProxy
 from harness.http_server import Nginx
 from program import DONE, REFUSED, USAGE
+from test_replicas import assert_no_copy
 from test_resume import wait_for_task
 
 BIG = 3000  # further keys of 1 KB in a file: more than a pipe holds
@@ -71,21 +72,22 @@ def assert_nothing_left(recovery):
         assert not (folder / "dump.rdb.new").exists()
 
 
-def until_landing(recovery):
-    """Waits for the first server that was started on a pipe; its process."""
+def until_landing(recovery, count=1):
+    """Waits for as many servers that were started on a pipe; their processes, by their files."""
     wait_for_task(recovery, "fetch")
-    redis_server.wait_until(recovery.running_servers, "a server", 20)
-    (pid_file,) = recovery.running_servers()
-    assert is_pipe(pid_file.parent / "dump.rdb")
-    return int(pid_file.read_text())
+    redis_server.wait_until(lambda: len(recovery.running_servers()) == count, "servers", 20)
+    pid_files = recovery.running_servers()
+    assert all(is_pipe(path.parent / "dump.rdb") for path in pid_files)
+    return {path: int(path.read_text()) for path in pid_files}
 
 
-@pytest.mark.parametrize("primaries, replicas", [(1, 0), (1, 1), (3, 0), (3, 1)])
-def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas):
+@pytest.mark.parametrize("primaries, replicas, full_sync", [
+    (1, 0, False), (1, 1, True), (1, 1, False), (1, 2, False), (3, 0, False), (3, 1, True), (3, 1, False)])
+def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas, full_sync):
     made = add_plain(cluster, big=BIG, primaries=primaries, replicas=replicas)
     recovery.add_hosts(3)
     serve()
-    recovery.recover("--full-sync", "--until", "load")
+    recovery.recover(*["--full-sync"] * full_sync, "--until", "load")
     assert landed(recovery) == [True] * primaries
     assert_nothing_left(recovery)
     for folder in recovery.server_folders():
@@ -94,13 +96,30 @@ def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas):
     recovery.resume()
     recovery.assert_recovered(made)
     assert landed(recovery) == [True] * primaries
+    if replicas and not full_sync:
+        assert_no_copy(recovery, made, primaries * replicas)
+
+
+def test_replicas_begin_early_too(cluster, recovery, serve):
+    """All servers of a shard read what comes, and are the very ones that are opened."""
+    made = add_plain(cluster, big=BIG, replicas=2)
+    recovery.add_hosts(3)
+    serve(limit_rate="1m")
+    run = recovery.start(*recovery.recover_args())
+    pids = until_landing(recovery, 3)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == DONE, err.decode()
+    recovery.assert_recovered(made)
+    assert_no_copy(recovery, made, 2)
+    assert_nothing_left(recovery)
+    assert {path: int(path.read_text()) for path in recovery.running_servers()} == pids
 
 
 @pytest.mark.parametrize("when, packed, far, replicas, expected", [
     (None, False, True, 0, True), ("auto", False, True, 0, True), ("never", False, True, 0, False),
     (None, True, True, 0, False), ("always", True, True, 0, True),
     (None, False, False, 0, False), ("always", False, False, 0, True),
-    ("always", False, True, 1, False),  # the replica loads the same file, whose id is known at its end
+    ("always", False, True, 1, True),  # the id that is made of the file comes at its end
 ])
 def test_when_servers_begin_early(cluster, recovery, serve, when, packed, far, replicas, expected):
     made = add_plain(cluster, replicas=replicas)
@@ -127,10 +146,10 @@ def test_other_words_are_refused(cluster, recovery):
     assert recovery.resume("--load-while-landing", "never", status=USAGE).says("has begun")
 
 
-@pytest.mark.parametrize("back", [1, 8, 9, 40, 500])
-def test_a_bad_end_opens_nothing(cluster, recovery, serve, back):
-    """One byte is flipped near the end; its shard's server and the other's go, and nobody gets in."""
-    made = add_plain(cluster, big=BIG, primaries=2)
+@pytest.mark.parametrize("back, replicas", [(1, 0), (8, 0), (9, 0), (40, 0), (500, 0), (1, 1), (9, 1), (500, 1)])
+def test_a_bad_end_opens_nothing(cluster, recovery, serve, back, replicas):
+    """One byte is flipped near the end; its shard's servers and the others' go, and nobody gets in."""
+    made = add_plain(cluster, big=BIG, primaries=2, replicas=replicas)
     data = bytearray(made.files[0].read_bytes())
     data[-back] ^= 0x10
     made.files[0].write_bytes(data)
@@ -140,11 +159,14 @@ def test_a_bad_end_opens_nothing(cluster, recovery, serve, back):
     assert run.says(made.files[0].name), run
     assert recovery.database(made)["state"] == "failed"
     assert recovery.running_servers() == []
+    bad = 0
     for folder in recovery.server_folders():
-        log = folder / "server.log"
-        if str(folder).startswith(recovery.hosts[0]["base_dir"]) and log.exists():
+        log, arrived = folder / "server.log", [p.name for p in folder.glob("incoming/*.rdb")]
+        assert arrived in ([], [made.files[1].name])
+        if not arrived and log.exists():
+            bad += 1
             assert "DB loaded" not in log.read_text()
-        assert [p.name for p in folder.glob("incoming/*.rdb")] in ([], [made.files[1].name])
+    assert bad == 1 + replicas
     # With the right file it is recovered, by a recovery of its own.
     data[-back] ^= 0x10
     made.files[0].write_bytes(data)
@@ -155,10 +177,11 @@ def test_a_bad_end_opens_nothing(cluster, recovery, serve, back):
     recovery.assert_recovered(made)
 
 
-def test_a_line_that_cuts(cluster, recovery, serve, net):
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_a_line_that_cuts(cluster, recovery, serve, net, replicas):
     """The transfer goes on in the middle of the file, and so does the load."""
-    made = add_plain(cluster, big=BIG)
-    recovery.add_hosts(1)
+    made = add_plain(cluster, big=BIG, replicas=replicas)
+    recovery.add_hosts(1 + replicas)
     port = network.free_port(net.addr(5))
     web = serve(through=port)
     with CuttingProxy(net.addr(5), port, (web.addr, web.port), 1 << 20) as line:
@@ -168,13 +191,13 @@ def test_a_line_that_cuts(cluster, recovery, serve, net):
     recovery.assert_recovered(made)
 
 
-@pytest.mark.parametrize("how", ["resume", "abort"])
-def test_killed_in_the_middle(cluster, recovery, serve, how):
-    made = add_plain(cluster, big=BIG)
-    recovery.add_hosts(1)
+@pytest.mark.parametrize("how, replicas", [("resume", 0), ("resume", 1), ("abort", 0)])
+def test_killed_in_the_middle(cluster, recovery, serve, how, replicas):
+    made = add_plain(cluster, big=BIG, replicas=replicas)
+    recovery.add_hosts(1 + replicas)
     serve(limit_rate="400k")
     run = recovery.start(*recovery.recover_args())
-    until_landing(recovery)
+    until_landing(recovery, 1 + replicas)
     run.kill()
     run.communicate()
     if how == "abort":
@@ -190,10 +213,11 @@ def test_killed_in_the_middle(cluster, recovery, serve, how):
     assert_nothing_left(recovery)
 
 
-def test_interrupted_behind_the_fetch(cluster, recovery, serve):
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_interrupted_behind_the_fetch(cluster, recovery, serve, replicas):
     """The file is there and its server is loading: the next run takes both over."""
-    made = add_plain(cluster, big=BIG)
-    recovery.add_hosts(1)
+    made = add_plain(cluster, big=BIG, replicas=replicas)
+    recovery.add_hosts(1 + replicas)
     serve()
     # Stopped at each commit from the first task on: one of them is that of the fetch.
     for n in range(1, 60):
@@ -213,7 +237,7 @@ def test_the_fetch_does_not_mind_its_server(cluster, recovery, serve, sent):
     recovery.add_hosts(1)
     serve(limit_rate="1m")
     run = recovery.start(*recovery.recover_args())
-    server = until_landing(recovery)
+    (server,) = until_landing(recovery).values()
     os.kill(server, sent)
     wait_for_task(recovery, "fetch", "done")
     if sent == signal.SIGSTOP:
