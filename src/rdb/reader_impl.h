@@ -183,6 +183,24 @@ static inline enum taken want(struct cursor *c, size_t n)
 enum taken reader_fits(const struct rdb_reader *r, const struct cursor *c, uint64_t n,
     const char *what, struct err *err);
 
+/* The forms of one and of two bytes, if it is one of them and there. */
+static inline bool take_short_length(struct cursor *c, uint64_t *ret)
+{
+    const uint8_t *p = c->p;
+
+    if (p < c->end && p[0] < 0x40) {
+        *ret = p[0];
+        c->p = p + 1;
+        return true;
+    }
+    if (c->end - p > 1 && p[0] < 0x80) {
+        *ret = (uint64_t)(p[0] & 0x3f) << 8 | p[1];
+        c->p = p + 2;
+        return true;
+    }
+    return false;
+}
+
 enum taken take_length_slow(
     const struct rdb_reader *r, struct cursor *c, uint64_t *ret, struct err *err);
 
@@ -190,11 +208,7 @@ enum taken take_length_slow(
 static inline enum taken take_length(
     const struct rdb_reader *r, struct cursor *c, uint64_t *ret, struct err *err)
 {
-    if (c->p < c->end && *c->p < 0x40) {
-        *ret = *c->p++;
-        return TAKEN;
-    }
-    return take_length_slow(r, c, ret, err);
+    return take_short_length(c, ret) ? TAKEN : take_length_slow(r, c, ret, err);
 }
 
 enum taken take_string_head_slow(
@@ -204,9 +218,8 @@ enum taken take_string_head_slow(
 static inline enum taken take_string_head(
     const struct rdb_reader *r, struct cursor *c, struct raw_string *ret, struct err *err)
 {
-    if (c->p < c->end && *c->p < 0x40) {
+    if (take_short_length(c, &ret->stored)) {
         ret->form = STRING_PLAIN;
-        ret->stored = *c->p++;
         return TAKEN;
     }
     return take_string_head_slow(r, c, ret, err);
