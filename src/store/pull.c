@@ -378,8 +378,7 @@ static int pull_once(const struct pull_params *params, struct pull_output *outpu
         p.outputs[i] = (struct output){.to = &outputs[i], .part.fd = -1};
     }
     int rc = pull_all(&p, err);
-    enum err_code code = rc < 0 ? err->code : outputs[0].failure.code;
-    *ret_again = code != ERR_NONE && is_worth_another(&p.reading, code);
+    *ret_again = rc < 0 && is_worth_another(&p.reading, err->code);
     if (*ret_again)
         forget_kept(&p);
     for (size_t i = 0; i < count; i++) {

@@ -34,9 +34,10 @@ def write_backups(made, folder):
     names = [ccs_file.backup_name(STAMP, made.database, i + 1, s) for i, s in enumerate(primaries)]
     files = [gzip.open(folder / name, "wb", 1) for name in names]
     keys = [0] * len(files)
+    count = len(files) * (SHARD_MIB << 20) // (14 + 2 + VALUE_BYTES)
     for f in files:
-        f.write(b"REDIS0010\xfe\x00")
-    for start in range(0, len(files) * (SHARD_MIB << 20) // (14 + 2 + VALUE_BYTES), BATCH):
+        f.write(b"REDIS0010\xfe\x00\xfb\x80" + (count // len(files)).to_bytes(4, "big") + b"\x00")
+    for start in range(0, count, BATCH):
         parts = [[] for _ in files]
         for i in range(start, start + BATCH):
             key = b"%012d" % i
