@@ -12,7 +12,8 @@
  *
  * The .part may be read while it grows. It is locked (flock, exclusive) until the pull has ended,
  * well or not; no byte in it changes, but where `keep` or `more` is given, and those of the end (its
- * mark, the checksum) with `stamp`; a pull that begins anew writes another file. If the lock is gone, and out_path is the same file, then all of it is good.
+ * mark, the checksum) with `stamp`; a pull that begins anew writes another file. If the lock is gone,
+ * and out_path is the same file, then all of it is good.
  *
  * An object that is changed while it is read is read anew, once; a second time it is ERR_CHANGED.
  *
