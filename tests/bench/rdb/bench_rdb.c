@@ -67,6 +67,7 @@ static int start(struct job *job, unsigned parts, bool stamp, struct err *err)
     const struct rdb_split_params params = {.outputs = outputs,
         .count = parts,
         .stamp = stamp,
+        .stamp_only = stamp,
         .write = on_write,
         .patch = on_patch,
         .arg = job};
