@@ -27,6 +27,7 @@ void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);
 void *xrealloc(void *old, size_t bytes);
 void *xreallocarray(void *old, size_t count, size_t bytes);
+void *xchecked(void *p, size_t bytes); /* the same for memory from elsewhere; bytes 0: not known */
 void *xmemdup(const void *data, size_t len); /* len bytes and a NUL behind them */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t max);

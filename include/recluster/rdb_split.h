@@ -38,6 +38,8 @@
  * Servers never compare contents. Hence the id is made of a digest of all that is behind the aux
  * fields (records in their order with their databases, functions): equal ids mean equal data. The
  * three fields stand behind the data, where the digest is known: servers take aux fields anywhere.
+ * The digest (XXH3, 128 bits, and 32 of the length) is one against chance: one against forgers takes
+ * longer than all the rest, and whoever can forge backups has no need of equal ids.
  *
  * `stamp_only`: one output of all slots of one input, which is that input with a stamp behind it. As
  * the caller has all else already, only the end is written: it takes the place of what stands there

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *or_die(void *p, size_t bytes)
+void *xchecked(void *p, size_t bytes)
 {
     if (!p) {
         fprintf(stderr, "recluster: out of memory (%zu bytes)\n", bytes);
@@ -16,22 +16,22 @@ static void *or_die(void *p, size_t bytes)
 
 void *xmalloc(size_t bytes)
 {
-    return or_die(malloc(bytes ? bytes : 1), bytes);
+    return xchecked(malloc(bytes ? bytes : 1), bytes);
 }
 
 void *xcalloc(size_t count, size_t bytes)
 {
-    return or_die(calloc(count ? count : 1, bytes ? bytes : 1), bytes);
+    return xchecked(calloc(count ? count : 1, bytes ? bytes : 1), bytes);
 }
 
 void *xrealloc(void *old, size_t bytes)
 {
-    return or_die(realloc(old, bytes ? bytes : 1), bytes);
+    return xchecked(realloc(old, bytes ? bytes : 1), bytes);
 }
 
 void *xreallocarray(void *old, size_t count, size_t bytes)
 {
-    return or_die(reallocarray(old, count ? count : 1, bytes ? bytes : 1), bytes);
+    return xchecked(reallocarray(old, count ? count : 1, bytes ? bytes : 1), bytes);
 }
 
 void *xmemdup(const void *data, size_t len)
@@ -57,7 +57,7 @@ char *xvasprintf(const char *fmt, va_list args)
 {
     char *text;
     if (vasprintf(&text, fmt, args) < 0)
-        or_die(NULL, 0);
+        xchecked(NULL, 0);
     return text;
 }
 

@@ -1,6 +1,7 @@
 #include "output.h"
 
 #include <endian.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,22 +30,30 @@ void output_init(struct output *o, const struct rdb_split_params *params, size_t
         .scan = params->outputs[index].scan,
         .selected = UINT64_MAX,
         .buffer = xmalloc(OUTPUT_BUFFER_BYTES)};
-    if (params->stamp)
-        o->digest = digest_new();
+    if (!params->stamp)
+        return;
+    o->digest = xchecked(XXH3_createState(), 0);
+    XXH3_128bits_reset(o->digest);
 }
 
 void output_release(struct output *o)
 {
     free(o->buffer);
     free(o->databases);
-    digest_free(o->digest);
+    XXH3_freeState(o->digest);
+}
+
+void output_own_data(struct output *o, const void *bytes, size_t len)
+{
+    XXH3_128bits_update(o->digest, bytes, len);
+    o->digest_bytes += len;
 }
 
 static int write_out(struct output *o, const void *bytes, size_t len, struct err *err)
 {
     o->crc = crc64(o->crc, bytes, len);
     if (o->digest && o->data)
-        digest_add(o->digest, bytes, len);
+        output_own_data(o, bytes, len);
     o->offset += len;
     return o->params->write(o->params->arg, o->index, bytes, len, err);
 }
@@ -96,11 +105,6 @@ int output_data(struct output *o, const void *bytes, size_t len, struct err *err
 int output_aux(struct output *o, const void *bytes, size_t len, struct err *err)
 {
     return set_data(o, false, err) < 0 ? -1 : add(o, bytes, len, err);
-}
-
-void output_own_data(struct output *o, const void *bytes, size_t len)
-{
-    digest_add(o->digest, bytes, len);
 }
 
 void output_own_end(struct output *o, uint64_t bytes, uint64_t crc)
@@ -211,11 +215,11 @@ static int patch_hints(struct output *o, struct err *err)
 
 static int add_stamp(struct output *o, struct err *err)
 {
-    char digest[DIGEST_HEX_MAX], stamp[sizeof(STAMP_FORMAT) + RDB_REPL_ID_HEX];
+    char stamp[sizeof(STAMP_FORMAT) + RDB_REPL_ID_HEX];
+    XXH128_hash_t digest = XXH3_128bits_digest(o->digest);
 
-    digest_end(o->digest, digest);
-    o->digest = NULL;
-    snprintf(o->facts.repl_id, sizeof(o->facts.repl_id), "%.*s", RDB_REPL_ID_HEX, digest);
+    snprintf(o->facts.repl_id, sizeof(o->facts.repl_id), "%016" PRIx64 "%016" PRIx64 "%08" PRIx32,
+        digest.high64, digest.low64, (uint32_t)o->digest_bytes);
     int len = snprintf(stamp, sizeof(stamp), STAMP_FORMAT, o->facts.repl_id);
     return output_aux(o, stamp, (size_t)len, err);
 }

@@ -9,7 +9,8 @@
  *     output_end()
  */
 
-#include "recluster/digest.h"
+#include <xxhash.h>
+
 #include "recluster/rdb_split.h"
 
 enum { OUTPUT_BUFFER_BYTES = 256 * 1024 };
@@ -25,10 +26,11 @@ struct output {
     struct rdb_scan *scan;
     uint8_t *buffer; /* OUTPUT_BUFFER_BYTES */
     size_t len;
-    bool data;       /* what is in the buffer goes into the digest */
-    uint64_t offset; /* of the buffer in the file */
-    uint64_t crc;    /* of what is before it */
-    struct digest *digest;
+    bool data;            /* what is in the buffer goes into the digest */
+    uint64_t offset;      /* of the buffer in the file */
+    uint64_t crc;         /* of what is before it */
+    XXH3_state_t *digest; /* NULL: no stamp is wanted */
+    uint64_t digest_bytes;
     struct rdb_header header;          /* as it was written */
     uint64_t selected;                 /* the present database; UINT64_MAX: none yet */
     struct output_database *databases; /* the first few */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "recluster/digest.h"
 #include "recluster/rdb_split.h"
 #include "scan_impl.h"
 
