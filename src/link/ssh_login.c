@@ -220,11 +220,12 @@ static void note_failure(struct ssh_link_login *login, const struct attempt *a, 
                                           : "it needs a passphrase, or is no private key");
         break;
     case BY_AGENT:
-        if (rc == SSH_AUTH_DENIED)
-            buf_addf(&login->tried, "the agent's keys were refused: %s; ", login->agent_keys.data);
+        if (rc == SSH_AUTH_ERROR)
+            buf_addf(&login->tried, "the agent does not sign with one of its keys: %s; ",
+                login->agent_keys.data);
         else
-            buf_addf(&login->tried, "of the agent's keys, one was %s: %s; ",
-                rc == SSH_AUTH_PARTIAL ? outcome : "not used to sign", login->agent_keys.data);
+            buf_addf(&login->tried, "%s the agent's keys was %s: %s; ",
+                rc == SSH_AUTH_PARTIAL ? "one of" : "each of", outcome, login->agent_keys.data);
         break;
     case BY_PASSWORD:
     case BY_QUESTIONS:

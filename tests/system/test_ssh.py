@@ -184,7 +184,13 @@ def test_logins(cluster, recovery, lab):
     agent = sshd.Agent(recovery.folder, other)
     try:
         said = plan({"identity": None}, SSH_AUTH_SOCK=agent.socket)
-        assert f"the agent's keys were refused: '{other.name}'" in said
+        assert f"each of the agent's keys was refused: '{other.name}'" in said
+    finally:
+        agent.end()
+    agent = sshd.Agent(recovery.folder, lab.key, "-c")  # nobody is there to confirm
+    try:
+        said = plan({"identity": None}, {"identity": None, "password": "CANARY"}, SSH_AUTH_SOCK=agent.socket)
+        assert said.count("the agent does not sign with one of its keys: 'id'") == 2
     finally:
         agent.end()
 
@@ -192,6 +198,8 @@ def test_logins(cluster, recovery, lab):
                 {"identity": str(other)})
     assert "needs a passphrase" in said and "wrong passphrase" in said
     assert f"identity '{other}' was refused" in said
+    said = plan({"identity": None}, SSH_AUTH_SOCK="/nonexistent")
+    assert "ssh-agent does not answer" in said
     said = plan(*({"identity": str(key)} for key in pem))
     assert said.count("needs a passphrase") == 2
     said = plan(*({"identity": str(key), "passphrase": "CANARY-wrong"} for key in pem))
@@ -419,6 +427,13 @@ def test_the_disk_fills_up_in_mid_transfer(cluster, recovery, lab, small_disk):
     recovery.end()
 
 
+def agents(lab, host):
+    """Their processes."""
+    pids = map(int, subprocess.run(
+        ["ip", "netns", "pids", lab.space.full(host)], check=True, stdout=subprocess.PIPE).stdout.split())
+    return [pid for pid in pids if b" agent" in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")]
+
+
 def slow_source(cluster, lab, rate):
     """The backups behind an HTTP server that sends so many bytes a second."""
     server = http_server.Nginx(
@@ -442,6 +457,34 @@ def test_sshd_dies_in_mid_transfer(cluster, recovery, lab):
     out, err = run.communicate(timeout=60)
     assert run.returncode == DONE, f"{out.decode()}\n{err.decode()}"
     recovery.assert_recovered(made)
+
+
+def test_the_agent_is_killed(cluster, recovery, lab):
+    """How it ended is said."""
+    lab.needs_namespaces()
+    cluster.add("a", keys=4000)
+    add_hosts(recovery, lab, 1)
+    recovery.sources = {"db:1": slow_source(cluster, lab, "2k")}
+    recovery.write()
+    run = recovery.start(*recovery.recover_args("--patience", "1s"))
+    wait_for_task(recovery, "fetch")
+    loader, = {Path(os.readlink(f"/proc/{pid}/exe")).name for pid in agents(lab, "h1")}
+    assert lab.space.kill("h1", loader[:15]) > 0
+    run.communicate(timeout=60)
+    assert run.returncode == FAILED
+    message, = events(recovery, "host-lost")
+    assert "lost the link to host 'h1': the agent ended by signal KILL" in message
+
+
+def test_keys_are_exchanged_anew(cluster, recovery, lab):
+    """In the middle of what is sent, many times: nothing is lost, nothing stands still."""
+    made = cluster.add("a", keys=20_000)
+    lab.daemons[0].stop()
+    lab.daemons[0] = lab.sshd(1, RekeyLimit="256K", LogLevel="DEBUG1").start(lab.prefix(1))
+    add_hosts(recovery, lab, 1, relay=True)
+    recovery.write().recover(status=DONE)
+    recovery.assert_recovered(made)
+    assert (lab.daemons[0].folder / "log").read_text().count("SSH2_MSG_NEWKEYS received") > 20
 
 
 @pytest.mark.slow
