@@ -18,6 +18,7 @@
 enum {
     SSH_PORT = 22,
     WRITE_BYTES_MAX = 256 * 1024, /* libssh keeps what the socket does not take */
+    TAKES_MAX = 16,               /* libssh takes 4 KB at a time; a packet has up to 32 */
     SAID_MAX = 400,               /* of what libssh says, in a message */
 };
 
@@ -36,6 +37,7 @@ struct ssh_link {
     struct ssh_link_login *login;
     ssh_channel channel;
     struct ssh_channel_callbacks_struct callbacks;
+    struct ssh_counter_struct socket;
     bool runs; /* the shell was started on the channel */
     bool closed;
     int exit_status; /* -1: none came */
@@ -118,12 +120,13 @@ static int open_session(struct ssh_link *s, struct err *err)
     s->session = ssh_new();
     if (!s->session || set_options(s) != 0)
         return err_set(err, ERR_FAILED, "cannot make an SSH session");
+    ssh_set_counters(s->session, &s->socket, NULL);
     if (ssh_link_host_key_prepare(s->session, &s->target, s->addr, s->port, &s->known, err) < 0)
         return -1;
     return begin_connect(s->addr, s->port, &s->fd, err);
 }
 
-/* So that libssh tells us nothing of it any more; it frees the channel once the host has closed it. */
+/* libssh frees it once the host has closed it, but tells us nothing of it any more. */
 static void drop_channel(struct ssh_link *s)
 {
     if (s->channel) {
@@ -323,11 +326,20 @@ static ssize_t ssh_link_read(void *stream, void *data, size_t size, struct err *
 {
     struct ssh_link *s = stream;
     uint32_t most = size < INT32_MAX ? (uint32_t)size : INT32_MAX;
-    int n = ssh_channel_read_nonblocking(s->channel, data, most, 0);
 
-    if (n > 0)
-        return n;
-    return n == SSH_EOF ? 0 : n == 0 ? LINK_IO_WAIT : result(s, n, "the connection broke", err);
+    for (int i = 0; i < TAKES_MAX; i++) {
+        uint64_t before = s->socket.in_bytes;
+        int n = ssh_channel_read_nonblocking(s->channel, data, most, 0);
+        if (n > 0)
+            return n;
+        if (n == SSH_EOF)
+            return 0;
+        if (n < 0)
+            return result(s, n, "the connection broke", err);
+        if (s->socket.in_bytes == before) /* else a part of a packet came */
+            break;
+    }
+    return LINK_IO_WAIT;
 }
 
 /* Nothing more is given to libssh before the socket has taken what it was given. */

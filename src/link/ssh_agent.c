@@ -1,6 +1,6 @@
 /*
- * The names of the keys of ssh-agent, by the agent's protocol (draft-miller-ssh-agent): libssh tries
- * all of them at once and names none.
+ * The names of the keys of ssh-agent, by its protocol (draft-miller-ssh-agent): libssh tries all of
+ * them at once and names none.
  */
 
 #include <stdint.h>
