@@ -1,9 +1,11 @@
-/* Shells over SSH: a session with one channel at a time, by libssh2. */
+/* Shells over SSH: a session with one channel at a time, by libssh. */
 
 #include "ssh.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <libssh/callbacks.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,41 +15,52 @@
 #include "recluster/mem.h"
 #include "shell.h"
 
-enum { SSH_PORT = 22, FREE_TRIES = 100 };
+enum {
+    SSH_PORT = 22,
+    WRITE_BYTES_MAX = 256 * 1024, /* libssh keeps what the socket does not take */
+    TAKES_MAX = 16,               /* libssh takes 4 KB at a time; a packet has up to 32 */
+    SAID_MAX = 400,               /* of what libssh says, in a message */
+};
 
-struct ssh {
+/* All that both sides may know; what hardware does comes first. */
+static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
+                              "chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+
+struct ssh_link {
     struct link_target target; /* host and host_keys are copies */
     const char *addr;
-    int port, fd;
+    int port;
+    int fd; /* libssh's own from the handshake on */
     enum { CONNECTING, HANDSHAKE, LOGIN, LOGGED_IN } step;
-    LIBSSH2_SESSION *session;
+    ssh_session session;
     struct buf known; /* lines of known_hosts */
-    struct ssh_login *login;
-    LIBSSH2_CHANNEL *channel;
-    bool runs;       /* the shell was started on the channel */
+    struct ssh_link_login *login;
+    ssh_channel channel;
+    struct ssh_channel_callbacks_struct callbacks;
+    struct ssh_counter_struct socket;
+    bool runs; /* the shell was started on the channel */
+    bool closed;
+    int exit_status; /* -1: none came */
+    char *exit_signal;
     struct buf said; /* on standard error */
 };
 
-int ssh_error(LIBSSH2_SESSION *session, enum err_code code, const char *what, struct err *err)
+bool ssh_link_is_lost(ssh_session session)
 {
-    char *said = NULL;
+    return (ssh_get_status(session) & (SSH_CLOSED | SSH_CLOSED_ERROR)) != 0;
+}
 
-    switch (libssh2_session_last_error(session, &said, NULL, 0)) {
-    case LIBSSH2_ERROR_SOCKET_NONE:
-    case LIBSSH2_ERROR_BANNER_RECV:
-    case LIBSSH2_ERROR_BANNER_SEND:
-    case LIBSSH2_ERROR_SOCKET_SEND:
-    case LIBSSH2_ERROR_SOCKET_RECV:
-    case LIBSSH2_ERROR_SOCKET_DISCONNECT:
-    case LIBSSH2_ERROR_SOCKET_TIMEOUT:
-    case LIBSSH2_ERROR_TIMEOUT:
-    case LIBSSH2_ERROR_CHANNEL_CLOSED:
+int ssh_link_error(ssh_session session, enum err_code code, const char *what, struct err *err)
+{
+    CLEANUP(free_ptr) char *said = xstrndup(ssh_get_error(session), SAID_MAX);
+
+    for (char *c = said; *c; c++) /* some of it is the host's */
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+    if (strncmp(said, "Socket error", 12) == 0 ||
+        strncmp(said, "Received SSH_MSG_DISCONNECT", 27) == 0)
         code = ERR_NETWORK;
-        break;
-    default:
-        break;
-    }
-    return err_set(err, code, "%s: %s", what, said && *said ? said : "it hung up");
+    return err_set(err, code, "%s: %s", what, *said ? said : "it hung up");
 }
 
 static int read_port(const json_t *spec, int *ret, struct err *err)
@@ -87,32 +100,64 @@ static int begin_connect(const char *addr, int port, int *ret_fd, struct err *er
     return 0;
 }
 
-static int open_session(struct ssh *s, struct err *err)
+/* All settings are ours: no file is read. */
+static int set_options(struct ssh_link *s)
 {
-    s->session = libssh2_session_init();
-    if (!s->session)
+    const bool no = false;
+
+    ssh_set_blocking(s->session, 0);
+    return ssh_options_set(s->session, SSH_OPTIONS_PROCESS_CONFIG, &no) |
+           ssh_options_set(s->session, SSH_OPTIONS_SSH_DIR, "/") |
+           ssh_options_set(s->session, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") |
+           ssh_options_set(s->session, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") |
+           ssh_options_set(s->session, SSH_OPTIONS_USER, ssh_link_login_user(s->login)) |
+           ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_C_S, ciphers) |
+           ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_S_C, ciphers);
+}
+
+static int open_session(struct ssh_link *s, struct err *err)
+{
+    s->session = ssh_new();
+    if (!s->session || set_options(s) != 0)
         return err_set(err, ERR_FAILED, "cannot make an SSH session");
-    libssh2_session_set_blocking(s->session, 0);
-    if (ssh_host_key_prepare(s->session, &s->target, s->addr, s->port, &s->known, err) < 0)
+    ssh_set_counters(s->session, &s->socket, NULL);
+    if (ssh_link_host_key_prepare(s->session, &s->target, s->addr, s->port, &s->known, err) < 0)
         return -1;
     return begin_connect(s->addr, s->port, &s->fd, err);
 }
 
-static void ssh_close(void *stream)
+/* libssh frees it once the host has closed it, but tells us nothing of it any more. */
+static void drop_channel(struct ssh_link *s)
 {
-    struct ssh *s = stream;
+    if (s->channel) {
+        ssh_remove_channel_callbacks(s->channel, &s->callbacks);
+        ssh_channel_free(s->channel);
+    }
+    s->channel = NULL;
+    s->runs = s->closed = false;
+    s->exit_status = -1;
+    free(s->exit_signal);
+    s->exit_signal = NULL;
+    buf_clear(&s->said);
+}
 
-    ssh_login_free(s->login);
-    if (s->session && s->step == LOGGED_IN)
-        libssh2_session_disconnect(s->session, "done");
-    /* Without a socket nothing is waited for any more: the session can be freed at once. */
-    if (s->fd >= 0)
-        shutdown(s->fd, SHUT_RDWR);
-    for (int i = 0; s->session && i < FREE_TRIES; i++)
-        if (libssh2_session_free(s->session) != LIBSSH2_ERROR_EAGAIN)
-            break;
+/* Nothing here waits: what the socket does not take at once is dropped. */
+static void ssh_link_close(void *stream)
+{
+    struct ssh_link *s = stream;
+
+    ssh_link_login_free(s->login);
+    if (s->step == LOGGED_IN) {
+        s->fd = ssh_get_fd(s->session); /* -1 where libssh has closed it */
+        ssh_session_set_disconnect_message(s->session, "done");
+        ssh_disconnect(s->session); /* leaves the descriptor to us */
+    } else if (s->step != CONNECTING) {
+        s->fd = -1;
+    }
+    ssh_free(s->session);
     if (s->fd >= 0)
         close(s->fd);
+    free(s->exit_signal);
     buf_release(&s->said);
     buf_release(&s->known);
     free((char *)(uintptr_t)s->target.host);
@@ -120,7 +165,45 @@ static void ssh_close(void *stream)
     free(s);
 }
 
-static int ssh_open(const struct link_target *target, void **ret, struct err *err)
+static int see_data(
+    ssh_session session, ssh_channel channel, void *data, uint32_t len, int is_stderr, void *arg)
+{
+    struct ssh_link *s = arg;
+
+    (void)session, (void)channel;
+    if (!is_stderr)
+        return 0; /* for ssh_link_read() */
+    shell_add_errors(&s->said, data, len);
+    return (int)len;
+}
+
+static void see_exit_status(ssh_session session, ssh_channel channel, int status, void *arg)
+{
+    struct ssh_link *s = arg;
+
+    (void)session, (void)channel;
+    s->exit_status = status;
+}
+
+static void see_exit_signal(ssh_session session, ssh_channel channel, const char *name, int core,
+    const char *message, const char *language, void *arg)
+{
+    struct ssh_link *s = arg;
+
+    (void)session, (void)channel, (void)core, (void)message, (void)language;
+    free(s->exit_signal);
+    s->exit_signal = xstrdup(name);
+}
+
+static void see_close(ssh_session session, ssh_channel channel, void *arg)
+{
+    struct ssh_link *s = arg;
+
+    (void)session, (void)channel;
+    s->closed = true;
+}
+
+static int ssh_link_open(const struct link_target *target, void **ret, struct err *err)
 {
     const char *addr = json_string_value(json_object_get(target->spec, "addr"));
     int port = 0;
@@ -129,25 +212,32 @@ static int ssh_open(const struct link_target *target, void **ret, struct err *er
         return err_set(err, ERR_USAGE, "it has no \"addr\"");
     if (read_port(target->spec, &port, err) < 0)
         return -1;
-    struct ssh *s = xcalloc(1, sizeof(*s));
-    *s = (struct ssh){.target = *target,
+    struct ssh_link *s = xcalloc(1, sizeof(*s));
+    *s = (struct ssh_link){.target = *target,
         .addr = addr,
         .port = port,
         .fd = -1,
         .known = BUF_INIT,
-        .said = BUF_INIT};
+        .exit_status = -1,
+        .said = BUF_INIT,
+        .callbacks = {.userdata = s,
+            .channel_data_function = see_data,
+            .channel_exit_status_function = see_exit_status,
+            .channel_exit_signal_function = see_exit_signal,
+            .channel_close_function = see_close}};
+    ssh_callbacks_init(&s->callbacks);
     s->target.host = xstrdup(target->host);
     s->target.host_keys = target->host_keys ? xstrdup(target->host_keys) : NULL;
-    s->login = ssh_login_new(target->spec, err);
+    s->login = ssh_link_login_new(target->spec, err);
     if (!s->login || open_session(s, err) < 0) {
-        ssh_close(s);
+        ssh_link_close(s);
         return -1;
     }
     *ret = s;
     return 0;
 }
 
-static int finish_connect(struct ssh *s, struct err *err)
+static int finish_connect(struct ssh_link *s, struct err *err)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLOUT};
     int error = 0;
@@ -155,34 +245,39 @@ static int finish_connect(struct ssh *s, struct err *err)
 
     if (poll(&p, 1, 0) == 0)
         return LINK_IO_WAIT;
-    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0)
-        return 0;
-    errno = error;
-    return err_sys(err, ERR_NETWORK, "cannot connect to %s, port %d", s->addr, s->port);
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
+        errno = error ? error : errno;
+        return err_sys(err, ERR_NETWORK, "cannot connect to %s, port %d", s->addr, s->port);
+    }
+    if (ssh_options_set(s->session, SSH_OPTIONS_FD, &s->fd) < 0)
+        return ssh_link_error(s->session, ERR_FAILED, "cannot use the connection", err);
+    return 0;
 }
 
-static int shake_hands(struct ssh *s, struct err *err)
+static int shake_hands(struct ssh_link *s, struct err *err)
 {
-    int rc = libssh2_session_handshake(s->session, s->fd);
+    int rc = ssh_connect(s->session);
 
-    if (rc == LIBSSH2_ERROR_EAGAIN)
+    if (rc == SSH_OK || rc == SSH_AGAIN)
+        fcntl(s->fd, F_SETFL, O_NONBLOCK); /* libssh's first step was to make it block */
+    if (rc == SSH_AGAIN)
         return LINK_IO_WAIT;
-    if (rc == 0)
-        return ssh_host_key_check(s->session, &s->target, &s->known, s->addr, s->port, err);
-    ssh_error(s->session, ERR_PROTOCOL, "no SSH session came about", err);
-    if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE ||
-        rc == LIBSSH2_ERROR_METHOD_NONE)
+    if (rc == SSH_OK)
+        return ssh_link_host_key_check(s->session, &s->target, &s->known, s->addr, s->port, err);
+    ssh_link_error(s->session, ERR_PROTOCOL, "no SSH session came about", err);
+    if (strstr(ssh_get_error(s->session), "no match for method"))
         err_hint(err,
-            "Both sides found no common method. This program's SSH library (libssh2 %s) wants "
-            "host keys of the type ed25519 or ecdsa (ssh-keygen -A makes them) and aes-ctr "
-            "ciphers; \"link\": \"command\" with ssh knows more.",
-            libssh2_version(0));
+            "Both sides found no common method. This program's SSH library (libssh %s) wants "
+            "host keys of the type ed25519, ecdsa or rsa (ssh-keygen -A makes them), rsa with "
+            "SHA-2, and aes-gcm, aes-ctr or chacha20 ciphers; \"link\": \"command\" with ssh "
+            "knows more.",
+            ssh_version(0));
     return -1;
 }
 
-static int ssh_connect(void *stream, struct err *err)
+static int ssh_link_connect(void *stream, struct err *err)
 {
-    struct ssh *s = stream;
+    struct ssh_link *s = stream;
     int rc = 0;
 
     while (rc == 0 && s->step != LOGGED_IN) {
@@ -191,141 +286,138 @@ static int ssh_connect(void *stream, struct err *err)
         else if (s->step == HANDSHAKE)
             rc = shake_hands(s, err);
         else
-            rc = ssh_login_step(s->login, s->session, err);
+            rc = ssh_link_login_step(s->login, s->session, err);
         if (rc == 0)
             s->step++;
     }
     return rc;
 }
 
-/* -1 with err set, or LINK_IO_WAIT. */
-static int io_failed(struct ssh *s, ssize_t rc, const char *what, struct err *err)
+/* 0, LINK_IO_WAIT or -1 for what libssh says. */
+static int result(struct ssh_link *s, int rc, const char *what, struct err *err)
 {
-    if (rc == LIBSSH2_ERROR_EAGAIN)
-        return LINK_IO_WAIT;
-    ssh_error(s->session, ERR_LINK, what, err);
-    return -1;
+    if (rc == SSH_OK)
+        return 0;
+    return rc == SSH_AGAIN ? LINK_IO_WAIT : ssh_link_error(s->session, ERR_LINK, what, err);
 }
 
-static int ssh_start(void *stream, struct err *err)
+static int ssh_link_start(void *stream, struct err *err)
 {
-    struct ssh *s = stream;
+    struct ssh_link *s = stream;
 
-    if (s->runs) { /* the one before */
-        int rc = libssh2_channel_free(s->channel);
-        if (rc == LIBSSH2_ERROR_EAGAIN)
-            return LINK_IO_WAIT;
-        s->channel = NULL;
-        s->runs = false;
-        buf_clear(&s->said);
-    }
+    if (s->runs) /* the one before */
+        drop_channel(s);
     if (!s->channel) {
-        s->channel = libssh2_channel_open_session(s->session);
-        if (!s->channel)
-            return io_failed(s, libssh2_session_last_errno(s->session), "it opens no channel", err);
+        s->channel = ssh_channel_new(s->session);
+        if (!s->channel || ssh_add_channel_callbacks(s->channel, &s->callbacks) < 0)
+            return ssh_link_error(s->session, ERR_LINK, "it opens no channel", err);
     }
-    /* The login shell may be any: all of them know this. */
-    int rc = libssh2_channel_exec(s->channel, "exec sh");
+    /* Once it is open, this does nothing. */
+    int rc = result(s, ssh_channel_open_session(s->channel), "it opens no channel", err);
     if (rc != 0)
-        return io_failed(s, rc, "it starts no shell", err);
-    s->runs = true;
-    return 0;
+        return rc;
+    /* The login shell may be any: all of them know this. */
+    rc = result(s, ssh_channel_request_exec(s->channel, "exec sh"), "it starts no shell", err);
+    s->runs = rc == 0;
+    return rc;
 }
 
-/* Everything that came on standard error so far. */
-static void read_errors(struct ssh *s)
+static ssize_t ssh_link_read(void *stream, void *data, size_t size, struct err *err)
 {
-    char chunk[1024];
-    ssize_t n;
+    struct ssh_link *s = stream;
+    uint32_t most = size < INT32_MAX ? (uint32_t)size : INT32_MAX;
 
-    while (s->runs && (n = libssh2_channel_read_stderr(s->channel, chunk, sizeof(chunk))) > 0)
-        shell_add_errors(&s->said, chunk, (size_t)n);
-}
-
-static ssize_t ssh_read(void *stream, void *data, size_t size, struct err *err)
-{
-    struct ssh *s = stream;
-
-    for (;;) {
-        ssize_t n = libssh2_channel_read(s->channel, data, size);
+    for (int i = 0; i < TAKES_MAX; i++) {
+        uint64_t before = s->socket.in_bytes;
+        int n = ssh_channel_read_nonblocking(s->channel, data, most, 0);
         if (n > 0)
             return n;
-        read_errors(s);
-        if (n < 0 && n != LIBSSH2_ERROR_EAGAIN)
-            return io_failed(s, n, "the connection broke", err);
-        /* Reading one stream may take in what belongs to the other: no descriptor tells of it. */
-        if (libssh2_poll_channel_read(s->channel, 0) > 0)
-            continue;
-        return libssh2_channel_eof(s->channel) ? 0 : LINK_IO_WAIT;
+        if (n == SSH_EOF)
+            return 0;
+        if (n < 0)
+            return result(s, n, "the connection broke", err);
+        if (s->socket.in_bytes == before) /* else a part of a packet came */
+            break;
     }
+    return LINK_IO_WAIT;
 }
 
-static ssize_t ssh_write(void *stream, const void *data, size_t size, struct err *err)
+/* Nothing more is given to libssh before the socket has taken what it was given. */
+static ssize_t ssh_link_write(void *stream, const void *data, size_t size, struct err *err)
 {
-    struct ssh *s = stream;
-    ssize_t n = libssh2_channel_write(s->channel, data, size);
+    struct ssh_link *s = stream;
+    uint32_t most = size < WRITE_BYTES_MAX ? (uint32_t)size : WRITE_BYTES_MAX;
 
-    return n > 0 ? n : n == 0 ? LINK_IO_WAIT : io_failed(s, n, "the connection broke", err);
+    if (ssh_get_status(s->session) & SSH_WRITE_PENDING)
+        ssh_blocking_flush(s->session, 0);
+    if (ssh_get_status(s->session) & SSH_WRITE_PENDING && !ssh_link_is_lost(s->session))
+        return LINK_IO_WAIT;
+    int n = ssh_channel_write(s->channel, data, most);
+    return n > 0 ? n : n == 0 ? LINK_IO_WAIT : result(s, n, "the connection broke", err);
 }
 
-static int ssh_end_input(void *stream, struct err *err)
+static int ssh_link_end_input(void *stream, struct err *err)
 {
-    struct ssh *s = stream;
-    int rc = libssh2_channel_send_eof(s->channel);
+    struct ssh_link *s = stream;
+    int rc = ssh_channel_send_eof(s->channel);
 
-    return rc == 0 ? 0 : io_failed(s, rc, "the connection broke", err);
+    /* SSH_AGAIN: libssh has it and sends it with what is left. */
+    return rc == SSH_AGAIN ? 0 : result(s, rc, "the connection broke", err);
 }
 
-static void ssh_wait(void *stream, bool writing, struct wait *wait)
+static void ssh_link_wait(void *stream, bool writing, struct wait *wait)
 {
-    const struct ssh *s = stream;
+    const struct ssh_link *s = stream;
 
-    (void)writing; /* libssh2 knows what it has not got rid of, or what window it waits for */
+    (void)writing; /* what is not with libssh yet waits for the host's window, or for libssh */
     if (s->step == CONNECTING) {
         wait_fd(wait, s->fd, POLLOUT);
         return;
     }
-    int directions = libssh2_session_block_directions(s->session);
-    wait_fd(wait, s->fd, directions & LIBSSH2_SESSION_BLOCK_OUTBOUND ? POLLIN | POLLOUT : POLLIN);
+    bool pending = ssh_get_status(s->session) & SSH_WRITE_PENDING;
+    wait_fd(wait, ssh_get_fd(s->session), pending ? POLLIN | POLLOUT : POLLIN);
 }
 
-static int ssh_end(void *stream, struct err *why)
+static int ssh_link_end(void *stream, struct err *why)
 {
-    struct ssh *s = stream;
-    char *signal_name = NULL;
+    struct ssh_link *s = stream;
 
-    read_errors(s);
-    /* The status comes after the end of the output. */
-    if (libssh2_channel_close(s->channel) == LIBSSH2_ERROR_EAGAIN)
-        return LINK_IO_WAIT;
-    libssh2_channel_get_exit_signal(s->channel, &signal_name, NULL, NULL, NULL, NULL, NULL);
-    if (signal_name)
-        err_set(why, ERR_LINK, "the agent ended by signal %s", signal_name);
+    ssh_channel_get_exit_status(s->channel); /* takes in what has come: it is after the output */
+    if (s->exit_signal)
+        err_set(why, ERR_LINK, "the agent ended by signal %s", s->exit_signal);
+    else if (s->exit_status >= 0)
+        err_set(why, ERR_LINK, "the agent ended with status %d", s->exit_status);
+    else if (ssh_link_is_lost(s->session))
+        ssh_link_error(s->session, ERR_LINK, "the connection broke", why);
+    else if (s->closed)
+        err_set(why, ERR_LINK, "the agent hung up");
     else
-        err_set(why, ERR_LINK, "the agent ended with status %d",
-            libssh2_channel_get_exit_status(s->channel));
-    if (signal_name)
-        libssh2_free(s->session, signal_name);
+        return LINK_IO_WAIT;
     return 0;
 }
 
-static const struct buf *ssh_errors(void *stream)
+static const struct buf *ssh_link_errors(void *stream)
 {
-    struct ssh *s = stream;
+    struct ssh_link *s = stream;
+    size_t before;
 
-    read_errors(s);
+    do { /* takes in what has come */
+        before = s->said.len;
+        if (s->runs)
+            ssh_channel_poll(s->channel, 1);
+    } while (s->said.len > before);
     return &s->said;
 }
 
 const struct shell_driver shell_ssh = {
-    .open = ssh_open,
-    .login = ssh_connect,
-    .start = ssh_start,
-    .read = ssh_read,
-    .write = ssh_write,
-    .end_input = ssh_end_input,
-    .wait = ssh_wait,
-    .end = ssh_end,
-    .errors = ssh_errors,
-    .close = ssh_close,
+    .open = ssh_link_open,
+    .login = ssh_link_connect,
+    .start = ssh_link_start,
+    .read = ssh_link_read,
+    .write = ssh_link_write,
+    .end_input = ssh_link_end_input,
+    .wait = ssh_link_wait,
+    .end = ssh_link_end,
+    .errors = ssh_link_errors,
+    .close = ssh_link_close,
 };

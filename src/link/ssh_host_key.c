@@ -8,11 +8,17 @@
 #include "recluster/known_hosts.h"
 #include "ssh.h"
 
-enum { KNOWN_HOSTS_BYTES_MAX = 64 << 20, SHA256_BYTES = 32 };
+enum { KNOWN_HOSTS_BYTES_MAX = 64 << 20 };
 
 /* In the order in which they are asked for where nothing is known. */
-static const char *const all_types[] = {
-    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"};
+static const struct {
+    const char *name; /* in known_hosts */
+    const char *asked;
+} all_types[] = {
+    {"ssh-ed25519", "ssh-ed25519"}, {"ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"},
+    {"ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"}, {"ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"},
+    {"ssh-rsa", "rsa-sha2-512,rsa-sha2-256"}, /* SHA-1 is no proof any more */
+};
 
 static int read_known(const char *path, struct buf *text, bool must, struct err *err)
 {
@@ -62,42 +68,39 @@ static bool knows_type(const char *known, const char *addr, int port, const char
 }
 
 /* The types that are known come first, so that a key which can be compared is what we are shown. */
-static int prefer_known(LIBSSH2_SESSION *session, const char *known, const char *addr, int port)
+static int prefer_known(ssh_session session, const char *known, const char *addr, int port)
 {
     CLEANUP(buf_release) struct buf types = BUF_INIT;
 
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < ARRAY_SIZE(all_types); i++)
-            if (knows_type(known, addr, port, all_types[i]) == (pass == 0))
-                buf_addf(&types, "%s%s", types.len ? "," : "", all_types[i]);
-    return libssh2_session_method_pref(session, LIBSSH2_METHOD_HOSTKEY, types.data);
+            if (knows_type(known, addr, port, all_types[i].name) == (pass == 0))
+                buf_addf(&types, "%s%s", types.len ? "," : "", all_types[i].asked);
+    return ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, types.data);
 }
 
-int ssh_host_key_prepare(LIBSSH2_SESSION *session, const struct link_target *target,
+int ssh_link_host_key_prepare(ssh_session session, const struct link_target *target,
     const char *addr, int port, struct buf *known, struct err *err)
 {
     if (gather_known(target, known, err) < 0)
         return -1;
     return prefer_known(session, known->data, addr, port) == 0
                ? 0
-               : ssh_error(session, ERR_FAILED, "cannot choose the types of host keys", err);
+               : ssh_link_error(session, ERR_FAILED, "cannot choose the types of host keys", err);
 }
 
 /* As ssh-keygen -l prints it. The caller frees it. */
-static char *fingerprint_of(LIBSSH2_SESSION *session)
+static char *fingerprint_of(ssh_key key)
 {
-    const char *hash = libssh2_hostkey_hash(session, LIBSSH2_HOSTKEY_HASH_SHA256);
-    CLEANUP(free_ptr) char *text = hash ? base64_encode(hash, SHA256_BYTES) : xstrdup("?");
+    unsigned char *hash = NULL;
+    size_t len = 0;
 
+    if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) < 0)
+        return xstrdup("SHA256:?");
+    CLEANUP(free_ptr) char *text = base64_encode(hash, len);
+    ssh_clean_pubkey_hash(&hash);
     text[strcspn(text, "=")] = '\0';
     return xasprintf("SHA256:%s", text);
-}
-
-/* The type's name is the first string of the key itself. */
-static char *type_of(const char *key, size_t len)
-{
-    size_t name_len = len > 4 ? (unsigned char)key[3] : 0;
-    return name_len && 4 + name_len <= len ? xstrndup(key + 4, name_len) : xstrdup("unknown");
 }
 
 static char *name_of(const char *addr, int port)
@@ -106,7 +109,8 @@ static char *name_of(const char *addr, int port)
 }
 
 struct shown_key {
-    char *name, *type, *key64, *fingerprint;
+    const char *type;
+    char *name, *key64, *fingerprint;
 };
 
 static int refuse_unknown(const struct shown_key *k, const char *addr, int port, struct err *err)
@@ -172,21 +176,27 @@ static int judge(const struct shown_key *k, const char *known, const struct link
     return target->accept_host_key(target->accept_arg, target->host, line, k->fingerprint, err);
 }
 
-int ssh_host_key_check(LIBSSH2_SESSION *session, const struct link_target *target,
+int ssh_link_host_key_check(ssh_session session, const struct link_target *target,
     const struct buf *known, const char *addr, int port, struct err *err)
 {
-    size_t len = 0;
-    int type;
-    const char *key = libssh2_session_hostkey(session, &len, &type);
+    ssh_key key = NULL;
+    char *key64 = NULL;
 
-    if (!key)
-        return ssh_error(session, ERR_PROTOCOL, "it shows no host key", err);
+    if (ssh_get_server_publickey(session, &key) < 0 ||
+        ssh_pki_export_pubkey_base64(key, &key64) < 0) {
+        ssh_key_free(key);
+        return err_set(err, ERR_PROTOCOL, "it shows no host key");
+    }
     struct shown_key k = {
-        name_of(addr, port), type_of(key, len), base64_encode(key, len), fingerprint_of(session)};
+        .type = ssh_key_type_to_char(ssh_key_type(key)),
+        .name = name_of(addr, port),
+        .key64 = key64,
+        .fingerprint = fingerprint_of(key),
+    };
+    ssh_key_free(key);
     int rc = judge(&k, known->data, target, addr, port, err);
     free(k.name);
-    free(k.type);
-    free(k.key64);
     free(k.fingerprint);
+    ssh_string_free_char(k.key64);
     return rc;
 }

@@ -147,9 +147,11 @@ def test_logins(cluster, recovery, lab):
     cluster.add("a")
     other = sshd.make_key(recovery.folder / "other")
     locked = sshd.make_key(recovery.folder / "locked", passphrase="open sesame")
-    rsa = sshd.make_key(recovery.folder / "rsa", kind="rsa")
+    pem = [
+        sshd.make_key(recovery.folder / f"locked-{form}", kind="ecdsa", passphrase="open sesame", form=form)
+        for form in ("PEM", "PKCS8")]
     with lab.authorized.open("a") as file:
-        file.write(Path(f"{locked}.pub").read_text() + Path(f"{rsa}.pub").read_text())
+        file.write("".join(Path(f"{key}.pub").read_text() for key in (locked, *pem)))
     (recovery.folder / "phrase").write_text("open sesame\n")
 
     def plan(*logins, **env):
@@ -173,9 +175,22 @@ def test_logins(cluster, recovery, lab):
         {"identity": str(locked), "passphrase": phrase} for phrase in
         ("open sesame", {"env": "PHRASE"}, {"file": str(recovery.folder / "phrase")})
     ), PHRASE="open sesame") is None
+    assert plan(*({"identity": str(key), "passphrase": "open sesame"} for key in pem)) is None
     agent = sshd.Agent(recovery.folder, lab.key)
     try:
         assert plan({"identity": None}, {"identity": str(other)}, SSH_AUTH_SOCK=agent.socket) is None
+    finally:
+        agent.end()
+    agent = sshd.Agent(recovery.folder, other)
+    try:
+        said = plan({"identity": None}, SSH_AUTH_SOCK=agent.socket)
+        assert f"each of the agent's keys was refused: '{other.name}'" in said
+    finally:
+        agent.end()
+    agent = sshd.Agent(recovery.folder, lab.key, "-c")  # nobody is there to confirm
+    try:
+        said = plan({"identity": None}, {"identity": None, "password": "CANARY"}, SSH_AUTH_SOCK=agent.socket)
+        assert said.count("the agent does not sign with one of its keys: 'id'") == 2
     finally:
         agent.end()
 
@@ -183,9 +198,14 @@ def test_logins(cluster, recovery, lab):
                 {"identity": str(other)})
     assert "needs a passphrase" in said and "wrong passphrase" in said
     assert f"identity '{other}' was refused" in said
-    said = plan({"identity": "/nonexistent"}, {"identity": None}, {"identity": str(rsa)})
+    said = plan({"identity": None}, SSH_AUTH_SOCK="/nonexistent")
+    assert "ssh-agent does not answer" in said
+    said = plan(*({"identity": str(key)} for key in pem))
+    assert said.count("needs a passphrase") == 2
+    said = plan(*({"identity": str(key), "passphrase": "CANARY-wrong"} for key in pem))
+    assert said.count("wrong passphrase") == 2
+    said = plan({"identity": "/nonexistent"}, {"identity": None})
     assert "can't be read" in said and "no key and no password" in said
-    assert "ed25519" in said and "libssh2" in said and '"link": "command"' in said
 
 
 def unreachable(recovery, **env):
@@ -260,16 +280,59 @@ def test_passwords(cluster, recovery, lab):
         assert not any(accounts.PASSWORD in text for text in said.values())
 
 
-def test_rsa_host_key_only(cluster, recovery, lab):
-    """A host that has nothing but an RSA key: what can be done is said."""
-    cluster.add("a")
+def test_rsa(cluster, recovery, lab):
+    """A host that has nothing but an RSA key, and RSA keys of users: from files and from the agent."""
+    made = cluster.add("a")
+    keys = {form: sshd.make_key(recovery.folder / form, kind="rsa", form=form) for form in ("RFC4716", "PEM")}
+    with lab.authorized.open("a") as file:
+        file.write("".join(Path(f"{key}.pub").read_text() for key in keys.values()))
     lab.daemons[0].stop()
     lab.daemons[0] = lab.sshd(1, folder=lab.folder / "rsa", host_key="rsa").start(lab.prefix(1))
-    add_hosts(recovery, lab, 1, known_hosts=str(recovery.folder / "known"))
-    (recovery.folder / "known").write_text(lab.daemons[0].known)
+    known = recovery.folder / "known"
+    known.write_text(lab.daemons[0].known)
+    recovery.write()
+    add_hosts(recovery, lab, 1, known_hosts=str(known), identity=str(keys["PEM"]))
+    assert unreachable(recovery) == {}
+    agent = sshd.Agent(recovery.folder, keys["PEM"])
+    try:
+        recovery.hosts[0].pop("identity")
+        assert unreachable(recovery, SSH_AUTH_SOCK=agent.socket) == {}
+    finally:
+        agent.end()
+    recovery.hosts[0]["identity"] = str(keys["RFC4716"])
+    recovery.write_hosts()
+    recovery.recover(status=DONE)
+    recovery.assert_recovered(made)
+
+
+def test_known_types_are_asked_for(cluster, recovery, lab):
+    """A host with several keys shows the one that is known of it."""
+    cluster.add("a")
+    recovery.write()
+    ed25519 = lab.daemons[0]
+    for kind in ("rsa", "ecdsa"):
+        ed25519.stop()
+        key = sshd.make_key(recovery.folder / kind, kind=kind)
+        daemon = lab.sshd(1, folder=ed25519.folder)
+        with daemon.config.open("a") as file:
+            file.write(f'HostKey "{key}"\n')
+        daemon.start(lab.prefix(1))
+        known = recovery.folder / f"known-{kind}"
+        known.write_text(" ".join([daemon.known.split()[0], *Path(f"{key}.pub").read_text().split()[:2]]) + "\n")
+        recovery.hosts = []
+        add_hosts(recovery, lab, 1, known_hosts=str(known))
+        assert unreachable(recovery) == {}
+
+
+def test_no_common_method(cluster, recovery, lab):
+    """What is missing is said, and what can be done."""
+    cluster.add("a")
+    lab.daemons[0].stop()
+    lab.daemons[0] = lab.sshd(1, KexAlgorithms="sntrup761x25519-sha512@openssh.com").start(lab.prefix(1))
+    add_hosts(recovery, lab, 1)
     recovery.write()
     said = why_not_reached(recovery)
-    assert "ed25519" in said and "ssh-keygen -A" in said
+    assert "sntrup761" in said and "libssh " in said and '"link": "command"' in said
 
 
 def test_two_operators(cluster, recovery, lab):
@@ -364,6 +427,13 @@ def test_the_disk_fills_up_in_mid_transfer(cluster, recovery, lab, small_disk):
     recovery.end()
 
 
+def agents(lab, host):
+    """Their processes."""
+    pids = map(int, subprocess.run(
+        ["ip", "netns", "pids", lab.space.full(host)], check=True, stdout=subprocess.PIPE).stdout.split())
+    return [pid for pid in pids if b" agent" in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")]
+
+
 def slow_source(cluster, lab, rate):
     """The backups behind an HTTP server that sends so many bytes a second."""
     server = http_server.Nginx(
@@ -387,6 +457,34 @@ def test_sshd_dies_in_mid_transfer(cluster, recovery, lab):
     out, err = run.communicate(timeout=60)
     assert run.returncode == DONE, f"{out.decode()}\n{err.decode()}"
     recovery.assert_recovered(made)
+
+
+def test_the_agent_is_killed(cluster, recovery, lab):
+    """How it ended is said."""
+    lab.needs_namespaces()
+    cluster.add("a", keys=4000)
+    add_hosts(recovery, lab, 1)
+    recovery.sources = {"db:1": slow_source(cluster, lab, "2k")}
+    recovery.write()
+    run = recovery.start(*recovery.recover_args("--patience", "1s"))
+    wait_for_task(recovery, "fetch")
+    loader, = {Path(os.readlink(f"/proc/{pid}/exe")).name for pid in agents(lab, "h1")}
+    assert lab.space.kill("h1", loader[:15]) > 0
+    run.communicate(timeout=60)
+    assert run.returncode == FAILED
+    message, = events(recovery, "host-lost")
+    assert "lost the link to host 'h1': the agent ended by signal KILL" in message
+
+
+def test_keys_are_exchanged_anew(cluster, recovery, lab):
+    """In the middle of what is sent, many times: nothing is lost, nothing stands still."""
+    made = cluster.add("a", keys=20_000)
+    lab.daemons[0].stop()
+    lab.daemons[0] = lab.sshd(1, RekeyLimit="256K", LogLevel="DEBUG1").start(lab.prefix(1))
+    add_hosts(recovery, lab, 1, relay=True)
+    recovery.write().recover(status=DONE)
+    recovery.assert_recovered(made)
+    assert (lab.daemons[0].folder / "log").read_text().count("SSH2_MSG_NEWKEYS received") > 20
 
 
 @pytest.mark.slow
