@@ -10,7 +10,7 @@
 enum {
     READ_BYTES_FIRST = 32 << 10, /* every server gives as much at once, or should */
     READ_BYTES_LEAST = 4 << 10,
-    READ_BYTES_MAX = 128 << 10,
+    READ_BYTES_MAX = 255 << 10, /* the most that OpenSSH gives */
     READS_MAX = 8,
     WRITE_BYTES = 32 << 10, /* every server takes as much */
     WRITES_MAX = 64,
@@ -92,8 +92,8 @@ static void learn(struct sftp *f, size_t asked, size_t came)
     }
     if (f->reads_ahead < READS_MAX)
         f->reads_ahead++;
-    else if (!f->knows_read_bytes && f->read_bytes < READ_BYTES_MAX)
-        f->read_bytes *= 2;
+    else if (!f->knows_read_bytes)
+        f->read_bytes = f->read_bytes < READ_BYTES_MAX / 2 ? 2 * f->read_bytes : READ_BYTES_MAX;
 }
 
 /* The first request was answered with `len` bytes, which the sink has. */

@@ -364,9 +364,12 @@ static int take_host_keys(const json_t *location, struct sftp_login *login, stru
                  : sftp_known_keys(known_hosts, login->host, login->port, login->host_keys, err);
 }
 
-static void end_connection(void *handle)
+static void forget_connection(void *handle)
 {
-    disconnect(handle);
+    struct sftp_store *f = handle;
+
+    sftp_call_forget(f->sftp);
+    f->sftp = NULL;
 }
 
 static void close_location(void *handle)
@@ -455,7 +458,7 @@ const struct store_driver store_sftp_driver = {
     .list = list_files,
     .read = read_file,
     .connections = 1, /* decryption */
-    .disconnect = end_connection,
+    .forget = forget_connection,
     .write_begin = begin_upload,
     .write_part = write_part,
     .write_commit = commit_upload,
