@@ -11,8 +11,8 @@ enum {
     READ_BYTES_FIRST = 32 << 10, /* every server gives as much at once, or should */
     READ_BYTES_LEAST = 4 << 10,
     READ_BYTES_MAX = 255 << 10, /* the most that OpenSSH gives */
-    READS_MAX = 8,
-    WRITE_BYTES = 32 << 10, /* every server takes as much */
+    READS_MAX = 8,              /* with that, half of SFTP_WINDOW_BYTES */
+    WRITE_BYTES = 32 << 10,     /* every server takes as much */
     WRITES_MAX = 64,
 };
 

@@ -380,8 +380,8 @@ int sftp_session_send(struct sftp_session *s, const void *data, size_t len, stru
 }
 
 /*
- * libssh lets the server send as much as there is room for in a read: for all of the window that is
- * said once in half a window, as saying it costs a packet.
+ * libssh lets the server send what there is room for in a read, and says so in a packet of its own:
+ * once in half a window is enough. Of `in`, no more is touched than comes at once.
  */
 static int fill(struct sftp_session *s, struct err *err)
 {

@@ -60,9 +60,9 @@ int sftp_session_send(
 
 /*
  * Waits for bytes; 1 to `most` of them are at *ret until the next call. Returns how many, or -1.
- * The server may be asked for SFTP_WINDOW_BYTES before anything is taken.
+ * Half of SFTP_WINDOW_BYTES, at least, may always be on their way here: what is asked for at once.
  */
-enum { SFTP_WINDOW_BYTES = 2 << 20 };
+enum { SFTP_WINDOW_BYTES = 4 << 20 };
 ssize_t sftp_session_take(
     struct sftp_session *s, const char **ret, size_t most, struct err *err) MUST_CHECK;
 
