@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,7 +19,6 @@
 
 enum {
     KNOWN_HOSTS_BYTES_MAX = 16 << 20,
-    HEAP_KEPT_BYTES = 16 << 20,
     TAKE_BYTES = 256 << 10,
     QUESTION_ROUNDS_MAX = 8,
 };
@@ -230,7 +228,7 @@ static bool is_known(const struct shown_key *shown, const json_t *keys)
 
 static int check_host(const struct sftp_login *login, struct sftp_session *s, struct err *err)
 {
-    CLEANUP(shown_key_release) struct shown_key shown = {NULL};
+    CLEANUP(shown_key_release) struct shown_key shown = {.text = NULL};
     bool none = json_array_size(login->host_keys) == 0;
 
     if (read_shown_key(s, &shown, err) < 0)
@@ -522,8 +520,6 @@ struct sftp_session *sftp_session_open(const struct sftp_login *login, struct er
         err_set(err, ERR_FAILED, "cannot start libssh");
         return NULL;
     }
-    /* libssh takes and frees memory for each packet: not from the kernel and back to it. */
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
     struct sftp_session *s = xmalloc(sizeof(*s));
     *s = (struct sftp_session){.ssh = ssh,
         .silence_s = login->silence_s,
