@@ -55,8 +55,11 @@ struct store_driver {
      * and another one for what becomes of the bytes are faster. 0: all in one.
      */
     unsigned connections;
-    /* Ends the connection that is open, if one is; the next call makes a new one. May be NULL. */
-    void (*disconnect)(void *handle);
+    /*
+     * Closes the connection that is open without a word to the server, if one is, as a forked
+     * process goes on with it; the next call makes a new one. NULL: there is none to go on with.
+     */
+    void (*forget)(void *handle);
 
     /*
      * How long the store asked to be left alone in its last answer (Retry-After), 0: it did not.

@@ -78,7 +78,7 @@ static int read_in_turn(const struct reader *r, struct store *own, struct err *e
     }
 }
 
-/* All ranges, one after the other, of one child alone. */
+/* All ranges, one after the other, of one child alone: over the connection that it inherited. */
 struct filling {
     const struct reader *r;
     struct store_object object;
@@ -120,12 +120,12 @@ static int take_in_order(void *arg, const void *data, size_t len, struct err *er
     return 0;
 }
 
-static int read_in_order(const struct reader *r, struct store *own, struct err *err)
+static int read_in_order(const struct reader *r, struct err *err)
 {
     struct filling f = {.r = r};
 
     begin_range(&f);
-    int rc = store_read(own, r->name, r->offset, -1, take_in_order, &f, &f.object, err);
+    int rc = store_read(r->store, r->name, r->offset, -1, take_in_order, &f, &f.object, err);
     end_range(&f, rc, err);
     return rc;
 }
@@ -134,9 +134,11 @@ static int read_ranges(void *arg, int fd)
 {
     const struct reader *r = arg;
     struct err err = ERR_INIT;
-    struct store *own = store_open_again(r->store, &err);
 
     (void)fd;
+    if (r->connections == 1)
+        return read_in_order(r, &err) < 0;
+    struct store *own = store_open_again(r->store, &err);
     if (!own) {
         struct range *range = &r->ranges[r->number];
         wait_for(&range->emptied);
@@ -145,7 +147,7 @@ static int read_ranges(void *arg, int fd)
         sem_post(&range->filled);
         return 1;
     }
-    return (r->connections == 1 ? read_in_order(r, own, &err) : read_in_turn(r, own, &err)) < 0;
+    return read_in_turn(r, own, &err) < 0;
 }
 
 /* --- here --- */
@@ -234,9 +236,9 @@ int ranges_read(struct store *s, const char *name, int64_t offset,
         sem_init(&r.ranges[i].filled, 1, 0);
         sem_init(&r.ranges[i].emptied, 1, 1);
     }
-    if (s->driver->disconnect)
-        s->driver->disconnect(s->handle);
     int rc = start_children(&r, err);
+    if (rc == 0 && r.connections == 1 && s->driver->forget)
+        s->driver->forget(s->handle);
     if (rc == 0)
         rc = deliver(&r, object, sink, arg, err);
     for (size_t i = 0; i < r.started; i++) {

@@ -2,10 +2,11 @@
 #define RECLUSTER_STORE_RANGES_H
 
 /*
- * A large object by other processes: children, each with a connection of its own, read ranges into
- * shared memory (RANGE_BYTES * RANGES_AHEAD for each); the bytes reach the sink in order. Several
- * take turns, range by range; one alone reads all in one go. Children retry as store_read() does
- * and die with this process. The connection that the store has itself is ended before.
+ * A large object by other processes: children read ranges into shared memory (RANGE_BYTES *
+ * RANGES_AHEAD for each); the bytes reach the sink in order. Several take turns, range by range,
+ * each over a connection of its own; one alone reads all in one go, over the connection that the
+ * store has, which is no longer ours then. Children retry as store_read() does and die with this
+ * process.
  */
 
 #include <stdbool.h>

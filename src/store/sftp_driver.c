@@ -6,6 +6,7 @@
 #include "driver.h"
 #include "recluster/file.h"
 #include "recluster/mem.h"
+#include "sftp_call.h"
 #include "sftp_session.h"
 
 /*
@@ -14,49 +15,39 @@
  * "key_password" (secrets), "host_key" (a text or several), "known_hosts" (a path). The folder is
  * absolute; "/~/x" is below the login's home.
  *
- * An upload goes to NAME.part, which is renamed when it is whole. The SFTP of libssh2 can't rename
- * over a file: the old one is removed right before.
+ * An upload goes to NAME.part, which is renamed when it is whole.
  */
 
-enum {
-    READ_BYTES = 1 << 20, /* less than this, and more, is slower with libssh2 */
-    FIRST_READ_BYTES = 64 << 10,
-    NAME_BYTES = 4096, /* of a listed name */
-    PART_BYTES = 4 << 20,
-    DEFAULT_PORT = 22,
-};
+enum { PART_BYTES = 4 << 20, DEFAULT_PORT = 22 };
 
 struct sftp_store {
     struct sftp_login login;
     char *dir; /* ends with '/' */
     char *label;
-    char *chunk; /* READ_BYTES, from the first read on */
-    struct sftp_session *session;
-    size_t read_bytes; /* that are asked for at once, see grow_reads() */
-    int64_t came_bytes;
+    struct sftp *sftp; /* NULL: no connection */
 };
 
 /* --- the connection --- */
 
-static LIBSSH2_SFTP *channel(struct sftp_store *f, struct err *err)
+static struct sftp *connection(struct sftp_store *f, struct err *err)
 {
-    if (!f->session) {
-        f->session = sftp_session_open(&f->login, err);
-        f->read_bytes = FIRST_READ_BYTES;
-        f->came_bytes = 0;
-    }
-    return f->session ? f->session->sftp : NULL;
+    if (!f->sftp)
+        f->sftp = sftp_call_connect(&f->login, err);
+    return f->sftp;
 }
 
-/* Sets err; a connection that can't be trusted any more is dropped. Returns -1. */
+static void disconnect(struct sftp_store *f)
+{
+    sftp_call_disconnect(f->sftp);
+    f->sftp = NULL;
+}
+
+/* Names what failed; a connection that can't be trusted any more is dropped. Returns -1. */
 static int failed(struct sftp_store *f, const char *verb, const char *name, struct err *err)
 {
-    sftp_session_error(f->session, err, "cannot %s '%s%s'", verb, f->label, name);
-    if (libssh2_session_last_errno(f->session->ssh) != LIBSSH2_ERROR_SFTP_PROTOCOL) {
-        sftp_session_close(f->session);
-        f->session = NULL;
-    }
-    return -1;
+    if (sftp_call_is_broken(f->sftp))
+        disconnect(f);
+    return err_wrap(err, "cannot %s '%s%s'", verb, f->label, name);
 }
 
 static char *path_of(const struct sftp_store *f, const char *name)
@@ -64,78 +55,77 @@ static char *path_of(const struct sftp_store *f, const char *name)
     return xasprintf("%s%s", f->dir, name);
 }
 
-static LIBSSH2_SFTP_HANDLE *open_path(
-    LIBSSH2_SFTP *sftp, const char *path, unsigned long flags, int type)
+/* After what was done with it; only a connection that breaks is noticed. */
+static void close_handle(struct sftp_store *f, const struct sftp_handle *handle)
 {
-    return libssh2_sftp_open_ex(sftp, path, (unsigned)strlen(path), flags, 0600, type);
-}
+    struct err ignored = ERR_INIT;
 
-static int64_t size_of(const LIBSSH2_SFTP_ATTRIBUTES *a)
-{
-    return a->flags & LIBSSH2_SFTP_ATTR_SIZE ? (int64_t)a->filesize : -1;
-}
-
-static int64_t modified_of(const LIBSSH2_SFTP_ATTRIBUTES *a)
-{
-    return a->flags & LIBSSH2_SFTP_ATTR_ACMODTIME ? (int64_t)a->mtime * 1000 : -1;
+    if (f->sftp && sftp_call_close(f->sftp, handle, &ignored) < 0 && sftp_call_is_broken(f->sftp))
+        disconnect(f);
 }
 
 /* --- list --- */
 
-/* Links are followed, as on a mounted folder. */
-static void add_entry(struct sftp_store *f, const char *name, size_t len,
-    LIBSSH2_SFTP_ATTRIBUTES *a, struct store_list *list)
-{
-    bool known = a->flags & LIBSSH2_SFTP_ATTR_PERMISSIONS;
+struct listing {
+    struct sftp_store *store;
+    struct store_list *list;
+};
 
-    if (known && LIBSSH2_SFTP_S_ISLNK(a->permissions)) {
-        CLEANUP(free_ptr) char *path = path_of(f, name);
-        known = libssh2_sftp_stat_ex(
-                    f->session->sftp, path, (unsigned)strlen(path), LIBSSH2_SFTP_STAT, a) == 0 &&
-                (a->flags & LIBSSH2_SFTP_ATTR_PERMISSIONS);
-        if (!known)
-            return;
+/* Links are followed, as on a mounted folder. */
+static int add_entry(void *arg, const char *name, size_t len,
+    const struct sftp_attributes *attributes, struct err *err)
+{
+    struct listing *l = arg;
+    struct sftp_attributes a = *attributes;
+
+    if (a.is_link) {
+        CLEANUP(free_ptr) char *link = xstrndup(name, len);
+        CLEANUP(free_ptr) char *path = path_of(l->store, link);
+        struct err failure = ERR_INIT;
+        if (sftp_call_stat(l->store->sftp, path, &a, &failure) < 0) {
+            if (!sftp_call_is_broken(l->store->sftp))
+                return 0;
+            *err = failure;
+            return -1;
+        }
+        if (!a.knows_type)
+            return 0;
     }
-    if (!known || LIBSSH2_SFTP_S_ISREG(a->permissions))
-        store_list_add(list, name, len, size_of(a), modified_of(a));
-    else if (LIBSSH2_SFTP_S_ISDIR(a->permissions))
-        store_list_add_folder(list, name, len);
+    if (!a.knows_type || a.is_file)
+        store_list_add(l->list, name, len, a.bytes, a.modified_ms);
+    else if (a.is_folder)
+        store_list_add_folder(l->list, name, len);
+    return 0;
 }
 
-static int sftp_list(void *handle, struct store_list *list, struct err *err)
+static int list_files(void *handle, struct store_list *list, struct err *err)
 {
     struct sftp_store *f = handle;
-    LIBSSH2_SFTP *sftp = channel(f, err);
-    char name[NAME_BYTES];
-    LIBSSH2_SFTP_ATTRIBUTES a;
-    int len;
+    struct listing listing = {f, list};
+    struct sftp_handle folder;
 
-    if (!sftp)
+    if (!connection(f, err))
         return -1;
-    LIBSSH2_SFTP_HANDLE *folder = open_path(sftp, f->dir, 0, LIBSSH2_SFTP_OPENDIR);
-    if (!folder)
+    if (sftp_call_open_folder(f->sftp, f->dir, &folder, err) < 0)
         return failed(f, "list", "", err);
-    while ((len = libssh2_sftp_readdir_ex(folder, name, sizeof(name) - 1, NULL, 0, &a)) > 0) {
-        name[len] = '\0';
-        add_entry(f, name, (size_t)len, &a, list);
-    }
-    int rc = len < 0 && len != LIBSSH2_ERROR_BUFFER_TOO_SMALL ? failed(f, "list", "", err) : 0;
-    if (f->session)
-        libssh2_sftp_close_handle(folder);
+    int rc = sftp_call_list(f->sftp, &folder, add_entry, &listing, err);
+    if (rc < 0)
+        failed(f, "list", "", err);
+    close_handle(f, &folder);
     return rc;
 }
 
 /* --- read --- */
 
-static int describe(struct sftp_store *f, LIBSSH2_SFTP_HANDLE *file, const char *name,
+static int describe(struct sftp_store *f, const struct sftp_handle *file, const char *name,
     struct store_object *ret, struct err *err)
 {
-    LIBSSH2_SFTP_ATTRIBUTES a;
+    struct sftp_attributes a;
 
-    if (libssh2_sftp_fstat_ex(file, &a, 0) < 0)
+    if (sftp_call_fstat(f->sftp, file, &a, err) < 0)
         return failed(f, "look at", name, err);
-    *ret = (struct store_object){.bytes = size_of(&a), .modified_ms = modified_of(&a)};
-    if ((a.flags & LIBSSH2_SFTP_ATTR_PERMISSIONS) && LIBSSH2_SFTP_S_ISDIR(a.permissions))
+    *ret = (struct store_object){.bytes = a.bytes, .modified_ms = a.modified_ms};
+    if (a.is_folder)
         return err_set(err, ERR_NOT_FOUND, "'%s%s' is a folder", f->label, name);
     if (ret->bytes >= 0 && ret->modified_ms >= 0)
         snprintf(ret->validator, sizeof(ret->validator), "%lld-%lld", (long long)ret->bytes,
@@ -143,62 +133,53 @@ static int describe(struct sftp_store *f, LIBSSH2_SFTP_HANDLE *file, const char 
     return 0;
 }
 
-/*
- * libssh2 asks for four times as much as is to be read, and when the connection ends it gives
- * nothing of what has come of that: on a bad line, all of it would be lost with each cut. So a new
- * connection begins with small reads.
- */
-static void grow_reads(struct sftp_store *f, ssize_t n)
+/* Tells what the receiver refuses from what fails on the way. */
+struct delivery {
+    const struct store_receiver *to;
+    bool refused;
+};
+
+static int deliver(void *arg, const void *data, size_t len, struct err *err)
 {
-    f->came_bytes += n;
-    if (f->read_bytes < READ_BYTES && f->came_bytes >= 8 * (int64_t)f->read_bytes)
-        f->read_bytes *= 2;
+    struct delivery *d = arg;
+
+    d->refused = d->to->data(d->to->arg, data, len, err) < 0;
+    return d->refused ? -1 : 0;
 }
 
-static int read_range(struct sftp_store *f, LIBSSH2_SFTP_HANDLE *file, const char *name,
-    int64_t length, const struct store_receiver *to, struct err *err)
+/* Nothing behind the end of the file is asked for. */
+static int read_range(struct sftp_store *f, const struct sftp_handle *file, const char *name,
+    const struct store_object *object, int64_t offset, int64_t length,
+    const struct store_receiver *to, struct err *err)
 {
-    if (!f->chunk)
-        f->chunk = xmalloc(READ_BYTES);
-    while (length != 0) {
-        size_t want =
-            length < 0 || length > (int64_t)f->read_bytes ? f->read_bytes : (size_t)length;
-        ssize_t n = libssh2_sftp_read(file, f->chunk, want);
-        if (n < 0)
-            return failed(f, "read", name, err);
-        if (n == 0)
-            return 0;
-        grow_reads(f, n);
-        if (to->data(to->arg, f->chunk, (size_t)n, err) < 0)
-            return -1;
-        if (length > 0)
-            length -= n;
-    }
-    return 0;
+    struct delivery delivery = {.to = to};
+    int64_t left = object->bytes - offset;
+
+    if (object->bytes >= 0 && (length < 0 || length > left))
+        length = left > 0 ? left : 0;
+    if (sftp_call_read(f->sftp, file, offset, length, deliver, &delivery, err) == 0)
+        return 0;
+    return delivery.refused ? -1 : failed(f, "read", name, err);
 }
 
-static int sftp_read(void *handle, const char *name, int64_t offset, int64_t length,
+static int read_file(void *handle, const char *name, int64_t offset, int64_t length,
     const struct store_receiver *receiver, struct err *err)
 {
     struct sftp_store *f = handle;
-    LIBSSH2_SFTP *sftp = channel(f, err);
     CLEANUP(free_ptr) char *path = path_of(f, name);
+    struct sftp_handle file;
     struct store_object object;
 
-    if (!sftp)
+    if (!connection(f, err))
         return -1;
-    LIBSSH2_SFTP_HANDLE *file = open_path(sftp, path, LIBSSH2_FXF_READ, LIBSSH2_SFTP_OPENFILE);
-    if (!file)
+    if (sftp_call_open(f->sftp, path, SFTP_OPEN_READ, &file, err) < 0)
         return failed(f, "open", name, err);
-    int rc = describe(f, file, name, &object, err);
-    if (rc == 0) {
-        libssh2_sftp_seek64(file, (uint64_t)offset);
-        rc = receiver->begin(receiver->arg, &object, offset, err);
-    }
+    int rc = describe(f, &file, name, &object, err);
     if (rc == 0)
-        rc = read_range(f, file, name, length, receiver, err);
-    if (f->session)
-        libssh2_sftp_close_handle(file);
+        rc = receiver->begin(receiver->arg, &object, offset, err);
+    if (rc == 0)
+        rc = read_range(f, &file, name, &object, offset, length, receiver, err);
+    close_handle(f, &file);
     return rc;
 }
 
@@ -211,7 +192,7 @@ struct sftp_upload {
     bool done;
 };
 
-static void *sftp_write_begin(void *handle, const char *name, struct err *err)
+static void *begin_upload(void *handle, const char *name, struct err *err)
 {
     struct sftp_store *f = handle;
     struct sftp_upload *u = xcalloc(1, sizeof(*u));
@@ -224,93 +205,65 @@ static void *sftp_write_begin(void *handle, const char *name, struct err *err)
     return u;
 }
 
-static int write_all(
-    struct sftp_upload *u, LIBSSH2_SFTP_HANDLE *file, const char *data, size_t len, struct err *err)
-{
-    while (len) {
-        ssize_t n = libssh2_sftp_write(file, data, len);
-        if (n < 0)
-            return failed(u->store, "write", u->name, err);
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /* Each part is opened anew: so it may come again, also over another connection. */
 static int put_part(
     struct sftp_upload *u, const struct store_part *part, bool last, struct err *err)
 {
     struct sftp_store *f = u->store;
-    LIBSSH2_SFTP *sftp = channel(f, err);
-    unsigned long flags =
-        LIBSSH2_FXF_WRITE | LIBSSH2_FXF_CREAT | (part->offset == 0 ? LIBSSH2_FXF_TRUNC : 0);
+    uint32_t flags =
+        SFTP_OPEN_WRITE | SFTP_OPEN_CREATE | (part->offset == 0 ? SFTP_OPEN_TRUNCATE : 0);
+    struct sftp_handle file;
 
-    if (!sftp)
+    if (!connection(f, err))
         return -1;
-    LIBSSH2_SFTP_HANDLE *file = open_path(sftp, u->part_path, flags, LIBSSH2_SFTP_OPENFILE);
-    if (!file)
+    if (sftp_call_open(f->sftp, u->part_path, flags, &file, err) < 0)
         return failed(f, "create", u->name, err);
-    libssh2_sftp_seek64(file, (uint64_t)part->offset);
-    int rc = write_all(u, file, part->data, part->len, err);
-    /* A server without the fsync extension says so: then it is as durable as it gets. */
-    if (rc == 0 && last && libssh2_sftp_fsync(file) < 0 &&
-        libssh2_session_last_errno(f->session->ssh) != LIBSSH2_ERROR_SFTP_PROTOCOL)
+    int rc = sftp_call_write(f->sftp, &file, part->offset, part->data, part->len, err);
+    if (rc < 0)
+        failed(f, "write", u->name, err);
+    if (rc == 0 && last && sftp_call_sync(f->sftp, &file, err) < 0)
         rc = failed(f, "sync", u->name, err);
-    if (f->session && libssh2_sftp_close_handle(file) < 0 && rc == 0)
+    if (rc < 0)
+        close_handle(f, &file);
+    else if (sftp_call_close(f->sftp, &file, err) < 0)
         rc = failed(f, "close", u->name, err);
     return rc;
 }
 
-static int sftp_write_part(void *upload, const struct store_part *part, struct err *err)
+static int write_part(void *upload, const struct store_part *part, struct err *err)
 {
     return put_part(upload, part, false, err);
-}
-
-static int rename_over(struct sftp_upload *u, struct err *err)
-{
-    LIBSSH2_SFTP *sftp = channel(u->store, err);
-    unsigned from_len = (unsigned)strlen(u->part_path), to_len = (unsigned)strlen(u->path);
-    const long flags = LIBSSH2_SFTP_RENAME_OVERWRITE | LIBSSH2_SFTP_RENAME_ATOMIC;
-
-    if (!sftp)
-        return -1;
-    for (bool again = false;; again = true) {
-        if (libssh2_sftp_rename_ex(sftp, u->part_path, from_len, u->path, to_len, flags) == 0)
-            return 0;
-        if (again ||
-            libssh2_session_last_errno(u->store->session->ssh) != LIBSSH2_ERROR_SFTP_PROTOCOL ||
-            libssh2_sftp_unlink_ex(sftp, u->path, to_len) < 0)
-            return failed(u->store, "rename the upload to", u->name, err);
-    }
 }
 
 /* Whether an earlier try to rename, whose answer was lost, did it. */
 static int look_for_renamed(
     struct sftp_upload *u, int64_t bytes, bool *ret_renamed, struct err *err)
 {
-    LIBSSH2_SFTP *sftp = channel(u->store, err);
-    LIBSSH2_SFTP_ATTRIBUTES a;
+    struct sftp_store *f = u->store;
+    struct sftp_attributes a;
+    struct err failure = ERR_INIT;
 
     *ret_renamed = false;
-    if (!sftp)
+    if (!connection(f, err))
         return -1;
-    if (libssh2_sftp_stat_ex(
-            sftp, u->part_path, (unsigned)strlen(u->part_path), LIBSSH2_SFTP_STAT, &a) == 0)
+    if (sftp_call_stat(f->sftp, u->part_path, &a, &failure) == 0)
         return 0;
-    if (failed(u->store, "look for the upload of", u->name, err) < 0 && err->code != ERR_NOT_FOUND)
-        return -1;
-    if (libssh2_sftp_stat_ex(sftp, u->path, (unsigned)strlen(u->path), LIBSSH2_SFTP_STAT, &a) < 0)
-        return failed(u->store, "look at", u->name, err);
+    if (failure.code != ERR_NOT_FOUND) {
+        *err = failure;
+        return failed(f, "look for the upload of", u->name, err);
+    }
+    if (sftp_call_stat(f->sftp, u->path, &a, err) < 0)
+        return failed(f, "look at", u->name, err);
     *ret_renamed = true;
-    return size_of(&a) == bytes
+    return a.bytes == bytes
                ? 0
                : err_set(err, ERR_FAILED, "the server lost the upload of '%s'", u->name);
 }
 
-static int sftp_write_commit(void *upload, const struct store_part *last, struct err *err)
+static int commit_upload(void *upload, const struct store_part *last, struct err *err)
 {
     struct sftp_upload *u = upload;
+    struct sftp_store *f = u->store;
 
     if (u->renaming && look_for_renamed(u, last->offset + (int64_t)last->len, &u->done, err) < 0)
         return -1;
@@ -319,35 +272,35 @@ static int sftp_write_commit(void *upload, const struct store_part *last, struct
     if (put_part(u, last, true, err) < 0)
         return -1;
     u->renaming = true;
-    u->done = rename_over(u, err) == 0;
-    return u->done ? 0 : -1;
+    if (sftp_call_rename(f->sftp, u->part_path, u->path, err) < 0)
+        return failed(f, "rename the upload to", u->name, err);
+    u->done = true;
+    return 0;
 }
 
-static void sftp_write_end(void *upload)
+static void end_upload(void *upload)
 {
     struct sftp_upload *u = upload;
     struct err ignored = ERR_INIT;
 
-    if (!u->done && channel(u->store, &ignored))
-        libssh2_sftp_unlink_ex(
-            u->store->session->sftp, u->part_path, (unsigned)strlen(u->part_path));
+    if (!u->done && connection(u->store, &ignored) &&
+        sftp_call_remove(u->store->sftp, u->part_path, &ignored) < 0 &&
+        sftp_call_is_broken(u->store->sftp))
+        disconnect(u->store);
     free(u->name);
     free(u->path);
     free(u->part_path);
     free(u);
 }
 
-static int sftp_remove(void *handle, const char *name, struct err *err)
+static int remove_file(void *handle, const char *name, struct err *err)
 {
     struct sftp_store *f = handle;
-    LIBSSH2_SFTP *sftp = channel(f, err);
     CLEANUP(free_ptr) char *path = path_of(f, name);
 
-    if (!sftp)
+    if (!connection(f, err))
         return -1;
-    if (libssh2_sftp_unlink_ex(sftp, path, (unsigned)strlen(path)) == 0)
-        return 0;
-    return failed(f, "remove", name, err);
+    return sftp_call_remove(f->sftp, path, err) == 0 ? 0 : failed(f, "remove", name, err);
 }
 
 /* --- the location --- */
@@ -411,19 +364,19 @@ static int take_host_keys(const json_t *location, struct sftp_login *login, stru
                  : sftp_known_keys(known_hosts, login->host, login->port, login->host_keys, err);
 }
 
-static void sftp_disconnect(void *handle)
+static void forget_connection(void *handle)
 {
     struct sftp_store *f = handle;
 
-    sftp_session_close(f->session);
-    f->session = NULL;
+    sftp_call_forget(f->sftp);
+    f->sftp = NULL;
 }
 
-static void sftp_close(void *handle)
+static void close_location(void *handle)
 {
     struct sftp_store *f = handle;
 
-    sftp_disconnect(f);
+    disconnect(f);
     free(f->login.host);
     free(f->login.user);
     secret_free(f->login.password);
@@ -432,7 +385,6 @@ static void sftp_close(void *handle)
     json_decref(f->login.host_keys);
     free(f->dir);
     free(f->label);
-    free(f->chunk);
     free(f);
 }
 
@@ -468,17 +420,12 @@ static int take_location(struct sftp_store *f, const json_t *location, struct er
     return take_host_keys(location, &f->login, err);
 }
 
-static void *sftp_open(const json_t *location, char **ret_label, struct err *err)
+static void *open_location(const json_t *location, char **ret_label, struct err *err)
 {
     struct sftp_store *f = xcalloc(1, sizeof(*f));
 
-    if (libssh2_init(0) != 0) {
-        err_set(err, ERR_FAILED, "cannot start libssh2");
-        free(f);
-        return NULL;
-    }
     if (take_location(f, location, err) < 0) {
-        sftp_close(f);
+        close_location(f);
         return NULL;
     }
     *ret_label = xstrdup(f->label);
@@ -487,18 +434,18 @@ static void *sftp_open(const json_t *location, char **ret_label, struct err *err
 
 /* The server's key, as this machine knows it. The private keys of whoever works here are not taken
  * along. */
-static int sftp_resolve(json_t *location, struct err *err)
+static int resolve_location(json_t *location, struct err *err)
 {
     CLEANUP(free_ptr) char *label = NULL;
 
     if (json_object_get(location, "host_key"))
         return 0;
-    struct sftp_store *f = sftp_open(location, &label, err);
+    struct sftp_store *f = open_location(location, &label, err);
     if (!f)
         return -1;
     if (json_array_size(f->login.host_keys))
         json_object_set(location, "host_key", f->login.host_keys);
-    sftp_close(f);
+    close_location(f);
     return 0;
 }
 
@@ -506,17 +453,17 @@ static const char *const sftp_kinds[] = {"sftp", NULL};
 
 const struct store_driver store_sftp_driver = {
     .kinds = sftp_kinds,
-    .open = sftp_open,
-    .close = sftp_close,
-    .list = sftp_list,
-    .read = sftp_read,
+    .open = open_location,
+    .close = close_location,
+    .list = list_files,
+    .read = read_file,
     .connections = 1, /* decryption */
-    .disconnect = sftp_disconnect,
-    .write_begin = sftp_write_begin,
-    .write_part = sftp_write_part,
-    .write_commit = sftp_write_commit,
-    .write_end = sftp_write_end,
-    .remove = sftp_remove,
+    .forget = forget_connection,
+    .write_begin = begin_upload,
+    .write_part = write_part,
+    .write_commit = commit_upload,
+    .write_end = end_upload,
+    .remove = remove_file,
     .part_bytes = PART_BYTES,
-    .resolve = sftp_resolve,
+    .resolve = resolve_location,
 };

@@ -1,7 +1,7 @@
 #include "sftp_session.h"
 
 #include <errno.h>
-#include <malloc.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,82 +13,47 @@
 #include <unistd.h>
 
 #include "driver.h"
-#include "recluster/base64.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/known_hosts.h"
 
 enum {
     KNOWN_HOSTS_BYTES_MAX = 16 << 20,
-    FINGERPRINT_MAX = 64,
-    SHA256_BYTES = 32,
-    HEAP_KEPT_BYTES = 16 << 20,
+    TAKE_BYTES = 256 << 10,
+    QUESTION_ROUNDS_MAX = 8,
 };
+
+#define CIPHERS                                                                                    \
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"                 \
+    "aes128-ctr,aes192-ctr,aes256-ctr"
 
 /* --- errors --- */
 
-static enum err_code code_of_status(unsigned long status)
+/* "what: what libssh says of the call that has just failed". Returns -1. */
+PRINTF_LIKE(3, 4)
+static int ssh_failed(struct sftp_session *s, struct err *err, const char *fmt, ...)
 {
-    switch (status) {
-    case LIBSSH2_FX_NO_SUCH_FILE:
-    case LIBSSH2_FX_NO_SUCH_PATH:
-    case LIBSSH2_FX_NOT_A_DIRECTORY:
-        return ERR_NOT_FOUND;
-    case LIBSSH2_FX_PERMISSION_DENIED:
-    case LIBSSH2_FX_WRITE_PROTECT:
-        return ERR_DENIED;
-    case LIBSSH2_FX_NO_SPACE_ON_FILESYSTEM:
-    case LIBSSH2_FX_QUOTA_EXCEEDED:
-        return ERR_SPACE;
-    case LIBSSH2_FX_NO_CONNECTION:
-    case LIBSSH2_FX_CONNECTION_LOST:
-        return ERR_NETWORK;
-    default:
-        return ERR_IO;
-    }
-}
-
-static const char *text_of_code(enum err_code code)
-{
-    return code == ERR_NOT_FOUND ? "there is no such file or folder"
-           : code == ERR_DENIED  ? "permission denied"
-           : code == ERR_SPACE   ? "no space left"
-                                 : "the server failed";
-}
-
-static enum err_code code_of_libssh2(int code)
-{
-    switch (code) {
-    case LIBSSH2_ERROR_SOCKET_SEND:
-    case LIBSSH2_ERROR_SOCKET_RECV:
-    case LIBSSH2_ERROR_SOCKET_DISCONNECT:
-    case LIBSSH2_ERROR_SOCKET_NONE:
-    case LIBSSH2_ERROR_BANNER_RECV:
-    case LIBSSH2_ERROR_CHANNEL_CLOSED:
-    case LIBSSH2_ERROR_CHANNEL_EOF_SENT:
-        return ERR_NETWORK;
-    case LIBSSH2_ERROR_TIMEOUT:
-    case LIBSSH2_ERROR_SOCKET_TIMEOUT:
-        return ERR_TIMEOUT;
-    default:
-        return ERR_PROTOCOL;
-    }
-}
-
-int sftp_session_error(struct sftp_session *s, struct err *err, const char *fmt, ...)
-{
-    char *text = NULL;
+    const char *text = ssh_get_error(s->ssh);
     va_list args;
-    int code = libssh2_session_last_error(s->ssh, &text, NULL, 0);
 
+    s->broken = true;
     va_start(args, fmt);
     CLEANUP(free_ptr) char *what = xvasprintf(fmt, args);
     va_end(args);
-    if (code == LIBSSH2_ERROR_SFTP_PROTOCOL && s->sftp) {
-        enum err_code of = code_of_status(libssh2_sftp_last_error(s->sftp));
-        return err_set(err, of, "%s: %s", what, text_of_code(of));
-    }
-    return err_set(err, code_of_libssh2(code), "%s: %s", what, text && *text ? text : "it failed");
+    return err_set(err, ssh_is_connected(s->ssh) ? ERR_PROTOCOL : ERR_NETWORK, "%s: %s", what,
+        text && *text ? text : "it failed");
+}
+
+static int is_silent(struct sftp_session *s, struct err *err)
+{
+    s->broken = true;
+    return err_set(err, ERR_TIMEOUT, "no answer for %ld s", s->silence_s);
+}
+
+int sftp_session_nonsense(struct sftp_session *s, const char *text, struct err *err)
+{
+    s->broken = true;
+    return err_set(err, ERR_PROTOCOL, "%s", text);
 }
 
 /* --- the connection --- */
@@ -156,15 +121,6 @@ static int connect_host(const struct sftp_login *login, struct err *err)
 
 /* --- who the server is --- */
 
-/* "SHA256:…" as ssh-keygen -l prints it. */
-static void fingerprint(LIBSSH2_SESSION *ssh, char ret[FINGERPRINT_MAX])
-{
-    const char *hash = libssh2_hostkey_hash(ssh, LIBSSH2_HOSTKEY_HASH_SHA256);
-    CLEANUP(free_ptr) char *text = base64_encode(hash, hash ? SHA256_BYTES : 0);
-
-    snprintf(ret, FINGERPRINT_MAX, "SHA256:%.*s", (int)strcspn(text, "="), text);
-}
-
 static bool is_revoked(const char *text, const char *host, int port, const struct known_key *key)
 {
     CLEANUP(free_ptr) char *key64 = xstrndup(key->key, key->key_len);
@@ -202,10 +158,19 @@ int sftp_known_keys(const char *path, const char *host, int port, json_t *keys, 
     return 0;
 }
 
+/* A key of the kind "ssh-rsa" signs in three ways. */
+static void add_kind(struct buf *kinds, const char *kind, size_t len)
+{
+    bool rsa = len == 7 && memcmp(kind, "ssh-rsa", len) == 0;
+
+    buf_addf(kinds, "%s%s%.*s", kinds->len ? "," : "", rsa ? "rsa-sha2-512,rsa-sha2-256," : "",
+        (int)len, kind);
+}
+
 /* The kinds of keys that the server may show; all, if one is only known by its fingerprint. */
 static int ask_for_known_keys(struct sftp_session *s, const json_t *keys, struct err *err)
 {
-    CLEANUP(buf_release) struct buf methods = BUF_INIT;
+    CLEANUP(buf_release) struct buf kinds = BUF_INIT;
     size_t i;
     json_t *key;
 
@@ -214,25 +179,48 @@ static int ask_for_known_keys(struct sftp_session *s, const json_t *keys, struct
         size_t len = text ? strcspn(text, " ") : 0;
         if (!text || !text[len])
             return 0;
-        buf_addf(&methods, "%s%.*s", methods.len ? "," : "", (int)len, text);
+        add_kind(&kinds, text, len);
     }
-    if (!methods.len ||
-        libssh2_session_method_pref(s->ssh, LIBSSH2_METHOD_HOSTKEY, methods.data) == 0)
+    if (!kinds.len || ssh_options_set(s->ssh, SSH_OPTIONS_HOSTKEYS, kinds.data) == 0)
         return 0;
-    return sftp_session_error(s, err, "cannot ask for a host key of the kinds '%s'", methods.data);
+    return err_set(err, ERR_PROTOCOL, "cannot ask for a host key of the kinds '%s'", kinds.data);
 }
 
-static bool is_known(LIBSSH2_SESSION *ssh, const json_t *keys, const char *print)
-{
-    size_t len = 0, i;
-    json_t *known;
-    const char *key = libssh2_session_hostkey(ssh, &len, NULL);
+/* The server's key in base 64, and "SHA256:…" as ssh-keygen -l prints it. */
+struct shown_key {
+    char *text, *print;
+};
 
-    CLEANUP(free_ptr) char *text = base64_encode(key, key ? len : 0);
+static void shown_key_release(struct shown_key *k)
+{
+    ssh_string_free_char(k->text);
+    ssh_string_free_char(k->print);
+}
+
+static int read_shown_key(struct sftp_session *s, struct shown_key *ret, struct err *err)
+{
+    ssh_key key = NULL;
+    unsigned char *hash = NULL;
+    size_t len;
+
+    if (ssh_get_server_publickey(s->ssh, &key) == SSH_OK &&
+        ssh_pki_export_pubkey_base64(key, &ret->text) == SSH_OK &&
+        ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == SSH_OK)
+        ret->print = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, len);
+    ssh_clean_pubkey_hash(&hash);
+    ssh_key_free(key);
+    return ret->print ? 0 : ssh_failed(s, err, "the server's key can't be read");
+}
+
+static bool is_known(const struct shown_key *shown, const json_t *keys)
+{
+    size_t i;
+    json_t *known;
+
     json_array_foreach (keys, i, known) {
         const char *is = json_string_value(known);
         const char *space = is ? strchr(is, ' ') : NULL;
-        if (is && strcmp(space ? space + 1 : is, space ? text : print) == 0)
+        if (is && strcmp(space ? space + 1 : is, space ? shown->text : shown->print) == 0)
             return true;
     }
     return false;
@@ -240,102 +228,115 @@ static bool is_known(LIBSSH2_SESSION *ssh, const json_t *keys, const char *print
 
 static int check_host(const struct sftp_login *login, struct sftp_session *s, struct err *err)
 {
-    char print[FINGERPRINT_MAX];
+    CLEANUP(shown_key_release) struct shown_key shown = {.text = NULL};
     bool none = json_array_size(login->host_keys) == 0;
 
-    fingerprint(s->ssh, print);
-    if (is_known(s->ssh, login->host_keys, print))
+    if (read_shown_key(s, &shown, err) < 0)
+        return -1;
+    if (is_known(&shown, login->host_keys))
         return 0;
     err_set(err, ERR_DENIED, "the SSH server '%s' port %d has the key %s, which is not %s",
-        login->host, login->port, print, none ? "known" : "the one that is known");
+        login->host, login->port, shown.print, none ? "known" : "the one that is known");
     if (none)
         return err_hint(err,
             "If that is its key, add it to ~/.ssh/known_hosts (ssh-keyscan -p %d "
             "%s) or give the location \"host_key\": \"%s\".",
-            login->port, login->host, print);
+            login->port, login->host, shown.print);
     return err_hint(err, "Somebody may be listening in. If the server was given a new key, correct "
                          "~/.ssh/known_hosts or the \"host_key\" of the location.");
 }
 
 /* --- the login --- */
 
-static LIBSSH2_USERAUTH_KBDINT_RESPONSE_FUNC(answer_password)
+/* What became of one way to log in: an SSH_AUTH_… of libssh. */
+static bool is_in(int rc)
 {
-    const struct sftp_login *login = *abstract;
-    const char *password = secret_reveal(login->password);
+    return rc == SSH_AUTH_SUCCESS;
+}
 
-    (void)name, (void)name_len, (void)instruction, (void)instruction_len, (void)prompts;
-    for (int i = 0; i < num_prompts; i++) {
-        responses[i].text = strdup(password); /* libssh2 frees it */
-        responses[i].length = (unsigned)strlen(password);
+/* The connection is of no more use. */
+static bool is_lost(int rc)
+{
+    return rc == SSH_AUTH_ERROR || rc == SSH_AUTH_AGAIN;
+}
+
+/* Without it, OpenSSL would ask at the terminal. */
+static int no_passphrase(
+    const char *prompt, char *buf, size_t len, int echo, int verify, void *userdata)
+{
+    (void)prompt, (void)buf, (void)len, (void)echo, (void)verify, (void)userdata;
+    return -1;
+}
+
+static int login_with_key(
+    struct sftp_session *s, const struct sftp_login *login, bool *ret_unusable)
+{
+    ssh_key key = NULL;
+
+    *ret_unusable = ssh_pki_import_privkey_base64(secret_reveal(login->key),
+                        secret_reveal(login->key_password), no_passphrase, NULL, &key) != SSH_OK;
+    int rc = *ret_unusable ? SSH_AUTH_DENIED : ssh_userauth_publickey(s->ssh, login->user, key);
+    ssh_key_free(key);
+    return rc;
+}
+
+/* Whatever is asked, the password is the answer. */
+static int answer_questions(struct sftp_session *s, const struct sftp_login *login)
+{
+    const char *password = secret_reveal(login->password);
+    int rc = ssh_userauth_kbdint(s->ssh, login->user, NULL);
+
+    for (int round = 0; rc == SSH_AUTH_INFO && round < QUESTION_ROUNDS_MAX; round++) {
+        int count = ssh_userauth_kbdint_getnprompts(s->ssh);
+        for (int i = 0; i < count; i++)
+            ssh_userauth_kbdint_setanswer(s->ssh, (unsigned)i, password);
+        rc = ssh_userauth_kbdint(s->ssh, login->user, NULL);
     }
+    return rc;
 }
 
-static bool login_with_key(struct sftp_session *s, const struct sftp_login *login)
+static int login_with_password(struct sftp_session *s, const struct sftp_login *login)
 {
-    const char *key = secret_reveal(login->key);
-    return libssh2_userauth_publickey_frommemory(s->ssh, login->user, strlen(login->user), NULL, 0,
-               key, strlen(key), secret_reveal(login->key_password)) == 0;
+    unsigned ways = (unsigned)ssh_userauth_list(s->ssh, NULL);
+    int rc = SSH_AUTH_DENIED;
+
+    if (ways & SSH_AUTH_METHOD_PASSWORD)
+        rc = ssh_userauth_password(s->ssh, login->user, secret_reveal(login->password));
+    if (!is_in(rc) && !is_lost(rc) && (ways & SSH_AUTH_METHOD_INTERACTIVE))
+        rc = answer_questions(s, login);
+    return rc;
 }
 
-static bool login_with_password(
-    struct sftp_session *s, const struct sftp_login *login, const char *methods)
-{
-    const char *password = secret_reveal(login->password);
-    unsigned user_len = (unsigned)strlen(login->user);
-
-    if (strstr(methods, "password") && libssh2_userauth_password_ex(s->ssh, login->user, user_len,
-                                           password, (unsigned)strlen(password), NULL) == 0)
-        return true;
-    return strstr(methods, "keyboard-interactive") &&
-           libssh2_userauth_keyboard_interactive_ex(
-               s->ssh, login->user, user_len, answer_password) == 0;
-}
-
-static bool login_with_agent(struct sftp_session *s, const char *user)
-{
-    struct libssh2_agent_publickey *identity = NULL;
-    LIBSSH2_AGENT *agent = getenv("SSH_AUTH_SOCK") ? libssh2_agent_init(s->ssh) : NULL;
-    bool done = false;
-
-    if (!agent)
-        return false;
-    if (libssh2_agent_connect(agent) == 0 && libssh2_agent_list_identities(agent) == 0)
-        while (!done && libssh2_agent_get_identity(agent, &identity, identity) == 0)
-            done = libssh2_agent_userauth(agent, user, identity) == 0;
-    libssh2_agent_disconnect(agent);
-    libssh2_agent_free(agent);
-    return done;
-}
-
-static bool login_with_files(struct sftp_session *s, const char *user)
+static int login_with_files(struct sftp_session *s, const char *user)
 {
     static const char *const files[] = {"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"};
-    bool done = false;
+    int rc = SSH_AUTH_DENIED;
 
-    for (size_t i = 0; i < ARRAY_SIZE(files) && !done; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(files) && !is_in(rc) && !is_lost(rc); i++) {
         CLEANUP(free_ptr) char *path = path_expand_home(files[i]);
-        done = file_exists(path) && libssh2_userauth_publickey_fromfile_ex(s->ssh, user,
-                                        (unsigned)strlen(user), NULL, path, NULL) == 0;
+        ssh_key key = NULL;
+        if (file_exists(path) &&
+            ssh_pki_import_privkey_file(path, NULL, no_passphrase, NULL, &key) == SSH_OK)
+            rc = ssh_userauth_publickey(s->ssh, user, key);
+        ssh_key_free(key);
     }
-    return done;
+    return rc;
 }
 
-static int refused(struct sftp_session *s, const struct sftp_login *login, struct err *err)
+static int refused(
+    struct sftp_session *s, const struct sftp_login *login, bool key_unusable, struct err *err)
 {
-    char *text = NULL;
-    int code = libssh2_session_last_error(s->ssh, &text, NULL, 0);
-    enum err_code lost = code_of_libssh2(code);
+    const char *text = ssh_get_error(s->ssh);
 
-    if (err_code_is_retried(lost))
-        return err_set(err, lost, "cannot log in to '%s' as '%s': %s", login->host, login->user,
-            text ? text : "it failed");
     err_set(err, ERR_DENIED, "'%s' refuses the login as '%s': %s", login->host, login->user,
-        text && *text ? text : "no way to log in is left");
+        key_unusable    ? "the key can't be used"
+        : text && *text ? text
+                        : "no way to log in is left");
+    if (key_unusable)
+        return err_hint(err, "The \"key\" must be the text of a private key, and \"key_password\" "
+                             "its passphrase if it has one.");
     if (login->key)
-        return err_hint(err, "Is the key the right one, and allowed there? An RSA key is refused "
-                             "by servers that want rsa-sha2, which libssh2 " LIBSSH2_VERSION
-                             " may lack: use an ed25519 key.");
+        return err_hint(err, "Is the key the right one, and allowed there?");
     if (login->password)
         return err_hint(err, "Check user and password of the location.");
     return err_hint(err, "Give the location a \"key\" (the private key: {\"file\": PATH}) or a "
@@ -344,79 +345,186 @@ static int refused(struct sftp_session *s, const struct sftp_login *login, struc
 
 static int log_in(struct sftp_session *s, const struct sftp_login *login, struct err *err)
 {
-    bool done = false;
-    /* Also asks to be let in with nothing. */
-    const char *methods = libssh2_userauth_list(s->ssh, login->user, (unsigned)strlen(login->user));
+    bool key_unusable = false;
+    /* Asks to be let in with nothing, and so for the ways to log in. */
+    int rc = ssh_userauth_none(s->ssh, login->user);
 
-    if (!methods && libssh2_userauth_authenticated(s->ssh))
+    if (!is_in(rc) && !is_lost(rc) && login->key)
+        rc = login_with_key(s, login, &key_unusable);
+    if (!is_in(rc) && !is_lost(rc) && login->password)
+        rc = login_with_password(s, login);
+    if (!is_in(rc) && !is_lost(rc) && !login->key && !login->password && getenv("SSH_AUTH_SOCK"))
+        rc = ssh_userauth_agent(s->ssh, login->user);
+    if (!is_in(rc) && rc != SSH_AUTH_AGAIN && !login->key && !login->password)
+        rc = login_with_files(s, login->user);
+    if (is_in(rc))
         return 0;
-    if (methods) {
-        CLEANUP(free_ptr) char *kept = xstrdup(methods);
-        if (login->key)
-            done = login_with_key(s, login);
-        if (!done && login->password)
-            done = login_with_password(s, login, kept);
-        if (!login->key && !login->password)
-            done = login_with_agent(s, login->user) || login_with_files(s, login->user);
+    if (rc == SSH_AUTH_AGAIN && is_silent(s, err) < 0)
+        return err_wrap(err, "cannot log in to '%s' as '%s'", login->host, login->user);
+    if (!ssh_is_connected(s->ssh))
+        return ssh_failed(s, err, "cannot log in to '%s' as '%s'", login->host, login->user);
+    return refused(s, login, key_unusable, err);
+}
+
+/* --- bytes --- */
+
+int sftp_session_send(struct sftp_session *s, const void *data, size_t len, struct err *err)
+{
+    int n = ssh_channel_write(s->channel, data, (uint32_t)len);
+
+    if (n >= 0 && (size_t)n == len)
+        return 0;
+    return n < 0 ? ssh_failed(s, err, "cannot send") : is_silent(s, err);
+}
+
+/*
+ * libssh lets the server send what there is room for in a read, and says so in a packet of its own:
+ * once in half a window is enough. Of `in`, no more is touched than comes at once.
+ */
+static int fill(struct sftp_session *s, struct err *err)
+{
+    bool grow = s->since_grown >= SFTP_WINDOW_BYTES / 2;
+    int n = ssh_channel_read(s->channel, s->in, grow ? SFTP_WINDOW_BYTES : TAKE_BYTES, 0);
+
+    if (n < 0)
+        return ssh_failed(s, err, "the connection failed");
+    if (n == 0 && !ssh_channel_is_eof(s->channel))
+        return is_silent(s, err);
+    if (n == 0) {
+        s->broken = true;
+        return err_set(err, ERR_NETWORK, "the server ended its SFTP service");
     }
-    return done ? 0 : refused(s, login, err);
+    s->since_grown = (grow ? 0 : s->since_grown) + (size_t)n;
+    s->in_at = 0;
+    s->in_len = (size_t)n;
+    return 0;
+}
+
+ssize_t sftp_session_take(struct sftp_session *s, const char **ret, size_t most, struct err *err)
+{
+    if (s->in_at == s->in_len && fill(s, err) < 0)
+        return -1;
+    size_t n = s->in_len - s->in_at < most ? s->in_len - s->in_at : most;
+    *ret = s->in + s->in_at;
+    s->in_at += n;
+    return (ssize_t)n;
 }
 
 /* --- the session --- */
+
+static void free_session(struct sftp_session *s)
+{
+    ssh_free(s->ssh);
+    free(s->in);
+    free(s);
+}
 
 void sftp_session_close(struct sftp_session *s)
 {
     if (!s)
         return;
-    /* A server that is gone must not keep us. */
-    if (s->ssh)
-        libssh2_session_set_timeout(s->ssh, 1000);
-    if (s->sftp)
-        libssh2_sftp_shutdown(s->sftp);
-    if (s->ssh) {
-        libssh2_session_disconnect(s->ssh, "done");
-        libssh2_session_free(s->ssh);
+    ssh_disconnect(s->ssh);
+    free_session(s);
+}
+
+void sftp_session_forget(struct sftp_session *s)
+{
+    if (!s)
+        return;
+    ssh_silent_disconnect(s->ssh);
+    free_session(s);
+}
+
+static int set_options(struct sftp_session *s, const struct sftp_login *login, struct err *err)
+{
+    const struct {
+        enum ssh_options_e option;
+        const void *value;
+    } options[] = {
+        /* Nothing of its own: what is known of the server and who logs in is the login's. */
+        {SSH_OPTIONS_PROCESS_CONFIG, &(const bool){false}},
+        {SSH_OPTIONS_SSH_DIR, "/"},
+        {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"},
+        {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
+        {SSH_OPTIONS_USER, "recluster"},
+        /* The fastest first. */
+        {SSH_OPTIONS_CIPHERS_S_C, CIPHERS},
+        {SSH_OPTIONS_CIPHERS_C_S, CIPHERS},
+    };
+    long connect_s = store_connect_timeout(login->silence_s);
+
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        if (ssh_options_set(s->ssh, options[i].option, options[i].value) < 0)
+            return err_set(err, ERR_FAILED, "cannot set up libssh: %s", ssh_get_error(s->ssh));
+    if (ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &connect_s) < 0)
+        return err_set(err, ERR_FAILED, "cannot set up libssh: %s", ssh_get_error(s->ssh));
+    return ask_for_known_keys(s, login->host_keys, err);
+}
+
+static void no_session(
+    struct sftp_session *s, const struct sftp_login *login, bool late, struct err *err)
+{
+    if (late) {
+        err_set(err, ERR_TIMEOUT, "no SSH session with '%s' port %d within %ld s", login->host,
+            login->port, store_connect_timeout(login->silence_s));
+        return;
     }
-    close(s->fd);
-    free(s);
+    const char *text = ssh_get_error(s->ssh);
+    bool kinds = strstr(text, "no match for method");
+    err_set(err, kinds ? ERR_PROTOCOL : ERR_NETWORK, "no SSH session with '%s' port %d: %s",
+        login->host, login->port, text);
+    if (kinds)
+        err_hint(err, "Perhaps the server has no key of the kind by which it is known, or only "
+                      "ciphers that libssh lacks.");
 }
 
 /* Up to the server's key. */
 static int greet(struct sftp_session *s, const struct sftp_login *login, struct err *err)
 {
-    /* The login is what the callback of keyboard-interactive gets; it only reads. */
-    s->ssh = libssh2_session_init_ex(NULL, NULL, NULL, (void *)(uintptr_t)login);
-    if (!s->ssh)
-        return err_set(err, ERR_FAILED, "cannot start libssh2");
-    libssh2_session_set_blocking(s->ssh, 1);
-    libssh2_session_set_timeout(s->ssh, store_connect_timeout(login->silence_s) * 1000);
-    if (ask_for_known_keys(s, login->host_keys, err) < 0)
+    if (set_options(s, login, err) < 0)
         return -1;
-    if (libssh2_session_handshake(s->ssh, s->fd) == 0)
-        return check_host(login, s, err);
-    bool kinds = libssh2_session_last_errno(s->ssh) == LIBSSH2_ERROR_KEX_FAILURE;
-    sftp_session_error(s, err, "no SSH session with '%s' port %d", login->host, login->port);
-    return kinds ? err_hint(err, "Perhaps the server has no key of the kind by which it is known, "
-                                 "or only ciphers that libssh2 " LIBSSH2_VERSION " lacks.")
-                 : -1;
+    int fd = connect_host(login, err);
+    if (fd < 0)
+        return -1;
+    int64_t late_ms = clock_mono_ms() + store_connect_timeout(login->silence_s) * 1000;
+    ssh_options_set(s->ssh, SSH_OPTIONS_FD, &fd);
+    bool connected = ssh_connect(s->ssh) == SSH_OK;
+    if (!connected)
+        no_session(s, login, clock_mono_ms() >= late_ms, err);
+    /* Else libssh would not close it. */
+    ssh_options_set(s->ssh, SSH_OPTIONS_FD, &(socket_t){-1});
+    if (!connected)
+        return -1;
+    /* libssh made it block: a server that takes nothing more would hold us in send(). */
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        return err_sys(err, ERR_FAILED, "cannot set up a socket");
+    return check_host(login, s, err);
 }
 
 static int open_service(struct sftp_session *s, const struct sftp_login *login, struct err *err)
 {
-    libssh2_session_set_timeout(s->ssh, login->silence_s * 1000);
-    s->sftp = libssh2_sftp_init(s->ssh);
-    return s->sftp ? 0 : sftp_session_error(s, err, "'%s' has no SFTP service", login->host);
+    ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &login->silence_s);
+    s->channel = ssh_channel_new(s->ssh);
+    int rc = s->channel ? ssh_channel_open_session(s->channel) : SSH_ERROR;
+    if (rc == SSH_OK)
+        rc = ssh_channel_request_sftp(s->channel);
+    if (rc == SSH_AGAIN)
+        return is_silent(s, err);
+    return rc == SSH_OK ? 0 : ssh_failed(s, err, "'%s' has no SFTP service", login->host);
 }
 
 struct sftp_session *sftp_session_open(const struct sftp_login *login, struct err *err)
 {
-    int fd = connect_host(login, err);
-    if (fd < 0)
+    ssh_session ssh = ssh_new();
+    if (!ssh) {
+        err_set(err, ERR_FAILED, "cannot start libssh");
         return NULL;
-    /* libssh2 takes and frees memory for each packet: not from the kernel and back to it. */
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+    }
     struct sftp_session *s = xmalloc(sizeof(*s));
-    *s = (struct sftp_session){.fd = fd};
+    *s = (struct sftp_session){.ssh = ssh,
+        .silence_s = login->silence_s,
+        .in = xmalloc(SFTP_WINDOW_BYTES),
+        .since_grown = SFTP_WINDOW_BYTES};
     if (greet(s, login, err) == 0 && log_in(s, login, err) == 0 && open_service(s, login, err) == 0)
         return s;
     sftp_session_close(s);

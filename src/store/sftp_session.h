@@ -2,21 +2,24 @@
 #define RECLUSTER_STORE_SFTP_SESSION_H
 
 /*
- * An SSH session with its SFTP channel: connect, prove the server's identity, log in.
+ * An SSH session with a channel to the server's SFTP: connect, prove the server's identity, log in.
  *
  *     struct sftp_session *s = sftp_session_open(&login, err);
- *     libssh2_sftp_…(s->sftp, …)  fails:  return sftp_session_error(s, "cannot …", err);
+ *     sftp_session_send(s, …) … sftp_session_take(s, …) …
  *     sftp_session_close(s);
  *
- * Calls of libssh2 block, each at most `silence_s` of the login.
+ * Calls block, each at most `silence_s` of the login. After one that failed the session is broken
+ * and can only be closed: ERR_TIMEOUT where the server said nothing, ERR_NETWORK where the
+ * connection is gone, ERR_PROTOCOL for what is no SSH.
  *
  * The server's key must be one of `host_keys`. Logins are tried in this order: the key, the
  * password (also where the server asks for it interactively); with neither, the keys of ssh-agent
- * and the usual files in ~/.ssh.
+ * and the usual files in ~/.ssh. No configuration of OpenSSH or libssh is read.
  */
 
-#include <libssh2.h>
-#include <libssh2_sftp.h>
+#include <libssh/libssh.h>
+#include <stdbool.h>
+#include <sys/types.h>
 
 #include "recluster/err.h"
 #include "recluster/secret.h"
@@ -30,9 +33,13 @@ struct sftp_login {
 };
 
 struct sftp_session {
-    int fd;
-    LIBSSH2_SESSION *ssh;
-    LIBSSH2_SFTP *sftp;
+    ssh_session ssh;
+    ssh_channel channel;
+    long silence_s;
+    char *in; /* what has come: in_at to in_len is still to be taken */
+    size_t in_at, in_len;
+    size_t since_grown; /* bytes that came since the server was last told to send more */
+    bool broken;
 };
 
 /*
@@ -45,8 +52,21 @@ int sftp_known_keys(
 struct sftp_session *sftp_session_open(const struct sftp_login *login, struct err *err) MUST_CHECK;
 void sftp_session_close(struct sftp_session *s); /* NULL is fine */
 
-/* Sets err to what libssh2 says of the call that has just failed. Returns -1. */
-int sftp_session_error(struct sftp_session *s, struct err *err, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
+/* Closes it here without a word to the server, as a forked process goes on with it. NULL is fine. */
+void sftp_session_forget(struct sftp_session *s);
+
+int sftp_session_send(
+    struct sftp_session *s, const void *data, size_t len, struct err *err) MUST_CHECK;
+
+/*
+ * Waits for bytes; 1 to `most` of them are at *ret until the next call. Returns how many, or -1.
+ * Half of SFTP_WINDOW_BYTES, at least, may always be on their way here: what is asked for at once.
+ */
+enum { SFTP_WINDOW_BYTES = 4 << 20 };
+ssize_t sftp_session_take(
+    struct sftp_session *s, const char **ret, size_t most, struct err *err) MUST_CHECK;
+
+/* For an answer that makes no sense; the session is broken. Returns -1. */
+int sftp_session_nonsense(struct sftp_session *s, const char *text, struct err *err);
 
 #endif

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from harness.certificates import Authority
 from harness.cutting_proxy import CuttingProxy
 from harness.faulty_proxy import FaultyProxy
 from harness.ftp_server import PyFtp
-from harness.sftp_server import Sshd
+from harness.sftp_server import FILTER, Sshd
 from harness.webdav import WebDav
 from program import FAILED, PROGRAM
 from stores import FETCH_ONE, MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, verify
@@ -194,6 +196,29 @@ def test_a_large_file_is_read_by_another_process(folder, net):
     place.write_text(json.dumps(server.location()))
     run = fetch()
     assert run.returncode == 1 and "x.rdb" in run.stderr and not out.exists(), run
+
+
+ODD_SERVERS = {
+    "old": ["--plain"], "small reads": ["--short", "5000"], "any order": ["--shuffle"],
+    "both": ["--plain", "--short", "40000", "--shuffle"], "lost": ["--lose-rename"],
+    "lost by an old one": ["--plain", "--lose-rename"], "stalled": ["--stall-read", "--stall-write"],
+}
+
+
+@pytest.mark.parametrize("case", ODD_SERVERS)
+def test_sftp_servers_that_differ_from_openssh(case, folder, net):
+    """What the protocol leaves to the server; an answer that is lost, and answers that never come."""
+    words = []
+    for word in ODD_SERVERS[case]:
+        words.append(word)
+        if word.startswith(("--lose", "--stall")):
+            fault = folder / word[2:]
+            fault.touch()
+            words.append(str(fault))
+    service = shlex.join(["/usr/bin/python3", FILTER, *words])
+    server = Sshd(folder / "sshd", net.addr(4), 2222, service=service).start()
+    run_suite({**server.location(), "timeout": 2}, "--big", 20 * MEBIBYTE)
+    assert not [word for word in words if word.startswith("/") and Path(word).parent == folder and Path(word).exists()]
 
 
 @pytest.mark.parametrize(

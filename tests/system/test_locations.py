@@ -29,6 +29,20 @@ def sftp_password(folder, net):
     }, server.root
 
 
+def sftp_rsa(folder, net):
+    server = Sshd(folder / "sshd", net.addr(4), 2222, "rsa", "rsa", "pass phrase").start()
+    return server.location(key_password="pass phrase"), server.root
+
+
+def sftp_questions(folder, net):
+    """The password is the answer to a question; and the server is known among others, by hashed names."""
+    server = Sshd(folder / "sshd", net.addr(4), 2222, questions=True).start()
+    known = folder / "known_hosts"
+    known.write_text(f"[{net.addr(4)}]:2222 {server.host_key}\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", known], check=True, capture_output=True)
+    return {"type": "sftp", "sftp_url": server.url(password=accounts.PASSWORD), "known_hosts": str(known)}, server.root
+
+
 def ftp(folder, net):
     server = Vsftpd(folder / "ftpd", net.addr(4), 2121).start()
     return server.url(), server.root
@@ -85,7 +99,7 @@ def file(folder, net):
     return str(place), place
 
 
-QUICK = [sftp, sftp_password, ftp, ftp_mlsd, webdav, webdav_tls]
+QUICK = [sftp, sftp_password, sftp_rsa, sftp_questions, ftp, ftp_mlsd, webdav, webdav_tls]
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in (ftps_explicit, ftps_implicit)]
 
 
@@ -176,6 +190,8 @@ def verify(recovery, *words, **more):
 WRONG = {
     "sftp key": (sftp, lambda l: {**l, "key": Path(l["key"]["file"]).with_name("host").read_text()},
                  "refuses the login"),
+    "sftp key without its passphrase": (
+        sftp_rsa, lambda l: {k: v for k, v in l.items() if k != "key_password"}, "key_password"),
     "sftp host": (sftp, lambda l: {**l, "host_key": "SHA256:" + "A" * 43}, "not the one that is known"),
     "sftp unknown host": (
         sftp, lambda l: {k: v for k, v in {**l, "known_hosts": "/nowhere"}.items() if k != "host_key"},
