@@ -44,10 +44,10 @@ static int ssh_failed(struct sftp_session *s, struct err *err, const char *fmt, 
         text && *text ? text : "it failed");
 }
 
-static int is_silent(struct sftp_session *s, struct err *err)
+static int is_silent(struct sftp_session *s, long seconds, struct err *err)
 {
     s->broken = true;
-    return err_set(err, ERR_TIMEOUT, "no answer for %ld s", s->silence_s);
+    return err_set(err, ERR_TIMEOUT, "no answer for %ld s", seconds);
 }
 
 int sftp_session_nonsense(struct sftp_session *s, const char *text, struct err *err)
@@ -254,10 +254,10 @@ static bool is_in(int rc)
     return rc == SSH_AUTH_SUCCESS;
 }
 
-/* The connection is of no more use. */
-static bool is_lost(int rc)
+/* Whether another way may be tried: not after a silence, and not without a connection. */
+static bool may_go_on(struct sftp_session *s, int rc)
 {
-    return rc == SSH_AUTH_ERROR || rc == SSH_AUTH_AGAIN;
+    return !is_in(rc) && rc != SSH_AUTH_AGAIN && ssh_is_connected(s->ssh);
 }
 
 /* Without it, OpenSSL would ask at the terminal. */
@@ -302,7 +302,7 @@ static int login_with_password(struct sftp_session *s, const struct sftp_login *
 
     if (ways & SSH_AUTH_METHOD_PASSWORD)
         rc = ssh_userauth_password(s->ssh, login->user, secret_reveal(login->password));
-    if (!is_in(rc) && !is_lost(rc) && (ways & SSH_AUTH_METHOD_INTERACTIVE))
+    if (may_go_on(s, rc) && (ways & SSH_AUTH_METHOD_INTERACTIVE))
         rc = answer_questions(s, login);
     return rc;
 }
@@ -312,7 +312,7 @@ static int login_with_files(struct sftp_session *s, const char *user)
     static const char *const files[] = {"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"};
     int rc = SSH_AUTH_DENIED;
 
-    for (size_t i = 0; i < ARRAY_SIZE(files) && !is_in(rc) && !is_lost(rc); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(files) && may_go_on(s, rc); i++) {
         CLEANUP(free_ptr) char *path = path_expand_home(files[i]);
         ssh_key key = NULL;
         if (file_exists(path) &&
@@ -349,17 +349,18 @@ static int log_in(struct sftp_session *s, const struct sftp_login *login, struct
     /* Asks to be let in with nothing, and so for the ways to log in. */
     int rc = ssh_userauth_none(s->ssh, login->user);
 
-    if (!is_in(rc) && !is_lost(rc) && login->key)
+    bool own = !login->key && !login->password;
+    if (may_go_on(s, rc) && login->key)
         rc = login_with_key(s, login, &key_unusable);
-    if (!is_in(rc) && !is_lost(rc) && login->password)
+    if (may_go_on(s, rc) && login->password)
         rc = login_with_password(s, login);
-    if (!is_in(rc) && !is_lost(rc) && !login->key && !login->password && getenv("SSH_AUTH_SOCK"))
+    if (may_go_on(s, rc) && own && getenv("SSH_AUTH_SOCK"))
         rc = ssh_userauth_agent(s->ssh, login->user);
-    if (!is_in(rc) && rc != SSH_AUTH_AGAIN && !login->key && !login->password)
+    if (may_go_on(s, rc) && own)
         rc = login_with_files(s, login->user);
     if (is_in(rc))
         return 0;
-    if (rc == SSH_AUTH_AGAIN && is_silent(s, err) < 0)
+    if (rc == SSH_AUTH_AGAIN && is_silent(s, store_connect_timeout(s->silence_s), err) < 0)
         return err_wrap(err, "cannot log in to '%s' as '%s'", login->host, login->user);
     if (!ssh_is_connected(s->ssh))
         return ssh_failed(s, err, "cannot log in to '%s' as '%s'", login->host, login->user);
@@ -374,7 +375,7 @@ int sftp_session_send(struct sftp_session *s, const void *data, size_t len, stru
 
     if (n >= 0 && (size_t)n == len)
         return 0;
-    return n < 0 ? ssh_failed(s, err, "cannot send") : is_silent(s, err);
+    return n < 0 ? ssh_failed(s, err, "cannot send") : is_silent(s, s->silence_s, err);
 }
 
 /*
@@ -389,7 +390,7 @@ static int fill(struct sftp_session *s, struct err *err)
     if (n < 0)
         return ssh_failed(s, err, "the connection failed");
     if (n == 0 && !ssh_channel_is_eof(s->channel))
-        return is_silent(s, err);
+        return is_silent(s, s->silence_s, err);
     if (n == 0) {
         s->broken = true;
         return err_set(err, ERR_NETWORK, "the server ended its SFTP service");
@@ -509,7 +510,7 @@ static int open_service(struct sftp_session *s, const struct sftp_login *login, 
     if (rc == SSH_OK)
         rc = ssh_channel_request_sftp(s->channel);
     if (rc == SSH_AGAIN)
-        return is_silent(s, err);
+        return is_silent(s, s->silence_s, err);
     return rc == SSH_OK ? 0 : ssh_failed(s, err, "'%s' has no SFTP service", login->host);
 }
 

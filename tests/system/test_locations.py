@@ -1,6 +1,7 @@
 """Backups at every kind of server that keeps files: what a location must be able to do, and recoveries."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from harness import accounts
 from harness.certificates import Authority
 from harness.ftp_server import PyFtp, Vsftpd
 from harness.http_server import Nginx
+from harness.redis_server import wait_until
 from harness.sftp_server import Sshd
 from harness.webdav import MODULE, WebDav
 from program import FAILED
@@ -231,6 +233,25 @@ def test_known_hosts_of_the_operator_go_with_the_location(recovery, folder, net)
     (server.root / "x.rdb").write_bytes(b"no backup")
     run = verify(recovery, server.url(), status=FAILED, env={"HOME": home})
     assert run.says("x.rdb") and run.says("not an RDB file") or run.says("REDIS"), run
+
+
+def test_keys_of_an_agent(recovery, folder, net):
+    server = Sshd(folder / "sshd", net.addr(4), 2222).start()
+    (server.root / "x.rdb").write_bytes(b"no backup")
+    location = {k: v for k, v in server.location().items() if k != "key"}
+    place = location_file(folder, location)
+    agent = {"HOME": folder, "SSH_AUTH_SOCK": str(folder / "agent")}
+    run = verify(recovery, "--location", place, status=FAILED, env=agent)
+    assert run.says("refuses the login"), run
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", agent["SSH_AUTH_SOCK"]], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(Path(agent["SSH_AUTH_SOCK"]).exists, "ssh-agent")
+        subprocess.run(["ssh-add", "-q", server.key], check=True, env={**os.environ, **agent})
+        run = verify(recovery, "--location", place, status=FAILED, env=agent)
+        assert run.says("x.rdb") and not run.says("refuses the login"), run
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_netrc(recovery, folder, net):
