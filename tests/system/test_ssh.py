@@ -280,6 +280,17 @@ def test_passwords(cluster, recovery, lab):
         assert not any(accounts.PASSWORD in text for text in said.values())
 
 
+def test_a_key_is_not_enough(cluster, recovery, lab):
+    """Where the host wants a password too, the key is not called refused."""
+    cluster.add("a")
+    lab.daemons[0].stop()
+    lab.daemons[0] = lab.sshd(
+        1, PasswordAuthentication="yes", AuthenticationMethods="publickey,password").start(lab.prefix(1))
+    add_hosts(recovery, lab, 1)
+    recovery.write()
+    assert f"identity '{lab.key}' was taken, but the host wants more than that" in why_not_reached(recovery)
+
+
 def test_rsa(cluster, recovery, lab):
     """A host that has nothing but an RSA key, and RSA keys of users: from files and from the agent."""
     made = cluster.add("a")
