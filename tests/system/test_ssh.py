@@ -415,7 +415,7 @@ def test_the_disk_fills_up_in_mid_transfer(cluster, recovery, lab, small_disk):
     disk = small_disk("300m")
     restart(lab, 1)
     add_hosts(recovery, lab, 1, base_dir=str(disk / "base"))
-    recovery.sources = {"db:1": slow_source(cluster, lab, "40k")}
+    recovery.sources = {"db:1": slow_source(cluster, lab, "15k")}
     recovery.write()
     run = recovery.start(*recovery.recover_args())
     wait_for_task(recovery, "fetch")
