@@ -106,13 +106,43 @@ def name_of(value_bytes):
     return f"{MIB} MiB, values of {value_bytes} bytes"
 
 
+def two_loads(world):
+    """Seconds that two servers of nobody's take to load the file side by side: no way is faster."""
+    (backup,) = world.cluster.backups.iterdir()
+    with tempfile.TemporaryDirectory(prefix="recluster-bench-", dir=world.recovery.folder) as folder:
+        servers = [redis_server.Server(Path(folder) / f"n{i}", world.net.addr(100), 21000 + i) for i in range(2)]
+        try:
+            start = time.monotonic()
+            for server in servers:
+                os.link(backup, server.folder / "dump.rdb")
+                redis_server.start_daemon(server.config)
+            for server in servers:
+                redis_server.wait_until(server._answers, "a load", 300)
+            return time.monotonic() - start
+        finally:
+            redis_server.kill_all_below(folder)
+
+
 def replicas(value_bytes, target):
+    """In turn, as one machine is not always as fast; medians."""
+    ways = {"same file on both": (), "with --fast-load": ("--fast-load",), "full sync": ("--full-sync",)}
+
     def measure(world):
-        ours, theirs = world.run(), world.run("--full-sync")
-        for name, (whole, fetch, ready) in (("same file on both", ours), ("full sync", theirs)):
+        times = {name: [] for name in ways}
+        alone = []
+        for _ in range(RUNS):
+            alone.append(two_loads(world))
+            for name, options in ways.items():
+                times[name].append(world.run(*options))
+        median = {name: [statistics.median(t) for t in zip(*runs)] for name, runs in times.items()}
+        print(f"  {'two loads, no more':18} ready after {statistics.median(alone):5.1f} s")
+        for name, (whole, fetch, ready) in median.items():
             print(f"  {name:18} ready after {ready:5.1f} s (fetched in {fetch:.1f} s,"
                   f" whole recovery {whole:.1f} s)")
-        told(theirs[2] / ours[2], target)
+        theirs = median.pop("full sync")
+        for name, ours in median.items():
+            print(f"  {name}:", end="")
+            told(theirs[2] / ours[2], target)
 
     print(f"primary and replica ready, {name_of(value_bytes)}:")
     with_world(value_bytes, measure)
@@ -129,8 +159,8 @@ def fast_load(value_bytes):
     with_world(value_bytes, measure)
 
 
-def landing(value_bytes, packed):
-    """One server on two cores, its file from an HTTP server over a line of 1 Gbit/s; RUNS of each, in turn."""
+def landing(value_bytes, packed=False, replicas=0):
+    """Servers on two cores, their file from an HTTP server over a line of 1 Gbit/s; RUNS of each, in turn."""
     def measure(world):
         (backup,) = world.cluster.backups.iterdir()
         plain = backup.rename(backup.with_suffix(""))
@@ -153,8 +183,9 @@ def landing(value_bytes, packed):
                   f" (runs: {' '.join(f'{t[0]:.2f}' for t in times)})")
         told(whole["never"] / whole["always"], 0 if packed else 1.1, 2)
 
-    print(f"one load over 1 Gbit/s, --load-while-landing, {name_of(value_bytes)}{', gzip' if packed else ''}:")
-    with_world(value_bytes, measure, replicas=0, hexadecimal=packed)
+    print(f"{replicas + 1} load(s) over 1 Gbit/s, --load-while-landing, {name_of(value_bytes)}"
+          f"{', gzip' if packed else ''}:")
+    with_world(value_bytes, measure, replicas=replicas, hexadecimal=packed)
 
 
 def in_slow_network():
@@ -247,9 +278,10 @@ def main():
         elif word == "landing":
             in_slow_network()
         elif word == "landing-here":
-            landing(100, False)
-            landing(10_000, False)
-            landing(100, True)
+            landing(100)
+            landing(100, replicas=1)
+            landing(10_000)
+            landing(100, packed=True)
         elif word == "runbook":
             bench_runbook.main()
         else:

@@ -142,7 +142,13 @@ def loading(top):
     return seconds
 
 
-def told(name, run, top):
+def idle_seconds():
+    """Of all processors together, since the machine's start."""
+    user, nice, system, idle, wait = map(int, Path("/proc/stat").read_text().split()[1:6])
+    return (idle + wait) / os.sysconf("SC_CLK_TCK")
+
+
+def told(name, run, idle, top):
     start, end, steps = run
     busiest = max(loading(top).values())
     print(f"  {name:10} {end - start:6.1f} s", end="")
@@ -151,7 +157,9 @@ def told(name, run, top):
         of = [(a, b) for s, a, b in steps if s == stage]
         spans[stage] = max(b for _, b in of) - min(a for a, _ in of)
         print(f"   {stage} {spans[stage]:5.1f}", end="")
-    print(f"   busiest server loaded {busiest:.1f} s, {busiest / (end - start):.0%}", flush=True)
+    busy = 1 - idle / (end - start) / os.cpu_count()
+    print(f"   busiest server loaded {busiest:.1f} s, {busiest / (end - start):.0%}; processors {busy:.0%} busy",
+          flush=True)
     return end - start, spans
 
 
@@ -165,9 +173,11 @@ def main():
             for name, run in (("recluster", world.by_recluster), ("by hand", world.by_hand)):
                 top = Path(folder) / name.replace(" ", "-")
                 top.mkdir()
+                before = idle_seconds()
                 done = run(top)
+                idle = idle_seconds() - before
                 world.check(top)
-                results.append(told(name, done, top))
+                results.append(told(name, done, idle, top))
                 redis_server.kill_all_below(top)
                 shutil.rmtree(top)
             (ours, our_spans), (theirs, their_spans) = results
