@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "recluster/mem.h"
+#include "recluster/ssh_setup.h"
 #include "shell.h"
 
 enum {
@@ -21,10 +22,6 @@ enum {
     TAKES_MAX = 16,               /* libssh takes 4 KB at a time; a packet has up to 32 */
     SAID_MAX = 400,               /* of what libssh says, in a message */
 };
-
-/* All that both sides may know; what hardware does comes first. */
-static const char ciphers[] = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
-                              "chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
 
 struct ssh_link {
     struct link_target target; /* host and host_keys are copies */
@@ -100,26 +97,12 @@ static int begin_connect(const char *addr, int port, int *ret_fd, struct err *er
     return 0;
 }
 
-/* All settings are ours: no file is read. */
-static int set_options(struct ssh_link *s)
-{
-    const bool no = false;
-
-    ssh_set_blocking(s->session, 0);
-    return ssh_options_set(s->session, SSH_OPTIONS_PROCESS_CONFIG, &no) |
-           ssh_options_set(s->session, SSH_OPTIONS_SSH_DIR, "/") |
-           ssh_options_set(s->session, SSH_OPTIONS_KNOWNHOSTS, "/dev/null") |
-           ssh_options_set(s->session, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null") |
-           ssh_options_set(s->session, SSH_OPTIONS_USER, ssh_link_login_user(s->login)) |
-           ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_C_S, ciphers) |
-           ssh_options_set(s->session, SSH_OPTIONS_CIPHERS_S_C, ciphers);
-}
-
 static int open_session(struct ssh_link *s, struct err *err)
 {
-    s->session = ssh_new();
-    if (!s->session || set_options(s) != 0)
+    s->session = ssh_setup_session(ssh_link_login_user(s->login));
+    if (!s->session)
         return err_set(err, ERR_FAILED, "cannot make an SSH session");
+    ssh_set_blocking(s->session, 0);
     ssh_set_counters(s->session, &s->socket, NULL);
     if (ssh_link_host_key_prepare(s->session, &s->target, s->addr, s->port, &s->known, err) < 0)
         return -1;

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "recluster/base64.h"
 #include "recluster/file.h"
 #include "recluster/known_hosts.h"
+#include "recluster/ssh_setup.h"
 #include "ssh.h"
 
 enum { KNOWN_HOSTS_BYTES_MAX = 64 << 20 };
@@ -89,31 +89,13 @@ int ssh_link_host_key_prepare(ssh_session session, const struct link_target *tar
                : ssh_link_error(session, ERR_FAILED, "cannot choose the types of host keys", err);
 }
 
-/* As ssh-keygen -l prints it. The caller frees it. */
-static char *fingerprint_of(ssh_key key)
-{
-    unsigned char *hash = NULL;
-    size_t len = 0;
-
-    if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) < 0)
-        return xstrdup("SHA256:?");
-    CLEANUP(free_ptr) char *text = base64_encode(hash, len);
-    ssh_clean_pubkey_hash(&hash);
-    text[strcspn(text, "=")] = '\0';
-    return xasprintf("SHA256:%s", text);
-}
-
 static char *name_of(const char *addr, int port)
 {
     return port == 22 ? xstrdup(addr) : xasprintf("[%s]:%d", addr, port);
 }
 
-struct shown_key {
-    const char *type;
-    char *name, *key64, *fingerprint;
-};
-
-static int refuse_unknown(const struct shown_key *k, const char *addr, int port, struct err *err)
+static int refuse_unknown(
+    const struct ssh_server_key *k, const char *addr, int port, struct err *err)
 {
     err_set(err, ERR_CHECK, "its host key is not known: %s %s", k->type, k->fingerprint);
     return err_hint(err,
@@ -122,8 +104,8 @@ static int refuse_unknown(const struct shown_key *k, const char *addr, int port,
         port, addr);
 }
 
-static int refuse_changed(
-    const struct shown_key *k, const struct link_target *target, struct err *err)
+static int refuse_changed(const struct ssh_server_key *k, const char *name,
+    const struct link_target *target, struct err *err)
 {
     const char *file = json_string_value(json_object_get(target->spec, "known_hosts"));
 
@@ -133,10 +115,10 @@ static int refuse_changed(
         "Somebody may be between you and the host. If it was installed anew, forget its old key: "
         "ssh-keygen -R '%s' -f %s; a key that was accepted in this recovery stands in the state "
         "file, table host_key.",
-        k->name, file ? file : "~/.ssh/known_hosts");
+        name, file ? file : "~/.ssh/known_hosts");
 }
 
-static int refuse_authority(const struct shown_key *k, struct err *err)
+static int refuse_authority(const struct ssh_server_key *k, struct err *err)
 {
     err_set(err, ERR_UNSUPPORTED,
         "its host key is known by a certificate only, which is not supported: %s %s", k->type,
@@ -146,10 +128,11 @@ static int refuse_authority(const struct shown_key *k, struct err *err)
         "`ssh-keyscan` prints it, or use \"link\": \"command\" with ssh.");
 }
 
-static int judge(const struct shown_key *k, const char *known, const struct link_target *target,
-    const char *addr, int port, struct err *err)
+static int judge(const struct ssh_server_key *k, const char *known,
+    const struct link_target *target, const char *addr, int port, struct err *err)
 {
-    CLEANUP(free_ptr) char *line = xasprintf("%s %s %s", k->name, k->type, k->key64);
+    CLEANUP(free_ptr) char *name = name_of(addr, port);
+    CLEANUP(free_ptr) char *line = xasprintf("%s %s %s", name, k->type, k->key64);
     bool same = false, bare_same = false, other = false, authority = false;
     struct known_key key;
 
@@ -168,7 +151,7 @@ static int judge(const struct shown_key *k, const char *known, const struct link
     if (same || (bare_same && !other))
         return 0;
     if (other)
-        return refuse_changed(k, target, err);
+        return refuse_changed(k, name, target, err);
     if (authority)
         return refuse_authority(k, err);
     if (!target->accept_host_key)
@@ -179,24 +162,9 @@ static int judge(const struct shown_key *k, const char *known, const struct link
 int ssh_link_host_key_check(ssh_session session, const struct link_target *target,
     const struct buf *known, const char *addr, int port, struct err *err)
 {
-    ssh_key key = NULL;
-    char *key64 = NULL;
+    CLEANUP(ssh_server_key_release) struct ssh_server_key shown;
 
-    if (ssh_get_server_publickey(session, &key) < 0 ||
-        ssh_pki_export_pubkey_base64(key, &key64) < 0) {
-        ssh_key_free(key);
+    if (ssh_server_key_read(session, &shown) < 0)
         return err_set(err, ERR_PROTOCOL, "it shows no host key");
-    }
-    struct shown_key k = {
-        .type = ssh_key_type_to_char(ssh_key_type(key)),
-        .name = name_of(addr, port),
-        .key64 = key64,
-        .fingerprint = fingerprint_of(key),
-    };
-    ssh_key_free(key);
-    int rc = judge(&k, known->data, target, addr, port, err);
-    free(k.name);
-    free(k.fingerprint);
-    ssh_string_free_char(k.key64);
-    return rc;
+    return judge(&shown, known->data, target, addr, port, err);
 }

@@ -7,9 +7,8 @@
 #include "driver.h"
 #include "recluster/file.h"
 #include "recluster/secret.h"
+#include "recluster/ssh_setup.h"
 #include "ssh.h"
-
-enum { KEY_FILE_BYTES_MAX = 1 << 20 };
 
 enum attempt_kind { BY_FILE, BY_AGENT, BY_PASSWORD, BY_QUESTIONS };
 
@@ -150,28 +149,6 @@ static int ask_for_ways(struct ssh_link_login *login, ssh_session session, struc
     return 0;
 }
 
-/* For libcrypto, which else asks at the terminal. */
-static int no_passphrase(
-    const char *prompt, char *text, size_t size, int echo, int verify, void *userdata)
-{
-    (void)prompt, (void)text, (void)size, (void)echo, (void)verify, (void)userdata;
-    return -1;
-}
-
-static ssh_key read_key(const struct ssh_link_login *login, const char *path)
-{
-    struct buf text = BUF_INIT;
-    struct err ignored = ERR_INIT;
-    ssh_key key = NULL;
-
-    if (file_read(path, KEY_FILE_BYTES_MAX, &text, &ignored) == 0)
-        ssh_pki_import_privkey_base64(
-            text.data, secret_reveal(login->passphrase), no_passphrase, NULL, &key);
-    explicit_bzero(text.data, text.len);
-    buf_release(&text);
-    return key;
-}
-
 /* Whatever is asked, the password is the answer. */
 static int answer_questions(const struct ssh_link_login *login, ssh_session session)
 {
@@ -192,7 +169,7 @@ static int try_attempt(const struct ssh_link_login *login, ssh_session session, 
     switch (a->kind) {
     case BY_FILE:
         if (!a->key)
-            a->key = read_key(login, a->path);
+            a->key = ssh_setup_key_file(a->path, secret_reveal(login->passphrase));
         return a->key ? ssh_userauth_publickey(session, NULL, a->key) : SSH_AUTH_ERROR;
     case BY_AGENT:
         return ssh_userauth_agent(session, NULL);

@@ -16,16 +16,13 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/known_hosts.h"
+#include "recluster/ssh_setup.h"
 
 enum {
     KNOWN_HOSTS_BYTES_MAX = 16 << 20,
     TAKE_BYTES = 256 << 10,
     QUESTION_ROUNDS_MAX = 8,
 };
-
-#define CIPHERS                                                                                    \
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"                 \
-    "aes128-ctr,aes192-ctr,aes256-ctr"
 
 /* --- errors --- */
 
@@ -186,33 +183,7 @@ static int ask_for_known_keys(struct sftp_session *s, const json_t *keys, struct
     return err_set(err, ERR_PROTOCOL, "cannot ask for a host key of the kinds '%s'", kinds.data);
 }
 
-/* The server's key in base 64, and "SHA256:…" as ssh-keygen -l prints it. */
-struct shown_key {
-    char *text, *print;
-};
-
-static void shown_key_release(struct shown_key *k)
-{
-    ssh_string_free_char(k->text);
-    ssh_string_free_char(k->print);
-}
-
-static int read_shown_key(struct sftp_session *s, struct shown_key *ret, struct err *err)
-{
-    ssh_key key = NULL;
-    unsigned char *hash = NULL;
-    size_t len;
-
-    if (ssh_get_server_publickey(s->ssh, &key) == SSH_OK &&
-        ssh_pki_export_pubkey_base64(key, &ret->text) == SSH_OK &&
-        ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &len) == SSH_OK)
-        ret->print = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, len);
-    ssh_clean_pubkey_hash(&hash);
-    ssh_key_free(key);
-    return ret->print ? 0 : ssh_failed(s, err, "the server's key can't be read");
-}
-
-static bool is_known(const struct shown_key *shown, const json_t *keys)
+static bool is_known(const struct ssh_server_key *shown, const json_t *keys)
 {
     size_t i;
     json_t *known;
@@ -220,7 +191,7 @@ static bool is_known(const struct shown_key *shown, const json_t *keys)
     json_array_foreach (keys, i, known) {
         const char *is = json_string_value(known);
         const char *space = is ? strchr(is, ' ') : NULL;
-        if (is && strcmp(space ? space + 1 : is, space ? shown->text : shown->print) == 0)
+        if (is && strcmp(space ? space + 1 : is, space ? shown->key64 : shown->fingerprint) == 0)
             return true;
     }
     return false;
@@ -228,20 +199,20 @@ static bool is_known(const struct shown_key *shown, const json_t *keys)
 
 static int check_host(const struct sftp_login *login, struct sftp_session *s, struct err *err)
 {
-    CLEANUP(shown_key_release) struct shown_key shown = {.text = NULL};
+    CLEANUP(ssh_server_key_release) struct ssh_server_key shown;
     bool none = json_array_size(login->host_keys) == 0;
 
-    if (read_shown_key(s, &shown, err) < 0)
-        return -1;
+    if (ssh_server_key_read(s->ssh, &shown) < 0)
+        return ssh_failed(s, err, "the server's key can't be read");
     if (is_known(&shown, login->host_keys))
         return 0;
     err_set(err, ERR_DENIED, "the SSH server '%s' port %d has the key %s, which is not %s",
-        login->host, login->port, shown.print, none ? "known" : "the one that is known");
+        login->host, login->port, shown.fingerprint, none ? "known" : "the one that is known");
     if (none)
         return err_hint(err,
             "If that is its key, add it to ~/.ssh/known_hosts (ssh-keyscan -p %d "
             "%s) or give the location \"host_key\": \"%s\".",
-            login->port, login->host, shown.print);
+            login->port, login->host, shown.fingerprint);
     return err_hint(err, "Somebody may be listening in. If the server was given a new key, correct "
                          "~/.ssh/known_hosts or the \"host_key\" of the location.");
 }
@@ -260,21 +231,12 @@ static bool may_go_on(struct sftp_session *s, int rc)
     return !is_in(rc) && rc != SSH_AUTH_AGAIN && ssh_is_connected(s->ssh);
 }
 
-/* Without it, OpenSSL would ask at the terminal. */
-static int no_passphrase(
-    const char *prompt, char *buf, size_t len, int echo, int verify, void *userdata)
-{
-    (void)prompt, (void)buf, (void)len, (void)echo, (void)verify, (void)userdata;
-    return -1;
-}
-
 static int login_with_key(
     struct sftp_session *s, const struct sftp_login *login, bool *ret_unusable)
 {
-    ssh_key key = NULL;
+    ssh_key key = ssh_setup_key(secret_reveal(login->key), secret_reveal(login->key_password));
 
-    *ret_unusable = ssh_pki_import_privkey_base64(secret_reveal(login->key),
-                        secret_reveal(login->key_password), no_passphrase, NULL, &key) != SSH_OK;
+    *ret_unusable = !key;
     int rc = *ret_unusable ? SSH_AUTH_DENIED : ssh_userauth_publickey(s->ssh, login->user, key);
     ssh_key_free(key);
     return rc;
@@ -314,9 +276,8 @@ static int login_with_files(struct sftp_session *s, const char *user)
 
     for (size_t i = 0; i < ARRAY_SIZE(files) && may_go_on(s, rc); i++) {
         CLEANUP(free_ptr) char *path = path_expand_home(files[i]);
-        ssh_key key = NULL;
-        if (file_exists(path) &&
-            ssh_pki_import_privkey_file(path, NULL, no_passphrase, NULL, &key) == SSH_OK)
+        ssh_key key = file_exists(path) ? ssh_setup_key_file(path, NULL) : NULL;
+        if (key)
             rc = ssh_userauth_publickey(s->ssh, user, key);
         ssh_key_free(key);
     }
@@ -438,25 +399,8 @@ void sftp_session_forget(struct sftp_session *s)
 
 static int set_options(struct sftp_session *s, const struct sftp_login *login, struct err *err)
 {
-    const struct {
-        enum ssh_options_e option;
-        const void *value;
-    } options[] = {
-        /* Nothing of its own: what is known of the server and who logs in is the login's. */
-        {SSH_OPTIONS_PROCESS_CONFIG, &(const bool){false}},
-        {SSH_OPTIONS_SSH_DIR, "/"},
-        {SSH_OPTIONS_KNOWNHOSTS, "/dev/null"},
-        {SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null"},
-        {SSH_OPTIONS_USER, "recluster"},
-        /* The fastest first. */
-        {SSH_OPTIONS_CIPHERS_S_C, CIPHERS},
-        {SSH_OPTIONS_CIPHERS_C_S, CIPHERS},
-    };
     long connect_s = store_connect_timeout(login->silence_s);
 
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-        if (ssh_options_set(s->ssh, options[i].option, options[i].value) < 0)
-            return err_set(err, ERR_FAILED, "cannot set up libssh: %s", ssh_get_error(s->ssh));
     if (ssh_options_set(s->ssh, SSH_OPTIONS_TIMEOUT, &connect_s) < 0)
         return err_set(err, ERR_FAILED, "cannot set up libssh: %s", ssh_get_error(s->ssh));
     return ask_for_known_keys(s, login->host_keys, err);
@@ -516,7 +460,7 @@ static int open_service(struct sftp_session *s, const struct sftp_login *login, 
 
 struct sftp_session *sftp_session_open(const struct sftp_login *login, struct err *err)
 {
-    ssh_session ssh = ssh_new();
+    ssh_session ssh = ssh_setup_session(login->user);
     if (!ssh) {
         err_set(err, ERR_FAILED, "cannot start libssh");
         return NULL;
