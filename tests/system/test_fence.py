@@ -1,5 +1,7 @@
 """What is left of the old cluster: real servers at its addresses, looked at and stopped over links."""
 
+import contextlib
+import errno
 import os
 import signal
 import socket
@@ -236,9 +238,20 @@ echo "$*" >> '{self.log}'
     def end(self):
         if self.group:
             for pid in (self.group / "cgroup.procs").read_text().split():
-                (CGROUPS / self.group.relative_to(CGROUPS).parts[0] / "cgroup.procs").write_text(pid)
-            self.group.rmdir()
+                with contextlib.suppress(ProcessLookupError):
+                    (CGROUPS / self.group.relative_to(CGROUPS).parts[0] / "cgroup.procs").write_text(pid)
+            wait_until(self._is_removed, "the end of a control group")
             self.group = None
+
+    def _is_removed(self):
+        """One is busy as long as a process in it, though it shows there no more, has not ended."""
+        try:
+            self.group.rmdir()
+        except OSError as e:
+            if e.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
 
 @pytest.fixture
