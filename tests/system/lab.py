@@ -30,8 +30,12 @@ class Lab:
         self._open_network()
         for i in range(1, self.count + 1):
             self.daemons.append(self.sshd(i).start(self.prefix(i)))
-        self.known_hosts.write_text("".join(d.known for d in self.daemons))
+        self.know_hosts()
         return self
+
+    def know_hosts(self):
+        """As they are now."""
+        self.known_hosts.write_text("".join(d.known for d in self.daemons))
 
     def _open_network(self):
         if namespaces.missing() is None:
@@ -46,6 +50,12 @@ class Lab:
         port = 22 if self.space else network.free_port(addr)
         return sshd.Sshd(
             folder or self.folder / f"sshd{i}", addr, port, authorized or self.authorized, **settings)
+
+    def replace_sshd(self, i, **settings):
+        """Another one takes the place of host i's, perhaps at another port."""
+        self.daemons[i - 1].stop()
+        self.daemons[i - 1] = self.sshd(i, **settings).start(self.prefix(i))
+        self.know_hosts()
 
     def prefix(self, i):
         return ["ip", "netns", "exec", self.space.full(f"h{i}")] if self.space else []

@@ -336,8 +336,7 @@ def lab(tmp_path):
     """h1 and h2 are offered, h3 is an old node with nothing but an sshd that speaks SFTP."""
     with labs.opened(tmp_path / "lab", 3) as lab:
         lab.needs_namespaces()
-        lab.daemons[2].stop()
-        lab.daemons[2] = lab.sshd(3, Subsystem="sftp internal-sftp").start(lab.prefix(3))
+        lab.replace_sshd(3, Subsystem="sftp internal-sftp")
         yield lab
 
 

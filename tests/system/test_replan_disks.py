@@ -128,8 +128,7 @@ def test_an_old_node_is_asked_again(folder):
     """A host dies; the new plan has the file of the old node that the hosts file names."""
     with labs.opened(folder / "lab", 4) as lab:
         lab.needs_namespaces()
-        lab.daemons[3].stop()
-        lab.daemons[3] = lab.sshd(4, Subsystem="sftp internal-sftp").start(lab.prefix(4))
+        lab.replace_sshd(4, Subsystem="sftp internal-sftp")
         cluster = DeadCluster(folder, lab.net)
         cluster.nodes[0].addr = lab.net.host(4)
         made = cluster.add("a", replicas=1, keys=None, backup_location="")

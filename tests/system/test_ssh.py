@@ -264,7 +264,7 @@ def test_passwords(cluster, recovery, lab):
         lab.daemons[i].stop()
         lab.daemons[i] = lab.sshd(i + 1, PermitRootLogin="yes", **settings).start(
             lab.prefix(i + 1), with_account=True)
-    lab.known_hosts.write_text("".join(d.known for d in lab.daemons))
+    lab.know_hosts()
     secret = recovery.folder / "password"
     secret.write_text(accounts.PASSWORD + "\n")
     recovery.write()
@@ -283,9 +283,7 @@ def test_passwords(cluster, recovery, lab):
 def test_a_key_is_not_enough(cluster, recovery, lab):
     """Where the host wants a password too, the key is not called refused."""
     cluster.add("a")
-    lab.daemons[0].stop()
-    lab.daemons[0] = lab.sshd(
-        1, PasswordAuthentication="yes", AuthenticationMethods="publickey,password").start(lab.prefix(1))
+    lab.replace_sshd(1, PasswordAuthentication="yes", AuthenticationMethods="publickey,password")
     add_hosts(recovery, lab, 1)
     recovery.write()
     assert f"identity '{lab.key}' was taken, but the host wants more than that" in why_not_reached(recovery)
@@ -297,12 +295,9 @@ def test_rsa(cluster, recovery, lab):
     keys = {form: sshd.make_key(recovery.folder / form, kind="rsa", form=form) for form in ("RFC4716", "PEM")}
     with lab.authorized.open("a") as file:
         file.write("".join(Path(f"{key}.pub").read_text() for key in keys.values()))
-    lab.daemons[0].stop()
-    lab.daemons[0] = lab.sshd(1, folder=lab.folder / "rsa", host_key="rsa").start(lab.prefix(1))
-    known = recovery.folder / "known"
-    known.write_text(lab.daemons[0].known)
+    lab.replace_sshd(1, folder=lab.folder / "rsa", host_key="rsa")
     recovery.write()
-    add_hosts(recovery, lab, 1, known_hosts=str(known), identity=str(keys["PEM"]))
+    add_hosts(recovery, lab, 1, identity=str(keys["PEM"]))
     assert unreachable(recovery) == {}
     agent = sshd.Agent(recovery.folder, keys["PEM"])
     try:
@@ -320,11 +315,10 @@ def test_known_types_are_asked_for(cluster, recovery, lab):
     """A host with several keys shows the one that is known of it."""
     cluster.add("a")
     recovery.write()
-    ed25519 = lab.daemons[0]
     for kind in ("rsa", "ecdsa"):
-        ed25519.stop()
+        lab.daemons[0].stop()
         key = sshd.make_key(recovery.folder / kind, kind=kind)
-        daemon = lab.sshd(1, folder=ed25519.folder)
+        daemon = lab.daemons[0] = lab.sshd(1)
         with daemon.config.open("a") as file:
             file.write(f'HostKey "{key}"\n')
         daemon.start(lab.prefix(1))
@@ -338,8 +332,7 @@ def test_known_types_are_asked_for(cluster, recovery, lab):
 def test_no_common_method(cluster, recovery, lab):
     """What is missing is said, and what can be done."""
     cluster.add("a")
-    lab.daemons[0].stop()
-    lab.daemons[0] = lab.sshd(1, KexAlgorithms="sntrup761x25519-sha512@openssh.com").start(lab.prefix(1))
+    lab.replace_sshd(1, KexAlgorithms="sntrup761x25519-sha512@openssh.com")
     add_hosts(recovery, lab, 1)
     recovery.write()
     said = why_not_reached(recovery)
@@ -490,8 +483,7 @@ def test_the_agent_is_killed(cluster, recovery, lab):
 def test_keys_are_exchanged_anew(cluster, recovery, lab):
     """In the middle of what is sent, many times: nothing is lost, nothing stands still."""
     made = cluster.add("a", keys=20_000)
-    lab.daemons[0].stop()
-    lab.daemons[0] = lab.sshd(1, RekeyLimit="256K", LogLevel="DEBUG1").start(lab.prefix(1))
+    lab.replace_sshd(1, RekeyLimit="256K", LogLevel="DEBUG1")
     add_hosts(recovery, lab, 1, relay=True)
     recovery.write().recover(status=DONE)
     recovery.assert_recovered(made)
