@@ -103,15 +103,15 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /*
- * Where it was measured to pay: plain files that come over a network (tests/bench/recovery). Packed
- * ones take too little of the time.
+ * Where it was measured to pay: plain files that come over a network (tests/bench/recovery), and no
+ * replica that loads beside. Packed ones take too little of the time.
  */
-static bool landing_pays(const struct shard_run *s, const json_t *file)
+static bool landing_pays(const struct executor *x, const struct shard_run *s, const json_t *file)
 {
     const json_t *location = json_object_get(file, "location");
 
-    return !ends_with(s->file, ".gz") && !ends_with(s->file, ".zst") &&
-           !(location && store_location_is_folder(location));
+    return !shard_has_free_replica(x, s) && !ends_with(s->file, ".gz") &&
+           !ends_with(s->file, ".zst") && !(location && store_location_is_folder(location));
 }
 
 /*
@@ -131,7 +131,7 @@ bool fetch_may_land(const struct executor *x, const struct task_run *t)
         return false;
     json_t *files = fetch_files(x, t), *file = json_array_get(files, 0);
     bool may = json_array_size(files) == 1 && !json_object_get(file, "kind") &&
-               (x->landing == LANDING_ALWAYS || landing_pays(s, file));
+               (x->landing == LANDING_ALWAYS || landing_pays(x, s, file));
     json_decref(files);
     return may;
 }

@@ -18,6 +18,7 @@ from program import DONE, REFUSED, USAGE
 from test_replicas import assert_no_copy
 from test_resume import wait_for_task
 
+ALWAYS = ["--load-while-landing", "always"]
 BIG = 3000  # further keys of 1 KB in a file: more than a pipe holds
 
 
@@ -87,7 +88,7 @@ def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas, full_
     made = add_plain(cluster, big=BIG, primaries=primaries, replicas=replicas)
     recovery.add_hosts(3)
     serve()
-    recovery.recover(*["--full-sync"] * full_sync, "--until", "load")
+    recovery.recover(*ALWAYS, *["--full-sync"] * full_sync, "--until", "load")
     assert landed(recovery) == [True] * primaries
     assert_nothing_left(recovery)
     for folder in recovery.server_folders():
@@ -105,7 +106,7 @@ def test_replicas_begin_early_too(cluster, recovery, serve):
     made = add_plain(cluster, big=BIG, replicas=2)
     recovery.add_hosts(3)
     serve(limit_rate="1m")
-    run = recovery.start(*recovery.recover_args())
+    run = recovery.start(*recovery.recover_args(*ALWAYS))
     pids = until_landing(recovery, 3)
     _, err = run.communicate(timeout=60)
     assert run.returncode == DONE, err.decode()
@@ -119,7 +120,7 @@ def test_replicas_begin_early_too(cluster, recovery, serve):
     (None, False, True, 0, True), ("auto", False, True, 0, True), ("never", False, True, 0, False),
     (None, True, True, 0, False), ("always", True, True, 0, True),
     (None, False, False, 0, False), ("always", False, False, 0, True),
-    ("always", False, True, 1, True),  # the id that is made of the file comes at its end
+    (None, False, True, 1, False), ("always", False, True, 1, True),  # the id that is made of the file comes at its end
 ])
 def test_when_servers_begin_early(cluster, recovery, serve, when, packed, far, replicas, expected):
     made = add_plain(cluster, replicas=replicas)
@@ -155,7 +156,7 @@ def test_a_bad_end_opens_nothing(cluster, recovery, serve, back, replicas):
     made.files[0].write_bytes(data)
     recovery.add_hosts(2)
     serve()
-    run = recovery.recover(status=REFUSED)
+    run = recovery.recover(*ALWAYS, status=REFUSED)
     assert run.says(made.files[0].name), run
     assert recovery.database(made)["state"] == "failed"
     assert recovery.running_servers() == []
@@ -172,7 +173,7 @@ def test_a_bad_end_opens_nothing(cluster, recovery, serve, back, replicas):
     made.files[0].write_bytes(data)
     recovery.run("abort", "--state", recovery.state, "--yes")
     recovery.state = recovery.folder / "second.state"
-    recovery.recover()
+    recovery.recover(*ALWAYS)
     assert landed(recovery) == [True, True]
     recovery.assert_recovered(made)
 
@@ -185,7 +186,7 @@ def test_a_line_that_cuts(cluster, recovery, serve, net, replicas):
     port = network.free_port(net.addr(5))
     web = serve(through=port)
     with CuttingProxy(net.addr(5), port, (web.addr, web.port), 1 << 20) as line:
-        recovery.recover()
+        recovery.recover(*ALWAYS)
     assert line.cuts >= 2
     assert landed(recovery) == [True]
     recovery.assert_recovered(made)
@@ -196,7 +197,7 @@ def test_killed_in_the_middle(cluster, recovery, serve, how, replicas):
     made = add_plain(cluster, big=BIG, replicas=replicas)
     recovery.add_hosts(1 + replicas)
     serve(limit_rate="400k")
-    run = recovery.start(*recovery.recover_args())
+    run = recovery.start(*recovery.recover_args(*ALWAYS))
     until_landing(recovery, 1 + replicas)
     run.kill()
     run.communicate()
@@ -221,7 +222,7 @@ def test_interrupted_behind_the_fetch(cluster, recovery, serve, replicas):
     serve()
     # Stopped at each commit from the first task on: one of them is that of the fetch.
     for n in range(1, 60):
-        run = (recovery.resume if recovery.state.exists() else recovery.recover)(
+        run = (recovery.resume if recovery.state.exists() else lambda **k: recovery.recover(*ALWAYS, **k))(
             env={"RECLUSTER_TEST_KILL_AT": n}, status=None)
         if run.status == DONE:
             break
@@ -236,7 +237,7 @@ def test_the_fetch_does_not_mind_its_server(cluster, recovery, serve, sent):
     made = add_plain(cluster, big=BIG)
     recovery.add_hosts(1)
     serve(limit_rate="1m")
-    run = recovery.start(*recovery.recover_args())
+    run = recovery.start(*recovery.recover_args(*ALWAYS))
     (server,) = until_landing(recovery).values()
     os.kill(server, sent)
     wait_for_task(recovery, "fetch", "done")
