@@ -13,7 +13,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/build
 cd "$root"
 
-sh fixtures/packages.sh build test ${RECLUSTER_SLOW:+npm stores ceph}
+sh fixtures/packages.sh build test servers ${RECLUSTER_SLOW:+npm stores ceph}
+# shellcheck disable=SC2046 # a list of words
+sh fixtures/servers.sh $([ -n "${RECLUSTER_SLOW:-}" ] || echo redis80 valkey91) ||
+    echo "run.sh: tests with servers of other releases are skipped" >&2
 [ -f "$build/build.ninja" ] || meson setup "$build" "$root"
 meson compile -C "$build"
 

@@ -46,9 +46,12 @@ class Contents:
 
 
 class DeadCluster:
-    def __init__(self, folder, net, nodes=3, racks=()):
+    """`program`: the server that writes the backups."""
+
+    def __init__(self, folder, net, nodes=3, racks=(), program="redis-server"):
         self.folder = Path(folder)
         self.net = net
+        self.program = program
         self.nodes = [
             ccs_file.Node(str(i), net.old_node(i), racks[i - 1] if racks else "")
             for i in range(1, nodes + 1)
@@ -111,7 +114,7 @@ class DeadCluster:
         """Writes what a server holds after these commands, gzipped if the name says so; its digest."""
         if self._scratch is None:
             self._scratch = redis_server.Server(
-                self.folder / "scratch", self.net.addr(2), 6379
+                self.folder / "scratch", self.net.addr(2), 6379, program=self.program
             ).start()
         with self._scratch.connect() as c:
             c.call("FLUSHALL")

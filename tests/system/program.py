@@ -50,15 +50,20 @@ class Run:
 
 
 class Recovery:
-    """One test's hosts and state file, in a folder whose name needs quoting."""
+    """One test's hosts and state file, in a folder whose name needs quoting.
 
-    def __init__(self, folder, net, cluster):
+    `program`: the server of the hosts.
+    """
+
+    def __init__(self, folder, net, cluster, program="redis-server"):
         self.folder = folder
         self.net = net
         self.cluster = cluster
         self.ccs = None
         self.hosts = []
         self.defaults = {"link": "local", "memory": "1G"}
+        if program != "redis-server":
+            self.defaults["server"] = program
         self.sources = {}
         self.old_nodes = []
         self.state = folder / "recovery.state"
