@@ -16,6 +16,7 @@
 #include "machine.h"
 #include "method.h"
 #include "port.h"
+#include "process.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
@@ -185,28 +186,33 @@ static int stop_unit(const char *unit, const char **ret_off, struct err *err)
     return systemctl("stop", unit, STOP_MS, err);
 }
 
-static int stop_process(const struct listener *process, struct err *err)
+/* *ret is the process that was looked at, and no other with its number; false: it has ended. */
+static bool hold(const struct listener *seen, struct process *ret)
 {
-    if (kill(process->pid, SIGTERM) == 0 || errno == ESRCH)
+    if (!process_hold(seen->pid, ret))
+        return false;
+    if (ret->started == seen->started)
+        return true;
+    process_release(ret);
+    return false;
+}
+
+static int stop_process(const struct listener *seen, const struct process *p, struct err *err)
+{
+    if (process_signal(p, SIGTERM) == 0)
         return 0;
-    err_sys(err, ERR_DENIED, "cannot stop '%s' (process %d)", process->name, (int)process->pid);
+    err_sys(err, ERR_DENIED, "cannot stop '%s' (process %d)", seen->name, (int)seen->pid);
     return err_hint(err, "Log in as root, or as the user that it runs as.");
 }
 
 /* It is never killed: what it holds may be newer than any backup, and it may be saving it. */
-static int await_end(const struct old_server *s, struct err *err)
+static int await_end(const struct listener *seen, const struct process *p, struct err *err)
 {
-    int64_t until = clock_mono_ms() + STOP_MS;
-
-    while (listener_lives(&s->process)) {
-        if (clock_mono_ms() >= until) {
-            err_set(err, ERR_TIMEOUT, "'%s' (process %d) was told to stop and has not after %d s",
-                s->process.name, (int)s->process.pid, STOP_MS / 1000);
-            return err_hint(err, "See in its log what keeps it: it may be saving its data.");
-        }
-        pause_ms(LOOK_MS);
-    }
-    return 0;
+    if (process_ends_within(p, STOP_MS))
+        return 0;
+    err_set(err, ERR_TIMEOUT, "'%s' (process %d) was told to stop and has not after %d s",
+        seen->name, (int)seen->pid, STOP_MS / 1000);
+    return err_hint(err, "See in its log what keeps it: it may be saving its data.");
 }
 
 static int await_closed(const char *addr, int port, struct err *err)
@@ -256,9 +262,16 @@ static int stop(
 {
     const char *off = NULL;
 
-    if (s->unit ? stop_unit(s->unit, &off, err) < 0 : stop_process(&s->process, err) < 0)
-        return -1;
-    if (await_end(s, err) < 0 || await_closed(addr, port, err) < 0)
+    struct process p;
+    bool runs = hold(&s->process, &p);
+    int rc = s->unit ? stop_unit(s->unit, &off, err)
+             : runs  ? stop_process(&s->process, &p, err)
+                     : 0;
+    if (rc == 0 && runs)
+        rc = await_end(&s->process, &p, err);
+    if (runs)
+        process_release(&p);
+    if (rc < 0 || await_closed(addr, port, err) < 0)
         return -1;
     *ret = json_pack("{s:b, s:s?}", "was_running", 1, "unit_off", off);
     return 0;

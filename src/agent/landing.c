@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dump_file.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "server.h"
@@ -24,6 +25,7 @@ enum {
     /* From the verdict to a server that opens the pipe: */
     OPEN_MS = 60 * 1000,
     OPEN_FOR_NOTHING_MS = 10 * 1000,
+    OPEN_REPLACED_MS = 2 * 1000, /* a server that found the pipe is about to open it */
 };
 
 static const char word_good[] = "g";
@@ -68,8 +70,13 @@ static bool is_left(const struct feeder *f)
     int64_t patience_ms = f->verdict == GOOD ? OPEN_MS : OPEN_FOR_NOTHING_MS;
     struct stat st;
 
-    return fstat(f->fifo, &st) < 0 || st.st_nlink == 0 ||
-           (f->verdict != NONE && clock_mono_ms() - f->verdict_ms > patience_ms);
+    if (fstat(f->fifo, &st) < 0)
+        return true;
+    if (st.st_nlink == 0 && f->verdict == GOOD)
+        patience_ms = OPEN_REPLACED_MS;
+    else if (st.st_nlink == 0)
+        return true;
+    return f->verdict != NONE && clock_mono_ms() - f->verdict_ms > patience_ms;
 }
 
 /* -1: no server has opened its end yet. */
@@ -169,6 +176,9 @@ static void leave_agent(struct feeder *f)
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
         dup2(null, STDERR_FILENO) < 0)
         _exit(1);
+    /* Who stands in the shard's folder may be taken for its server. */
+    if (chdir("/") < 0)
+        _exit(1);
     enum { CONTROL = STDERR_FILENO + 1, FIFO, REST };
     int control = fcntl(f->control, F_DUPFD, REST), fifo = fcntl(f->fifo, F_DUPFD, REST);
     if (control < 0 || fifo < 0 || dup2(control, CONTROL) < 0 || dup2(fifo, FIFO) < 0)
@@ -223,12 +233,6 @@ static int start_feeder(const struct shard *shard, const char *as, int fifo)
 
 /* --- the server --- */
 
-bool landing_has_pipe(void)
-{
-    struct stat st;
-    return lstat("dump.rdb", &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
 bool landing_is_open(const struct shard *shard)
 {
     return shard_string(shard, "landing") != NULL;
@@ -254,7 +258,7 @@ static bool is_free(struct shard *shard)
     struct err ignored = ERR_INIT;
     bool was_running;
 
-    if (shard_has(shard, SHARD_CONFIGURED) || (file_exists("dump.rdb") && !landing_has_pipe()))
+    if (shard_has(shard, SHARD_CONFIGURED) || (file_exists("dump.rdb") && !dump_file_is_pipe()))
         return false;
     return landing_is_open(shard) ? server_stop(shard, &was_running, &ignored) == 0
                                   : server_pid(shard) == 0;
@@ -269,7 +273,7 @@ void landing_begin(struct landing *landing, struct shard *shard, const char *as)
     json_object_set_new(shard->record, "landing", json_string(as));
     if (shard_save(shard, &ignored) < 0)
         return;
-    if (landing_has_pipe())
+    if (dump_file_is_pipe())
         unlink("dump.rdb");
     int fifo = mkfifo("dump.rdb", 0600) < 0 ? -1 : open("dump.rdb", O_PATH | O_CLOEXEC);
     if (fifo < 0)
@@ -288,6 +292,12 @@ void landing_end(struct landing *landing, struct shard *shard, bool good)
 
     if (landing->control < 0)
         return;
+    /*
+     * Before the server has come to the end: from then on it opens dump.rdb once more (to drop it
+     * from the page cache: Redis since 8.0, and Valkey), which would wait at the pipe for ever.
+     */
+    if (good && dump_file_place(shard, shard_string(shard, "landing"), &ignored) < 0)
+        good = false;
     /* The feeder may be gone, with its server: no signal for that. */
     if (good)
         (void)!send(landing->control, word_good, 1, MSG_NOSIGNAL);
@@ -295,7 +305,7 @@ void landing_end(struct landing *landing, struct shard *shard, bool good)
     landing->control = -1;
     if (good || server_stop(shard, &was_running, &ignored) < 0)
         return;
-    if (landing_has_pipe())
+    if (dump_file_is_pipe())
         unlink("dump.rdb");
     (void)!landing_close(shard, &ignored);
 }

@@ -14,7 +14,8 @@
  * that is slow, or gone, holds nobody up. And no server ever comes to the end of a file that is not
  * good: the last bytes, with the mark of the end and the checksum, are held back until the file has
  * its name. Where it turns out bad, or whoever fetches it is killed, the pipe ends before, and a server
- * takes that for what it is, a file that was cut off. What comes of the server is seen by load_shard:
+ * takes that for what it is, a file that was cut off. A hard link of the good file takes the place of
+ * the pipe before the server gets the rest: some open dump.rdb once more when they have it. What comes of the server is seen by load_shard:
  * one that has not all of the file is ended, and started again on the file.
  *
  * The shard's record has "landing": AS from the start of the server until it is proven or gone.
@@ -43,8 +44,5 @@ bool landing_is_open(const struct shard *shard);
 bool landing_is_of(const struct shard *shard, const char *as);
 /* It has proven its data, or is gone. */
 int landing_close(struct shard *shard, struct err *err) MUST_CHECK;
-
-/* Whether a pipe stands in the place of dump.rdb. */
-bool landing_has_pipe(void);
 
 #endif

@@ -2,12 +2,12 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "process.h"
 #include "recluster/file.h"
 
 enum { PROC_FILE_MAX = 64 * 1024 };
@@ -50,19 +50,6 @@ static bool holds_socket(const char *pid, unsigned long inode)
     return found;
 }
 
-/* /proc/PID/stat: pid (name) state …; the 22nd field is when it was started. */
-static bool read_started(const char *pid, uint64_t *ret)
-{
-    CLEANUP(free_ptr) char *stat = read_proc(pid, "stat");
-    const char *at = stat ? strrchr(stat, ')') : NULL;
-
-    for (int field = 2; at && field < 22; field++) {
-        at = strchr(at, ' ');
-        at = at ? at + 1 : NULL;
-    }
-    return at && sscanf(at, "%" SCNu64, ret) == 1;
-}
-
 static bool read_name(const char *pid, char name[16])
 {
     CLEANUP(free_ptr) char *comm = read_proc(pid, "comm");
@@ -84,22 +71,17 @@ bool listener_find(unsigned long inode, struct listener *ret)
         if (!is_pid(e->d_name) || !holds_socket(e->d_name, inode))
             continue;
         ret->pid = (pid_t)atoi(e->d_name);
-        found = read_started(e->d_name, &ret->started) && read_name(e->d_name, ret->name);
+        found = process_started(ret->pid, &ret->started) && read_name(e->d_name, ret->name);
     }
     closedir(proc);
     return found;
 }
 
-bool listener_lives(const struct listener *l)
+bool listener_holds(pid_t pid, unsigned long inode)
 {
-    CLEANUP(free_ptr) char *pid = xasprintf("%d", (int)l->pid);
-    CLEANUP(free_ptr) char *stat = read_proc(pid, "stat");
-    const char *state = stat ? strrchr(stat, ')') : NULL;
-    uint64_t started;
+    CLEANUP(free_ptr) char *name = xasprintf("%d", (int)pid);
 
-    /* A zombie holds nothing any more. */
-    return state && state[1] && state[2] != 'Z' && read_started(pid, &started) &&
-           started == l->started;
+    return holds_socket(name, inode);
 }
 
 /* --- units --- */

@@ -16,8 +16,8 @@ struct listener {
 /* The process that holds the socket (machine_listening()); false: none that may be seen. */
 bool listener_find(unsigned long inode, struct listener *ret);
 
-/* Whether it still runs. */
-bool listener_lives(const struct listener *l);
+/* Whether that process holds the socket. */
+bool listener_holds(pid_t pid, unsigned long inode);
 
 /*
  * The unit in the text of a /proc/PID/cgroup: the first part of the path that is no slice, if it is

@@ -1,12 +1,9 @@
 /* load_shard: the server of a shard, started on the verified file. */
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "access.h"
+#include "dump_file.h"
 #include "join_cluster.h"
 #include "landing.h"
 #include "method.h"
@@ -16,53 +13,10 @@
 #include "server_conf.h"
 #include "shard.h"
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* In one step: where a pipe stood, never is nothing, which a server would start empty on. */
-static int link_file(const struct shard *shard, const char *source, struct err *err)
-{
-    static const char fresh[] = "dump.rdb.new";
-
-    if ((unlink(fresh) < 0 && errno != ENOENT) || link(source, fresh) < 0 ||
-        rename(fresh, "dump.rdb") < 0)
-        return err_sys(err, ERR_IO, "cannot link '%s/%s' to dump.rdb", shard->path, source);
-    return 0;
-}
-
-/*
- * Makes dump.rdb a hard link of the fetched file: the server replaces its file by renaming another
- * over it, so the fetched one stays as it is. Without a file nothing may be there for the server to
- * load.
- */
-static int place_file(const struct shard *shard, const char *as, struct err *err)
-{
-    CLEANUP(free_ptr) char *source = as ? path_join("incoming", as) : NULL;
-
-    if (source && !file_exists(source)) {
-        err_set(err, ERR_NOT_FOUND, "'%s/%s' is not there", shard->path, source);
-        return err_hint(err, "Fetch it again: run the same recovery once more.");
-    }
-    if (source && same_file(source, "dump.rdb"))
-        return 0;
-    if (file_exists("dump.rdb") && !landing_has_pipe()) {
-        CLEANUP(free_ptr) char *aside = aside_name("dump.rdb", "aside");
-        if (rename("dump.rdb", aside) < 0)
-            return err_sys(err, ERR_IO, "cannot move '%s/dump.rdb' to '%s'", shard->path, aside);
-    }
-    if (!source && landing_has_pipe() && unlink("dump.rdb") < 0)
-        return err_sys(err, ERR_IO, "cannot remove '%s/dump.rdb'", shard->path);
-    if (source && link_file(shard, source, err) < 0)
-        return -1;
-    return dir_sync(".", err);
-}
-
 struct expected {
     json_int_t keys;    /* of the scan; -1: not known */
     json_int_t expires; /* how many of them expire */
+    json_int_t fields;  /* how many are hashes with fields that expire */
 };
 
 /*
@@ -86,30 +40,53 @@ static enum check possible_check(
     return counted && alone && !shard_has(shard, SHARD_CONFIGURED) ? CHECK_EXACT : CHECK_RANGE;
 }
 
+/* Hashes whose fields had all expired when they were loaded: some servers drop them uncounted. */
+static int64_t dropped_hashes(const struct expected *expected, const char *info)
+{
+    return expected->keys - info_int(info, "rdb_last_load_keys_loaded", 0) -
+           info_int(info, "rdb_last_load_keys_expired", 0);
+}
+
+static int refuse_loaded(
+    const struct shard *shard, const struct expected *expected, const char *info, struct err *err)
+{
+    CLEANUP(free_ptr)
+    char *fading = expected->fields
+                       ? xasprintf(", of which %" JSON_INTEGER_FORMAT
+                                   " are hashes that may be gone with their last field",
+                             expected->fields)
+                       : xstrdup("");
+
+    return err_set(err, ERR_CHECK,
+        "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld%s",
+        shard->path, (long long)info_int(info, "rdb_last_load_keys_loaded", -1),
+        (long long)info_int(info, "rdb_last_load_keys_expired", 0), (long long)expected->keys,
+        fading);
+}
+
 /* Whether what the server has is what the file holds. */
 static int check_keys(const struct shard *shard, const struct expected *expected, enum check check,
     const char *info, struct err *err)
 {
     int64_t loaded = info_int(info, "rdb_last_load_keys_loaded", -1);
-    int64_t expired = info_int(info, "rdb_last_load_keys_expired", 0);
     int64_t present = info_keys(info);
     int64_t since = info_int(info, "expired_keys", 0);
+    int64_t fading = expected->expires + expected->fields;
 
     if (check == CHECK_NONE)
         return 0;
     if (check == CHECK_RANGE) {
-        if (present <= expected->keys && present >= expected->keys - expected->expires)
+        if (present <= expected->keys && present >= expected->keys - fading)
             return 0;
         return err_set(err, ERR_CHECK,
             "the server in '%s' has %lld keys, the file %lld, of which %lld expire", shard->path,
-            (long long)present, (long long)expected->keys, (long long)expected->expires);
+            (long long)present, (long long)expected->keys, (long long)fading);
     }
-    if (loaded + expired != expected->keys)
-        return err_set(err, ERR_CHECK,
-            "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld",
-            shard->path, (long long)loaded, (long long)expired, (long long)expected->keys);
-    /* A hash whose last field expired goes without being counted. */
-    if (present + since != loaded && info_int(info, "expired_subkeys", 0) == 0)
+    int64_t dropped = dropped_hashes(expected, info);
+    if (dropped < 0 || dropped > expected->fields)
+        return refuse_loaded(shard, expected, info, err);
+    /* A hash whose last field expires later goes without being counted. */
+    if (present + since > loaded || present + since < loaded - expected->fields)
         return err_set(err, ERR_CHECK,
             "the server in '%s' has %lld keys, but loaded %lld of which %lld expired since",
             shard->path, (long long)present, (long long)loaded, (long long)since);
@@ -127,7 +104,7 @@ static json_t *result(
 
     if (check == CHECK_EXACT) {
         loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
-        expired = info_int(info, "rdb_last_load_keys_expired", 0);
+        expired = info_int(info, "rdb_last_load_keys_expired", 0) + dropped_hashes(expected, info);
     }
     return json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "check",
         check_names[check], "keys_loaded", (json_int_t)loaded, "keys_expired", (json_int_t)expired,
@@ -143,7 +120,7 @@ static int start(
     struct shard *shard, const char *as, const char *password, struct redis **ret, struct err *err)
 {
     if (!shard_has(shard, SHARD_CONFIGURED) &&
-        (place_file(shard, as, err) < 0 || landing_close(shard, err) < 0 ||
+        (dump_file_place(shard, as, err) < 0 || landing_close(shard, err) < 0 ||
             server_conf_write(shard->record, shard->path, err) < 0))
         return -1;
     return server_start(shard, password, ret, err);
@@ -183,7 +160,7 @@ static int take_landed(struct agent_call *call, struct shard *shard, const char 
 
     if (*r && landing_is_of(shard, as) && server_await_loaded(call, shard, *r, &info, &why) == 0 &&
         landed_whole(shard, expected, info, &why)) {
-        if (place_file(shard, as, err) < 0 || landing_close(shard, err) < 0)
+        if (dump_file_place(shard, as, err) < 0 || landing_close(shard, err) < 0)
             return -1;
         *ret_info = info;
         info = NULL;
@@ -253,6 +230,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (param_int(params, "keys", &expected.keys, err) < 0 ||
         param_int(params, "expires", &expected.expires, err) < 0)
         return -1;
+    expected.fields = json_integer_value(json_object_get(params, "field_expires"));
     if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
         return -1;
     if (json_object_get(params, "backlog_bytes") &&

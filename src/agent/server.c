@@ -1,14 +1,11 @@
 #include "server.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +14,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
+#include "server_process.h"
 #include "unit.h"
 
 enum {
@@ -45,71 +43,6 @@ bool watch_is_stuck(struct watch *watch, uint64_t progress)
         watch->last = progress;
     }
     return now - watch->since_ms > watch->patience_ms;
-}
-
-/* "redis-server" of "redis-server 127.0.0.1:6379" and of "/usr/bin/redis-server redis.conf". */
-static bool starts_with_word(const char *text, const char *word)
-{
-    size_t len = strlen(word);
-    return strncmp(text, word, len) == 0 && (text[len] == '\0' || text[len] == ' ');
-}
-
-/* Of a file in /proc, "" if there is nothing in it. */
-static bool read_proc(const char *pid, const char *name, char *text, size_t size)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/%.20s/%s", pid, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t len = read(fd, text, size - 1);
-    close(fd);
-    text[len > 0 ? len : 0] = '\0';
-    return len >= 0;
-}
-
-/* A server writes its title over its command line: for a moment nothing stands there. */
-static bool is_renaming_itself(const char *pid, const char *server)
-{
-    enum { COMM_MAX = 15 };
-    char comm[64];
-
-    if (!read_proc(pid, "comm", comm, sizeof(comm)))
-        return false;
-    comm[strcspn(comm, "\n")] = '\0';
-    return comm[0] && strncmp(comm, path_base(server), COMM_MAX) == 0;
-}
-
-static bool serves_folder(const char *pid, const char *server, const struct stat *folder)
-{
-    char path[64], cmdline[4096];
-    struct stat cwd;
-
-    snprintf(path, sizeof(path), "/proc/%.20s/cwd", pid);
-    if (stat(path, &cwd) < 0 || cwd.st_dev != folder->st_dev || cwd.st_ino != folder->st_ino)
-        return false;
-    if (!read_proc(pid, "cmdline", cmdline, sizeof(cmdline)))
-        return false;
-    if (!cmdline[0])
-        return is_renaming_itself(pid, server);
-    return starts_with_word(cmdline, server) || starts_with_word(cmdline, path_base(server));
-}
-
-pid_t server_pid(const struct shard *shard)
-{
-    const char *server = shard_string(shard, "server");
-    struct stat folder;
-    pid_t found = 0;
-    DIR *proc = opendir("/proc");
-
-    if (proc && server && stat(".", &folder) == 0)
-        for (const struct dirent *e; !found && (e = readdir(proc));)
-            if (isdigit((unsigned char)e->d_name[0]) && serves_folder(e->d_name, server, &folder))
-                found = (pid_t)atol(e->d_name);
-    if (proc)
-        closedir(proc);
-    return found;
 }
 
 /* The socket of a server that has just been started comes a moment later than its process. */
@@ -276,7 +209,12 @@ static int start_daemon(const struct shard *shard, struct err *err)
 
 int server_launch(const struct shard *shard, struct err *err)
 {
-    return unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err);
+    uint64_t since = process_now();
+
+    if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
+        return -1;
+    server_await_sight(shard, since, SOCKET_MS);
+    return 0;
 }
 
 int server_start(
@@ -326,41 +264,29 @@ int server_await_loaded(struct agent_call *call, const struct shard *shard, stru
     }
 }
 
-static bool ended_within(const struct shard *shard, int ms)
+/* Told to, as far as it listens to us; what comes of it is seen by its end. */
+static bool ends_by_command(const struct shard *shard, const struct process *p)
 {
-    int64_t deadline = clock_mono_ms() + ms;
+    struct err refused = ERR_INIT;
+    struct redis *r = NULL;
 
-    while (server_pid(shard)) {
-        if (clock_mono_ms() > deadline)
-            return false;
-        pause_ms(POLL_MS);
-    }
-    return true;
+    /* One that waits for bytes of its file can't hear, and has nothing to lose. */
+    if (landing_is_open(shard) || connect_within(shard, NULL, STOP_MS, &r, &refused) < 0)
+        return false;
+    int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");
+    redis_close(r);
+    return closed < 0 && process_ends_within(p, STOP_MS);
 }
 
 int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err)
 {
-    struct err refused = ERR_INIT;
-    struct redis *r = NULL;
     pid_t pid = server_pid(shard);
+    struct process p;
 
-    *ret_was_running = pid != 0;
-    if (!pid)
-        return 0;
-    /* One that waits for bytes of its file can't hear, and has nothing to lose. */
-    if (!landing_is_open(shard) && connect_within(shard, NULL, STOP_MS, &r, &refused) == 0) {
-        /* It answers by closing the connection: whether it ends is what tells. */
-        int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");
-        redis_close(r);
-        if (closed < 0 && ended_within(shard, STOP_MS))
-            return 0;
-    }
-    pid = server_pid(shard);
-    if (pid && kill(pid, SIGKILL) < 0 && errno != ESRCH)
-        return err_sys(
-            err, ERR_DENIED, "cannot end the server in '%s' (process %d)", shard->path, (int)pid);
-    if (ended_within(shard, STOP_MS))
-        return 0;
-    return err_set(
-        err, ERR_TIMEOUT, "the server in '%s' (process %d) does not end", shard->path, (int)pid);
+    *ret_was_running = pid && process_hold(pid, &p);
+    if (!*ret_was_running)
+        return server_check_gone(shard, err);
+    int rc = ends_by_command(shard, &p) ? 0 : server_kill(shard, &p, STOP_MS, err);
+    process_release(&p);
+    return rc < 0 ? -1 : server_check_gone(shard, err);
 }

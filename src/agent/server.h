@@ -12,14 +12,8 @@
 
 #include "method.h"
 #include "redis.h"
+#include "server_process.h"
 #include "shard.h"
-
-/*
- * The process that serves this folder: found in /proc by its working folder and its name, so
- * neither a stale pid file nor a reused number can mislead, and a server that has only just been
- * started counts. 0: none.
- */
-pid_t server_pid(const struct shard *shard);
 
 /*
  * Connects and logs in, as the recovery's user or, where that is gone, as default with `password`
@@ -50,7 +44,10 @@ int server_start(const struct shard *shard, const char *password, struct redis *
 int server_await_loaded(struct agent_call *call, const struct shard *shard, struct redis *r,
     char **ret_info, struct err *err) MUST_CHECK;
 
-/* SHUTDOWN NOSAVE, and SIGKILL where that does not end it in 10 s, or its file is still landing. */
+/*
+ * SHUTDOWN NOSAVE, and SIGKILL where that does not end it in 10 s, or its file is still landing. 0:
+ * nothing of it runs or listens any more.
+ */
 int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err) MUST_CHECK;
 
 /* The last lines of server.log, at most `max` bytes; "" if there are none. The caller frees it. */

@@ -34,6 +34,7 @@ struct rdb_scan {
 
     struct rdb_header header;
     uint64_t keys, expires, expired, functions, foreign;
+    uint64_t field_expires; /* hashes with fields that expire */
     struct scan_types types;
     struct slots slots;
     struct seen_key first_foreign;
@@ -147,6 +148,12 @@ static void maybe_sample(struct rdb_scan *s, const struct rdb_record *record)
         seen_key_set(&s->samples[at], record, SEEN_KEY_MAX);
 }
 
+/* It has fields that expire: once all have, it is gone too. */
+static bool may_fade(const struct rdb_record *record)
+{
+    return record->kind == RDB_KIND_HASH && record->type >= RDB_HASH_METADATA_PRE_GA;
+}
+
 static inline int count_record(
     struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err)
 {
@@ -158,11 +165,13 @@ static inline int count_record(
     s->databases[s->database].keys++;
     s->keys++;
     scan_types_record(&s->types, record);
+    bool fades = may_fade(record);
+    s->field_expires += fades;
     if (record->expires_ms != -1) {
         s->expires++;
         if (s->options.now_ms && record->expires_ms < s->options.now_ms)
             s->expired++;
-    } else if (s->options.samples) {
+    } else if (s->options.samples && !fades) {
         maybe_sample(s, record);
     }
     if (record->db == 0)
@@ -357,6 +366,7 @@ json_t *rdb_scan_json(const struct rdb_scan *s)
     json_object_set_new(json, "keys", count_json(s->keys));
     json_object_set_new(json, "expires", count_json(s->expires));
     json_object_set_new(json, "expired", count_json(s->expired));
+    json_object_set_new(json, "field_expires", count_json(s->field_expires));
     json_object_set_new(json, "keys_by_db", databases_json(s));
     scan_types_json(&s->types, &s->header, s->expires, json);
     json_object_set_new(json, "slots",

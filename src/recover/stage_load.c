@@ -42,7 +42,8 @@ bool shard_has_free_replica(const struct executor *x, const struct shard_run *s)
 static void load_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
-    int64_t expires = json_integer_value(json_object_get(s->facts, "expires"));
+    int64_t expires = json_integer_value(json_object_get(s->facts, "expires")) +
+                      json_integer_value(json_object_get(s->facts, "field_expires"));
     int64_t backlog = expires < BACKLOG_MAX / REMOVAL_BYTES ? expires * REMOVAL_BYTES : BACKLOG_MAX;
 
     if (s->is_primary && s->bus_port && !s->node_id)
@@ -56,6 +57,7 @@ static void load_params(const struct executor *x, const struct task_run *t, json
     json_object_set(params, "as", json_object_get(s->facts, "as"));
     json_object_set(params, "keys", json_object_get(s->facts, "keys"));
     json_object_set(params, "expires", json_object_get(s->facts, "expires"));
+    json_object_set(params, "field_expires", json_object_get(s->facts, "field_expires"));
     if (s->is_primary && shard_has_free_replica(x, s))
         json_object_set_new(params, "backlog_bytes", json_integer(backlog));
 }

@@ -110,19 +110,24 @@ class DeadCluster:
             made.digest += self.write_rdb(path, part)
             made.files.append(path)
 
-    def write_rdb(self, path, part):
-        """Writes what a server holds after these commands, gzipped if the name says so; its digest."""
+    @property
+    def scratch(self):
+        """The server that writes the backups."""
         if self._scratch is None:
             self._scratch = redis_server.Server(
                 self.folder / "scratch", self.net.addr(2), 6379, program=self.program
             ).start()
-        with self._scratch.connect() as c:
+        return self._scratch
+
+    def write_rdb(self, path, part):
+        """Writes what a server holds after these commands, gzipped if the name says so; its digest."""
+        with self.scratch.connect() as c:
             c.call("FLUSHALL")
             for _ in c.pipeline(part):
                 pass
             c.call("SELECT", 0)
             digest = contents.digest(c)
-        rdb = self._scratch.save()
+        rdb = self.scratch.save()
         if path.suffix == ".gz":
             path.write_bytes(gzip.compress(rdb.read_bytes(), 1))
         else:

@@ -82,6 +82,32 @@ def until_landing(recovery, count=1):
     return {path: int(path.read_text()) for path in pid_files}
 
 
+def starts(recovery):
+    """How often each server was started, by its log."""
+    return [(folder / "server.log").read_text().count("is starting") for folder in recovery.server_folders()]
+
+
+@pytest.mark.releases("redis80", "valkey91")
+@pytest.mark.parametrize("choice, big, replicas", [(None, 0, 0), (None, BIG, 0), ("always", BIG, 1)])
+def test_other_releases_land(cluster, recovery, serve, choice, big, replicas):
+    """They open dump.rdb once more when they have loaded it; each is started only once."""
+    made = add_plain(cluster, big=big, primaries=2, replicas=replicas)
+    recovery.add_hosts(2)
+    serve()
+    recovery.recover(*["--load-while-landing", choice][: 2 * bool(choice)], timeout=40)
+    assert landed(recovery) == [True, True]
+    assert starts(recovery) == [1] * 2 * (1 + replicas)
+    recovery.assert_recovered(made)
+    assert_nothing_left(recovery)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis80s", "valkey80", "valkey81")
+@pytest.mark.parametrize("choice, big, replicas", [(None, 0, 0), (None, BIG, 0), ("always", BIG, 1)])
+def test_all_releases_land(cluster, recovery, serve, choice, big, replicas):
+    test_other_releases_land(cluster, recovery, serve, choice, big, replicas)
+
+
 @pytest.mark.parametrize("primaries, replicas, full_sync", [
     (1, 0, False), (1, 1, True), (1, 1, False), (1, 2, False), (3, 0, False), (3, 1, True), (3, 1, False)])
 def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas, full_sync):
