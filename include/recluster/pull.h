@@ -15,7 +15,8 @@
  * mark, the checksum) with `stamp`; a pull that begins anew writes another file. If the lock is gone,
  * and out_path is the same file, then all of it is good.
  *
- * An object that is changed while it is read is read anew, once; a second time it is ERR_CHANGED.
+ * An object that is changed while it is read is read anew, once; a second time it is ERR_CHANGED. It
+ * is read a second time too when keys of it seem to be there twice, to name one.
  *
  * With `resume` the bytes that have come stay in OUT.fetch0 (and further numbers for `more`) when
  * the transfer is cut off, by a failure that may pass or by the end of the process, and the next
@@ -26,13 +27,18 @@
  * (as it lies in the store) added; it is set (the caller's) even on failure, if anything was read,
  * else NULL.
  *
- * With `keep`, `stamp` or `more` the file that is written is another than the one that is read
- * (rdb_split.h): cut to the records of some slots, given the aux fields of a replication history,
- * joined with others, or all of that. The facts are then those of the written file (without
+ * With `keep`, `stamp`, `more` or `without` the file that is written is another than the one that is
+ * read (rdb_split.h): cut to the records of some slots, given the aux fields of a replication
+ * history, joined with others, or all of that. So it is where the file's size hints are false, which
+ * no server is to get: they are put right, in a second pass. The facts are then those of the written file (without
  * "sha256"), with "repl_id" where it was stamped, and
  *
- *     "source": {"bytes": n, "keys": n, "expires": n, "left_out": n, "checksum": "ok|absent|bad",
- *      "slots": {"covered": n, "ranges": [[a,b],…]}, "files": [{"name", "keys": n}, …]}
+ *     "source": {"bytes": n, "keys": n, "expires": n, "left_out": n, "importing": n,
+ *      "checksum": "ok|absent|bad|not reached", "slots": {"covered": n, "ranges": [[a,b],…]},
+ *      "files": [{"name", "keys": n}, …]}
+ *
+ * and, where keys were in two files, "doubles": {"keys": n, "first": {"key": text, "slot": n,
+ * "kept": name, "dropped": name}}.
  *
  * pull_cut() writes several such files in the one pass, each with slots of its own. Each is checked
  * by itself, so one may be refused while the others get their names.
@@ -52,6 +58,8 @@ struct pull_input {
     int64_t expected_bytes; /* as stored; -1: any */
     const char *sha256;     /* hex, of the stored bytes; NULL: not known. Another is ERR_CORRUPT */
     const struct slots *take; /* of which its keys count, others are left out; NULL: all */
+    const struct slots
+        *prefer; /* in which its copy of a key counts first (rdb_split.h); NULL: all */
 };
 
 struct pull_params {
@@ -60,13 +68,15 @@ struct pull_params {
     const struct pull_input *more; /* files whose records follow; NULL: none */
     size_t more_count;
     struct rdb_scan_options scan;
-    const char *out_path;     /* NULL: only look */
-    const struct slots *keep; /* write only records of these slots; NULL: all */
-    bool stamp;               /* a repl-id made of the records' digest, for partial resyncs */
-    bool resume;              /* needs out_path */
-    int64_t expected_bytes;   /* as stored; -1: any. Another size is ERR_CORRUPT */
-    const char *sha256;       /* as in struct pull_input */
-    const struct slots *take; /* the same */
+    const char *out_path;       /* NULL: only look */
+    const struct slots *keep;   /* write only records of these slots; NULL: all */
+    bool stamp;                 /* a repl-id made of the records' digest, for partial resyncs */
+    bool resume;                /* needs out_path */
+    int64_t expected_bytes;     /* as stored; -1: any. Another size is ERR_CORRUPT */
+    const char *sha256;         /* as in struct pull_input */
+    const struct slots *take;   /* the same */
+    const struct slots *prefer; /* the same */
+    const json_t *without;      /* modules whose data outside of keys is not written; NULL: none */
     /* NULL or called now and then (every 0.2 s or so) with stored bytes read and their total (-1:
      * not known). */
     void (*progress)(void *arg, int64_t done_bytes, int64_t total_bytes);

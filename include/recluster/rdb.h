@@ -2,8 +2,7 @@
 #define RECLUSTER_RDB_H
 
 /*
- * Reader of RDB files: versions 1 to 12 of Redis, 13 and 14 as far as they hold no newer types, and
- * Valkey's 80 (magic "VALKEY"). Pure: no I/O, no clock. It takes the bytes as they come, in pieces
+ * Reader of RDB files: versions 1 to 14 of Redis, and Valkey's 80 (magic "VALKEY"). Pure: no I/O, no clock. It takes the bytes as they come, in pieces
  * of any size, and never holds more of the file than one key, one packed value that was asked for,
  * and a small carry-over:
  *
@@ -34,6 +33,7 @@
 #include <stdint.h>
 
 #include "recluster/err.h"
+#include "recluster/slots.h"
 
 /* Value types as they stand in the file. Two numbers mean another thing in files of Valkey 9. */
 enum rdb_type {
@@ -62,6 +62,9 @@ enum rdb_type {
     RDB_HASH_LISTPACK_EX_PRE_GA = 23,
     RDB_HASH_METADATA = 24,
     RDB_HASH_LISTPACK_EX = 25,
+    RDB_STREAM_LISTPACKS_4 = 26, /* Redis 8.6 */
+    RDB_STREAM_LISTPACKS_5 = 27, /* Redis 8.8 */
+    RDB_ARRAY = 28,              /* Redis 8.8 */
 };
 
 /* What a value is to its user; the words of the TYPE command. */
@@ -73,6 +76,7 @@ enum rdb_kind {
     RDB_KIND_HASH,
     RDB_KIND_STREAM,
     RDB_KIND_MODULE,
+    RDB_KIND_ARRAY,
     RDB_KIND_COUNT,
 };
 const char *rdb_kind_name(enum rdb_kind kind); /* "string", "list", … */
@@ -110,6 +114,9 @@ struct rdb_record {
      * decompressed; integers count as strings of no bytes.
      */
     uint64_t strings, string_bytes;
+    bool repeated; /* the record before it is of the same key */
+    /* In record_end: a collection without elements. Servers since 6.2.6 leave such keys out. */
+    bool empty;
 };
 
 /* Opcodes of what is in a file beside records. */
@@ -131,6 +138,7 @@ struct rdb_unit {
     uint64_t offset, end_offset;
     uint64_t db;
     uint64_t slot; /* RDB_OPCODE_SLOT_INFO: whose hints they are */
+    uint64_t hint; /* RDB_OPCODE_RESIZE_DB, RDB_OPCODE_SLOT_INFO: keys and expiries, as they say */
 };
 
 /*
@@ -153,6 +161,8 @@ struct rdb_events {
     /* Name of a module whose data outside of keys is in the file. */
     int (*module_aux)(void *arg, const char *module, struct err *err);
     int (*function)(void *arg, struct rdb_bytes code, struct err *err);
+    /* Slots that a server of Valkey was importing: the one that they leave has them still. */
+    int (*importing)(void *arg, const struct slots *slots, struct err *err);
     /*
      * A unit was read whole, behind its own event if it has one. Header, units and records follow
      * each other without gaps; only prefixes of a record can stand before a unit, in a file that no
@@ -183,7 +193,11 @@ void rdb_reader_free(struct rdb_reader *r);
 
 int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
 
-/* All bytes were fed. Checks that the file is whole, has no bytes behind its end, and its checksum. */
+/*
+ * All bytes were fed. Checks that the file is whole, its checksum, and that nothing follows but what
+ * a dump through a pipe has behind it: line ends, and the 40 hex digits that mark the end of a
+ * diskless transfer. Servers load such files.
+ */
 int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 
 /*
@@ -193,11 +207,24 @@ int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
 void rdb_reader_let_more_follow(struct rdb_reader *r);
 uint64_t rdb_reader_end_offset(const struct rdb_reader *r); /* 0: the end was not seen yet */
 
+/* Where the unit (its opcode) starts that is being read. */
+uint64_t rdb_reader_unit_offset(const struct rdb_reader *r);
+
+/* How many bytes stand behind the end that do no harm. */
+uint64_t rdb_reader_trailing(const struct rdb_reader *r);
+
 /* Once the end was seen: where its mark stands, and the checksum of all before it. */
 uint64_t rdb_reader_data_end(const struct rdb_reader *r, uint64_t *ret_crc);
 
-enum rdb_checksum { RDB_CHECKSUM_ABSENT, RDB_CHECKSUM_OK, RDB_CHECKSUM_BAD };
-const char *rdb_checksum_name(enum rdb_checksum checksum); /* "absent", "ok", "bad" */
+/* Not reached: the file ends, or can't be read on, before its checksum. */
+enum rdb_checksum {
+    RDB_CHECKSUM_ABSENT,
+    RDB_CHECKSUM_OK,
+    RDB_CHECKSUM_BAD,
+    RDB_CHECKSUM_NOT_REACHED
+};
+const char *rdb_checksum_name(
+    enum rdb_checksum checksum); /* "absent", "ok", "bad", "not reached" */
 enum rdb_checksum rdb_reader_checksum(
     const struct rdb_reader *r);                        /* after end, also a failed one */
 uint64_t rdb_reader_offset(const struct rdb_reader *r); /* bytes taken so far */

@@ -15,17 +15,27 @@
  *
  * Records are copied byte by byte as they stand, whatever their type, expired ones too. Each output
  * has the magic and the highest version of the inputs, the first input's aux fields, all functions
- * and the data of modules. Fields that were true of the input only are not taken over: repl-id,
+ * and the data of modules (but for `without`). Fields that were true of the input only are not taken over: repl-id,
  * repl-offset and repl-stream-db. SELECTDB is written where an output needs it; the hints of
  * RESIZEDB are what the output holds; those of SLOT_INFO go where the slot goes. Slot imports under
- * way (Valkey) stay only in an output that takes all slots. A new checksum is written, unless
+ * way (Valkey) and the keys of these slots stay only in an output that takes all slots: the server
+ * that the slot leaves still has them all. A new checksum is written, unless
  * `no_checksum`. One output of all slots is thus a copy.
  *
- * A key of no output's slots is left out and counted. Outputs share no slot. Of several inputs no
- * two may have keys in the same slot (ERR_CHECK names slot and key), as then only one of two equal
- * keys could be right, and servers refuse files with both; `take` says which slots of an input
- * count, its other keys are left out. Equal functions of several inputs become one; a library that
- * differs between them is ERR_CHECK, data of modules in more than one input ERR_UNSUPPORTED.
+ * A key of no output's slots is left out and counted. Outputs share no slot. Keys of one slot may be
+ * in several inputs, as of a slot that was being moved. No key may be in two of them (ERR_CHECK names
+ * it and both), unless it is said which counts: `take` says which slots of an input count, its other
+ * keys are left out; `prefer` says where an input's copy of a key counts before those of others. Keys
+ * of its other slots wait: when all inputs were read, those with waiting keys are read again, and
+ * what no earlier one has is taken:
+ *
+ *     for each input i with rdb_split_waiting(s, i):
+ *         rdb_split_again(s, i, err), rdb_split_take() as before, rdb_split_feed() …
+ *
+ * For this 16 bytes of each written key are kept. Equal functions of several inputs become one; a
+ * library that differs between them is ERR_CHECK, data of modules in more than one input
+ * ERR_UNSUPPORTED. Where files are cut or joined, functions stand in an order that comes of their
+ * contents alone, so outputs of the same records are equal whichever input came first.
  *
  * What stands in front of the data but is known at its end (hints, version) is written
  * with bytes of the same length first and then patched: the checksum is mended without reading
@@ -47,6 +57,7 @@
  * in front; of equal ones, servers take the last.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,8 +82,10 @@ struct rdb_split_params {
     const struct rdb_split_output *outputs; /* copied, but for the scans */
     size_t count;
     bool stamp;
-    bool stamp_only;  /* needs `stamp`; nothing may be left out (rdb_split_take()) */
-    bool no_checksum; /* write 0: "not made" */
+    bool stamp_only;       /* needs `stamp`; nothing may be left out (rdb_split_take()) */
+    bool no_checksum;      /* write 0: "not made" */
+    bool one_input;        /* rdb_split_next() is not called: no digests of keys are kept */
+    const json_t *without; /* names of modules whose data outside of keys is left out; NULL: none */
     struct rdb_limits limits;
     int (*write)(void *arg, size_t output, const void *data, size_t len, struct err *err);
     /* Replaces bytes that were written. */
@@ -87,15 +100,25 @@ void rdb_split_free(struct rdb_split *s);
 
 /* Slots of the present input whose keys count, NULL: all. Before its first byte. */
 void rdb_split_take(struct rdb_split *s, const struct slots *slots);
+/* Of the present input, before its first byte. `slots` NULL: all. */
+void rdb_split_prefer(struct rdb_split *s, const struct slots *slots);
+/* Its name in messages, which must live as long as s does. */
+void rdb_split_name(struct rdb_split *s, const char *name);
 int rdb_split_feed(struct rdb_split *s, const void *data, size_t len, struct err *err) MUST_CHECK;
 /* Both check that the present input is whole and its checksum. */
 int rdb_split_next(struct rdb_split *s, struct err *err) MUST_CHECK;
+/* Inputs count from 0, as they were fed first. */
+uint64_t rdb_split_waiting(const struct rdb_split *s, size_t input);
+int rdb_split_again(struct rdb_split *s, size_t input, struct err *err) MUST_CHECK;
 int rdb_split_end(struct rdb_split *s, struct err *err) MUST_CHECK;
 
 struct rdb_split_facts {
     uint64_t bytes, keys, expires;
     char repl_id[RDB_REPL_ID_HEX + 1]; /* with `stamp`, after the end; else "" */
     uint64_t end_offset;               /* with `stamp_only`, once something is written */
+    uint64_t doubles;     /* keys that waited, and that an earlier input had too: its copy counts */
+    unsigned double_slot; /* of the first of them */
+    char double_key[4 * 64 + 8], double_kept[256], double_dropped[256]; /* as text; the inputs */
 };
 const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t output);
 
@@ -103,6 +126,7 @@ const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t 
 struct rdb_split_source {
     uint64_t bytes, keys, expires;
     uint64_t left_out;          /* keys that went nowhere */
+    uint64_t importing;         /* keys, not among `keys`, of slots that were only being imported */
     struct slots slots;         /* in which keys were found, whatever their database */
     enum rdb_checksum checksum; /* of the last input that ended: bad, absent, or ok */
 };

@@ -61,7 +61,8 @@ int slots_parse_legacy(const char *text, struct slots *s, struct err *err) MUST_
 
 void slots_format(const struct slots *s, struct buf *out); /* appends "0-5460,6000" */
 json_t *slots_to_json(const struct slots *s);              /* [[0,5460],[6000,6000]] */
-int slots_from_json(const json_t *ranges, struct slots *s, struct err *err) MUST_CHECK; /* adds */
+/* Adds them. A range of one slot may stand as [slot], as redis-cli writes it. */
+int slots_from_json(const json_t *ranges, struct slots *s, struct err *err) MUST_CHECK;
 
 unsigned slot_of_key(const void *key, size_t len);
 

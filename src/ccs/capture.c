@@ -70,7 +70,8 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
         .kind = record->kind,
         .expires_ms = record->expires_ms,
     };
-    bool readable = record->kind != RDB_KIND_STREAM && record->kind != RDB_KIND_MODULE;
+    bool readable = record->kind != RDB_KIND_STREAM &&
+                    record->kind != RDB_KIND_MODULE && record->kind != RDB_KIND_ARRAY;
 
     if (objects_add(all, &what, &o, err) < 0)
         return -1;

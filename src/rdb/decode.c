@@ -16,11 +16,13 @@ void decode_start(struct rdb_reader *r)
 {
     r->left = 1;
     r->least_expiry = 0;
+    r->record.empty = r->type->layout != LAYOUT_STRING;
     r->step = r->type->layout == LAYOUT_STRING ? step_string : step_count;
 }
 
 static enum taken emit(struct rdb_reader *r, const struct rdb_element *element, struct err *err)
 {
+    r->record.empty = false;
     if (r->events.element && r->events.element(r->arg, &r->record, element, err) < 0)
         return FAILED;
     return TAKEN;

@@ -61,6 +61,7 @@ static uint64_t elements(const struct rdb_record *record)
     case RDB_KIND_HASH:
     case RDB_KIND_STREAM:
     case RDB_KIND_MODULE:
+    case RDB_KIND_ARRAY:
     case RDB_KIND_COUNT:
         break;
     }

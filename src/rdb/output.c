@@ -252,8 +252,8 @@ static int tell_scan(
             events->unit(o->scan, &unit, err) < 0)
             return -1;
     }
-    rdb_scan_written(o->scan, o->facts.bytes, checksum ? RDB_CHECKSUM_OK : RDB_CHECKSUM_ABSENT);
-    return 0;
+    return rdb_scan_written(
+        o->scan, o->facts.bytes, checksum ? RDB_CHECKSUM_OK : RDB_CHECKSUM_ABSENT, err);
 }
 
 int output_end(struct output *o, const struct rdb_header *header, struct err *err)

@@ -9,6 +9,7 @@
 #include "recluster/mem.h"
 #include "scan_impl.h"
 #include "scan_types.h"
+#include "twice.h"
 
 /* What a hostile file may make the scan remember. */
 enum {
@@ -17,6 +18,14 @@ enum {
     AUX_MAX = 256,
     AUX_KEY_MAX = 128,
     AUX_VALUE_MAX = 4096,
+};
+
+/* Hints so far above what is there make a server ask for memory that it never uses. */
+enum { HINT_FACTOR = 8, HINT_HARMLESS = 1 << 20 };
+
+/* What is looked for, and where it was seen first. */
+struct rdb_suspects {
+    struct key_list digests;
 };
 
 struct database {
@@ -43,7 +52,17 @@ struct rdb_scan {
     size_t database_count, database_alloc;
     size_t database; /* of the last key */
     json_t *aux;
-    char (*modules)[10];
+    struct slots importing; /* slots that were only being imported */
+    uint64_t importing_keys;
+    uint64_t empty, hinted; /* hinted: the sum of the size hints */
+    struct key_list keys_seen;
+    struct rdb_suspects found;
+    struct seen_key *suspect_keys; /* of options.suspects, once seen */
+    uint64_t *suspect_offsets;
+    struct {
+        char name[10];
+        bool values;
+    } * modules;
     size_t module_count, module_alloc;
     struct seen_key *samples;
     size_t sample_count;
@@ -64,28 +83,34 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     struct rdb_scan *s = arg;
     (void)err;
     if (json_object_size(s->aux) >= AUX_MAX || !key.len || key.len > AUX_KEY_MAX ||
-        value.len > AUX_VALUE_MAX || memchr(key.data, '\0', key.len))
+        value.len > AUX_VALUE_MAX || memchr(key.data, '\0', key.len) ||
+        (value.len && memchr(value.data, '\0', value.len)))
         return 0;
     /* Both fail on what is not UTF-8. */
     json_object_setn_new(s->aux, key.data, key.len, json_stringn(value.data, value.len));
     return 0;
 }
 
-static int add_module(struct rdb_scan *s, const char *name, struct err *err)
+static int add_module(struct rdb_scan *s, const char *name, bool value, struct err *err)
 {
-    for (size_t i = 0; i < s->module_count; i++)
-        if (strcmp(s->modules[i], name) == 0)
-            return 0;
-    if (s->module_count == MODULES_MAX)
+    size_t i = 0;
+
+    while (i < s->module_count && strcmp(s->modules[i].name, name) != 0)
+        i++;
+    if (i == MODULES_MAX)
         return err_set(err, ERR_LIMIT, "RDB file has data of more than %d modules", MODULES_MAX);
-    GROW(s->modules, s->module_count, s->module_alloc);
-    snprintf(s->modules[s->module_count++], sizeof(*s->modules), "%s", name);
+    if (i == s->module_count) {
+        GROW(s->modules, s->module_count, s->module_alloc);
+        s->modules[i].values = false;
+        snprintf(s->modules[s->module_count++].name, sizeof(s->modules->name), "%s", name);
+    }
+    s->modules[i].values |= value;
     return 0;
 }
 
 static int on_module_aux(void *arg, const char *module, struct err *err)
 {
-    return add_module(arg, module, err);
+    return add_module(arg, module, false, err);
 }
 
 static int on_function(void *arg, struct rdb_bytes code, struct err *err)
@@ -154,29 +179,65 @@ static bool may_fade(const struct rdb_record *record)
     return record->kind == RDB_KIND_HASH && record->type >= RDB_HASH_METADATA_PRE_GA;
 }
 
+static int look_for_suspects(struct rdb_scan *s, const struct rdb_record *record, struct err *err)
+{
+    const struct key_list *list = &s->options.suspects->digests;
+    uint64_t digest = key_digest(record, 0);
+
+    for (size_t i = 0; i < list->count; i++) {
+        struct seen_key *seen = &s->suspect_keys[i];
+        if (list->digests[i] != digest)
+            continue;
+        if (!seen->key) {
+            seen_key_set(seen, record, SIZE_MAX);
+            s->suspect_offsets[i] = record->offset;
+        } else if (seen->db == record->db && seen->len == record->key.len &&
+                   memcmp(seen->key, record->key.data, seen->len) == 0) {
+            return fail_repeated(record, (int64_t)s->suspect_offsets[i], err);
+        }
+        break;
+    }
+    return 0;
+}
+
+static inline int look_for_repeated(
+    struct rdb_scan *s, const struct rdb_record *record, struct err *err)
+{
+    if (s->options.ignore_repeated)
+        return 0;
+    if (record->repeated)
+        return fail_repeated(record, -1, err);
+    if (s->options.suspects)
+        return look_for_suspects(s, record, err);
+    key_list_add(&s->keys_seen, key_digest(record, 0));
+    return 0;
+}
+
 static inline int count_record(
     struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err)
 {
     if (s->database >= s->database_count || s->databases[s->database].number != record->db)
         if (find_database(s, record->db, err) < 0)
             return -1;
-    if (record->kind == RDB_KIND_MODULE && add_module(s, record->module, err) < 0)
+    if (record->kind == RDB_KIND_MODULE && add_module(s, record->module, true, err) < 0)
         return -1;
     s->databases[s->database].keys++;
     s->keys++;
     scan_types_record(&s->types, record);
     bool fades = may_fade(record);
     s->field_expires += fades;
+    if (look_for_repeated(s, record, err) < 0)
+        return -1;
     if (record->expires_ms != -1) {
         s->expires++;
         if (s->options.now_ms && record->expires_ms < s->options.now_ms)
             s->expired++;
-    } else if (s->options.samples && !fades) {
-        maybe_sample(s, record);
     }
     if (record->db == 0)
         slots_add(&s->slots, slot);
-    if (s->options.allowed && !slots_has(&s->allowed, slot) && !s->foreign++) {
+    bool importing = slots_has(&s->importing, slot);
+    s->importing_keys += importing;
+    if (s->options.allowed && !importing && !slots_has(&s->allowed, slot) && !s->foreign++) {
         s->first_foreign_slot = slot;
         seen_key_set(&s->first_foreign, record, SEEN_KEY_MAX);
     }
@@ -200,6 +261,9 @@ static int on_record_end(
 {
     struct rdb_scan *s = arg;
     (void)err;
+    s->empty += record->empty;
+    if (s->options.samples && record->expires_ms == -1 && !record->empty && !may_fade(record))
+        maybe_sample(s, record);
     scan_types_record_end(&s->types, s->header.valkey, record, end_offset - record->offset);
     return 0;
 }
@@ -209,10 +273,21 @@ static int on_unit(void *arg, const struct rdb_unit *unit, struct err *err)
     struct rdb_scan *s = arg;
     (void)err;
     scan_types_unit(&s->types, unit);
+    if (unit->opcode == RDB_OPCODE_RESIZE_DB || unit->opcode == RDB_OPCODE_SLOT_INFO)
+        s->hinted += unit->hint <= UINT64_MAX - s->hinted ? unit->hint : UINT64_MAX - s->hinted;
+    return 0;
+}
+
+static int on_importing(void *arg, const struct slots *slots, struct err *err)
+{
+    struct rdb_scan *s = arg;
+    (void)err;
+    slots_union(&s->importing, slots);
     return 0;
 }
 
 const struct rdb_events rdb_scan_events = {
+    .importing = on_importing,
     .header = on_header,
     .aux = on_aux,
     .module_aux = on_module_aux,
@@ -222,10 +297,56 @@ const struct rdb_events rdb_scan_events = {
     .record_end = on_record_end,
 };
 
-void rdb_scan_written(struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum)
+/* The digests were all gathered: are some of them equal? */
+static int check_repeated(struct rdb_scan *s, struct err *err)
+{
+    enum { SUSPECTS_MAX = 64 };
+
+    key_list_sort(&s->keys_seen);
+    key_list_repeated(&s->keys_seen, &s->found.digests);
+    key_list_release(&s->keys_seen);
+    size_t count = s->found.digests.count;
+    if (!count)
+        return 0;
+    if (count > SUSPECTS_MAX) /* those are enough to name one */
+        s->found.digests.count = SUSPECTS_MAX;
+    err_set(err, ERR_CORRUPT, "%zu key%s there twice", count, count == 1 ? " is" : "s are");
+    return err_hint(err,
+        "Servers refuse a file that has a key twice: take another copy of it, or an "
+        "older backup.");
+}
+
+int rdb_scan_written(
+    struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum, struct err *err)
 {
     s->bytes = bytes;
     s->checksum = checksum;
+    return check_repeated(s, err);
+}
+
+struct rdb_suspects *rdb_scan_suspects(const struct rdb_scan *s)
+{
+    const struct key_list *found = &s->found.digests;
+
+    if (!found->count)
+        return NULL;
+    struct rdb_suspects *copy = xcalloc(1, sizeof(*copy));
+    for (size_t i = 0; i < found->count; i++)
+        key_list_add(&copy->digests, found->digests[i]);
+    return copy;
+}
+
+void rdb_suspects_free(struct rdb_suspects *suspects)
+{
+    if (!suspects)
+        return;
+    key_list_release(&suspects->digests);
+    free(suspects);
+}
+
+bool rdb_scan_hints_are_false(const struct rdb_scan *s)
+{
+    return s->hinted > HINT_HARMLESS && s->hinted / HINT_FACTOR > s->keys;
 }
 
 struct rdb_scan *rdb_scan_new(const struct rdb_scan_options *options)
@@ -238,6 +359,11 @@ struct rdb_scan *rdb_scan_new(const struct rdb_scan_options *options)
         s->allowed = *s->options.allowed;
     if (s->options.sha256)
         s->digest = digest_new();
+    if (s->options.suspects) {
+        s->suspect_keys = xcalloc(s->options.suspects->digests.count + 1, sizeof(*s->suspect_keys));
+        s->suspect_offsets =
+            xcalloc(s->options.suspects->digests.count + 1, sizeof(*s->suspect_offsets));
+    }
     s->random = s->options.seed;
     s->aux = json_object();
     s->reader = rdb_reader_new(&rdb_scan_events, s, &s->options.limits);
@@ -251,6 +377,12 @@ void rdb_scan_free(struct rdb_scan *s)
     for (size_t i = 0; i < s->sample_count; i++)
         seen_key_release(&s->samples[i]);
     free(s->samples);
+    for (size_t i = 0; s->suspect_keys && i < s->options.suspects->digests.count; i++)
+        seen_key_release(&s->suspect_keys[i]);
+    free(s->suspect_keys);
+    free(s->suspect_offsets);
+    key_list_release(&s->keys_seen);
+    key_list_release(&s->found.digests);
     seen_key_release(&s->first_foreign);
     scan_types_release(&s->types);
     free(s->databases);
@@ -270,7 +402,7 @@ int rdb_scan_feed(struct rdb_scan *s, const void *data, size_t len, struct err *
 
 int rdb_scan_end(struct rdb_scan *s, struct err *err)
 {
-    if (rdb_reader_end(s->reader, err) < 0)
+    if (rdb_reader_end(s->reader, err) < 0 || check_repeated(s, err) < 0)
         return -1;
     if (s->digest)
         digest_end(s->digest, s->sha256);
@@ -290,6 +422,8 @@ const char *rdb_checksum_name(enum rdb_checksum checksum)
         return "ok";
     case RDB_CHECKSUM_BAD:
         return "bad";
+    case RDB_CHECKSUM_NOT_REACHED:
+        return "not reached";
     case RDB_CHECKSUM_ABSENT:
         break;
     }
@@ -326,21 +460,32 @@ static json_t *foreign_json(const struct rdb_scan *s)
     return json;
 }
 
-static json_t *modules_json(const struct rdb_scan *s)
-{
-    json_t *json = json_array();
-
-    for (size_t i = 0; i < s->module_count; i++)
-        json_array_append_new(json, json_string(s->modules[i]));
-    return json;
-}
-
 static json_t *samples_json(const struct rdb_scan *s)
 {
     json_t *json = json_array();
 
     for (size_t i = 0; i < s->sample_count; i++)
         json_array_append_new(json, seen_key_json(&s->samples[i]));
+    return json;
+}
+
+static json_t *modules_json(const struct rdb_scan *s)
+{
+    json_t *json = json_array();
+
+    for (size_t i = 0; i < s->module_count; i++)
+        json_array_append_new(json, json_string(s->modules[i].name));
+    return json;
+}
+
+/* Of them, those of which there are values. */
+static json_t *module_values_json(const struct rdb_scan *s)
+{
+    json_t *json = json_array();
+
+    for (size_t i = 0; i < s->module_count; i++)
+        if (s->modules[i].values)
+            json_array_append_new(json, json_string(s->modules[i].name));
     return json;
 }
 
@@ -351,6 +496,35 @@ static void add_head(const struct rdb_scan *s, json_t *json)
         json_object_set_new(json, "valkey", json_boolean(s->header.valkey));
     }
     json_object_set(json, "aux", s->aux);
+    if (!slots_is_empty(&s->importing))
+        json_object_set_new(json, "importing",
+            json_pack("{s:o, s:I}", "ranges", slots_to_json(&s->importing), "keys",
+                (json_int_t)s->importing_keys));
+    json_object_set_new(json, "modules", modules_json(s));
+}
+
+static void add_notes(const struct rdb_scan *s, json_t *json)
+{
+    json_t *notes = json_array();
+    uint64_t trailing = rdb_reader_trailing(s->reader);
+
+    if (s->empty)
+        json_array_append_new(notes,
+            json_sprintf("%" PRIu64 " of the keys %s without elements: servers since 6.2.6 leave "
+                         "%s out",
+                s->empty, s->empty == 1 ? "is" : "are", s->empty == 1 ? "it" : "them"));
+    if (trailing)
+        json_array_append_new(notes,
+            json_sprintf("%" PRIu64 " bytes behind the end of the data do no harm: %s", trailing,
+                trailing < 40 ? "line ends" : "the mark that a dump through a pipe has there"));
+    if (rdb_scan_hints_are_false(s))
+        json_array_append_new(
+            notes, json_sprintf("its size hints speak of %" PRIu64 " keys, it has %" PRIu64
+                                ": no server gets these hints",
+                       s->hinted, s->keys));
+    if (json_array_size(notes))
+        json_object_set(json, "notes", notes);
+    json_decref(notes);
 }
 
 json_t *rdb_scan_json(const struct rdb_scan *s)
@@ -364,6 +538,7 @@ json_t *rdb_scan_json(const struct rdb_scan *s)
     if (s->sha256[0])
         json_object_set_new(json, "sha256", json_string(s->sha256));
     json_object_set_new(json, "keys", count_json(s->keys));
+    json_object_set_new(json, "empty", count_json(s->empty));
     json_object_set_new(json, "expires", count_json(s->expires));
     json_object_set_new(json, "expired", count_json(s->expired));
     json_object_set_new(json, "field_expires", count_json(s->field_expires));
@@ -373,15 +548,17 @@ json_t *rdb_scan_json(const struct rdb_scan *s)
         json_pack("{s:i, s:o}", "covered", (int)slots_count(&s->slots), "ranges",
             slots_to_json(&s->slots)));
     json_object_set_new(json, "foreign", foreign_json(s));
-    json_object_set_new(json, "modules", modules_json(s));
+    json_object_set_new(json, "module_values", module_values_json(s));
     json_object_set_new(json, "functions", count_json(s->functions));
     json_object_set_new(json, "samples", samples_json(s));
+    add_notes(s, json);
     return json;
 }
 
 int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *err)
 {
-    struct rdb_scan *s = rdb_scan_new(NULL);
+    const struct rdb_scan_options options = {.ignore_repeated = true};
+    struct rdb_scan *s = rdb_scan_new(&options);
     struct err failure = ERR_INIT;
     int rc = rdb_scan_feed(s, data, len, &failure);
 

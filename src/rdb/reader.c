@@ -5,12 +5,12 @@
 
 #include "reader_impl.h"
 #include "recluster/crc64.h"
+#include "twice.h"
 
 enum {
     REDIS_VERSION_MAX = 14,
     VALKEY_VERSION = 80,
     CHECKSUM_SINCE = 5,
-    CHECKSUM_BYTES = 8,
     /* So much is checksummed and then read while it is still in the processor's cache. */
     PIECE_BYTES = 64 * 1024,
     /* A buffer that one large value needed is given back behind it. */
@@ -31,33 +31,19 @@ enum prefix_opcode {
     OPCODE_EXPIRE = 253,
 };
 
-static step_fn step_header, step_checksum, step_end;
-
-static void show_key(struct rdb_bytes key, char *out, size_t size)
-{
-    const uint8_t *k = key.data;
-    size_t len = 0;
-
-    for (size_t i = 0; i < key.len && i < KEY_SHOWN; i++) {
-        if (k[i] >= ' ' && k[i] < 0x7f && k[i] != '\'' && k[i] != '\\')
-            out[len++] = (char)k[i];
-        else
-            len += (size_t)snprintf(out + len, size - len, "\\x%02x", k[i]);
-    }
-    snprintf(out + len, size - len, "%s", key.len > KEY_SHOWN ? "..." : "");
-}
+static step_fn step_header;
 
 enum taken reader_fail(const struct rdb_reader *r, const struct cursor *c, enum err_code code,
     struct err *err, const char *fmt, ...)
 {
-    char key[4 * KEY_SHOWN + 4];
+    char key[KEY_TEXT_MAX];
     va_list args;
 
     va_start(args, fmt);
     char *what = xvasprintf(fmt, args);
     va_end(args);
     uint64_t offset = offset_of(c, c->atom);
-    show_key(r->record.key, key, sizeof(key));
+    key_text(r->record.key, key);
     if (r->in_record)
         err_set(err, code, "%s at offset %" PRIu64 ", in key '%s' of database %" PRIu64, what,
             offset, key, r->record.db);
@@ -89,6 +75,7 @@ struct rdb_reader *rdb_reader_new(
     r->arg = arg;
     r->expires_ms = -1;
     r->step = step_header;
+    r->checksum = RDB_CHECKSUM_NOT_REACHED;
     buf_init(&r->carry);
     buf_init(&r->key);
     buf_init(&r->scratch[0]);
@@ -112,25 +99,19 @@ uint64_t rdb_reader_offset(const struct rdb_reader *r)
     return r->offset;
 }
 
-enum rdb_checksum rdb_reader_checksum(const struct rdb_reader *r)
-{
-    return r->checksum;
-}
-
 /* header */
 
 static enum taken step_header(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
-    size_t here = (size_t)(c->end - c->p);
-    bool valkey = here && *c->p == 'V';
+    bool valkey = c->p < c->end && *c->p == 'V';
     const char *magic = valkey ? "VALKEY" : "REDIS";
     size_t len = strlen(magic);
     int version = 0;
 
-    if (memcmp(c->p, magic, here < len ? here : len) != 0)
-        goto not_rdb;
     if (want(c, RDB_HEADER_BYTES) != TAKEN)
         return STARVED;
+    if (memcmp(c->p, magic, len) != 0)
+        goto not_rdb;
     for (size_t i = len; i < RDB_HEADER_BYTES; i++) {
         if (!isdigit(c->p[i]))
             goto not_rdb;
@@ -155,10 +136,7 @@ static enum taken step_header(struct rdb_reader *r, struct cursor *c, struct err
     return TAKEN;
 
 not_rdb:
-    err_set(err, ERR_CORRUPT, "not an RDB file: it does not start with a magic and a version");
-    err_hint(err, "An RDB file starts with \"REDIS\" or \"VALKEY\" and digits. If the file is "
-                  "compressed, its name must say so.");
-    return FAILED;
+    return fail_magic(c->p, RDB_HEADER_BYTES, err);
 }
 
 /* records */
@@ -180,6 +158,7 @@ static void keep_key(struct rdb_reader *r)
     buf_clear(&r->key);
     drop_large(&r->key);
     buf_add(&r->key, key->data, len);
+    r->key_cut = len < key->len;
     *key = (struct rdb_bytes){r->key.data, len};
 }
 
@@ -214,6 +193,14 @@ enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struc
     return FAILED;
 }
 
+static bool is_last_key(const struct rdb_reader *r, struct rdb_bytes key)
+{
+    const struct rdb_bytes *last = &r->record.key;
+
+    return r->has_key && key.len == last->len && r->record.db == r->db && !r->key_cut &&
+           (!key.len || memcmp(key.data, last->data, key.len) == 0);
+}
+
 /* Type, key and a module's id, which together are one atom. */
 static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
@@ -229,22 +216,24 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
     if (t == TAKEN && type == RDB_MODULE_2)
         t = take_length(r, c, &module, err);
-    if (t == TAKEN && raw.form == STRING_PLAIN) {
-        /* Field by field: a struct would be stored in halves and loaded whole, which stalls. */
-        r->record.key.data = raw.data;
-        r->record.key.len = raw.stored;
-    } else if (t == TAKEN) {
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &r->record.key, err);
-    }
+    struct rdb_bytes key = {raw.data, raw.stored};
+    if (t == TAKEN && raw.form != STRING_PLAIN)
+        t = string_bytes(r, c, &raw, text, &r->scratch[0], &key, err);
     if (t != TAKEN)
         return t;
 
+    r->record.repeated = is_last_key(r, key);
+    /* Field by field: a struct would be stored in halves and loaded whole, which stalls. */
+    r->record.key.data = key.data;
+    r->record.key.len = key.len;
+    r->key_cut = false;
     r->record.type = type;
     r->record.kind = info->kind;
     r->record.db = r->db;
     r->record.expires_ms = r->expires_ms;
     r->record.prefixes = r->prefixes;
     r->record.strings = r->record.string_bytes = 0;
+    r->record.empty = false;
     if (!r->prefixed)
         r->record.offset = offset_of(c, start);
     if (type == RDB_MODULE_2)
@@ -277,11 +266,12 @@ static enum taken take_record(struct rdb_reader *r, struct cursor *c, struct err
         return TAKEN;
     }
     skip_start(r, r->type->skip, step_record_end);
-    if (r->type->skip[0] != 's')
+    if (r->type->layout != LAYOUT_STRING &&
+        (r->type->layout != LAYOUT_PACKED || r->type->skip[0] != 'p'))
         return TAKEN;
 
     /* One string, as most values are: no need to go through the steps if it is all here. */
-    t = skip_string(r, c, err);
+    t = r->type->layout == LAYOUT_STRING ? skip_string(r, c, err) : skip_packed(r, c, err);
     if (t != TAKEN)
         return t;
     r->program++;
@@ -396,31 +386,6 @@ enum taken step_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
             return t;
     } while (r->step == step_opcode && !r->skip);
     return TAKEN;
-}
-
-/* the end */
-
-static enum taken step_checksum(struct rdb_reader *r, struct cursor *c, struct err *err)
-{
-    (void)err;
-    if (want(c, CHECKSUM_BYTES) != TAKEN)
-        return STARVED;
-    r->crc_stored = load64(c->p);
-    c->p += CHECKSUM_BYTES;
-    r->step = step_end;
-    return TAKEN;
-}
-
-static enum taken step_end(struct rdb_reader *r, struct cursor *c, struct err *err)
-{
-    if (r->more_follows) { /* none of ours */
-        c->p = c->end;
-        commit(c);
-    }
-    if (c->p == c->end)
-        return starve(c, 1);
-    r->has_key = false;
-    return reader_fail(r, c, ERR_CORRUPT, err, "bytes behind the end of the data");
 }
 
 /* feeding */
@@ -539,50 +504,4 @@ int rdb_reader_feed(struct rdb_reader *r, const void *data, size_t len, struct e
         return 0;
     *err = r->failure;
     return -1;
-}
-
-static int end(struct rdb_reader *r, struct err *err)
-{
-    if (r->step != step_end) {
-        struct cursor c = {.offset = r->offset};
-        reader_fail(r, &c, ERR_CORRUPT, err, "file is cut: it ends");
-        return err_hint(err, "Take another copy of it, or an older backup.");
-    }
-    if (!r->crc_stored)
-        return 0;
-    if (r->crc_stored == r->crc) {
-        r->checksum = RDB_CHECKSUM_OK;
-        return 0;
-    }
-    r->checksum = RDB_CHECKSUM_BAD;
-    err_set(err, ERR_CORRUPT,
-        "wrong checksum: the file says %016" PRIx64 ", its bytes give %016" PRIx64, r->crc_stored,
-        r->crc);
-    return err_hint(err, "The file is damaged: take another copy of it, or an older backup.");
-}
-
-int rdb_reader_end(struct rdb_reader *r, struct err *err)
-{
-    if (!r->failure.code && end(r, &r->failure) == 0)
-        return 0;
-    *err = r->failure;
-    return -1;
-}
-
-void rdb_reader_let_more_follow(struct rdb_reader *r)
-{
-    r->more_follows = true;
-}
-
-uint64_t rdb_reader_end_offset(const struct rdb_reader *r)
-{
-    if (r->step != step_end)
-        return 0;
-    return r->body_end + (r->header.version >= CHECKSUM_SINCE ? CHECKSUM_BYTES : 0);
-}
-
-uint64_t rdb_reader_data_end(const struct rdb_reader *r, uint64_t *ret_crc)
-{
-    *ret_crc = r->crc_data;
-    return r->body_end - 1;
 }

@@ -93,7 +93,10 @@ struct rdb_reader {
     uint64_t crc_stored; /* what stands in the file */
     uint64_t body_end;   /* offset behind the end opcode; 0: not seen yet */
     enum rdb_checksum checksum;
-    bool more_follows; /* bytes behind the end are no fault */
+    bool more_follows;    /* bytes behind the end are no fault */
+    uint64_t trailing;    /* bytes behind the end */
+    unsigned mark_digits; /* of the mark of a diskless transfer among them */
+    bool mark_ended, trailing_bad;
 
     struct rdb_header header;
     uint64_t db;
@@ -105,11 +108,13 @@ struct rdb_reader {
     bool in_record, has_key;
     struct rdb_record record;
     struct buf key; /* holds record.key once the caller's buffer is gone */
+    bool key_cut;   /* what it holds of the last record's key is not all of it */
 
     const struct type_info *type;
 
     /* step_skip() */
     const char *program;
+    uint64_t number; /* the last length that it read */
     struct skip_loop loops[SKIP_DEPTH];
     unsigned depth;
     step_fn *after_skip;
@@ -272,6 +277,13 @@ enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
 /* Passes over what `program` describes, then goes on with `after`. See skip.c. */
 void skip_start(struct rdb_reader *r, const char *program, step_fn *after);
 step_fn step_skip;
+
+/* A packed value, whose elements are not looked at but for whether there are any. */
+enum taken skip_packed(struct rdb_reader *r, struct cursor *c, struct err *err);
+
+/* trailer.c: the error for what does not begin as it should; the checksum and what follows it. */
+enum taken fail_magic(const uint8_t *bytes, size_t len, struct err *err);
+step_fn step_checksum, step_end;
 
 /* unit.c: what a unit starts with, or all of it; the rest is skipped, up to step_opcode. */
 enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, struct err *err);

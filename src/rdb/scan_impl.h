@@ -12,7 +12,8 @@ extern const struct rdb_events rdb_scan_events;
 int rdb_scan_record(
     struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err) MUST_CHECK;
 
-/* What only the writer knows; comes last. */
-void rdb_scan_written(struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum);
+/* What only the writer knows; comes last. Fails as rdb_scan_end() does for keys that are twice there. */
+int rdb_scan_written(
+    struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum, struct err *err) MUST_CHECK;
 
 #endif

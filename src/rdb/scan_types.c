@@ -40,6 +40,9 @@ static const struct since types[TYPES_MAX] = {
     [RDB_HASH_LISTPACK_EX_PRE_GA] = {"hash with field expiry, of a release candidate", 704, 0},
     [RDB_HASH_METADATA] = {"hash with field expiry", 704, 0},
     [RDB_HASH_LISTPACK_EX] = {"hash with field expiry, as listpack", 704, 0},
+    [RDB_STREAM_LISTPACKS_4] = {"stream of version 8.6", 806, 0},
+    [RDB_STREAM_LISTPACKS_5] = {"stream of version 8.8", 808, 0},
+    [RDB_ARRAY] = {"array", 808, 0},
 };
 
 static const struct since valkey_hash_2 = {"hash with field expiry, of Valkey", 0, 900};
@@ -230,7 +233,8 @@ static json_t *kinds_json(const struct scan_types *t, bool valkey)
         if (t->types[i].keys)
             kinds[type_info_of(valkey, i)->kind] += t->types[i].keys;
     for (unsigned kind = 0; kind < RDB_KIND_COUNT; kind++)
-        json_object_set_new(json, rdb_kind_name(kind), json_integer((json_int_t)kinds[kind]));
+        if (kind < RDB_KIND_ARRAY || kinds[kind])
+            json_object_set_new(json, rdb_kind_name(kind), json_integer((json_int_t)kinds[kind]));
     return json;
 }
 

@@ -5,10 +5,15 @@
  *
  *     s  string          l  length or number      1 4 8  that many bytes      w  16 bytes
  *     z  score as text   m  values of a module, each behind its opcode, up to the end opcode
- *     [ … ]  a count, and that many times what is within
+ *     p  string that holds elements     k  its container, or a count that a later loop needs
+ *     o  a flag, behind which a length stands if it is set     v  element of an array by its tag
+ *     [ … ]  a count, and that many times what is within; { … ]  the same, its count stands earlier
  *
  * A stream: its listpacks, its numbers, then per group its name, position, pending entries and
- * consumers, each with their own pending entries.
+ * consumers, each with their own pending entries; since 8.8 also the ids that were refused, since
+ * 8.6 behind the groups how long producers are known, and per producer its ids. An array: its count,
+ * where the next one goes, then per element its index, tag and value. Types 26 to 28 are made from
+ * what readers of others say that are public: no file of a server was at hand.
  */
 
 #include <inttypes.h>
@@ -25,26 +30,30 @@ static const struct type_info types[] = {
     [RDB_HASH] = {OF(HASH, ELEMENTS, "[ss]")},
     [RDB_ZSET_2] = {OF(ZSET, ELEMENTS, "[s8]"), .score = SCORE_DOUBLE},
     [RDB_MODULE_2] = {OF(MODULE, OPAQUE, "m")},
-    [RDB_HASH_ZIPMAP] = {OF(HASH, PACKED, "s"), .packing = PACKED_ZIPMAP},
-    [RDB_LIST_ZIPLIST] = {OF(LIST, PACKED, "s"), .packing = PACKED_ZIPLIST},
-    [RDB_SET_INTSET] = {OF(SET, PACKED, "s"), .packing = PACKED_INTSET},
-    [RDB_ZSET_ZIPLIST] = {OF(ZSET, PACKED, "s"), .packing = PACKED_ZIPLIST},
-    [RDB_HASH_ZIPLIST] = {OF(HASH, PACKED, "s"), .packing = PACKED_ZIPLIST},
-    [RDB_LIST_QUICKLIST] = {OF(LIST, NODES, "[s]"), .packing = PACKED_ZIPLIST},
+    [RDB_HASH_ZIPMAP] = {OF(HASH, PACKED, "p"), .packing = PACKED_ZIPMAP},
+    [RDB_LIST_ZIPLIST] = {OF(LIST, PACKED, "p"), .packing = PACKED_ZIPLIST},
+    [RDB_SET_INTSET] = {OF(SET, PACKED, "p"), .packing = PACKED_INTSET},
+    [RDB_ZSET_ZIPLIST] = {OF(ZSET, PACKED, "p"), .packing = PACKED_ZIPLIST},
+    [RDB_HASH_ZIPLIST] = {OF(HASH, PACKED, "p"), .packing = PACKED_ZIPLIST},
+    [RDB_LIST_QUICKLIST] = {OF(LIST, NODES, "[p]"), .packing = PACKED_ZIPLIST},
     [RDB_STREAM_LISTPACKS] = {OF(STREAM, OPAQUE, "[ss]lll[sll[w8l][s8[w]]]")},
-    [RDB_HASH_LISTPACK] = {OF(HASH, PACKED, "s"), .packing = PACKED_LISTPACK},
-    [RDB_ZSET_LISTPACK] = {OF(ZSET, PACKED, "s"), .packing = PACKED_LISTPACK},
-    [RDB_LIST_QUICKLIST_2] = {OF(LIST, NODES, "[ls]"), .packing = PACKED_LISTPACK,
+    [RDB_HASH_LISTPACK] = {OF(HASH, PACKED, "p"), .packing = PACKED_LISTPACK},
+    [RDB_ZSET_LISTPACK] = {OF(ZSET, PACKED, "p"), .packing = PACKED_LISTPACK},
+    [RDB_LIST_QUICKLIST_2] = {OF(LIST, NODES, "[kp]"), .packing = PACKED_LISTPACK,
         .containers = true},
     [RDB_STREAM_LISTPACKS_2] = {OF(STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s8[w]]]")},
-    [RDB_SET_LISTPACK] = {OF(SET, PACKED, "s"), .packing = PACKED_LISTPACK},
+    [RDB_SET_LISTPACK] = {OF(SET, PACKED, "p"), .packing = PACKED_LISTPACK},
     [RDB_STREAM_LISTPACKS_3] = {OF(STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s88[w]]]")},
     [RDB_HASH_METADATA_PRE_GA] = {OF(HASH, ELEMENTS, "[lss]"), .expiry = EXPIRY_BEFORE},
-    [RDB_HASH_LISTPACK_EX_PRE_GA] = {OF(HASH, PACKED, "s"), .packing = PACKED_LISTPACK,
+    [RDB_HASH_LISTPACK_EX_PRE_GA] = {OF(HASH, PACKED, "p"), .packing = PACKED_LISTPACK,
         .expiry = EXPIRY_BEFORE},
     [RDB_HASH_METADATA] = {OF(HASH, ELEMENTS, "8[lss]"), .expiry = EXPIRY_BEFORE_RELATIVE},
-    [RDB_HASH_LISTPACK_EX] = {OF(HASH, PACKED, "8s"), .packing = PACKED_LISTPACK,
+    [RDB_HASH_LISTPACK_EX] = {OF(HASH, PACKED, "8p"), .packing = PACKED_LISTPACK,
         .expiry = EXPIRY_BEFORE_RELATIVE},
+    [RDB_STREAM_LISTPACKS_4] = {OF(STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s88[w]]]ll[s[sll]]ll")},
+    [RDB_STREAM_LISTPACKS_5] = {OF(
+        STREAM, OPAQUE, "[ss]llllllll[slll[w8l][s88[w]][w]]ll[s[sll]]ll")},
+    [RDB_ARRAY] = {OF(ARRAY, OPAQUE, "ko{lv]")},
 };
 
 static const struct type_info valkey_hash_2 = {
@@ -67,6 +76,7 @@ const char *rdb_kind_name(enum rdb_kind kind)
         [RDB_KIND_HASH] = "hash",
         [RDB_KIND_STREAM] = "stream",
         [RDB_KIND_MODULE] = "module",
+        [RDB_KIND_ARRAY] = "array",
     };
     return kind < RDB_KIND_COUNT ? names[kind] : "unknown";
 }
@@ -124,21 +134,92 @@ static enum taken skip_module_value(
     }
 }
 
+/* An element of an array: 0 and 3 are strings, 1 an integer, 2 a double. */
+static enum taken skip_tagged(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t tag;
+    enum taken t = take_length(r, c, &tag, err);
+
+    if (t != TAKEN)
+        return t;
+    if (tag > 3)
+        return reader_fail(
+            r, c, ERR_CORRUPT, err, "%" PRIu64 " is not a tag of an array's element", tag);
+    return tag == 0 || tag == 3 ? skip_string(r, c, err) : skip_bytes(c, 8);
+}
+
+/* A length that is there if the flag before it says so. */
+static enum taken skip_optional(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    uint64_t flag;
+    enum taken t = take_length(r, c, &flag, err);
+
+    return t == TAKEN && flag ? take_length(r, c, &flag, err) : t;
+}
+
+/*
+ * Whether a packed string, of which `len` bytes are at `data`, holds no element. An empty intset or
+ * zipmap is nothing that a server loads.
+ */
+static bool is_empty(enum packing packing, const uint8_t *data, size_t len, bool *ret_damaged)
+{
+    *ret_damaged = len == 0;
+    switch (packing) {
+    case PACKED_LISTPACK:
+        return len == 7 && load16(data + 4) == 0;
+    case PACKED_ZIPLIST:
+        return len == 11 && load16(data + 8) == 0;
+    case PACKED_INTSET:
+        *ret_damaged |= len == 8 && load32(data + 4) == 0;
+        break;
+    case PACKED_ZIPMAP:
+        *ret_damaged |= len == 2 && data[0] == 0;
+        break;
+    case PACKED_NONE:
+        break;
+    }
+    return false;
+}
+
+enum taken skip_packed(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    enum { EMPTY_MAX = 11, CONTAINER_PLAIN = 1 };
+    bool nodes = r->type->layout == LAYOUT_NODES, empty = false, damaged = false;
+    size_t len = c->p < c->end ? *c->p : 0;
+
+    if (c->p < c->end && len <= EMPTY_MAX) {
+        if (want(c, 1 + len) != TAKEN)
+            return STARVED;
+        bool plain = r->type->containers && r->number == CONTAINER_PLAIN;
+        empty = is_empty(plain ? PACKED_NONE : r->type->packing, c->p + 1, len, &damaged);
+        if (damaged)
+            return reader_fail(r, c, ERR_CORRUPT, err, "a collection without its elements");
+    }
+    enum taken t = skip_string(r, c, err);
+    if (t == TAKEN)
+        r->record.empty = empty && (!nodes || r->record.empty);
+    return t;
+}
+
 static const char *behind_loop(const char *p)
 {
     for (unsigned depth = 1; depth; p++)
-        depth += *p == '[' ? 1U : *p == ']' ? -1U : 0U;
+        depth += *p == '[' || *p == '{' ? 1U : *p == ']' ? -1U : 0U;
     return p;
 }
 
 static enum taken loop_start(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
-    uint64_t count;
-    enum taken t = take_length(r, c, &count, err);
+    uint64_t count = r->number;
+    enum taken t = *r->program == '[' ? take_length(r, c, &count, err) : TAKEN;
     if (t == TAKEN)
         t = reader_fits(r, c, count, "count", err); /* each has a byte at least */
     if (t != TAKEN)
         return t;
+    /* Of nodes it shows behind the first one whether they hold anything. */
+    if (r->in_record && !r->depth &&
+        (r->type->layout == LAYOUT_NODES || r->type->layout == LAYOUT_ELEMENTS))
+        r->record.empty = r->type->layout == LAYOUT_NODES || count == 0;
     r->program++;
     if (count)
         r->loops[r->depth++] = (struct skip_loop){r->program, count};
@@ -162,6 +243,18 @@ enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
             t = take_length(r, c, &number, err);
             break;
         }
+        case 'k':
+            t = take_length(r, c, &r->number, err);
+            break;
+        case 'o':
+            t = skip_optional(r, c, err);
+            break;
+        case 'v':
+            t = skip_tagged(r, c, err);
+            break;
+        case 'p':
+            t = skip_packed(r, c, err);
+            break;
         case '1':
         case '4':
         case '8':
@@ -177,6 +270,7 @@ enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
             t = skip_module_value(r, c, &end, err);
             break;
         case '[':
+        case '{':
             t = loop_start(r, c, err);
             if (t != TAKEN)
                 return t;

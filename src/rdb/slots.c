@@ -194,9 +194,11 @@ int slots_from_json(const json_t *ranges, struct slots *s, struct err *err)
         return err_set(err, ERR_PROTOCOL, "slots are not a JSON array of [first, last]");
     for (size_t i = 0; i < json_array_size(ranges); i++) {
         const json_t *range = json_array_get(ranges, i);
-        const json_t *first = json_array_get(range, 0), *last = json_array_get(range, 1);
-        if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last))
-            return err_set(err, ERR_PROTOCOL, "slot range %zu is not [first, last]", i);
+        size_t size = json_array_size(range);
+        const json_t *first = json_array_get(range, 0);
+        const json_t *last = json_array_get(range, size == 1 ? 0 : 1);
+        if (size < 1 || size > 2 || !json_is_integer(first) || !json_is_integer(last))
+            return err_set(err, ERR_PROTOCOL, "slot range %zu is not [first, last] or [slot]", i);
         json_int_t a = json_integer_value(first), b = json_integer_value(last);
         if (a < 0 || b < a || b >= SLOT_COUNT)
             return err_set(err, ERR_PROTOCOL,

@@ -2,59 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "output.h"
-#include "recluster/digest.h"
-#include "recluster/rdb_split.h"
 #include "scan_impl.h"
-
-/*
- * Bytes go through in runs. All before `from` are passed on; those up to `decided` go to `route`,
- * as will those that follow while `flowing`; what comes behind waits for its unit's end, or the
- * record's key, to be decided about. Of these the bytes of earlier pieces are kept in `held`.
- */
-
-enum {
-    OUTPUTS_MAX = 1000, /* as many nodes as a cluster is made for */
-    FUNCTIONS_MAX = 10000,
-    PIECE_BYTES = 128 * 1024, /* read and then written while in the processor's cache */
-};
-
-/* Where bytes go; below: an output. */
-enum { NOWHERE = OUTPUTS_MAX, EVERYWHERE, EVERYWHERE_AUX };
-
-struct function {
-    char digest[DIGEST_HEX_MAX];
-    char *library; /* "" where the code does not say */
-};
-
-struct rdb_split {
-    struct rdb_split_params params;
-    struct rdb_split_output *places; /* params.outputs */
-    struct output *outputs;
-    uint16_t route_of[SLOT_COUNT];
-    struct rdb_reader *reader;
-    unsigned input; /* 0: the first */
-    bool take_some;
-    struct slots take;
-    struct slots kept, kept_before; /* slots of keys of this input, of earlier ones */
-    struct rdb_header header;
-    bool module_data, module_data_before; /* of this input, of an earlier one */
-    struct function *functions;
-    size_t function_count, function_alloc;
-    struct rdb_split_source source;
-    uint64_t bytes_before; /* of earlier inputs */
-
-    const uint8_t *piece;
-    uint64_t piece_offset;
-    struct buf held; /* the bytes from held_offset up to the piece */
-    uint64_t held_offset;
-    uint64_t from, decided;
-    unsigned route;
-    unsigned unit_route; /* of the unit whose event is next */
-    bool flowing;
-
-    struct err failure;
-};
+#include "split_impl.h"
 
 static int send(struct rdb_split *s, const void *bytes, size_t len, struct err *err)
 {
@@ -92,12 +41,38 @@ static int pass(struct rdb_split *s, uint64_t end, struct err *err)
     return 0;
 }
 
-/* The bytes from `offset` on, where a unit or a record starts, go there. */
-static int set_route(struct rdb_split *s, uint64_t offset, unsigned route, struct err *err)
+/* What stands from s->decided up to `offset` goes to `to` and nowhere else. */
+static void take_out(struct rdb_split *s, uint64_t offset, struct buf *to)
 {
-    if (offset != s->decided)
-        return err_set(err, ERR_CORRUPT,
-            "something stands between an expiry and its key, behind offset %" PRIu64, s->decided);
+    uint64_t at = s->decided;
+
+    if (at < s->piece_offset) {
+        uint64_t until = offset < s->piece_offset ? offset : s->piece_offset;
+        buf_add(to, s->held.data + (at - s->held_offset), (size_t)(until - at));
+        at = until;
+    }
+    if (at < offset)
+        buf_add(to, s->piece + (at - s->piece_offset), (size_t)(offset - at));
+}
+
+/*
+ * A unit starts at `offset`. Prefixes of a record in front of it, as KeyDB writes them (an expiry, an
+ * aux field, the key), are put aside for their record.
+ */
+static int begin_unit(struct rdb_split *s, uint64_t offset, struct err *err)
+{
+    if (offset == s->decided)
+        return 0;
+    if (pass(s, s->decided, err) < 0)
+        return -1;
+    take_out(s, offset, &s->prefix);
+    s->from = s->decided = offset;
+    return 0;
+}
+
+/* The bytes from s->decided on go there. */
+static int set_route(struct rdb_split *s, unsigned route, struct err *err)
+{
     if (route == s->route)
         return 0;
     if (pass(s, s->decided, err) < 0)
@@ -114,6 +89,8 @@ static int on_header(void *arg, const struct rdb_header *header, struct err *err
 
     s->route = NOWHERE;
     s->decided = RDB_HEADER_BYTES;
+    if (s->rest_of)
+        return 0;
     if (!s->header.version) {
         s->header = *header;
         for (size_t i = 0; i < s->params.count; i++)
@@ -140,8 +117,9 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     struct rdb_split *s = arg;
 
     s->unit_route = NOWHERE;
-    if (s->input || (!s->params.stamp_only && (is(key, "repl-id") || is(key, "repl-offset") ||
-                                                  is(key, "repl-stream-db"))))
+    if (!split_is_first(s) ||
+        (!s->params.stamp_only &&
+            (is(key, "repl-id") || is(key, "repl-offset") || is(key, "repl-stream-db"))))
         return 0;
     s->unit_route = EVERYWHERE_AUX;
     for (size_t i = 0; i < s->params.count; i++)
@@ -150,11 +128,29 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     return 0;
 }
 
+/* A module whose data outside of keys is left out. */
+static bool leaves_out(const struct rdb_split *s, const char *module)
+{
+    const json_t *name;
+    size_t i;
+
+    json_array_foreach (s->params.without, i, name)
+        if (strcmp(json_string_value(name), module) == 0)
+            return true;
+    return false;
+}
+
 /* May be long: goes through while it is read. */
 static int on_module_aux(void *arg, const char *module, struct err *err)
 {
     struct rdb_split *s = arg;
+    bool left_out = leaves_out(s, module);
 
+    if (begin_unit(s, rdb_reader_unit_offset(s->reader), err) < 0)
+        return -1;
+    s->flowing = true;
+    if (s->rest_of || left_out)
+        return set_route(s, NOWHERE, err);
     if (s->module_data_before) {
         err_set(err, ERR_UNSUPPORTED,
             "more than one of the files has data of modules outside of keys (of '%s')", module);
@@ -164,56 +160,16 @@ static int on_module_aux(void *arg, const char *module, struct err *err)
     for (size_t i = 0; i < s->params.count; i++)
         if (s->outputs[i].scan && rdb_scan_events.module_aux(s->outputs[i].scan, module, err) < 0)
             return -1;
-    s->flowing = true;
-    return set_route(s, s->decided, EVERYWHERE, err);
-}
-
-/* "#!lua name=LIBRARY": the caller's. */
-static char *library_of(struct rdb_bytes code)
-{
-    const char *text = code.data;
-    const char *line_end = memchr(text, '\n', code.len);
-    size_t len = line_end ? (size_t)(line_end - text) : code.len;
-    const char *name = memmem(text, len, " name=", strlen(" name="));
-
-    if (!name)
-        return xstrdup("");
-    name += strlen(" name=");
-    size_t name_len = 0;
-    while (name + name_len < text + len && !strchr(" \t\r", name[name_len]))
-        name_len++;
-    return xstrndup(name, name_len);
+    return set_route(s, EVERYWHERE, err);
 }
 
 static int on_function(void *arg, struct rdb_bytes code, struct err *err)
 {
     struct rdb_split *s = arg;
-    struct function f;
 
-    digest_of(code.data, code.len, f.digest);
-    f.library = library_of(code);
-    s->unit_route = EVERYWHERE;
-    for (size_t i = 0; s->input && i < s->function_count; i++) {
-        if (strcmp(s->functions[i].digest, f.digest) == 0) {
-            s->unit_route = NOWHERE;
-        } else if (*f.library && strcmp(s->functions[i].library, f.library) == 0) {
-            err_set(err, ERR_CHECK, "the library '%s' of functions differs between the files",
-                f.library);
-            free(f.library);
-            return err_hint(err, "Load the same library into all shards, then save them again.");
-        }
-    }
-    if (s->unit_route == NOWHERE || s->function_count == FUNCTIONS_MAX) {
-        free(f.library);
-        return s->unit_route == NOWHERE
-                   ? 0
-                   : err_set(err, ERR_LIMIT, "more than %d functions", FUNCTIONS_MAX);
-    }
-    GROW(s->functions, s->function_count, s->function_alloc);
-    s->functions[s->function_count++] = f;
-    for (size_t i = 0; i < s->params.count; i++)
-        if (s->outputs[i].scan && rdb_scan_events.function(s->outputs[i].scan, code, err) < 0)
-            return -1;
+    if (!s->rest_of)
+        return split_function(s, code, err);
+    s->unit_route = NOWHERE;
     return 0;
 }
 
@@ -222,6 +178,8 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
 {
     if (s->params.stamp_only && unit->opcode != RDB_OPCODE_AUX)
         return unit->opcode == RDB_OPCODE_EOF ? NOWHERE : EVERYWHERE;
+    if (s->rest_of)
+        return NOWHERE;
     switch ((enum rdb_opcode)unit->opcode) {
     case RDB_OPCODE_AUX:
     case RDB_OPCODE_FUNCTION_2:
@@ -232,7 +190,7 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
     case RDB_OPCODE_SLOT_INFO:
         return unit->slot < SLOT_COUNT ? s->route_of[unit->slot] : NOWHERE;
     case RDB_OPCODE_SLOT_IMPORT: /* only an output of all slots can finish it */
-        return s->params.count == 1 && !s->params.outputs[0].slots ? 0 : NOWHERE;
+        return s->one_is_all ? 0 : NOWHERE;
     case RDB_OPCODE_RESIZE_DB:
     case RDB_OPCODE_SELECT_DB:
     case RDB_OPCODE_EOF:
@@ -241,13 +199,62 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
     return NOWHERE;
 }
 
+static bool is_function(const struct rdb_unit *unit)
+{
+    return unit->opcode == RDB_OPCODE_FUNCTION_2 || unit->opcode == RDB_OPCODE_FUNCTION_PRE_GA;
+}
+
 /* The scans see the units that go to their outputs. */
 static int tell_unit(struct rdb_split *s, const struct rdb_unit *unit, struct err *err)
 {
-    for (size_t i = 0; s->route != NOWHERE && i < s->params.count; i++)
-        if (s->outputs[i].scan && (s->route > NOWHERE || s->route == i) &&
+    unsigned route = is_function(unit) ? s->unit_route : s->route;
+
+    for (size_t i = 0; route != NOWHERE && i < s->params.count; i++)
+        if (s->outputs[i].scan && (route > NOWHERE || route == i) &&
             rdb_scan_events.unit(s->outputs[i].scan, unit, err) < 0)
             return -1;
+    return 0;
+}
+
+/* Units before which the functions of the first file stand. */
+static bool ends_functions(const struct rdb_unit *unit)
+{
+    return unit->opcode == RDB_OPCODE_SELECT_DB || unit->opcode == RDB_OPCODE_EOF;
+}
+
+/* The bytes of a function wait for the others, so that all outputs have them in the same order. */
+static int hold_function(struct rdb_split *s, const struct rdb_unit *unit, struct err *err)
+{
+    if (pass(s, s->decided, err) < 0)
+        return -1;
+    if (s->unit_route == EVERYWHERE)
+        take_out(s, unit->end_offset, &s->functions[s->function_count - 1].unit);
+    s->from = unit->end_offset;
+    return 0;
+}
+
+static int route_unit(struct rdb_split *s, const struct rdb_unit *unit, struct err *err)
+{
+    unsigned route = route_of_unit(s, unit);
+
+    if (begin_unit(s, unit->offset, err) < 0)
+        return -1;
+    if (split_is_first(s) && ends_functions(unit) &&
+        (pass(s, s->decided, err) < 0 || split_write_functions(s, err) < 0))
+        return -1;
+    if (is_function(unit) && !s->one_is_all)
+        return hold_function(s, unit, err);
+    if (set_route(s, route, err) < 0)
+        return -1;
+    return route < NOWHERE ? output_select(&s->outputs[route], unit->db, err) : 0;
+}
+
+static int on_slots_importing(void *arg, const struct slots *slots, struct err *err)
+{
+    struct rdb_split *s = arg;
+
+    (void)err;
+    slots_union(&s->importing, slots);
     return 0;
 }
 
@@ -255,52 +262,79 @@ static int on_unit(void *arg, const struct rdb_unit *unit, struct err *err)
 {
     struct rdb_split *s = arg;
 
-    if (!s->flowing) {
-        unsigned route = route_of_unit(s, unit);
-        if (set_route(s, unit->offset, route, err) < 0)
-            return -1;
-        if (route < NOWHERE && output_select(&s->outputs[route], unit->db, err) < 0)
-            return -1;
-    }
+    if (!s->flowing && route_unit(s, unit, err) < 0)
+        return -1;
     s->flowing = false;
     s->decided = unit->end_offset;
-    return tell_unit(s, unit, err);
+    return s->rest_of ? 0 : tell_unit(s, unit, err);
 }
 
-static int slot_of_two_inputs(unsigned slot, struct err *err)
+/* Keys of slots that were only on their way to the server are still with the one that they left. */
+static bool is_importing(const struct rdb_split *s, unsigned slot)
 {
-    err_set(err, ERR_CHECK, "slot %u has keys in more than one of the files", slot);
-    return err_hint(err, "Say which slots of each file count: its other keys are left out.");
+    return !s->one_is_all && slots_has(&s->importing, slot);
+}
+
+static bool is_wanted(const struct rdb_split *s, unsigned slot)
+{
+    if (s->route_of[slot] == NOWHERE || (s->take_some && !slots_has(&s->take, slot)) ||
+        is_importing(s, slot))
+        return false;
+    return !s->rest_of || !slots_has(&s->rest_of->prefer, slot);
+}
+
+static void count_source(struct rdb_split *s, const struct rdb_record *record, unsigned slot)
+{
+    if (s->rest_of)
+        return;
+    if (is_importing(s, slot)) {
+        s->source.importing++;
+        return;
+    }
+    s->source.keys++;
+    s->source.expires += record->expires_ms != -1;
+    slots_add(&s->source.slots, slot);
+}
+
+/* Into the output: its database, its counts, the prefixes that were taken out. */
+static int begin_record(struct rdb_split *s, const struct rdb_record *record, unsigned slot,
+    unsigned route, struct err *err)
+{
+    struct output *o = &s->outputs[route];
+
+    if (record->repeated)
+        return fail_repeated(record, -1, err);
+    if (o->selected != record->db && output_select(o, record->db, err) < 0)
+        return -1;
+    output_count_key(o, record->expires_ms != -1);
+    if (o->scan && rdb_scan_record(o->scan, record, slot, err) < 0)
+        return -1;
+    if (!s->prefix.len)
+        return 0;
+    return pass(s, s->decided, err) < 0 ? -1 : send(s, s->prefix.data, s->prefix.len, err);
 }
 
 static int on_record(void *arg, const struct rdb_record *record, struct err *err)
 {
     struct rdb_split *s = arg;
-    unsigned slot = slot_of_key(record->key.data, record->key.len);
-    unsigned route = s->take_some && !slots_has(&s->take, slot) ? NOWHERE : s->route_of[slot];
-    bool expires = record->expires_ms != -1;
+    unsigned slot = slot_of_key(record->key.data, record->key.len), route = NOWHERE;
+    enum key_fate fate = KEY_COUNTS;
 
-    s->source.keys++;
-    s->source.expires += expires;
-    slots_add(&s->source.slots, slot);
-    if ((route != s->route || record->offset != s->decided) &&
-        set_route(s, record->offset, route, err) < 0)
+    count_source(s, record, slot);
+    if (is_wanted(s, slot)) {
+        if (split_key(s, record, slot, s->route_of[slot], &fate, err) < 0)
+            return -1;
+        route = fate == KEY_COUNTS ? s->route_of[slot] : NOWHERE;
+    }
+    if (route != s->route && set_route(s, route, err) < 0)
         return -1;
     s->flowing = true;
-    if (route == NOWHERE) {
-        s->source.left_out++;
-        return RDB_SKIP;
-    }
-
-    struct output *o = &s->outputs[route];
-    if (s->input && slots_has(&s->kept_before, slot))
-        return slot_of_two_inputs(slot, err);
-    slots_add(&s->kept, slot);
-    if (o->selected != record->db && output_select(o, record->db, err) < 0)
+    s->record_offset = s->decided - s->prefix.len;
+    if (route != NOWHERE && begin_record(s, record, slot, route, err) < 0)
         return -1;
-    output_count_key(o, expires);
-    if (o->scan && rdb_scan_record(o->scan, record, slot, err) < 0)
-        return -1;
+    buf_clear(&s->prefix);
+    s->source.left_out +=
+        route == NOWHERE && fate == KEY_COUNTS && !s->rest_of && !is_importing(s, slot);
     return RDB_SKIP;
 }
 
@@ -312,7 +346,11 @@ static int on_record_end(
 
     s->flowing = false;
     s->decided = end_offset;
-    return scan ? rdb_scan_events.record_end(scan, record, end_offset, err) : 0;
+    if (!scan)
+        return 0;
+    struct rdb_record written = *record;
+    written.offset = s->record_offset;
+    return rdb_scan_events.record_end(scan, &written, end_offset, err);
 }
 
 /* the calls */
@@ -327,6 +365,7 @@ static struct rdb_reader *new_reader(struct rdb_split *s)
         .unit = on_unit,
         .record = on_record,
         .record_end = on_record_end,
+        .importing = on_slots_importing,
     };
     return rdb_reader_new(&events, s, &s->params.limits);
 }
@@ -352,6 +391,12 @@ static int fill_routes(struct rdb_split *s, struct err *err)
     return 0;
 }
 
+static void add_input(struct rdb_split *s)
+{
+    GROW(s->inputs, s->input_count, s->input_alloc);
+    s->inputs[s->input_count++] = (struct split_input){.name = NULL};
+}
+
 struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct err *err)
 {
     struct rdb_split *s = xcalloc(1, sizeof(*s));
@@ -359,13 +404,16 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
     s->params = *params;
     s->params.count = 0; /* of the outputs that there are */
     buf_init(&s->held);
+    buf_init(&s->prefix);
+    s->one_is_all = params->count == 1 && !params->outputs[0].slots;
     s->route = NOWHERE;
     if (!params->count || params->count > OUTPUTS_MAX) {
         err_set(
             err, ERR_USAGE, "%zu outputs, but there can be 1 to %d", params->count, OUTPUTS_MAX);
         goto failed;
     }
-    if (params->stamp_only && (!params->stamp || params->count != 1 || params->outputs[0].slots)) {
+    if (params->stamp_only && (!params->stamp || json_array_size(params->without) ||
+                                  params->count != 1 || params->outputs[0].slots)) {
         err_set(err, ERR_USAGE, "a file that is only stamped goes to one output of all slots");
         goto failed;
     }
@@ -377,6 +425,7 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
     if (fill_routes(s, err) < 0)
         goto failed;
     s->reader = new_reader(s);
+    add_input(s);
     return s;
 
 failed:
@@ -390,12 +439,20 @@ void rdb_split_free(struct rdb_split *s)
         return;
     for (size_t i = 0; i < s->params.count; i++)
         output_release(&s->outputs[i]);
-    for (size_t i = 0; i < s->function_count; i++)
+    for (size_t i = 0; i < s->function_count; i++) {
         free(s->functions[i].library);
+        buf_release(&s->functions[i].unit);
+    }
+    for (size_t i = 0; i < s->input_count; i++) {
+        key_list_release(&s->inputs[i].keys[0]);
+        key_list_release(&s->inputs[i].keys[1]);
+    }
+    free(s->inputs);
     free(s->functions);
     free(s->outputs);
     free(s->places);
     buf_release(&s->held);
+    buf_release(&s->prefix);
     rdb_reader_free(s->reader);
     free(s);
 }
@@ -405,6 +462,23 @@ void rdb_split_take(struct rdb_split *s, const struct slots *slots)
     s->take_some = slots != NULL;
     if (slots)
         s->take = *slots;
+}
+
+void rdb_split_prefer(struct rdb_split *s, const struct slots *slots)
+{
+    split_present(s)->prefer_some = slots != NULL;
+    if (slots)
+        split_present(s)->prefer = *slots;
+}
+
+void rdb_split_name(struct rdb_split *s, const char *name)
+{
+    split_present(s)->name = name;
+}
+
+uint64_t rdb_split_waiting(const struct rdb_split *s, size_t input)
+{
+    return s->inputs[input].waiting;
 }
 
 /* Behind a piece: what is decided goes on, the rest waits. */
@@ -452,28 +526,46 @@ static int end_input(struct rdb_split *s, struct err *err)
     int rc = rdb_reader_end(s->reader, err);
 
     s->source.checksum = rdb_reader_checksum(s->reader);
-    return rc;
+    return rc < 0 ? -1 : split_end_keys(s, err);
+}
+
+static int next(struct rdb_split *s, struct err *err)
+{
+    if (end_input(s, err) < 0)
+        return -1;
+    if (s->params.stamp_only)
+        return err_set(err, ERR_USAGE, "a file that is only stamped is joined with no other");
+    if (s->params.one_input || s->input_count == INPUTS_MAX)
+        return err_set(err, ERR_USAGE, "no other file can be joined with this one");
+    s->bytes_before += s->rest_of ? 0 : rdb_reader_offset(s->reader);
+    rdb_reader_free(s->reader);
+    s->reader = new_reader(s);
+    add_input(s);
+    s->take_some = false;
+    s->rest_of = NULL;
+    slots_clear(&s->importing);
+    s->module_data_before |= s->module_data;
+    buf_clear(&s->held);
+    buf_clear(&s->prefix);
+    s->held_offset = s->from = s->decided = 0;
+    s->route = NOWHERE;
+    return 0;
 }
 
 int rdb_split_next(struct rdb_split *s, struct err *err)
 {
-    if (s->failure.code || end_input(s, &s->failure) < 0) {
-        *err = s->failure;
+    if (!s->failure.code && next(s, &s->failure) == 0)
+        return 0;
+    *err = s->failure;
+    return -1;
+}
+
+int rdb_split_again(struct rdb_split *s, size_t input, struct err *err)
+{
+    if (rdb_split_next(s, err) < 0)
         return -1;
-    }
-    if (s->params.stamp_only)
-        return err_set(err, ERR_USAGE, "a file that is only stamped is joined with no other");
-    s->bytes_before += rdb_reader_offset(s->reader);
-    rdb_reader_free(s->reader);
-    s->reader = new_reader(s);
-    s->input++;
-    s->take_some = false;
-    slots_union(&s->kept_before, &s->kept);
-    slots_clear(&s->kept);
-    s->module_data_before |= s->module_data;
-    buf_clear(&s->held);
-    s->held_offset = s->from = s->decided = 0;
-    s->route = NOWHERE;
+    s->rest_of = &s->inputs[input];
+    split_present(s)->name = s->inputs[input].name;
     return 0;
 }
 
@@ -485,6 +577,8 @@ static int end(struct rdb_split *s, struct err *err)
         uint64_t crc, bytes = rdb_reader_data_end(s->reader, &crc);
         output_own_end(&s->outputs[0], bytes, crc);
     }
+    if (split_write_functions(s, err) < 0)
+        return -1;
     for (size_t i = 0; i < s->params.count; i++)
         if (output_end(&s->outputs[i], &s->header, err) < 0)
             return -1;
@@ -507,5 +601,5 @@ const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t 
 void rdb_split_source(const struct rdb_split *s, struct rdb_split_source *ret)
 {
     *ret = s->source;
-    ret->bytes = s->bytes_before + rdb_reader_offset(s->reader);
+    ret->bytes = s->bytes_before + (s->rest_of ? 0 : rdb_reader_offset(s->reader));
 }

@@ -1,5 +1,7 @@
 /* What is in a file beside records: aux fields, functions, data of modules, hints. */
 
+#include <inttypes.h>
+
 #include "reader_impl.h"
 
 static step_fn step_function;
@@ -67,14 +69,50 @@ static enum taken take_module_aux(struct rdb_reader *r, struct cursor *c, struct
     return TAKEN;
 }
 
-static enum taken take_slot_info(struct rdb_reader *r, struct cursor *c, struct err *err)
+/* Of keys and of expiries; their sum is what a server makes room for. */
+static enum taken take_hints(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     uint64_t keys, expires;
 
-    enum taken t = take_length(r, c, &r->unit.slot, err);
+    enum taken t = take_length(r, c, &keys, err);
     if (t == TAKEN)
-        t = take_length(r, c, &keys, err);
-    return t == TAKEN ? take_length(r, c, &expires, err) : t;
+        t = take_length(r, c, &expires, err);
+    if (t == TAKEN)
+        r->unit.hint = keys > UINT64_MAX - expires ? UINT64_MAX : keys + expires;
+    return t;
+}
+
+static enum taken take_slot_info(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    enum taken t = take_length(r, c, &r->unit.slot, err);
+    return t == TAKEN ? take_hints(r, c, err) : t;
+}
+
+/* The name of the job, and its ranges of slots: one atom. */
+static enum taken take_slot_import(struct rdb_reader *r, struct cursor *c, struct err *err)
+{
+    struct raw_string job;
+    struct slots slots;
+    uint64_t count, first, last;
+
+    slots_clear(&slots);
+    enum taken t = take_string(r, c, r->limits.key_bytes, &job, err);
+    if (t == TAKEN)
+        t = take_length(r, c, &count, err);
+    if (t == TAKEN && count > SLOT_COUNT)
+        return reader_fail(r, c, ERR_CORRUPT, err, "a slot import has %" PRIu64 " ranges", count);
+    for (uint64_t i = 0; t == TAKEN && i < count; i++) {
+        t = take_length(r, c, &first, err);
+        if (t == TAKEN)
+            t = take_length(r, c, &last, err);
+        if (t == TAKEN && (first > last || last >= SLOT_COUNT))
+            return reader_fail(r, c, ERR_CORRUPT, err, "a slot import names slots that are none");
+        if (t == TAKEN)
+            slots_add_range(&slots, (unsigned)first, (unsigned)last);
+    }
+    if (t == TAKEN && r->events.importing && r->events.importing(r->arg, &slots, err) < 0)
+        return FAILED;
+    return t;
 }
 
 enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, struct err *err)
@@ -93,15 +131,13 @@ enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, str
         skip_start(r, "ss[s]", step_function);
         return TAKEN;
     case RDB_OPCODE_RESIZE_DB:
-        skip_start(r, "ll", step_opcode);
-        return TAKEN;
+        return take_hints(r, c, err);
     case RDB_OPCODE_SLOT_INFO:
         return take_slot_info(r, c, err);
     case RDB_OPCODE_SLOT_IMPORT:
         if (!r->header.valkey)
             break;
-        skip_start(r, "s[ll]", step_opcode);
-        return TAKEN;
+        return take_slot_import(r, c, err);
     default:
         break;
     }

@@ -102,6 +102,17 @@ int part_share(struct part *p, const char *other, struct err *err)
     return lock(p, err);
 }
 
+int part_truncate(struct part *p, uint64_t bytes, struct err *err)
+{
+    if (!p->part_path)
+        return 0;
+    if (flush(p, err) < 0)
+        return -1;
+    return ftruncate(p->fd, (off_t)bytes) < 0
+               ? err_sys(err, ERR_IO, "cannot shorten '%s'", p->part_path)
+               : 0;
+}
+
 int part_sync(struct part *p, struct err *err)
 {
     if (!p->part_path)

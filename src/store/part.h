@@ -36,6 +36,8 @@ int part_patch(
 /* Another file, which holds the same bytes and grows by itself, becomes the part: before part_add(). */
 int part_share(struct part *p, const char *other, struct err *err) MUST_CHECK;
 /* It is on the disk, all of it. */
+/* Cuts off what stands behind so many bytes. */
+int part_truncate(struct part *p, uint64_t bytes, struct err *err) MUST_CHECK;
 int part_sync(struct part *p, struct err *err) MUST_CHECK;
 /* Its final name, once nothing can fail any more. What stood there before is replaced. */
 int part_name(struct part *p, struct err *err) MUST_CHECK;

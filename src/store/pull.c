@@ -31,9 +31,18 @@ struct output {
     struct rdb_scan *scan;
 };
 
+/* What a pass found out that the next one needs. */
+struct insight {
+    struct rdb_suspects **suspects; /* of each output; NULL: none */
+    bool false_hints;
+    bool helps; /* the next pass is another than the last */
+};
+
 struct puller {
     const struct pull_params *params;
-    struct pull_params input; /* the same, of the present one of several files */
+    const struct insight *known; /* of an earlier pass */
+    bool found;                  /* `known` would help: the pass is to be made again */
+    struct pull_params input;    /* the same, of the present one of several files */
     struct reading reading;
     struct output *outputs;
     size_t count;
@@ -178,12 +187,15 @@ static int start_split(struct puller *p, struct err *err)
 {
     struct rdb_split_output *outputs = xcalloc(p->count, sizeof(*outputs));
     p->stamp_only = p->params->stamp && p->count == 1 && !p->outputs[0].to->keep &&
-                    !p->params->more_count && !p->params->take;
+                    !p->params->more_count && !p->params->take && !p->params->without &&
+                    !p->known->false_hints;
     const struct rdb_split_params split = {
         .outputs = outputs,
         .count = p->count,
         .stamp = p->params->stamp,
         .stamp_only = p->stamp_only,
+        .one_input = !p->params->more_count && !p->params->prefer,
+        .without = p->params->without,
         .limits = p->outputs[0].to->scan.limits,
         .write = on_split,
         .patch = on_split_patch,
@@ -195,20 +207,24 @@ static int start_split(struct puller *p, struct err *err)
             (struct rdb_split_output){.slots = p->outputs[i].to->keep, .scan = p->outputs[i].scan};
     p->split = rdb_split_new(&split, err);
     free(outputs);
-    if (p->split)
-        rdb_split_take(p->split, p->params->take);
-    return p->split ? 0 : -1;
+    if (!p->split)
+        return -1;
+    rdb_split_take(p->split, p->params->take);
+    rdb_split_prefer(p->split, p->params->prefer);
+    rdb_split_name(p->split, p->params->name);
+    return 0;
 }
 
 static int start_reading(struct puller *p, struct err *err)
 {
     const struct pull_params *params = p->params;
     bool changed = p->count > 1 || p->outputs[0].to->keep || params->stamp || params->more_count ||
-                   params->take;
+                   params->take || params->without || p->known->false_hints;
 
     for (size_t i = 0; i < p->count; i++) {
         struct rdb_scan_options options = p->outputs[i].to->scan;
         options.sha256 = options.sha256 && !changed;
+        options.suspects = p->known->suspects[i];
         p->outputs[i].scan = rdb_scan_new(&options);
     }
     return changed ? start_split(p, err) : 0;
@@ -216,7 +232,14 @@ static int start_reading(struct puller *p, struct err *err)
 
 static int end_reading(struct puller *p, struct err *err)
 {
-    return p->split ? rdb_split_end(p->split, err) : rdb_scan_end(p->outputs[0].scan, err);
+    if (!p->split)
+        return rdb_scan_end(p->outputs[0].scan, err);
+    if (rdb_split_end(p->split, err) < 0)
+        return -1;
+    /* The new end may be before bytes that stood behind the old one. */
+    const struct rdb_split_facts *facts = rdb_split_facts(p->split, 0);
+    return p->stamp_only ? part_truncate(&p->outputs[0].part, facts->end_offset + p->end_bytes, err)
+                         : 0;
 }
 
 static json_t *source_json(const struct puller *p)
@@ -224,11 +247,20 @@ static json_t *source_json(const struct puller *p)
     struct rdb_split_source source;
 
     rdb_split_source(p->split, &source);
-    return json_pack("{s:O, s:I, s:I, s:I, s:I, s:s, s:{s:i, s:o}}", "files", p->files, "bytes",
-        (json_int_t)source.bytes, "keys", (json_int_t)source.keys, "expires",
-        (json_int_t)source.expires, "left_out", (json_int_t)source.left_out, "checksum",
-        rdb_checksum_name(source.checksum), "slots", "covered", (int)slots_count(&source.slots),
-        "ranges", slots_to_json(&source.slots));
+    return json_pack("{s:O, s:I, s:I, s:I, s:I, s:I, s:s, s:{s:i, s:o}}", "files", p->files,
+        "bytes", (json_int_t)source.bytes, "keys", (json_int_t)source.keys, "expires",
+        (json_int_t)source.expires, "left_out", (json_int_t)source.left_out, "importing",
+        (json_int_t)source.importing, "checksum", rdb_checksum_name(source.checksum), "slots",
+        "covered", (int)slots_count(&source.slots), "ranges", slots_to_json(&source.slots));
+}
+
+static void add_doubles(const struct rdb_split_facts *split, json_t *facts)
+{
+    if (split->doubles)
+        json_object_set_new(facts, "doubles",
+            json_pack("{s:I, s:{s:s, s:i, s:s, s:s}}", "keys", (json_int_t)split->doubles, "first",
+                "key", split->double_key, "slot", (int)split->double_slot, "kept",
+                split->double_kept, "dropped", split->double_dropped));
 }
 
 static json_t *facts_of(const struct puller *p, size_t output)
@@ -243,6 +275,7 @@ static json_t *facts_of(const struct puller *p, size_t output)
     if (p->split) {
         const char *id = rdb_split_facts(p->split, output)->repl_id;
         json_object_set_new(facts, "source", source_json(p));
+        add_doubles(rdb_split_facts(p->split, output), facts);
         if (*id)
             json_object_set_new(facts, "repl_id", json_string(id));
     }
@@ -261,30 +294,63 @@ static void count_file(struct puller *p)
     p->keys_before = source.keys;
 }
 
+/* The reading goes on with this file; 0 is the first. */
+static int read_file(struct puller *p, size_t file, struct err *err)
+{
+    const struct pull_input *in = file ? &p->params->more[file - 1] : NULL;
+
+    unpack_free(p->reading.unpack);
+    p->reading.unpack = NULL;
+    p->reading.stored_bytes = 0;
+    p->input = *p->params;
+    if (in && in->store)
+        p->input.store = in->store;
+    if (in) {
+        p->input.name = in->name;
+        p->input.expected_bytes = in->expected_bytes;
+        p->input.sha256 = in->sha256;
+    }
+    rdb_split_take(p->split, in ? in->take : p->params->take);
+    free(p->reading.keep_path);
+    p->reading.keep_path = keep_path(p, file);
+    p->reading.params = &p->input;
+    return read_plain(&p->reading, on_plain, p, err);
+}
+
 /* The files behind the first one. */
 static int read_more(struct puller *p, struct err *err)
 {
-    for (size_t i = 0; i < p->params->more_count; i++) {
+    for (size_t i = 1; i <= p->params->more_count; i++) {
         if (rdb_split_next(p->split, err) < 0)
             return name_file(&p->reading, err);
         count_file(p);
-        rdb_split_take(p->split, p->params->more[i].take);
         p->reading.before_bytes += p->reading.stored_bytes;
-        p->reading.stored_bytes = 0;
-        unpack_free(p->reading.unpack);
-        p->reading.unpack = NULL;
-        p->input = *p->params;
-        if (p->params->more[i].store)
-            p->input.store = p->params->more[i].store;
-        p->input.name = p->params->more[i].name;
-        p->input.expected_bytes = p->params->more[i].expected_bytes;
-        p->input.sha256 = p->params->more[i].sha256;
-        free(p->reading.keep_path);
-        p->reading.keep_path = keep_path(p, i + 1);
-        p->reading.params = &p->input;
-        if (read_plain(&p->reading, on_plain, p, err) < 0)
+        rdb_split_prefer(p->split, p->params->more[i - 1].prefer);
+        rdb_split_name(p->split, p->params->more[i - 1].name);
+        if (read_file(p, i, err) < 0)
             return -1;
     }
+    return 0;
+}
+
+/* Files with keys for which another file counts first: what that one does not have is taken now. */
+static int read_rest(struct puller *p, struct err *err)
+{
+    int64_t last_bytes = p->reading.stored_bytes;
+    bool counted = false;
+
+    for (size_t i = 0; p->split && i <= p->params->more_count; i++) {
+        if (!rdb_split_waiting(p->split, i))
+            continue;
+        if (rdb_split_again(p->split, i, err) < 0)
+            return name_file(&p->reading, err);
+        if (!counted)
+            count_file(p);
+        counted = true;
+        if (read_file(p, i, err) < 0)
+            return -1;
+    }
+    p->reading.stored_bytes = last_bytes;
     return 0;
 }
 
@@ -328,6 +394,13 @@ static void finish(struct puller *p)
             (void)!part_name(&p->outputs[i].part, &p->outputs[i].to->failure);
 }
 
+/* A server makes room for as many keys as the file says, before it has read one. */
+static bool has_false_hints(const struct puller *p)
+{
+    return (!p->split || p->stamp_only) && p->outputs[0].to->out_path &&
+           rdb_scan_hints_are_false(p->outputs[0].scan);
+}
+
 static int pull_all(struct puller *p, struct err *err)
 {
     for (size_t i = 0; i < p->count; i++)
@@ -339,10 +412,16 @@ static int pull_all(struct puller *p, struct err *err)
     int rc = read_plain(&p->reading, on_plain, p, err);
     if (rc == 0)
         rc = read_more(p, err);
+    if (rc == 0)
+        rc = read_rest(p, err);
     if (rc == 0 && end_reading(p, err) < 0)
         rc = name_file(&p->reading, err);
+    if (rc == 0 && has_false_hints(p)) {
+        p->found = true;
+        rc = err_set(err, ERR_CHANGED, "its size hints are put right");
+    }
     if (rc < 0) {
-        if (!may_pass(err->code))
+        if (!may_pass(err->code) && !p->found)
             forget_kept(p);
         return -1;
     }
@@ -361,11 +440,23 @@ static bool is_worth_another(const struct reading *r, enum err_code code)
            (err_code_is_retried(code) && r->stored_bytes && !r->object.validator[0]);
 }
 
-/* ret_again: it failed, and is worth another try. */
+/* Keys that seem to be there twice: the next pass is to name them. */
+static void take_suspects(struct puller *p, struct insight *ret)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->known->suspects[i] || !p->outputs[i].scan)
+            continue;
+        ret->suspects[i] = rdb_scan_suspects(p->outputs[i].scan);
+        p->found |= ret->suspects[i] != NULL;
+    }
+}
+
+/* ret_again: it failed, and is worth another try, with what was found out. */
 static int pull_once(const struct pull_params *params, struct pull_output *outputs, size_t count,
-    bool *ret_again, struct err *err)
+    const struct insight *known, struct insight *ret_found, bool *ret_again, struct err *err)
 {
     struct puller p = {.params = params,
+        .known = known,
         .reading.params = params,
         .outputs = xcalloc(count, sizeof(*p.outputs)),
         .count = count,
@@ -378,8 +469,12 @@ static int pull_once(const struct pull_params *params, struct pull_output *outpu
         p.outputs[i] = (struct output){.to = &outputs[i], .part.fd = -1};
     }
     int rc = pull_all(&p, err);
-    *ret_again = rc < 0 && is_worth_another(&p.reading, err->code);
-    if (*ret_again)
+    ret_found->false_hints = p.found || known->false_hints;
+    if (rc < 0)
+        take_suspects(&p, ret_found);
+    ret_found->helps = p.found;
+    *ret_again = rc < 0 && (p.found || is_worth_another(&p.reading, err->code));
+    if (*ret_again && !p.found)
         forget_kept(&p);
     for (size_t i = 0; i < count; i++) {
         if (p.reading.before_bytes + p.reading.stored_bytes)
@@ -396,18 +491,38 @@ static int pull_once(const struct pull_params *params, struct pull_output *outpu
     return rc;
 }
 
+static struct insight insight_new(size_t count)
+{
+    return (struct insight){.suspects = xcalloc(count, sizeof(struct rdb_suspects *))};
+}
+
+static void insight_release(struct insight *insight, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rdb_suspects_free(insight->suspects[i]);
+    free(insight->suspects);
+}
+
 int pull_cut(
     const struct pull_params *params, struct pull_output *outputs, size_t count, struct err *err)
 {
-    bool again;
-    struct err failure = ERR_INIT;
+    struct insight known = insight_new(count);
+    bool again = true;
+    int rc = -1;
 
-    if (pull_once(params, outputs, count, &again, &failure) == 0 && !again)
-        return 0;
-    if (again)
-        return pull_once(params, outputs, count, &again, err);
-    *err = failure;
-    return -1;
+    /* Besides those that something was found for, one more. */
+    for (int more = 1; again; more -= !known.helps) {
+        struct insight found = insight_new(count);
+        struct err failure = ERR_INIT;
+        rc = pull_once(params, outputs, count, &known, &found, &again, &failure);
+        if (rc < 0)
+            *err = failure;
+        insight_release(&known, count);
+        known = found;
+        again = again && (found.helps || more > 0);
+    }
+    insight_release(&known, count);
+    return rc;
 }
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err)

@@ -1,6 +1,7 @@
 #include "unpack.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ struct unpack {
     unsigned char beginning[TELLING_BYTES];
     size_t beginning_len;
     unsigned members;
+    bool padded;        /* zero bytes stand behind the last gzip member */
+    uint64_t piece_end; /* offset behind the bytes that are being fed */
     struct inflate_state inflate;
     struct isal_gzip_header header;
     ZSTD_DStream *zstd; /* NULL: not needed yet */
@@ -48,6 +51,8 @@ struct unpack *unpack_new(store_sink sink, void *arg)
     u->place = AT_BEGINNING;
     u->beginning_len = 0;
     u->members = 0;
+    u->padded = false;
+    u->piece_end = 0;
     u->zstd = NULL;
     isal_inflate_init(&u->inflate);
     return u;
@@ -75,11 +80,20 @@ static void begin_member(struct unpack *u)
     u->place = IN_GZIP_HEADER;
 }
 
+/* `left`: bytes of the piece that were not looked at. */
+static int fail_packed(const struct unpack *u, size_t left, const char *what, struct err *err)
+{
+    err_set(
+        err, ERR_CORRUPT, "%s at offset %" PRIu64 " of the packed file", what, u->piece_end - left);
+    return err_hint(err, "Take another copy of it, or an older backup.");
+}
+
 static int no_member(const struct unpack *u, struct err *err)
 {
-    return err_set(err, ERR_CORRUPT, "%s",
-        u->members ? "something that is not gzip follows the gzip data"
-                   : "the gzip header is damaged");
+    return fail_packed(u, u->inflate.avail_in,
+        u->members ? "something that is not gzip follows the gzip data,"
+                   : "the gzip header is damaged",
+        err);
 }
 
 static int read_header(struct unpack *u, struct err *err)
@@ -103,14 +117,40 @@ static int inflate_some(struct unpack *u, struct err *err)
     if (made && u->sink(u->arg, u->out, made, err) < 0)
         return -1;
     if (rc == ISAL_INCORRECT_CHECKSUM)
-        return err_set(
-            err, ERR_CORRUPT, "the gzip data is damaged: its checksum or length is wrong");
+        return fail_packed(u, u->inflate.avail_in,
+            "the gzip data is damaged: its checksum or length is wrong", err);
     if (rc < 0 || stuck)
-        return err_set(err, ERR_CORRUPT, "the gzip data is damaged");
+        return fail_packed(u, u->inflate.avail_in, "the gzip data is damaged", err);
     if (u->inflate.block_state == ISAL_BLOCK_FINISH) {
         u->members++;
         u->place = BEHIND_GZIP_MEMBER;
     }
+    return 0;
+}
+
+/*
+ * Behind a member: zero bytes, as tapes and stores with blocks pad, up to the end; else another
+ * member begins.
+ */
+static int next_member(struct unpack *u, struct err *err)
+{
+    uint8_t *next = u->inflate.next_in;
+    uint32_t left = u->inflate.avail_in;
+
+    while (left && !*next) {
+        u->padded = true;
+        next++;
+        left--;
+    }
+    u->inflate.next_in = next;
+    u->inflate.avail_in = left;
+    if (!left)
+        return 0;
+    if (*next != 0x1f || u->padded)
+        return no_member(u, err);
+    begin_member(u);
+    u->inflate.next_in = next;
+    u->inflate.avail_in = left;
     return 0;
 }
 
@@ -121,15 +161,10 @@ static int feed_gzip(struct unpack *u, const void *data, size_t len, struct err 
     u->inflate.avail_in = (uint32_t)len;
     while (u->inflate.avail_in || u->inflate.avail_out == 0) {
         if (u->place == BEHIND_GZIP_MEMBER) {
-            uint8_t *next = u->inflate.next_in;
-            uint32_t left = u->inflate.avail_in;
-            if (!left)
+            if (next_member(u, err) < 0)
+                return -1;
+            if (!u->inflate.avail_in)
                 break;
-            if (*next != 0x1f)
-                return no_member(u, err);
-            begin_member(u);
-            u->inflate.next_in = next;
-            u->inflate.avail_in = left;
         }
         int rc = u->place == IN_GZIP_HEADER ? read_header(u, err) : inflate_some(u, err);
         if (rc < 0)
@@ -160,8 +195,11 @@ static int feed_zstd(struct unpack *u, const void *data, size_t len, struct err 
         size_t rc = ZSTD_decompressStream(u->zstd, &out, &in);
         if (ZSTD_isError(rc) && ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge)
             return err_set(err, ERR_LIMIT, "the zstd data needs a window of more than 128 MB");
-        if (ZSTD_isError(rc))
-            return err_set(err, ERR_CORRUPT, "the zstd data is damaged: %s", ZSTD_getErrorName(rc));
+        if (ZSTD_isError(rc)) {
+            CLEANUP(free_ptr)
+            char *what = xasprintf("the zstd data is damaged (%s)", ZSTD_getErrorName(rc));
+            return fail_packed(u, in.size - in.pos, what, err);
+        }
         u->place = rc == 0 ? BEHIND_ZSTD_FRAME : IN_ZSTD;
         full = out.pos == OUT_BYTES;
         if (out.pos && u->sink(u->arg, u->out, out.pos, err) < 0)
@@ -209,7 +247,10 @@ static int tell(struct unpack *u, struct err *err)
         err_set(err, ERR_CORRUPT, "this is a web page or XML, not a backup file");
         return err_hint(err, "It may be a login or error page: look at it in a browser.");
     }
-    if (begins_with(u, "\x28\xb5\x2f\xfd", 4))
+    /* zstd(1) passes over frames that it is told to skip; pzstd begins with one. */
+    bool skippable = u->beginning_len >= 4 && (u->beginning[0] & 0xf0) == 0x50 &&
+                     memcmp(u->beginning + 1, "\x2a\x4d\x18", 3) == 0;
+    if (skippable || begins_with(u, "\x28\xb5\x2f\xfd", 4))
         return begin_zstd(u, err) < 0 ? -1 : feed_zstd(u, u->beginning, u->beginning_len, err);
     if (!begins_with(u, "\x1f\x8b", 2)) {
         u->place = IN_PLAIN;
@@ -228,6 +269,7 @@ int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
         size_t taken = len < room ? len : room;
         memcpy(u->beginning + u->beginning_len, p, taken);
         u->beginning_len += taken;
+        u->piece_end += taken;
         if (u->beginning_len < TELLING_BYTES)
             return 0;
         if (tell(u, err) < 0)
@@ -235,6 +277,7 @@ int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
         p += taken;
         len -= taken;
     }
+    u->piece_end += len;
     if (u->place == IN_PLAIN)
         return len ? u->sink(u->arg, p, len, err) : 0;
     if (u->place >= IN_ZSTD)
@@ -247,13 +290,19 @@ int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
     return 0;
 }
 
+static int fail_cut(const struct unpack *u, const char *what, struct err *err)
+{
+    err_set(err, ERR_CORRUPT, "the %s data is cut off at byte %" PRIu64, what, u->piece_end);
+    return err_hint(err, "Take another copy of it, or an older backup.");
+}
+
 int unpack_end(struct unpack *u, struct err *err)
 {
     if (u->place == AT_BEGINNING && tell(u, err) < 0)
         return -1;
     if (u->place == IN_GZIP_HEADER || u->place == IN_GZIP_BODY)
-        return err_set(err, ERR_CORRUPT, "the gzip data is cut off");
+        return fail_cut(u, "gzip", err);
     if (u->place == IN_ZSTD)
-        return err_set(err, ERR_CORRUPT, "the zstd data is cut off");
+        return fail_cut(u, "zstd", err);
     return 0;
 }

@@ -56,6 +56,16 @@ static int run(struct cut *cut, struct rdb_split *s, struct err *err)
         if (i && rdb_split_next(s, err) < 0)
             return -1;
         rdb_split_take(s, cut->takes[i]);
+        rdb_split_prefer(s, cut->prefers[i]);
+        if (feed(s, &cut->inputs[i], cut->way, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < cut->input_count; i++) {
+        if (!rdb_split_waiting(s, i))
+            continue;
+        if (rdb_split_again(s, i, err) < 0)
+            return -1;
+        rdb_split_take(s, cut->takes[i]);
         if (feed(s, &cut->inputs[i], cut->way, err) < 0)
             return -1;
     }
@@ -71,6 +81,7 @@ int cut_run(struct cut *cut, struct err *err)
         .stamp = cut->stamp,
         .stamp_only = cut->stamp_only,
         .no_checksum = cut->no_checksum,
+        .without = cut->without,
         .write = on_write,
         .patch = on_patch,
         .arg = cut,

@@ -11,7 +11,9 @@ enum { CUT_MAX = 16 };
 struct cut {
     /* set by the test */
     const struct buf *inputs;
-    const struct slots *takes[CUT_MAX]; /* NULL: all */
+    const struct slots *takes[CUT_MAX];   /* NULL: all */
+    const struct slots *prefers[CUT_MAX]; /* NULL: all */
+    const json_t *without;
     size_t input_count;
     const struct slots *slots[CUT_MAX]; /* of the outputs; NULL: all */
     size_t output_count;

@@ -77,7 +77,7 @@ static const struct hostile_case cases[] = {
     CASE("container of a quicklist", R9, "\x12\x01k\x01\x03\x01" "a", ERR_CORRUPT, "3 is not a container of a quicklist"),
     CASE("opcode of a module", R9, "\x07\x01k\x01\x06", ERR_CORRUPT, "6 is not an opcode of module values at offset 13, in key 'k'"),
     CASE("module of a release candidate", R9, "\x06\x01k", ERR_UNSUPPORTED, "release candidate of Redis 4.0 saved it (type 6) at offset 9"),
-    CASE("unknown type", R12, "\x00\x05" "ab'\n\\" "\x01v\x1a\x01l", ERR_UNSUPPORTED, "unknown type or opcode 26 (RDB version 12 of Redis) at offset 18, after key 'ab\\x27\\x0a\\x5c'"),
+    CASE("unknown type", R12, "\x00\x05" "ab'\n\\" "\x01v\x1d\x01l", ERR_UNSUPPORTED, "unknown type or opcode 29 (RDB version 12 of Redis) at offset 18, after key 'ab\\x27\\x0a\\x5c'"),
     CASE("unknown opcode", R12, "\xf0", ERR_UNSUPPORTED, "unknown type or opcode 240 (RDB version 12 of Redis) at offset 9"),
     CASE("type of Redis 7.4 in a file of Valkey", "VALKEY080", "\x18\x01k", ERR_UNSUPPORTED, "unknown type or opcode 24 (RDB version 80 of Valkey)"),
     CASE("opcode of Redis Enterprise in a file of Valkey", "VALKEY080", "\x6b\x01", ERR_UNSUPPORTED, "unknown type or opcode 107"),

@@ -290,11 +290,193 @@ static void what_was_seen_before_an_error_is_told(void **state)
     assert_int_equal(number(facts, "rdb_version"), 10);
     assert_int_equal(number(facts, "bytes"), data.len / 2);
     assert_true(number(facts, "functions") == 2);
-    assert_string_equal(json_string_value(json_object_get(facts, "checksum")), "absent");
+    assert_string_equal(json_string_value(json_object_get(facts, "checksum")), "not reached");
     assert_null(json_object_get(facts, "sha256"));
     json_decref(facts);
     rdb_scan_free(s);
     buf_release(&data);
+}
+
+static json_t *scan_of(const char *magic, const void *bytes, size_t len)
+{
+    struct buf file = BUF_INIT;
+
+    file_of(&file, magic, bytes, len);
+    json_t *facts = scan(file.data, file.len, &(struct rdb_scan_options){.samples = 50});
+    buf_release(&file);
+    return facts;
+}
+#define SCAN_OF(magic, bytes) scan_of(magic, bytes, sizeof(bytes) - 1)
+
+/* Old servers saved them; servers since 6.2.6 leave them out. */
+static void empty_collections_are_counted(void **state)
+{
+    (void)state;
+    json_t *facts = SCAN_OF("REDIS0011",
+        "\x01\x01" "a\x00\x02\x01" "b\x00\x03\x01" "c\x00\x04\x01" "d\x00\x05\x01" "e\x00"
+        "\x0a\x01" "f\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
+        "\x10\x01g\x07\x07\x00\x00\x00\x00\x00\xff\x14\x01h\x07\x07\x00\x00\x00\x00\x00\xff"
+        "\x0e\x01i\x00\x0e\x01j\x01\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
+        "\x12\x01k\x02\x02\x07\x07\x00\x00\x00\x00\x00\xff\x02\x07\x07\x00\x00\x00\x00\x00\xff"
+        "\x00\x01s\x00\x12\x01t\x01\x01\x01x\x01\x01u\x01\x01x"
+        "\x12\x01v\x02\x02\x07\x07\x00\x00\x00\x00\x00\xff\x02\x09\x09\x00\x00\x00\x01\x00\x01\x01\xff");
+    assert_int_equal(number(facts, "keys"), 15);
+    assert_int_equal(number(facts, "empty"), 11);
+    /* No sample is a key that a server leaves out. */
+    assert_int_equal(json_array_size(json_object_get(facts, "samples")), 4);
+    json_decref(facts);
+}
+
+static int scan_error(const struct buf *file, const struct rdb_suspects *suspects,
+    struct rdb_suspects **ret, struct err *err)
+{
+    const struct rdb_scan_options options = {.suspects = suspects};
+    struct rdb_scan *s = rdb_scan_new(&options);
+    int rc = rdb_scan_feed(s, file->data, file->len, err);
+
+    if (rc == 0)
+        rc = rdb_scan_end(s, err);
+    *ret = rdb_scan_suspects(s);
+    rdb_scan_free(s);
+    return rc;
+}
+
+static void a_key_twice_is_found(void **state)
+{
+    (void)state;
+    struct buf file = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct rdb_suspects *suspects, *none;
+
+    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\x00\x01" "b\x01" "2\x00\x01" "a\x01" "3");
+    assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    assert_non_null(suspects);
+    err = (struct err)ERR_INIT;
+    assert_int_equal(scan_error(&file, suspects, &none, &err), -1);
+    assert_string_equal(err.message,
+        "the key 'a' of database 0 is there twice: at offset 9 and at offset 19");
+    assert_null(none);
+    rdb_suspects_free(suspects);
+
+    /* Of two databases it is another key; behind one another it is found at once. */
+    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\xfe\x01\x00\x01" "a\x01" "2");
+    err = (struct err)ERR_INIT;
+    assert_int_equal(scan_error(&file, NULL, &suspects, &err), 0);
+    assert_null(suspects);
+    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\x00\x01" "a\x01" "2");
+    assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
+    assert_non_null(strstr(err.message, "'a' of database 0 is there twice: at offset 14"));
+    assert_null(suspects);
+    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\0\0\0\0\0\0\0\0\0");
+    err = (struct err)ERR_INIT;
+    assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
+    assert_non_null(strstr(err.message, "zero bytes"));
+    buf_release(&file);
+}
+
+/* Many keys, of which none or one is there twice. */
+static void a_key_twice_is_found_among_many(void **state)
+{
+    (void)state;
+    for (int twice = 0; twice < 2; twice++) {
+        struct buf text = BUF_INIT, file = BUF_INIT;
+        struct err err = ERR_INIT;
+        struct rdb_suspects *suspects = NULL, *none = NULL;
+        for (int i = 0; i < 50000; i++) {
+            buf_addc(&text, 0);
+            buf_addc(&text, 9);
+            buf_addf(&text, "key:%05d", i == 40000 && twice ? 77 : i);
+            buf_addc(&text, 1);
+            buf_addc(&text, 'v');
+        }
+        file_of(&file, "REDIS0009", text.data, text.len);
+        int rc = scan_error(&file, NULL, &suspects, &err);
+        assert_int_equal(rc, -twice);
+        if (twice)
+            assert_int_equal(scan_error(&file, suspects, &none, &err), -1);
+        if (twice)
+            assert_non_null(strstr(err.message, "'key:00077' of database 0 is there twice"));
+        rdb_suspects_free(suspects);
+        buf_release(&text);
+        buf_release(&file);
+    }
+}
+
+static void bytes_of_a_pipe_behind_the_end_do_no_harm(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } tails[] = {{"", true}, {"\n", true}, {"\r\n", true},
+        {"4e0367cbc2c3a44ed03a8bbb470d46c381a8236b", true},
+        {"4e0367cbc2c3a44ed03a8bbb470d46c381a8236b\r\n", true},
+        {"\n4e0367cbc2c3a44ed03a8bbb470d46c381a8236b\n\n", true},
+        {"4e0367cbc2c3a44ed03a8bbb470d46c381a8236", false},
+        {"4e0367cbc2c3a44ed03a8bbb470d46c381a8236b0", false},
+        {"4e0367cbc2c3a44ed03a\n8bbb470d46c381a8236b", false},
+        {"4e0367cbc2c3a44ed03a8bbb470d46c381a8236b\n4e0367cbc2c3a44ed03a8bbb470d46c381a8236b",
+            false},
+        {"x", false}, {" ", false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
+        struct buf file = BUF_INIT;
+        struct err err = ERR_INIT;
+        struct rdb_suspects *none;
+        read_fixture("rdb/values.rdb", &file);
+        size_t whole = file.len;
+        buf_adds(&file, tails[i].text);
+        int rc = scan_error(&file, NULL, &none, &err);
+        if ((rc == 0) != tails[i].good)
+            fail_msg("'%s': %s", tails[i].text, err.message);
+        CLEANUP(free_ptr) char *cut = xasprintf("head -c %zu ", whole);
+        if (rc < 0)
+            assert_true(strstr(err.message, "its checksum fits") && strstr(err.hint, cut));
+        buf_release(&file);
+    }
+}
+
+static void false_hints_are_noted(void **state)
+{
+    (void)state;
+    json_t *facts = SCAN_OF("REDIS0009",
+        "\xfe\x00\xfb\x81\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x01k\x01v");
+    assert_non_null(strstr(
+        json_string_value(json_array_get(json_object_get(facts, "notes"), 0)), "8589934592 keys"));
+    json_decref(facts);
+    facts = SCAN_OF("REDIS0009", "\xfe\x00\xfb\x05\x01\x00\x01k\x01v");
+    assert_null(json_object_get(facts, "notes"));
+    json_decref(facts);
+}
+
+/* Made by what public readers say of these types. */
+static void types_of_redis_8_6_and_8_8_are_read(void **state)
+{
+    (void)state;
+    json_t *facts = SCAN_OF("REDIS0014",
+        "\x1a\x01" "a\x01\x10" "0123456789abcdef\x03lp!" "\1\1\1\1\1\1\1\1" "\x00"
+        "\x0a\x32\x01\x02p1\x01\x02id\x01\x02\x05\x06"
+        "\x1b\x01" "b\x00" "\1\1\1\1\1\1\1\1" "\x01\x02gr\x01\x02\x03"
+        "\x01" "0123456789abcdef12345678\x02" "\x01\x02me" "1234567812345678\x01" "0123456789abcdef"
+        "\x01" "0123456789abcdef" "\x00\x00\x00\x00\x00"
+        "\x1c\x01" "c\x04\x01\x09" "\x00\x01" "12345678\x01\x02" "12345678\x02\x03\x02xy\x03\x00\x01z"
+        "\x1c\x01" "d\x01\x00\x05\x03\x01z" "\x00\x01k\x01v");
+    assert_int_equal(number(facts, "keys"), 5);
+    assert_int_equal(number(json_object_get(facts, "kinds"), "stream"), 2);
+    assert_int_equal(number(json_object_get(facts, "kinds"), "array"), 2);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(facts, "oldest"), "redis")), "8.8");
+    json_decref(facts);
+}
+
+static void an_aux_field_with_a_nul_is_left_out(void **state)
+{
+    (void)state;
+    json_t *facts = SCAN_OF("REDIS0009", "\xfa\x03lua\x0areturn \"\0\"\xfa\x01x\x01y\x00\x01k\x01v");
+    assert_int_equal(json_object_size(json_object_get(facts, "aux")), 1);
+    assert_int_equal(number(facts, "keys"), 1);
+    json_decref(facts);
 }
 
 static void head_is_read(void **state)
@@ -342,6 +524,13 @@ int main(void)
         cmocka_unit_test(modules_are_named_once),
         cmocka_unit_test(what_was_seen_before_an_error_is_told),
         cmocka_unit_test(head_is_read),
+        cmocka_unit_test(empty_collections_are_counted),
+        cmocka_unit_test(a_key_twice_is_found),
+        cmocka_unit_test(a_key_twice_is_found_among_many),
+        cmocka_unit_test(bytes_of_a_pipe_behind_the_end_do_no_harm),
+        cmocka_unit_test(false_hints_are_noted),
+        cmocka_unit_test(types_of_redis_8_6_and_8_8_are_read),
+        cmocka_unit_test(an_aux_field_with_a_nul_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

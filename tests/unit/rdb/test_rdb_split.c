@@ -409,16 +409,190 @@ static void a_stamp_changes_nothing_but_the_end(void **state)
     }
 }
 
-static void a_prefix_without_its_key_is_refused(void **state)
+/* As KeyDB writes them; a server takes the expiry for the key, whatever unit stands between them. */
+static void a_unit_between_an_expiry_and_its_key_is_taken(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+        json_int_t keys, expires;
+    } files[] = {
+#define WITH(text, keys, expires) {text, sizeof(text) - 1, keys, expires}
+        WITH("\xfe\x00\x00\x01k\x01v\xfc\1\1\1\1\1\1\1\1\xfa\x01x\x01y\x00\x01l\x01v", 2, 1),
+        WITH("\xfc\1\1\1\1\1\1\1\1\xfe\x00\xfa\x01x\x01y\xf8\x05\xfa\x01x\x01y\x00\x01l\x01v"
+             "\x00\x01k\x01v",
+            2, 1),
+        WITH("\x00\x01k\x01v\xf8\x05\xf7\x81\1\1\1\1\1\1\1\1\x00\x00\x01l\x01v", 2, 0),
+        WITH("\x00\x01k\x01v\xfc\1\1\1\1\1\1\1\1", 1, 0),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        for (unsigned way = FEED_WHOLE; way < FEED_WAYS; way++) {
+            struct buf file = BUF_INIT;
+            struct cut cut;
+            json_int_t keys = 0, expires = 0;
+            file_of(&file, "REDIS0009", files[i].bytes, files[i].len);
+            cut_in_three(&cut, &file, (enum feeding)way);
+            for (size_t k = 0; k < 3; k++) {
+                check_facts(&cut, k);
+                keys += number(cut.scans[k], "keys");
+                expires += number(cut.scans[k], "expires");
+            }
+            assert_int_equal(keys, files[i].keys);
+            assert_int_equal(expires, files[i].expires);
+            cut_release(&cut);
+            cut = (struct cut){.inputs = &file,
+                .input_count = 1,
+                .output_count = 1,
+                .stamp = true,
+                .stamp_only = true,
+                .way = (enum feeding)way};
+            run_well(&cut);
+            assert_int_equal(number(cut.scans[0], "expires"), files[i].expires);
+            cut_release(&cut);
+            buf_release(&file);
+        }
+}
+
+/* Slots: {a}1 and {a}2 15495, k 7629, l 11562. */
+static void keys_of_a_slot_that_was_being_moved_are_joined(void **state)
+{
+    (void)state;
+    for (unsigned way = FEED_WHOLE; way < FEED_WAYS; way++) {
+        struct buf inputs[2] = {BUF_INIT, BUF_INIT};
+        struct cut cut = {
+            .inputs = inputs, .input_count = 2, .output_count = 1, .way = (enum feeding)way};
+        FILE_OF(&inputs[0], "REDIS0009", "\x00\x01k\x01v\x00\x04{a}1\x01v");
+        FILE_OF(&inputs[1], "REDIS0009", "\x00\x04{a}2\x01w\x00\x01l\x01w");
+        run_well(&cut);
+        check_facts(&cut, 0);
+        assert_int_equal(cut.facts[0].keys, 4);
+        cut_release(&cut);
+        FILE_OF(&inputs[1], "REDIS0009", "\x00\x04{a}2\x01w\x00\x04{a}1\x01w");
+        run_badly(&cut, ERR_CHECK,
+            "slot 15495 has keys in more than one of the files: '{a}1' of database 0 is in 'file 1' "
+            "and in 'file 2'");
+        buf_release(&inputs[0]);
+        buf_release(&inputs[1]);
+    }
+}
+
+/* Whose copy counts does not depend on which file is read first. */
+static void a_key_of_two_files_is_decided_by_what_they_are_preferred_for(void **state)
+{
+    (void)state;
+    struct buf inputs[2] = {BUF_INIT, BUF_INIT};
+    struct slots upper = {{0}}, lower = {{0}};
+
+    slots_add_range(&lower, 0, 8191);
+    slots_add_range(&upper, 8192, 16383);
+    FILE_OF(&inputs[0], "REDIS0009", "\x00\x01k\x01v\x00\x04{a}1\x01v\x00\x04{a}3\x01v");
+    FILE_OF(&inputs[1], "REDIS0009", "\x00\x04{a}1\x01w\x00\x04{a}2\x01w\x00\x01k\x01w");
+    for (unsigned way = FEED_WHOLE; way < FEED_WAYS; way++) {
+        struct cut cut = {.inputs = inputs,
+            .input_count = 2,
+            .output_count = 1,
+            .prefers = {&lower, &upper},
+            .way = (enum feeding)way};
+        run_well(&cut);
+        check_facts(&cut, 0);
+        assert_int_equal(cut.facts[0].keys, 4);
+        assert_int_equal(cut.facts[0].doubles, 2);
+        assert_string_equal(cut.facts[0].double_key, "{a}1");
+        assert_string_equal(cut.facts[0].double_kept, "file 2");
+        assert_int_equal(cut.source.keys, 6);
+        assert_int_equal(cut.source.left_out, 0);
+        const char *data = cut.outputs[0].data;
+        assert_non_null(memmem(data, cut.outputs[0].len, "\x01k\x01v", 4));
+        assert_non_null(memmem(data, cut.outputs[0].len, "{a}1\x01w", 6));
+        assert_non_null(memmem(data, cut.outputs[0].len, "{a}3\x01v", 6));
+        cut_release(&cut);
+    }
+    buf_release(&inputs[0]);
+    buf_release(&inputs[1]);
+}
+
+#define CODE_OF(name) "\xf5\x17#!lua name=" name "\nthe code\n"
+static void libraries_in_another_order_make_equal_outputs(void **state)
+{
+    (void)state;
+    struct buf inputs[3] = {BUF_INIT, BUF_INIT, BUF_INIT};
+    struct cut a = {.inputs = inputs, .input_count = 2, .output_count = 1, .stamp = true};
+    struct cut b = {.inputs = inputs + 1, .input_count = 2, .output_count = 1, .stamp = true};
+
+    struct slots all;
+    slots_fill(&all);
+    a.slots[0] = b.slots[0] = &all;
+    FILE_OF(&inputs[0], "REDIS0010", CODE_OF("bb") CODE_OF("aa"));
+    FILE_OF(&inputs[1], "REDIS0010", CODE_OF("aa") CODE_OF("bb") "\xfe\x00\x00\x01k\x01v");
+    FILE_OF(&inputs[2], "REDIS0010", CODE_OF("bb") CODE_OF("aa"));
+    run_well(&a);
+    run_well(&b);
+    check_facts(&a, 0);
+    assert_int_equal(number(a.scans[0], "functions"), 2);
+    assert_string_equal(a.facts[0].repl_id, b.facts[0].repl_id);
+    assert_int_equal(a.outputs[0].len, b.outputs[0].len);
+    assert_memory_equal(a.outputs[0].data, b.outputs[0].data, a.outputs[0].len);
+    cut_release(&a);
+    cut_release(&b);
+    for (int i = 0; i < 3; i++)
+        buf_release(&inputs[i]);
+}
+
+/* Of a slot that was only on its way, the server that it leaves has all keys. */
+static void keys_that_were_only_being_imported_are_left_out(void **state)
+{
+    (void)state;
+    struct buf inputs[2] = {BUF_INIT, BUF_INIT};
+    struct cut cut = {.inputs = inputs, .input_count = 2, .output_count = 1};
+    struct slots all;
+
+    slots_fill(&all);
+    cut.slots[0] = &all;
+    FILE_OF(&inputs[0], "VALKEY080", "\x00\x04{a}1\x01v\x00\x04{a}2\x01v");
+    FILE_OF(&inputs[1], "VALKEY080",
+        "\xf3\x03job\x02\x40\x00\x41\x00\x7c\x87\x7c\x87"
+        "\x00\x04{a}1\x01w\x00\x01k\x01w");
+    run_well(&cut);
+    check_facts(&cut, 0);
+    assert_int_equal(cut.facts[0].keys, 3);
+    assert_int_equal(cut.source.keys, 3);
+    assert_int_equal(cut.source.importing, 1);
+    assert_non_null(memmem(cut.outputs[0].data, cut.outputs[0].len, "{a}1\x01v", 6));
+    cut_release(&cut);
+
+    json_t *facts = scan_facts(&inputs[1]);
+    assert_int_equal(number(json_object_get(facts, "importing"), "keys"), 1);
+    json_decref(facts);
+    buf_release(&inputs[0]);
+    buf_release(&inputs[1]);
+}
+
+static void data_of_named_modules_is_left_out(void **state)
 {
     (void)state;
     struct buf file = BUF_INIT;
-    struct cut cut = {.inputs = &file, .input_count = 1, .output_count = 1};
+    json_t *none = json_array(), *some = json_pack("[s]", "ReJSON-RL");
 
-    FILE_OF(&file, "REDIS0009", "\xfc\1\1\1\1\1\1\1\1\xfe\x00\x00\x01k\x01v");
-    run_badly(&cut, ERR_CORRUPT, "between an expiry and its key, behind offset 9");
-    FILE_OF(&file, "REDIS0009", "\x00\x01k\x01v\xf8\x05\xf7\x81\1\1\1\1\1\1\1\1\x00\x00\x01l\x01v");
-    run_badly(&cut, ERR_CORRUPT, "between an expiry and its key, behind offset ");
+    FILE_OF(&file, "REDIS0010",
+        "\xf7\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x02\x02\x05\x03str\x00\xfe\x00\x00\x01k\x01v");
+    for (unsigned way = FEED_WHOLE; way < FEED_WAYS; way++) {
+        struct cut cut = {.inputs = &file, .input_count = 1, .output_count = 1, .way = way};
+        cut.without = some;
+        run_well(&cut);
+        check_facts(&cut, 0);
+        assert_int_equal(json_array_size(json_object_get(cut.scans[0], "modules")), 0);
+        assert_null(memmem(cut.outputs[0].data, cut.outputs[0].len, "\x03str", 4));
+        cut_release(&cut);
+        cut.without = none;
+        run_well(&cut);
+        assert_int_equal(json_array_size(json_object_get(cut.scans[0], "modules")), 1);
+        assert_non_null(memmem(cut.outputs[0].data, cut.outputs[0].len, "\x03str", 4));
+        cut_release(&cut);
+    }
+    json_decref(none);
+    json_decref(some);
     buf_release(&file);
 }
 
@@ -488,7 +662,12 @@ int main(void)
         cmocka_unit_test(slot_info_goes_where_the_slot_goes),
         cmocka_unit_test(wrong_outputs_are_refused),
         cmocka_unit_test(a_stamp_changes_nothing_but_the_end),
-        cmocka_unit_test(a_prefix_without_its_key_is_refused),
+        cmocka_unit_test(a_unit_between_an_expiry_and_its_key_is_taken),
+        cmocka_unit_test(keys_of_a_slot_that_was_being_moved_are_joined),
+        cmocka_unit_test(a_key_of_two_files_is_decided_by_what_they_are_preferred_for),
+        cmocka_unit_test(libraries_in_another_order_make_equal_outputs),
+        cmocka_unit_test(keys_that_were_only_being_imported_are_left_out),
+        cmocka_unit_test(data_of_named_modules_is_left_out),
         cmocka_unit_test(a_flipped_byte_does_no_harm),
         cmocka_unit_test(no_checksum_only_if_asked),
     };

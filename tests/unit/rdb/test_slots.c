@@ -125,10 +125,27 @@ static void legacy_slots_are_four_open_ones(void **state)
     buf_release(&text);
 }
 
+/* As redis-cli writes ranges of one slot. */
+static void a_range_of_one_slot_may_be_short(void **state)
+{
+    struct slots s, expected;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    slots_clear(&s);
+    slots_clear(&expected);
+    slots_add_range(&expected, 5461, 5461);
+    slots_add_range(&expected, 5463, 5470);
+    json_t *json = json_loads("[[5461],[5463,5470]]", 0, NULL);
+    assert_int_equal(slots_from_json(json, &s, &err), 0);
+    assert_true(slots_equal(&s, &expected));
+    json_decref(json);
+}
+
 static void bad_json_is_refused(void **state)
 {
-    static const char *const bad[] = {"{}", "[1]", "[[1]]", "[[1,2,3]]", "[[-1,2]]", "[[2,1]]",
-        "[[0,16384]]", "[[\"0\",1]]", "[[0.5,1]]"};
+    static const char *const bad[] = {"{}", "[1]", "[[]]", "[[\"5\"]]", "[[1,2,3]]", "[[16384]]",
+        "[[-1,2]]", "[[2,1]]", "[[0,16384]]", "[[\"0\",1]]", "[[0.5,1]]"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -181,6 +198,7 @@ int main(void)
         cmocka_unit_test(text_is_read_and_written),
         cmocka_unit_test(bad_text_is_refused_and_adds_nothing),
         cmocka_unit_test(legacy_slots_are_four_open_ones),
+        cmocka_unit_test(a_range_of_one_slot_may_be_short),
         cmocka_unit_test(bad_json_is_refused),
         cmocka_unit_test(sets_are_combined),
     };

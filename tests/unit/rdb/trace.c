@@ -113,6 +113,7 @@ static json_t *empty_value(const struct rdb_record *record)
     case RDB_KIND_STRING:
     case RDB_KIND_STREAM:
     case RDB_KIND_MODULE:
+    case RDB_KIND_ARRAY:
     case RDB_KIND_COUNT:
         break;
     }

@@ -554,6 +554,100 @@ static void memory_is_bounded(void **state)
     temp_dir_remove(dir);
 }
 
+/* --- files that need a second look --- */
+
+static void add_string(struct buf *file, const char *key)
+{
+    buf_addc(file, 0);
+    buf_addc(file, (char)strlen(key));
+    buf_adds(file, key);
+    buf_add(file, "\x01v", 2);
+}
+
+static void keys_twice_are_named(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_make();
+    struct buf file = BUF_INIT, packed = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts;
+
+    buf_adds(&file, "REDIS0009");
+    add_string(&file, "a");
+    add_string(&file, "b");
+    add_string(&file, "a");
+    buf_add(&file, "\xff\0\0\0\0\0\0\0\0", 9);
+    sample_gzip(&packed, file.data, file.len);
+    temp_file(dir, "x.rdb.gz", packed.data, packed.len);
+    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    assert_error(pull_file(dir, "x.rdb.gz", out, &facts, &err), err, ERR_CORRUPT,
+        "'a' of database 0 is there twice: at offset 9 and at offset 19");
+    assert_false(file_exists(out));
+    json_decref(facts);
+    temp_dir_remove(dir);
+    buf_release(&file);
+    buf_release(&packed);
+}
+
+/* Hints of 2^33 keys reach nobody; the keys do. */
+static void false_hints_are_put_right(void **state)
+{
+    static const char text[] = "REDIS0009\xfe\x00\xfb\x81\0\0\0\x02\0\0\0\0\x81\0\0\0\x02\0\0\0\0"
+                               "\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+    (void)state;
+    for (int stamp = 0; stamp < 2; stamp++) {
+        char *dir = temp_dir_make();
+        CLEANUP(free_ptr) char *out = path_join(dir, "out");
+        struct buf got = BUF_INIT;
+        struct err err = ERR_INIT;
+        json_t *facts;
+        temp_file(dir, "x.rdb", text, sizeof(text) - 1);
+        struct store *s = open_store(dir);
+        const struct pull_params params = {
+            .store = s, .name = "x.rdb", .out_path = out, .expected_bytes = -1, .stamp = stamp};
+        assert_ok(pull(&params, &facts, &err), err);
+        assert_int_equal(number(facts, "keys"), 1);
+        assert_null(json_object_get(facts, "notes"));
+        json_decref(facts);
+        assert_ok(file_read(out, 1000, &got, &err), err);
+        assert_null(memmem(got.data, got.len, "\x81\0\0\0\x02", 5));
+        assert_non_null(memmem(got.data, got.len, "\x01k\x01v", 4));
+        store_close(s);
+        temp_dir_remove(dir);
+        buf_release(&got);
+    }
+}
+
+/* What stood behind the end is not behind the new one. */
+static void a_stamped_file_ends_with_its_end(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_make();
+    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    struct buf file = BUF_INIT, got = BUF_INIT;
+    struct err err = ERR_INIT;
+    json_t *facts;
+
+    read_corpus_file("string_lzf.rdb", &file);
+    for (int i = 0; i < 300; i++)
+        buf_addc(&file, '\n');
+    temp_file(dir, "x.rdb", file.data, file.len);
+    struct store *s = open_store(dir);
+    const struct pull_params params = {
+        .store = s, .name = "x.rdb", .out_path = out, .expected_bytes = -1, .stamp = true};
+    assert_ok(pull(&params, &facts, &err), err);
+    assert_ok(file_read(out, 1 << 20, &got, &err), err);
+    assert_int_equal(got.len, number(facts, "bytes"));
+    json_decref(facts);
+    assert_ok(pull_file(dir, "out", NULL, &facts, &err), err);
+    assert_string_equal(json_string_value(json_object_get(facts, "checksum")), "ok");
+    json_decref(facts);
+    store_close(s);
+    temp_dir_remove(dir);
+    buf_release(&file);
+    buf_release(&got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -568,6 +662,9 @@ int main(void)
         cmocka_unit_test(killed_pull_leaves_no_file),
         cmocka_unit_test(full_disk_is_told),
         cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(keys_twice_are_named),
+        cmocka_unit_test(false_hints_are_put_right),
+        cmocka_unit_test(a_stamped_file_ends_with_its_end),
     };
     setenv("no_proxy", "*", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);

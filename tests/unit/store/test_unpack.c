@@ -131,15 +131,53 @@ static void bad_gzip_is_found(void **state)
     assert_error(
         unpack_all(packed.data, packed.len, 4096, &out, NULL, &err), err, ERR_CORRUPT, "header");
     packed.data[2] = 8;
-    buf_addc(&packed, '\0');
+    size_t whole = packed.len;
+    buf_adds(&packed, "some garbage");
     assert_error(unpack_all(packed.data, packed.len, 1, &out, NULL, &err), err, ERR_CORRUPT,
         "follows the gzip data");
+    assert_true(err.hint[0]);
+    packed.len = whole;
+    buf_addc(&packed, '\0'); /* zeros pad it, but only up to its end */
     buf_adds(&packed, "some garbage");
     assert_error(unpack_all(packed.data, packed.len, 4096, &out, NULL, &err), err, ERR_CORRUPT,
         "follows the gzip data");
     buf_release(&plain);
     buf_release(&packed);
     buf_release(&out);
+}
+
+/* Tapes and stores with blocks pad with zeros; gzip(1) takes them too. */
+static void zeros_behind_gzip_are_padding(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+
+    buf_adds(&plain, "REDIS0010 and more");
+    sample_gzip(&packed, plain.data, plain.len);
+    for (int i = 0; i < 600; i++)
+        buf_addc(&packed, '\0');
+    check_all_pieces(&packed, &plain, "gzip");
+    buf_release(&plain);
+    buf_release(&packed);
+}
+
+/* pzstd puts one in front; others may stand between frames. */
+static void skippable_zstd_frames_are_skipped(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, packed = BUF_INIT;
+
+    buf_adds(&plain, "REDIS0010 and more");
+    for (int i = 0; i < 2; i++) {
+        buf_add(&packed, i ? "\x5f\x2a\x4d\x18\x05\0\0\0hello" : "\x50\x2a\x4d\x18\x05\0\0\0hello",
+            13);
+        sample_zstd(&packed, plain.data + 9 * i, 9);
+    }
+    plain.len = 18;
+    buf_add(&packed, "\x51\x2a\x4d\x18\0\0\0\0", 8);
+    check_all_pieces(&packed, &plain, "zstd");
+    buf_release(&plain);
+    buf_release(&packed);
 }
 
 static void zstd_is_inflated(void **state)
@@ -248,7 +286,9 @@ int main(void)
         cmocka_unit_test(plain_bytes_pass),
         cmocka_unit_test(gzip_is_inflated),
         cmocka_unit_test(bad_gzip_is_found),
+        cmocka_unit_test(zeros_behind_gzip_are_padding),
         cmocka_unit_test(zstd_is_inflated),
+        cmocka_unit_test(skippable_zstd_frames_are_skipped),
         cmocka_unit_test(bad_zstd_is_found),
         cmocka_unit_test(other_content_is_told),
         cmocka_unit_test(refusal_of_the_sink_comes_back),

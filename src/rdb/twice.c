@@ -1,0 +1,123 @@
+#include "twice.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "recluster/mem.h"
+
+uint64_t key_digest(const struct rdb_record *record, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(
+        record->key.data, record->key.len, seed ^ record->db * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+void key_list_add(struct key_list *list, uint64_t digest)
+{
+    GROW(list->digests, list->count, list->alloc);
+    list->digests[list->count++] = digest;
+    list->sorted = false;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* By one byte after the other, from the top, in place: digests spread evenly. */
+static void sort(uint64_t *d, size_t count, int shift)
+{
+    enum { FEW = 256, BYTES = 256 };
+    size_t end[BYTES] = {0}, next[BYTES], at = 0;
+
+    if (count <= FEW || shift < 0) {
+        if (count > 1)
+            qsort(d, count, sizeof(*d), by_value);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        end[d[i] >> shift & 0xff]++;
+    for (size_t b = 0; b < BYTES; b++) {
+        next[b] = at;
+        at += end[b];
+        end[b] = at;
+    }
+    for (size_t b = 0; b < BYTES; b++)
+        while (next[b] < end[b]) {
+            uint64_t value = d[next[b]];
+            size_t to = value >> shift & 0xff;
+            if (to == b) {
+                next[b]++;
+            } else {
+                d[next[b]] = d[next[to]];
+                d[next[to]++] = value;
+            }
+        }
+    for (size_t b = 0, begin = 0; b < BYTES; begin = end[b++])
+        sort(d + begin, end[b] - begin, shift - 8);
+}
+
+void key_list_sort(struct key_list *list)
+{
+    if (!list->sorted && list->count)
+        sort(list->digests, list->count, 56);
+    list->sorted = true;
+}
+
+bool key_list_has(const struct key_list *list, uint64_t digest)
+{
+    return list->count &&
+           bsearch(&digest, list->digests, list->count, sizeof(digest), by_value) != NULL;
+}
+
+void key_list_repeated(const struct key_list *list, struct key_list *ret)
+{
+    *ret = (struct key_list){.sorted = true};
+    for (size_t i = 1; i < list->count; i++)
+        if (list->digests[i] == list->digests[i - 1] &&
+            (i == 1 || list->digests[i] != list->digests[i - 2]))
+            key_list_add(ret, list->digests[i]);
+    ret->sorted = true;
+}
+
+void key_list_release(struct key_list *list)
+{
+    free(list->digests);
+    *list = (struct key_list){.digests = NULL};
+}
+
+const char *key_text(struct rdb_bytes key, char text[KEY_TEXT_MAX])
+{
+    enum { SHOWN = 64 };
+    const uint8_t *k = key.data;
+    size_t len = 0;
+
+    for (size_t i = 0; i < key.len && i < SHOWN; i++) {
+        if (k[i] >= ' ' && k[i] < 0x7f && k[i] != '\'' && k[i] != '\\')
+            text[len++] = (char)k[i];
+        else
+            len += (size_t)snprintf(text + len, KEY_TEXT_MAX - len, "\\x%02x", k[i]);
+    }
+    snprintf(text + len, KEY_TEXT_MAX - len, "%s", key.len > SHOWN ? "..." : "");
+    return text;
+}
+
+int fail_repeated(const struct rdb_record *record, int64_t first_offset, struct err *err)
+{
+    char key[KEY_TEXT_MAX], first[64] = "";
+
+    if (first_offset >= 0)
+        snprintf(first, sizeof(first), "at offset %" PRId64 " and ", first_offset);
+    err_set(err, ERR_CORRUPT,
+        "the key '%s' of database %" PRIu64 " is there twice: %sat offset %" PRIu64 "%s",
+        key_text(record->key, key), record->db, first, record->offset,
+        record->key.len ? "" : ", where zero bytes begin that are no data");
+    return err_hint(err,
+        "Servers refuse a file that has a key twice: take another copy of it, or an "
+        "older backup. To save the other keys, cut out the slots that are whole: "
+        "recluster rdb split --slots SLOTS=NEW FILE");
+}

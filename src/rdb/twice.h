@@ -1,0 +1,36 @@
+#ifndef RECLUSTER_RDB_TWICE_H
+#define RECLUSTER_RDB_TWICE_H
+
+/*
+ * Keys that stand in a file twice: servers refuse such a file. The digests of all keys are kept, 8
+ * bytes each, and sorted at the end: two that are equal are a suspicion, which a second pass over
+ * the file proves by the keys themselves.
+ */
+
+#include "recluster/rdb.h"
+
+struct key_list {
+    uint64_t *digests;
+    size_t count, alloc;
+    bool sorted;
+};
+
+/* Of the key in its database. `seed` makes lists independent of each other. */
+uint64_t key_digest(const struct rdb_record *record, uint64_t seed);
+
+void key_list_add(struct key_list *list, uint64_t digest);
+void key_list_sort(struct key_list *list);
+/* Of a sorted list. */
+bool key_list_has(const struct key_list *list, uint64_t digest);
+/* Moves the digests that stand there twice, each once, to *ret, which is sorted. */
+void key_list_repeated(const struct key_list *list, struct key_list *ret);
+void key_list_release(struct key_list *list);
+
+/* The error for a key that is there twice: where its second record starts, and the first if known. */
+int fail_repeated(const struct rdb_record *record, int64_t first_offset, struct err *err);
+
+/* Shows a key as messages do: what is no printable ASCII as \xHH, cut when long. */
+enum { KEY_TEXT_MAX = 4 * 64 + 8 };
+const char *key_text(struct rdb_bytes key, char text[KEY_TEXT_MAX]);
+
+#endif
