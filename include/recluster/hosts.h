@@ -50,7 +50,10 @@ struct hosts {
     size_t count;
     struct old_node *old_nodes;
     size_t old_node_count;
-    json_t *sources;    /* {"db:1": location, …}; may be NULL; borrowed from root */
+    json_t *sources; /* {"db:1": location, …}; may be NULL; borrowed from root */
+    /* Endpoints of the CCS file's locations that may get the logins of the environment: see
+     * store_location_of_ccs(). May be NULL; borrowed from root. */
+    json_t *trusted_endpoints;
     struct hosts *more; /* files that were added; owned */
 };
 

@@ -85,7 +85,7 @@ struct plan_host_input {
 
 struct plan_database_input {
     const struct ccs_database *database;
-    const json_t *location;            /* where its backups are; NULL: none known */
+    const json_t *location;            /* where its backups are; NULL: none known, or see `error` */
     const char *location_label;        /* as it may be printed */
     const struct catalogue *catalogue; /* NULL: could not be read */
     const struct err *error;           /* why not; with a catalogue, it has files on disks only */
@@ -139,6 +139,9 @@ struct plan_input {
      * file, unless it is only_disks. */
     bool replan;
     const struct plan_rates *rates; /* NULL: plan_default_rates */
+    /* Endpoints that get a login: [{"database": label, "endpoint", "clear": bool, "named_by"}];
+     * NULL: none. */
+    const json_t *logins;
     /* Folders on disks that were looked into: [{"owner", "path", "error"?: {"name",
      * "message", "hint"}}]; NULL: none. */
     const json_t *disks;
@@ -228,6 +231,7 @@ struct plan {
     bool offline;
     const struct plan_rates *rates;
     const json_t *options; /* as in the input */
+    const json_t *logins;  /* the same */
     struct plan_stage_cost {
         int64_t bytes;
         double seconds; /* estimate */
@@ -259,8 +263,8 @@ void plan_free(struct plan *plan);
  * "addr", "rack", "second_rack" or null, "usable", "memory", "planned_memory", "disk_free" or null,
  * "planned_disk", "cores", "measured": null or {"network", "disk_write", "disk_read"} (bytes a
  * second, or null), "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates": {"transfer",
- * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "unchecked": [text],
- * "blockers", "warnings": [{"code", "message", "hint", "database": label, "host"}, the last three
+ * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "logins": as
+ * in the input, "unchecked": [text], "blockers", "warnings": [{"code", "message", "hint", "database": label, "host"}, the last three
  * or null]}
  */
 json_t *plan_json(const struct plan *plan);

@@ -66,6 +66,12 @@ struct recover_request {
     bool full_sync; /* as the state file's meta will have it */
     bool fence;     /* servers that are left of the old cluster are to be stopped */
     bool measure;   /* the hosts' disks and their ways to the backups; takes some seconds */
+    bool insecure;  /* logins of `sources` may go over connections without TLS */
+    /* Lines for the operator while the survey runs: what he must know before it goes on, and what
+     * is being done right now (each takes the place of the one before). May be NULL. */
+    void (*tell)(void *arg, const char *line);
+    void (*progress)(void *arg, const char *line);
+    void *arg;
 };
 
 struct survey;

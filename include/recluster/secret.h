@@ -22,8 +22,12 @@ struct secret *secret_new(const char *plain);      /* NULL gives NULL */
 void secret_free(struct secret *s);                /* NULL is fine */
 const char *secret_reveal(const struct secret *s); /* NULL gives NULL */
 
-/* `what` names the setting in the message. */
+/* `what` names the setting in the message. Only for what the operator has written: it reads files
+ * and variables. */
 struct secret *secret_from_json(const json_t *value, const char *what, struct err *err) MUST_CHECK;
+
+/* For all else: a string. */
+struct secret *secret_from_text(const json_t *value, const char *what, struct err *err) MUST_CHECK;
 
 /* What is printed instead of a secret. */
 #define SECRET_MASK "********"

@@ -54,6 +54,7 @@ struct store_list {
     struct store_entry *entries; /* sorted by name, byte by byte */
     size_t count;
     size_t not_utf8; /* names left out: JSON, which all goes through, can't carry them */
+    bool full;       /* it has STORE_ENTRIES_MAX entries or folders: what followed was left out */
     char **folders;  /* names, where the store has folders and is asked over a path (file, sftp) */
     size_t folder_count;
 };
@@ -71,7 +72,11 @@ json_t *store_location_below(const json_t *location, const char *folder);
 /* Whether it is a folder of this machine, as it sees it: a disk, or what is mounted there. */
 bool store_location_is_folder(const json_t *location);
 
-/* Files directly in the location; folders are no entries. ERR_NOT_FOUND if the location isn't there. */
+/*
+ * Files directly in the location; folders are no entries. ERR_NOT_FOUND if the location isn't there,
+ * ERR_LIMIT if it has more than STORE_ENTRIES_MAX of them.
+ */
+enum { STORE_ENTRIES_MAX = 1000000 };
 int store_list(struct store *s, struct store_list *ret, struct err *err) MUST_CHECK;
 void store_list_release(struct store_list *list);
 
@@ -157,13 +162,34 @@ void store_write_abort(struct store_writer *w); /* NULL is fine */
 int store_remove(struct store *s, const char *name, struct err *err) MUST_CHECK;
 
 /*
- * The location with everything in it that it takes to get in: secrets given as {"env": …} or
+ * What is believed. A location of the operator (hosts.json, --source, --location, the command line)
+ * may read files and environment variables, and the logins of the environment go to its endpoints.
+ * A location that stands in a CCS file is data of somebody else. store_location_of_ccs() takes from
+ * it what such a location may say, as text, and marks the result; what names a file, a variable or
+ * a profile of this machine is ERR_CHECK. With a marked location, a login of the environment or the
+ * usual files goes to the provider's own endpoint only, never to one that the location names.
+ *
+ * `trusted` (may be NULL) is the operator's word: an array of URLs, or of {"url", "insecure"}. A
+ * location all of whose endpoints are in it counts as the operator's own.
+ */
+json_t *store_location_of_ccs(
+    const json_t *location, const json_t *trusted, struct err *err) MUST_CHECK;
+
+/*
+ * The location with everything in it that it takes to log in: secrets given as {"env": …} or
  * {"file": …} read, credentials and settings that it lacks taken from the environment and the files
  * of its kind (AWS_…, ~/.aws, AZURE_STORAGE_…, GOOGLE_APPLICATION_CREDENTIALS, OS_…, ~/.netrc). For
- * the operator's side: what it returns can be sent to another host and opened there. store_open()
- * itself never looks at the environment but for {"env": …}. A new reference; NULL on failure.
+ * the operator's side: what it returns can be sent to another host and opened there. ERR_CHECK if
+ * a password or a token would go over a connection without TLS, unless the location has "insecure":
+ * true. store_open() itself never looks at the environment. A new reference; NULL on failure.
  */
 json_t *store_resolve_location(const json_t *location, struct err *err) MUST_CHECK;
+
+/*
+ * Who gets a login with a resolved location: [{"endpoint": "https://host:443", "clear": whether
+ * others can read it on the way}]. A new reference.
+ */
+json_t *store_logins(const json_t *resolved);
 
 /* Both: for a location that is read by the operator's machine itself. */
 struct store *store_open_resolved(const json_t *location, struct err *err) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { RECORD_MAX = 1024 * 1024, NAMES_SHOWN = 3 };
 
@@ -55,7 +56,7 @@ static int read_record(const char *path, struct base_dir *base_dir, struct err *
         return 0;
     int rc = file_read(file, RECORD_MAX, &text, err);
     if (rc == 0) {
-        base_dir->record = json_loadb(text.data, text.len, 0, NULL);
+        base_dir->record = json_read_quietly(text.data, text.len, 0);
         base_dir->recovery = json_string_value(json_object_get(base_dir->record, "recovery"));
     }
     buf_release(&text);

@@ -19,6 +19,7 @@
 #include "base_dir.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "serve.h"
 
 enum {
@@ -51,7 +52,7 @@ static json_t *read_holder(const char *path)
     json_t *holder = NULL;
 
     if (file_read(path, HOLDER_MAX, &text, &unread) == 0)
-        holder = json_loadb(text.data, text.len, 0, NULL);
+        holder = json_read_quietly(text.data, text.len, 0);
     buf_release(&text);
     return holder;
 }

@@ -10,6 +10,7 @@
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { COMMAND_MS = 10 * 60 * 1000, OUTPUT_MAX = 64 * 1024, RECORD_MAX = 16 * 1024 * 1024 };
 
@@ -22,7 +23,7 @@ static json_t *read_done(const char *path, const char *recovery, struct err *err
     if (!file_exists(path))
         return json_array();
     if (file_read(path, RECORD_MAX, &text, err) == 0) {
-        record = json_loadb(text.data, text.len, 0, NULL);
+        record = json_read_quietly(text.data, text.len, 0);
         const char *of = json_string_value(json_object_get(record, "recovery"));
         done = of && strcmp(of, recovery) == 0 ? json_incref(json_object_get(record, "done"))
                                                : json_array();

@@ -53,6 +53,14 @@ static struct secret *from_file(const char *path, const char *what, struct err *
     return s;
 }
 
+struct secret *secret_from_text(const json_t *value, const char *what, struct err *err)
+{
+    if (json_is_string(value))
+        return secret_new(json_string_value(value));
+    err_set(err, ERR_USAGE, "the secret of '%s' is not a text", what);
+    return NULL;
+}
+
 struct secret *secret_from_json(const json_t *value, const char *what, struct err *err)
 {
     if (json_is_string(value))
@@ -116,11 +124,14 @@ char *secret_mask_url(const char *url)
     size_t len = strcspn(authority, "/?#"), open = open_length(url);
     const char *at = memrchr(authority, '@', len);
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
-    const char *end = url[open] ? SECRET_MASK : "";
+    const char *rest = at ? at : authority;
+    /* Addresses may have others in their query. */
+    CLEANUP(free_ptr)
+    char *masked_rest = url[open] ? xasprintf("%.*s" SECRET_MASK, (int)(url + open - rest), rest)
+                                  : secret_mask_url(rest);
     if (!colon)
-        return xasprintf("%.*s%s", (int)open, url, end);
-    return xasprintf("%.*s:" SECRET_MASK "%.*s%s", (int)(colon - url), url,
-        (int)(open - (size_t)(at - url)), at, end);
+        return xasprintf("%.*s%s", (int)(rest - url), url, masked_rest);
+    return xasprintf("%.*s:" SECRET_MASK "%s", (int)(colon - url), url, masked_rest);
 }
 
 json_t *secret_mask_json(const json_t *value)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "recluster/json.h"
 #include "value.h"
 
 enum { PIECE_BYTES = 256 << 10, HEAD_BYTES = 16, CCS_KEY_BYTES_MAX = 1 << 20 };
@@ -166,13 +167,11 @@ static int sink_feed(struct sink *sink, const void *data, size_t len, struct err
 
 static int end_json(struct sink *sink, json_t **ret_nodes, struct err *err)
 {
-    json_error_t where;
-    json_t *document =
-        json_loadb(sink->json.data, sink->json.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &where);
+    json_t *document = json_read(
+        sink->json.data, sink->json.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, "the document", err);
 
     if (!document)
-        return err_set(err, ERR_CORRUPT, "its JSON is broken in line %d, column %d: %s", where.line,
-            where.column, where.text);
+        return -1;
     int rc = capture_json(document, sink->all, err);
     if (rc == 0 && strcmp(sink->all->format, "nodes.json") == 0)
         *ret_nodes = json_incref(document);

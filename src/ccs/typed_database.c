@@ -4,6 +4,7 @@
 
 #include "reader.h"
 #include "recluster/secret.h"
+#include "recluster/store.h"
 #include "typed.h"
 
 /* Redis Enterprise's own default where a snapshot policy is missing. */
@@ -147,6 +148,18 @@ static void add_s3_server(struct import *im, json_t *location)
     }
 }
 
+/* It is kept as it is: whoever wants to use it is told the same. */
+static void check_location(const struct reader *r, const json_t *location)
+{
+    struct err why = ERR_INIT;
+    json_t *kept = location ? store_location_of_ccs(location, NULL, &why) : NULL;
+
+    if (why.code == ERR_CHECK)
+        finding_add(r->findings, FINDING_UNREADABLE_VALUE, json_pack("[s]", r->object->text),
+            "the backup location of '%s' can't be used: %s", r->object->text, why.message);
+    json_decref(kept);
+}
+
 static json_t *read_location(struct import *im, const struct reader *r)
 {
     static const char *const none[] = {"null", "None", "{}", "disabled"};
@@ -164,6 +177,7 @@ static json_t *read_location(struct import *im, const struct reader *r)
             reader_refuse(r, "backup_location", text);
     }
     add_s3_server(im, location);
+    check_location(r, location);
     return location;
 }
 

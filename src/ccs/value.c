@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 /* Whether text is one of the NULL-ended words; case ignored. */
 static bool is_one_of(const char *text, const char *const *words)
@@ -120,7 +121,7 @@ const char *const *value_list(
     struct arena *arena, const char *text, enum value_list form, size_t *ret_count)
 {
     size_t count;
-    json_t *json = *text == '[' ? json_loads(text, 0, NULL) : NULL;
+    json_t *json = *text == '[' ? json_read_quietly(text, strlen(text), 0) : NULL;
     const char *const *items = json_is_array(json) ? json_list(arena, json, form, &count)
                                : form == VALUE_IDS ? id_list(arena, text, &count)
                                                    : parallel_list(arena, text, &count);
@@ -348,7 +349,7 @@ bool value_save_points(
     struct arena *arena, const char *text, struct ccs_save_point **ret, size_t *ret_count)
 {
     struct save_points points = {NULL, 0, 0};
-    json_t *json = json_loads(text, 0, NULL);
+    json_t *json = json_read_quietly(text, strlen(text), 0);
     bool ok = json ? save_points_of_json(json, &points) : save_points_of_text(text, &points);
 
     json_decref(json);
@@ -388,7 +389,7 @@ bool value_location_complete(json_t *location)
 
 json_t *value_location(const char *text)
 {
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_t *json = json_read_quietly(text, strlen(text), JSON_REJECT_DUPLICATES);
 
     if (json_is_object(json) && value_location_complete(json))
         return json;

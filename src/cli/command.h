@@ -39,6 +39,8 @@
         "never")                                                                                   \
     X(OPT_ACCEPT_NEW_HOST_KEYS, "accept-new-host-keys", NULL, false,                               \
         "trust SSH host keys that are new; they are kept in the state file only")                  \
+    X(OPT_INSECURE, "insecure", NULL, false,                                                       \
+        "send logins of --source and LOCATION also over connections without TLS")                  \
     X(OPT_SLOTS, "slots", "SLOTS=FILE", true,                                                      \
         "write the keys of these slots to FILE (\"0-8191=a.rdb\"); may be repeated")               \
     X(OPT_SHARDS, "shards", "N", false, "split into N equal parts, in the folder of --out")        \
@@ -153,10 +155,12 @@ void print_plain(FILE *out, const char *text);
 /* Asks on the terminal; ERR_CHECK where there is none, or if the answer isn't "yes". */
 int ask_yes(const char *question, struct err *err) MUST_CHECK;
 
-/* location.c: where a file lies that is named by its path or URL. Close it with store_close(). */
+/* location.c: the location of a path or URL on the command line; a new reference. */
+json_t *location_of_word(const struct arguments *args, const char *text);
+/* Where a file lies that is named by its path or URL. Close it with store_close(). */
 struct store;
-struct store *open_file_location(
-    const char *word, const char **ret_name, struct err *err) MUST_CHECK;
+struct store *open_file_location(const struct arguments *args, const char *word,
+    const char **ret_name, struct err *err) MUST_CHECK;
 
 /* request.c: options that `plan` and `recover` share. */
 struct recover_request;
@@ -170,11 +174,11 @@ struct request_options {
 #define REQUEST_OPTIONS                                                                            \
     (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
         OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \
-        OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
-        OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
-        OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
-        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \
-        OPTION_BIT(OPT_FENCE))
+        OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_INSECURE) |                          \
+        OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) | OPTION_BIT(OPT_NO_REPLICAS) |            \
+        OPTION_BIT(OPT_PRIORITY) | OPTION_BIT(OPT_ONLY_CONFIGURATION) |                            \
+        OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) | OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) |  \
+        OPTION_BIT(OPT_MEASURE) | OPTION_BIT(OPT_FENCE))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

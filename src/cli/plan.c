@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "command.h"
+#include "progress.h"
 #include "recluster/file.h"
 #include "recluster/recover.h"
 #include "recluster/report.h"
@@ -86,7 +87,11 @@ static int run(const struct arguments *args, struct err *err)
         return -1;
     if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
         return -1;
+    request.arg = progress_new(false);
+    request.tell = progress_tell;
+    request.progress = progress_doing;
     int rc = recover_survey(&request, st, &survey, err);
+    progress_free(request.arg);
     if (rc == 0) {
         rc = show(args, survey, err);
         survey_free(survey);

@@ -76,6 +76,29 @@ void progress_show(void *arg, const struct recover_progress *now)
     p->drawn = p->terminal;
 }
 
+void progress_tell(void *arg, const char *line)
+{
+    struct progress *p = arg;
+
+    erase(p);
+    print_plain(stderr, line);
+    fputc('\n', stderr);
+}
+
+void progress_doing(void *arg, const char *line)
+{
+    struct progress *p = arg;
+    int64_t at = clock_mono_ms();
+
+    if (!p->terminal && at < p->line_at_ms + LINE_EVERY_MS)
+        return;
+    p->line_at_ms = at;
+    fputs(p->terminal ? "\r" : "", stderr);
+    print_plain(stderr, line);
+    fputs(p->terminal ? "\033[K" : "\n", stderr);
+    p->drawn = p->terminal;
+}
+
 /* Steps of single shards are for --verbose; what ends, fails or is odd is for all. */
 static bool is_worth_a_line(const struct progress *p, const json_t *event)
 {

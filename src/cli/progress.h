@@ -17,4 +17,8 @@ void progress_free(struct progress *p); /* leaves the terminal at the start of a
 void progress_show(void *arg, const struct recover_progress *now);
 void progress_event(void *arg, const json_t *event);
 
+/* Before the recovery, while hosts and locations are asked: a line that stays; what is being done. */
+void progress_tell(void *arg, const char *line);
+void progress_doing(void *arg, const char *line);
+
 #endif

@@ -10,10 +10,11 @@
 
 enum { HEAD_BYTES = 64 * 1024 };
 
-static int scan_file(const char *word, json_t **ret_facts, struct err *err)
+static int scan_file(
+    const struct arguments *args, const char *word, json_t **ret_facts, struct err *err)
 {
     const char *name;
-    struct store *store = open_file_location(word, &name, err);
+    struct store *store = open_file_location(args, word, &name, err);
 
     if (!store)
         return -1;
@@ -39,10 +40,11 @@ static int on_head(void *arg, const void *data, size_t len, struct err *err)
     return head->enough ? err_set(err, ERR_CANCELLED, "enough was read") : 0;
 }
 
-static int head_of_file(const char *word, json_t **ret_facts, struct err *err)
+static int head_of_file(
+    const struct arguments *args, const char *word, json_t **ret_facts, struct err *err)
 {
     const char *name;
-    struct store *store = open_file_location(word, &name, err);
+    struct store *store = open_file_location(args, word, &name, err);
     struct head head = {.bytes = BUF_INIT};
 
     if (!store)
@@ -58,7 +60,9 @@ static int head_of_file(const char *word, json_t **ret_facts, struct err *err)
 
 /* One document for all files; a bad one does not hide the others. Exit status 1 if any is bad. */
 static int look_at_files(const struct arguments *args,
-    int (*look)(const char *word, json_t **ret_facts, struct err *err), struct err *err)
+    int (*look)(
+        const struct arguments *args, const char *word, json_t **ret_facts, struct err *err),
+    struct err *err)
 {
     json_t *files = json_array(), *document = json_pack("{s:o}", "files", files);
     bool ok = true;
@@ -66,7 +70,7 @@ static int look_at_files(const struct arguments *args,
     for (size_t i = 1; i < args->word_count; i++) {
         struct err failure = ERR_INIT;
         json_t *facts = NULL;
-        bool good = look(args->words[i], &facts, &failure) == 0;
+        bool good = look(args, args->words[i], &facts, &failure) == 0;
         if (!facts)
             facts = json_object();
         json_object_set_new(facts, "path", json_string(args->words[i]));
@@ -161,7 +165,7 @@ const struct command command_rdb = {
     .min_words = 2,
     .max_words = 10000,
     .options = OPTION_BIT(OPT_SLOTS) | OPTION_BIT(OPT_SHARDS) | OPTION_BIT(OPT_OUT) |
-               OPTION_BIT(OPT_TAKE) | OPTION_BIT(OPT_STAMP) | OPTION_BIT(OPT_JSON) |
-               OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_TAKE) | OPTION_BIT(OPT_STAMP) | OPTION_BIT(OPT_INSECURE) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -243,10 +243,11 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
     return rdb_split_feed(cut->split, data, len, err);
 }
 
-static int read_input(struct cut *cut, const char *word, struct err *err)
+static int read_input(
+    struct cut *cut, const struct arguments *args, const char *word, struct err *err)
 {
     const char *name;
-    struct store *store = open_file_location(word, &name, err);
+    struct store *store = open_file_location(args, word, &name, err);
 
     if (!store)
         return -1;
@@ -303,7 +304,8 @@ static int read_inputs(struct cut *cut, const struct arguments *args, struct err
         const char *word = args->words[i];
         if (i > 1 && rdb_split_next(cut->split, err) < 0)
             return err_wrap(err, "'%s'", args->words[i - 1]);
-        if (set_take(cut, args->values[OPT_TAKE], word, err) < 0 || read_input(cut, word, err) < 0)
+        if (set_take(cut, args->values[OPT_TAKE], word, err) < 0 ||
+            read_input(cut, args, word, err) < 0)
             return -1;
     }
     return rdb_split_end(cut->split, err) < 0

@@ -189,10 +189,15 @@ static int begin(const struct arguments *args, const char *path, struct state *s
             "file.",
             word);
     }
-    if (recover_survey(&request, st, &survey, err) < 0)
+    request.arg = progress_new(args->given[OPT_VERBOSE]);
+    request.tell = progress_tell;
+    request.progress = progress_doing;
+    int rc = recover_survey(&request, st, &survey, err);
+    progress_free(request.arg);
+    if (rc < 0)
         return -1;
     const struct plan *plan = survey_plan(survey);
-    int rc = show_plan(survey, args->given[OPT_JSON], err);
+    rc = show_plan(survey, args->given[OPT_JSON], err);
     if (rc == 0)
         rc = check_plan(survey, request.plan, args->given[OPT_JSON], err);
     if (rc == 0 && !plan->feasible)

@@ -245,6 +245,7 @@ int request_from_arguments(const struct arguments *args, struct recover_request 
         .full_sync = args->given[OPT_FULL_SYNC],
         .fence = args->given[OPT_FENCE],
         .measure = args->given[OPT_MEASURE],
+        .insecure = args->given[OPT_INSECURE],
     };
     if (!ret->hosts_path) {
         err_set(err, ERR_USAGE, "no hosts are named to recover onto");

@@ -16,6 +16,7 @@ enum { LOCATION_FILE_BYTES_MAX = 1 << 20 };
 
 /* All that was named: files to be read, and what is known of the sets that they belong to. */
 struct verify {
+    const struct arguments *args;
     struct arena arena;
     struct verify_file *files;
     size_t count, alloc;
@@ -134,7 +135,7 @@ static int add_one(struct verify *v, const char *word, struct err *err)
 
     if (!absolute)
         return err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", word);
-    json_t *location = json_string(absolute);
+    json_t *location = location_of_word(v->args, absolute);
     json_t *resolved = store_resolve_location(location, err);
     json_decref(location);
     if (!resolved)
@@ -155,7 +156,7 @@ static int add_word(struct verify *v, const char *word, struct err *err)
     if (!folder)
         return add_one(v, word, err);
     CLEANUP(free_ptr) char *absolute = url ? NULL : realpath(word, NULL);
-    json_t *location = json_string(absolute ? absolute : word);
+    json_t *location = location_of_word(v->args, absolute ? absolute : word);
     int rc = add_location(v, location, err);
     json_decref(location);
     return rc;
@@ -263,7 +264,8 @@ static json_t *document_of(struct verify *v, bool *ret_ok)
 
 static int run(const struct arguments *args, struct err *err)
 {
-    struct verify v = {.arena = ARENA_INIT,
+    struct verify v = {.args = args,
+        .arena = ARENA_INIT,
         .locations = json_array(),
         .failed = json_array(),
         .sets = json_array(),
@@ -306,7 +308,7 @@ const struct command command_verify = {
             "be complete. Exit status 1 if anything is bad.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_LIMIT_RATE) | OPTION_BIT(OPT_JSON) |
-               OPTION_BIT(OPT_HELP),
+    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_INSECURE) | OPTION_BIT(OPT_LIMIT_RATE) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

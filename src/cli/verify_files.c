@@ -11,6 +11,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/pull.h"
 
 enum {
@@ -146,7 +147,7 @@ static int start_job(struct verifier *v, struct job *job, struct err *err)
 
 static void take_line(struct job *job, const char *line, size_t len)
 {
-    json_t *value = json_loadb(line, len, JSON_DECODE_ANY, NULL);
+    json_t *value = json_read_quietly(line, len, JSON_DECODE_ANY);
 
     if (json_is_integer(value))
         job->done_bytes = json_integer_value(value);

@@ -1,4 +1,5 @@
 #include "recluster/rpc.h"
+#include "recluster/json.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -88,13 +89,13 @@ static const char *find_end(struct rpc_input *in, struct err *err)
 
 static int parse_line(const char *line, size_t len, struct rpc_message *m, struct err *err)
 {
-    json_error_t why;
+    struct err why = ERR_INIT;
     char text[64];
 
-    m->root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+    m->root = json_read(line, len, JSON_REJECT_DUPLICATES, "a line", &why);
     if (!m->root)
-        return err_set(
-            err, ERR_PROTOCOL, "a line is not JSON (%s): '%s'", why.text, excerpt(line, len, text));
+        return err_set(err, why.code == ERR_LIMIT ? ERR_LIMIT : ERR_PROTOCOL, "%s: '%s'",
+            why.message, excerpt(line, len, text));
     if (!classify(m))
         err_set(err, ERR_PROTOCOL, "a line is no message of JSON-RPC 2.0: '%s'",
             excerpt(line, len, text));

@@ -10,7 +10,8 @@
 
 enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20, HOST_COUNT_MAX = 100000 };
 
-static const char *const top_keys[] = {"defaults", "hosts", "old_nodes", "sources", NULL};
+static const char *const top_keys[] = {
+    "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", NULL};
 
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
@@ -18,7 +19,8 @@ static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "lin
     "max_redis_servers", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
-    "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay", NULL};
+    "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
+    "share_login", NULL};
 
 /* Of one host only, so of no use among the defaults. */
 static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
@@ -283,6 +285,7 @@ static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry,
         get_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
         get_link(o->spec, where, &o->link, &o->base_dir, err) < 0 ||
         check_flag(o->spec, "relay", where, err) < 0 ||
+        check_flag(o->spec, "share_login", where, err) < 0 ||
         check_paths(o->spec, "recovery_path", where, err) < 0)
         return -1;
     if (o->node)
@@ -346,6 +349,30 @@ static int check_sources(json_t *sources, struct err *err)
     return 0;
 }
 
+static int check_endpoints(const json_t *endpoints, struct err *err)
+{
+    static const char *const keys[] = {"url", "insecure", NULL};
+    json_t *entry;
+    size_t i;
+
+    if (endpoints && !json_is_array(endpoints))
+        return err_set(err, ERR_USAGE, "'trusted_endpoints' is not a list");
+    json_array_foreach (endpoints, i, entry) {
+        const json_t *url = json_is_object(entry) ? json_object_get(entry, "url") : entry;
+        const char *text = json_string_value(url);
+        if (json_is_object(entry) && check_keys(entry, keys, "trusted_endpoints: ", err) < 0)
+            return -1;
+        if (text && strstr(text, "://") &&
+            check_flag(entry, "insecure", "trusted_endpoints: ", err) == 0)
+            continue;
+        err_set(err, ERR_USAGE, "trusted_endpoints: entry no. %zu is not the address of a server",
+            i + 1);
+        return err_hint(err, "Write \"https://storage.example.com\", or {\"url\": "
+                             "\"http://10.0.0.9:9000\", \"insecure\": true}.");
+    }
+    return 0;
+}
+
 /* Refuses a second host with the name or address of an earlier one. */
 static int check_unique(const struct hosts *hosts, struct err *err)
 {
@@ -385,8 +412,10 @@ static int parse(struct hosts *hosts, struct err *err)
     if (!json_is_object(hosts->root))
         return err_set(err, ERR_USAGE, "not a JSON object");
     hosts->sources = json_object_get(hosts->root, "sources");
+    hosts->trusted_endpoints = json_object_get(hosts->root, "trusted_endpoints");
     if (check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
-        check_sources(hosts->sources, err) < 0)
+        check_sources(hosts->sources, err) < 0 ||
+        check_endpoints(hosts->trusted_endpoints, err) < 0)
         return -1;
     if (json_array_size(list) == 0) {
         err_set(err, ERR_USAGE, "no hosts");

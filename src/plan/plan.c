@@ -163,6 +163,7 @@ static void start_draft(struct draft *d, const struct plan_input *input)
     d->databases = xcalloc(plan->database_count + 1, sizeof(*d->databases));
     d->rates = plan->rates = input->rates ? input->rates : &plan_default_rates;
     plan->options = input->options;
+    plan->logins = input->logins;
     plan->ccs_sha256 = arena_strdup(&plan->arena, input->ccs_sha256);
     plan->made_ms = input->now_ms;
     plan->offline = input->offline;

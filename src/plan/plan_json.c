@@ -304,6 +304,7 @@ json_t *plan_json(const struct plan *plan)
     set(o, "hosts", hosts);
     set(o, "stages", stages_json(plan));
     set(o, "rates", rates_json(plan));
+    set(o, "logins", plan->logins ? json_deep_copy(plan->logins) : json_array());
     set(o, "unchecked", unchecked_json(plan));
     set(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
     set(o, "warnings", issues_json(plan->warnings, plan->warning_count));

@@ -270,7 +270,7 @@ static void choose_set(
         block_without_set(d, in);
         if (in->error)
             block_location(d, in);
-    } else if (!in->location) {
+    } else if (!in->location && !in->error) {
         issue.code = "no-source";
         draft_block(d, &issue,
             "%s: neither the CCS file nor the hosts file says where its backups "

@@ -41,16 +41,16 @@ json_t *measure_params(const struct survey *survey, size_t host)
     const struct plan_database_input *in = largest_database(survey);
     json_t *params = json_pack("{s:s}", "base_dir", survey->hosts->hosts[host].base_dir);
     struct err ignored = ERR_INIT; /* it was read when the catalogue was made */
-    /* A way over the operator's machine is none of the host's. */
-    bool relayed = in && (json_is_true(json_object_get(survey->hosts->hosts[host].spec, "relay")) ||
-                             json_is_true(json_object_get(in->location, "relay")));
-    const struct backup_set *set = in && !relayed ? chosen_set(in) : NULL;
+    const struct backup_set *set = in ? chosen_set(in) : NULL;
     json_t *location = set ? store_resolve_location(in->location, &ignored) : NULL;
 
-    if (location) {
-        json_object_set_new(params, "location", location);
+    /* A way over the operator's machine is not the host's to measure, nor does it get that login. */
+    if (location && !json_is_true(json_object_get(survey->hosts->hosts[host].spec, "relay")) &&
+        !json_is_true(json_object_get(location, "relay"))) {
+        json_object_set(params, "location", location);
         json_object_set_new(params, "name", json_string(set->files[host % set->file_count].name));
     }
+    json_decref(location);
     return params;
 }
 

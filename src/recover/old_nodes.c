@@ -62,10 +62,12 @@ static json_t *node_location(const json_t *login, const char *addr)
     copy_member(location, "key_password", login, "passphrase");
     copy_member(location, "known_hosts", login, "known_hosts");
     set_identity(location, login);
-    /* The operator's own keys stay where they are. */
+    /* Logins stay on this machine: others read the files by way of it, unless they may have them. */
     bool own = !json_object_get(login, "identity") && !json_object_get(login, "password");
-    json_t *relay = json_object_get(login, "relay");
-    json_object_set_new(location, "relay", json_boolean(relay ? json_is_true(relay) : own));
+    bool shared = json_is_true(json_object_get(login, "share_login")) && !own;
+    bool relay = !shared || json_is_true(json_object_get(login, "relay"));
+    copy_member(location, "share_login", login, "share_login");
+    json_object_set_new(location, "relay", json_boolean(relay));
     return location;
 }
 
@@ -104,10 +106,12 @@ static int list_in_child(void *arg, int fd)
         bool reached = !err.code || err.code == ERR_NOT_FOUND;
         if (reached)
             err = (struct err)ERR_INIT;
-        if (reached && disk_files_list(location, &files, &err) == 0)
+        json_t *resolved = reached ? store_resolve_location(location, &err) : NULL;
+        if (resolved && disk_files_list(resolved, &files, &err) == 0)
             json_array_append_new(folders, json_pack("{s:o}", "files", files));
         else
             json_array_append_new(folders, json_pack("{s:o}", "failure", err_to_json(&err)));
+        json_decref(resolved);
     }
     rpc_add_result(&out, 1, json_pack("{s:o}", "folders", folders));
     return file_write_all(fd, out.data, out.len, "answer", &unsaid) < 0;

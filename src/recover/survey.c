@@ -2,6 +2,7 @@
 
 #include "survey.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,27 +166,45 @@ static bool same_database(const struct ccs *ccs, const char *word, const struct 
     return ccs_find_database(ccs, word, &ignored) == db;
 }
 
-/* Command line over hosts.json over CCS. */
-static const json_t *location_of(
-    struct survey *survey, const struct recover_request *request, const struct ccs_database *db)
+/* A location of --source, marked as the operator wants it. A borrowed reference. */
+static const json_t *command_line_location(struct survey *survey, const char *text, bool insecure)
+{
+    json_t *location = json_string(text);
+
+    if (insecure && strstr(text, "://")) {
+        json_t *marked = json_pack("{s:o, s:b}", "url", location, "insecure", true);
+        location = marked;
+    }
+    json_array_append_new(survey->owned, location);
+    return location;
+}
+
+/* Command line over hosts.json over CCS. NULL: there is none, or `error` says what is wrong with it. */
+static const json_t *location_of(struct survey *survey, const struct recover_request *request,
+    const struct ccs_database *db, const char **ret_named_by, struct err *error)
 {
     const char *label;
     json_t *location;
 
+    *ret_named_by = "the recovery";
     if (survey->locations)
         return json_object_get(survey->locations, db->uid);
-    for (size_t i = 0; i < request->source_count; i++) {
-        if (!same_database(survey->ccs, request->sources[i].database, db))
-            continue;
-        location = json_string(request->sources[i].location);
-        json_array_append_new(survey->owned, location);
-        return location;
-    }
+    *ret_named_by = "the command line";
+    for (size_t i = 0; i < request->source_count; i++)
+        if (same_database(survey->ccs, request->sources[i].database, db))
+            return command_line_location(survey, request->sources[i].location, request->insecure);
+    *ret_named_by = "the hosts file";
     json_object_foreach (survey->hosts->sources, label, location) {
         if (same_database(survey->ccs, label, db))
             return location;
     }
-    return db->backup_location;
+    *ret_named_by = "the CCS file";
+    if (!db->backup_location)
+        return NULL;
+    location = store_location_of_ccs(db->backup_location, survey->hosts->trusted_endpoints, error);
+    if (location)
+        json_array_append_new(survey->owned, location);
+    return location;
 }
 
 static int check_words(
@@ -258,25 +277,87 @@ bool survey_wants_backups(const struct survey *survey, const struct plan_databas
            !json_is_true(json_object_get(survey->options, "only_configuration"));
 }
 
-static void catalogue_database(
-    struct survey *survey, struct plan_database_input *in, struct err *error)
+static void say(const struct recover_request *request, bool lasting, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+static void say(const struct recover_request *request, bool lasting, const char *fmt, ...)
+{
+    void (*to)(void *arg, const char *line) = lasting ? request->tell : request->progress;
+    va_list args;
+
+    if (!to)
+        return;
+    va_start(args, fmt);
+    CLEANUP(free_ptr) char *line = xvasprintf(fmt, args);
+    va_end(args);
+    to(request->arg, line);
+}
+
+static char *label_of(const json_t *location)
+{
+    json_t *masked = secret_mask_json(location);
+    char *text = json_is_string(masked) ? xstrdup(json_string_value(masked))
+                                        : json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
+
+    json_decref(masked);
+    return text;
+}
+
+/*
+ * The location of a database, and who gets a login with it, which is told before the first request.
+ * A new reference to the resolved location; NULL: nobody is to be asked.
+ */
+static json_t *find_location(struct survey *survey, const struct recover_request *request,
+    struct plan_database_input *in, struct err *error)
+{
+    const char *named_by;
+
+    in->location = location_of(survey, request, in->database, &named_by, error);
+    if (error->code) {
+        in->error = error;
+        CLEANUP(free_ptr) char *label = label_of(in->database->backup_location);
+        in->location_label = arena_strdup(&survey->ccs->arena, label);
+    }
+    /* "--source db:1=disks": nothing but the files on disks. */
+    const char *word = json_string_value(in->location);
+    in->only_disks = word && strcmp(word, "disks") == 0;
+    if (in->only_disks)
+        in->location = NULL;
+    if (!in->location || !survey_wants_backups(survey, in))
+        return NULL;
+    CLEANUP(free_ptr) char *label = label_of(in->location);
+    in->location_label = arena_strdup(&survey->ccs->arena, label);
+    if (json_is_true(json_object_get(survey->options, "offline")))
+        return NULL;
+    json_t *resolved = store_resolve_location(in->location, error), *login;
+    json_t *logins = resolved ? store_logins(resolved) : NULL;
+    size_t i;
+    if (!resolved)
+        in->error = error;
+    json_array_foreach (logins, i, login) {
+        bool clear = json_is_true(json_object_get(login, "clear"));
+        say(request, true, "%s: a login goes to %s%s, which %s names", in->database->label,
+            json_string_value(json_object_get(login, "endpoint")), clear ? " in clear text" : "",
+            named_by);
+        json_object_set_new(login, "database", json_string(in->database->label));
+        json_object_set_new(login, "named_by", json_string(named_by));
+        json_array_append(survey->logins, login);
+    }
+    json_decref(logins);
+    return resolved;
+}
+
+static void catalogue_database(struct survey *survey, struct plan_database_input *in,
+    const json_t *resolved, struct err *error)
 {
     const struct ccs_database *db = in->database;
     struct survey_query wanted = {.at_ms = survey_wanted_time(survey, db)};
     struct slots missing;
 
-    if (!in->location || !survey_wants_backups(survey, in))
-        return;
     slots_fill(&wanted.slots);
     wanted.some = wishes_missing_slots(survey->options, &missing);
     slots_subtract(&wanted.slots, &missing);
-    json_t *masked = secret_mask_json(in->location);
-    CLEANUP(free_ptr) char *text = json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
-    json_decref(masked);
-    in->location_label = arena_strdup(&survey->ccs->arena, text);
-    if (json_is_true(json_object_get(survey->options, "offline")))
-        return;
-    struct store *store = store_open_resolved(in->location, error);
+    struct store *store = store_open(resolved, error);
     if (!store) {
         in->error = error;
         return;
@@ -312,26 +393,29 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
 
     if (check_words(survey, request, err) < 0)
         return -1;
+    json_t **resolved = xcalloc(ccs->database_count + 1, sizeof(*resolved));
     survey->databases = xcalloc(ccs->database_count, sizeof(*survey->databases));
     survey->database_errors = xcalloc(ccs->database_count, sizeof(*survey->database_errors));
     for (size_t i = 0; i < ccs->database_count; i++) {
-        const struct ccs_database *db = &ccs->databases[i];
-        if (!wishes_database(survey, survey->options, db))
+        if (!wishes_database(survey, survey->options, &ccs->databases[i]))
             continue;
         size_t at = survey->database_count++;
-        survey->databases[at] = (struct plan_database_input){
-            .database = db,
-            .location = location_of(survey, request, db),
-        };
-        /* "--source db:1=disks": nothing but the files on disks. */
-        const char *word = json_string_value(survey->databases[at].location);
-        survey->databases[at].only_disks = word && strcmp(word, "disks") == 0;
-        if (survey->databases[at].only_disks)
-            survey->databases[at].location = NULL;
+        survey->databases[at] = (struct plan_database_input){.database = &ccs->databases[i]};
+        resolved[at] =
+            find_location(survey, request, &survey->databases[at], &survey->database_errors[at]);
         wishes_fill_database(survey, survey->options, &survey->databases[at]);
         take_pinned_count(survey, &survey->databases[at]);
-        catalogue_database(survey, &survey->databases[at], &survey->database_errors[at]);
     }
+    for (size_t at = 0; at < survey->database_count; at++) {
+        if (!resolved[at])
+            continue;
+        say(request, false, "looking for the backups of %s: database %zu of %zu",
+            survey->databases[at].database->label, at + 1, survey->database_count);
+        catalogue_database(
+            survey, &survey->databases[at], resolved[at], &survey->database_errors[at]);
+        json_decref(resolved[at]);
+    }
+    free(resolved);
     return 0;
 }
 
@@ -381,6 +465,7 @@ void survey_make_plan(
         .pinned = survey->pinned,
         .replan = survey->replan,
         .disks = survey->disks,
+        .logins = survey->logins,
         .rates = &survey->rates,
     };
 
@@ -418,6 +503,7 @@ int recover_survey(
     struct survey *survey = xcalloc(1, sizeof(*survey));
 
     survey->owned = json_array();
+    survey->logins = json_array();
     survey->disks = json_array();
     survey->options = request->options ? json_deep_copy(request->options) : json_object();
     survey->pinned = json_deep_copy(request->plan);
@@ -455,6 +541,7 @@ void survey_free(struct survey *survey)
     free(survey->host_inputs);
     free(survey->host_errors);
     json_decref(survey->owned);
+    json_decref(survey->logins);
     json_decref(survey->locations);
     json_decref(survey->alive);
     json_decref(survey->fence);

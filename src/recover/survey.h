@@ -12,7 +12,8 @@ struct survey {
     struct plan_database_input *databases;
     struct err *database_errors;
     size_t database_count;
-    json_t *owned; /* locations that were made here */
+    json_t *owned;  /* locations that were made here */
+    json_t *logins; /* who gets one: plan.h */
     /* Replan: uid to location, "disks" for files on disks, of the databases whose backups are
      * wanted; else NULL. */
     json_t *locations;

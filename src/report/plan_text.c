@@ -58,6 +58,21 @@ static void unchecked_text(struct text *t, const json_t *unchecked)
     }
 }
 
+static void logins_text(struct text *t, const json_t *logins)
+{
+    size_t i;
+    json_t *login;
+
+    if (json_array_size(logins) > 0)
+        text_wrap(t, TEXT_PLAIN, "", "Logins go to:");
+    json_array_foreach (logins, i, login) {
+        bool clear = doc_bool(login, "clear");
+        text_wrap(t, clear ? TEXT_YELLOW : TEXT_PLAIN, "  - ", "%s%s (%s, named by %s)",
+            doc_text(login, "endpoint", "?"), clear ? " in clear text" : "",
+            doc_text(login, "database", "?"), doc_text(login, "named_by", "?"));
+    }
+}
+
 /* What one wants to know before anything else. */
 struct summary {
     size_t databases, skipped, shards, hosts, used;
@@ -119,6 +134,7 @@ static void verdict_text(struct text *t, const json_t *plan)
         text_wrap(t, TEXT_PLAIN, "", "Plan %.12s", doc_text(plan, "hash", ""));
     summary_text(t, plan);
     options_text(t, json_object_get(plan, "options"));
+    logins_text(t, json_object_get(plan, "logins"));
     unchecked_text(t, json_object_get(plan, "unchecked"));
 }
 

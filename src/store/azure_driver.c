@@ -15,7 +15,8 @@ static const struct cloud_form form = {
     .scheme = "azure",
     .words = {"account_name", "container"},
     .prefix = "subdir",
-    .query = {"endpoint", "ca_file", "page_size", "timeout"},
+    .query = {"endpoint", "ca_file", "page_size", "timeout", "insecure"},
+    .endpoints = {"endpoint"},
     .example = "azure://account/container/folder",
 };
 
@@ -92,9 +93,14 @@ static int azure_list(void *handle, struct store_list *list, struct err *err)
     struct http_reply reply = HTTP_REPLY_INIT;
     int rc;
 
+    struct store_pages pages = {.list = list};
+
     do {
         rc = list_page(&l, &reply, err);
+        if (rc == 0 && l.marker && *l.marker)
+            rc = store_pages_next(&pages, l.marker, l.a->label, err);
     } while (rc == 0 && l.marker && *l.marker);
+    store_pages_release(&pages);
     free(l.name);
     free(l.marker);
     http_reply_release(&reply);
@@ -170,7 +176,7 @@ static int set_up(struct azure_store *a, const json_t *location, struct err *err
         (!a->key && cloud_secret(location, "sas_token", &a->sas, err) < 0))
         return -1;
     /* A signature, and a token, are good for one place only. */
-    curl_easy_setopt(http_client_curl(a->client), CURLOPT_FOLLOWLOCATION, 0L);
+    http_client_stay(a->client);
     return 0;
 }
 
@@ -203,10 +209,15 @@ static json_t *connection_part(const char *text, const char *name)
     return NULL;
 }
 
-/* Keys in the environment are of one account: other locations do without them. */
+/*
+ * Keys in the environment are of one account: other locations do without them. Where the
+ * environment does not name the account, an account of a CCS file may be anybody's.
+ */
 static bool is_account(const json_t *location, const char *account)
 {
-    return !account || !*account || strcmp(account, cloud_text(location, "account_name")) == 0;
+    if (!account || !*account)
+        return !store_location_is_of_ccs(location);
+    return strcmp(account, cloud_text(location, "account_name")) == 0;
 }
 
 static void take_connection_string(json_t *location, bool login)
@@ -226,15 +237,16 @@ static void take_connection_string(json_t *location, bool login)
     json_decref(account);
 }
 
-static int azure_resolve(json_t *location, struct err *err)
+static json_t *azure_members(const json_t *location, struct err *err)
 {
-    json_t *object = cloud_location(location, &form, err);
+    return cloud_location(location, &form, err);
+}
 
-    if (!object)
-        return -1;
-    json_object_clear(location);
-    json_object_update(location, object);
-    json_decref(object);
+static int azure_resolve(json_t *location, bool own, struct err *err)
+{
+    (void)err;
+    if (!own)
+        return 0;
     bool login =
         !json_object_get(location, "account_key") && !json_object_get(location, "sas_token");
     if (login && is_account(location, getenv("AZURE_STORAGE_ACCOUNT"))) {
@@ -243,6 +255,18 @@ static int azure_resolve(json_t *location, struct err *err)
     }
     take_connection_string(location, login);
     return 0;
+}
+
+static void azure_logins(const json_t *location, json_t *logins)
+{
+    const char *endpoint = cloud_text(location, "endpoint");
+    CLEANUP(free_ptr)
+    char *provider =
+        xasprintf("https://%s.blob.core.windows.net", cloud_text(location, "account_name"));
+    bool key = json_object_get(location, "account_key") != NULL;
+
+    if (key || json_object_get(location, "sas_token"))
+        store_logins_add(logins, endpoint ? endpoint : provider, !key);
 }
 
 static const char *const kinds[] = {"abs", "azure", NULL};
@@ -261,5 +285,8 @@ const struct store_driver store_azure_driver = {
     .part_bytes = 8 << 20,
     .parts_max = 50000,
     .remove = azure_remove,
+    .members = azure_members,
+    .endpoints = form.endpoints,
     .resolve = azure_resolve,
+    .logins = azure_logins,
 };

@@ -106,6 +106,11 @@ json_t *cloud_location(const json_t *location, const struct cloud_form *form, st
         err_hint(err, "Write for example %s.", form->example);
         goto fail;
     }
+    for (const char *const *word = form->endpoints; *word; word++) {
+        const char *text = cloud_text(object, *word);
+        if (text && cloud_check_endpoint(text, *word, err) < 0)
+            goto fail;
+    }
     return object;
 fail:
     json_decref(object);
@@ -137,7 +142,7 @@ int cloud_secret(const json_t *location, const char *key, struct secret **ret, s
 
     if (!value || json_is_null(value) || (json_is_string(value) && !cloud_text(location, key)))
         return 0;
-    *ret = secret_from_json(value, key, err);
+    *ret = secret_from_text(value, key, err);
     return *ret ? 0 : -1;
 }
 
@@ -147,6 +152,29 @@ int cloud_page_size(const json_t *location, int most)
     long long size = json_is_string(value) ? strtoll(json_string_value(value), NULL, 10)
                                            : json_integer_value(value);
     return size > 0 && size < most ? (int)size : most;
+}
+
+int cloud_check_endpoint(const char *text, const char *what, struct err *err)
+{
+    CLEANUP(free_ptr) char *full = xasprintf("%s%s", strstr(text, "://") ? "" : "https://", text);
+    CURLU *url = curl_url();
+    char *scheme = NULL, *host = NULL, *user = NULL;
+    bool good = curl_url_set(url, CURLUPART_URL, full, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+                curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK && *host &&
+                (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0) &&
+                curl_url_get(url, CURLUPART_USER, &user, 0) != CURLUE_OK;
+
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(user);
+    curl_url_cleanup(url);
+    if (good)
+        return 0;
+    CLEANUP(free_ptr) char *masked = secret_mask_url(text);
+    err_set(err, ERR_USAGE, "'%s' of a backup location is not the address of a server: '%s'", what,
+        masked);
+    return err_hint(err, "Write for example \"%s\": \"https://storage.example.com\".", what);
 }
 
 char *cloud_endpoint(const char *text)

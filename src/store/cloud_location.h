@@ -14,10 +14,11 @@
 /* What the parts of a kind's URL are called as members. */
 struct cloud_form {
     const char *scheme;
-    const char *words[3];  /* of the first parts of the path, all needed; NULL behind the last */
-    const char *prefix;    /* of what follows; may be empty */
-    const char *query[12]; /* that may stand behind '?' (nothing secret); NULL behind the last */
-    const char *example;   /* of a URL, for the hint */
+    const char *words[3];     /* of the first parts of the path, all needed; NULL behind the last */
+    const char *prefix;       /* of what follows; may be empty */
+    const char *query[14];    /* that may stand behind '?' (nothing secret); NULL behind the last */
+    const char *endpoints[4]; /* members that are the address of a server; NULL behind the last */
+    const char *example;      /* of a URL, for the hint */
 };
 
 /*
@@ -40,8 +41,14 @@ int cloud_secret(
 /* How many entries a list request asks for: "page_size" if it is there, else `most`. */
 int cloud_page_size(const json_t *location, int most);
 
-/* "https://host/path" without slashes at its end; `https://` is put before a bare host. */
+/*
+ * "https://host/path" without slashes at its end; `https://` is put before a bare host. For an
+ * address that cloud_check_endpoint() has taken, as cloud_location() does with those of the form.
+ */
 char *cloud_endpoint(const char *text);
+
+/* ERR_USAGE if it is not the address of a server: http or https, with a host. */
+int cloud_check_endpoint(const char *text, const char *what, struct err *err) MUST_CHECK;
 
 /* clock_parse(), -1 for what is no time. */
 int64_t cloud_time_ms(const char *text);

@@ -87,11 +87,36 @@ struct store_driver {
     int (*remove)(void *handle, const char *name, struct err *err);
 
     /*
-     * Puts credentials and settings that the location (an object, changed in place) lacks into it,
-     * from the environment and the usual files of this kind. NULL: there are none.
+     * The location with members only, where its URL has them in its path and query. A new
+     * reference; NULL in the table: a URL is no more than one member.
      */
-    int (*resolve)(json_t *location, struct err *err);
+    json_t *(*members)(const json_t *location, struct err *err);
+
+    /* Members that name an endpoint, NULL at the end. Without any, the provider's own is asked. */
+    const char *const *endpoints;
+
+    /*
+     * Puts credentials and settings that the location (an object, changed in place) lacks into it,
+     * from the environment and the usual files of this kind: credentials only if `own`. NULL: there
+     * are none.
+     */
+    int (*resolve)(json_t *location, bool own, struct err *err);
+
+    /* Calls store_logins_add() for each endpoint that gets a login with this location. */
+    void (*logins)(const json_t *location, json_t *logins);
 };
+
+/*
+ * An endpoint gets a login. `secret`: it can be used by whoever reads along (a password, a token),
+ * as opposed to a signature.
+ */
+void store_logins_add(json_t *logins, const char *endpoint, bool secret);
+
+/* It says that logins may go over connections without TLS ("insecure": true). */
+bool store_location_is_insecure(const json_t *location);
+
+/* It is a location of a CCS file, and the operator has not spoken for its endpoints. */
+bool store_location_is_of_ccs(const json_t *location);
 
 extern const struct store_driver store_file_driver;
 extern const struct store_driver store_http_driver;
@@ -109,6 +134,23 @@ void store_list_add(
 
 /* The same for a folder. */
 void store_list_add_folder(struct store_list *list, const char *name, size_t len);
+
+/* ERR_LIMIT once names had to be left out. A list() that can go on for ever asks. */
+int store_list_check(const struct store_list *list, const char *label, struct err *err) MUST_CHECK;
+
+/*
+ * A list that comes in pages: asked before each next page, with the token that names it. ERR_PROTOCOL
+ * if it is the token of the page before, ERR_LIMIT after STORE_PAGES_MAX pages or too many files.
+ */
+enum { STORE_PAGES_MAX = 10000 };
+struct store_pages {
+    const struct store_list *list;
+    size_t count;
+    char *last;
+};
+int store_pages_next(
+    struct store_pages *pages, const char *token, const char *label, struct err *err) MUST_CHECK;
+void store_pages_release(struct store_pages *pages);
 
 /* The text of a location: itself if it is a string, else its member `key`; NULL if there is none. */
 const char *store_location_text(const json_t *location, const char *key);

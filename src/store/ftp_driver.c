@@ -439,7 +439,7 @@ static int set_secret(struct ftp_store *f, CURLoption option, const json_t *loca
     const json_t *value = json_object_get(location, key);
     if (!value)
         return 0;
-    struct secret *secret = secret_from_json(value, key, err);
+    struct secret *secret = secret_from_text(value, key, err);
     if (!secret)
         return -1;
     curl_easy_setopt(f->curl, option, secret_reveal(secret));
@@ -499,6 +499,21 @@ static void *ftp_open(const json_t *location, char **ret_label, struct err *err)
     return f;
 }
 
+/* Without a login of its own the location gets an anonymous one. */
+static void ftp_logins(const json_t *location, json_t *logins)
+{
+    const char *url = store_location_text(location, "url");
+    struct err unknown = ERR_INIT;
+    struct address a;
+
+    if (!url || address_parse(url, NULL, &a, &unknown) < 0)
+        return;
+    if (a.password || json_object_get(location, "password"))
+        store_logins_add(logins, url, true);
+    address_release(&a);
+}
+
+static const char *const ftp_endpoints[] = {"url", NULL};
 static const char *const ftp_kinds[] = {"ftp", "ftps", "ftpes", NULL};
 
 const struct store_driver store_ftp_driver = {
@@ -513,5 +528,7 @@ const struct store_driver store_ftp_driver = {
     .write_end = ftp_write_end,
     .remove = ftp_remove,
     .part_bytes = PART_BYTES,
+    .endpoints = ftp_endpoints,
     .resolve = netrc_resolve,
+    .logins = ftp_logins,
 };

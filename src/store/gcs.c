@@ -1,4 +1,5 @@
 #include "gcs.h"
+#include "recluster/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ int gcs_error(
     struct gcs_store *g, const char *name, const struct http_reply *reply, struct err *err)
 {
     CLEANUP(free_ptr) char *what = xasprintf("%s%s", g->label, name ? name : "");
-    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *message = cloud_text(json_object_get(answer, "error"), "message");
 
     http_status_error(reply->status, what, err);

@@ -11,8 +11,10 @@
 #include "http_request.h"
 #include "recluster/secret.h"
 
+/* What the drivers of both APIs have in common. */
 extern const struct cloud_form gcs_form;
-int gcs_resolve(json_t *location, struct err *err) MUST_CHECK;
+json_t *gcs_members(const json_t *location, struct err *err) MUST_CHECK;
+int gcs_resolve(json_t *location, bool own, struct err *err) MUST_CHECK;
 
 struct gcs_store {
     struct http_client *client;

@@ -3,6 +3,7 @@
 
 #include "gcs.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 /*
  * Google Cloud Storage: "gs://bucket/prefix", or an object with "bucket_name", "subdir" and one of
@@ -17,9 +18,14 @@ const struct cloud_form gcs_form = {
     .scheme = "gs",
     .words = {"bucket_name"},
     .prefix = "subdir",
-    .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size", "timeout"},
+    .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size", "timeout",
+        "insecure"},
+    .endpoints = {"endpoint", "token_uri"},
     .example = "gs://bucket/folder",
 };
+
+static const char google_storage[] = "https://storage.googleapis.com";
+static const char google_tokens[] = "https://oauth2.googleapis.com/token";
 
 /* --- the list --- */
 
@@ -61,9 +67,12 @@ static int list_page(struct gcs_store *g, struct store_list *list, char **token,
     int rc = gcs_send(g, &(struct gcs_request){.url = url}, &reply, err);
     if (rc == 0 && reply.status != 200)
         rc = gcs_error(g, NULL, &reply, err);
-    json_t *answer = rc == 0 ? json_loadb(reply.text.data, reply.text.len, 0, NULL) : NULL;
-    if (rc == 0 && !json_is_object(answer))
-        rc = err_set(err, ERR_PROTOCOL, "'%s' gave a list that is no JSON", g->label);
+    json_t *answer =
+        rc == 0 ? json_read(reply.text.data, reply.text.len, 0, "the list", err) : NULL;
+    if (rc == 0 && !answer)
+        rc = err_wrap(err, "'%s'", g->label);
+    else if (rc == 0 && !json_is_object(answer))
+        rc = err_set(err, ERR_PROTOCOL, "'%s' gave a list that is not a JSON object", g->label);
     if (rc == 0)
         rc = add_items(g, answer, list, err);
     const char *next = cloud_text(answer, "nextPageToken");
@@ -76,12 +85,17 @@ static int list_page(struct gcs_store *g, struct store_list *list, char **token,
 
 static int gcs_list(void *handle, struct store_list *list, struct err *err)
 {
+    struct gcs_store *g = handle;
+    struct store_pages pages = {.list = list};
     char *token = NULL;
     int rc;
 
     do {
-        rc = list_page(handle, list, &token, err);
+        rc = list_page(g, list, &token, err);
+        if (rc == 0 && token)
+            rc = store_pages_next(&pages, token, g->label, err);
     } while (rc == 0 && token);
+    store_pages_release(&pages);
     free(token);
     return rc;
 }
@@ -157,7 +171,7 @@ static int read_login(struct gcs_store *g, const json_t *location, struct err *e
 {
     const char *token_uri = cloud_text(location, "token_uri");
 
-    g->token_uri = xstrdup(token_uri ? token_uri : "https://oauth2.googleapis.com/token");
+    g->token_uri = xstrdup(token_uri ? token_uri : google_tokens);
     g->email = dup_text(location, "client_email");
     g->key_id = dup_text(location, "private_key_id");
     g->client_id = dup_text(location, "client_id");
@@ -182,7 +196,7 @@ static int read_key_file(json_t *location, const char *path, struct err *err)
     struct buf text = BUF_INIT;
 
     int rc = file_read(real, 1 << 20, &text, err);
-    json_t *key = rc == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    json_t *key = rc == 0 ? json_read_quietly(text.data, text.len, 0) : NULL;
     const char *type = cloud_text(key, "type");
     if (rc == 0 && !json_is_object(key)) {
         rc = err_set(err, ERR_USAGE, "'%s' is no JSON file of Google credentials", real);
@@ -208,17 +222,12 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
     json_t *object = cloud_location(location, &gcs_form, err);
     if (!object)
         return NULL;
-    const char *file = cloud_text(object, "credentials_file");
-    if (file && read_key_file(object, file, err) < 0) {
-        json_decref(object);
-        return NULL;
-    }
     struct gcs_store *g = xcalloc(1, sizeof(*g));
     const char *endpoint = cloud_text(object, "endpoint");
     g->bucket = dup_text(object, "bucket_name");
     g->prefix = cloud_prefix(object, "subdir");
     g->label = xasprintf("gs://%s/%s", g->bucket, g->prefix);
-    g->endpoint = cloud_endpoint(endpoint ? endpoint : "https://storage.googleapis.com");
+    g->endpoint = cloud_endpoint(endpoint ? endpoint : google_storage);
     g->page_size = cloud_page_size(object, 1000);
     g->client = http_client_new(object, err);
     bool ok = g->client && read_login(g, object, err) == 0;
@@ -227,7 +236,7 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
         gcs_close(g);
         return NULL;
     }
-    curl_easy_setopt(http_client_curl(g->client), CURLOPT_FOLLOWLOCATION, 0L);
+    http_client_stay(g->client);
     *ret_label = xstrdup(g->label);
     return g;
 }
@@ -240,16 +249,17 @@ static bool has_login(const json_t *location)
            json_object_get(location, "access_key_id");
 }
 
-int gcs_resolve(json_t *location, struct err *err)
+json_t *gcs_members(const json_t *location, struct err *err)
+{
+    return cloud_location(location, &gcs_form, err);
+}
+
+int gcs_resolve(json_t *location, bool own, struct err *err)
 {
     static const char usual[] = "~/.config/gcloud/application_default_credentials.json";
-    json_t *object = cloud_location(location, &gcs_form, err);
 
-    if (!object)
-        return -1;
-    json_object_clear(location);
-    json_object_update(location, object);
-    json_decref(object);
+    if (!own)
+        return 0;
     cloud_from_environment(location, "endpoint", "STORAGE_EMULATOR_HOST");
     if (!has_login(location))
         cloud_from_environment(location, "credentials_file", "GOOGLE_APPLICATION_CREDENTIALS");
@@ -261,6 +271,18 @@ int gcs_resolve(json_t *location, struct err *err)
         return err_wrap(err, "'%s'", "credentials_file");
     json_object_del(location, "credentials_file");
     return 0;
+}
+
+/* The claim that a service account signs is good for an hour, as a token is. */
+static void gcs_logins(const json_t *location, json_t *logins)
+{
+    const char *endpoint = cloud_text(location, "endpoint");
+    const char *token_uri = cloud_text(location, "token_uri");
+
+    if (!has_login(location))
+        return;
+    store_logins_add(logins, token_uri ? token_uri : google_tokens, true);
+    store_logins_add(logins, endpoint ? endpoint : google_storage, true);
 }
 
 static const char *const kinds[] = {"gs", "gcs", NULL};
@@ -278,5 +300,8 @@ const struct store_driver store_gcs_driver = {
     .write_end = gcs_write_end,
     .part_bytes = 8 << 20, /* must be a multiple of 256 KiB */
     .remove = gcs_remove,
+    .members = gcs_members,
+    .endpoints = gcs_form.endpoints,
     .resolve = gcs_resolve,
+    .logins = gcs_logins,
 };

@@ -5,6 +5,7 @@
 #include "gcs.h"
 #include "recluster/base64.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/sign.h"
 
 /*
@@ -94,7 +95,7 @@ static int make_form(const struct gcs_store *g, struct buf *form, struct err *er
 /* {"error": "invalid_grant", "error_description": "…"} */
 static int refused(const struct gcs_store *g, const struct http_reply *reply, struct err *err)
 {
-    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *error = cloud_text(answer, "error");
     const char *why = cloud_text(answer, "error_description");
 
@@ -113,7 +114,7 @@ static int refused(const struct gcs_store *g, const struct http_reply *reply, st
 
 static int take_token(struct gcs_store *g, const struct http_reply *reply, struct err *err)
 {
-    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *token = cloud_text(answer, "access_token");
     json_int_t life_s = json_integer_value(json_object_get(answer, "expires_in"));
     int rc = 0;

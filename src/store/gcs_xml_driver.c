@@ -5,6 +5,8 @@
 
 /* Google Cloud Storage with HMAC keys: its XML API speaks S3's protocol. */
 
+static const char google[] = "https://storage.googleapis.com";
+
 static bool has_hmac_keys(const json_t *location)
 {
     return json_object_get(location, "access_key_id") &&
@@ -23,7 +25,7 @@ static void *gcs_xml_open(const json_t *location, char **ret_label, struct err *
     struct s3_settings settings = {
         .bucket = cloud_text(object, "bucket_name"),
         .prefix = prefix,
-        .endpoint = endpoint ? endpoint : "https://storage.googleapis.com",
+        .endpoint = endpoint ? endpoint : google,
         .region = "auto",
         .page_size = cloud_page_size(object, 1000),
     };
@@ -35,6 +37,12 @@ static void *gcs_xml_open(const json_t *location, char **ret_label, struct err *
     }
     json_decref(object);
     return s;
+}
+
+static void gcs_xml_logins(const json_t *location, json_t *logins)
+{
+    const char *endpoint = cloud_text(location, "endpoint");
+    store_logins_add(logins, endpoint ? endpoint : google, false);
 }
 
 static const char *const kinds[] = {"gs", "gcs", NULL};
@@ -54,5 +62,8 @@ const struct store_driver store_gcs_xml_driver = {
     .part_bytes = S3_PART_BYTES,
     .parts_max = S3_PARTS_MAX,
     .remove = s3_remove,
+    .members = gcs_members,
+    .endpoints = gcs_form.endpoints,
     .resolve = gcs_resolve,
+    .logins = gcs_xml_logins,
 };

@@ -129,7 +129,7 @@ static int set_secret(struct http_store *h, CURLoption option, const json_t *loc
     const json_t *value = json_object_get(location, key);
     if (!value)
         return 0;
-    struct secret *secret = secret_from_json(value, key, err);
+    struct secret *secret = secret_from_text(value, key, err);
     if (!secret)
         return -1;
     curl_easy_setopt(http_client_curl(h->folder.client), option, secret_reveal(secret));
@@ -191,6 +191,24 @@ static void *http_open(const json_t *location, char **ret_label, struct err *err
     return h;
 }
 
+/* A Digest login proves the password without sending it. */
+static void http_logins(const json_t *location, json_t *logins)
+{
+    const char *url = store_location_text(location, "url");
+    const char *auth = json_string_value(json_object_get(location, "auth"));
+    struct err unknown = ERR_INIT;
+    struct address a;
+
+    if (!url || address_parse(url, NULL, &a, &unknown) < 0)
+        return;
+    if (a.user || a.password || json_object_get(location, "user") ||
+        json_object_get(location, "password") || json_object_get(location, "bearer"))
+        store_logins_add(logins, url,
+            json_object_get(location, "bearer") || !auth || strcmp(auth, "digest") != 0);
+    address_release(&a);
+}
+
+static const char *const http_endpoints[] = {"url", NULL};
 static const char *const http_kinds[] = {"http", "https", "webdav", "webdavs", "dav", "davs", NULL};
 
 const struct store_driver store_http_driver = {
@@ -206,5 +224,7 @@ const struct store_driver store_http_driver = {
     .write_commit = webdav_write_commit,
     .write_end = webdav_write_end,
     .remove = webdav_remove,
+    .endpoints = http_endpoints,
     .resolve = netrc_resolve,
+    .logins = http_logins,
 };

@@ -10,6 +10,7 @@
 
 #include "driver.h"
 #include "recluster/buf.h"
+#include "recluster/json.h"
 
 /* A link's text and the columns behind it are looked for no further away than this. */
 enum { LINE_MAX_BYTES = 2048 };
@@ -23,14 +24,17 @@ static int64_t date_to_ms(const char *text)
 static int parse_json(
     const char *text, size_t len, const char *what, struct store_list *list, struct err *err)
 {
-    json_error_t where;
-    json_t *index = json_loadb(text, len, 0, &where);
+    json_t *index = json_read(text, len, 0, "the index", err);
     size_t i;
     json_t *item;
 
+    if (!index) {
+        if (err->code == ERR_CORRUPT)
+            err->code = ERR_PROTOCOL;
+        return err_wrap(err, "'%s'", what);
+    }
     if (!json_is_array(index)) {
-        err_set(err, ERR_PROTOCOL, "the index of '%s' is no JSON array of files%s%s", what,
-            index ? "" : ": ", index ? "" : where.text);
+        err_set(err, ERR_PROTOCOL, "the index of '%s' is not a JSON array of files", what);
         json_decref(index);
         return -1;
     }

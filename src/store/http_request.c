@@ -16,7 +16,8 @@ enum {
 };
 
 struct http_client {
-    CURL *curl; /* one handle for all requests: it keeps the connection */
+    CURL *curl;             /* one handle for all requests: it keeps the connection */
+    bool follows, any_site; /* redirects; to other sites too */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -222,13 +223,59 @@ static int on_head(struct transfer *t)
     return t->stopped ? -1 : 0;
 }
 
+/* The host of `to`, an address that may be relative to `from`. The caller frees it. */
+static char *host_of(const char *from, const char *to)
+{
+    CURLU *url = curl_url();
+    char *host = NULL, *copy = NULL;
+
+    if (curl_url_set(url, CURLUPART_URL, from, 0) == CURLUE_OK &&
+        (!to || curl_url_set(url, CURLUPART_URL, to, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK) &&
+        curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK)
+        copy = xstrdup(host);
+    curl_free(host);
+    curl_url_cleanup(url);
+    return copy;
+}
+
+/*
+ * A server may not send us anywhere it likes: from here more can be reached than from its side.
+ * `to`: where it sends us.
+ */
+static int check_redirect(struct transfer *t, const char *to)
+{
+    char *from = NULL;
+
+    curl_easy_getinfo(t->client->curl, CURLINFO_EFFECTIVE_URL, &from);
+    CLEANUP(free_ptr) char *here = host_of(from ? from : t->request->url, NULL);
+    CLEANUP(free_ptr) char *there = host_of(from ? from : t->request->url, to);
+    /* Without a host it is a protocol that libcurl refuses. */
+    if (!there || !*there || (here && strcasecmp(here, there) == 0))
+        return 0;
+    CLEANUP(free_ptr) char *masked = secret_mask_url(to);
+    err_set(t->err, ERR_DENIED, "'%s' sends us to another site: '%s'", t->request->what, masked);
+    return err_hint(t->err, "If that is right, name that address as the location, or add "
+                            "\"redirects\": \"any\" to the location in the hosts file.");
+}
+
 /* libcurl takes a head that was cut off for a whole one. */
 static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
 {
+    static const char location[] = "location:";
     struct transfer *t = arg;
+    size_t len = size * count, name_len = sizeof(location) - 1;
+    long status = 0;
 
-    t->head_ended = size * count <= 2 && (*line == '\r' || *line == '\n');
-    return size * count;
+    t->head_ended = len <= 2 && (*line == '\r' || *line == '\n');
+    curl_easy_getinfo(t->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (!t->client->follows || t->client->any_site || status < 300 || status > 399 ||
+        len < name_len || strncasecmp(line, location, name_len) != 0)
+        return len;
+    CLEANUP(free_ptr) char *to = xstrndup(line + name_len, len - name_len);
+    char *start = to + strspn(to, " \t");
+    start[strcspn(start, "\r\n")] = '\0';
+    t->stopped = check_redirect(t, start) < 0;
+    return t->stopped ? 0 : len;
 }
 
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
@@ -397,7 +444,7 @@ int http_set_trust(CURL *curl, const json_t *location, struct err *err)
 
     for (size_t i = 0; i < ARRAY_SIZE(pems); i++) {
         const json_t *value = json_object_get(location, pems[i].key);
-        struct secret *text = value ? secret_from_json(value, pems[i].key, err) : NULL;
+        struct secret *text = value ? secret_from_text(value, pems[i].key, err) : NULL;
         if (value && !text)
             return -1;
         if (text)
@@ -407,7 +454,7 @@ int http_set_trust(CURL *curl, const json_t *location, struct err *err)
     const json_t *value = json_object_get(location, "client_key_password");
     if (!value)
         return 0;
-    struct secret *password = secret_from_json(value, "client_key_password", err);
+    struct secret *password = secret_from_text(value, "client_key_password", err);
     if (!password)
         return -1;
     curl_easy_setopt(curl, CURLOPT_KEYPASSWD, secret_reveal(password));
@@ -422,6 +469,7 @@ static void set_manners(struct http_client *c, long silence_s)
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    c->follows = true;
     curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, store_connect_timeout(silence_s));
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)STORE_LOW_SPEED);
@@ -432,6 +480,12 @@ static void set_manners(struct http_client *c, long silence_s)
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, c->detail);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head_line);
+}
+
+void http_client_stay(struct http_client *c)
+{
+    curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
+    c->follows = false;
 }
 
 CURL *http_client_curl(struct http_client *c)
@@ -457,6 +511,8 @@ struct http_client *http_client_new(const json_t *location, struct err *err)
         return NULL;
     }
     set_manners(c, silence_s);
+    const char *redirects = store_location_text(location, "redirects");
+    c->any_site = json_is_object(location) && redirects && strcmp(redirects, "any") == 0;
     return c;
 }
 

@@ -38,9 +38,13 @@ void http_client_free(struct http_client *c); /* NULL is fine */
 int http_set_trust(CURL *curl, const json_t *location, struct err *err) MUST_CHECK;
 
 /*
- * For options that stay: the login, redirects (followed up to 5 times, never from TLS to plain
- * text). An option that http_send() sets has to be left alone.
+ * Redirects are followed up to 5 times, within the host and never from TLS to plain text; to other
+ * hosts too where the location has "redirects": "any". After http_client_stay() none is: a signature
+ * or a token is good for one place only.
  */
+void http_client_stay(struct http_client *c);
+
+/* For options that stay: the login. An option that http_send() sets has to be left alone. */
 CURL *http_client_curl(struct http_client *c);
 
 /* How long the last answer asked to be left alone (Retry-After); 0: it did not. */

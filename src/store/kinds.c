@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "handle.h"
-#include "recluster/secret.h"
 
 enum { SILENCE_MAX_S = 3600 };
 
@@ -103,49 +102,4 @@ bool store_location_is_folder(const json_t *location)
 {
     struct err unknown = ERR_INIT;
     return store_driver_of(location, &unknown) == &store_file_driver;
-}
-
-/* {"env": …} and {"file": …} become what they stand for. */
-static int read_secrets(json_t *location, struct err *err)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach (location, key, value) {
-        if (!json_is_object(value))
-            continue;
-        struct secret *secret = secret_from_json(value, key, err);
-        if (!secret)
-            return -1;
-        json_object_set_new(location, key, json_string(secret_reveal(secret)));
-        secret_free(secret);
-    }
-    return 0;
-}
-
-json_t *store_resolve_location(const json_t *location, struct err *err)
-{
-    const struct store_driver *driver = store_driver_of(location, err);
-
-    if (!driver)
-        return NULL;
-    if (!json_is_object(location) && !driver->resolve)
-        return json_deep_copy(location);
-    json_t *resolved =
-        json_is_object(location) ? json_deep_copy(location) : json_pack("{s:O}", "url", location);
-    if (read_secrets(resolved, err) < 0 ||
-        (driver->resolve && driver->resolve(resolved, err) < 0)) {
-        json_decref(resolved);
-        return NULL;
-    }
-    return resolved;
-}
-
-struct store *store_open_resolved(const json_t *location, struct err *err)
-{
-    json_t *resolved = store_resolve_location(location, err);
-    struct store *s = resolved ? store_open(resolved, err) : NULL;
-
-    json_decref(resolved);
-    return s;
 }

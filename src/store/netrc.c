@@ -65,7 +65,7 @@ static void find_login(
     }
 }
 
-int netrc_resolve(json_t *location, struct err *err)
+int netrc_resolve(json_t *location, bool own, struct err *err)
 {
     const char *named = getenv("NETRC"), *url = json_string_value(json_object_get(location, "url"));
     const char *user = NULL, *password = NULL;
@@ -73,7 +73,7 @@ int netrc_resolve(json_t *location, struct err *err)
     struct address address;
     struct buf text = BUF_INIT;
 
-    if (!url || json_object_get(location, "user") || json_object_get(location, "bearer") ||
+    if (!own || !url || json_object_get(location, "user") || json_object_get(location, "bearer") ||
         !file_exists(path))
         return 0;
     if (address_parse(url, NULL, &address, err) < 0)

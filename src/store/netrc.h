@@ -7,14 +7,15 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "recluster/err.h"
 
 /*
  * For struct store_driver: a location with "url" and without a login, in the URL or beside it, is
- * given the "user" and "password" of its host. A file that isn't there, or says nothing of the
- * host, is no error.
+ * given the "user" and "password" of its host, if `own`. A file that isn't there, or says nothing
+ * of the host, is no error.
  */
-int netrc_resolve(json_t *location, struct err *err) MUST_CHECK;
+int netrc_resolve(json_t *location, bool own, struct err *err) MUST_CHECK;
 
 #endif

@@ -296,11 +296,15 @@ int s3_list(void *handle, struct store_list *list, struct err *err)
 {
     struct listing l = {.s = handle, .list = list, .bytes = -1, .modified_ms = -1};
     struct http_reply reply = HTTP_REPLY_INIT;
+    struct store_pages pages = {.list = list};
     int rc;
 
     do {
         rc = list_page(&l, &reply, err);
+        if (rc == 0 && l.truncated)
+            rc = store_pages_next(&pages, l.token, l.s->label, err);
     } while (rc == 0 && l.truncated);
+    store_pages_release(&pages);
     free(l.key);
     free(l.token);
     http_reply_release(&reply);
@@ -365,7 +369,13 @@ static int check_bucket(const char *bucket, struct err *err)
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     if (strspn(bucket, allowed) == strlen(bucket) && bucket[0] != '.')
         return 0;
-    return err_set(err, ERR_USAGE, "'%s' is no name of a bucket", bucket);
+    return err_set(err, ERR_USAGE, "'%s' is not a name of a bucket", bucket);
+}
+
+/* Regions become a part of the host's name too. */
+static bool is_region(const char *text)
+{
+    return *text && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
 }
 
 struct s3_store *s3_open(
@@ -385,12 +395,17 @@ struct s3_store *s3_open(
     s->page_size = settings->page_size;
     s->label = xasprintf("%s://%s/%s", cloud_text(location, "type"), s->bucket, s->prefix);
     s->client = http_client_new(location, err);
+    if (s->client && !s->endpoint && !is_region(s->region)) {
+        err_set(err, ERR_USAGE, "'%s' is not a region of S3", s->region);
+        s3_close(s);
+        return NULL;
+    }
     if (!s->client || check_bucket(s->bucket, err) < 0) {
         s3_close(s);
         return NULL;
     }
     /* A signature is good for one host only; learn_region() follows. */
-    curl_easy_setopt(http_client_curl(s->client), CURLOPT_FOLLOWLOCATION, 0L);
+    http_client_stay(s->client);
     set_base(s);
     set_login(s);
     *ret_label = xstrdup(s->label);

@@ -18,7 +18,8 @@ static const struct cloud_form form = {
     .words = {"bucket_name"},
     .prefix = "subdir",
     .query = {"endpoint", "region_name", "region", "style", "ca_file", "profile", "anonymous",
-        "page_size", "timeout"},
+        "page_size", "timeout", "insecure"},
+    .endpoints = {"endpoint", "s3_url"},
     .example = "s3://bucket/folder?region=eu-central-1",
 };
 
@@ -93,16 +94,26 @@ static void *s3_driver_open(const json_t *location, char **ret_label, struct err
     return s;
 }
 
-static int s3_resolve(json_t *location, struct err *err)
+static json_t *s3_members(const json_t *location, struct err *err)
 {
-    json_t *object = cloud_location(location, &form, err);
+    return cloud_location(location, &form, err);
+}
 
-    if (!object)
-        return -1;
-    json_object_clear(location);
-    json_object_update(location, object);
-    json_decref(object);
-    return s3_credentials_find(location, !is_true(location, "anonymous"), err);
+static int s3_resolve(json_t *location, bool own, struct err *err)
+{
+    return s3_credentials_find(location, own && !is_true(location, "anonymous"), err);
+}
+
+static void s3_logins(const json_t *location, json_t *logins)
+{
+    const char *endpoint = either(location, "endpoint", "s3_url");
+    const char *region = either(location, "region_name", "region");
+    CLEANUP(free_ptr)
+    char *amazon = xasprintf("https://s3.%s.amazonaws.com", region ? region : "us-east-1");
+
+    if (!is_true(location, "anonymous") && json_object_get(location, "access_key_id"))
+        store_logins_add(logins, endpoint ? endpoint : amazon,
+            json_object_get(location, "session_token") != NULL);
 }
 
 static const char *const kinds[] = {"s3", NULL};
@@ -121,5 +132,8 @@ const struct store_driver store_s3_driver = {
     .part_bytes = S3_PART_BYTES,
     .parts_max = S3_PARTS_MAX,
     .remove = s3_remove,
+    .members = s3_members,
+    .endpoints = form.endpoints,
     .resolve = s3_resolve,
+    .logins = s3_logins,
 };

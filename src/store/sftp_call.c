@@ -212,7 +212,11 @@ int sftp_call_fstat(
 static int pass_entries(
     struct sftp *f, struct sftp_answer *a, sftp_entry entry, void *arg, struct err *err)
 {
-    for (uint32_t n = sftp_get_u32(a); n && !a->bad; n--) {
+    uint32_t count = sftp_get_u32(a);
+
+    if (!count)
+        return sftp_session_nonsense(f->session, "a list of files goes on without any", err);
+    for (uint32_t n = count; n && !a->bad; n--) {
         struct sftp_attributes attributes;
         size_t len, long_len;
         const char *name = sftp_get_string(a, &len);

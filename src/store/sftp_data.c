@@ -181,7 +181,7 @@ static int on_answer(struct reading *r, struct err *err)
         return -1;
     struct asked *a = find(r, head.id);
     if (!a)
-        return 0;
+        return sftp_packet_stray(r->f, err);
     if ((head.type == SFTP_DATA ? on_data(r, a, err) : on_status(r, a, &head, err)) < 0)
         return -1;
     return pass_kept(r, err);
@@ -230,10 +230,14 @@ static int take_written(struct sftp *f, uint32_t first, struct err *err)
     CLEANUP(sftp_answer_release) struct sftp_answer answer = {.bytes = BUF_INIT};
     struct sftp_head head;
 
-    do {
+    for (;;) {
         if (sftp_packet_head(f, &head, err) < 0)
             return -1;
-    } while (head.id - first > f->last_id - first);
+        if (head.id - first <= f->last_id - first)
+            break;
+        if (sftp_packet_stray(f, err) < 0)
+            return -1;
+    }
     if (sftp_packet_rest(f, &head, &answer, err) < 0)
         return -1;
     return sftp_answer_check(f, &answer, SFTP_STATUS, NULL, err);

@@ -95,7 +95,7 @@ static int add_entry(void *arg, const char *name, size_t len,
         store_list_add(l->list, name, len, a.bytes, a.modified_ms);
     else if (a.is_folder)
         store_list_add_folder(l->list, name, len);
-    return 0;
+    return store_list_check(l->list, l->store->label, err);
 }
 
 static int list_files(void *handle, struct store_list *list, struct err *err)
@@ -346,7 +346,7 @@ static int take_secret(
     if (!value)
         return 0;
     secret_free(*ret);
-    *ret = secret_from_json(value, key, err);
+    *ret = secret_from_text(value, key, err);
     return *ret ? 0 : -1;
 }
 
@@ -417,6 +417,7 @@ static int take_location(struct sftp_store *f, const json_t *location, struct er
         err_set(err, ERR_USAGE, "'%s' does not say whose login to use", f->label);
         return err_hint(err, "Write sftp://user@host/folder, or give \"user\" with the location.");
     }
+    f->login.own_keys = !f->login.key && !f->login.password && !store_location_is_of_ccs(location);
     return take_host_keys(location, &f->login, err);
 }
 
@@ -434,9 +435,11 @@ static void *open_location(const json_t *location, char **ret_label, struct err 
 
 /* The server's key, as this machine knows it. The private keys of whoever works here are not taken
  * along. */
-static int resolve_location(json_t *location, struct err *err)
+static int resolve_location(json_t *location, bool own, struct err *err)
 {
     CLEANUP(free_ptr) char *label = NULL;
+
+    (void)own; /* log_in() decides about the keys of whoever works here */
 
     if (json_object_get(location, "host_key"))
         return 0;
@@ -449,6 +452,13 @@ static int resolve_location(json_t *location, struct err *err)
     return 0;
 }
 
+static void sftp_logins(const json_t *location, json_t *logins)
+{
+    if (address_of(location))
+        store_logins_add(logins, address_of(location), false);
+}
+
+static const char *const sftp_endpoints[] = {"sftp_url", "url", NULL};
 static const char *const sftp_kinds[] = {"sftp", NULL};
 
 const struct store_driver store_sftp_driver = {
@@ -465,5 +475,7 @@ const struct store_driver store_sftp_driver = {
     .write_end = end_upload,
     .remove = remove_file,
     .part_bytes = PART_BYTES,
+    .endpoints = sftp_endpoints,
     .resolve = resolve_location,
+    .logins = sftp_logins,
 };

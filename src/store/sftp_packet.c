@@ -7,6 +7,7 @@
 enum {
     HEAD_BYTES = 9, /* length, type, number */
     ANSWER_BYTES_MAX = 4 << 20,
+    STRAYS_MAX = 1000,
 };
 
 /* Servers of later versions of the protocol use more than the nine of version 3. */
@@ -100,6 +101,7 @@ struct buf *sftp_packet_begin(struct sftp *f, enum sftp_packet_type type)
 
 int sftp_packet_send(struct sftp *f, struct err *err)
 {
+    f->strays = 0;
     encode_u32((unsigned char *)f->request.data, (uint32_t)(f->request.len - 4));
     return sftp_session_send(f->session, f->request.data, f->request.len, err);
 }
@@ -161,6 +163,13 @@ int sftp_packet_head(struct sftp *f, struct sftp_head *ret, struct err *err)
     return 0;
 }
 
+int sftp_packet_stray(struct sftp *f, struct err *err)
+{
+    if (++f->strays <= STRAYS_MAX)
+        return 0;
+    return sftp_session_nonsense(f->session, "the server answers what it was not asked", err);
+}
+
 void sftp_answer_release(struct sftp_answer *a)
 {
     buf_release(&a->bytes);
@@ -187,11 +196,14 @@ int sftp_packet_answer(struct sftp *f, uint32_t id, struct sftp_answer *ret, str
 {
     struct sftp_head head;
 
-    do {
+    for (;;) {
         if (sftp_packet_head(f, &head, err) < 0)
             return -1;
-    } while (head.id != id);
-    return sftp_packet_rest(f, &head, ret, err);
+        if (head.id == id)
+            return sftp_packet_rest(f, &head, ret, err);
+        if (sftp_packet_stray(f, err) < 0)
+            return -1;
+    }
 }
 
 static int status_error(uint32_t status, struct err *err)

@@ -45,6 +45,7 @@ struct sftp {
     struct buf request;
     uint32_t last_id;
     size_t left; /* bytes of the present answer */
+    int strays;  /* answers that nobody waits for, since the last request */
     bool can_sync, can_rename_over;
     /* Of reads, see sftp_data.c. */
     size_t read_bytes, reads_ahead;
@@ -81,6 +82,10 @@ void sftp_answer_release(struct sftp_answer *a);
 uint32_t sftp_get_u32(struct sftp_answer *a);
 uint64_t sftp_get_u64(struct sftp_answer *a);
 const char *sftp_get_string(struct sftp_answer *a, size_t *ret_len);
+
+/* An answer that nobody waits for: some are left of reads that were given up, an endless stream is
+ * an attack. -1 once there are too many since the last request. */
+int sftp_packet_stray(struct sftp *f, struct err *err) MUST_CHECK;
 
 /*
  * All of this answer, and of the answer to one request. The caller releases it,

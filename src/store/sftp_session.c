@@ -300,6 +300,11 @@ static int refused(
         return err_hint(err, "Is the key the right one, and allowed there?");
     if (login->password)
         return err_hint(err, "Check user and password of the location.");
+    if (!login->own_keys)
+        return err_hint(err,
+            "Only the CCS file names this server, so your own keys are not used. Give "
+            "the location in \"sources\" of the hosts file, or its server in "
+            "\"trusted_endpoints\".");
     return err_hint(err, "Give the location a \"key\" (the private key: {\"file\": PATH}) or a "
                          "password.");
 }
@@ -310,14 +315,13 @@ static int log_in(struct sftp_session *s, const struct sftp_login *login, struct
     /* Asks to be let in with nothing, and so for the ways to log in. */
     int rc = ssh_userauth_none(s->ssh, login->user);
 
-    bool own = !login->key && !login->password;
     if (may_go_on(s, rc) && login->key)
         rc = login_with_key(s, login, &key_unusable);
     if (may_go_on(s, rc) && login->password)
         rc = login_with_password(s, login);
-    if (may_go_on(s, rc) && own && getenv("SSH_AUTH_SOCK"))
+    if (may_go_on(s, rc) && login->own_keys && getenv("SSH_AUTH_SOCK"))
         rc = ssh_userauth_agent(s->ssh, login->user);
-    if (may_go_on(s, rc) && own)
+    if (may_go_on(s, rc) && login->own_keys)
         rc = login_with_files(s, login->user);
     if (is_in(rc))
         return 0;

@@ -13,8 +13,8 @@
  * connection is gone, ERR_PROTOCOL for what is no SSH.
  *
  * The server's key must be one of `host_keys`. Logins are tried in this order: the key, the
- * password (also where the server asks for it interactively); with neither, the keys of ssh-agent
- * and the usual files in ~/.ssh. No configuration of OpenSSH or libssh is read.
+ * password (also where the server asks for it interactively); with neither, if `own_keys`, the keys
+ * of ssh-agent and the usual files in ~/.ssh. No configuration of OpenSSH or libssh is read.
  */
 
 #include <libssh/libssh.h>
@@ -29,6 +29,7 @@ struct sftp_login {
     int port;
     long silence_s;
     struct secret *password, *key, *key_password; /* NULL: none; key: the private key's text */
+    bool own_keys;     /* the keys of whoever works here may be used: ssh-agent, ~/.ssh */
     json_t *host_keys; /* array of "ssh-ed25519 AAAA…" or of "SHA256:…", as ssh-keygen -l prints */
 };
 

@@ -122,6 +122,10 @@ void store_list_add(
 {
     if (!store_name_is_possible(name, len))
         return;
+    if (list->count == STORE_ENTRIES_MAX) {
+        list->full = true;
+        return;
+    }
     json_t *text = json_stringn(name, len);
     json_decref(text);
     if (!text) {
@@ -143,8 +147,42 @@ void store_list_add_folder(struct store_list *list, const char *name, size_t len
     if (!text)
         return;
     json_decref(text);
+    if (list->folder_count == STORE_ENTRIES_MAX) {
+        list->full = true;
+        return;
+    }
     list->folders = xreallocarray(list->folders, list->folder_count + 1, sizeof(*list->folders));
     list->folders[list->folder_count++] = xstrndup(name, len);
+}
+
+int store_pages_next(
+    struct store_pages *pages, const char *token, const char *label, struct err *err)
+{
+    bool again = pages->last && strcmp(pages->last, token) == 0;
+
+    free(pages->last);
+    pages->last = xstrdup(token);
+    if (again)
+        return err_set(err, ERR_PROTOCOL, "'%s' gives the same page of its list again", label);
+    if (pages->list->full)
+        return store_list_check(pages->list, label, err);
+    if (++pages->count <= STORE_PAGES_MAX)
+        return 0;
+    return err_set(
+        err, ERR_LIMIT, "the list of '%s' has more than %d pages", label, STORE_PAGES_MAX);
+}
+
+void store_pages_release(struct store_pages *pages)
+{
+    free(pages->last);
+}
+
+int store_list_check(const struct store_list *list, const char *label, struct err *err)
+{
+    if (!list->full)
+        return 0;
+    err_set(err, ERR_LIMIT, "'%s' has more than %d files", label, STORE_ENTRIES_MAX);
+    return err_hint(err, "Keep the backups in a folder of their own.");
 }
 
 json_t *store_location_below(const json_t *location, const char *folder)
@@ -195,7 +233,8 @@ int store_list(struct store *s, struct store_list *ret, struct err *err)
     for (;;) {
         struct store_list list = STORE_LIST_INIT;
         struct err failure = ERR_INIT;
-        if (s->driver->list(s->handle, &list, &failure) == 0) {
+        if (s->driver->list(s->handle, &list, &failure) == 0 &&
+            store_list_check(&list, s->label, &failure) == 0) {
             sort_and_drop_doubles(&list);
             *ret = list;
             return 0;

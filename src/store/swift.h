@@ -17,6 +17,7 @@ struct swift_store {
 
     /* What a login gives. */
     char *storage_url; /* without a slash at its end; NULL: not logged in */
+    bool insecure;     /* a token may go over a connection without TLS */
     struct secret *token;
 };
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cloud_location.h"
+#include "recluster/json.h"
 #include "swift.h"
 
 /*
@@ -20,7 +21,8 @@ static const struct cloud_form form = {
     .words = {"container"},
     .prefix = "prefix",
     .query = {"auth_url", "auth_version", "user", "project", "user_domain", "project_domain",
-        "region_name", "storage_url", "ca_file", "page_size", "timeout"},
+        "region_name", "storage_url", "ca_file", "page_size", "timeout", "insecure"},
+    .endpoints = {"auth_url", "storage_url"},
     .example = "swift://container/folder?auth_url=https://keystone:5000/v3",
 };
 
@@ -67,10 +69,13 @@ static int list_page(struct swift_store *s, struct store_list *list, char **mark
     if (rc == 0 && !http_status_is_fine(reply.status))
         rc = swift_error(s, &request, &reply, err);
     if (rc == 0 && reply.status != 204) {
-        json_t *page = json_loadb(reply.text.data, reply.text.len, 0, NULL);
-        rc = json_is_array(page)
-                 ? add_files(s, page, list, marker, err)
-                 : err_set(err, ERR_PROTOCOL, "'%s' gave a list that is no JSON", s->label);
+        json_t *page = json_read(reply.text.data, reply.text.len, 0, "the list", err);
+        if (!page)
+            rc = err_wrap(err, "'%s'", s->label);
+        else
+            rc = json_is_array(page) ? add_files(s, page, list, marker, err)
+                                     : err_set(err, ERR_PROTOCOL,
+                                           "'%s' gave a list that is not a JSON array", s->label);
         json_decref(page);
     }
     buf_release(&query);
@@ -81,12 +86,17 @@ static int list_page(struct swift_store *s, struct store_list *list, char **mark
 /* A page may be shorter than asked for: only an empty one is the end. */
 static int swift_list(void *handle, struct store_list *list, struct err *err)
 {
+    struct swift_store *s = handle;
+    struct store_pages pages = {.list = list};
     char *marker = NULL;
     int rc;
 
     do {
-        rc = list_page(handle, list, &marker, err);
+        rc = list_page(s, list, &marker, err);
+        if (rc == 0 && marker)
+            rc = store_pages_next(&pages, marker, s->label, err);
     } while (rc == 0 && marker);
+    store_pages_release(&pages);
     free(marker);
     return rc;
 }
@@ -149,12 +159,13 @@ static void *swift_open(const json_t *location, char **ret_label, struct err *er
         return NULL;
     }
     /* A token goes to nobody else. */
-    curl_easy_setopt(http_client_curl(s->client), CURLOPT_FOLLOWLOCATION, 0L);
+    http_client_stay(s->client);
     if (storage_url && !cloud_text(object, "auth_url")) {
         s->storage_url = cloud_endpoint(storage_url);
         json_decref(object);
     } else {
         s->login = object;
+        s->insecure = store_location_is_insecure(object);
     }
     *ret_label = xstrdup(s->label);
     return s;
@@ -162,7 +173,12 @@ static void *swift_open(const json_t *location, char **ret_label, struct err *er
 
 /* --- credentials --- */
 
-static int swift_resolve(json_t *location, struct err *err)
+static json_t *swift_members(const json_t *location, struct err *err)
+{
+    return cloud_location(location, &form, err);
+}
+
+static int swift_resolve(json_t *location, bool own, struct err *err)
 {
     static const struct {
         const char *key, *variable;
@@ -187,19 +203,28 @@ static int swift_resolve(json_t *location, struct err *err)
         {"token", "OS_AUTH_TOKEN"},
         {"ca_file", "OS_CACERT"},
     };
-    json_t *object = cloud_location(location, &form, err);
 
-    if (!object)
-        return -1;
-    json_object_clear(location);
-    json_object_update(location, object);
-    json_decref(object);
+    (void)err;
+    if (!own)
+        return 0;
     /* A location that has a login of its own isn't mixed with another. */
     bool complete = json_object_get(location, "key") || json_object_get(location, "token") ||
                     json_object_get(location, "application_credential_secret");
     for (size_t i = 0; i < ARRAY_SIZE(variables) && !complete; i++)
         cloud_from_environment(location, variables[i].key, variables[i].variable);
     return 0;
+}
+
+/* The address that the login's answer names is looked at when it is there: swift_login.c. */
+static void swift_logins(const json_t *location, json_t *logins)
+{
+    const char *auth_url = cloud_text(location, "auth_url");
+    const char *storage_url = cloud_text(location, "storage_url");
+
+    if (auth_url)
+        store_logins_add(logins, auth_url, true);
+    if (storage_url && (auth_url || json_object_get(location, "token")))
+        store_logins_add(logins, storage_url, true);
 }
 
 static const char *const kinds[] = {"swift", NULL};
@@ -218,5 +243,8 @@ const struct store_driver store_swift_driver = {
     .part_bytes = 32 << 20,
     .parts_max = 1000, /* in a manifest, as Swift is set up */
     .remove = swift_remove,
+    .members = swift_members,
+    .endpoints = form.endpoints,
     .resolve = swift_resolve,
+    .logins = swift_logins,
 };

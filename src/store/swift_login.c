@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cloud_location.h"
+#include "recluster/json.h"
 #include "swift.h"
 
 /*
@@ -13,8 +14,17 @@ static int take_login(
     struct swift_store *s, const char *url, const char *token, const char *from, struct err *err)
 {
     if (!url || !token)
-        return err_set(err, ERR_PROTOCOL, "'%s' let us in without %s", from,
-            token ? "naming the store's address" : "a token");
+        return err_set(err, ERR_PROTOCOL, "'%s' took the login and gave no %s", from,
+            token ? "address of the store" : "token");
+    if (cloud_check_endpoint(url, "storage_url", err) < 0)
+        return err_wrap(err, "the answer of '%s'", from);
+    if (!s->insecure && strncasecmp(url, "http:", 5) == 0) {
+        err_set(err, ERR_CHECK,
+            "'%s' names the store '%s', which would get the token in clear text", from, url);
+        return err_hint(err,
+            "If its network is safe, add \"insecure\": true to the location in the "
+            "hosts file.");
+    }
     free(s->storage_url);
     s->storage_url = cloud_endpoint(url);
     secret_free(s->token);
@@ -130,7 +140,7 @@ static int take_keystone_answer(
 {
     const char *fixed = cloud_text(s->login, "storage_url");
     const char *region = cloud_text(s->login, "region_name");
-    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *endpoint = fixed ? fixed : find_endpoint(answer, region);
 
     int rc = take_login(s, endpoint, http_header(s->client, "X-Subject-Token"), url, err);

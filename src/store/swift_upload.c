@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "recluster/digest.h"
+#include "recluster/json.h"
 #include "swift.h"
 
 /*
@@ -147,7 +148,7 @@ void swift_write_end(void *upload)
 /* The answer to a removal of many: its own status is always 200. */
 static int check_removal(const char *what, const struct http_reply *reply, struct err *err)
 {
-    json_t *answer = json_loadb(reply->text.data, reply->text.len, 0, NULL);
+    json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *status = json_string_value(json_object_get(answer, "Response Status"));
     int rc = 0;
 

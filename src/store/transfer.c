@@ -12,6 +12,7 @@
 #include "ranges.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { CHUNK_BYTES = 512 << 10, NOTE_BYTES_MAX = 16 << 10 };
 
@@ -73,7 +74,7 @@ static bool note_holds(const struct transfer *t, const struct store_object *obje
     if (!object->validator[0] || !file_exists(path) ||
         file_read(path, NOTE_BYTES_MAX, &text, &unreadable) < 0)
         return false;
-    json_t *kept = json_loadb(text.data, text.len, 0, NULL), *now = note_of(t, object);
+    json_t *kept = json_read_quietly(text.data, text.len, 0), *now = note_of(t, object);
     bool holds =
         kept && json_equal(kept, now) && *json_string_value(json_object_get(now, "boot_id"));
     json_decref(kept);

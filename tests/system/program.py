@@ -66,6 +66,7 @@ class Recovery:
             self.defaults["server"] = program
         self.sources = {}
         self.old_nodes = []
+        self.trusted = []  # endpoints of the CCS file that may get a login
         self.state = folder / "recovery.state"
         self.hosts_file = folder / "hosts.json"
         self.mark = uuid.uuid4().hex
@@ -91,6 +92,8 @@ class Recovery:
             document["sources"] = self.sources
         if self.old_nodes:
             document["old_nodes"] = self.old_nodes
+        if self.trusted:
+            document["trusted_endpoints"] = self.trusted
         self.hosts_file.write_text(json.dumps(document))
 
     def environment(self, **more):

@@ -134,7 +134,7 @@ def test_gcs_says_what_is_wrong(recovery, folder, gcs, authority):
 def test_recovery_from_gcs(cluster, recovery, gcs, authority):
     made = cluster.add(
         "orders", primaries=2,
-        backup_location=json.dumps(gcs.location("some/where", ca_file=str(authority.cert))),
+        backup_location=json.dumps(gcs.location("some/where", ca_cert=authority.cert.read_text())),
     )
     for path in made.files:
         gcs.objects[f"some/where/{path.name}"] = (path.read_bytes(), path.name)
@@ -201,7 +201,7 @@ def test_gcs_at_length(gcs, authority):
 @needs_npm
 def test_azure(azure):
     run_suite(azure.location(subdir="some/where", page_size=7), "--emulator", "--big", 20 * MEBIBYTE)
-    token = azure.location(subdir="x", account_key="", sas_token=azure.sas_token())
+    token = azure.location(subdir="x", account_key="", sas_token=azure.sas_token(), insecure=True)
     run_suite(token, "--emulator")
 
 
@@ -215,7 +215,7 @@ def test_azure_at_length(azure):
 def test_azure_says_what_is_wrong(recovery, azure):
     env = {"AZURE_STORAGE_KEY": azurite.KEY}
     place = f"azure://{azurite.ACCOUNT}"
-    query = f"?endpoint={azure.endpoint}"
+    query = f"?endpoint={azure.endpoint}&insecure=true"
     error = verify(recovery, f"{place}/nowhere/{query}", FAILED, env)
     assert "no such container" in error["error"]
     wrong = azurite.KEY[::-1].lstrip("=") + "=="
@@ -243,14 +243,14 @@ def test_recovery_from_azure(cluster, recovery, azure):
 
 @needs_swift
 def test_swift_and_its_s3_layer(openstack, net):
-    run_suite(openstack.location(prefix="some/where", page_size=7), "--big", 70 * MEBIBYTE)
+    run_suite(openstack.location(prefix="some/where", page_size=7, insecure=True), "--big", 70 * MEBIBYTE)
     run_suite(openstack.s3_location(subdir="s3", page_size=7), "--big", 20 * MEBIBYTE)
     port = network.free_port("127.0.0.1")
     with CuttingProxy("127.0.0.1", port, (openstack.addr, 8080), 1 << 40):
         # localhost and all below it is the loopback address to libcurl.
         run_suite(openstack.s3_location(style="host", s3_url=f"http://s3.localhost:{port}"))
     with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
-        location = keystone.location(prefix="by password")
+        location = keystone.location(prefix="by password", insecure=True)
         run_suite(location)
         for key in ("user", "key", "project"):
             del location[key]
@@ -265,25 +265,25 @@ def test_swift_and_its_s3_layer(openstack, net):
 @needs_swift
 def test_swift_at_length(openstack):
     # Its one small server takes some 20 ms for each of these.
-    run_suite(openstack.location(page_size=1000), "--objects", 2500, "--big", 1 << 30, timeout=500)
+    run_suite(openstack.location(page_size=1000, insecure=True), "--objects", 2500, "--big", 1 << 30, timeout=500)
 
 
 @needs_swift
 def test_swift_says_what_is_wrong(recovery, openstack, net):
     env = {"ST_AUTH": openstack.auth_url, "ST_USER": swift.USER, "ST_KEY": swift.KEY}
-    error = verify(recovery, "swift://nowhere/", FAILED, env)
+    error = verify(recovery, "swift://nowhere/?insecure=true", FAILED, env)
     assert "is not there" in error["error"] and "container" in error["hint"]
-    error = verify(recovery, "swift://backups/", FAILED, {**env, "ST_KEY": "wr0ng"})
+    error = verify(recovery, "swift://backups/?insecure=true", FAILED, {**env, "ST_KEY": "wr0ng"})
     assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
-    error = verify(recovery, "swift://backups/", FAILED)
+    error = verify(recovery, "swift://backups/?insecure=true", FAILED)
     assert "auth_url" in error["error"] and "OS_AUTH_URL" in error["hint"]
     with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
         env = {"OS_AUTH_URL": keystone.auth_url, "OS_USERNAME": keystone.USER, "OS_PASSWORD": "wr0ng",
                "OS_PROJECT_NAME": keystone.PROJECT, "OS_USER_DOMAIN_NAME": keystone.DOMAIN,
                "OS_PROJECT_DOMAIN_NAME": keystone.DOMAIN, "OS_REGION_NAME": "r1"}
-        error = verify(recovery, "swift://backups/", FAILED, env)
+        error = verify(recovery, "swift://backups/?insecure=true", FAILED, env)
         assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
-        error = verify(recovery, "swift://backups/", FAILED, {**env, "OS_PASSWORD": keystone.PASSWORD})
+        error = verify(recovery, "swift://backups/?insecure=true", FAILED, {**env, "OS_PASSWORD": keystone.PASSWORD})
         assert "there is no .rdb" in error["error"]
 
 
@@ -295,7 +295,13 @@ def test_recovery_from_swift(cluster, recovery, openstack):
     for path in made.files:
         openstack.put(f"backups/some/where/{path.name}", path.read_bytes())
         path.unlink()
-    recovery.add_hosts(2).write().recover()
+    recovery.add_hosts(2).write()
+    run = recovery.recover(status=REFUSED)
+    assert run.says("clear text") and run.says("trusted_endpoints"), run
+    recovery.trusted = [{"url": openstack.url, "insecure": True}]
+    recovery.write_hosts()
+    run = recovery.recover()
+    assert f"a login goes to {openstack.url}" in run.err and "in clear text" in run.err
     recovery.assert_recovered(made)
 
 
@@ -307,7 +313,7 @@ def test_recovery_from_swift(cluster, recovery, openstack):
 def test_radosgw(radosgw):
     run_suite(radosgw.location("some/where"), "--objects", 2500, "--big", 1 << 30, timeout=400)
     run_suite(radosgw.location(page_size=7), "--big", 20 * MEBIBYTE)
-    run_suite(radosgw.swift_location("by swift", page_size=7), "--big", 70 * MEBIBYTE)
+    run_suite(radosgw.swift_location("by swift", page_size=7, insecure=True), "--big", 70 * MEBIBYTE)
 
 
 @pytest.mark.slow

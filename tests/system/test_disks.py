@@ -378,7 +378,7 @@ def test_old_nodes(over_ssh, lab, folder, relay):
         shutil.copy(lab.key, home / ".ssh" / "id_ed25519")
         shutil.copy(f"{lab.key}.pub", home / ".ssh" / "id_ed25519.pub")
     else:
-        login["identity"] = str(lab.key)
+        login |= {"identity": str(lab.key), "share_login": True}
     path = {"recovery_path": str(disks.folder("node1"))}
     recovery.old_nodes = [{"node": 1, **login, **path}, {"node": 2, **login, "recovery_path": True}]
     run = recovery.write().run(

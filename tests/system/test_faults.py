@@ -76,7 +76,7 @@ def swift_keystone(request, folder, net):
     def location(url):
         keystone = swift.Keystone(server, net.addr(25), 5000, url)
         request.addfinalizer(lambda: keystone.__exit__())
-        return keystone.__enter__().location(prefix="a b")
+        return keystone.__enter__().location(prefix="a b", insecure=True)
     return (server.addr, 8080), None, location
 
 
@@ -126,7 +126,7 @@ def ftp_server(folder, net, tls, **faults):
     authority = Authority(folder / "ftp-ca") if tls else None
     certificate = authority and authority.sign("ftp", net.addr(4))
     server = PyFtp(folder / "ftpd", net.addr(4), 2121, tls=tls, certificate=certificate, **faults).start()
-    return {"type": "url", "url": server.url(), **({"ca_file": str(authority.cert)} if tls else {})}
+    return {"type": "url", "url": server.url(), **({"ca_file": str(authority.cert)} if tls else {"insecure": True})}
 
 
 def ftp_on(request, folder, net):
@@ -288,7 +288,7 @@ def silent_kinds(net):
         "http": lambda p: {"type": "http", "url": f"http://{host}:{p}/x/"},
         "https": lambda p: {"type": "http", "url": f"https://{host}:{p}/x/"},
         "webdav": lambda p: {"type": "webdav", "url": f"http://{host}:{p}/x/"},
-        "ftp": lambda p: {"type": "url", "url": f"ftp://u:p@{host}:{p}/x/"},
+        "ftp": lambda p: {"type": "url", "url": f"ftp://u:p@{host}:{p}/x/", "insecure": True},
         "ftpes": lambda p: {"type": "url", "url": f"ftpes://u:p@{host}:{p}/x/"},
         "ftps": lambda p: {"type": "url", "url": f"ftps://u:p@{host}:{p}/x/"},
         "sftp": lambda p: {"type": "sftp", "sftp_url": f"sftp://u@{host}:{p}/x", "host_key": "SHA256:" + "A" * 43},
@@ -298,7 +298,7 @@ def silent_kinds(net):
                             "endpoint": f"http://{host}:{p}/a"},
         "gcs": lambda p: {"type": "gs", "bucket_name": "b", "anonymous": True, "endpoint": f"http://{host}:{p}"},
         "swift": lambda p: {"type": "swift", "auth_url": f"http://{host}:{p}/auth/v1.0", "user": "u", "key": "k",
-                            "container": "c"},
+                            "container": "c", "insecure": True},
     }
 
 

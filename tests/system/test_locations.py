@@ -47,12 +47,12 @@ def sftp_questions(folder, net):
 
 def ftp(folder, net):
     server = Vsftpd(folder / "ftpd", net.addr(4), 2121).start()
-    return server.url(), server.root
+    return {"type": "url", "url": server.url(), "insecure": True}, server.root
 
 
 def ftp_mlsd(folder, net):
     server = PyFtp(folder / "ftpd", net.addr(4), 2121).start()
-    return server.url(), server.root
+    return {"type": "url", "url": server.url(), "insecure": True}, server.root
 
 
 def ftps(folder, net, tls):
@@ -199,9 +199,12 @@ WRONG = {
         sftp, lambda l: {k: v for k, v in {**l, "known_hosts": "/nowhere"}.items() if k != "host_key"},
         "which is not known"),
     "sftp folder": (sftp, lambda l: {**l, "sftp_url": l["sftp_url"] + "/nowhere"}, "no such file"),
-    "ftp password": (ftp, lambda l: l.replace("%40rd", "%40canary"), "cannot list"),
-    "ftp folder": (ftp, lambda l: l + "nowhere/", "cannot list"),
-    "ftps plain": (ftps_explicit, lambda l: l["url"].replace("ftpes:", "ftp:"), "ftpes://"),
+    "ftp password": (ftp, lambda l: {**l, "url": l["url"].replace("%40rd", "%40canary")}, "cannot list"),
+    "ftp folder": (ftp, lambda l: {**l, "url": l["url"] + "nowhere/"}, "cannot list"),
+    "ftps plain": (
+        ftps_explicit, lambda l: {"url": l["url"].replace("ftpes:", "ftp:"), "insecure": True}, "ftpes://"),
+    "ftp clear": (ftp, lambda l: l["url"], "clear text"),
+    "http clear": (webdav, lambda l: l.replace("//", "//me:canary@"), "clear text"),
     "ftps authority": (ftps_explicit, lambda l: l["url"], "ca_file"),
     "webdav folder": (webdav, lambda l: l + "nowhere/", "is not there"),
     "file folder": (webdav, lambda l: "/no/where", "no such file"),
@@ -260,6 +263,8 @@ def test_netrc(recovery, folder, net):
     netrc = folder / "netrc"
     netrc.write_text(f'machine other login x password y\nmachine {net.addr(4)}\n login me\n password "pass word"\n')
     run = verify(recovery, server.url, status=FAILED, env={"NETRC": netrc})
+    assert run.says("clear text") and run.says("--insecure"), run
+    run = verify(recovery, server.url, "--insecure", status=FAILED, env={"NETRC": netrc})
     assert run.says("x.rdb"), run
 
 

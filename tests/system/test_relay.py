@@ -53,7 +53,8 @@ def test_bytes_come_over_the_link(cluster, recovery, lab):
     made = [cluster.add("a", primaries=2, replicas=1, keys=3000), cluster.add("b", replicas=1)]
     server = serve_here(cluster, lab)
     url = server.url.replace("//", "//me:CANARY@")
-    recovery.sources = {"db:1": url, "db:2": url}
+    location = {"url": url, "insecure": True}
+    recovery.sources = {"db:1": location, "db:2": location}
     add_hosts(recovery, lab, 3)
     recovery.write()
     run = recovery.recover(status=FAILED)

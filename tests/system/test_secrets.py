@@ -63,7 +63,8 @@ def guarded(cluster, recovery, folder, net):
     other = cluster.add("sessions", password="CANARY-clients")
     for path in other.files:
         path.rename(ftp.root / path.name)
-    recovery.sources = {"db:2": ftp.url()}
+    recovery.sources = {"db:2": {"url": ftp.url(), "insecure": True}}
+    recovery.trusted = [{"url": f"ftp://{net.addr(4)}:2121", "insecure": True}]
     recovery.add_hosts(2, link="command", command=["sh"], password="CANARY-host", passphrase={"env": "PHRASE"})
     recovery.write()
     recovery.made = [made, other]
@@ -112,5 +113,5 @@ def test_no_process_has_them_in_its_arguments(guarded):
 def test_the_watch_sees_arguments(guarded):
     """That it can fail: a location on the command line is seen."""
     with watched_arguments(guarded) as seen:
-        guarded.run("verify", "ftp://x:CANARY-operator@127.0.0.1:1/", status=None)
+        guarded.run("verify", "--insecure", "ftp://x:CANARY-operator@127.0.0.1:1/", status=None)
     assert any(b"CANARY-operator" in arguments for arguments in seen)

@@ -267,7 +267,7 @@ static int replace_it(void *arg, const void *data, size_t len, struct err *err)
     *replaced = true;
     /* Over connections of its own: that of the reader is in use. */
     struct store *reader = store;
-    store = store_open(location, err);
+    store = store_open_resolved(location, err);
     int rc = store ? put("again.rdb", middle.data + 1, middle.len - 1, err) : -1;
     store_close(store);
     store = reader;
@@ -468,7 +468,7 @@ int main(int argc, char **argv)
     if (to_fill)
         return fill(to_fill);
     location = folder ? json_string(folder) : json_loadf(stdin, JSON_DECODE_ANY, NULL);
-    store = location ? store_open(location, &err) : NULL;
+    store = location ? store_open_resolved(location, &err) : NULL;
     if (!store)
         return fprintf(stderr, "driver_suite: %s\n", err.message), 2;
     run_checks();

@@ -25,7 +25,7 @@ int main(int argc, char **argv)
     if (argc != 4)
         return fprintf(stderr, "usage: fetch_one LOCATION.json NAME OUT\n"), 2;
     json_t *location = json_load_file(argv[1], JSON_DECODE_ANY, NULL);
-    struct store *store = store_open(location, &err);
+    struct store *store = store_open_resolved(location, &err);
     const struct pull_params params = {
         .store = store, .name = argv[2], .out_path = argv[3], .resume = true, .expected_bytes = -1};
 

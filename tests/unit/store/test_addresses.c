@@ -100,7 +100,7 @@ static void netrc_gives_logins(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct err err = ERR_INIT;
         json_t *location = json_loads(cases[i].location, 0, NULL);
-        assert_ok(netrc_resolve(location, &err), err);
+        assert_ok(netrc_resolve(location, true, &err), err);
         const char *user = json_string_value(json_object_get(location, "user"));
         const char *password = json_string_value(json_object_get(location, "password"));
         assert_string_equal(user ? user : "", cases[i].user ? cases[i].user : "");

@@ -117,11 +117,11 @@ static void s3_logins_are_found(void **state)
             "{\"region_name\": \"r-default\", \"endpoint\": null, \"session_token\": null}"},
         {"\"s3://b\"", "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s AWS_REGION=r2",
             "{\"access_key_id\": \"e\", \"secret_access_key\": \"s\", \"region_name\": \"r2\"}"},
-        {"\"s3://b\"", "AWS_PROFILE=other",
+        {"\"s3://b?insecure=true\"", "AWS_PROFILE=other",
             "{\"access_key_id\": \"other-id\", \"secret_access_key\": \"a=b#c\","
             " \"session_token\": \"other-token\", \"region_name\": \"r-other\","
             " \"endpoint\": \"http://other:9000/\", \"style\": \"path\"}"},
-        {"\"s3://b?profile=other\"", "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s",
+        {"\"s3://b?profile=other&insecure=true\"", "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s",
             "{\"access_key_id\": \"other-id\"}"},
         {"\"s3://b?anonymous=true\"",
             "AWS_ACCESS_KEY_ID=e AWS_SECRET_ACCESS_KEY=s AWS_ENDPOINT_URL=http://h",
@@ -175,10 +175,10 @@ static void gcs_and_swift_logins_are_found(void **state)
             named, "{\"client_email\": \"m\", \"private_key\": \"mine\", \"token_uri\": null}"},
         {"\"gs://b/x\"", "", "{\"private_key\": null}"},
         {"\"swift://c/p/q\"",
-            "OS_AUTH_URL=http://k/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=pr",
-            "{\"container\": \"c\", \"prefix\": \"p/q\", \"auth_url\": \"http://k/v3\","
+            "OS_AUTH_URL=https://k/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=pr",
+            "{\"container\": \"c\", \"prefix\": \"p/q\", \"auth_url\": \"https://k/v3\","
             " \"user\": \"u\", \"key\": \"p\", \"project\": \"pr\"}"},
-        {"{\"type\": \"swift\", \"container\": \"c\", \"auth_url\": \"http://a\", \"user\": \"u\","
+        {"{\"type\": \"swift\", \"container\": \"c\", \"auth_url\": \"https://a\", \"user\": \"u\","
          " \"key\": \"k\"}",
             "OS_USERNAME=x OS_PROJECT_NAME=pr", "{\"user\": \"u\", \"project\": null}"},
     };

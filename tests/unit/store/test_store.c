@@ -73,7 +73,23 @@ static const struct {
     {"\"file://other/mnt\"", ERR_USAGE, "another host"},
     {"\"file:///a%00b\"", ERR_USAGE, "a%00b"},
     {"{\"type\": \"http\", \"url\": \"http://h/\", \"password\": {\"env\": \"NOT_THERE_X\"}}",
-        ERR_USAGE, "NOT_THERE_X"},
+        ERR_USAGE, "not a text"}, /* store_resolve_location() reads those */
+    {"\"s3://b/f?endpoint=http://&style=host\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=https://\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=http:///\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=://\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=x://h\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=http://%00&style=host\"", ERR_USAGE, "'endpoint'"},
+    {"\"s3://b/f?endpoint=http://u:canary@h/\"", ERR_USAGE, "address"},
+    {"{\"type\": \"s3\", \"bucket_name\": \"b\", \"endpoint\": \"http://u:canary@h/\"}", ERR_USAGE,
+        "'endpoint'"},
+    {"{\"type\": \"abs\", \"account_name\": \"a\", \"container\": \"c\", \"endpoint\": \"http://\","
+     " \"account_key\": \"a2V5\"}",
+        ERR_USAGE, "'endpoint'"},
+    {"\"gs://b/f?endpoint=http://\"", ERR_USAGE, "'endpoint'"},
+    {"\"gs://b/f?token_uri=//\"", ERR_USAGE, "'token_uri'"},
+    {"\"swift://c/f?auth_url=http://\"", ERR_USAGE, "'auth_url'"},
+    {"\"s3://b/f?region=evil.example.com%2F\"", ERR_USAGE, "region"},
     {"\"s3://\"", ERR_USAGE, "bucket_name"},
     {"\"s3://bucket/prefix?secret=canary\"", ERR_USAGE, "secret"},
     {"{\"url\": \"http://host/a\", \"timeout\": 0}", ERR_USAGE, "'timeout'"},
@@ -105,7 +121,9 @@ static void other_locations_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(no_locations); i++) {
         struct err err = ERR_INIT;
-        assert_null(open_json(no_locations[i].json, &err));
+        struct store *s = open_json(no_locations[i].json, &err);
+        if (s)
+            fail_msg("%s was opened", no_locations[i].json);
         if (err.code != no_locations[i].code || !strstr(err.message, no_locations[i].message) ||
             strstr(err.message, "canary"))
             fail_msg("%s: %s", no_locations[i].json, err.message);
@@ -470,8 +488,8 @@ static void login_is_sent_and_never_shown(void **state)
     const char *host = http_script_url(script) + strlen("http://");
     CLEANUP(free_ptr) char *url = xasprintf("http://me:can%%61ry@%s?sig=canary", host);
     CLEANUP(free_ptr)
-    char *object = xasprintf(
-        "{\"type\": \"http\", \"url\": \"http://%s\", \"bearer\": {\"env\": \"TEST_BEARER\"}}",
+    char *object = xasprintf("{\"type\": \"http\", \"url\": \"http://%s\", \"insecure\": true,"
+                             " \"bearer\": {\"env\": \"TEST_BEARER\"}}",
         host);
     struct err err = ERR_INIT;
     struct store_list list;
@@ -481,7 +499,9 @@ static void login_is_sent_and_never_shown(void **state)
     assert_null(strstr(err.message, "canary"));
     store_close(s);
     setenv("TEST_BEARER", "canary", 1);
-    s = open_json(object, &err);
+    json_t *location = json_loads(object, 0, NULL);
+    s = store_open_resolved(location, &err);
+    json_decref(location);
     assert_error(store_list(s, &list, &err), err, ERR_DENIED, store_label(s));
     assert_null(strstr(err.message, "canary"));
     store_close(s);

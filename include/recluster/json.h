@@ -1,0 +1,31 @@
+#ifndef RECLUSTER_JSON_H
+#define RECLUSTER_JSON_H
+
+/*
+ * JSON from others: the one place where text becomes values.
+ *
+ *     json_t *document = json_read(text, len, 0, "the list of 's3://bucket/'", err);
+ *
+ * jansson needs up to 50 times the memory of the text, so the text is looked through before: one
+ * that has more than JSON_VALUES_MAX values, or is nested deeper than JSON_DEPTH_MAX, is ERR_LIMIT.
+ * Text that is not JSON is ERR_CORRUPT, with line and column.
+ */
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "recluster/err.h"
+
+enum { JSON_VALUES_MAX = 1000000, JSON_DEPTH_MAX = 64 };
+
+/*
+ * `flags` are jansson's (JSON_REJECT_DUPLICATES, JSON_DECODE_ANY, …). A byte order mark before the
+ * text is skipped. `what` names the text in messages. A new reference; NULL on failure.
+ */
+json_t *json_read(
+    const char *text, size_t len, size_t flags, const char *what, struct err *err) MUST_CHECK;
+
+/* The same for text that may be no JSON: NULL, and nothing is told. */
+json_t *json_read_quietly(const char *text, size_t len, size_t flags);
+
+#endif
