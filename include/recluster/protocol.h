@@ -31,14 +31,19 @@
  *   hello {"protocol": 1}
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
- *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?}
+ *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
+ *           file), "types"? (of modules, that the files hold)}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
  *           "servers": [{"pid", "name"}] (Redis and Valkey, whoever started them),
  *           "supervisor": "system|user" (servers become systemd units) or "none" or "none, no linger"
  *           (they become daemons; systemd runs, but ends a user's processes with the last login),
- *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15"} or {"error": {…}},
+ *           "server": {"path", "kind": "redis|valkey", "version": "7.0.15", and what it said when it
+ *               was started for a moment in a folder of its own below TMPDIR or /tmp: "modules": [names],
+ *               "types": {"vectorset": true}, from 7.0 on "nodes_conf": whether it takes a written
+ *               one, "cluster_databases": whether a cluster may have several; or "trial_error": {…}}
+ *               or {"error": {…}},
  *           "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "operator",
  *               "since" (of a recovery), "detail",
@@ -75,7 +80,7 @@
  *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
- *           "repl_backlog_bytes", "databases"? (above the usual 16), "fast_load"?: bool,
+ *           "repl_backlog_bytes", "databases"? (how many it is to have), "modules"?, "fast_load"?: bool,
            "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off; "recluster" may do all; "replication", which
@@ -97,7 +102,7 @@
  *           or "relay", "name", "bytes", …}] (files whose keys are joined with those of the first),
  *           "take"? (of this file only the keys of these slots count, JSON ranges; others have one too),
  *           "as" (file name in incoming/), "slots" (JSON ranges; keys elsewhere are refused) or
- *           null, "only_db0": bool, "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
+ *           null, "databases"? (how many its server can have), "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
  *           "land"?: bool (the server loads the file meanwhile, if it can be),
  *           "limit_rate"? (bytes a second), "with"?: [{"dir", "as", "slots", …}] (other shards that
@@ -111,11 +116,13 @@
  *       ! incoming/<as>; of an append-only file, the snapshot that a server of this host made of it
  *       Bytes that came before a transfer was cut off are not fetched again (pull.h, resume).
  *       A file already there is verified again instead of fetched; a bad one is moved aside. Keys
- *       of other slots, keys outside database 0 where only_db0, modules that the server lacks,
- *       versions: ERR_CHECK; the file then does not get its final name.
+ *       of other slots, keys in databases that the server lacks, modules that it lacks (it is
+ *       started for a moment and asked), versions: ERR_CHECK; the file then does not get its final
+ *       name.
  *
  *   load_shard {"dir", "as" (null: starts empty), "keys": n (of the scan; -1 unknown),
- *           "expires": n, "backlog_bytes"? (to be kept for replicas, if more than usual),
+ *           "expires": n, "field_expires"? (hashes with fields that expire), "databases"? (how many
+ *           the server is to have), "backlog_bytes"? (to be kept for replicas, if more than usual),
  *           "cluster"?: {"epoch", "slots", "meet"?: {"addr", "port", "bus_port"}} (sharded, without
  *           nodes_conf: what CLUSTER commands then make of it)}
  *       progress {"phase": "starting|loading", "bytes"?, "total"?}
@@ -128,11 +135,12 @@
  *       that fetch started is waited for; where it has not just what the file holds, it is ended and
  *       started anew. A primary then lets replicas in. A replica does the same on an equal file with
  *       a stamp; it keeps what has expired until its primary says so.
- *       Loaded + expired other than keys: the server is stopped, ERR_CHECK. An opened shard is
+ *       Loaded + expired other than keys, but for hashes that may be gone with their last field (they
+ *       count as expired): the server is stopped, ERR_CHECK. An opened shard is
  *       started on its own files, and its keys aren't held against the backup's: clients write.
  *
  *   attach_replica {"dir", "primary": {"addr", "port"}, "keys"?, "expires"? (of the backup),
- *           "repl_id"? (stamp of the file that it loaded), "meet"?: {"addr", "port", "bus_port"}
+ *           "repl_id"? (stamp of the file that it loaded), "databases"? (as in load_shard), "meet"?: {"addr", "port", "bus_port"}
  *           (the primary's, sharded without nodes_conf), "password"? (the database's, for a
  *           primary that is sealed)}
  *       progress {"phase": "loading|sync|catching-up", "bytes", "total"}

@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "server.h"
+#include "server_conf.h"
 #include "shard.h"
 
 enum {
@@ -224,7 +225,9 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
         *err = absent;
         return -1;
     }
-    if (!already && server_start(a->shard, password, &a->replica, err) < 0)
+    if (!already && ((!shard_has(a->shard, SHARD_CONFIGURED) &&
+                         server_conf_write(a->shard->record, a->shard->path, err) < 0) ||
+                        server_start(a->shard, password, &a->replica, err) < 0))
         return -1;
     if (server_await_loaded(a->call, a->shard, a->replica, &info, err) < 0)
         return -1;
@@ -265,6 +268,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         return -1;
     if (shard_enter(params, &shard, err) < 0)
         return -1;
+    shard_take_databases(&shard, params);
     a.shard = &shard;
     int rc = shard_is_replica(&shard)
                  ? attach(&a, password, ret, err)

@@ -18,8 +18,9 @@
 #include "recluster/rpc.h"
 #include "recluster/store.h"
 #include "shard.h"
+#include "trial.h"
 
-enum { DEFAULT_DATABASES = 16 };
+enum { DATABASES_MAX = 16384 }; /* more would cost each server much memory for nothing */
 
 /* Where the bytes come from: files whose records are joined. */
 struct source {
@@ -44,9 +45,9 @@ struct fetch {
     const char *as;
     char *path;
     struct slots slots;
-    bool has_slots, cut, stamp, land, only_db0, valkey_ok;
+    bool has_slots, cut, stamp, land, valkey_ok;
+    json_int_t databases; /* that its server may have */
     json_int_t rdb_version_max, samples, seed;
-    json_int_t databases;     /* that the server will have */
     const struct fetch *twin; /* whose file is the same; NULL: none */
     json_t *facts;
     struct err failure;
@@ -79,7 +80,6 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
     const json_t *slots = json_object_get(params, "slots");
 
     if (shard_file_name(params, &f->as, err) < 0 ||
-        param_bool(params, "only_db0", &f->only_db0, err) < 0 ||
         param_int(params, "rdb_version_max", &f->rdb_version_max, err) < 0 ||
         param_bool(params, "valkey_ok", &f->valkey_ok, err) < 0 ||
         param_int(params, "samples", &f->samples, err) < 0 ||
@@ -87,6 +87,10 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
         take_flag(params, "cut", &f->cut, err) < 0 ||
         take_flag(params, "stamp", &f->stamp, err) < 0 ||
         take_flag(params, "land", &f->land, err) < 0)
+        return -1;
+    f->databases = DATABASES_MAX;
+    if (json_object_get(params, "databases") &&
+        param_int(params, "databases", &f->databases, err) < 0)
         return -1;
     slots_clear(&f->slots);
     f->has_slots = slots && !json_is_null(slots);
@@ -122,17 +126,37 @@ static int check_version(const struct fetch *f, const json_t *facts, struct err 
     return err_hint(err, "Install a newer server on this host.");
 }
 
-/* Plain servers are started: no module is ever there. */
-static int check_modules(const json_t *facts, struct err *err)
+static int refuse_type(const struct fetch *f, const char *type, struct err *err)
 {
-    const json_t *modules = json_object_get(facts, "modules");
+    err_set(err, ERR_CHECK, "it holds data of the module type '%s', which the server '%s' lacks",
+        type, shard_string(&f->shard, "server"));
+    return err_hint(err, "Name the module with \"modules\" of this host in the hosts file, or a "
+                         "server program that has it with \"server\".");
+}
 
-    if (json_array_size(modules) == 0)
+/* The server of this host is asked whether it has their types. */
+static int check_modules(const struct fetch *f, const json_t *facts, struct err *err)
+{
+    const char *server = shard_string(&f->shard, "server"), *type;
+    struct server_version version;
+    json_t *types, *has;
+
+    if (json_array_size(json_object_get(facts, "modules")) == 0)
         return 0;
-    err_set(err, ERR_CHECK, "it holds values of the module type '%s', which the server lacks",
-        json_string_value(json_array_get(modules, 0)));
-    return err_hint(
-        err, "Such a database can only be recovered by a server that loads the module.");
+    server_version_of_record(f->shard.record, &version);
+    const struct trial_params params = {.server = server,
+        .version = &version,
+        .modules = json_object_get(f->shard.record, "modules"),
+        .types = json_object_get(facts, "modules")};
+    if (trial_types(&params, &types, err) < 0)
+        return err_wrap(err, "cannot ask the server '%s' for its modules", server);
+    int rc = 0;
+    json_object_foreach (types, type, has) {
+        if (rc == 0 && !json_is_true(has))
+            rc = refuse_type(f, type, err);
+    }
+    json_decref(types);
+    return rc;
 }
 
 static int check_slots(const struct fetch *f, const json_t *facts, struct err *err)
@@ -152,6 +176,21 @@ static int check_slots(const struct fetch *f, const json_t *facts, struct err *e
     return err_hint(err, "Begin anew with --resort: each key then goes where its slot is.");
 }
 
+static int refuse_database(
+    const struct fetch *f, const char *number, json_int_t keys, struct err *err)
+{
+    if (f->databases == DATABASES_MAX)
+        return err_set(err, ERR_LIMIT,
+            "%" JSON_INTEGER_FORMAT " keys are in database %s: a server is given %d at most", keys,
+            number, DATABASES_MAX);
+    err_set(err, ERR_CHECK,
+        "%" JSON_INTEGER_FORMAT " keys are in database %s: a cluster of this server has only %s",
+        keys, number, f->databases == 1 ? "database 0" : "the first 16");
+    return err_hint(err, "Clusters of Valkey 9.0 and later are given 16 databases "
+                         "(\"cluster-databases\"), others have one: name such a server with "
+                         "\"server\" in the hosts file, or take these keys out of the file.");
+}
+
 static int check_databases(const struct fetch *f, const json_t *facts, struct err *err)
 {
     json_t *count, *dbs = json_object_get(facts, "keys_by_db");
@@ -162,22 +201,15 @@ static int check_databases(const struct fetch *f, const json_t *facts, struct er
         long db = strtol(name, NULL, 10);
         if (keys == 0)
             continue;
-        if (f->only_db0 && db != 0)
-            return err_set(err, ERR_CHECK,
-                "%" JSON_INTEGER_FORMAT " keys are in database %s: a cluster has only database 0",
-                keys, name);
         if (db >= f->databases)
-            return err_set(err, ERR_CHECK,
-                "%" JSON_INTEGER_FORMAT
-                " keys are in database %s: the server has %" JSON_INTEGER_FORMAT " databases",
-                keys, name, f->databases);
+            return refuse_database(f, name, keys, err);
     }
     return 0;
 }
 
 static int check_facts(const struct fetch *f, const json_t *facts, struct err *err)
 {
-    if (check_version(f, facts, err) < 0 || check_modules(facts, err) < 0 ||
+    if (check_version(f, facts, err) < 0 || check_modules(f, facts, err) < 0 ||
         check_slots(f, facts, err) < 0)
         return -1;
     return check_databases(f, facts, err);
@@ -468,9 +500,6 @@ static int enter(struct fetch *f, struct err *err)
         return -1;
     CLEANUP(free_ptr) char *folder = path_join(f->shard.path, "incoming");
     f->path = path_join(folder, f->as);
-    f->databases = shard_int(&f->shard, "databases");
-    if (f->databases < DEFAULT_DATABASES)
-        f->databases = DEFAULT_DATABASES;
     return look_for_present(f, err);
 }
 

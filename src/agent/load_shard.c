@@ -239,6 +239,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (shard_enter(params, &shard, err) < 0)
         return -1;
     json_object_set_new(shard.record, "load_backlog_bytes", json_integer(backlog_bytes));
+    shard_take_databases(&shard, params);
     int rc = load(call, &shard, as, &expected, params, ret, err);
     shard_release(&shard);
     return rc;

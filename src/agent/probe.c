@@ -19,6 +19,7 @@
 #include "recluster/rpc.h"
 #include "serve.h"
 #include "server_version.h"
+#include "trial.h"
 #include "unit.h"
 
 static int hello_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
@@ -112,7 +113,32 @@ static char *find_program(const char *name)
     return NULL;
 }
 
-static int look_at_server(const char *name, json_t **ret, struct err *err)
+/* What else it can. Where it has to load modules, one that does not is no server to be used. */
+static int try_server(const char *path, const struct server_version *version, const json_t *params,
+    json_t *server, struct err *err)
+{
+    const struct trial_params trial = {.server = path,
+        .version = version,
+        .modules = json_object_get(params, "modules"),
+        .types = json_object_get(params, "types")};
+    struct err why = ERR_INIT;
+    json_t *found;
+
+    if (trial_run(&trial, &found, &why) == 0) {
+        json_object_update(server, found);
+        json_decref(found);
+        return 0;
+    }
+    if (json_array_size(trial.modules) > 0) {
+        *err = why;
+        err_wrap(err, "'%s' does not start with its \"modules\"", path);
+        return err_hint(err, "Correct \"modules\" of this host in the hosts file.");
+    }
+    json_object_set_new(server, "trial_error", err_to_json(&why));
+    return 0;
+}
+
+static int look_at_server(const char *name, const json_t *params, json_t **ret, struct err *err)
 {
     struct server_version version;
     CLEANUP(free_ptr) char *path = find_program(name);
@@ -130,15 +156,18 @@ static int look_at_server(const char *name, json_t **ret, struct err *err)
         "version", version.text);
     if (!*ret) /* bytes that are no UTF-8 */
         return err_set(err, ERR_UNSUPPORTED, "'%s' tells no readable version", name);
-    return 0;
+    if (try_server(path, &version, params, *ret, err) == 0)
+        return 0;
+    json_decref(*ret);
+    return -1;
 }
 
-static void probe_server(const char *name, json_t *result)
+static void probe_server(const char *name, const json_t *params, json_t *result)
 {
     struct err err = ERR_INIT;
     json_t *server = NULL;
 
-    if (look_at_server(name, &server, &err) < 0)
+    if (look_at_server(name, params, &server, &err) < 0)
         server = json_pack("{s:o}", "error", err_to_json(&err));
     json_object_set_new(result, "server", server);
 }
@@ -233,7 +262,7 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
         json_decref(result);
         return -1;
     }
-    probe_server(server, result);
+    probe_server(server, params, result);
     *ret = result;
     return 0;
 }

@@ -11,9 +11,9 @@
 /* Longer than any load: a node that is busy loading must not be taken for dead. */
 enum { RECOVERY_NODE_TIMEOUT_MS = 600 * 1000 };
 
-static void add_quoted(struct buf *out, const char *name, const char *value)
+static void add_word(struct buf *out, const char *value)
 {
-    buf_addf(out, "%s \"", name);
+    buf_addc(out, '"');
     for (const char *p = value; *p; p++) {
         unsigned char c = (unsigned char)*p;
         if (c == '"' || c == '\\')
@@ -23,7 +23,35 @@ static void add_quoted(struct buf *out, const char *name, const char *value)
         else
             buf_addc(out, *p);
     }
-    buf_adds(out, "\"\n");
+    buf_addc(out, '"');
+}
+
+static void add_quoted(struct buf *out, const char *name, const char *value)
+{
+    buf_addf(out, "%s ", name);
+    add_word(out, value);
+    buf_addc(out, '\n');
+}
+
+void server_conf_add_modules(const json_t *modules, struct buf *conf)
+{
+    const json_t *module, *word;
+    size_t i, k;
+
+    json_array_foreach (modules, i, module) {
+        buf_adds(conf, "loadmodule");
+        if (json_is_string(module)) {
+            buf_addc(conf, ' ');
+            add_word(conf, json_string_value(module));
+        }
+        json_array_foreach (module, k, word) {
+            if (!json_is_string(word))
+                continue;
+            buf_addc(conf, ' ');
+            add_word(conf, json_string_value(word));
+        }
+        buf_addc(conf, '\n');
+    }
 }
 
 static const char *string_of(const json_t *record, const char *name)
@@ -40,8 +68,11 @@ static json_int_t int_of(const json_t *record, const char *name)
 static void add_cluster(const json_t *record, struct buf *out)
 {
     json_int_t port = int_of(record, "port"), bus_port = int_of(record, "bus_port");
+    json_int_t databases = int_of(record, "databases");
 
     buf_adds(out, "cluster-enabled yes\n");
+    if (databases > 1) /* Valkey 9 */
+        buf_addf(out, "cluster-databases %" JSON_INTEGER_FORMAT "\n", databases);
     buf_adds(out, "cluster-config-file nodes.conf\n");
     buf_addf(out, "cluster-node-timeout %d\n", RECOVERY_NODE_TIMEOUT_MS);
     buf_adds(out, "cluster-replica-no-failover yes\n");
@@ -86,13 +117,14 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "pidfile redis.pid\n");
     buf_adds(out, "logfile server.log\n");
     buf_adds(out, "aclfile users.acl\n");
-    if (databases > 16)
+    if (databases > 16 && !int_of(record, "bus_port"))
         buf_addf(out, "databases %" JSON_INTEGER_FORMAT "\n", databases);
     buf_adds(out, "dbfilename dump.rdb\n");
     buf_adds(out, "save \"\"\n");
     buf_adds(out, "appendonly no\n");
     buf_adds(out, "maxmemory 0\n");
     buf_adds(out, "maxmemory-policy noeviction\n");
+    server_conf_add_modules(json_object_get(record, "modules"), out);
     add_replication(record, out);
     if (int_of(record, "bus_port"))
         add_cluster(record, out);

@@ -23,6 +23,13 @@
  */
 int server_conf_write(const json_t *record, const char *path, struct err *err) MUST_CHECK;
 
+/*
+ * "loadmodule PATH ARGUMENT…" for each of "modules" of a host: [PATH or [PATH, ARGUMENT, …], …]; NULL:
+ * none.
+ */
+struct buf;
+void server_conf_add_modules(const json_t *modules, struct buf *conf);
+
 /* The rules that make a user one that may do all. "&*" is of 6.2 and later. */
 const char *const *server_acl_all(const json_t *record);
 

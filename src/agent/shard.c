@@ -171,6 +171,14 @@ bool shard_is_replica(const struct shard *shard)
     return role && strcmp(role, "replica") == 0;
 }
 
+void shard_take_databases(struct shard *shard, const json_t *params)
+{
+    json_t *databases = json_object_get(params, "databases");
+
+    if (json_is_integer(databases))
+        json_object_set(shard->record, "databases", databases);
+}
+
 int shard_file_name(const json_t *params, const char **ret, struct err *err)
 {
     const char *name;

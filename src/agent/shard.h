@@ -49,6 +49,9 @@ const char *shard_string(const struct shard *shard, const char *name);
 int shard_int(const struct shard *shard, const char *name);
 bool shard_is_replica(const struct shard *shard);
 
+/* "databases" of params, how many its server is to have, into the record; nothing else is changed. */
+void shard_take_databases(struct shard *shard, const json_t *params);
+
 /* "as": the name of a file in incoming/. ERR_PROTOCOL if it is anything else. */
 int shard_file_name(const json_t *params, const char **ret, struct err *err) MUST_CHECK;
 

@@ -16,7 +16,7 @@ static const char *const top_keys[] = {
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
     "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
-    "max_redis_servers", NULL};
+    "max_redis_servers", "modules", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
     "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
@@ -134,6 +134,41 @@ static int check_paths(const json_t *spec, const char *key, const char *where, s
         err, ERR_USAGE, "%s'%s' is neither an absolute path nor a list of them", where, key);
 }
 
+static bool is_words(const json_t *list)
+{
+    json_t *word;
+    size_t i;
+
+    json_array_foreach (list, i, word) {
+        const char *text = json_string_value(word);
+        if (!text || (i == 0 && text[0] != '/'))
+            return false;
+        for (; *text; text++)
+            if (iscntrl((unsigned char)*text))
+                return false;
+    }
+    return json_array_size(list) > 0;
+}
+
+/* [PATH or [PATH, ARGUMENT, …], …] */
+static int check_modules(const json_t *spec, const char *where, struct err *err)
+{
+    json_t *modules = json_object_get(spec, "modules"), *module;
+    bool good = !modules || json_is_array(modules);
+    size_t i;
+
+    json_array_foreach (modules, i, module) {
+        json_t *words = json_is_array(module) ? json_incref(module) : json_pack("[O]", module);
+        good &= is_words(words);
+        json_decref(words);
+    }
+    if (good)
+        return 0;
+    err_set(err, ERR_USAGE, "%s'modules' is not a list of absolute paths", where);
+    return err_hint(
+        err, "A module with arguments is a list: [[\"/usr/lib/redis/json.so\", \"A\"]].");
+}
+
 /* 1, "1" and "node:1" are all node "1". */
 static int get_node(struct arena *arena, const json_t *spec, const char *key, const char *where,
     const char **ret, struct err *err)
@@ -223,6 +258,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                    get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
                    check_flag(h->spec, "relay", where, err) < 0 ||
                    check_paths(h->spec, "recovery_path", where, err) < 0 ||
+                   check_modules(h->spec, where, err) < 0 ||
                    get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
                    get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1

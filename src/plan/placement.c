@@ -334,6 +334,8 @@ static void place_pinned(struct draft *d, size_t s)
 {
     static const char *const reasons[REFUSED_NOT] = {[REFUSED_HOST] = "can't be used",
         [REFUSED_SERVER] = "has a server that can't load the file",
+        [REFUSED_MODULE] = "has a server that lacks a module of the file",
+        [REFUSED_DATABASES] = "has a server whose clusters have only database 0",
         [REFUSED_NODE] = "replaces another node",
         [REFUSED_SAME_HOST] = "has its primary or replica",
         [REFUSED_PAIR_SERVER] = "has a server that can't read what the primary's writes",

@@ -76,6 +76,45 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
     }
 }
 
+static void block_module(struct draft *d, const struct refused *r, const char *names)
+{
+    struct plan_issue issue = {.database = r->db->database->label, .code = "module"};
+    const char *type = NULL;
+
+    for (size_t h = 0; h < d->plan->host_count && !type; h++)
+        if (rules_refusal(d, r->first, (int)h) == REFUSED_MODULE)
+            type = rules_lacked_type(d, r->first, (int)h);
+    issue.hint = "Install the module on a host and name it with \"modules\" in the hosts file, or "
+                 "name a server that has it with \"server\".";
+    draft_block(d, &issue,
+        "%s: the file of %s holds data of the module type '%s', which the servers of these hosts "
+        "lack: %s",
+        issue.database, names, type ? type : "?", hosts_of(d, r));
+}
+
+static void block_databases(struct draft *d, const struct refused *r)
+{
+    const struct plan_shard *ps = &d->plan->shards[r->first];
+    const struct plan_issue issue = {.database = r->db->database->label,
+        .code = "keys-outside-db0",
+        .hint = "Name a server of Valkey 9.0 or later with \"server\" in the hosts file, whose "
+                "clusters can have several databases. Or take these keys out of the file, or "
+                "restore it into a single server."};
+
+    for (size_t f = 0; f < ps->file_count; f++) {
+        const struct backup_file *file = ps->files[f];
+        json_int_t keys;
+        const char *number = source_other_database(file, &keys);
+        if (!number)
+            continue;
+        draft_block(d, &issue,
+            "%s: '%s' holds %" JSON_INTEGER_FORMAT " keys in database %s, and clusters of these "
+            "hosts' servers have only database 0: %s",
+            issue.database, file->where ? file->where : file->name, keys, number, hosts_of(d, r));
+        return;
+    }
+}
+
 static void block_partner(struct draft *d, const struct refused *r, const char *names)
 {
     struct plan_issue issue = {.database = r->db->database->label};
@@ -213,6 +252,12 @@ static void block(struct draft *d, struct refused *r)
     switch (r->reason) {
     case REFUSED_SERVER:
         block_server(d, r, names);
+        break;
+    case REFUSED_MODULE:
+        block_module(d, r, names);
+        break;
+    case REFUSED_DATABASES:
+        block_databases(d, r);
         break;
     case REFUSED_SAME_HOST:
     case REFUSED_PAIR_SERVER:

@@ -412,41 +412,35 @@ static const json_t *known_facts(const struct backup_file *file)
     return file->scanned && file->facts ? file->facts : file->head;
 }
 
-static void check_databases_in_file(
-    struct draft *d, const struct plan_database *db, const struct backup_file *file)
+const char *source_other_database(const struct backup_file *file, json_int_t *ret_keys)
 {
     json_t *by_db = json_object_get(known_facts(file), "keys_by_db");
     const char *number;
     json_t *keys;
 
     json_object_foreach (by_db, number, keys) {
-        if (strcmp(number, "0") == 0 || json_integer_value(keys) == 0)
-            continue;
-        draft_block(d,
-            &(struct plan_issue){.code = "keys-outside-db0",
-                .database = db->database->label,
-                .hint =
-                    "A cluster has database 0 only: take these keys out of the file, or restore "
-                    "it into a single server."},
-            "%s: '%s' holds %" JSON_INTEGER_FORMAT " keys in database %s", db->database->label,
-            file->where ? file->where : file->name, json_integer_value(keys), number);
-        return;
+        *ret_keys = json_integer_value(keys);
+        if (strcmp(number, "0") != 0 && *ret_keys != 0)
+            return number;
     }
+    return NULL;
 }
 
 /* The newest version, and Valkey's magic, of a shard's files: what its server must load. */
-static void read_versions(struct draft *d, const struct plan_database *db,
-    const struct plan_shard *shard, struct draft_shard *ds)
+static void read_versions(
+    const struct plan_database *db, const struct plan_shard *shard, struct draft_shard *ds)
 {
     for (size_t f = 0; f < shard->file_count; f++) {
         const struct backup_file *file = shard->files[f];
         const json_t *facts = known_facts(file);
         int version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
+        json_int_t keys;
         if (version > ds->rdb_version)
             ds->rdb_version = version;
         ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
-        if (shard->primary < 0 && db->database->sharded && shard->file)
-            check_databases_in_file(d, db, file);
+        if (db->database->sharded && shard->file)
+            ds->databases |= source_other_database(file, &keys) != NULL;
+        ds->modules |= json_array_size(json_object_get(facts, "modules")) > 0;
     }
 }
 
@@ -465,7 +459,7 @@ static void match_files(struct draft *d, struct plan_database *db)
             shard->files = d->plan->shards[shard->primary].files;
             shard->file_count = d->plan->shards[shard->primary].file_count;
         }
-        read_versions(d, db, shard, &d->shards[db->first_shard + i]);
+        read_versions(db, shard, &d->shards[db->first_shard + i]);
     }
     warn_of_cuts(d, db);
 }

@@ -255,6 +255,13 @@ bool host_wanted(struct host_run *h, int64_t now_ms, int64_t *look_again_ms);
 bool shard_loads_file(const struct executor *x, const struct shard_run *s);
 bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
 
+/*
+ * Puts "databases" into params: how many the shard's server needs for what its primary's file holds;
+ * nodes of a cluster that may have several get these.
+ */
+enum { CLUSTER_DATABASES = 16 };
+void shard_add_databases(const struct executor *x, const struct shard_run *s, json_t *params);
+
 /* Parameters that every method of a shard gets. The caller's. */
 json_t *shard_params(const struct executor *x, const struct shard_run *shard);
 
@@ -271,8 +278,11 @@ int journal_moved_kept(struct executor *x, const struct moved_run *moved, const 
 
 /* nodes_conf.c: the cluster as `self` is to know it; the caller frees it. */
 char *nodes_conf_text(const struct executor *x, const struct shard_run *self);
-/* A server of this kind and version is known to take such a file. */
-bool nodes_conf_is_proven(const char *kind, const char *version);
+/*
+ * The server of a host takes such a file: it was asked when the host was looked at, and else goes by
+ * its kind and version. `server` is that of the host's facts.
+ */
+bool nodes_conf_is_taken(const json_t *server);
 /* What a primary is told where it is not: the "cluster" of load_shard. The caller's. */
 json_t *nodes_by_command(const struct executor *x, const struct shard_run *self);
 /* 40 hex digits, new for each recovery and generation, the same for each rerun; the caller frees it. */

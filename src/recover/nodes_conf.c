@@ -27,24 +27,29 @@ char *nodes_conf_id(const char *recovery, const char *shard_uid, int64_t generat
     return xstrndup(digest_of(seed, strlen(seed), hex), NODE_ID_DIGITS);
 }
 
-/* Both ends of each range were tried, with data and replicas: no handshake, no copy was seen. */
+/* Of servers that were not asked: both ends of each range were tried. */
 static const struct {
     const char *kind;
     int first, last; /* 100 * major + minor */
-} proven[] = {
+} tried[] = {
     {"redis", 700, 800},
-    {"valkey", 800, 800},
+    {"valkey", 800, 901},
 };
 
-bool nodes_conf_is_proven(const char *kind, const char *version)
+bool nodes_conf_is_taken(const json_t *server)
 {
+    const json_t *asked = json_object_get(server, "nodes_conf");
+    const char *kind = json_string_value(json_object_get(server, "kind"));
+    const char *version = json_string_value(json_object_get(server, "version"));
     int major, minor;
 
+    if (json_is_boolean(asked))
+        return json_is_true(asked);
     if (!kind || !version || sscanf(version, "%4d.%4d", &major, &minor) != 2)
         return false;
-    for (size_t i = 0; i < ARRAY_SIZE(proven); i++)
-        if (strcmp(kind, proven[i].kind) == 0 && major * 100 + minor >= proven[i].first &&
-            major * 100 + minor <= proven[i].last)
+    for (size_t i = 0; i < ARRAY_SIZE(tried); i++)
+        if (strcmp(kind, tried[i].kind) == 0 && major * 100 + minor >= tried[i].first &&
+            major * 100 + minor <= tried[i].last)
             return true;
     return false;
 }

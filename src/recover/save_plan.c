@@ -129,8 +129,8 @@ static bool is_made_by_files(const struct plan *plan, const struct plan_database
     if (db->skipped || getenv("RECLUSTER_TEST_MEET"))
         return false;
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
-        if (!nodes_conf_is_proven(server_fact(plan, &plan->shards[i], "kind"),
-                server_fact(plan, &plan->shards[i], "version")))
+        if (!nodes_conf_is_taken(
+                json_object_get(plan->hosts[plan->shards[i].host].facts, "server")))
             return false;
     return true;
 }

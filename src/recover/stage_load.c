@@ -1,5 +1,6 @@
 /* Stage 3: servers load their files and prove their counts, primaries and replicas side by side. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -39,6 +40,29 @@ bool shard_has_free_replica(const struct executor *x, const struct shard_run *s)
     return false;
 }
 
+void shard_add_databases(const struct executor *x, const struct shard_run *s, json_t *params)
+{
+    const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+    json_t *by_db = json_object_get(primary->facts, "keys_by_db"), *keys;
+    const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
+    const char *number;
+    long needed = 0;
+
+    /* All nodes of a cluster have as many, and load before the files of all have been read. */
+    if (s->bus_port) {
+        if (json_is_true(json_object_get(server, "cluster_databases")))
+            json_object_set_new(params, "databases", json_integer(CLUSTER_DATABASES));
+        return;
+    }
+    json_object_foreach (by_db, number, keys) {
+        long db = strtol(number, NULL, 10);
+        if (json_integer_value(keys) > 0 && db >= needed)
+            needed = db + 1;
+    }
+    if (needed)
+        json_object_set_new(params, "databases", json_integer(needed));
+}
+
 static void load_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
@@ -46,6 +70,7 @@ static void load_params(const struct executor *x, const struct task_run *t, json
                       json_integer_value(json_object_get(s->facts, "field_expires"));
     int64_t backlog = expires < BACKLOG_MAX / REMOVAL_BYTES ? expires * REMOVAL_BYTES : BACKLOG_MAX;
 
+    shard_add_databases(x, s, params);
     if (s->is_primary && s->bus_port && !s->node_id)
         json_object_set_new(params, "cluster", nodes_by_command(x, s));
     if (!shard_loads_file(x, s)) {

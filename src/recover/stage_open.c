@@ -18,6 +18,7 @@ static void attach_params(const struct executor *x, const struct task_run *t, js
 
     json_object_set_new(
         params, "primary", json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+    shard_add_databases(x, &x->shards[t->shard], params);
     if (primary->bus_port && !x->shards[t->shard].node_id)
         json_object_set_new(params, "meet",
             json_pack("{s:s, s:i, s:i}", "addr", primary->addr, "port", primary->port, "bus_port",

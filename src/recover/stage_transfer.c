@@ -151,7 +151,11 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "cut", json_boolean(s->files && db->ccs->sharded));
     json_object_set_new(params, "stamp", json_boolean(shard_has_free_replica(x, s)));
     json_object_set_new(params, "land", json_boolean(t->landing));
-    json_object_set_new(params, "only_db0", json_boolean(db->ccs->sharded));
+    if (db->ccs->sharded)
+        json_object_set_new(params, "databases",
+            json_integer(json_is_true(json_object_get(server, "cluster_databases"))
+                             ? CLUSTER_DATABASES
+                             : 1));
     json_object_set_new(params, "rdb_version_max",
         json_integer(kind && version ? plan_rdb_version_max(kind, version) : 0));
     json_object_set_new(params, "valkey_ok", json_boolean(kind && strcmp(kind, "valkey") == 0));

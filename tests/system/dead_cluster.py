@@ -52,6 +52,7 @@ class DeadCluster:
         self.folder = Path(folder)
         self.net = net
         self.program = program
+        self.scratch_settings = {}  # of the server that writes the backups
         self.nodes = [
             ccs_file.Node(str(i), net.old_node(i), racks[i - 1] if racks else "")
             for i in range(1, nodes + 1)
@@ -115,7 +116,8 @@ class DeadCluster:
         """The server that writes the backups."""
         if self._scratch is None:
             self._scratch = redis_server.Server(
-                self.folder / "scratch", self.net.addr(2), 6379, program=self.program
+                self.folder / "scratch", self.net.addr(2), 6379, program=self.program,
+                **self.scratch_settings
             ).start()
         return self._scratch
 

@@ -7,6 +7,7 @@ import pytest
 
 from dead_cluster import STAMP, commands
 from harness import ccs_file, contents, redis_server, slots
+from program import REFUSED
 from test_replicas import assert_no_copy
 
 FADING_MS = 500  # after which the fields have expired; the files are written before
@@ -60,6 +61,61 @@ def test_hashes_whose_fields_expired(cluster, recovery, keys, primaries, replica
                     left += bool(fields)
                     c.call("TYPE", key)
     assert left == 10 * (1 + replicas)
-    if replicas and primaries == 1:
+    if replicas:
         assert_no_copy(recovery, made, primaries * replicas)
     assert recovery.resume().status == 0
+
+
+def in_databases(numbers):
+    """A key in each database, by commands that select it."""
+    def make(_):
+        for n in numbers:
+            yield b"{a}%d" % n, ["SELECT", n]
+            yield b"{a}%d" % n, ["SET", b"{a}%d" % n, n]
+    return make
+
+
+def assert_in_databases(recovery, made, numbers):
+    found = {"primary": set(), "replica": set()}
+    for shard in recovery.database(made)["shards"]:
+        with recovery.connect(made, shard) as c:
+            if made.sharded:
+                c.call("READONLY")
+            for n in numbers:
+                c.call("SELECT", n)
+                found[shard["role"]] |= {int(key[3:]) for key in contents.keys_of(c) if key == b"{a}%d" % n}
+    assert found["primary"] == set(numbers) and found["replica"] in (set(), set(numbers))
+    return found
+
+
+@pytest.mark.releases("valkey91")
+@pytest.mark.parametrize("options", [[], ["--full-sync"]])
+def test_databases_of_a_cluster(cluster, recovery, options):
+    """Those of Valkey 9 may have several."""
+    made = cluster.add("a", primaries=3, replicas=1, keys=None)
+    add_files(cluster, made, 60, in_databases([0, 1, 3, 15]))
+    recovery.add_hosts(3).write()
+    recovery.recover(*options)
+    assert assert_in_databases(recovery, made, [0, 1, 3, 15])["replica"]
+    recovery.resume()
+
+
+@pytest.mark.releases("system", "redis80")
+def test_databases_that_a_cluster_lacks(cluster, recovery):
+    made = cluster.add("a", primaries=2, keys=None)
+    add_files(cluster, made, 60, in_databases([0, 3]))
+    recovery.add_hosts(2).write()
+    run = recovery.recover(status=REFUSED)
+    assert run.says("keys are in database 3") and run.says("cluster-databases")
+
+
+@pytest.mark.releases("system", "redis60", "valkey91")
+@pytest.mark.parametrize("options", [[], ["--full-sync"]])
+def test_more_databases_than_servers_have(cluster, recovery, options):
+    """16 is only the default: a single server and its replicas get as many as there are keys in."""
+    cluster.scratch_settings = {"databases": 40}
+    made = cluster.add("a", replicas=1, keys=None)
+    add_files(cluster, made, 60, in_databases([0, 15, 16, 39]))
+    recovery.add_hosts(2).write()
+    recovery.recover(*options)
+    assert assert_in_databases(recovery, made, [0, 15, 16, 39])["replica"]

@@ -216,9 +216,9 @@ json_t *password_params(const char *dir, const char *password)
 
 json_t *fetch_params(const char *dir, const char *as)
 {
-    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:b, s:i, s:b, s:i, s:i}", "dir", dir,
-        "location", source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "only_db0", 0,
-        "rdb_version_max", 10, "valkey_ok", 0, "samples", 5, "seed", 7);
+    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:i, s:b, s:i, s:i}", "dir", dir, "location",
+        source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "rdb_version_max", 10,
+        "valkey_ok", 0, "samples", 5, "seed", 7);
 }
 
 void save_source(void)

@@ -339,7 +339,7 @@ static void test_fetch_together(void **state)
     json_t *params = fetch_params("a", "b.rdb");
     json_object_set_new(params, "slots", json_loads("[[0, 8191]]", 0, NULL));
     json_object_set_new(params, "cut", json_true());
-    json_object_set_new(params, "only_db0", json_true());
+    json_object_set_new(params, "databases", json_integer(1));
     json_object_set_new(params, "with", json_pack("[o]", part_of("b", "[[8192, 16383]]")));
     answer = must(&agent_fetch, params);
     assert_non_null(strstr(text(answer_of(answer, 0, "error"), "message"), "database 3"));
@@ -361,7 +361,7 @@ static void test_fetch_refusals(void **state)
         enum err_code code;
         const char *text;
     } cases[] = {
-        {"only_db0", "true", ERR_CHECK, "1 keys are in database 3"},
+        {"databases", "1", ERR_CHECK, "1 keys are in database 3"},
         {"rdb_version_max", "9", ERR_CHECK, "RDB version is 10"},
         {"slots", "[[0, 100]]", ERR_CHECK, "of slots of other shards"},
         {"bytes", "12", ERR_CORRUPT, "instead of 12"},

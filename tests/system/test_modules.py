@@ -1,0 +1,134 @@
+"""Values of modules, and of types that are modules inside of their server: the hosts' servers are asked."""
+
+import random
+
+import pytest
+
+from harness import ccs_file, contents, module, slots
+from dead_cluster import STAMP
+from program import REFUSED
+from test_replicas import assert_no_copy
+
+UNUSED, VALUES = [], [[b"TMOD.SET", b"t:%d" % i, b"%d" % i] for i in range(30)]
+
+
+@pytest.fixture
+def tmod(cluster, folder):
+    """The module, which the server that writes the backups has."""
+    path = str(module.build(folder))
+    cluster.scratch_settings = {"loadmodule": path}
+    return path
+
+
+def add(cluster, commands, primaries=1, replicas=0):
+    """A database with a plain file for each primary: strings, and what the commands make."""
+    made = cluster.add("a", primaries=primaries, replicas=replicas, keys=None)
+    made.digest = contents.Digest()
+    rng = random.Random(1)
+    plain = [[b"SET", b"k:%d" % i, rng.randbytes(500)] for i in range(20)]
+    for i, shard in enumerate(made.database.primaries):
+        path = cluster.backups / ccs_file.backup_name(STAMP, made.database, i + 1, shard).removesuffix(".gz")
+        with cluster.scratch.connect() as c:
+            c.call("FLUSHALL")
+            for command in plain + commands:
+                if slots.holds(shard.ranges, slots.of_key(command[1])):
+                    c.call(*command)
+        path.write_bytes(cluster.scratch.save().read_bytes())
+        made.files.append(path)
+    return made
+
+
+def values(recovery, made, *command):
+    """What the servers answer for each key, by SCAN and the command; of the primaries and of all."""
+    found = {"primary": {}, "replica": {}}
+    for shard in recovery.database(made)["shards"]:
+        with recovery.connect(made, shard) as c:
+            if made.sharded:
+                c.call("READONLY")
+            for key in contents.keys_of(c):
+                if not key.startswith(b"k:"):
+                    found[shard["role"]][key] = c.call(command[0], key, *command[1:])
+    return found
+
+
+@pytest.mark.releases("redis80")
+@pytest.mark.parametrize("primaries, replicas", [(1, 0), (3, 1)])
+def test_vector_sets(cluster, recovery, primaries, replicas):
+    """A core type since Redis 8, which stands in files as a module's."""
+    made = add(cluster, [[b"VADD", b"v:%d" % i, b"VALUES", b"3", b"1", b"2", b"%d" % i, b"e", b"SETATTR", b"{}"]
+                         for i in range(40)], primaries, replicas)
+    recovery.add_hosts(3).write()
+    recovery.recover()
+    found = values(recovery, made, "VCARD")
+    assert len(found["primary"]) == 40 and set(found["primary"].values()) == {1}
+    if replicas:
+        assert found["replica"] == found["primary"]
+        assert_no_copy(recovery, made, primaries * replicas)
+
+
+@pytest.mark.releases("system", "valkey91")
+@pytest.mark.parametrize("commands, primaries, replicas", [(UNUSED, 1, 1), (VALUES, 1, 0), (VALUES, 3, 1)])
+def test_modules_are_loaded(cluster, recovery, tmod, commands, primaries, replicas):
+    made = add(cluster, commands, primaries, replicas)
+    recovery.defaults["modules"] = [tmod]
+    recovery.add_hosts(3).write()
+    recovery.recover()
+    found = values(recovery, made, "TMOD.GET")
+    assert found["primary"] == {command[1]: int(command[2]) for command in commands}
+    assert not replicas or found["replica"] == found["primary"]
+    for shard in recovery.database(made)["shards"]:
+        with recovery.connect(made, shard) as c:
+            assert b"tmod" in str(c.call("MODULE", "LIST")).encode()
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_the_plan_knows_what_is_lacking(cluster, recovery, tmod):
+    """The file's beginning tells of the module: nothing is brought to hosts that lack it."""
+    add(cluster, UNUSED)
+    recovery.add_hosts(2).write()
+    run = recovery.plan("--json", status=REFUSED)
+    (blocker,) = run.json["blockers"]
+    assert blocker["code"] == "module" and "'tmod_type'" in blocker["message"] and "'h1'" in blocker["message"]
+    assert "\"modules\"" in blocker["hint"]
+    assert recovery.recover(status=REFUSED).says("'tmod_type'")
+    assert recovery.server_folders() == []
+
+
+def test_a_host_that_has_it_is_chosen(cluster, recovery, tmod):
+    made = add(cluster, VALUES)
+    recovery.add_hosts(2)
+    recovery.add_hosts(1, modules=[[tmod, "one"]])
+    recovery.write()
+    recovery.recover()
+    assert [s["host"] for s in recovery.database(made)["shards"]] == ["h3"]
+
+
+def test_what_stands_farther_behind_is_known_before_a_server_starts(cluster, recovery, tmod):
+    """Values alone are seen by the scan: the host asks its server then."""
+    made = add(cluster, [[b"SELECT", b"1"], *VALUES])  # of database 1, which comes last
+    data = made.files[0].read_bytes()
+    start, end = data.index(b"\xf7"), data.index(b"\xfe\x00")
+    made.files[0].write_bytes(data[:start] + data[end:-8] + bytes(8))  # without the record of the module itself
+    recovery.add_hosts(1).write()
+    recovery.plan()
+    run = recovery.recover(status=REFUSED)
+    assert run.says("data of the module type 'tmod_type'") and run.says("\"modules\"")
+    assert recovery.running_servers() == []
+
+
+@pytest.mark.parametrize("modules, words", [
+    ("/nowhere/x.so", "is not a list of absolute paths"), (["x.so"], "is not a list of absolute paths"),
+    ([["/x.so", 1]], "is not a list of absolute paths")])
+def test_other_values_are_refused(cluster, recovery, modules, words):
+    cluster.add("a")
+    recovery.add_hosts(1, modules=modules).write()
+    assert recovery.plan(status=2).says(words)
+
+
+def test_a_module_that_does_not_load(cluster, recovery, tmod):
+    """Its host is not used, and it is said why."""
+    cluster.scratch_settings = {}
+    cluster.add("a")
+    recovery.add_hosts(1, modules=[[tmod, "one", "too", "many"]]).write()
+    run = recovery.plan(status=REFUSED)
+    assert run.says("does not start with its \"modules\"") and run.says("Correct \"modules\"")
