@@ -56,7 +56,7 @@ struct draft_host {
 struct draft_shard {
     int rdb_version;                 /* of its file; 0: not known */
     bool valkey;                     /* the file has Valkey's own magic */
-    bool modules;                    /* it tells of data of modules */
+    bool modules;                    /* it tells of data of modules that a host has */
     bool databases;                  /* one of a cluster has keys in others than database 0 */
     int64_t data_bytes, file_bytes;  /* predicted: in RAM, unpacked on disk */
     int64_t stored_bytes;            /* at the location */
@@ -173,7 +173,7 @@ void rules_prepare(struct draft *d);
 enum refusal {
     REFUSED_HOST,        /* is not used at all */
     REFUSED_SERVER,      /* can't load the file */
-    REFUSED_MODULE,      /* lacks a type of the file's values */
+    REFUSED_MODULE,      /* lacks a type of the file's values, which another host has */
     REFUSED_DATABASES,   /* its clusters have only database 0, the file more */
     REFUSED_NODE,        /* by avoid_nodes or use_nodes */
     REFUSED_SAME_HOST,   /* as its primary or replica */
@@ -194,9 +194,6 @@ int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not know
 /* It replaces the shard's node, or has its file. */
 bool rules_old_host(const struct draft *d, int shard, int host);
 
-/* A type of modules that the shard's files tell of and the host's server lacks; NULL: none. */
-const char *rules_lacked_type(const struct draft *d, int shard, int host);
-
 void rules_put(struct draft *d, int shard, int host);
 void rules_take(struct draft *d, int shard);
 /* The reverse of rules_take(), to its old neighbours: a walk over the list goes on undisturbed. */
@@ -204,6 +201,11 @@ void rules_put_back(struct draft *d, int shard, int host, int previous, int next
 
 /* source.c: a database other than 0 that the file is known to have keys in; NULL: none. */
 const char *source_other_database(const struct backup_file *file, json_int_t *ret_keys);
+
+/* modules.c: a type that the shard's files tell of and the host's server lacks; NULL: none. */
+const char *modules_lacked(const struct draft *d, int shard, int host);
+/* Sets draft_shard.modules, and warns where no host has them. */
+void modules_check(struct draft *d, int shard);
 
 void refusal_report(struct draft *d);
 void refusal_report_database(struct draft *d, const struct plan_database *db);

@@ -76,22 +76,6 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
     }
 }
 
-static void block_module(struct draft *d, const struct refused *r, const char *names)
-{
-    struct plan_issue issue = {.database = r->db->database->label, .code = "module"};
-    const char *type = NULL;
-
-    for (size_t h = 0; h < d->plan->host_count && !type; h++)
-        if (rules_refusal(d, r->first, (int)h) == REFUSED_MODULE)
-            type = rules_lacked_type(d, r->first, (int)h);
-    issue.hint = "Install the module on a host and name it with \"modules\" in the hosts file, or "
-                 "name a server that has it with \"server\".";
-    draft_block(d, &issue,
-        "%s: the file of %s holds data of the module type '%s', which the servers of these hosts "
-        "lack: %s",
-        issue.database, names, type ? type : "?", hosts_of(d, r));
-}
-
 static void block_databases(struct draft *d, const struct refused *r)
 {
     const struct plan_shard *ps = &d->plan->shards[r->first];
@@ -253,9 +237,6 @@ static void block(struct draft *d, struct refused *r)
     case REFUSED_SERVER:
         block_server(d, r, names);
         break;
-    case REFUSED_MODULE:
-        block_module(d, r, names);
-        break;
     case REFUSED_DATABASES:
         block_databases(d, r);
         break;
@@ -277,6 +258,7 @@ static void block(struct draft *d, struct refused *r)
         block_space(d, r, names);
         break;
     case REFUSED_HOST:
+    case REFUSED_MODULE: /* another host has the module, and has no place */
     case REFUSED_NOT:
         /* Nothing is moved after the first failure, so no place should have come free since. */
         draft_block(d,

@@ -178,25 +178,6 @@ static const json_t *server_of(const struct draft *d, int host)
     return json_object_get(d->plan->hosts[host].facts, "server");
 }
 
-/* Its server was asked for the types of the files that are meant at first; of others all is open. */
-const char *rules_lacked_type(const struct draft *d, int shard, int host)
-{
-    const struct plan_shard *ps = &d->plan->shards[shard];
-    const json_t *types = json_object_get(server_of(d, host), "types"), *type;
-    size_t i;
-
-    for (size_t f = 0; f < ps->file_count; f++) {
-        const struct backup_file *file = ps->files[f];
-        const json_t *facts = file->scanned && file->facts ? file->facts : file->head;
-        json_array_foreach (json_object_get(facts, "modules"), i, type) {
-            const json_t *has = json_object_get(types, json_string_value(type));
-            if (has && !json_is_true(has))
-                return json_string_value(type);
-        }
-    }
-    return NULL;
-}
-
 enum refusal rules_refusal(const struct draft *d, int shard, int host)
 {
     const struct draft_shard *ds = &d->shards[shard];
@@ -209,7 +190,7 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
         return REFUSED_HOST;
     if (!server_loads(dh->valkey, dh->rdb_version_max, ds->valkey, ds->rdb_version))
         return REFUSED_SERVER;
-    if (ds->modules && rules_lacked_type(d, shard, host))
+    if (ds->modules && modules_lacked(d, shard, host))
         return REFUSED_MODULE;
     if (ds->databases && !json_is_true(json_object_get(server_of(d, host), "cluster_databases")))
         return REFUSED_DATABASES;

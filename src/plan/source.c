@@ -440,7 +440,6 @@ static void read_versions(
         ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
         if (db->database->sharded && shard->file)
             ds->databases |= source_other_database(file, &keys) != NULL;
-        ds->modules |= json_array_size(json_object_get(facts, "modules")) > 0;
     }
 }
 
@@ -460,6 +459,7 @@ static void match_files(struct draft *d, struct plan_database *db)
             shard->file_count = d->plan->shards[shard->primary].file_count;
         }
         read_versions(db, shard, &d->shards[db->first_shard + i]);
+        modules_check(d, (int)(db->first_shard + i));
     }
     warn_of_cuts(d, db);
 }

@@ -1,0 +1,64 @@
+/* Data of modules in the files, and the servers that have their types. */
+
+#include "draft.h"
+
+/* What is known of a file's inside: of the whole of it, else of its head. */
+static const json_t *types_of(const struct backup_file *file)
+{
+    return json_object_get(file->scanned && file->facts ? file->facts : file->head, "modules");
+}
+
+/* Its server was asked for the types of the files that were meant at first; of others all is open. */
+const char *modules_lacked(const struct draft *d, int shard, int host)
+{
+    const struct plan_shard *ps = &d->plan->shards[shard];
+    const json_t *server = json_object_get(d->plan->hosts[host].facts, "server"), *type;
+    size_t i;
+
+    for (size_t f = 0; f < ps->file_count; f++)
+        json_array_foreach (types_of(ps->files[f]), i, type) {
+            const char *name = json_string_value(type);
+            const json_t *has = json_object_get(json_object_get(server, "types"), name);
+            if (has && !json_is_true(has))
+                return name;
+        }
+    return NULL;
+}
+
+static bool has_types(const struct plan_shard *shard)
+{
+    bool has = false;
+
+    for (size_t f = 0; f < shard->file_count; f++)
+        has |= json_array_size(types_of(shard->files[f])) > 0;
+    return has;
+}
+
+/*
+ * Whether keys are of the module, only a scan can tell. Where a host has it, that one is taken; where
+ * none has, the transfer refuses a file with such keys.
+ */
+void modules_check(struct draft *d, int shard)
+{
+    const struct plan_shard *ps = &d->plan->shards[shard];
+    const struct plan_issue issue = {.database = d->plan->databases[ps->database].database->label,
+        .code = "module",
+        .hint =
+            "Install the module on the hosts and name it with \"modules\" in the hosts file, or "
+            "name a server that has it with \"server\"."};
+    bool *some = &d->shards[shard].modules;
+    const char *lacked = NULL;
+
+    if (!has_types(ps))
+        return;
+    for (size_t h = 0; h < d->plan->host_count && !*some; h++) {
+        const char *type = d->hosts[h].usable ? modules_lacked(d, shard, (int)h) : NULL;
+        lacked = type ? type : lacked;
+        *some = d->hosts[h].usable && !type;
+    }
+    if (!*some && lacked && ps->primary < 0)
+        draft_warn(d, &issue,
+            "%s: '%s' has data of the module type '%s', which no host's server has: if keys are of "
+            "it, the transfer refuses the file",
+            issue.database, ps->file ? ps->file->name : "?", lacked);
+}
