@@ -38,7 +38,7 @@
  *      "files": [{"name", "keys": n}, …]}
  *
  * and, where keys were in two files, "doubles": {"keys": n, "first": {"key": text, "slot": n,
- * "kept": name, "dropped": name}}.
+ * "kept": name, "dropped": name}}; of `without`, "modules_left_out": those that were there.
  *
  * pull_cut() writes several such files in the one pass, each with slots of its own. Each is checked
  * by itself, so one may be refused while the others get their names.

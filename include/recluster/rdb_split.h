@@ -120,6 +120,8 @@ struct rdb_split_facts {
     unsigned double_slot; /* of the first of them */
     char double_key[4 * 64 + 8], double_kept[256], double_dropped[256]; /* as text; the inputs */
 };
+/* Modules of `without` that had data in an input; borrowed. */
+const json_t *rdb_split_modules_left_out(const struct rdb_split *s);
 const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t output);
 
 /* Of all inputs together. */

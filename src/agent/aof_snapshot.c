@@ -15,6 +15,7 @@
 #include "recluster/store.h"
 #include "redis.h"
 #include "server.h"
+#include "server_log.h"
 
 enum {
     FACTS_BYTES_MAX = 64 * 1024,

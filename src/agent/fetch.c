@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fetch_check.h"
 #include "fetch_input.h"
 #include "landing.h"
 #include "method.h"
@@ -18,9 +19,6 @@
 #include "recluster/rpc.h"
 #include "recluster/store.h"
 #include "shard.h"
-#include "trial.h"
-
-enum { DATABASES_MAX = 16384 }; /* more would cost each server much memory for nothing */
 
 /* Where the bytes come from: files whose records are joined. */
 struct source {
@@ -29,7 +27,8 @@ struct source {
         *files; /* as the parameters have them; the first one is the parameters themselves */
     size_t count;
     bool from_aof;
-    json_t *aof;           /* what the append-only files among them held; NULL: there are none */
+    json_t *without; /* modules whose data outside of keys the server can't load: it is left out */
+    json_t *aof;     /* what the append-only files among them held; NULL: there are none */
     json_int_t limit_rate; /* 0: none */
 };
 
@@ -44,12 +43,12 @@ struct fetch {
     struct shard shard;
     const char *as;
     char *path;
-    struct slots slots;
-    bool has_slots, cut, stamp, land, valkey_ok;
-    json_int_t databases; /* that its server may have */
-    json_int_t rdb_version_max, samples, seed;
+    struct fetch_needs needs;
+    bool cut, stamp, land;
+    json_int_t samples, seed;
     const struct fetch *twin; /* whose file is the same; NULL: none */
     json_t *facts;
+    json_t *unused; /* modules that the server lacks, and the file has no key of */
     struct err failure;
 };
 
@@ -73,6 +72,9 @@ static void take_source(const json_t *params, struct source *source)
     }
     for (i = 0; i < source->count; i++)
         source->from_aof |= fetch_input_is_aof(source->files[i]);
+    source->without = json_object_get(params, "without")
+                          ? json_deep_copy(json_object_get(params, "without"))
+                          : json_array();
 }
 
 static int take_params(const json_t *params, struct fetch *f, struct err *err)
@@ -80,145 +82,30 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
     const json_t *slots = json_object_get(params, "slots");
 
     if (shard_file_name(params, &f->as, err) < 0 ||
-        param_int(params, "rdb_version_max", &f->rdb_version_max, err) < 0 ||
-        param_bool(params, "valkey_ok", &f->valkey_ok, err) < 0 ||
+        param_int(params, "rdb_version_max", &f->needs.rdb_version_max, err) < 0 ||
+        param_bool(params, "valkey_ok", &f->needs.valkey_ok, err) < 0 ||
         param_int(params, "samples", &f->samples, err) < 0 ||
         param_int(params, "seed", &f->seed, err) < 0 ||
         take_flag(params, "cut", &f->cut, err) < 0 ||
         take_flag(params, "stamp", &f->stamp, err) < 0 ||
         take_flag(params, "land", &f->land, err) < 0)
         return -1;
-    f->databases = DATABASES_MAX;
+    f->needs.databases = DATABASES_MAX;
     if (json_object_get(params, "databases") &&
-        param_int(params, "databases", &f->databases, err) < 0)
+        param_int(params, "databases", &f->needs.databases, err) < 0)
         return -1;
-    slots_clear(&f->slots);
-    f->has_slots = slots && !json_is_null(slots);
-    if (f->cut && !f->has_slots)
+    slots_clear(&f->needs.slots);
+    f->needs.has_slots = slots && !json_is_null(slots);
+    if (f->cut && !f->needs.has_slots)
         return err_set(err, ERR_PROTOCOL, "'cut' needs 'slots'");
-    return f->has_slots ? slots_from_json(slots, &f->slots, err) : 0;
-}
-
-static json_int_t fact_int(const json_t *facts, const char *name)
-{
-    return json_integer_value(json_object_get(facts, name));
-}
-
-static int check_version(const struct fetch *f, const json_t *facts, struct err *err)
-{
-    json_int_t version = fact_int(facts, "rdb_version");
-
-    if (json_is_true(json_object_get(facts, "valkey"))) {
-        if (f->valkey_ok)
-            return 0;
-        err_set(err, ERR_CHECK,
-            "it was written by Valkey (version %" JSON_INTEGER_FORMAT
-            " of its format), which the server of this host can't load",
-            version);
-        return err_hint(err, "Name a valkey-server of the same or a later version for this host.");
-    }
-    if (f->rdb_version_max <= 0 || version <= f->rdb_version_max)
-        return 0;
-    err_set(err, ERR_CHECK,
-        "its RDB version is %" JSON_INTEGER_FORMAT
-        ", the server of this host loads up to %" JSON_INTEGER_FORMAT,
-        version, f->rdb_version_max);
-    return err_hint(err, "Install a newer server on this host.");
-}
-
-static int refuse_type(const struct fetch *f, const char *type, struct err *err)
-{
-    err_set(err, ERR_CHECK, "it holds data of the module type '%s', which the server '%s' lacks",
-        type, shard_string(&f->shard, "server"));
-    return err_hint(err, "Name the module with \"modules\" of this host in the hosts file, or a "
-                         "server program that has it with \"server\".");
-}
-
-/* The server of this host is asked whether it has their types. */
-static int check_modules(const struct fetch *f, const json_t *facts, struct err *err)
-{
-    const char *server = shard_string(&f->shard, "server"), *type;
-    struct server_version version;
-    json_t *types, *has;
-
-    if (json_array_size(json_object_get(facts, "modules")) == 0)
-        return 0;
-    server_version_of_record(f->shard.record, &version);
-    const struct trial_params params = {.server = server,
-        .version = &version,
-        .modules = json_object_get(f->shard.record, "modules"),
-        .types = json_object_get(facts, "modules")};
-    if (trial_types(&params, &types, err) < 0)
-        return err_wrap(err, "cannot ask the server '%s' for its modules", server);
-    int rc = 0;
-    json_object_foreach (types, type, has) {
-        if (rc == 0 && !json_is_true(has))
-            rc = refuse_type(f, type, err);
-    }
-    json_decref(types);
-    return rc;
-}
-
-static int check_slots(const struct fetch *f, const json_t *facts, struct err *err)
-{
-    const json_t *foreign = json_object_get(facts, "foreign");
-    json_int_t keys = fact_int(foreign, "keys");
-
-    if (!f->has_slots || keys == 0)
-        return 0;
-    const json_t *first = json_object_get(foreign, "first");
-    const char *key = json_string_value(json_object_get(first, "key"));
-    err_set(err, ERR_CHECK,
-        "%" JSON_INTEGER_FORMAT
-        " keys are of slots of other shards, first that with the hex name %s "
-        "in slot %" JSON_INTEGER_FORMAT,
-        keys, key ? key : "?", fact_int(first, "slot"));
-    return err_hint(err, "Begin anew with --resort: each key then goes where its slot is.");
-}
-
-static int refuse_database(
-    const struct fetch *f, const char *number, json_int_t keys, struct err *err)
-{
-    if (f->databases == DATABASES_MAX)
-        return err_set(err, ERR_LIMIT,
-            "%" JSON_INTEGER_FORMAT " keys are in database %s: a server is given %d at most", keys,
-            number, DATABASES_MAX);
-    err_set(err, ERR_CHECK,
-        "%" JSON_INTEGER_FORMAT " keys are in database %s: a cluster of this server has only %s",
-        keys, number, f->databases == 1 ? "database 0" : "the first 16");
-    return err_hint(err, "Clusters of Valkey 9.0 and later are given 16 databases "
-                         "(\"cluster-databases\"), others have one: name such a server with "
-                         "\"server\" in the hosts file, or take these keys out of the file.");
-}
-
-static int check_databases(const struct fetch *f, const json_t *facts, struct err *err)
-{
-    json_t *count, *dbs = json_object_get(facts, "keys_by_db");
-    const char *name;
-
-    json_object_foreach (dbs, name, count) {
-        json_int_t keys = json_integer_value(count);
-        long db = strtol(name, NULL, 10);
-        if (keys == 0)
-            continue;
-        if (db >= f->databases)
-            return refuse_database(f, name, keys, err);
-    }
-    return 0;
-}
-
-static int check_facts(const struct fetch *f, const json_t *facts, struct err *err)
-{
-    if (check_version(f, facts, err) < 0 || check_modules(f, facts, err) < 0 ||
-        check_slots(f, facts, err) < 0)
-        return -1;
-    return check_databases(f, facts, err);
+    return f->needs.has_slots ? slots_from_json(slots, &f->needs.slots, err) : 0;
 }
 
 /* It is another file, of some of the records or of more. */
 static bool is_composed(const struct fetch *f)
 {
-    return f->cut || f->source->from_aof || f->source->count > 1;
+    return f->cut || f->source->from_aof || f->source->count > 1 ||
+           json_array_size(f->source->without) > 0;
 }
 
 /* The file is another than at its location. */
@@ -229,11 +116,11 @@ static bool is_made(const struct fetch *f)
 
 static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
 {
-    const struct fetch *f = arg;
+    struct fetch *f = arg;
     const json_t *fetched = json_object_get(f->shard.record, "fetched");
     const json_t *stamp = json_object_get(fetched, "repl_id");
 
-    if (check_facts(f, facts, err) < 0)
+    if (fetch_check(&f->shard, &f->needs, facts, f->unused, err) < 0)
         return -1;
     if (!is_made(f))
         return 0;
@@ -246,9 +133,9 @@ static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
 
 static int on_facts_of_coming(void *arg, const json_t *facts, struct err *err)
 {
-    const struct fetch *f = arg;
+    struct fetch *f = arg;
 
-    if (check_facts(f, facts, err) < 0)
+    if (fetch_check(&f->shard, &f->needs, facts, f->unused, err) < 0)
         return -1;
     if (!is_made(f))
         return 0;
@@ -269,7 +156,7 @@ static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
 static struct rdb_scan_options scan_options(const struct fetch *f)
 {
     return (struct rdb_scan_options){.now_ms = clock_wall_ms(),
-        .allowed = f->has_slots ? &f->slots : NULL,
+        .allowed = f->needs.has_slots ? &f->needs.slots : NULL,
         .samples = f->samples > 0 ? (size_t)f->samples : 0,
         .seed = (uint64_t)f->seed};
 }
@@ -330,7 +217,7 @@ static bool is_missing(const struct fetch *f)
 struct reading {
     struct fetch_input *inputs;
     struct pull_input *files;
-    struct slots *takes; /* of the files */
+    struct slots *takes, *prefers; /* of the files */
     size_t count;
 };
 
@@ -345,7 +232,7 @@ static int is_needed(const json_t *file, const struct fetch *fetches, size_t cou
     if (take && slots_from_json(take, ret_take, err) < 0)
         return -1;
     for (size_t i = 0; i < count && !needed; i++)
-        needed = is_missing(&fetches[i]) && slots_overlap(ret_take, &fetches[i].slots);
+        needed = is_missing(&fetches[i]) && slots_overlap(ret_take, &fetches[i].needs.slots);
     return needed;
 }
 
@@ -366,11 +253,16 @@ static int open_files(struct reading *r, struct source *source, const struct sha
             json_array_append(source->aof, in->aof);
         else
             store_limit_rate(in->store, rate);
+        const json_t *prefer = json_object_get(source->files[i], "prefer");
+        slots_clear(&r->prefers[r->count]);
+        if (prefer && slots_from_json(prefer, &r->prefers[r->count], err) < 0)
+            return -1;
         r->files[r->count] = (struct pull_input){.store = in->store,
             .name = in->name,
             .expected_bytes = in->bytes,
             .sha256 = in->sha256,
-            .take = json_object_get(source->files[i], "take") ? &r->takes[r->count] : NULL};
+            .take = json_object_get(source->files[i], "take") ? &r->takes[r->count] : NULL,
+            .prefer = prefer ? &r->prefers[r->count] : NULL};
         r->count++;
     }
     return 0;
@@ -382,6 +274,8 @@ static int pull_files(const struct reading *r, struct source *source, bool stamp
     const struct pull_params params = {.store = r->files[0].store,
         .name = r->files[0].name,
         .take = r->files[0].take,
+        .prefer = r->files[0].prefer,
+        .without = json_array_size(source->without) ? source->without : NULL,
         .expected_bytes = r->files[0].expected_bytes,
         .sha256 = r->files[0].sha256,
         .more = r->files + 1,
@@ -412,7 +306,8 @@ static int read_files(struct source *source, struct fetch *fetches, size_t fetch
     struct landing landing = LANDING_INIT;
     struct reading r = {.inputs = xcalloc(source->count, sizeof(*r.inputs)),
         .files = xcalloc(source->count, sizeof(*r.files)),
-        .takes = xcalloc(source->count, sizeof(*r.takes))};
+        .takes = xcalloc(source->count, sizeof(*r.takes)),
+        .prefers = xcalloc(source->count, sizeof(*r.prefers))};
     struct rate *rate = source->limit_rate > 0 ? rate_new(source->limit_rate) : NULL;
 
     int rc = open_files(&r, source, &first->shard, fetches, fetch_count, rate, err);
@@ -429,6 +324,7 @@ static int read_files(struct source *source, struct fetch *fetches, size_t fetch
     free(r.inputs);
     free(r.files);
     free(r.takes);
+    free(r.prefers);
     return rc;
 }
 
@@ -438,7 +334,7 @@ static void find_twins(struct fetch *fetches, size_t count)
     for (size_t i = 1; i < count; i++)
         for (size_t j = 0; j < i && !fetches[i].twin && is_missing(&fetches[i]); j++)
             if (is_missing(&fetches[j]) && !fetches[j].twin &&
-                slots_equal(&fetches[i].slots, &fetches[j].slots))
+                slots_equal(&fetches[i].needs.slots, &fetches[j].needs.slots))
                 fetches[i].twin = &fetches[j];
 }
 
@@ -458,9 +354,37 @@ static int share_with_twin(struct fetch *f, struct err *err)
     return dir_sync(folder, err);
 }
 
+static bool failed_for_unused(const struct fetch *f)
+{
+    return f->failure.code == ERR_CHECK && json_array_size(f->twin ? f->twin->unused : f->unused);
+}
+
+/* Files that failed only for modules of which no key is: they are made once more, without those. */
+static bool learn_unused(struct source *source, struct fetch *fetches, size_t count)
+{
+    size_t known = json_array_size(source->without), k;
+    const json_t *type;
+
+    for (size_t i = 0; i < count; i++)
+        json_array_foreach (fetches[i].unused, k, type)
+            if (failed_for_unused(&fetches[i]) &&
+                !has_name(source->without, json_string_value(type)))
+                json_array_append_new(source->without, json_string(json_string_value(type)));
+    if (json_array_size(source->without) == known)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct fetch *f = &fetches[i];
+        if (!failed_for_unused(f))
+            continue;
+        f->failure = (struct err)ERR_INIT;
+        json_decref(f->facts);
+        f->facts = NULL;
+    }
+    return true;
+}
+
 /* -1: the pass failed, and none of the missing files is there. */
-static int fetch_missing(
-    struct source *source, struct fetch *fetches, size_t count, struct err *err)
+static int fetch_pass(struct source *source, struct fetch *fetches, size_t count, struct err *err)
 {
     CLEANUP(free_ptr) struct pull_output *outputs = xcalloc(count, sizeof(*outputs));
     size_t n = 0;
@@ -473,7 +397,7 @@ static int fetch_missing(
             continue;
         stamp |= f->stamp;
         outputs[n++] = (struct pull_output){.out_path = f->path,
-            .keep = f->cut ? &f->slots : NULL,
+            .keep = f->cut ? &f->needs.slots : NULL,
             .scan = scan_options(f),
             .check = on_facts_of_coming,
             .arg = f};
@@ -491,6 +415,16 @@ static int fetch_missing(
     for (size_t i = 0; i < count && rc == 0; i++)
         if (fetches[i].twin)
             (void)!share_with_twin(&fetches[i], &fetches[i].failure);
+    return rc;
+}
+
+static int fetch_missing(
+    struct source *source, struct fetch *fetches, size_t count, struct err *err)
+{
+    int rc = fetch_pass(source, fetches, count, err);
+
+    while (rc == 0 && learn_unused(source, fetches, count))
+        rc = fetch_pass(source, fetches, count, err);
     return rc;
 }
 
@@ -526,6 +460,7 @@ static struct fetch *make_fetches(
     *ret_count = json_array_size(with) + 1;
     for (i = 0; i < *ret_count; i++) {
         fetches[i].source = source;
+        fetches[i].unused = json_array();
         fetches[i].params = json_deep_copy(params);
         json_object_del(fetches[i].params, "with");
     }
@@ -540,6 +475,7 @@ static void free_fetches(struct fetch *fetches, size_t count)
     for (size_t i = 0; i < count; i++) {
         json_decref(fetches[i].params);
         json_decref(fetches[i].facts);
+        json_decref(fetches[i].unused);
         shard_release(&fetches[i].shard);
         free(fetches[i].path);
     }
@@ -566,6 +502,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     }
     free_fetches(fetches, count);
     json_decref(source.aof);
+    json_decref(source.without);
     free(source.files);
     return rc;
 }

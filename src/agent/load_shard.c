@@ -17,6 +17,7 @@ struct expected {
     json_int_t keys;    /* of the scan; -1: not known */
     json_int_t expires; /* how many of them expire */
     json_int_t fields;  /* how many are hashes with fields that expire */
+    json_int_t empty;   /* how many have no elements: servers since 6.2.6 leave them out */
 };
 
 /*
@@ -43,13 +44,18 @@ static enum check possible_check(
 /* Hashes whose fields had all expired when they were loaded: some servers drop them uncounted. */
 static int64_t dropped_hashes(const struct expected *expected, const char *info)
 {
-    return expected->keys - info_int(info, "rdb_last_load_keys_loaded", 0) -
+    return expected->keys - expected->empty - info_int(info, "rdb_last_load_keys_loaded", 0) -
            info_int(info, "rdb_last_load_keys_expired", 0);
 }
 
 static int refuse_loaded(
     const struct shard *shard, const struct expected *expected, const char *info, struct err *err)
 {
+    CLEANUP(free_ptr)
+    char *empty =
+        expected->empty
+            ? xasprintf(", of which %" JSON_INTEGER_FORMAT " have no elements", expected->empty)
+            : xstrdup("");
     CLEANUP(free_ptr)
     char *fading = expected->fields
                        ? xasprintf(", of which %" JSON_INTEGER_FORMAT
@@ -58,10 +64,10 @@ static int refuse_loaded(
                        : xstrdup("");
 
     return err_set(err, ERR_CHECK,
-        "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld%s",
+        "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld%s%s",
         shard->path, (long long)info_int(info, "rdb_last_load_keys_loaded", -1),
         (long long)info_int(info, "rdb_last_load_keys_expired", 0), (long long)expected->keys,
-        fading);
+        empty, fading);
 }
 
 /* Whether what the server has is what the file holds. */
@@ -71,7 +77,7 @@ static int check_keys(const struct shard *shard, const struct expected *expected
     int64_t loaded = info_int(info, "rdb_last_load_keys_loaded", -1);
     int64_t present = info_keys(info);
     int64_t since = info_int(info, "expired_keys", 0);
-    int64_t fading = expected->expires + expected->fields;
+    int64_t fading = expected->expires + expected->fields + expected->empty;
 
     if (check == CHECK_NONE)
         return 0;
@@ -97,7 +103,7 @@ static json_t *result(
     const char *info, int64_t load_ms, const struct expected *expected, enum check check)
 {
     int64_t loaded = info_keys(info);
-    int64_t expired = expected->keys > loaded ? expected->keys - loaded : 0;
+    int64_t expired = expected->keys - expected->empty - loaded;
     int64_t uptime_s = info_int(info, "uptime_in_seconds", 0);
     CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
     CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
@@ -106,6 +112,8 @@ static json_t *result(
         loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
         expired = info_int(info, "rdb_last_load_keys_expired", 0) + dropped_hashes(expected, info);
     }
+    if (expired < 0) /* an old server keeps the empty ones */
+        expired = expected->keys > loaded ? expected->keys - loaded : 0;
     return json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "check",
         check_names[check], "keys_loaded", (json_int_t)loaded, "keys_expired", (json_int_t)expired,
         "keys_by_db", info_keys_by_db(info), "used_memory",
@@ -230,6 +238,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (param_int(params, "keys", &expected.keys, err) < 0 ||
         param_int(params, "expires", &expected.expires, err) < 0)
         return -1;
+    expected.empty = json_integer_value(json_object_get(params, "empty"));
     expected.fields = json_integer_value(json_object_get(params, "field_expires"));
     if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
         return -1;

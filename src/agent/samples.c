@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "method.h"
+#include "recluster/rdb_scan.h"
 
 static int digit(char c)
 {
@@ -61,11 +62,12 @@ static int look(struct redis *r, const json_t *sample, json_int_t *db, struct sa
     bool same = strcmp(kind, "module") == 0 ? strcmp(reply->str, "none") != 0
                                             : strcmp(reply->str, kind) == 0;
     seen->same += same;
-    if (!same && seen->first.code == ERR_NONE)
+    if (!same && seen->first.code == ERR_NONE) {
+        CLEANUP(free_ptr) char *shown = rdb_key_text(hex);
         err_set(&seen->first, ERR_CHECK,
-            "the key with the hex name %s in database %" JSON_INTEGER_FORMAT
-            " is of type '%s', not '%s'",
-            hex, wanted_db, reply->str, kind);
+            "the key %s in database %" JSON_INTEGER_FORMAT " is of type '%s', not '%s'", shown,
+            wanted_db, reply->str, kind);
+    }
     freeReplyObject(reply);
     return 0;
 }

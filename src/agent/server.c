@@ -14,6 +14,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
+#include "server_log.h"
 #include "server_process.h"
 #include "unit.h"
 
@@ -120,59 +121,22 @@ int server_connect(
     return connect_within(shard, password, COMMAND_MS, ret, err);
 }
 
-/*
- * The last lines, whole if they fit. They may quote any bytes of a key: here only what every reader
- * can take.
- */
-static char *tail_of(const char *text, size_t len, size_t max)
-{
-    while (len && isspace((unsigned char)text[len - 1]))
-        len--;
-    const char *start = text, *end = text + len;
-    if (len > max) {
-        const char *line = memchr(end - max, '\n', max);
-        start = line ? line + 1 : end - max;
-    }
-    char *tail = xstrndup(start, (size_t)(end - start));
-    for (char *p = tail; *p; p++)
-        if (*p != '\n' && (*p < ' ' || *p > '~'))
-            *p = '?';
-    return tail;
-}
-
-/* As part of a message, which is one line. */
-static char *in_one_line(char *tail)
-{
-    for (char *p = tail; *p; p++)
-        if (*p == '\n')
-            *p = '|';
-    return tail;
-}
-
-char *server_log_tail(size_t max)
-{
-    char text[8192];
-    int fd = open("server.log", O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return xstrdup("");
-    off_t size = lseek(fd, 0, SEEK_END);
-    off_t from = size > (off_t)sizeof(text) ? size - (off_t)sizeof(text) : 0;
-    ssize_t len = pread(fd, text, sizeof(text), from);
-    close(fd);
-    return tail_of(text, len > 0 ? (size_t)len : 0, max);
-}
-
 int server_explain(const struct shard *shard, struct err *err)
 {
     char message[sizeof(err->message)];
-    CLEANUP(free_ptr) char *tail = server_log_tail(400);
+    CLEANUP(free_ptr) char *cause = server_log_cause();
+    CLEANUP(free_ptr) char *tail = cause ? NULL : server_log_tail(400);
+    const char *advice = cause ? server_log_advice(cause) : NULL;
 
     memcpy(message, err->message, sizeof(message));
-    if (*tail)
+    if (cause)
+        snprintf(err->message, sizeof(err->message), "%.600s; its log says: %s", message, cause);
+    else if (*tail)
         snprintf(err->message, sizeof(err->message), "%.600s; its log ends: %s", message,
-            in_one_line(tail));
-    if (!err->hint[0])
+            server_log_in_one_line(tail));
+    if (advice)
+        err_hint(err, "%s The server's log is '%s/server.log' on that host.", advice, shard->path);
+    else if (!err->hint[0])
         err_hint(err, "The server's log is '%s/server.log' on that host.", shard->path);
     return -1;
 }
@@ -196,10 +160,10 @@ static int start_daemon(const struct shard *shard, struct err *err)
     int rc = child_run(
         (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, &said, err);
     if (rc < 0) {
-        CLEANUP(free_ptr) char *tail = tail_of(said.data, said.len, 600);
+        CLEANUP(free_ptr) char *tail = server_log_tail_of(said.data, said.len, 600);
         if (*tail)
             err_set(err, ERR_SERVER, "cannot start '%s' in '%s': %s", server, shard->path,
-                in_one_line(tail));
+                server_log_in_one_line(tail));
         else
             err_wrap(err, "cannot start '%s' in '%s'", server, shard->path);
     }

@@ -50,10 +50,10 @@ int server_await_loaded(struct agent_call *call, const struct shard *shard, stru
  */
 int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err) MUST_CHECK;
 
-/* The last lines of server.log, at most `max` bytes; "" if there are none. The caller frees it. */
-char *server_log_tail(size_t max);
-
-/* Adds the last lines of the log to an error, and where to read more. Returns -1. */
+/*
+ * Adds to an error what the log says of the cause, else its last lines, and where to read more.
+ * Returns -1.
+ */
 int server_explain(const struct shard *shard, struct err *err);
 
 /* Sleeps; for the loops that watch a server. */

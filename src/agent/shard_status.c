@@ -6,6 +6,7 @@
 #include "method.h"
 #include "samples.h"
 #include "server.h"
+#include "server_log.h"
 #include "shard.h"
 #include "unit.h"
 

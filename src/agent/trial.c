@@ -17,6 +17,7 @@
 #include "recluster/file.h"
 #include "scratch.h"
 #include "server.h"
+#include "server_log.h"
 
 enum {
     START_MS = 5000,

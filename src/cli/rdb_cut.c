@@ -304,6 +304,7 @@ static int read_inputs(struct cut *cut, const struct arguments *args, struct err
         const char *word = args->words[i];
         if (i > 1 && rdb_split_next(cut->split, err) < 0)
             return err_wrap(err, "'%s'", args->words[i - 1]);
+        rdb_split_name(cut->split, word);
         if (set_take(cut, args->values[OPT_TAKE], word, err) < 0 ||
             read_input(cut, args, word, err) < 0)
             return -1;

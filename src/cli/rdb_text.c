@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "recluster/human.h"
+#include "recluster/rdb_scan.h"
 
-enum { KEY_SHOWN = 40, COLUMN = 12 };
+enum { COLUMN = 12 };
 
 static const char *text_of(const json_t *o, const char *name)
 {
@@ -35,21 +36,24 @@ static void add_bytes(struct buf *out, uint64_t n)
     buf_adds(out, human_bytes(n, text));
 }
 
-/* A key, which stands in hex in the facts, with what cannot be printed as \xHH. */
 static void add_key(struct buf *out, const char *hex)
 {
-    size_t len = strlen(hex) / 2;
+    CLEANUP(free_ptr) char *text = rdb_key_text(hex);
+    buf_adds(out, text);
+}
 
-    buf_addc(out, '\'');
-    for (size_t i = 0; i < len && i < KEY_SHOWN; i++) {
-        const char byte[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-        int c = (int)strtoul(byte, NULL, 16);
-        if (c < ' ' || c >= 0x7f || c == '\'' || c == '\\')
-            buf_addf(out, "\\x%s", byte);
+/* Text of a file, which is not trusted: what a terminal would act on is shown as \xHH. */
+static void add_text(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text;
+        /* U+0080 to U+009F are control characters too. */
+        bool c1 = c == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0;
+        if (c < ' ' || c == 0x7f || c1)
+            buf_addf(out, "\\x%02x", c);
         else
             buf_addc(out, (char)c);
     }
-    buf_adds(out, len > KEY_SHOWN ? "...'" : "'");
 }
 
 static void add_kinds(struct buf *out, const json_t *kinds)
@@ -128,8 +132,10 @@ static void add_aux(struct buf *out, const json_t *aux)
     for (void *i = json_object_iter((json_t *)(uintptr_t)aux); i;
          i = json_object_iter_next((json_t *)(uintptr_t)aux, i)) {
         line(out, label);
-        buf_addf(out, "%s = %s\n", json_object_iter_key(i),
-            json_string_value(json_object_iter_value(i)));
+        add_text(out, json_object_iter_key(i));
+        buf_adds(out, " = ");
+        add_text(out, json_string_value(json_object_iter_value(i)));
+        buf_addc(out, '\n');
         label = "";
     }
 }

@@ -443,10 +443,36 @@ static void read_versions(
     }
 }
 
+/* Slots that were being moved when the backup was made: some keys are in another file than theirs. */
+static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
+{
+    struct slots open;
+
+    slots_clear(&open);
+    for (size_t f = 0; f < db->set->file_count; f++) {
+        slots_union(&open, &db->set->files[f].importing);
+        const json_t *importing = json_object_get(known_facts(&db->set->files[f]), "importing");
+        struct err impossible = ERR_INIT;
+        if (importing)
+            (void)!slots_from_json(json_object_get(importing, "ranges"), &open, &impossible);
+    }
+    if (slots_is_empty(&open))
+        return;
+    bool one = slots_count(&open) == 1;
+    draft_warn(d,
+        &(struct plan_issue){.code = "slots-open",
+            .database = db->database->label,
+            .hint = "Give recover the option --resort: each key then goes where its slot is."},
+        "%s: when the backup was made, the slot%s %s %s being moved from one node to another: files "
+        "may have keys of slots that are another's",
+        db->database->label, one ? "" : "s", draft_slots(d, &open), one ? "was" : "were");
+}
+
 static void match_files(struct draft *d, struct plan_database *db)
 {
     if (!db->set)
         return;
+    warn_of_open_slots(d, db);
     if (db->database->sharded)
         match_sharded(d, db);
     else

@@ -128,14 +128,13 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     return 0;
 }
 
-/* A module whose data outside of keys is left out. */
-static bool leaves_out(const struct rdb_split *s, const char *module)
+static bool has_name(const json_t *names, const char *name)
 {
-    const json_t *name;
+    const json_t *one;
     size_t i;
 
-    json_array_foreach (s->params.without, i, name)
-        if (strcmp(json_string_value(name), module) == 0)
+    json_array_foreach (names, i, one)
+        if (strcmp(json_string_value(one), name) == 0)
             return true;
     return false;
 }
@@ -144,11 +143,13 @@ static bool leaves_out(const struct rdb_split *s, const char *module)
 static int on_module_aux(void *arg, const char *module, struct err *err)
 {
     struct rdb_split *s = arg;
-    bool left_out = leaves_out(s, module);
+    bool left_out = has_name(s->params.without, module);
 
     if (begin_unit(s, rdb_reader_unit_offset(s->reader), err) < 0)
         return -1;
     s->flowing = true;
+    if (left_out && !has_name(s->modules_left_out, module))
+        json_array_append_new(s->modules_left_out, json_string(module));
     if (s->rest_of || left_out)
         return set_route(s, NOWHERE, err);
     if (s->module_data_before) {
@@ -405,6 +406,7 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
     s->params.count = 0; /* of the outputs that there are */
     buf_init(&s->held);
     buf_init(&s->prefix);
+    s->modules_left_out = json_array();
     s->one_is_all = params->count == 1 && !params->outputs[0].slots;
     s->route = NOWHERE;
     if (!params->count || params->count > OUTPUTS_MAX) {
@@ -448,6 +450,7 @@ void rdb_split_free(struct rdb_split *s)
         key_list_release(&s->inputs[i].keys[1]);
     }
     free(s->inputs);
+    json_decref(s->modules_left_out);
     free(s->functions);
     free(s->outputs);
     free(s->places);
@@ -591,6 +594,11 @@ int rdb_split_end(struct rdb_split *s, struct err *err)
         return 0;
     *err = s->failure;
     return -1;
+}
+
+const json_t *rdb_split_modules_left_out(const struct rdb_split *s)
+{
+    return s->modules_left_out;
 }
 
 const struct rdb_split_facts *rdb_split_facts(const struct rdb_split *s, size_t output)

@@ -56,6 +56,7 @@ struct rdb_split {
     struct slots take;
     struct slots importing; /* of this input: slots that were only on their way to its server */
     struct rdb_header header;
+    json_t *modules_left_out;
     bool module_data, module_data_before; /* of this input, of an earlier one */
     bool one_is_all;                      /* one output of all slots: a copy, if of one input */
     struct function *functions;

@@ -211,10 +211,60 @@ static bool has_own_file(const struct saving *to, const struct plan_shard *s)
            (!s->bus_port || to->by_files[s->database]);
 }
 
+/* Modules whose data is in its first bytes; NULL: none, as far as these tell. */
+static json_t *modules_of(const struct backup_file *file)
+{
+    json_t *modules = json_object_get(file->scanned ? file->facts : file->head, "modules");
+    return json_array_size(modules) ? modules : NULL;
+}
+
 static void add_file(json_t *files, const struct backup_file *file)
 {
-    json_array_append_new(files, json_pack("{s:s, s:I, s:s*}", "name", file->name, "bytes",
-                                     (json_int_t)file->bytes, "sha256", file->sha256));
+    json_array_append_new(
+        files, json_pack("{s:s, s:I, s:s*, s:O*}", "name", file->name, "bytes",
+                   (json_int_t)file->bytes, "sha256", file->sha256, "modules", modules_of(file)));
+}
+
+/*
+ * Where a file's copy of a key counts before those of others: in the slots that are its node's; of
+ * a slot that was on its way, in the file of the node that it came to, as a key is written there
+ * before it is removed here. NULL: no file of the set is any node's.
+ */
+static json_t *preferred_slots(const struct backup_set *set, size_t file)
+{
+    struct slots slots = set->files[file].slots;
+    bool known = false;
+
+    for (size_t i = 0; i < set->file_count; i++) {
+        known |= !slots_is_empty(&set->files[i].slots);
+        if (i != file)
+            slots_subtract(&slots, &set->files[i].importing);
+    }
+    slots_union(&slots, &set->files[file].importing);
+    return known ? slots_to_json(&slots) : NULL;
+}
+
+static void add_resorted_file(json_t *files, const struct backup_set *set, size_t file)
+{
+    json_t *prefer = preferred_slots(set, file);
+
+    add_file(files, &set->files[file]);
+    if (prefer)
+        json_object_set_new(json_array_get(files, json_array_size(files) - 1), "prefer", prefer);
+}
+
+/* Its server lacks modules whose data is in its files: what no key needs of it is left out. */
+static bool lacks_modules(const struct saving *to, const struct plan_shard *s)
+{
+    const json_t *server = json_object_get(to->plan->hosts[s->host].facts, "server");
+    const json_t *types = json_object_get(server, "types"), *type;
+    size_t k;
+
+    for (size_t i = 0; i < s->file_count; i++)
+        json_array_foreach (modules_of(s->files[i]), k, type)
+            if (json_is_false(json_object_get(types, json_string_value(type))))
+                return true;
+    return false;
 }
 
 /* What its file is made of; NULL: it has none, or one as it is. */
@@ -223,11 +273,11 @@ static json_t *files_of(const struct saving *to, const struct plan_shard *s)
     const struct plan_database *db = &to->plan->databases[s->database];
     bool resort = to->resort && db->database->sharded;
 
-    if (!has_own_file(to, s) || (!resort && !plan_shard_needs_cut(s)))
+    if (!has_own_file(to, s) || (!resort && !plan_shard_needs_cut(s) && !lacks_modules(to, s)))
         return NULL;
     json_t *files = json_array();
     for (size_t i = 0; resort && i < db->set->file_count; i++)
-        add_file(files, &db->set->files[i]);
+        add_resorted_file(files, db->set, i);
     for (size_t i = 0; !resort && i < s->file_count; i++)
         add_file(files, s->files[i]);
     return files;

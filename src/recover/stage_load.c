@@ -82,6 +82,7 @@ static void load_params(const struct executor *x, const struct task_run *t, json
     json_object_set(params, "as", json_object_get(s->facts, "as"));
     json_object_set(params, "keys", json_object_get(s->facts, "keys"));
     json_object_set(params, "expires", json_object_get(s->facts, "expires"));
+    json_object_set(params, "empty", json_object_get(s->facts, "empty"));
     json_object_set(params, "field_expires", json_object_get(s->facts, "field_expires"));
     if (s->is_primary && shard_has_free_replica(x, s))
         json_object_set_new(params, "backlog_bytes", json_integer(backlog));
@@ -92,7 +93,8 @@ static enum finish load_finish(
 {
     struct shard_run *s = &x->shards[t->shard];
     const char *check = json_string_value(json_object_get(result, "check"));
-    json_int_t in_file = json_integer_value(json_object_get(s->facts, "keys"));
+    json_int_t in_file = json_integer_value(json_object_get(s->facts, "keys")) -
+                         json_integer_value(json_object_get(s->facts, "empty"));
     json_int_t loaded = json_integer_value(json_object_get(result, "keys_loaded"));
     json_int_t expired = json_integer_value(json_object_get(result, "keys_expired"));
 

@@ -163,10 +163,28 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "seed", json_integer(t->id));
 }
 
+/* Of the files' modules, those that the server was asked for and lacks. */
+static json_t *lacked_modules(
+    const struct executor *x, const struct task_run *t, const json_t *files)
+{
+    const json_t *server = json_object_get(x->hosts[t->host].facts, "server");
+    const json_t *types = json_object_get(server, "types"), *file, *type;
+    json_t *lacked = json_array();
+    size_t i, k;
+
+    json_array_foreach (files, i, file) {
+        json_array_foreach (json_object_get(file, "modules"), k, type)
+            if (json_is_false(json_object_get(types, json_string_value(type))))
+                json_array_append_new(lacked, json_string(json_string_value(type)));
+    }
+    return lacked;
+}
+
 static void fetch_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     json_t *files = fetch_files(x, t), *with = json_array();
 
+    json_object_set_new(params, "without", lacked_modules(x, t, files));
     add_files(params, files);
     json_decref(files);
     if (x->hooks->limit_rate)
@@ -182,7 +200,8 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_decref(with);
 }
 
-/* The keys of each file that the shard was made of, into {name: keys}; gives how many it took. */
+/* The keys of each file that the shard was made of, into {name: keys}; gives how many it took, or knew
+ * to have another copy of. */
 static json_int_t count_keys(const struct shard_run *s, json_t *files)
 {
     json_t *sources = json_object_get(json_object_get(s->facts, "source"), "files"), *file;
@@ -192,7 +211,8 @@ static json_int_t count_keys(const struct shard_run *s, json_t *files)
         const char *name = json_string_value(json_object_get(file, "name"));
         json_object_set(files, name, json_object_get(file, "keys"));
     }
-    return json_integer_value(json_object_get(s->facts, "keys"));
+    return json_integer_value(json_object_get(s->facts, "keys")) +
+           json_integer_value(json_object_get(json_object_get(s->facts, "doubles"), "keys"));
 }
 
 /*
@@ -271,6 +291,61 @@ static int tell_of_aof(
     return 0;
 }
 
+/* What is odd about the file, but does no harm. */
+static int tell_of_notes(
+    struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
+{
+    const json_t *note;
+    size_t i;
+
+    json_array_foreach (json_object_get(facts, "notes"), i, note) {
+        CLEANUP(free_ptr)
+        char *message = xasprintf("'%s': %s", x->shards[t->shard].file, json_string_value(note));
+        if (tell(x, t, "file-note", message, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Keys that stood in two files, and whose copy counts. */
+static int tell_of_doubles(
+    struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
+{
+    const json_t *doubles = json_object_get(facts, "doubles");
+    const json_t *first = json_object_get(doubles, "first");
+
+    if (!x->shards[t->shard].is_primary || !doubles)
+        return 0;
+    CLEANUP(free_ptr)
+    char *message = xasprintf(
+        "keys that are in two files: %lld, first '%s' in slot %lld; the copy of '%s' counts, that "
+        "of '%s' is left out, as the map of slots says",
+        (long long)json_integer_value(json_object_get(doubles, "keys")),
+        json_string_value(json_object_get(first, "key")),
+        (long long)json_integer_value(json_object_get(first, "slot")),
+        json_string_value(json_object_get(first, "kept")),
+        json_string_value(json_object_get(first, "dropped")));
+    return tell(x, t, "key-in-two-files", message, doubles, err);
+}
+
+/* Modules that the server lacks: what they kept outside of keys is not in its file. */
+static int tell_of_modules(
+    struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
+{
+    const json_t *name;
+    size_t i;
+
+    json_array_foreach (json_object_get(facts, "modules_left_out"), i, name) {
+        CLEANUP(free_ptr)
+        char *message = xasprintf("the server lacks the module type '%s', of which the file has no "
+                                  "key: what the module kept outside of keys is left out",
+            json_string_value(name));
+        if (tell(x, t, "module-left-out", message, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static enum finish fetch_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
@@ -285,6 +360,9 @@ static enum finish fetch_finish(
     json_array_foreach (json_object_get(result, "aof"), i, aof)
         if (tell_of_aof(x, t, aof, err) < 0)
             return FINISH_FAIL;
+    if (tell_of_notes(x, t, result, err) < 0 || tell_of_doubles(x, t, result, err) < 0 ||
+        tell_of_modules(x, t, result, err) < 0)
+        return FINISH_FAIL;
     if (s->files && s->is_primary && check_nothing_is_lost(x, &x->databases[s->database], err) < 0)
         return FINISH_FAIL;
     return state_run(x->st, err, "UPDATE placement SET facts = ? WHERE shard_uid = ?", "js",

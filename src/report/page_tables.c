@@ -216,8 +216,14 @@ static void proof_row(struct buf *out, const json_t *proof)
     html_element(out, "div", "soft", "%s", proof_bytes(proof, "bytes", text));
     buf_adds(out, "</td>");
     html_element(out, "td", "w", "%s", doc_text(proof, "checksum", "-"));
-    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-        html_element(out, "td", "n", "%s", proof_count(proof, counts[i], text));
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+        buf_adds(out, "<td class=\"n\">");
+        html_escape(out, proof_count(proof, counts[i], text));
+        if (i == 0 && doc_int(proof, "empty", 0) > 0)
+            html_element(
+                out, "div", "soft", "%s without elements", proof_count(proof, "empty", text));
+        buf_adds(out, "</td>");
+    }
     html_element(out, "td", "w", "%s", doc_text(proof, "sync", "-"));
     for (int64_t stage = 1; stage <= 4; stage++)
         time_cell(out, proof, stage_word(stage));

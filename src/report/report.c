@@ -43,8 +43,8 @@ static void add_loaded(json_t *proof, const json_t *loaded, bool primary)
 }
 
 /*
- * Proven: a primary loaded each key of its file or dropped it as expired; a replica was in step
- * with its primary. Null while nothing is known.
+ * Proven: a primary loaded each key of its file, or dropped it as expired or, if it is no old server,
+ * as one without elements; a replica was in step with its primary. Null while nothing is known.
  */
 static json_t *proven_json(const json_t *proof, bool primary, const char *state)
 {
@@ -55,8 +55,9 @@ static json_t *proven_json(const json_t *proof, bool primary, const char *state)
                                                                            : json_null();
     if (!doc_has(proof, "keys_loaded") || !doc_has(proof, "keys_in_file"))
         return json_null();
-    return json_boolean(doc_int(proof, "keys_loaded", 0) + doc_int(proof, "keys_expired", 0) ==
-                        doc_int(proof, "keys_in_file", -1));
+    int64_t known = doc_int(proof, "keys_loaded", 0) + doc_int(proof, "keys_expired", 0);
+    int64_t in_file = doc_int(proof, "keys_in_file", -1);
+    return json_boolean(known == in_file || known + doc_int(proof, "empty", 0) == in_file);
 }
 
 /* Where its files lay, if it was on disks; else null. */
@@ -92,6 +93,7 @@ static json_t *proof_row(const struct rows *rows)
     row_int(proof, "file_bytes", rows, 9);
     copy_field(proof, "bytes", facts, "bytes");
     copy_field(proof, "keys_in_file", facts, "keys");
+    copy_field(proof, "empty", facts, "empty");
     copy_field(proof, "expires", facts, "expires");
     copy_field(proof, "expired", facts, "expired");
     copy_field(proof, "checksum", facts, "checksum");

@@ -26,6 +26,24 @@ static void proof_row_text(struct text_table *table, const json_t *proof)
     text_table_cell(table, styles[proof_result(proof)], "%s", proof_word(proof));
 }
 
+/* Of primaries: a replica has the same file. */
+static void empty_text(struct text *t, const json_t *proofs)
+{
+    int64_t empty = 0;
+    size_t i;
+    json_t *proof;
+
+    json_array_foreach (proofs, i, proof) {
+        if (strcmp(doc_text(proof, "role", ""), "primary") == 0)
+            empty += doc_int(proof, "empty", 0);
+    }
+    if (empty)
+        text_wrap(t, TEXT_PLAIN, "  ",
+            "%" PRId64 " of the keys in the files have no elements: servers since 6.2.6 leave them "
+            "out when they load.",
+            empty);
+}
+
 static void proof_text(struct text *t, const json_t *proofs)
 {
     static const char *const heads[] = {
@@ -53,6 +71,7 @@ static void proof_text(struct text *t, const json_t *proofs)
     }
     text_table_print(&table, t, 2);
     text_more(t, 2, json_array_size(proofs), TEXT_LIST_MAX);
+    empty_text(t, proofs);
 }
 
 /* Of each shard: the two stages that its bytes decide. */

@@ -96,6 +96,19 @@ static int take_nodes(void *arg, const void *data, size_t len, struct err *err)
     return buf_add_limited(arg, data, len, NODES_BYTES_MAX, "nodes.json", err);
 }
 
+/* "importing": {"10166": id of the node that it leaves}. */
+static void slots_importing(const json_t *node, struct slots *ret)
+{
+    json_t *importing = json_object_get(node, "importing"), *from;
+    const char *slot;
+    struct err ignored = ERR_INIT;
+
+    slots_clear(ret);
+    json_object_foreach (importing, slot, from)
+        if (slots_parse(slot, ret, &ignored) < 0)
+            return;
+}
+
 static int add_node(struct catalogue_draft *draft, struct set_draft *set, const json_t *node,
     struct slots *taken, struct err *err)
 {
@@ -123,6 +136,7 @@ static int add_node(struct catalogue_draft *draft, struct set_draft *set, const 
     struct backup_file *file = set_draft_add(set, draft, entry);
     file->shard_uid = arena_strdup(&draft->catalogue->arena, id);
     file->slots = slots;
+    slots_importing(node, &file->importing);
     return 0;
 }
 

@@ -51,6 +51,7 @@ struct puller {
     uint64_t end_bytes;      /* of that, written */
     json_t *files;           /* of the facts' "source" */
     uint64_t keys_before;    /* of files before this one */
+    bool counted;            /* all files are in `files` */
     bool kept_is_out;        /* the kept bytes take the place of the part */
 };
 
@@ -276,6 +277,9 @@ static json_t *facts_of(const struct puller *p, size_t output)
         const char *id = rdb_split_facts(p->split, output)->repl_id;
         json_object_set_new(facts, "source", source_json(p));
         add_doubles(rdb_split_facts(p->split, output), facts);
+        if (json_array_size(rdb_split_modules_left_out(p->split)))
+            json_object_set_new(
+                facts, "modules_left_out", json_deep_copy(rdb_split_modules_left_out(p->split)));
         if (*id)
             json_object_set_new(facts, "repl_id", json_string(id));
     }
@@ -337,16 +341,15 @@ static int read_more(struct puller *p, struct err *err)
 static int read_rest(struct puller *p, struct err *err)
 {
     int64_t last_bytes = p->reading.stored_bytes;
-    bool counted = false;
 
     for (size_t i = 0; p->split && i <= p->params->more_count; i++) {
         if (!rdb_split_waiting(p->split, i))
             continue;
         if (rdb_split_again(p->split, i, err) < 0)
             return name_file(&p->reading, err);
-        if (!counted)
+        if (!p->counted)
             count_file(p);
-        counted = true;
+        p->counted = true;
         if (read_file(p, i, err) < 0)
             return -1;
     }
@@ -425,7 +428,8 @@ static int pull_all(struct puller *p, struct err *err)
             forget_kept(p);
         return -1;
     }
-    count_file(p);
+    if (!p->counted)
+        count_file(p);
     finish(p);
     return 0;
 }
