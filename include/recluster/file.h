@@ -6,7 +6,8 @@
  *
  * What is written here is durable when the call returns: file_write_atomic() writes NAME.tmp, syncs
  * it, renames it over NAME and syncs the folder, so that after a crash NAME holds the old bytes or
- * the new ones, never half of either.
+ * the new ones, never half of either. It is for folders that are ours alone, as NAME.tmp is taken
+ * for a leftover of a crash; elsewhere: out_file.h.
  */
 
 #include <stdbool.h>

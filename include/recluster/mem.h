@@ -5,7 +5,8 @@
  * Memory.
  *
  * Small allocations die on failure: these functions never return NULL; out of memory prints one
- * line and aborts. A size that comes from a file or a peer must have been held against a limit
+ * line and ends the process with status 71, a bug with 70. Neither leaves a core, which would hold
+ * passwords. A size that comes from a file or a peer must have been held against a limit
  * before it gets here. All results are freed with free(3).
  *
  * An arena owns many small objects that live and die together (a model read from the state file, a
@@ -22,6 +23,9 @@
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+__attribute__((noreturn)) void die_of_bug(const char *fmt, ...) PRINTF_LIKE(1, 2);
+__attribute__((noreturn)) void die_of_memory(size_t bytes); /* 0: not known how many */
 
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);

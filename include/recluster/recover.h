@@ -74,6 +74,9 @@ struct recover_request {
     void *arg;
 };
 
+/* For tests, which set it: no cluster is made by nodes.conf files. */
+extern bool recover_test_joins_by_command;
+
 struct survey;
 
 int recover_survey(const struct recover_request *request, struct state *st, struct survey **ret,

@@ -54,6 +54,9 @@ void state_close(struct state *st);
  */
 int state_save_as(struct state *st, const char *path, struct err *err) MUST_CHECK;
 
+/* For tests, which set it: called after each commit to a file. */
+extern void (*state_test_on_commit)(void);
+
 const char *state_path(const struct state *st); /* "" for STATE_MEMORY */
 
 /* Whether another process holds the run lock of the state file at path; its pid, or 0. */

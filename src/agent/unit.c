@@ -12,6 +12,7 @@
 #include "recluster/child.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/out_file.h"
 
 enum { SYSTEMCTL_MS = 90 * 1000, SAID_MAX = 64 * 1024, NAME_HASH_DIGITS = 10, WORD_MAX = 60 };
 
@@ -248,7 +249,7 @@ static int write_unit(const struct shard *shard, struct err *err)
 
     if (folder_of_units(shard, &folder, err) < 0 || dir_make(folder, 0755, err) < 0 ||
         file_of_unit(shard, &file, err) < 0 ||
-        file_write_atomic(file, text, strlen(text), 0644, err) < 0)
+        out_file_write(file, text, strlen(text), 0644, OUT_FILE_REPLACE, err) < 0)
         return -1;
     return run(shard, "daemon-reload", false, err);
 }

@@ -15,7 +15,7 @@ static void must(int ok)
 {
     if (ok != 1) {
         fprintf(stderr, "recluster: libcrypto failed\n");
-        abort();
+        die_of_memory(0);
     }
 }
 

@@ -4,13 +4,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+void die_of_bug(const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("recluster: bug: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    _exit(70);
+}
+
+void die_of_memory(size_t bytes)
+{
+    if (bytes)
+        fprintf(stderr, "recluster: out of memory (%zu bytes)\n", bytes);
+    else
+        fputs("recluster: out of memory\n", stderr);
+    _exit(71);
+}
 
 void *xchecked(void *p, size_t bytes)
 {
-    if (!p) {
-        fprintf(stderr, "recluster: out of memory (%zu bytes)\n", bytes);
-        abort();
-    }
+    if (!p)
+        die_of_memory(bytes);
     return p;
 }
 

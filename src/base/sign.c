@@ -16,7 +16,7 @@ void sign_hmac(const void *key, size_t key_len, const void *data, size_t len,
     unsigned out_len = 0;
 
     if (!HMAC(EVP_sha256(), key, (int)key_len, data, len, out, &out_len))
-        abort(); /* out of memory */
+        die_of_memory(0);
 }
 
 /* Instead of a question for a passphrase on the terminal. */

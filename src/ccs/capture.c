@@ -71,8 +71,8 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
         .kind = record->kind,
         .expires_ms = record->expires_ms,
     };
-    bool readable = record->kind != RDB_KIND_STREAM &&
-                    record->kind != RDB_KIND_MODULE && record->kind != RDB_KIND_ARRAY;
+    bool readable = record->kind != RDB_KIND_STREAM && record->kind != RDB_KIND_MODULE &&
+                    record->kind != RDB_KIND_ARRAY;
 
     if (objects_add(all, &what, &o, err) < 0)
         return -1;
@@ -309,11 +309,10 @@ int capture_read(const char *path, struct capture *c, struct err *err)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return err_sys(
-            err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read CCS file '%s'", path);
+        return err_sys(err, ERR_CHECK, "cannot read CCS file '%s'", path);
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
         close(fd);
-        err_set(err, ERR_USAGE, "cannot read CCS file '%s': it is a folder", path);
+        err_set(err, ERR_UNSUPPORTED, "cannot read CCS file '%s': it is a folder", path);
         return err_hint(err, "Name the file in it: ccs-redis.rdb, ccs-redis.json or nodes.json.");
     }
 

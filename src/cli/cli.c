@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "recluster/human.h"
+#include "signals.h"
 
 static void add_general_help(const struct command *const *table, struct buf *out)
 {
@@ -79,5 +80,6 @@ int cli_main(const struct command *const *table, int argc, char **argv)
     if (status >= 0)
         return status;
     print_error(&err);
-    return err_code_exit_status(err.code);
+    return err.code == ERR_CANCELLED && signals_exit_status() ? signals_exit_status()
+                                                              : err_code_exit_status(err.code);
 }

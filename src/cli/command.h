@@ -41,6 +41,8 @@
         "trust SSH host keys that are new; they are kept in the state file only")                  \
     X(OPT_INSECURE, "insecure", NULL, false,                                                       \
         "send logins of --source and LOCATION also over connections without TLS")                  \
+    X(OPT_FORCE, "force", NULL, false,                                                             \
+        "replace the file that is written, if there is one already")                               \
     X(OPT_SLOTS, "slots", "SLOTS=FILE", true,                                                      \
         "write the keys of these slots to FILE (\"0-8191=a.rdb\"); may be repeated")               \
     X(OPT_SHARDS, "shards", "N", false, "split into N equal parts, in the folder of --out")        \
@@ -122,6 +124,9 @@ struct command {
 
 #define OPTION_BIT(option) ((uint64_t)1 << (option))
 
+/* Some of it was done; all other statuses are those of errors (recluster/err.h). */
+enum { EXIT_PARTLY = 3 };
+
 extern const struct command command_inspect, command_plan, command_recover, command_status,
     command_report, command_verify, command_abort, command_agent, command_rdb;
 
@@ -154,6 +159,15 @@ void print_plain(FILE *out, const char *text);
 
 /* Asks on the terminal; ERR_CHECK where there is none, or if the answer isn't "yes". */
 int ask_yes(const char *question, struct err *err) MUST_CHECK;
+
+/*
+ * outputs.c: every option that writes a file. outputs_check(), before anything is done: an output is
+ * never an input (the file itself by whatever name, or one in a folder that is read), and not a file
+ * that is there, unless --force is given. ERR_CHECK. output_write() checks the same again.
+ */
+int outputs_check(const struct arguments *args, struct err *err) MUST_CHECK;
+int output_write(const struct arguments *args, const char *path, const struct buf *text,
+    struct err *err) MUST_CHECK;
 
 /* location.c: the location of a path or URL on the command line; a new reference. */
 json_t *location_of_word(const struct arguments *args, const char *text);

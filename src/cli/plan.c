@@ -2,30 +2,27 @@
 
 #include "command.h"
 #include "progress.h"
-#include "recluster/file.h"
 #include "recluster/recover.h"
 #include "recluster/report.h"
+#include "signals.h"
 
-static int write_file(const char *path, const struct buf *text, struct err *err)
-{
-    return file_write_atomic(path, text->data, text->len, 0644, err);
-}
-
-static int write_plan(const char *path, const json_t *document, struct err *err)
+static int write_plan(
+    const struct arguments *args, const char *path, const json_t *document, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
     CLEANUP(free_ptr) char *text = json_dumps(document, JSON_INDENT(1));
 
     buf_addf(&out, "%s\n", text);
-    return write_file(path, &out, err);
+    return output_write(args, path, &out, err);
 }
 
-static int write_picture(const char *path, const json_t *document, struct err *err)
+static int write_picture(
+    const struct arguments *args, const char *path, const json_t *document, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
 
     report_plan_svg(document, &out);
-    return write_file(path, &out, err);
+    return output_write(args, path, &out, err);
 }
 
 static void text(const json_t *document, bool colour, struct buf *out)
@@ -56,9 +53,9 @@ static int show(const struct arguments *args, const struct survey *survey, struc
 
     /* The file holds the plan alone, not what it was compared with. */
     if (out)
-        rc = write_plan(out, document, err);
+        rc = write_plan(args, out, document, err);
     if (rc == 0 && svg)
-        rc = write_picture(svg, document, err);
+        rc = write_picture(args, svg, document, err);
     if (rc == 0 && diff) {
         old = read_plan(diff, err);
         rc = old ? 0 : -1;
@@ -76,17 +73,18 @@ static int show(const struct arguments *args, const struct survey *survey, struc
 
 static int run(const struct arguments *args, struct err *err)
 {
-    CLEANUP(request_options_release) struct request_options owned;
+    CLEANUP(request_options_release) struct request_options owned = {.count = 0};
     struct recover_request request;
     struct survey *survey;
     struct state *st;
 
     if (args->given[OPT_DOT] && args->given[OPT_JSON])
         return err_set(err, ERR_USAGE, "'--dot' and '--json' both want the standard output");
-    if (request_from_arguments(args, &request, &owned, err) < 0)
+    if (outputs_check(args, err) < 0 || request_from_arguments(args, &request, &owned, err) < 0)
         return -1;
     if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
         return -1;
+    signals_end_at_once();
     request.arg = progress_new(false);
     request.tell = progress_tell;
     request.progress = progress_doing;
@@ -111,6 +109,6 @@ const struct command command_plan = {
     .max_words = 1,
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_OFFLINE) | OPTION_BIT(OPT_PLAN_OUT) |
                OPTION_BIT(OPT_DIFF) | OPTION_BIT(OPT_DOT) | OPTION_BIT(OPT_SVG) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_FORCE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

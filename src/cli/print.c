@@ -74,6 +74,7 @@ void print_error(const struct err *err)
 
 int ask_yes(const char *question, struct err *err)
 {
+    enum { ASKED_MAX = 5 };
     char answer[16];
 
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
@@ -81,7 +82,12 @@ int ask_yes(const char *question, struct err *err)
         return err_hint(err, "Add --yes if you are sure.");
     }
     fprintf(stderr, "%s [yes/no] ", question);
-    if (fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0)
-        return 0;
-    return err_set(err, ERR_CHECK, "not confirmed; nothing was touched");
+    for (int i = 0; i < ASKED_MAX && fgets(answer, sizeof(answer), stdin); i++) {
+        if (strcmp(answer, "yes\n") == 0)
+            return 0;
+        if (strcmp(answer, "no\n") == 0)
+            break;
+        fputs("Please type yes or no: ", stderr);
+    }
+    return err_set(err, ERR_CANCELLED, "not confirmed; nothing was touched");
 }

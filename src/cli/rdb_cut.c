@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/out_file.h"
 #include "recluster/pull.h"
 #include "recluster/rdb_split.h"
 
@@ -16,10 +17,10 @@ enum { SHARDS_MAX = 1000, WRITE_BYTES = 1 << 20 };
 
 /* A file under its working name until all are complete. */
 struct out {
-    char *path, *part;
+    char *path;
+    struct out_file file;
     struct slots slots;
-    bool all; /* no slots were named */
-    int fd;
+    bool all;     /* no slots were named */
     char *buffer; /* WRITE_BYTES */
     size_t len;
     bool named; /* it has its own name */
@@ -41,7 +42,7 @@ static struct out *add_out(struct cut *cut, char *path)
 {
     GROW(cut->outs, cut->count, cut->alloc);
     struct out *out = &cut->outs[cut->count++];
-    *out = (struct out){.path = path, .part = xasprintf("%s.part", path), .fd = -1};
+    *out = (struct out){.path = path, .file = OUT_FILE_INIT};
     return out;
 }
 
@@ -125,10 +126,8 @@ static int open_outs(struct cut *cut, struct err *err)
             err_set(err, ERR_CHECK, "'%s' is there already", out->path);
             return err_hint(err, "Move it away, or name another file. Nothing is written over.");
         }
-        unlink(out->part); /* a leftover */
-        out->fd = open(out->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (out->fd < 0)
-            return err_sys(err, ERR_IO, "cannot create '%s'", out->part);
+        if (out_file_open(&out->file, out->path, 0666, err) < 0)
+            return -1;
         out->buffer = xmalloc(WRITE_BYTES);
     }
     return 0;
@@ -139,7 +138,7 @@ static int flush(struct out *out, struct err *err)
     size_t len = out->len;
 
     out->len = 0;
-    return file_write_all(out->fd, out->buffer, len, out->part, err);
+    return file_write_all(out->file.fd, out->buffer, len, out->file.working, err);
 }
 
 static int on_write(void *arg, size_t output, const void *data, size_t len, struct err *err)
@@ -150,7 +149,7 @@ static int on_write(void *arg, size_t output, const void *data, size_t len, stru
     if (len > WRITE_BYTES - out->len && flush(out, err) < 0)
         return -1;
     if (len > WRITE_BYTES)
-        return file_write_all(out->fd, data, len, out->part, err);
+        return file_write_all(out->file.fd, data, len, out->file.working, err);
     memcpy(out->buffer + out->len, data, len);
     out->len += len;
     return 0;
@@ -164,40 +163,24 @@ static int on_patch(
 
     if (flush(out, err) < 0)
         return -1;
-    if (lseek(out->fd, (off_t)offset, SEEK_SET) < 0 ||
-        file_write_all(out->fd, data, len, out->part, err) < 0 || lseek(out->fd, 0, SEEK_END) < 0)
-        return err->code ? -1 : err_sys(err, ERR_IO, "cannot write '%s'", out->part);
+    int fd = out->file.fd;
+    if (lseek(fd, (off_t)offset, SEEK_SET) < 0 ||
+        file_write_all(fd, data, len, out->file.working, err) < 0 || lseek(fd, 0, SEEK_END) < 0)
+        return err->code ? -1 : err_sys(err, ERR_IO, "cannot write '%s'", out->file.working);
     return 0;
-}
-
-static int sync_out(struct out *out, struct err *err)
-{
-    int fd = out->fd;
-
-    if (flush(out, err) < 0)
-        return -1;
-    if (fsync(fd) < 0)
-        return err_sys(err, ERR_IO, "cannot sync '%s'", out->part);
-    out->fd = -1;
-    return close(fd) < 0 ? err_sys(err, ERR_IO, "cannot close '%s'", out->part) : 0;
 }
 
 /* All are on the disk before the first gets its name. */
 static int name_outs(struct cut *cut, struct err *err)
 {
     for (size_t i = 0; i < cut->count; i++)
-        if (sync_out(&cut->outs[i], err) < 0)
+        if (flush(&cut->outs[i], err) < 0 || out_file_sync(&cut->outs[i].file, err) < 0)
             return -1;
     for (size_t i = 0; i < cut->count; i++) {
         struct out *out = &cut->outs[i];
-        if (rename(out->part, out->path) < 0)
-            return err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", out->part, out->path);
-        out->named = true;
-    }
-    for (size_t i = 0; i < cut->count; i++) {
-        CLEANUP(free_ptr) char *dir = path_dir(cut->outs[i].path);
-        if (dir_sync(dir, err) < 0)
+        if (out_file_commit(&out->file, OUT_FILE_NEW, err) < 0)
             return -1;
+        out->named = true;
     }
     return 0;
 }
@@ -206,13 +189,11 @@ static void release(struct cut *cut, bool ok)
 {
     for (size_t i = 0; i < cut->count; i++) {
         struct out *out = &cut->outs[i];
-        if (out->fd >= 0)
-            close(out->fd);
-        if (!ok && out->buffer)
-            unlink(out->named ? out->path : out->part);
+        if (!ok && out->named)
+            unlink(out->path);
+        out_file_release(&out->file);
         free(out->buffer);
         free(out->path);
-        free(out->part);
     }
     free(cut->outs);
     rdb_split_free(cut->split);
@@ -358,6 +339,8 @@ int rdb_cut(const struct arguments *args, bool join, json_t **ret_document, stru
     struct cut cut = {.terminal = isatty(STDERR_FILENO), .started_ms = clock_mono_ms()};
     int rc = check_takes(args, err);
 
+    if (rc == 0)
+        rc = outputs_check(args, err);
     if (rc == 0)
         rc = take_outs(&cut, args, join, err);
     if (rc == 0)

@@ -1,7 +1,5 @@
 #include "recluster/recover.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,28 +11,9 @@
 #include "recluster/human.h"
 #include "recluster/report.h"
 #include "recluster/shell_quote.h"
+#include "signals.h"
 
 enum { PATIENCE_MS = 60 * 1000 };
-
-static int interrupt_pipe[2] = {-1, -1};
-
-static void on_signal(int signal_number)
-{
-    const char byte = (char)signal_number;
-    (void)!write(interrupt_pipe[1], &byte, 1);
-}
-
-/* The first Ctrl-C stops cleanly, a second one at once. */
-static int catch_signals(struct err *err)
-{
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-
-    if (pipe2(interrupt_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-        return err_sys(err, ERR_IO, "cannot make a pipe");
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    return 0;
-}
 
 static void print_event(void *arg, const json_t *event)
 {
@@ -175,7 +154,7 @@ static void learn_rates(struct state *st)
 /* From the CCS to a state file that holds a plan. */
 static int begin(const struct arguments *args, const char *path, struct state *st, struct err *err)
 {
-    CLEANUP(request_options_release) struct request_options owned;
+    CLEANUP(request_options_release) struct request_options owned = {.count = 0};
     struct recover_request request;
     struct survey *survey;
 
@@ -239,8 +218,10 @@ static int exit_status(const struct recover_result *result)
 {
     if (result->failed + result->skipped + result->waiting == 0)
         return 0;
+    if (signals_exit_status())
+        return signals_exit_status();
     if (result->done)
-        return 3;
+        return EXIT_PARTLY;
     if (result->first_error.code != ERR_NONE)
         return err_code_exit_status(result->first_error.code);
     return result->failed ? err_code_exit_status(ERR_FAILED) : 0; /* stopped by --until */
@@ -296,7 +277,6 @@ static int carry_out(
 {
     struct recover_hooks hooks = {
         .until = until,
-        .interrupt_fd = interrupt_pipe[0],
         .progress = progress_show,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
@@ -308,7 +288,8 @@ static int carry_out(
     struct progress *progress;
     struct state *st;
 
-    if (argument_rate(args, &hooks.limit_rate, err) < 0 ||
+    if (signals_catch(&hooks.interrupt_fd, err) < 0 ||
+        argument_rate(args, &hooks.limit_rate, err) < 0 ||
         parse_fetches(argument(args, OPT_FETCHES), &hooks.fetches, err) < 0 ||
         parse_patience(argument(args, OPT_PATIENCE), &hooks.patience_ms, err) < 0 ||
         state_open(path, STATE_EXISTING, &st, err) < 0)
@@ -345,8 +326,7 @@ static int run(const struct arguments *args, struct err *err)
     }
     if (!args->word_count && refuse_choices(args, err) < 0)
         return -1;
-    if (catch_signals(err) < 0)
-        return -1;
+    signals_end_at_once();
     if (args->word_count) {
         if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
             return -1;

@@ -1,13 +1,13 @@
 #include "recluster/report.h"
 #include "command.h"
-#include "recluster/file.h"
 
-static int write_page(const json_t *document, const char *path, struct err *err)
+static int write_page(
+    const struct arguments *args, const json_t *document, const char *path, struct err *err)
 {
     CLEANUP(buf_release) struct buf page = BUF_INIT;
 
     report_html(document, &page);
-    return file_write_atomic(path, page.data, page.len, 0644, err);
+    return output_write(args, path, &page, err);
 }
 
 static int show(const json_t *document, const struct arguments *args, struct err *err)
@@ -15,7 +15,7 @@ static int show(const json_t *document, const struct arguments *args, struct err
     CLEANUP(buf_release) struct buf said = BUF_INIT;
     const char *html = argument(args, OPT_HTML);
 
-    if (html && write_page(document, html, err) < 0)
+    if (html && write_page(args, document, html, err) < 0)
         return -1;
     if (!html || args->given[OPT_JSON])
         return print_result(args, document, report_text, err);
@@ -31,6 +31,8 @@ static int run(const struct arguments *args, struct err *err)
 
     if (!path)
         return err_set(err, ERR_USAGE, "'report' needs --state FILE");
+    if (outputs_check(args, err) < 0)
+        return -1;
     if (state_open(path, STATE_READ, &st, err) < 0)
         return -1;
     int rc = report_json(st, path, &document, err);
@@ -46,7 +48,7 @@ const struct command command_report = {
     .name = "report",
     .words = "",
     .summary = "tell the whole story: what came back, from what, with what proof",
-    .options =
-        OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_HTML) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_HTML) | OPTION_BIT(OPT_FORCE) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -162,7 +162,7 @@ static void add_line(struct buf *out, json_t *message)
     /* Can only fail for a message that isn't JSON: the caller's bug, never a peer's doing. */
     if (!message || json_dump_callback(message, append, out, JSON_COMPACT) < 0 ||
         out->len == before)
-        abort();
+        die_of_bug("a message that is not JSON");
     buf_addc(out, '\n');
     json_decref(message);
 }

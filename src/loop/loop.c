@@ -35,8 +35,7 @@ void wait_fd(struct wait *wait, int fd, short events)
             return;
         }
     if (wait->fd_count == WAIT_FDS_MAX) {
-        fprintf(stderr, "recluster: bug: a job waits for more than %d descriptors\n", WAIT_FDS_MAX);
-        abort();
+        die_of_bug("a job waits for more than %d descriptors", WAIT_FDS_MAX);
     }
     wait->fds[wait->fd_count++] = (struct wait_fd){.fd = fd, .events = events};
 }
@@ -163,8 +162,7 @@ static void run_step(struct job *job)
         break;
     case JOB_WAIT:
         if (!wait->fd_count && wait->deadline_ms == INT64_MAX) {
-            fprintf(stderr, "recluster: bug: job '%s' waits for nothing\n", job->ops->name);
-            abort();
+            die_of_bug("job '%s' waits for nothing", job->ops->name);
         }
         wait_until(wait, clock_mono_ms() + WAIT_MAX_MS);
         break;

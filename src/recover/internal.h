@@ -133,6 +133,7 @@ struct task_kind {
     enum gate gate;
     int64_t timeout_ms;      /* of one call */
     int64_t patience_ms;     /* how long NOT_YET is taken; 0: never */
+    bool retries_itself;     /* only what the link lost is tried again here */
     const char *shard_state; /* of the placement, once done; NULL: unchanged */
     /* Parameters beside base_dir, recovery and dir, which all get. */
     void (*params)(const struct executor *x, const struct task_run *t, json_t *params);

@@ -118,6 +118,14 @@ static int write_outcome(struct executor *x, const struct task_run *t, enum task
 
 enum { ATTEMPTS_MAX = 4, NOT_YET_MS = 200 };
 
+/* What the store failed with, it has tried often enough itself. */
+static bool is_worth_another_try(const struct task_run *t, const struct err *error)
+{
+    bool own = t->kind->retries_itself && error->code != ERR_LINK;
+
+    return err_code_is_retried(error->code) && !own && t->attempts < ATTEMPTS_MAX;
+}
+
 static int64_t backoff_ms(int attempts)
 {
     return 500LL << (attempts < 5 ? attempts : 5);
@@ -181,7 +189,7 @@ int journal_task_answered(struct executor *x, struct task_run *t, const json_t *
         state_rollback(x->st);
         return 0;
     }
-    if (error && err_code_is_retried(error->code) && t->attempts < ATTEMPTS_MAX) {
+    if (error && is_worth_another_try(t, error)) {
         state_rollback(x->st);
         t->not_before_ms = clock_mono_ms() + backoff_ms(t->attempts);
         task_set_state(x, t, TASK_PENDING);

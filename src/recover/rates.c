@@ -9,6 +9,7 @@
 
 #include "recluster/buf.h"
 #include "recluster/file.h"
+#include "recluster/out_file.h"
 #include "recluster/recover.h"
 
 /* Less tells of the time that anything takes to start, not of a rate. */
@@ -98,8 +99,9 @@ static int write_rates(double transfer, double load, struct err *err)
 
     json_decref(old);
     json_decref(rates);
-    return dir_make(folder, 0700, err) < 0 ? -1
-                                           : file_write_atomic(path, text, strlen(text), 0600, err);
+    return dir_make(folder, 0700, err) < 0
+               ? -1
+               : out_file_write(path, text, strlen(text), 0600, OUT_FILE_REPLACE, err);
 }
 
 int recover_learn_rates(struct state *st, struct err *err)

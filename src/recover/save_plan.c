@@ -123,10 +123,12 @@ static bool continues_files(const struct plan *plan, const struct plan_shard *s)
            10;
 }
 
+bool recover_test_joins_by_command;
+
 /* A cluster is made by nodes.conf files only if all of its servers take them. */
 static bool is_made_by_files(const struct plan *plan, const struct plan_database *db)
 {
-    if (db->skipped || getenv("RECLUSTER_TEST_MEET"))
+    if (db->skipped || recover_test_joins_by_command)
         return false;
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
         if (!nodes_conf_is_taken(

@@ -433,4 +433,5 @@ const struct task_kind task_fetch = {
     .params = fetch_params,
     .called = fetch_called,
     .finish = fetch_finish,
+    .retries_itself = true,
 };

@@ -18,7 +18,6 @@ struct state {
     json_t *pending_events; /* told to the listener once they are committed */
     void (*on_event)(void *arg, const json_t *event);
     void *on_event_arg;
-    int kill_at; /* commits until this process kills itself, for tests; 0: never */
 };
 
 /* Sets err from SQLite's last error. Returns -1. */

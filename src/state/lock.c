@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
 #include "recluster/file.h"
+#include "recluster/shell_quote.h"
 
 static char *lock_path(const char *path)
 {
@@ -30,22 +32,41 @@ static int lock_call(int fd, int command, struct flock *lock)
     return fcntl(fd, command, lock);
 }
 
+/* It is truncated: it must be a lock, and by no other name something else. */
+static int check_lock(int fd, const char *name, struct err *err)
+{
+    enum { LOCK_BYTES_MAX = 32 };
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return err_sys(err, ERR_STATE, "cannot look at the lock '%s'", name);
+    if (S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_size < LOCK_BYTES_MAX)
+        return 0;
+    err_set(err, ERR_CHECK, "'%s' is not the lock of a state file", name);
+    return err_hint(err, "Move it away, or name another state file.");
+}
+
 int state_lock_take(const char *path, struct err *err)
 {
     CLEANUP(free_ptr) char *name = lock_path(path);
     struct flock lock;
     char pid[32];
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return err_sys(err, ERR_STATE, "cannot open the lock '%s'", name);
+    if (check_lock(fd, name, err) < 0) {
+        close(fd);
+        return -1;
+    }
     if (lock_call(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno != EAGAIN && errno != EACCES) {
             err_sys(err, ERR_STATE, "cannot lock '%s'", name);
         } else {
             err_set(err, ERR_LOCKED, "another run (process %d) works on the state file '%s'",
                 read_pid(fd), path);
-            err_hint(err, "Follow it with: recluster status --state FILE");
+            CLEANUP(free_ptr) char *word = shell_word(path);
+            err_hint(err, "Follow it with: recluster status --state %s", word);
         }
         close(fd);
         return -1;

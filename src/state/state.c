@@ -1,13 +1,14 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
 #include "recluster/file.h"
+#include "recluster/out_file.h"
 #include "recluster/shell_quote.h"
 
 enum { STATE_APPLICATION_ID = 0x7265636c /* "recl" */, STATE_BUSY_MS = 10000 };
@@ -21,8 +22,13 @@ int state_sqlite_error(struct state *st, const char *what, struct err *err)
     int code = sqlite3_errcode(st->db) & 0xff;
     const char *name = st->path[0] ? st->path : "(memory)";
 
-    err_set(err, code == SQLITE_FULL ? ERR_SPACE : ERR_STATE, "%s '%s': %s", what, name,
-        sqlite3_errmsg(st->db));
+    bool other = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
+
+    err_set(err,
+        code == SQLITE_FULL ? ERR_SPACE
+        : other             ? ERR_CORRUPT
+                            : ERR_STATE,
+        "%s '%s': %s", what, name, sqlite3_errmsg(st->db));
     if (code == SQLITE_FULL)
         err_hint(err, "Make room on that file system and run the same command again.");
     else if (code == SQLITE_NOTADB)
@@ -62,7 +68,7 @@ static int check_schema(struct state *st, struct err *err)
     if (state_get_int(st, 0, &id, err, "PRAGMA application_id", "") < 0)
         return -1;
     if (id != STATE_APPLICATION_ID) {
-        err_set(err, ERR_STATE, "'%s' is a database, but no state file of recluster", st->path);
+        err_set(err, ERR_CHECK, "'%s' is a database, but not a state file of recluster", st->path);
         return err_hint(err, "Name the state file that `recover` was started with.");
     }
     if (state_get_int(st, 0, &version, err,
@@ -75,6 +81,21 @@ static int check_schema(struct state *st, struct err *err)
         return err_hint(err, "Use the recluster that began this recovery.");
     }
     return 0;
+}
+
+/* Where others may rename and remove files, they could put another state file in its place. */
+static int state_check_folder(const char *path, struct err *err)
+{
+    CLEANUP(free_ptr) char *dir = path_dir(path);
+    struct stat st;
+
+    if (stat(dir, &st) < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_STATE,
+            "cannot look at the folder of the state file, '%s'", dir);
+    if (!(st.st_mode & S_IWOTH) || (st.st_mode & S_ISVTX))
+        return 0;
+    err_set(err, ERR_CHECK, "everybody may write to '%s', the folder of the state file", dir);
+    return err_hint(err, "Keep the state file, which holds passwords, in a folder of your own.");
 }
 
 static int check_file(const char *path, enum state_mode mode, struct err *err)
@@ -96,7 +117,6 @@ static int check_file(const char *path, enum state_mode mode, struct err *err)
 int state_open(const char *path, enum state_mode mode, struct state **ret, struct err *err)
 {
     struct state *st = xcalloc(1, sizeof(*st));
-    const char *kill_at = getenv("RECLUSTER_TEST_KILL_AT");
     int flags = mode == STATE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
 
     st->lock_fd = -1;
@@ -105,10 +125,10 @@ int state_open(const char *path, enum state_mode mode, struct state **ret, struc
     if (mode == STATE_MEMORY) {
         path = ":memory:";
     } else {
-        st->kill_at = kill_at ? atoi(kill_at) : 0;
         if (check_file(path, mode, err) < 0)
             goto fail;
-        if (mode != STATE_READ && (st->lock_fd = state_lock_take(path, err)) < 0)
+        if (mode != STATE_READ &&
+            (state_check_folder(path, err) < 0 || (st->lock_fd = state_lock_take(path, err)) < 0))
             goto fail;
     }
     if (sqlite3_open_v2(path, &st->db, flags, NULL) != SQLITE_OK) {
@@ -157,34 +177,24 @@ const char *state_path(const struct state *st)
 
 int state_save_as(struct state *st, const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *tmp = xasprintf("%s.tmp.%d", path, (int)getpid());
-    CLEANUP(free_ptr) char *dir = path_dir(path);
-    int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CLEANUP(free_ptr) char *word = shell_word(path);
+    struct out_file out = OUT_FILE_INIT;
+    int rc = state_check_folder(path, err);
 
-    if (fd < 0)
-        return err_sys(err, ERR_STATE, "cannot create '%s'", tmp);
-    if (state_run(st, err, "VACUUM INTO ?", "s", tmp) < 0)
-        goto fail;
-    if (fsync(fd) < 0) {
-        err_sys(err, ERR_STATE, "cannot sync '%s'", tmp);
-        goto fail;
-    }
-    /* link(2), unlike rename(2), does not go over a file that is there. */
-    if (link(tmp, path) < 0) {
-        err_sys(err, errno == EEXIST ? ERR_CHECK : ERR_STATE, "cannot create the state file '%s'",
-            path);
-        if (err->sys == EEXIST)
-            err_hint(err, "Resume that recovery with: recluster recover --state FILE; or name "
-                          "another file.");
-        goto fail;
-    }
-    unlink(tmp);
-    close(fd);
-    return dir_sync(dir, err);
-fail:
-    unlink(tmp);
-    close(fd);
-    return -1;
+    if (rc == 0)
+        rc = out_file_open(&out, path, 0600, err);
+    /* SQLite takes an empty file for a new database. */
+    if (rc == 0)
+        rc = state_run(st, err, "VACUUM INTO ?", "s", out.working);
+    if (rc == 0)
+        rc = out_file_commit(&out, OUT_FILE_NEW, err);
+    if (rc < 0)
+        err_wrap(err, "cannot create the state file");
+    if (rc < 0 && err->code == ERR_CHECK && file_exists(path))
+        err_hint(err,
+            "Resume that recovery with: recluster recover --state %s; or name another file.", word);
+    out_file_release(&out);
+    return rc;
 }
 
 /* Depth, so that a function with a transaction of its own can be called inside of another's. */
@@ -197,12 +207,7 @@ int state_begin(struct state *st, struct err *err)
     return 0;
 }
 
-/* Tests prove that a run which is killed between any two commits can be carried on. */
-static void count_down_to_kill(struct state *st)
-{
-    if (st->kill_at > 0 && --st->kill_at == 0)
-        kill(getpid(), SIGKILL);
-}
+void (*state_test_on_commit)(void);
 
 int state_commit(struct state *st, struct err *err)
 {
@@ -213,7 +218,8 @@ int state_commit(struct state *st, struct err *err)
     if (sqlite3_exec(st->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
         return state_sqlite_error(st, "cannot write the state file", err);
     st->transaction_depth = 0;
-    count_down_to_kill(st);
+    if (state_test_on_commit && st->path[0])
+        state_test_on_commit();
     state_flush_events(st);
     return 0;
 }

@@ -403,7 +403,7 @@ void http_add_header(struct curl_slist **headers, const char *fmt, ...)
     explicit_bzero(text, strlen(text));
     free(text);
     if (!longer)
-        abort(); /* out of memory */
+        die_of_memory(0);
     *headers = longer;
 }
 

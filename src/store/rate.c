@@ -24,7 +24,7 @@ struct rate *rate_new(int64_t bytes_per_second)
         mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (r == MAP_FAILED)
-        abort();
+        die_of_memory(sizeof(*r));
     r->bytes_per_second = bytes_per_second;
     atomic_init(&r->free_us, now_us());
     return r;

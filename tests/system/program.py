@@ -15,6 +15,9 @@ from harness import contents, redis_server, resp
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("RECLUSTER", ROOT / "build" / "recluster"))
 
+# The same with what only tests may do: see main_with_hooks.c.
+WITH_HOOKS = PROGRAM.parent / "tests" / "system" / "recluster"
+
 DONE, FAILED, USAGE, PARTLY, REFUSED, LOCKED = 0, 1, 2, 3, 4, 5
 
 
@@ -103,10 +106,14 @@ class Recovery:
             **{k: str(v) for k, v in more.items()},
         }
 
+    @staticmethod
+    def program(env):
+        return WITH_HOOKS if any(k.startswith("RECLUSTER_TEST") for k in env or {}) else PROGRAM
+
     def run(self, *args, status=DONE, timeout=60, env=None):
         """Runs a command without a terminal; any exit status but `status` (None: any) is a failure."""
         done = subprocess.run(
-            [str(PROGRAM), *map(str, args)], cwd=self.folder, stdin=subprocess.DEVNULL,
+            [str(self.program(env)), *map(str, args)], cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
             env=self.environment(**(env or {})),
         )
@@ -117,7 +124,7 @@ class Recovery:
     def start(self, *args, env=None):
         """Starts a command and leaves it running."""
         return subprocess.Popen(
-            [str(PROGRAM), *map(str, args)], cwd=self.folder, stdin=subprocess.DEVNULL,
+            [str(self.program(env)), *map(str, args)], cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment(**(env or {})),
         )
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import azurite, ceph, swift
+from harness import azurite, ceph, redis_server, swift
 from harness.certificates import Authority
 from harness.cutting_proxy import CuttingProxy
 from harness.faulty_proxy import FaultyProxy
 from harness.ftp_server import PyFtp
+from harness.http_server import Nginx
 from harness.sftp_server import FILTER, Sshd
 from harness.webdav import WebDav
 from program import FAILED, PROGRAM
@@ -323,3 +324,27 @@ def test_a_silent_server_is_given_up(folder, net):
             assert process.returncode == FAILED and "gave up after 5 tries" in error, f"{name}: {error}"
             assert str(server.port) in error or name in ("s3", "gcs", "azure", "swift"), f"{name}: {error}"
         assert silent.connections >= 5 * len(silent_kinds(net)) and drip.connections == 5
+
+
+def test_a_dead_address_is_tried_by_one_layer_only(cluster, recovery, folder, net):
+    """Five tries of the store, not five for each of four tries of the task."""
+    cluster.add("a")
+    server = Nginx(folder / "web", cluster.backups, net.addr(4), 8080).start()
+    recovery.sources = {"db:1": server.url}
+    recovery.add_hosts(1).write()
+    recovery.recover("--until", "prepare")
+    redis_server.kill_all_below(folder / "web")
+    seen = []
+    with socket.create_server((net.addr(4), 8080)) as listener:
+        def drop():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                seen.append(connection)
+                connection.close()
+        threading.Thread(target=drop, daemon=True).start()
+        run = recovery.resume(status=FAILED, timeout=60)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert run.says("gave up after 5 tries") and len(seen) == 5, (len(seen), run)

@@ -176,7 +176,7 @@ def test_carries_out_just_the_plan(recovery, cluster):
     cluster.write_backups(made, 120)
     cluster.end_scratch()
     # Written again, the files are not the ones that were planned.
-    recovery.plan("--at", "2026-11-20T12:00:00Z", "--out", "plan.json")
+    recovery.plan("--at", "2026-11-20T12:00:00Z", "--out", "plan.json", "--force")
     plan = json.loads((recovery.folder / "plan.json").read_text())
     recovery.recover("--plan", "plan.json", "--plan-hash", plan["hash"][:12])
     recovery.assert_recovered(made)

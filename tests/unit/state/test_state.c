@@ -223,6 +223,14 @@ static void events_are_told_when_they_are_committed(void **state)
     state_close(st);
 }
 
+static void die_at_the_second(void)
+{
+    static int commits;
+
+    if (++commits == 2)
+        kill(getpid(), SIGKILL);
+}
+
 static void what_is_committed_survives_kill(void **state)
 {
     const struct folder *f = *state;
@@ -232,7 +240,7 @@ static void what_is_committed_survives_kill(void **state)
     state_close(must_open(f->path, STATE_CREATE));
     pid_t pid = fork();
     if (pid == 0) {
-        setenv("RECLUSTER_TEST_KILL_AT", "2", 1);
+        state_test_on_commit = die_at_the_second;
         struct state *st;
         if (state_open(f->path, STATE_EXISTING, &st, &err) < 0)
             _exit(1);
