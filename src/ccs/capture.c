@@ -309,7 +309,8 @@ int capture_read(const char *path, struct capture *c, struct err *err)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return err_sys(err, ERR_CHECK, "cannot read CCS file '%s'", path);
+        return err_sys(err, ERR_CHECK, "cannot read CCS file '%s'", path),
+               err_hint(err, "Give the path of a cluster's ccs-redis.rdb, or of a copy of it.");
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
         close(fd);
         err_set(err, ERR_UNSUPPORTED, "cannot read CCS file '%s': it is a folder", path);

@@ -204,9 +204,9 @@ static void test_refused_files(void **state)
         assert_refused(path, cases[i].code, cases[i].words);
         free(path);
     }
-    assert_refused(dir, ERR_USAGE, "it is a folder");
+    assert_refused(dir, ERR_UNSUPPORTED, "it is a folder");
     char *path = path_join(dir, "nothing-here");
-    assert_refused(path, ERR_NOT_FOUND, "");
+    assert_refused(path, ERR_CHECK, "");
     free(path);
     assert_refused(FIXTURES "/rdb-corpus/100_lists.rdb", ERR_CHECK, "no cluster in it");
     drop_dir(dir);

@@ -103,13 +103,13 @@ static void other_files_are_refused(void **state)
     assert_int_equal(
         file_write_atomic(f->path, "no database at all, just some text", 34, 0600, &err), 0);
     assert_int_equal(state_open(f->path, STATE_READ, &st, &err), -1);
-    assert_int_equal(err.code, ERR_STATE);
+    assert_int_equal(err.code, ERR_CORRUPT);
     unlink(f->path);
     assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "CREATE TABLE mine (x)", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     assert_int_equal(state_open(f->path, STATE_EXISTING, &st, &err), -1);
-    assert_non_null(strstr(err.message, "no state file of recluster"));
+    assert_non_null(strstr(err.message, "not a state file of recluster"));
 }
 
 static void it_comes_into_being_whole(void **state)
