@@ -27,6 +27,8 @@ struct backup_name {
 
 /* Whether it is the name of an RDB file at all: *.rdb, *.rdb.gz, *.rdb.zst. */
 bool backup_name_is_rdb(const char *name);
+/* "temp-1234.rdb": what a server leaves of a save that was killed. */
+bool backup_name_is_unfinished(const char *name);
 
 bool backup_name_parse(const char *name, struct backup_name *ret);
 

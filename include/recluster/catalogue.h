@@ -9,7 +9,8 @@
  *   - the folder that `redis-cli --cluster backup` writes: nodes.json and one RDB file per primary;
  *   - any other *.rdb, *.rdb.gz files: together one set, whose slots are found by reading each file
  *     whole: a file belongs to the shard that holds all slots of its keys (one without keys to a
- *     shard that is left over).
+ *     shard that is left over; with `resort` one of several shards is taken for all slots that are
+ *     no other's). Files named temp-*.rdb are what a save that was killed left: they are no backups.
  *
  * Only manifests and vendor names say whose a file is: each of the other two is looked at only when
  * those before it give nothing. A file that a manifest names belongs to that set alone.
@@ -37,6 +38,7 @@
 struct backup_file {
     const char *name;
     int64_t bytes;          /* as stored; -1: not known */
+    int64_t modified_ms;    /* as the store says; -1: not known */
     const char *shard_uid;  /* as its name says; NULL: not said */
     struct slots slots;     /* that it is meant for: by name, by nodes.json, or its shard's */
     struct slots importing; /* that were on their way to its node, as nodes.json says */
@@ -67,6 +69,9 @@ struct backup_set {
     bool complete;
     /* Why it isn't complete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL. */
     const char *reason;
+    const char *cause;        /* the same without the slots; NULL: they are all that is wrong */
+    const char *hint;         /* what to do about the cause; NULL: nothing is known */
+    bool future;              /* of a time that is still to come, by more than clocks differ */
     const char *disks;        /* a set of files on disks: whose, as it may be printed; else NULL */
     const char *const *notes; /* what the choice of its files passed over, a sentence each */
     size_t note_count;
@@ -76,7 +81,8 @@ struct catalogue {
     struct arena arena;
     struct backup_set *sets; /* newest first */
     size_t set_count;
-    int chosen; /* index of the newest complete set not after at_ms; -1: none */
+    /* The newest complete set not after at_ms, one of the future only if there is no other; -1: none */
+    int chosen;
 };
 
 struct catalogue_query {
@@ -90,7 +96,11 @@ struct catalogue_query {
     const struct slots *const *shards;
     size_t shard_count;
     int64_t at_ms; /* -1: the newest */
+    int64_t
+        now_ms; /* sets that are later by more than CATALOGUE_SKEW_MS are of the future; 0: none is */
+    bool resort; /* a file may have keys of any shard: a folder's file needs not fit one */
 };
+enum { CATALOGUE_SKEW_MS = 5 * 60 * 1000 };
 
 /*
  * ERR_NOT_FOUND if the location has no set of this database at all; the message names what was

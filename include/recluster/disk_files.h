@@ -8,7 +8,9 @@
  *     appendonly-<shard uid>.aof          an append-only file (aof.h)
  *     appendonly-<shard uid>.aof.dir/     an AOF folder: manifest, base and increments
  *
- * each also with ".prev" behind it: the one before. Other files are none of ours.
+ * each also with ".prev" behind it: the one before. In the folder of a node of a plain cluster, which
+ * has a nodes.conf, they are dump.rdb, appendonly.aof and appendonlydir/; whose they are tells the line
+ * of nodes.conf that says "myself": its node's id is the shard's uid. Other files are none of ours.
  *
  * They are looked at by whoever can: the agent of a host (method list_files), the operator over
  * SFTP. A file's facts are JSON, as they travel:

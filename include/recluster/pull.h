@@ -55,6 +55,7 @@
 struct pull_input {
     struct store *store; /* NULL: the same as of the first file */
     const char *name;
+    const char *label;      /* its name in facts and messages; NULL: `name` */
     int64_t expected_bytes; /* as stored; -1: any */
     const char *sha256;     /* hex, of the stored bytes; NULL: not known. Another is ERR_CORRUPT */
     const struct slots *take; /* of which its keys count, others are left out; NULL: all */
@@ -65,6 +66,7 @@ struct pull_input {
 struct pull_params {
     struct store *store;
     const char *name;
+    const char *label;             /* as in struct pull_input */
     const struct pull_input *more; /* files whose records follow; NULL: none */
     size_t more_count;
     struct rdb_scan_options scan;

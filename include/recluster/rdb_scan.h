@@ -93,7 +93,8 @@ char *rdb_key_text(const char *hex);
 
 /*
  * The facts of a file's first bytes (a kilobyte is enough): {"rdb_version", "valkey", "aux",
- * "modules", "importing"} with the aux fields that are whole in it. ERR_CORRUPT if it is no RDB file.
+ * "modules", "importing"} with the aux fields that are whole in it; of a file that is no longer, also
+ * "keys" and "module_values". ERR_CORRUPT if it is no RDB file.
  */
 int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *err) MUST_CHECK;
 

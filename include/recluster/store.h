@@ -79,6 +79,8 @@ bool store_location_is_folder(const json_t *location);
 enum { STORE_ENTRIES_MAX = 1000000 };
 int store_list(struct store *s, struct store_list *ret, struct err *err) MUST_CHECK;
 void store_list_release(struct store_list *list);
+/* The entry of that name; NULL: there is none. */
+const struct store_entry *store_list_find(const struct store_list *list, const char *name);
 
 struct store_object {
     int64_t bytes;       /* of the whole object; -1: not known */

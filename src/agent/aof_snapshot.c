@@ -348,9 +348,9 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
         json_decref(facts);
         return err_wrap(err, "'%s'", name);
     }
-    if (rename("dump.rdb", name) < 0) {
+    if (rename("dump.rdb", AOF_SNAPSHOT_NAME) < 0) {
         json_decref(facts);
-        return err_sys(err, ERR_IO, "cannot rename 'dump.rdb' to '%s'", name);
+        return err_sys(err, ERR_IO, "cannot rename 'dump.rdb' to '%s'", AOF_SNAPSHOT_NAME);
     }
     CLEANUP(free_ptr) char *text = json_dumps(facts, 0);
     if (file_write_atomic(facts_name, text, strlen(text), 0600, err) < 0) {

@@ -18,6 +18,9 @@
 #include "recluster/store.h"
 #include "shard.h"
 
+#define AOF_SNAPSHOT_NAME                                                                          \
+    "snapshot.rdb" /* in `folder`, where the server has files of its own names */
+
 /*
  * `input`: {"name", "bytes", "parts"? (of an AOF folder, as disk_files.h)}; `store` has the file, or
  * the parts. `folder`, below the shard's, gets the snapshot under the AOF's own name. ret_facts:

@@ -259,6 +259,7 @@ static int open_files(struct reading *r, struct source *source, const struct sha
             return -1;
         r->files[r->count] = (struct pull_input){.store = in->store,
             .name = in->name,
+            .label = in->label,
             .expected_bytes = in->bytes,
             .sha256 = in->sha256,
             .take = json_object_get(source->files[i], "take") ? &r->takes[r->count] : NULL,
@@ -273,6 +274,7 @@ static int pull_files(const struct reading *r, struct source *source, bool stamp
 {
     const struct pull_params params = {.store = r->files[0].store,
         .name = r->files[0].name,
+        .label = r->files[0].label,
         .take = r->files[0].take,
         .prefer = r->files[0].prefer,
         .without = json_array_size(source->without) ? source->without : NULL,

@@ -45,6 +45,7 @@ static int make_snapshot(struct fetch_input *in, struct agent_call *call, const 
     json_t *location = json_string(in->aof_folder);
     in->store = store_open(location, err);
     json_decref(location);
+    in->name = AOF_SNAPSHOT_NAME;
     in->bytes = -1;
     in->sha256 = NULL;
     return in->store ? 0 : -1;
@@ -58,6 +59,8 @@ int fetch_input_open(struct fetch_input *ret, struct agent_call *call, const str
     if (param_string(file, "name", &in.name, err) < 0 ||
         param_int(file, "bytes", &in.bytes, err) < 0)
         return -1;
+    const char *where = json_string_value(json_object_get(file, "where"));
+    in.label = where ? where : in.name;
     in.sha256 = json_string_value(json_object_get(file, "sha256"));
     in.store = open_store(call, file, number, err);
     if (!in.store)

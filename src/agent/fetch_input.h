@@ -20,6 +20,7 @@
 
 struct fetch_input {
     struct store *store;
+    const char *label;  /* where it is from, or its name there */
     const char *name;   /* borrowed from the file's JSON */
     json_int_t bytes;   /* as stored; -1: any */
     const char *sha256; /* NULL: not known */

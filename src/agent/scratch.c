@@ -9,8 +9,8 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "server.h"
-#include "server_log.h"
 #include "server_conf.h"
+#include "server_log.h"
 
 enum { POLL_MS = 10, LOG_END = 400 };
 

@@ -34,6 +34,7 @@ enum { FINDING_MAX_PER_CODE = 100 };
     X(FINDING_NO_PRIMARY, "no-primary", "error")                                                   \
     X(FINDING_SLOTS_MISSING, "slots-missing", "error")                                             \
     X(FINDING_SLOTS_OVERLAP, "slots-overlap", "error")                                             \
+    X(FINDING_SLOTS_UNREADABLE, "slots-unreadable", "error")                                       \
     X(FINDING_UNKNOWN_DATABASE, "unknown-database", "error")                                       \
     X(FINDING_PASSWORD_UNREADABLE, "password-unreadable", "error")                                 \
     X(FINDING_ACTIVE_ACTIVE, "active-active", "error")                                             \

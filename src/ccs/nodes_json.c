@@ -26,6 +26,7 @@ struct server {
     const char *name, *host, *replicate;
     int port; /* 0: not known */
     struct slots slots;
+    bool slots_unreadable;
 };
 
 struct servers {
@@ -53,13 +54,16 @@ static void read_server(struct import *im, const json_t *entry, struct server *s
     s->host = json_string_value(json_object_get(entry, "host"));
     s->replicate = json_string_value(json_object_get(entry, "replicate"));
     slots_clear(&s->slots);
+    s->slots_unreadable = false;
     if (port > 0 && port <= 65535)
         s->port = (int)port;
     else
         add_finding(im, FINDING_UNREADABLE_VALUE, s->index, "has no usable port", s->name);
     if (slots_from_json(slots, &s->slots, &err) < 0) {
+        CLEANUP(free_ptr) char *what = xasprintf("has unreadable slots: %s", err.message);
         slots_clear(&s->slots);
-        add_finding(im, FINDING_UNREADABLE_VALUE, s->index, "has unreadable slots", s->name);
+        s->slots_unreadable = true;
+        add_finding(im, FINDING_SLOTS_UNREADABLE, s->index, what, s->name);
     }
     if (json_object_size(json_object_get(entry, "migrating")) ||
         json_object_size(json_object_get(entry, "importing")))
@@ -80,6 +84,8 @@ static void read_servers(struct import *im, const json_t *document, struct serve
             add_finding(im, FINDING_UNREADABLE_KEY, i, "has no name", NULL);
         else if (json_object_get(names, s->name))
             add_finding(im, FINDING_DUPLICATE_KEY, i, "has a name that is taken", s->name);
+        else if (!s->replicate && slots_is_empty(&s->slots) && s->slots_unreadable)
+            continue; /* said already */
         else if (!s->replicate && slots_is_empty(&s->slots))
             add_finding(im, FINDING_NODE_WITHOUT_SLOTS, i, "is a primary without slots", s->name);
         else {

@@ -192,7 +192,7 @@ struct request_options {
         OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) | OPTION_BIT(OPT_NO_REPLICAS) |            \
         OPTION_BIT(OPT_PRIORITY) | OPTION_BIT(OPT_ONLY_CONFIGURATION) |                            \
         OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) | OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) |  \
-        OPTION_BIT(OPT_MEASURE) | OPTION_BIT(OPT_FENCE))
+        OPTION_BIT(OPT_MEASURE) | OPTION_BIT(OPT_FENCE) | OPTION_BIT(OPT_RESORT))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

@@ -187,6 +187,9 @@ static int begin(const struct arguments *args, const char *path, struct state *s
         rc = state_set_meta(st, "old_cluster_is_dead", request.old_cluster_is_dead, err);
     if (rc == 0)
         rc = keep_choices(args, st, err);
+    /* Of a plan that was made before, too. */
+    if (rc == 0 && json_is_true(json_object_get(request.options, "resort")))
+        rc = state_set_meta(st, "resort", "yes", err);
     if (rc == 0)
         rc = recover_save_plan(survey, st, err);
     survey_free(survey);

@@ -149,6 +149,8 @@ static int read_options(const struct arguments *args, json_t *options, struct er
         add_shards(args->values[OPT_PLAN_SHARDS], options, err) < 0 ||
         add_times(args, options, err) < 0)
         return -1;
+    if (args->given[OPT_RESORT])
+        json_object_set_new(options, "resort", json_true());
     if (args->given[OPT_OFFLINE])
         json_object_set_new(options, "offline", json_true());
     if (args->given[OPT_ONLY_CONFIGURATION])
@@ -200,7 +202,8 @@ static int use_plan(const struct arguments *args, struct request_options *owned,
         return 0;
     if (!path)
         return err_set(err, ERR_USAGE, "--plan-hash goes with --plan");
-    if (json_object_size(owned->options) > 0) {
+    size_t wanted = json_object_size(owned->options);
+    if (wanted > (args->given[OPT_RESORT] ? 1U : 0U)) {
         err_set(err, ERR_USAGE, "what is wanted stands in the plan '%s' already", path);
         return err_hint(err, "Leave out --database, --at, --without and the like, or --plan.");
     }

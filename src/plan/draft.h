@@ -199,6 +199,11 @@ void rules_take(struct draft *d, int shard);
 /* The reverse of rules_take(), to its old neighbours: a walk over the list goes on undisturbed. */
 void rules_put_back(struct draft *d, int shard, int host, int previous, int next);
 
+/* sets.c: chooses the backup set of a database, and says what is odd about it. */
+void sets_choose(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
+/* What is known of a file's inside: of the whole of it, else of its head. */
+const json_t *sets_known_facts(const struct backup_file *file);
+
 /* source.c: a database other than 0 that the file is known to have keys in; NULL: none. */
 const char *source_other_database(const struct backup_file *file, json_int_t *ret_keys);
 

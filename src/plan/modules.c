@@ -2,10 +2,9 @@
 
 #include "draft.h"
 
-/* What is known of a file's inside: of the whole of it, else of its head. */
 static const json_t *types_of(const struct backup_file *file)
 {
-    return json_object_get(file->scanned && file->facts ? file->facts : file->head, "modules");
+    return json_object_get(sets_known_facts(file), "modules");
 }
 
 /* Its server was asked for the types of the files that were meant at first; of others all is open. */
@@ -59,6 +58,7 @@ void modules_check(struct draft *d, int shard)
     if (!*some && lacked && ps->primary < 0)
         draft_warn(d, &issue,
             "%s: '%s' has data of the module type '%s', which no host's server has: if keys are of "
-            "it, the transfer refuses the file",
+            "it, the transfer refuses the file; else what the module kept outside of keys is left "
+            "out",
             issue.database, ps->file ? ps->file->name : "?", lacked);
 }

@@ -137,8 +137,8 @@ static json_t *backup_set_json(const struct plan_database *db)
     }
     o = json_object();
     set(o, "id", text(backup->id));
-    set(o, "time", text(clock_format(backup->time_ms, time)));
-    set(o, "age_s", integer(db->age_s));
+    set(o, "time", backup->time_ms >= 0 ? text(clock_format(backup->time_ms, time)) : json_null());
+    set(o, "age_s", db->age_s >= 0 ? integer(db->age_s) : json_null());
     set(o, "skew_s", db->skew_s >= 0 ? integer(db->skew_s) : json_null());
     set(o, "disks", json_boolean(backup->disks != NULL));
     set(o, "files", files);

@@ -1,4 +1,4 @@
-/* Which backup set a database comes back from, and which file of it each primary loads. */
+/* Which file of its backup set each primary loads. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,24 +6,21 @@
 #include "draft.h"
 #include "recluster/clock.h"
 
-static const char *time_text(struct draft *d, int64_t time_ms)
-{
-    char text[CLOCK_TEXT_MAX];
-
-    return arena_strdup(&d->plan->arena, clock_format(time_ms, text));
-}
-
-static const char *where_text(const struct plan_database_input *in)
-{
-    return in->location_label ? in->location_label : "its location";
-}
-
 static const char *skip_reason(const struct ccs_database *db)
 {
     if (strcmp(db->type, "memcached") == 0)
         return "a memcached database has no backups that could be loaded";
     if (db->active_active)
         return "the files of an Active-Active database need the vendor's own module";
+    return NULL;
+}
+
+/* Why slots of a node are not known; NULL: they all are. */
+static const char *slots_unreadable(const struct ccs *ccs)
+{
+    for (size_t i = 0; i < ccs->finding_count; i++)
+        if (strcmp(ccs->findings[i].code, "slots-unreadable") == 0)
+            return ccs->findings[i].message;
     return NULL;
 }
 
@@ -47,14 +44,15 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
     }
     if (d->input->allow_missing)
         slots_subtract(&missing, d->input->allow_missing);
+    const char *cause = slots_unreadable(d->input->ccs);
     if (!slots_is_empty(&missing))
         draft_block(d,
             &(struct plan_issue){.code = "ccs-slots-missing",
                 .database = database->label,
                 .hint = "The CCS file is damaged or from the middle of a change: take an older or "
                         "newer copy of it from another node."},
-            "%s: no primary of the CCS file has the slots %s", database->label,
-            draft_slots(d, &missing));
+            "%s: %s%sno primary of the CCS file has the slots %s", database->label,
+            cause ? cause : "", cause ? "; so " : "", draft_slots(d, &missing));
     if (twice.count > 0)
         draft_block(d,
             &(struct plan_issue){.code = "ccs-slots-overlap",
@@ -124,161 +122,6 @@ static void add_shards(
             database->label);
     }
     free_ptr(&place);
-}
-
-/* No set is chosen: says which slots the newest one lacks. */
-static void block_without_set(struct draft *d, const struct plan_database_input *in)
-{
-    const struct catalogue *catalogue = in->catalogue;
-    const char *label = in->database->label;
-    const struct backup_set *newest = catalogue->sets, *complete = NULL;
-    struct plan_issue issue = {.code = "set-missing", .database = label};
-
-    for (size_t i = catalogue->set_count; i-- > 0 && !complete;)
-        if (catalogue->sets[i].complete)
-            complete = &catalogue->sets[i];
-    if (!newest || catalogue->set_count == 0) {
-        issue.hint = arena_printf(
-            &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
-        draft_block(d, &issue, "%s: there is no backup set at %s", label, where_text(in));
-    } else if (complete) {
-        issue.hint = "Give a later --at, or none for the newest set.";
-        draft_block(d, &issue, "%s: no complete backup set is old enough; the oldest is of %s",
-            label, time_text(d, complete->time_ms));
-    } else if (slots_is_empty(&newest->missing)) {
-        issue.code = "set-incomplete";
-        issue.hint = "Bring the missing files to the location, or name another one with --source.";
-        draft_block(d, &issue, "%s: the newest backup set, of %s, is not complete: %s; no other is",
-            label, time_text(d, newest->time_ms), newest->reason ? newest->reason : "");
-    } else {
-        issue.code = "slots-missing";
-        issue.hint = "Bring the missing files to the location, or name another one with --source.";
-        draft_block(d, &issue,
-            "%s: the newest backup set, of %s, lacks the slots %s; no other set is complete", label,
-            time_text(d, newest->time_ms), draft_slots(d, &newest->missing));
-    }
-}
-
-/* The first so many sets: --at leaves them out. */
-static void warn_of_later_sets(
-    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue, int count)
-{
-    const struct backup_set *set = catalogue->sets;
-    char more[40] = "";
-
-    if (count > 1)
-        snprintf(more, sizeof(more), ", and %d others,", count - 1);
-    draft_warn(d,
-        &(struct plan_issue){.code = "set-newer",
-            .database = db->database->label,
-            .hint = "Leave out --at to lose less."},
-        "%s: the newer backup set '%s' of %s%s is later than --at; the set of %s is taken",
-        db->database->label, set->id, time_text(d, set->time_ms), more,
-        time_text(d, db->set->time_ms));
-}
-
-/* Sets between the chosen one and the next newer complete one were passed over, those from there
- * on left out by --at. */
-static void warn_of_newer_sets(
-    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
-{
-    int newest = catalogue->chosen;
-
-    while (newest > 0 && !catalogue->sets[newest - 1].complete)
-        newest--;
-    if (newest > 0)
-        warn_of_later_sets(d, db, catalogue, newest);
-    int count = catalogue->chosen - newest;
-    if (count == 0)
-        return;
-    const struct backup_set *set = &catalogue->sets[newest];
-    char more[40] = "";
-    if (count > 1)
-        snprintf(more, sizeof(more), ", nor are %d others", count - 1);
-    draft_warn(d,
-        &(struct plan_issue){.code = "set-incomplete",
-            .database = db->database->label,
-            .hint = "Bring its missing files to the location to lose less."},
-        "%s: the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken",
-        db->database->label, set->id, time_text(d, set->time_ms), set->reason ? set->reason : "",
-        more, time_text(d, db->set->time_ms));
-}
-
-static void block_location(struct draft *d, const struct plan_database_input *in)
-{
-    const char *label = in->database->label;
-    bool absent = in->error && in->error->code == ERR_NOT_FOUND;
-    const struct plan_issue issue = {.code = absent ? "set-missing" : "source-unreadable",
-        .database = label,
-        .hint = in->error && in->error->hint[0]
-                    ? arena_strdup(&d->plan->arena, in->error->hint)
-                    : arena_printf(&d->plan->arena,
-                          "Name the place of its backups: --source %s=LOCATION.", label)};
-
-    draft_block(d, &issue, "%s: %s %s: %s", label,
-        absent ? "there is no backup set at" : "cannot read the backups at", where_text(in),
-        in->error ? in->error->message : "the reason is not known");
-}
-
-/* A set of files on disks: what was passed over, and the location that nobody could look at. */
-static void tell_of_disks(
-    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
-{
-    const char *label = db->database->label;
-    struct plan_issue issue = {.code = "file-passed-over", .database = label};
-
-    for (size_t i = 0; i < db->set->note_count; i++)
-        draft_warn(d, &issue, "%s: %s", label, db->set->notes[i]);
-    db->location = NULL;
-    db->location_label = db->set->disks;
-    if (!in->error)
-        return;
-    issue.code = "source-unreadable";
-    if (in->error->code == ERR_NOT_FOUND) { /* nothing newer is there */
-        draft_warn(d, &issue, "%s: there is no backup set at %s: %s; the files on disks are taken",
-            label, where_text(in), in->error->message);
-        return;
-    }
-    issue.hint = arena_printf(&d->plan->arena,
-        "It may have newer ones than the disks. To do without them: --source %s=disks.", label);
-    draft_block(d, &issue, "%s: cannot read the backups at %s: %s", label, where_text(in),
-        in->error->message);
-}
-
-static void choose_set(
-    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
-{
-    const char *label = db->database->label;
-    struct plan_issue issue = {.database = label};
-
-    issue.hint = arena_printf(
-        &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
-    if (in->catalogue && in->catalogue->chosen >= 0) {
-        db->set = &in->catalogue->sets[in->catalogue->chosen];
-        if (db->set->time_ms < d->input->now_ms)
-            db->age_s = (d->input->now_ms - db->set->time_ms) / 1000;
-        warn_of_newer_sets(d, db, in->catalogue);
-        if (db->set->disks)
-            tell_of_disks(d, db, in);
-    } else if (in->only_disks && !in->catalogue) {
-        issue.code = "set-missing";
-        issue.hint =
-            "Name the folders with \"recovery_path\" of hosts or \"old_nodes\" in the hosts "
-            "file.";
-        draft_block(d, &issue, "%s: none of its files lies on a disk that was looked at", label);
-    } else if (in->catalogue) {
-        block_without_set(d, in);
-        if (in->error)
-            block_location(d, in);
-    } else if (!in->location && !in->error) {
-        issue.code = "no-source";
-        draft_block(d, &issue,
-            "%s: neither the CCS file nor the hosts file says where its backups "
-            "are",
-            label);
-    } else {
-        block_location(d, in);
-    }
 }
 
 /* Which file of the set has each slot; the first one where several have it. */
@@ -406,15 +249,9 @@ static void match_single(struct draft *d, const struct plan_database *db)
     free(all);
 }
 
-/* What is known of a file's inside: of the whole of it, else of its head. */
-static const json_t *known_facts(const struct backup_file *file)
-{
-    return file->scanned && file->facts ? file->facts : file->head;
-}
-
 const char *source_other_database(const struct backup_file *file, json_int_t *ret_keys)
 {
-    json_t *by_db = json_object_get(known_facts(file), "keys_by_db");
+    json_t *by_db = json_object_get(sets_known_facts(file), "keys_by_db");
     const char *number;
     json_t *keys;
 
@@ -432,13 +269,13 @@ static void read_versions(
 {
     for (size_t f = 0; f < shard->file_count; f++) {
         const struct backup_file *file = shard->files[f];
-        const json_t *facts = known_facts(file);
+        const json_t *facts = sets_known_facts(file);
         int version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
         json_int_t keys;
         if (version > ds->rdb_version)
             ds->rdb_version = version;
         ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
-        if (db->database->sharded && shard->file)
+        if (db->database->sharded)
             ds->databases |= source_other_database(file, &keys) != NULL;
     }
 }
@@ -451,7 +288,8 @@ static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
     slots_clear(&open);
     for (size_t f = 0; f < db->set->file_count; f++) {
         slots_union(&open, &db->set->files[f].importing);
-        const json_t *importing = json_object_get(known_facts(&db->set->files[f]), "importing");
+        const json_t *importing =
+            json_object_get(sets_known_facts(&db->set->files[f]), "importing");
         struct err impossible = ERR_INIT;
         if (importing)
             (void)!slots_from_json(json_object_get(importing, "ranges"), &open, &impossible);
@@ -501,7 +339,7 @@ static int64_t skew_of(const struct backup_set *set)
     int64_t oldest = -1, newest = -1;
 
     for (size_t f = 0; f < set->file_count; f++) {
-        const json_t *aux = json_object_get(known_facts(&set->files[f]), "aux");
+        const json_t *aux = json_object_get(sets_known_facts(&set->files[f]), "aux");
         const char *ctime = json_string_value(json_object_get(aux, "ctime"));
         int64_t at = ctime ? strtoll(ctime, NULL, 10) : -1;
         if (set->disks) /* the head of an append-only file is older than its end */
@@ -523,7 +361,7 @@ static void choose_files(
             &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
             "%s: comes back empty (--only-configuration)", db->database->label);
     } else if (!d->input->offline && (in->location || in->only_disks || !d->input->replan)) {
-        choose_set(d, db, in);
+        sets_choose(d, db, in);
         if (db->set)
             db->skew_s = skew_of(db->set);
         match_files(d, db);

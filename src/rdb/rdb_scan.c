@@ -555,6 +555,13 @@ json_t *rdb_scan_json(const struct rdb_scan *s)
     return json;
 }
 
+/* What only the whole file tells. */
+static void add_all(const struct rdb_scan *s, json_t *json)
+{
+    json_object_set_new(json, "keys", count_json(s->keys));
+    json_object_set_new(json, "module_values", module_values_json(s));
+}
+
 int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *err)
 {
     const struct rdb_scan_options options = {.ignore_repeated = true};
@@ -567,6 +574,8 @@ int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *
         rc = 0;
         *ret_facts = json_object();
         add_head(s, *ret_facts);
+        if (!failure.code && rdb_scan_end(s, &failure) == 0) /* that was all of it */
+            add_all(s, *ret_facts);
     } else if (rc < 0) {
         *err = failure;
     } else {

@@ -47,6 +47,15 @@ static void add_disk(
     }
 }
 
+/* A file that stands alone has no "where" of its own: its shard has one source. */
+static bool is_source_of(const json_t *source, const json_t *file)
+{
+    const json_t *where = json_object_get(file, "where");
+
+    return json_equal(json_object_get(source, "name"), json_object_get(file, "name")) &&
+           (!where || json_equal(json_object_get(source, "where"), where));
+}
+
 /* Of the task, or of those that it fetches for too. */
 static const json_t *find_source(
     const struct executor *x, const struct task_run *t, const json_t *file)
@@ -57,7 +66,7 @@ static const json_t *find_source(
     for (size_t i = 0; i <= t->with_count; i++) {
         const struct shard_run *s = &x->shards[i ? t->with[i - 1]->shard : t->shard];
         json_array_foreach (s->sources, k, source)
-            if (json_equal(json_object_get(source, "name"), json_object_get(file, "name")))
+            if (is_source_of(source, file))
                 return source;
     }
     return NULL;

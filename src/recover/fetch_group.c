@@ -11,6 +11,13 @@
 #include "recluster/rpc.h"
 #include "recluster/slots.h"
 
+/* Files on disks may have the same name in several folders. */
+static const char *name_of(const json_t *file)
+{
+    const char *where = json_string_value(json_object_get(file, "where"));
+    return where ? where : json_string_value(json_object_get(file, "name"));
+}
+
 /* --- who belongs together --- */
 
 /* Both rings become one. */
@@ -35,8 +42,7 @@ void fetch_groups_make(struct executor *x)
         const struct shard_run *s = &x->shards[i];
         json_array_foreach (s->files, k, file) {
             CLEANUP(free_ptr)
-            char *key = xasprintf(
-                "%d/%d/%s", s->host, s->database, json_string_value(json_object_get(file, "name")));
+            char *key = xasprintf("%d/%d/%s", s->host, s->database, name_of(file));
             const json_t *first = json_object_get(first_with, key);
             if (first)
                 join_rings(x, (int)json_integer_value(first), (int)i);
@@ -76,14 +82,10 @@ struct group_file {
     struct slots take;
 };
 
-static const char *name_of(const struct group_file *file)
-{
-    return json_string_value(json_object_get(file->file, "name"));
-}
-
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(name_of(a), name_of(b));
+    return strcmp(name_of(((const struct group_file *)a)->file),
+        name_of(((const struct group_file *)b)->file));
 }
 
 /* The files of the group in the order of their names, which is the same on every host. */
@@ -101,7 +103,7 @@ static struct group_file *files_of(
         slots_clear(&slots);
         (void)!slots_parse(s->slots, &slots, &impossible);
         json_array_foreach (s->files, k, file) {
-            const char *name = json_string_value(json_object_get(file, "name"));
+            const char *name = name_of(file);
             const json_t *at = json_object_get(known, name);
             if (!at) {
                 GROW(files, count, alloc);

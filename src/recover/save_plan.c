@@ -87,7 +87,8 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
         CLEANUP(free_ptr)
         char *made = db->database->login_lost ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
         const char *uid = db->database->uid, *password = made ? made : db->database->password;
-        int64_t set_time = db->set ? db->set->time_ms : -1;
+        /* One of the future says nothing about what is lost. */
+        int64_t set_time = db->set && !db->set->future ? db->set->time_ms : -1;
         json_t *location;
 
         for (size_t k = 0; catalogue && k < catalogue->set_count; k++)
@@ -222,9 +223,9 @@ static json_t *modules_of(const struct backup_file *file)
 
 static void add_file(json_t *files, const struct backup_file *file)
 {
-    json_array_append_new(
-        files, json_pack("{s:s, s:I, s:s*, s:O*}", "name", file->name, "bytes",
-                   (json_int_t)file->bytes, "sha256", file->sha256, "modules", modules_of(file)));
+    json_array_append_new(files,
+        json_pack("{s:s, s:s*, s:I, s:s*, s:O*}", "name", file->name, "where", file->where, "bytes",
+            (json_int_t)file->bytes, "sha256", file->sha256, "modules", modules_of(file)));
 }
 
 /*

@@ -260,6 +260,7 @@ struct survey_query {
     int64_t at_ms;
     struct slots slots; /* that a set must have */
     bool some;          /* not all of them */
+    bool resort;        /* a file may have keys of any shard */
 };
 
 static int read_catalogue(const struct ccs *ccs, struct store *store, const struct ccs_database *db,
@@ -281,6 +282,8 @@ static int read_catalogue(const struct ccs *ccs, struct store *store, const stru
         .shards = shards,
         .shard_count = count,
         .at_ms = wanted->at_ms,
+        .now_ms = clock_wall_ms(),
+        .resort = wanted->resort,
     };
     return catalogue_read(store, &query, ret, err);
 }
@@ -384,7 +387,8 @@ static void catalogue_database(struct survey *survey, struct plan_database_input
     const json_t *resolved, struct err *error)
 {
     const struct ccs_database *db = in->database;
-    struct survey_query wanted = {.at_ms = survey_wanted_time(survey, db)};
+    struct survey_query wanted = {.at_ms = survey_wanted_time(survey, db),
+        .resort = json_is_true(json_object_get(survey->options, "resort"))};
     struct slots missing;
 
     slots_fill(&wanted.slots);

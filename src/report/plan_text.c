@@ -182,9 +182,12 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
         text_field(t, "comes back", "empty, with its settings");
     } else if (json_is_object(set)) {
         text_field(t, "backup set", "%s of %s", doc_text(set, "id", "the set"),
-            doc_time(set, "time", age));
-        text_field(t, "would lose", "what was written in the %s since then",
-            human_duration(doc_int(set, "age_s", 0) * 1000, age));
+            doc_has(set, "time") ? doc_time(set, "time", age) : "unknown time");
+        if (doc_has(set, "age_s"))
+            text_field(t, "would lose", "what was written in the %s since then",
+                human_duration(doc_int(set, "age_s", 0) * 1000, age));
+        else
+            text_field(t, "would lose", "not known: when the set was made is not");
         if (skew_s > 0)
             text_field(
                 t, "skew", "its files were written %s apart", human_duration(skew_s * 1000, age));

@@ -146,6 +146,11 @@ bool backup_name_is_rdb(const char *name)
     return strip_ending(name, &end, ".rdb") && end > name;
 }
 
+bool backup_name_is_unfinished(const char *name)
+{
+    return strncmp(name, "temp-", 5) == 0 && backup_name_is_rdb(name);
+}
+
 bool backup_name_parse(const char *name, struct backup_name *ret)
 {
     const char *end = name + strlen(name);

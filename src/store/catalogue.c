@@ -24,6 +24,7 @@ struct backup_file *set_draft_add(
     struct backup_file *file = &set->files[set->count++];
     *file = (struct backup_file){.name = arena_strdup(&draft->catalogue->arena, entry->name),
         .bytes = entry->bytes,
+        .modified_ms = entry->modified_ms,
         .keys = -1};
     return file;
 }
@@ -37,6 +38,36 @@ void set_draft_fault(struct set_draft *set, const char *fmt, ...)
     va_start(args, fmt);
     buf_vaddf(&set->faults, fmt, args);
     va_end(args);
+}
+
+void set_draft_error(struct set_draft *set, struct catalogue_draft *draft, const struct err *error)
+{
+    if (!set->faults.len && error->hint[0])
+        set->hint = arena_strdup(&draft->catalogue->arena, error->hint);
+    set_draft_fault(set, "%s", error->message);
+}
+
+void set_draft_note(struct set_draft *set, struct catalogue_draft *draft, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    CLEANUP(free_ptr) char *text = xvasprintf(fmt, args);
+    va_end(args);
+    GROW(set->notes, set->note_count, set->note_alloc);
+    set->notes[set->note_count++] = arena_strdup(&draft->catalogue->arena, text);
+}
+
+void set_draft_release(struct set_draft *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        json_decref(set->files[i].head);
+        json_decref(set->files[i].facts);
+    }
+    free(set->files);
+    free(set->notes);
+    buf_release(&set->faults);
+    *set = (struct set_draft)SET_DRAFT_INIT;
 }
 
 static unsigned first_slot(const struct slots *slots)
@@ -57,13 +88,18 @@ void set_draft_end(
     struct set_draft *set, struct catalogue_draft *draft, const char *id, int64_t time_ms)
 {
     struct catalogue *c = draft->catalogue;
-    struct backup_set done = {.id = arena_strdup(&c->arena, id), .time_ms = time_ms};
+    struct backup_set done = {
+        .id = arena_strdup(&c->arena, id), .time_ms = time_ms, .hint = set->hint};
+    int64_t now_ms = draft->query->now_ms;
 
     if (set->count)
         qsort(set->files, set->count, sizeof(*set->files), by_first_slot);
     done.missing = *draft->query->slots;
     for (size_t i = 0; i < set->count; i++)
         slots_subtract(&done.missing, &set->files[i].slots);
+    if (set->faults.len)
+        done.cause = arena_strdup(&c->arena, set->faults.data);
+    done.future = now_ms > 0 && time_ms > now_ms + CATALOGUE_SKEW_MS;
     if (!slots_is_empty(&done.missing)) {
         struct buf slots = BUF_INIT;
         slots_format(&done.missing, &slots);
@@ -79,11 +115,13 @@ void set_draft_end(
     if (set->count)
         done.files = arena_memdup(&c->arena, set->files, set->count * sizeof(*set->files));
     done.file_count = set->count;
+    if (set->note_count)
+        done.notes = arena_memdup(&c->arena, set->notes, set->note_count * sizeof(*set->notes));
+    done.note_count = set->note_count;
     GROW(c->sets, c->set_count, draft->set_alloc);
     c->sets[c->set_count++] = done;
-    free(set->files);
-    buf_release(&set->faults);
-    *set = (struct set_draft)SET_DRAFT_INIT;
+    set->count = 0; /* their heads have gone along */
+    set_draft_release(set);
 }
 
 /* --- heads of files --- */
@@ -312,12 +350,14 @@ static int check_heads(struct catalogue_draft *draft, struct backup_set *set, st
             return -1;
         }
         set->complete = false;
-        set->reason = arena_strdup(&draft->catalogue->arena, failure.message);
+        set->reason = set->cause = arena_strdup(&draft->catalogue->arena, failure.message);
+        set->hint =
+            failure.hint[0] ? arena_strdup(&draft->catalogue->arena, failure.hint) : set->hint;
     }
     return 0;
 }
 
-static int choose(struct catalogue_draft *draft, struct err *err)
+static int choose_among(struct catalogue_draft *draft, bool future, struct err *err)
 {
     struct catalogue *c = draft->catalogue;
     int64_t at_ms = draft->query->at_ms;
@@ -325,7 +365,7 @@ static int choose(struct catalogue_draft *draft, struct err *err)
     for (size_t i = 0; i < c->set_count && c->chosen < 0; i++) {
         struct backup_set *set = &c->sets[i];
         bool old_enough = at_ms < 0 || (set->time_ms >= 0 && set->time_ms <= at_ms);
-        if (!set->complete || !old_enough)
+        if (!set->complete || !old_enough || set->future != future)
             continue;
         if (check_heads(draft, set, err) < 0)
             return -1;
@@ -333,6 +373,11 @@ static int choose(struct catalogue_draft *draft, struct err *err)
             c->chosen = (int)i;
     }
     return 0;
+}
+
+static int choose(struct catalogue_draft *draft, struct err *err)
+{
+    return choose_among(draft, false, err) < 0 ? -1 : choose_among(draft, true, err);
 }
 
 /* Adds a word unless it is in the list "a, b" already. Returns whether the list is full. */
@@ -362,7 +407,14 @@ static int nothing_found(const struct catalogue_draft *draft, struct err *err)
     CLEANUP(free_ptr)
     char *what = xasprintf("'%s' holds no backup of the database db:%s '%s'",
         store_label(draft->store), query->database_uid, query->database_name);
-    if (!list->count) {
+    if (!list->count && list->folder_count) {
+        for (size_t i = 0; i < list->folder_count && count <= NAMED_MAX; i++, count++)
+            buf_addf(
+                &others, "%s'%s'", count ? ", " : "", count < NAMED_MAX ? list->folders[i] : "…");
+        err_set(err, ERR_NOT_FOUND, "%s: it has no file, only the folder%s %s", what,
+            list->folder_count == 1 ? "" : "s", others.data);
+        err_hint(err, "Name one of them as the location.");
+    } else if (!list->count) {
         err_set(err, ERR_NOT_FOUND, "%s: it is empty", what);
         err_hint(err, "Is the storage mounted? Is this the right folder?");
     } else if (others.len) {
@@ -397,14 +449,17 @@ int catalogue_read(
 {
     struct catalogue catalogue = {.arena = ARENA_INIT, .chosen = -1};
     struct store_list list = STORE_LIST_INIT;
-    struct catalogue_draft draft = {
-        .store = s, .query = query, .list = &list, .catalogue = &catalogue};
+    struct catalogue_draft draft = {.store = s,
+        .query = query,
+        .list = &list,
+        .catalogue = &catalogue,
+        .claimed = json_object()};
 
     int rc = store_list(s, &list, err);
     if (rc == 0)
         rc = fill(&draft, err);
     store_list_release(&list);
-    free(draft.claimed);
+    json_decref(draft.claimed);
     if (rc == 0)
         *ret = catalogue;
     else
@@ -456,8 +511,11 @@ int catalogue_read_all(
     struct slots all;
     struct catalogue catalogue = {.arena = ARENA_INIT, .chosen = -1};
     struct catalogue_query query = {.sharded = true, .slots = &all, .at_ms = -1};
-    struct catalogue_draft draft = {
-        .store = s, .query = &query, .list = list, .catalogue = &catalogue};
+    struct catalogue_draft draft = {.store = s,
+        .query = &query,
+        .list = list,
+        .catalogue = &catalogue,
+        .claimed = json_object()};
 
     slots_fill(&all);
     int rc = catalogue_add_manifests(&draft, err);
@@ -465,7 +523,7 @@ int catalogue_read_all(
         add_all_runs(&draft, &query);
         rc = catalogue_add_cluster_backup(&draft, err);
     }
-    free(draft.claimed);
+    json_decref(draft.claimed);
     if (rc < 0) {
         catalogue_release(&catalogue);
         return -1;

@@ -13,15 +13,17 @@ struct catalogue_draft {
     const struct store_list *list;
     struct catalogue *catalogue; /* its arena holds all texts and arrays of files */
     size_t set_alloc;
-    const char **claimed; /* names of files that manifests speak of; in the arena */
-    size_t claimed_count, claimed_alloc;
+    json_t *claimed; /* object: names of files that manifests speak of */
 };
 
 /* A set while its files are being found. */
 struct set_draft {
     struct backup_file *files;
     size_t count, alloc;
-    struct buf faults; /* why it isn't complete, beside slots that are missing */
+    struct buf faults;  /* why it isn't complete, beside slots that are missing */
+    const char *hint;   /* of the first of them, in the catalogue's arena */
+    const char **notes; /* in the catalogue's arena, but for the array */
+    size_t note_count, note_alloc;
 };
 #define SET_DRAFT_INIT                                                                             \
     {                                                                                              \
@@ -33,6 +35,11 @@ struct backup_file *set_draft_add(
     struct set_draft *set, struct catalogue_draft *draft, const struct store_entry *entry);
 
 void set_draft_fault(struct set_draft *set, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same of an error that speaks against a file, with its hint. */
+void set_draft_error(struct set_draft *set, struct catalogue_draft *draft, const struct err *error);
+void set_draft_note(struct set_draft *set, struct catalogue_draft *draft, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+void set_draft_release(struct set_draft *set);
 
 /* Moves the set into the catalogue: finds what is missing, orders the files. */
 void set_draft_end(

@@ -4,6 +4,7 @@
 
 #include "catalogue_draft.h"
 #include "recluster/backup_name.h"
+#include "recluster/json.h"
 #include "recluster/pull.h"
 
 /*
@@ -47,7 +48,7 @@ static int read_heads(
                 *err = failure;
                 return -1;
             }
-            set_draft_fault(set, "%s", failure.message);
+            set_draft_error(set, draft, &failure);
             continue;
         }
         int64_t time_ms = time_of_file(&set->files[i], modified_ms);
@@ -57,25 +58,7 @@ static int read_heads(
     return 0;
 }
 
-static void release_files(struct set_draft *set)
-{
-    for (size_t i = 0; i < set->count; i++) {
-        json_decref(set->files[i].head);
-        json_decref(set->files[i].facts);
-    }
-    free(set->files);
-    buf_release(&set->faults);
-}
-
 /* --- redis-cli --cluster backup --- */
-
-static const struct store_entry *find_entry(const struct store_list *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->entries[i].name, name) == 0)
-            return &list->entries[i];
-    return NULL;
-}
 
 /* Its name is "redis-node-<host>-<port>-<node id>.rdb"; only the id is sure to be one's own. */
 static const struct store_entry *find_file_of_node(const struct store_list *list, const char *id)
@@ -143,17 +126,17 @@ static int add_node(struct catalogue_draft *draft, struct set_draft *set, const 
 static int add_nodes(
     struct catalogue_draft *draft, struct set_draft *set, const struct buf *text, struct err *err)
 {
-    json_error_t where;
-    json_t *nodes = json_loadb(text->data, text->len, 0, &where);
+    json_t *nodes = json_read(text->data, text->len, 0, "nodes.json", err);
     struct slots taken;
     size_t i;
     json_t *node;
     int rc = 0;
 
     slots_clear(&taken);
-    if (!json_is_array(nodes))
-        rc = err_set(err, ERR_CORRUPT, "nodes.json is not what redis-cli writes%s%s",
-            nodes ? "" : ": ", nodes ? "" : where.text);
+    if (!nodes)
+        rc = -1;
+    else if (!json_is_array(nodes))
+        rc = err_set(err, ERR_CORRUPT, "nodes.json is not what redis-cli writes");
     else
         json_array_foreach (nodes, i, node)
             if (rc == 0)
@@ -169,8 +152,14 @@ static void expect_one_file(struct catalogue_draft *draft, struct set_draft *set
         return;
     for (size_t i = 0; i < set->count; i++)
         set->files[i].slots = *draft->query->slots;
-    if (set->count > 1)
-        set_draft_fault(set, "%zu RDB files are here, but the database is not sharded", set->count);
+    if (set->count < 2)
+        return;
+    set_draft_fault(set, "%zu RDB files are here, but the database is not sharded", set->count);
+    if (!set->hint)
+        set->hint = arena_printf(&draft->catalogue->arena,
+            "They are '%s'%s '%s'%s: name a folder that holds only the one that is meant.",
+            set->files[0].name, set->count > 2 ? "," : " and", set->files[1].name,
+            set->count > 2 ? ", ..." : "");
 }
 
 int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
@@ -180,14 +169,14 @@ int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
     struct err failure = ERR_INIT;
     int64_t time_ms = -1;
 
-    if (!find_entry(draft->list, "nodes.json"))
+    if (!store_list_find(draft->list, "nodes.json"))
         return 0;
     int rc = store_read(draft->store, "nodes.json", 0, -1, take_nodes, &text, NULL, &failure);
     if (rc == 0)
         rc = add_nodes(draft, &set, &text, &failure);
     buf_release(&text);
     if (rc < 0 && catalogue_is_fault_of_file(failure.code)) {
-        set_draft_fault(&set, "%s", failure.message);
+        set_draft_error(&set, draft, &failure);
         rc = 0;
     }
     if (rc == 0) {
@@ -198,7 +187,7 @@ int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
         set_draft_end(&set, draft, "nodes.json", time_ms);
         return 0;
     }
-    release_files(&set);
+    set_draft_release(&set);
     *err = failure;
     return -1;
 }
@@ -224,7 +213,7 @@ static int scan_file(struct catalogue_draft *draft, struct set_draft *set, struc
         *err = failure;
         return -1;
     }
-    set_draft_fault(set, "%s", failure.message);
+    set_draft_error(set, draft, &failure);
     return 0;
 }
 
@@ -243,6 +232,10 @@ static void give_file(struct catalogue_draft *draft, struct set_draft *set,
 {
     size_t shard = shard_of_slots(draft->query, slots);
 
+    if (shard == draft->query->shard_count && draft->query->resort) {
+        slots_fill(&file->slots); /* narrowed when all others are known */
+        return;
+    }
     if (shard == draft->query->shard_count) {
         struct buf text = BUF_INIT;
         slots_format(slots, &text);
@@ -250,6 +243,9 @@ static void give_file(struct catalogue_draft *draft, struct set_draft *set,
             memcpy(text.data + 60, "...", sizeof("..."));
         set_draft_fault(
             set, "'%s' fits no shard: its keys are in the slots %s", file->name, text.data);
+        if (!set->hint)
+            set->hint = "If it is the dump of a server that was no cluster, or of one with other "
+                        "shards, give the option --resort: each key then goes where its slot is.";
         buf_release(&text);
         return;
     }
@@ -287,6 +283,24 @@ static void give_empty_files(
     set->count = kept;
 }
 
+static bool fits_no_shard(const struct catalogue_query *query, const struct backup_file *file)
+{
+    return shard_of_slots(query, &file->slots) == query->shard_count;
+}
+
+/* Files of several shards are for the slots that no other file is for. */
+static void narrow_files(const struct catalogue_query *query, struct set_draft *set)
+{
+    struct slots rest = *query->slots;
+
+    for (size_t i = 0; i < set->count; i++)
+        if (!fits_no_shard(query, &set->files[i]))
+            slots_subtract(&rest, &set->files[i].slots);
+    for (size_t i = 0; i < set->count; i++)
+        if (fits_no_shard(query, &set->files[i]))
+            set->files[i].slots = rest;
+}
+
 static int scan_files(struct catalogue_draft *draft, struct set_draft *set, struct err *err)
 {
     const char **owners = xcalloc(draft->query->shard_count + 1, sizeof(*owners));
@@ -303,6 +317,8 @@ static int scan_files(struct catalogue_draft *draft, struct set_draft *set, stru
     }
     if (rc == 0)
         give_empty_files(draft->query, set, owners);
+    if (rc == 0 && draft->query->resort)
+        narrow_files(draft->query, set);
     free(owners);
     return rc;
 }
@@ -315,18 +331,23 @@ int catalogue_add_folder(struct catalogue_draft *draft, struct err *err)
 
     for (size_t i = 0; i < draft->list->count; i++) {
         const struct store_entry *entry = &draft->list->entries[i];
-        if (backup_name_is_rdb(entry->name) && !backup_name_parse(entry->name, &vendors) &&
-            !catalogue_is_claimed(draft, entry->name))
+        if (backup_name_is_unfinished(entry->name))
+            set_draft_note(&set, draft,
+                "'%s' is left out: a server leaves such a file when a save is killed", entry->name);
+        else if (backup_name_is_rdb(entry->name) && !backup_name_parse(entry->name, &vendors) &&
+                 !catalogue_is_claimed(draft, entry->name))
             set_draft_add(&set, draft, entry);
     }
-    if (!set.count)
+    if (!set.count) {
+        set_draft_release(&set);
         return 0;
+    }
     expect_one_file(draft, &set);
     int rc = read_heads(draft, &set, &time_ms, err);
     if (rc == 0 && draft->query->sharded)
         rc = scan_files(draft, &set, err);
     if (rc < 0) {
-        release_files(&set);
+        set_draft_release(&set);
         return -1;
     }
     set_draft_end(&set, draft, "folder", time_ms);

@@ -4,6 +4,7 @@
 
 #include "catalogue_draft.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 
 /* Sets by their manifests; recluster(5) describes the format. */
 
@@ -18,18 +19,7 @@ bool catalogue_is_manifest(const char *name)
 
 bool catalogue_is_claimed(const struct catalogue_draft *draft, const char *name)
 {
-    for (size_t i = 0; i < draft->claimed_count; i++)
-        if (strcmp(draft->claimed[i], name) == 0)
-            return true;
-    return false;
-}
-
-static const struct store_entry *find_entry(const struct store_list *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->entries[i].name, name) == 0)
-            return &list->entries[i];
-    return NULL;
+    return json_object_get(draft->claimed, name) != NULL;
 }
 
 static bool is_sha256(const char *text)
@@ -73,9 +63,8 @@ static int add_file(struct manifest *m, const json_t *described, struct err *err
         slots_fill(&slots);
     else if (slots_from_json(ranges, &slots, err) < 0)
         return err_wrap(err, "'slots' of '%s'", name);
-    GROW(draft->claimed, draft->claimed_count, draft->claimed_alloc);
-    draft->claimed[draft->claimed_count++] = arena_strdup(arena, name);
-    const struct store_entry *entry = find_entry(draft->list, name);
+    json_object_set_new(draft->claimed, name, json_true());
+    const struct store_entry *entry = store_list_find(draft->list, name);
     if (!entry) {
         set_draft_fault(&m->set, "the file '%s' is not there", name);
         return 0;
@@ -116,7 +105,7 @@ static void add_set(
     const json_t *database = json_object_get(text, "database");
     const char *uid = json_string_value(json_object_get(database, "uid"));
     const char *id = json_string_value(json_object_get(text, "set"));
-    const char *time = json_string_value(json_object_get(text, "time"));
+    const json_t *time = json_object_get(text, "time");
     const char *wanted = draft->query->database_uid;
     struct err failure = ERR_INIT;
     int64_t time_ms = -1;
@@ -124,15 +113,16 @@ static void add_set(
     slots_clear(&m.taken);
     int rc = why_not ? err_set(&failure, ERR_CORRUPT, "%s", why_not)
                      : add_files(&m, json_object_get(text, "files"), &failure);
+    if (rc == 0 && time && !json_is_string(time))
+        rc = err_set(&failure, ERR_CORRUPT, "'time' is not a text");
     if (rc == 0 && time)
-        rc = clock_parse(time, &time_ms, &failure);
+        rc = clock_parse(json_string_value(time), &time_ms, &failure);
     if (rc < 0)
         set_draft_fault(&m.set, "the manifest '%s' is bad: %s", name, failure.message);
     if (!draft->query->sharded && m.set.count > 1)
         set_draft_fault(&m.set, "it has %zu files, but the database is not sharded", m.set.count);
     if (uid && wanted && strcmp(uid, wanted) != 0) {
-        free(m.set.files);
-        buf_release(&m.set.faults);
+        set_draft_release(&m.set);
         return;
     }
     set_draft_end(&m.set, draft, id ? id : name, time_ms);
@@ -151,7 +141,6 @@ static int add_manifest(struct catalogue_draft *draft, const char *name, struct 
 {
     struct buf text = BUF_INIT;
     struct err failure = ERR_INIT;
-    json_error_t where;
 
     int rc = store_read(draft->store, name, 0, -1, take_text, &text, NULL, &failure);
     if (rc < 0 && !catalogue_is_fault_of_file(failure.code)) {
@@ -159,9 +148,9 @@ static int add_manifest(struct catalogue_draft *draft, const char *name, struct 
         buf_release(&text);
         return -1;
     }
-    json_t *manifest = rc < 0 ? NULL : json_loadb(text.data, text.len, 0, &where);
+    json_t *manifest = rc < 0 ? NULL : json_read(text.data, text.len, 0, "it", &failure);
     json_int_t format = json_integer_value(json_object_get(manifest, "recluster_manifest"));
-    const char *why_not = rc < 0 ? failure.message : where.text;
+    const char *why_not = failure.message;
     if (manifest)
         why_not = format == 1  ? NULL
                   : format > 1 ? "a newer version of recluster wrote it"

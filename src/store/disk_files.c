@@ -9,7 +9,12 @@
 #include "recluster/rdb_scan.h"
 #include "recluster/store.h"
 
-enum { HEAD_BYTES = 1024, MANIFEST_BYTES_MAX = 64 * 1024, UID_BYTES_MAX = 64 };
+enum {
+    HEAD_BYTES = 1024,
+    MANIFEST_BYTES_MAX = 64 * 1024,
+    NODES_CONF_BYTES_MAX = 16 << 20, /* a thousand nodes with all their slots */
+    UID_BYTES_MAX = 64,
+};
 
 /* What a name says. */
 struct disk_name {
@@ -22,6 +27,12 @@ static bool ends_with(const char *text, size_t len, const char *ending)
 {
     size_t n = strlen(ending);
     return len >= n && memcmp(text + len - n, ending, n) == 0;
+}
+
+static bool is_uid(const char *text, size_t len)
+{
+    return len && len < UID_BYTES_MAX &&
+           strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") >= len;
 }
 
 static bool parse_name(const char *name, bool folder, struct disk_name *ret)
@@ -45,9 +56,7 @@ static bool parse_name(const char *name, bool folder, struct disk_name *ret)
             strncmp(name, forms[i].prefix, prefix) != 0 || !ends_with(name, len, forms[i].suffix))
             continue;
         size_t uid = len - prefix - suffix;
-        if (uid >= UID_BYTES_MAX ||
-            strspn(name + prefix,
-                "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") < uid)
+        if (!is_uid(name + prefix, uid))
             continue;
         memcpy(ret->uid, name + prefix, uid);
         ret->uid[uid] = '\0';
@@ -55,6 +64,40 @@ static bool parse_name(const char *name, bool folder, struct disk_name *ret)
         return true;
     }
     return false;
+}
+
+/* Names that a server of a plain cluster gives, in the folder of the node `own`. */
+static bool parse_plain_name(const char *name, bool folder, const char *own, struct disk_name *ret)
+{
+    static const struct {
+        const char *name, *kind;
+        bool folder;
+    } forms[] = {{"dump.rdb", "rdb", false}, {"appendonly.aof", "aof", false},
+        {"appendonlydir", "aof-folder", true}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+        if (forms[i].folder != folder || strcmp(name, forms[i].name) != 0)
+            continue;
+        *ret = (struct disk_name){.kind = forms[i].kind};
+        memcpy(ret->uid, own, strlen(own) + 1);
+        return true;
+    }
+    return false;
+}
+
+/* "ID ADDR:PORT@BUS myself,master ...": the id of the node, into own; false: the line is another's. */
+static bool parse_own_line(const char *line, size_t len, char own[UID_BYTES_MAX])
+{
+    const char *end = line + len, *id_end = memchr(line, ' ', len);
+    const char *flags = id_end ? memchr(id_end + 1, ' ', (size_t)(end - id_end - 1)) : NULL;
+    const char *flags_end = flags ? memchr(flags + 1, ' ', (size_t)(end - flags - 1)) : NULL;
+    size_t id = id_end ? (size_t)(id_end - line) : 0;
+
+    if (!flags_end || !memmem(flags, (size_t)(flags_end - flags), "myself", 6) || !is_uid(line, id))
+        return false;
+    memcpy(own, line, id);
+    own[id] = '\0';
+    return true;
 }
 
 static json_t *new_facts(const char *name, const struct disk_name *parsed)
@@ -229,21 +272,54 @@ static void look_at_folder(const json_t *folder, const char *name, json_t *facts
     json_decref(below);
 }
 
+static int take_conf(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, NODES_CONF_BYTES_MAX, "nodes.conf", err);
+}
+
+/* The id of the node whose folder it is; "" if it is no node's. */
+static int find_own(
+    struct store *s, const struct store_list *list, char own[UID_BYTES_MAX], struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    own[0] = '\0';
+    if (!store_list_find(list, "nodes.conf"))
+        return 0;
+    if (store_read(s, "nodes.conf", 0, -1, take_conf, &text, NULL, err) < 0)
+        return -1;
+    const char *end = text.data + text.len;
+    for (const char *line = text.data, *stop; line < end; line = stop + 1) {
+        stop = memchr(line, '\n', (size_t)(end - line));
+        stop = stop ? stop : end;
+        if (parse_own_line(line, (size_t)(stop - line), own))
+            return 0;
+    }
+    return 0;
+}
+
+static bool is_wanted(const char *name, bool folder, const char *own, struct disk_name *ret)
+{
+    return parse_name(name, folder, ret) || (own[0] && parse_plain_name(name, folder, own, ret));
+}
+
 int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
 {
     struct store *s = store_open(folder, err);
     struct store_list list = STORE_LIST_INIT;
     struct disk_name name;
+    char own[UID_BYTES_MAX];
 
     if (!s)
         return -1;
-    if (store_list(s, &list, err) < 0) {
+    if (store_list(s, &list, err) < 0 || find_own(s, &list, own, err) < 0) {
+        store_list_release(&list);
         store_close(s);
         return -1;
     }
     *ret = json_array();
     for (size_t i = 0; i < list.count; i++) {
-        if (!parse_name(list.entries[i].name, false, &name))
+        if (!is_wanted(list.entries[i].name, false, own, &name))
             continue;
         json_t *facts = new_facts(list.entries[i].name, &name);
         look_at_file(s, &list.entries[i], facts);
@@ -251,7 +327,7 @@ int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
     }
     store_close(s); /* before others are opened: a server may count sessions */
     for (size_t i = 0; i < list.folder_count; i++) {
-        if (!parse_name(list.folders[i], true, &name))
+        if (!is_wanted(list.folders[i], true, own, &name))
             continue;
         json_t *facts = new_facts(list.folders[i], &name);
         look_at_folder(folder, list.folders[i], facts);

@@ -55,6 +55,11 @@ struct puller {
     bool kept_is_out;        /* the kept bytes take the place of the part */
 };
 
+static const char *label_of(const struct pull_params *params)
+{
+    return params->label ? params->label : params->name;
+}
+
 static int check_size(const struct reading *r, int64_t bytes, struct err *err)
 {
     int64_t expected = r->params->expected_bytes;
@@ -68,7 +73,7 @@ static int check_size(const struct reading *r, int64_t bytes, struct err *err)
 /* For what is wrong with the bytes: errors of the store and of the disk name their files. */
 static int name_file(const struct reading *r, struct err *err)
 {
-    return err_wrap(err, "'%s' in '%s'", r->params->name, store_label(r->params->store));
+    return err_wrap(err, "'%s' in '%s'", label_of(r->params), store_label(r->params->store));
 }
 
 /* Bytes as they are stored. */
@@ -212,7 +217,7 @@ static int start_split(struct puller *p, struct err *err)
         return -1;
     rdb_split_take(p->split, p->params->take);
     rdb_split_prefer(p->split, p->params->prefer);
-    rdb_split_name(p->split, p->params->name);
+    rdb_split_name(p->split, label_of(p->params));
     return 0;
 }
 
@@ -293,8 +298,8 @@ static void count_file(struct puller *p)
     if (!p->split)
         return;
     rdb_split_source(p->split, &source);
-    json_array_append_new(p->files, json_pack("{s:s, s:I}", "name", p->reading.params->name, "keys",
-                                        (json_int_t)(source.keys - p->keys_before)));
+    json_array_append_new(p->files, json_pack("{s:s, s:I}", "name", label_of(p->reading.params),
+                                        "keys", (json_int_t)(source.keys - p->keys_before)));
     p->keys_before = source.keys;
 }
 
@@ -311,6 +316,7 @@ static int read_file(struct puller *p, size_t file, struct err *err)
         p->input.store = in->store;
     if (in) {
         p->input.name = in->name;
+        p->input.label = in->label;
         p->input.expected_bytes = in->expected_bytes;
         p->input.sha256 = in->sha256;
     }
@@ -330,7 +336,8 @@ static int read_more(struct puller *p, struct err *err)
         count_file(p);
         p->reading.before_bytes += p->reading.stored_bytes;
         rdb_split_prefer(p->split, p->params->more[i - 1].prefer);
-        rdb_split_name(p->split, p->params->more[i - 1].name);
+        const struct pull_input *in = &p->params->more[i - 1];
+        rdb_split_name(p->split, in->label ? in->label : in->name);
         if (read_file(p, i, err) < 0)
             return -1;
     }

@@ -101,6 +101,18 @@ bool patience_left(struct patience *p, const struct store *s, struct err *err)
     return true;
 }
 
+static int by_entry_name(const void *name, const void *entry)
+{
+    return strcmp(name, ((const struct store_entry *)entry)->name);
+}
+
+const struct store_entry *store_list_find(const struct store_list *list, const char *name)
+{
+    return list->count
+               ? bsearch(name, list->entries, list->count, sizeof(*list->entries), by_entry_name)
+               : NULL;
+}
+
 void store_list_release(struct store_list *list)
 {
     for (size_t i = 0; i < list->count; i++)

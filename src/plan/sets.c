@@ -1,0 +1,368 @@
+/* Which backup set a database comes back from, and what is odd about it or speaks against others. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "draft.h"
+#include "recluster/clock.h"
+
+enum {
+    SHOWN_FOLDERS = 8,
+    EMPTY_FILE_BYTES = 1024,
+    /* Names of files may be in the time of some zone. */
+    TIME_DIFFERENCE_MS = 26 * 3600 * 1000,
+};
+
+static const char *time_text(struct draft *d, int64_t time_ms)
+{
+    char text[CLOCK_TEXT_MAX];
+
+    return time_ms < 0 ? "unknown time"
+                       : arena_strdup(&d->plan->arena, clock_format(time_ms, text));
+}
+
+static const char *where_text(const struct plan_database_input *in)
+{
+    return in->location_label ? in->location_label : "its location";
+}
+
+const json_t *sets_known_facts(const struct backup_file *file)
+{
+    return file->scanned && file->facts ? file->facts : file->head;
+}
+
+/* --- none is chosen --- */
+
+/* The newest set can't be used: what is wrong with its files comes first. */
+static void block_unusable(struct draft *d, const char *label, const struct backup_set *newest)
+{
+    struct plan_issue issue = {.code = "set-incomplete",
+        .database = label,
+        .hint = newest->hint ? newest->hint
+                             : "Bring the missing files to the location, or name another one with "
+                               "--source."};
+
+    if (newest->cause || slots_is_empty(&newest->missing)) {
+        draft_block(d, &issue,
+            "%s: the newest backup set, of %s, can't be used: %s; no other is "
+            "complete",
+            label, time_text(d, newest->time_ms),
+            newest->reason ? newest->reason : "it is not complete");
+        return;
+    }
+    issue.code = "slots-missing";
+    draft_block(d, &issue,
+        "%s: the newest backup set, of %s, lacks the slots %s; no other set is complete", label,
+        time_text(d, newest->time_ms), draft_slots(d, &newest->missing));
+}
+
+static void block_without_set(struct draft *d, const struct plan_database_input *in)
+{
+    const struct catalogue *catalogue = in->catalogue;
+    const char *label = in->database->label;
+    const struct backup_set *newest = catalogue->sets, *complete = NULL;
+    struct plan_issue issue = {.code = "set-missing", .database = label};
+
+    for (size_t i = catalogue->set_count; i-- > 0 && !complete;)
+        if (catalogue->sets[i].complete)
+            complete = &catalogue->sets[i];
+    if (!newest || catalogue->set_count == 0) {
+        issue.hint = arena_printf(
+            &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
+        draft_block(d, &issue, "%s: there is no backup set at %s", label, where_text(in));
+    } else if (complete) {
+        issue.hint = "Give a later --at, or none for the newest set.";
+        draft_block(d, &issue, "%s: no complete backup set is old enough; the oldest is of %s",
+            label, time_text(d, complete->time_ms));
+    } else {
+        block_unusable(d, label, newest);
+    }
+}
+
+static void block_location(struct draft *d, const struct plan_database_input *in)
+{
+    const char *label = in->database->label;
+    bool absent = in->error && in->error->code == ERR_NOT_FOUND;
+    const struct plan_issue issue = {.code = absent ? "set-missing" : "source-unreadable",
+        .database = label,
+        .hint = in->error && in->error->hint[0]
+                    ? arena_strdup(&d->plan->arena, in->error->hint)
+                    : arena_printf(&d->plan->arena,
+                          "Name the place of its backups: --source %s=LOCATION.", label)};
+
+    draft_block(d, &issue, "%s: %s %s: %s", label,
+        absent ? "there is no backup set at" : "cannot read the backups at", where_text(in),
+        in->error ? in->error->message : "the reason is not known");
+}
+
+/* "a1:/data/redis, node:2:/var/lib/redis, ..." */
+static const char *folders_text(struct draft *d)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const json_t *folder;
+    size_t i;
+
+    json_array_foreach (d->input->disks, i, folder)
+        if (i < SHOWN_FOLDERS)
+            draft_names_add(&names, "%s:%s", json_string_value(json_object_get(folder, "owner")),
+                json_string_value(json_object_get(folder, "path")));
+    return names.count ? draft_names(d, &names) : NULL;
+}
+
+static void block_disks(struct draft *d, const struct plan_database_input *in)
+{
+    const char *label = in->database->label, *folders = folders_text(d);
+    const struct ccs_shard *shards = d->input->ccs->shards + in->database->first_shard;
+    const char *uid = in->database->shard_count ? shards[0].uid : "UID";
+    struct plan_issue issue = {.code = "set-missing", .database = label};
+
+    issue.hint =
+        "Name the folders with \"recovery_path\" of hosts or \"old_nodes\" in the hosts file.";
+    if (folders)
+        issue.hint = arena_printf(&d->plan->arena,
+            "Looked for were redis-%s.rdb, appendonly-%s.aof and appendonly-%s.aof.dir, and the same "
+            "of its other shards; and, beside a nodes.conf whose line 'myself' has one of these ids, "
+            "dump.rdb, appendonly.aof and appendonlydir. Name other folders with \"recovery_path\" "
+            "in the hosts file.",
+            uid, uid, uid);
+    draft_block(d, &issue, "%s: none of its files lies on a disk that was looked at%s%s", label,
+        folders ? ": " : "", folders ? folders : "");
+}
+
+/* --- one is chosen, and newer ones are not --- */
+
+/* The first so many sets: --at leaves them out. */
+static void warn_of_later_sets(
+    struct draft *d, const struct plan_database *db, const struct backup_set *set, int count)
+{
+    char more[40] = "";
+
+    if (count > 1)
+        snprintf(more, sizeof(more), ", and %d others,", count - 1);
+    draft_warn(d,
+        &(struct plan_issue){.code = "set-newer",
+            .database = db->database->label,
+            .hint = "Leave out --at to lose less."},
+        "%s: the newer backup set '%s' of %s%s is later than --at; the set of %s is taken",
+        db->database->label, set->id, time_text(d, set->time_ms), more,
+        time_text(d, db->set->time_ms));
+}
+
+static void warn_of_incomplete_sets(
+    struct draft *d, const struct plan_database *db, const struct backup_set *set, int count)
+{
+    char more[40] = "";
+
+    if (count > 1)
+        snprintf(more, sizeof(more), ", nor are %d others", count - 1);
+    draft_warn(d,
+        &(struct plan_issue){.code = "set-incomplete",
+            .database = db->database->label,
+            .hint =
+                set->hint ? set->hint : "Bring its missing files to the location to lose less."},
+        "%s: the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken",
+        db->database->label, set->id, time_text(d, set->time_ms), set->reason ? set->reason : "",
+        more, time_text(d, db->set->time_ms));
+}
+
+static void warn_of_future_set(
+    struct draft *d, const struct plan_database *db, const struct backup_set *set)
+{
+    draft_warn(d,
+        &(struct plan_issue){.code = "set-future",
+            .database = db->database->label,
+            .hint =
+                "A clock was wrong when it was made, or its name is. If it is the newest, bring it "
+                "to a location of its own and name that with --source."},
+        "%s: the backup set '%s' says that it is of %s, which is still to come: the set of %s is taken",
+        db->database->label, set->id, time_text(d, set->time_ms), time_text(d, db->set->time_ms));
+}
+
+/*
+ * Sets between the chosen one and the next newer complete one were passed over, those from there on
+ * left out by --at; those of the future are told of by themselves.
+ */
+static void warn_of_newer_sets(
+    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
+{
+    const struct backup_set *passed = NULL, *later = NULL;
+    int passed_count = 0, later_count = 0;
+
+    for (int i = catalogue->chosen; i-- > 0;) {
+        const struct backup_set *set = &catalogue->sets[i];
+        if (set->future && !db->set->future)
+            continue;
+        if (later_count || set->complete) {
+            later = set;
+            later_count++;
+        } else {
+            passed = set;
+            passed_count++;
+        }
+    }
+    if (later_count)
+        warn_of_later_sets(d, db, later, later_count);
+    if (passed_count)
+        warn_of_incomplete_sets(d, db, passed, passed_count);
+    for (int i = 0; i < catalogue->chosen && !db->set->future; i++)
+        if (catalogue->sets[i].future)
+            warn_of_future_set(d, db, &catalogue->sets[i]);
+}
+
+/* --- what is odd about the one that is chosen --- */
+
+/* How many keys it has, as far as is known without reading files whole; -1: not known. */
+static int64_t known_keys(const struct backup_set *set)
+{
+    int64_t keys = 0;
+
+    for (size_t f = 0; f < set->file_count; f++) {
+        const struct backup_file *file = &set->files[f];
+        const json_t *count = json_object_get(sets_known_facts(file), "keys");
+        int64_t of_file = json_is_integer(count) ? json_integer_value(count) : file->keys;
+        /* A manifest that says 0 of a file that is large is wrong. */
+        bool known = json_is_integer(count) || of_file > 0 || file->bytes < EMPTY_FILE_BYTES;
+        if (of_file < 0 || file->aof || !known)
+            return -1;
+        keys += of_file;
+    }
+    return keys;
+}
+
+static void warn_of_no_keys(
+    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
+{
+    const struct backup_set *older = NULL;
+    struct plan_issue issue = {.code = "set-empty", .database = db->database->label};
+
+    if (known_keys(db->set) != 0)
+        return;
+    for (size_t i = (size_t)catalogue->chosen + 1; i < catalogue->set_count && !older; i++)
+        if (catalogue->sets[i].complete && known_keys(&catalogue->sets[i]) != 0)
+            older = &catalogue->sets[i];
+    if (older)
+        issue.hint = arena_printf(&d->plan->arena, "To take the older set '%s': --at %s", older->id,
+            time_text(d, older->time_ms));
+    draft_warn(d, &issue, "%s: the backup set '%s' of %s has no key at all: it comes back empty%s",
+        issue.database, db->set->id, time_text(d, db->set->time_ms),
+        older ? ", though an older set is there" : "");
+}
+
+/* When a file was made, as it says itself; -1: it doesn't. */
+static int64_t own_time_ms(const struct backup_file *file)
+{
+    const json_t *aux = json_object_get(sets_known_facts(file), "aux");
+    const char *ctime = json_string_value(json_object_get(aux, "ctime"));
+    long long at = ctime ? strtoll(ctime, NULL, 10) : 0;
+
+    return at > 0 && at < INT64_MAX / 1000 ? at * 1000 : -1;
+}
+
+static bool differ(int64_t a, int64_t b)
+{
+    return a >= 0 && b >= 0 && (a > b ? a - b : b - a) > TIME_DIFFERENCE_MS;
+}
+
+/* Its name, its files and the store tell when it was made: are they far apart? */
+static void warn_of_times(struct draft *d, const struct plan_database *db)
+{
+    const struct backup_set *set = db->set;
+    const struct plan_issue issue = {.code = "set-time",
+        .database = db->database->label,
+        .hint = "See whether it is the set that is meant, and what others there are: recluster "
+                "verify LOCATION"};
+
+    for (size_t f = 0; f < set->file_count && !set->disks; f++) {
+        const struct backup_file *file = &set->files[f];
+        int64_t own_ms = own_time_ms(file);
+        bool before = file->modified_ms > 0 && own_ms - file->modified_ms > TIME_DIFFERENCE_MS;
+        if (!differ(own_ms, set->time_ms) && !before)
+            continue;
+        draft_warn(d, &issue,
+            "%s: the backup set '%s' is of %s, but '%s' says that it was saved at %s%s%s",
+            issue.database, set->id, time_text(d, set->time_ms), file->name, time_text(d, own_ms),
+            before ? ", and lies at its location since " : "",
+            before ? time_text(d, file->modified_ms) : "");
+        return;
+    }
+}
+
+static void warn_of_set(
+    struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
+{
+    const struct backup_set *set = db->set;
+    struct plan_issue issue = {.code = "file-passed-over", .database = db->database->label};
+
+    for (size_t i = 0; i < set->note_count; i++)
+        draft_warn(d, &issue, "%s: %s", issue.database, set->notes[i]);
+    issue.code = "set-future";
+    issue.hint = "A clock was wrong when it was made, or its name is.";
+    if (set->future)
+        draft_warn(d, &issue,
+            "%s: the backup set '%s' says that it is of %s, which is still to come: how much was "
+            "written since then is not known",
+            issue.database, set->id, time_text(d, set->time_ms));
+    warn_of_no_keys(d, db, catalogue);
+    warn_of_times(d, db);
+}
+
+/* A set of files on disks: the location that nobody could look at. */
+static void tell_of_disks(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    const char *label = db->database->label;
+    struct plan_issue issue = {.code = "source-unreadable", .database = label};
+
+    db->location = NULL;
+    db->location_label = db->set->disks;
+    if (!in->error)
+        return;
+    if (in->error->code == ERR_NOT_FOUND) { /* nothing newer is there */
+        draft_warn(d, &issue, "%s: there is no backup set at %s: %s; the files on disks are taken",
+            label, where_text(in), in->error->message);
+        return;
+    }
+    issue.hint = arena_printf(&d->plan->arena,
+        "It may have newer ones than the disks. To do without them: --source %s=disks.", label);
+    draft_block(d, &issue, "%s: cannot read the backups at %s: %s", label, where_text(in),
+        in->error->message);
+}
+
+static void take_chosen(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    db->set = &in->catalogue->sets[in->catalogue->chosen];
+    db->age_s = -1;
+    if (db->set->time_ms >= 0 && !db->set->future)
+        db->age_s =
+            db->set->time_ms < d->input->now_ms ? (d->input->now_ms - db->set->time_ms) / 1000 : 0;
+    warn_of_newer_sets(d, db, in->catalogue);
+    warn_of_set(d, db, in->catalogue);
+    if (db->set->disks)
+        tell_of_disks(d, db, in);
+}
+
+void sets_choose(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    const struct plan_issue issue = {.code = "no-source",
+        .database = in->database->label,
+        .hint = arena_printf(&d->plan->arena,
+            "Name the place of its backups: --source %s=LOCATION.", in->database->label)};
+
+    if (in->catalogue && in->catalogue->chosen >= 0) {
+        take_chosen(d, db, in);
+    } else if (in->only_disks && !in->catalogue) {
+        block_disks(d, in);
+    } else if (in->catalogue) {
+        block_without_set(d, in);
+        if (in->error)
+            block_location(d, in);
+    } else if (!in->location) {
+        draft_block(d, &issue,
+            "%s: neither the CCS file nor the hosts file says where its backups are",
+            in->database->label);
+    } else {
+        block_location(d, in);
+    }
+}
