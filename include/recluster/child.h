@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "recluster/err.h"
@@ -29,6 +30,20 @@ int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_f
  */
 int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
     struct err *err) MUST_CHECK;
+
+/*
+ * What programs that are started from now on get of us: the variables of our environment with these
+ * names (NULL-ended, "LC_*" for all that begin so; NULL: all of them), and with `other_user` these ids
+ * instead of ours. Processes that are forked inherit it. Nothing of our own changes.
+ */
+struct child_rights {
+    const char *const *environment;
+    bool other_user;
+    uid_t uid;
+    gid_t gid;
+};
+void child_restrict(const struct child_rights *rights);
+const struct child_rights *child_rights(void); /* as it is now */
 
 /* SIGKILL and wait: for children of which nothing is expected any more. */
 void child_kill(pid_t pid);

@@ -105,12 +105,13 @@
  *           null, "databases"? (how many its server can have), "rdb_version_max", "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
  *           "land"?: bool (the server loads the file meanwhile, if it can be),
- *           "limit_rate"? (bytes a second), "with"?: [{"dir", "as", "slots", …}] (other shards that
+ *           "limit_rate"? (bytes a second), "aof_commands"? (that append-only files may hold beside
+ *           data: ["EVAL"]), "aof_errors"?: bool (they may hold what the server refuses), "with"?: [{"dir", "as", "slots", …}] (other shards that
  *           need parts of these files)}
  *       progress {"bytes", "total"}
  *       -> the facts of pull.h, and "aof"?: [what append-only files held: {"name", "bytes",
  *           "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} (the tail that was
- *           cut off) or null, "errors": n}]
+ *           cut off) or null, "errors": n (-1: not counted), "error_names"}]
  *       or, given "with" -> {"shards": [{"facts"} or {"error"}, …]}, the own one first: all are cut
  *       in one pass over the files, and each is taken or refused by itself.
  *       ! incoming/<as>; of an append-only file, the snapshot that a server of this host made of it

@@ -1,27 +1,30 @@
 #include "aof_snapshot.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "recluster/aof.h"
-#include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/store.h"
 #include "redis.h"
+#include "scratch.h"
 #include "server.h"
+#include "server_conf.h"
 #include "server_log.h"
+#include "server_version.h"
 
 enum {
     FACTS_BYTES_MAX = 64 * 1024,
-    POLL_MS = 20,
     PROGRESS_MS = 200,
     SOCKET_MS = 60 * 1000,
+    COMMAND_MS = 10 * 1000,
     STUCK_MS = 120 * 1000,
     SAVE_MS = 12 * 3600 * 1000, /* it writes all of the data, and answers when that is done */
 };
@@ -34,7 +37,8 @@ static const char facts_name[] = "snapshot.json";
 struct copy {
     struct agent_call *call;
     const json_t *input;
-    const char *path; /* of the copy */
+    const char *const *also; /* of aof_reader_new() */
+    const char *path;        /* of the copy */
     int fd;
     struct aof_reader *reader; /* of the present part */
     uint64_t bytes;            /* of the parts before it */
@@ -109,7 +113,7 @@ static int copy_part(struct copy *c, struct store *store, const json_t *part, bo
     if (!name)
         return err_set(err, ERR_PROTOCOL, "a part of an append-only file has no name");
     c->part_bytes = 0;
-    c->reader = aof_reader_new(write_copy, c);
+    c->reader = aof_reader_new(write_copy, c, c->also);
     int rc = store_read(store, name, 0, -1, take_bytes, c, NULL, err);
     if (rc == 0)
         rc = aof_reader_end(c->reader, &facts, err);
@@ -153,11 +157,12 @@ static json_t *copy_facts(const struct copy *c, json_t *dropped)
         "dropped", dropped ? dropped : json_null());
 }
 
-/* appendonly.aof in the working folder: one file, of whole commands. */
-static int copy_aof(struct agent_call *call, const json_t *input, struct store *store,
-    json_t **ret_facts, struct err *err)
+/* copy.aof in the working folder: one file, of whole commands. */
+static int copy_aof(struct agent_call *call, const json_t *input, const struct aof_wishes *wishes,
+    struct store *store, json_t **ret_facts, struct err *err)
 {
-    struct copy c = {.call = call, .input = input, .path = "appendonly.aof", .fd = -1};
+    struct copy c = {
+        .call = call, .input = input, .also = wishes->also, .path = "copy.aof", .fd = -1};
     json_t *parts = json_object_get(input, "parts"), *dropped = NULL;
     int rc = 0;
 
@@ -182,89 +187,91 @@ static int copy_aof(struct agent_call *call, const json_t *input, struct store *
  * As many databases as can be: a SELECT that failed would send what follows to another one. The
  * checks of the snapshot find keys where none may be.
  */
-static const char conf[] = "port 0\n"
-                           "unixsocket redis.sock\n"
-                           "unixsocketperm 700\n"
-                           "daemonize no\n"
-                           "logfile server.log\n"
-                           "save \"\"\n"
-                           "appendonly yes\n"
-                           "appendfilename appendonly.aof\n"
-                           "appendfsync no\n"
-                           "auto-aof-rewrite-percentage 0\n"
-                           "dbfilename dump.rdb\n"
-                           "databases 16384\n"
-                           "maxmemory 0\n";
+static const char conf_of_aof[] = "port 0\n"
+                                  "appendonly yes\n"
+                                  "appendfilename appendonly.aof\n"
+                                  "appendfsync no\n"
+                                  "auto-aof-rewrite-percentage 0\n"
+                                  "databases 16384\n";
 
-struct loader {
-    pid_t pid;
-    int to, from;
-    struct redis *redis;
-};
-
-/* How the server's log ends, in one line. */
-static char *log_end(void)
+static bool is_ours(const char *name)
 {
-    char *tail = server_log_tail(400);
-
-    for (char *p = tail; *p; p++)
-        if (*p == '\n')
-            *p = '|';
-    return tail;
+    return strcasecmp(name, "info") == 0 || strcasecmp(name, "save") == 0;
 }
 
-/* Why the server is gone: its log says it. */
+/* SAVE, which is ours alone, under a name that nobody can know. */
+struct loader {
+    struct scratch_program program;
+    struct scratch s;
+    const char *const *also;
+    char save[40];
+};
+
+/*
+ * What the file can't need, and we don't, goes: "rename-command NAME ''". Asked of the server itself, so
+ * that none of a later release is forgotten. Its "INFO" says how far it is.
+ */
+static int rename_commands(struct loader *l, struct buf *conf, struct err *err)
+{
+    CLEANUP(buf_release) struct buf bare = BUF_INIT;
+    struct scratch s = SCRATCH_INIT;
+    redisReply *reply = NULL;
+
+    scratch_conf(&bare);
+    buf_adds(&bare, "port 0\n");
+    int rc = scratch_start(&s, &l->program, &bare, SOCKET_MS, COMMAND_MS, err);
+    if (rc == 0)
+        rc = redis_command(s.redis, &reply, err, "COMMAND");
+    for (size_t i = 0; rc == 0 && i < reply->elements; i++) {
+        const redisReply *command = reply->element[i];
+        const char *name = command->elements ? command->element[0]->str : NULL;
+        /* Of a module that is built in: it comes after the configuration. */
+        bool late = name && isupper((unsigned char)name[0]);
+        if (name && !late && !aof_command_is_data(name, l->also) && !is_ours(name))
+            buf_addf(conf, "rename-command %s \"\"\n", name);
+    }
+    if (reply)
+        freeReplyObject(reply);
+    scratch_stop(&s);
+    buf_addf(conf, "rename-command save %s\n", l->save);
+    return rc;
+}
+
+/* Its end, or that of an answer that did not come. */
 static int explain_end(struct err *err)
 {
-    CLEANUP(free_ptr) char *tail = log_end();
-
-    err_set(err, ERR_CORRUPT, "the server that was to load it ended; its log ends: %s", tail);
+    scratch_explain(err);
+    err_wrap(err, "the server that was to load it");
     return err_hint(err, "A command that the server does not know needs the server, or the module, "
                          "that wrote the file. Or take an older file of the same slots.");
 }
 
-static bool has_ended(const struct loader *l)
+/* "WRONGTYPE, ERR": of the lines "errorstat_WRONGTYPE:count=1". */
+static void add_error_names(const char *info, json_t *facts)
 {
-    bool ended = false;
-    struct err how = ERR_INIT;
+    static const char field[] = "errorstat_";
+    CLEANUP(buf_release) struct buf names = BUF_INIT;
 
-    return child_poll(l->pid, &ended, &how) < 0 || ended;
-}
-
-static int start_loader(struct loader *l, const char *server, struct err *err)
-{
-    int64_t deadline = clock_mono_ms() + SOCKET_MS;
-    struct err why = ERR_INIT;
-
-    umask(077);
-    if (child_spawn((const char *const[]){server, "aof.conf", NULL}, &l->pid, &l->to, &l->from,
-            NULL, err) < 0)
-        return -1;
-    while (redis_connect_unix("redis.sock", SAVE_MS, &l->redis, &why) < 0) {
-        if (has_ended(l)) {
-            l->pid = 0;
-            return explain_end(err);
-        }
-        if (clock_mono_ms() > deadline) {
-            *err = why;
-            return err_wrap(err, "the server that was to load it does not answer");
-        }
-        pause_ms(POLL_MS);
+    for (const char *at = strstr(info, field); at; at = strstr(at, field)) {
+        at += sizeof(field) - 1;
+        buf_addf(&names, "%s%.*s", names.len ? ", " : "", (int)strcspn(at, ":\r\n"), at);
     }
-    return 0;
+    json_object_set_new(facts, "error_names", json_string(names.len ? names.data : ""));
 }
 
-static int await_loaded(
-    struct agent_call *call, struct loader *l, int64_t *ret_errors, struct err *err)
+static int await_loaded(struct agent_call *call, struct loader *l, json_t *facts, struct err *err)
 {
     struct watch watch = {.patience_ms = STUCK_MS};
 
     for (;;) {
         CLEANUP(free_ptr) char *info = NULL;
-        if (redis_info(l->redis, &info, err) < 0)
+        if (redis_info(l->s.redis, &info, err) < 0)
             return explain_end(err);
         if (info_is(info, "loading", "0")) {
-            *ret_errors = info_int(info, "total_error_replies", 0);
+            /* Servers before 6.2 don't count them. */
+            json_object_set_new(
+                facts, "errors", json_integer(info_int(info, "total_error_replies", -1)));
+            add_error_names(info, facts);
             return 0;
         }
         int64_t bytes = info_int(info, "loading_loaded_bytes", 0);
@@ -278,12 +285,27 @@ static int await_loaded(
     }
 }
 
+static int check_errors(const json_t *facts, const struct aof_wishes *wishes, struct err *err)
+{
+    json_int_t errors = json_integer_value(json_object_get(facts, "errors"));
+
+    if (errors <= 0 || wishes->errors)
+        return 0;
+    err_set(err, ERR_CHECK,
+        "the server that loaded it refused %" JSON_INTEGER_FORMAT " of its commands (%s)", errors,
+        json_string_value(json_object_get(facts, "error_names")));
+    return err_hint(err,
+        "What they wrote is lost: take an older file of the same slots, or a server "
+        "of the release that wrote this one. To do without them, begin anew with "
+        "--aof-errors.");
+}
+
 /* The server's answer to SAVE is no more than that it failed. */
 static int save_snapshot(const struct loader *l, struct err *err)
 {
-    if (redis_command(l->redis, NULL, err, "SAVE") == 0)
+    if (redis_command(l->s.redis, NULL, err, l->save) == 0)
         return 0;
-    CLEANUP(free_ptr) char *tail = log_end();
+    CLEANUP(free_ptr) char *tail = scratch_log_end();
     bool full = strstr(tail, strerror(ENOSPC)) || strstr(tail, strerror(EDQUOT));
     err_set(err, full ? ERR_SPACE : ERR_SERVER,
         "cannot write the snapshot of it; the log of the server that loaded it ends: %s", tail);
@@ -292,27 +314,38 @@ static int save_snapshot(const struct loader *l, struct err *err)
                 : -1;
 }
 
-static int make_snapshot(
-    struct agent_call *call, const char *server, json_t *facts, struct err *err)
+/* Once it has no more than it needs, it sees the file: so that none of it is run by another one. */
+static int make_snapshot(struct agent_call *call, const struct shard *shard,
+    const struct aof_wishes *wishes, json_t *facts, struct err *err)
 {
-    struct loader l = {.pid = 0, .to = -1, .from = -1};
-    int64_t errors = 0;
+    struct loader l = {
+        .program = {shard_string(shard, "server"), shard_string(shard, "run_as"), false},
+        .s = SCRATCH_INIT,
+        .also = wishes->also,
+    };
+    CLEANUP(buf_release) struct buf conf = BUF_INIT;
+    struct server_version version;
 
-    if (file_write_atomic("aof.conf", conf, sizeof(conf) - 1, 0600, err) < 0)
-        return -1;
-    int rc = start_loader(&l, server, err);
+    server_version_of_record(shard->record, &version);
+    scratch_conf(&conf);
+    buf_adds(&conf, conf_of_aof);
+    if (server_version_at_least(&version, 6, 2))
+        buf_adds(&conf, "sanitize-dump-payload yes\n");
+    server_conf_add_modules(json_object_get(shard->record, "modules"), &conf);
+    int rc = random_word(l.save, sizeof(l.save), err);
     if (rc == 0)
-        rc = await_loaded(call, &l, &errors, err);
+        rc = rename_commands(&l, &conf, err);
+    if (rc == 0 && rename("copy.aof", "appendonly.aof") < 0)
+        rc = err_sys(err, ERR_IO, "cannot rename 'copy.aof'");
+    if (rc == 0 && scratch_start(&l.s, &l.program, &conf, SOCKET_MS, SAVE_MS, err) < 0)
+        rc = err->code == ERR_CORRUPT ? explain_end(err) : -1;
+    if (rc == 0)
+        rc = await_loaded(call, &l, facts, err);
+    if (rc == 0)
+        rc = check_errors(facts, wishes, err);
     if (rc == 0)
         rc = save_snapshot(&l, err);
-    redis_close(l.redis);
-    if (l.pid)
-        child_kill(l.pid);
-    if (l.to >= 0)
-        close(l.to);
-    if (l.from >= 0)
-        close(l.from);
-    json_object_set_new(facts, "errors", json_integer((json_int_t)errors));
+    scratch_stop(&l.s);
     return rc;
 }
 
@@ -337,14 +370,14 @@ static json_t *finished(const char *folder, const json_t *input)
 }
 
 static int make_in_folder(struct agent_call *call, const struct shard *shard, const json_t *input,
-    struct store *store, json_t **ret_facts, struct err *err)
+    const struct aof_wishes *wishes, struct store *store, json_t **ret_facts, struct err *err)
 {
     json_t *facts = NULL;
 
-    if (copy_aof(call, input, store, &facts, err) < 0)
+    if (copy_aof(call, input, wishes, store, &facts, err) < 0)
         return -1;
     const char *name = json_string_value(json_object_get(input, "name"));
-    if (make_snapshot(call, shard_string(shard, "server"), facts, err) < 0) {
+    if (make_snapshot(call, shard, wishes, facts, err) < 0) {
         json_decref(facts);
         return err_wrap(err, "'%s'", name);
     }
@@ -361,9 +394,10 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
     return 0;
 }
 
-int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_t *input,
-    struct store *store, const char *folder, json_t **ret_facts, struct err *err)
+int aof_snapshot(struct agent_call *call, const struct shard *shard, const struct aof_input *in,
+    const char *folder, json_t **ret_facts, struct err *err)
 {
+    const json_t *input = in->file;
     const char *name = json_string_value(json_object_get(input, "name"));
 
     if (!name || !*name || name[0] == '.' || strchr(name, '/'))
@@ -377,7 +411,7 @@ int aof_snapshot(struct agent_call *call, const struct shard *shard, const json_
         return -1;
     if (chdir(folder) < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '%s'", folder);
-    int rc = make_in_folder(call, shard, input, store, ret_facts, err);
+    int rc = make_in_folder(call, shard, input, &in->wishes, in->store, ret_facts, err);
     if (chdir(shard->path) < 0 && rc == 0)
         rc = err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path);
     return rc;

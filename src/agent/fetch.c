@@ -30,6 +30,8 @@ struct source {
     json_t *without; /* modules whose data outside of keys the server can't load: it is left out */
     json_t *aof;     /* what the append-only files among them held; NULL: there are none */
     json_int_t limit_rate; /* 0: none */
+    struct aof_wishes wishes;
+    const char **also; /* of the wishes */
 };
 
 /*
@@ -58,12 +60,28 @@ static int take_flag(const json_t *params, const char *name, bool *ret, struct e
     return json_object_get(params, name) ? param_bool(params, name, ret, err) : 0;
 }
 
+/* What append-only files may hold beside data. */
+static void take_wishes(const json_t *params, struct source *source)
+{
+    const json_t *names = json_object_get(params, "aof_commands"), *name;
+    size_t i, count = 0;
+
+    source->also = xcalloc(json_array_size(names) + 1, sizeof(*source->also));
+    json_array_foreach (names, i, name) {
+        if (json_is_string(name))
+            source->also[count++] = json_string_value(name);
+    }
+    source->wishes = (struct aof_wishes){
+        .also = source->also, .errors = json_is_true(json_object_get(params, "aof_errors"))};
+}
+
 static void take_source(const json_t *params, struct source *source)
 {
     const json_t *more = json_object_get(params, "more"), *file;
     size_t i;
 
     source->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
+    take_wishes(params, source);
     source->count = json_array_size(more) + 1;
     source->files = xcalloc(source->count, sizeof(*source->files));
     source->files[0] = params;
@@ -240,12 +258,14 @@ static int is_needed(const json_t *file, const struct fetch *fetches, size_t cou
 static int open_files(struct reading *r, struct source *source, const struct shard *shard,
     const struct fetch *fetches, size_t count, struct rate *rate, struct err *err)
 {
+    const struct fetch_reader reader = {source->call, shard, source->wishes};
+
     for (size_t i = 0; i < source->count; i++) {
         struct fetch_input *in = &r->inputs[r->count];
         int needed = is_needed(source->files[i], fetches, count, &r->takes[r->count], err);
         if (needed == 0)
             continue;
-        if (needed < 0 || fetch_input_open(in, source->call, shard, source->files[i], i, err) < 0)
+        if (needed < 0 || fetch_input_open(in, &reader, source->files[i], i, err) < 0)
             return -1;
         if (in->aof && !source->aof)
             source->aof = json_array();
@@ -505,6 +525,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     free_fetches(fetches, count);
     json_decref(source.aof);
     json_decref(source.without);
+    free(source.also);
     free(source.files);
     return rc;
 }

@@ -68,6 +68,7 @@ static int check_modules(
     const struct trial_params params = {.server = server,
         .version = &version,
         .modules = json_object_get(shard->record, "modules"),
+        .run_as = shard_string(shard, "run_as"),
         .types = json_object_get(facts, "modules")};
     if (trial_types(&params, &types, err) < 0)
         return err_wrap(err, "cannot ask the server '%s' for its modules", server);

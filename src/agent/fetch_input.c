@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aof_snapshot.h"
 #include "recluster/file.h"
 #include "relay_store.h"
 
@@ -35,11 +34,13 @@ bool fetch_input_is_aof(const json_t *file)
 }
 
 /* The snapshot takes the place of the file. */
-static int make_snapshot(struct fetch_input *in, struct agent_call *call, const struct shard *shard,
+static int make_snapshot(struct fetch_input *in, const struct fetch_reader *reader,
     const json_t *file, size_t number, struct err *err)
 {
-    in->aof_folder = xasprintf("%s/incoming/aof-%zu", shard->path, number);
-    if (aof_snapshot(call, shard, file, in->store, in->aof_folder, &in->aof, err) < 0)
+    const struct aof_input input = {.file = file, .store = in->store, .wishes = reader->wishes};
+
+    in->aof_folder = xasprintf("%s/incoming/aof-%zu", reader->shard->path, number);
+    if (aof_snapshot(reader->call, reader->shard, &input, in->aof_folder, &in->aof, err) < 0)
         return -1;
     store_close(in->store);
     json_t *location = json_string(in->aof_folder);
@@ -51,8 +52,8 @@ static int make_snapshot(struct fetch_input *in, struct agent_call *call, const 
     return in->store ? 0 : -1;
 }
 
-int fetch_input_open(struct fetch_input *ret, struct agent_call *call, const struct shard *shard,
-    const json_t *file, size_t number, struct err *err)
+int fetch_input_open(struct fetch_input *ret, const struct fetch_reader *reader, const json_t *file,
+    size_t number, struct err *err)
 {
     struct fetch_input in = FETCH_INPUT_INIT;
 
@@ -62,10 +63,10 @@ int fetch_input_open(struct fetch_input *ret, struct agent_call *call, const str
     const char *where = json_string_value(json_object_get(file, "where"));
     in.label = where ? where : in.name;
     in.sha256 = json_string_value(json_object_get(file, "sha256"));
-    in.store = open_store(call, file, number, err);
+    in.store = open_store(reader->call, file, number, err);
     if (!in.store)
         return -1;
-    if (fetch_input_is_aof(file) && make_snapshot(&in, call, shard, file, number, err) < 0) {
+    if (fetch_input_is_aof(file) && make_snapshot(&in, reader, file, number, err) < 0) {
         fetch_input_close(&in, false);
         return -1;
     }

@@ -6,7 +6,7 @@
  * snapshot that is made of it first.
  *
  *     struct fetch_input in = FETCH_INPUT_INIT;
- *     if (fetch_input_open(&in, call, shard, file, number, err) < 0) …
+ *     if (fetch_input_open(&in, &reader, file, number, err) < 0) …
  *     … pull() from in.store what has in.name …
  *     fetch_input_close(&in, keep);
  */
@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "aof_snapshot.h"
 #include "method.h"
 #include "recluster/store.h"
 #include "shard.h"
@@ -32,12 +33,19 @@ struct fetch_input {
         .store = NULL                                                                              \
     }
 
+/* What is the same for all files of a fetch. */
+struct fetch_reader {
+    struct agent_call *call;
+    const struct shard *shard; /* snapshots of append-only files are made in its folder */
+    struct aof_wishes wishes;
+};
+
 /*
  * `file`: {"location" or "relay", "name", "bytes", "sha256"?, "kind"?, "parts"?}, as fetch gets
  * them; its number is from 0. Waits until the snapshot is there.
  */
-int fetch_input_open(struct fetch_input *ret, struct agent_call *call, const struct shard *shard,
-    const json_t *file, size_t number, struct err *err) MUST_CHECK;
+int fetch_input_open(struct fetch_input *ret, const struct fetch_reader *reader, const json_t *file,
+    size_t number, struct err *err) MUST_CHECK;
 
 /* By what is said of it. */
 bool fetch_input_is_aof(const json_t *file);

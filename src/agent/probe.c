@@ -120,6 +120,7 @@ static int try_server(const char *path, const struct server_version *version, co
     const struct trial_params trial = {.server = path,
         .version = version,
         .modules = json_object_get(params, "modules"),
+        .run_as = json_string_value(json_object_get(params, "run_as")),
         .types = json_object_get(params, "types")};
     struct err why = ERR_INIT;
     json_t *found;

@@ -3,10 +3,11 @@
 
 /*
  * A server that lives for a moment, in a folder of its own that is our working folder, and is spoken
- * to over a unix socket there. It is a child: it dies with us.
+ * to over a unix socket there. It is a child: it dies with us. Where we are root it runs as another
+ * user, who is given the folder and the files in it: the one that the host's servers run as, or nobody.
  *
  *     scratch_conf(conf, settings)          the common settings, then those of the caller
- *     if (scratch_start(&s, server, conf, err) == 0) … s.redis …
+ *     if (scratch_start(&s, &program, &conf, ms, ms, err) == 0) … s.redis …
  *     scratch_stop(&s)                      also where it was not started
  */
 
@@ -15,6 +16,12 @@
 
 #include "recluster/buf.h"
 #include "redis.h"
+
+struct scratch_program {
+    const char *server;
+    const char *run_as; /* NULL: nobody, if that user may start it */
+    bool trusted;       /* what it reads is ours: one that ends as nobody may be started as us */
+};
 
 struct scratch {
     pid_t pid;
@@ -29,20 +36,20 @@ struct scratch {
 /* Settings of every such server: a socket that only we can open, no saving. */
 void scratch_conf(struct buf *conf);
 
-/* "loadmodule PATH ARGUMENT…" for each of "modules" of the hosts file; NULL: none. */
-void scratch_add_modules(struct buf *conf, const json_t *modules);
-
 /*
  * Waits at most `ms` for its socket; answers may then take `answer_ms`. ERR_CORRUPT: it has ended,
  * and the message has the end of its log.
  */
-int scratch_start(struct scratch *s, const char *server, const struct buf *conf, int ms,
-    int answer_ms, struct err *err) MUST_CHECK;
+int scratch_start(struct scratch *s, const struct scratch_program *program, const struct buf *conf,
+    int ms, int answer_ms, struct err *err) MUST_CHECK;
 bool scratch_has_ended(struct scratch *s);
 void scratch_stop(struct scratch *s);
 
 /* Its end, or that of an answer that did not come: ERR_CORRUPT with the end of its log. */
 int scratch_explain(struct err *err);
+
+/* size - 1 random hex digits. */
+int random_word(char *text, size_t size, struct err *err) MUST_CHECK;
 
 /* How its log ends, in one line. The caller frees it. */
 char *scratch_log_end(void);

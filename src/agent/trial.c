@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "recluster/file.h"
 #include "scratch.h"
 #include "server.h"
+#include "server_conf.h"
 #include "server_log.h"
 
 enum {
@@ -81,17 +81,6 @@ static int free_ports(int ports[2], struct err *err)
         if (fds[i] >= 0)
             close(fds[i]);
     return rc;
-}
-
-static int random_word(char text[33], struct err *err)
-{
-    unsigned char bytes[16];
-
-    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
-        return err_sys(err, ERR_FAILED, "no random bytes");
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    return 0;
 }
 
 /* Itself, another primary and a replica of its own: lines as recoveries write them. */
@@ -212,17 +201,18 @@ static int add_cluster(const struct trial_params *params, struct buf *conf, stru
 static int try_server(const struct trial_params *params, json_t *result, struct err *err)
 {
     CLEANUP(buf_release) struct buf conf = BUF_INIT;
+    const struct scratch_program program = {params->server, params->run_as, true};
     struct scratch s = SCRATCH_INIT;
     char password[33];
 
-    if (random_word(password, err) < 0)
+    if (random_word(password, sizeof(password), err) < 0)
         return -1;
     scratch_conf(&conf);
-    scratch_add_modules(&conf, params->modules);
+    server_conf_add_modules(params->modules, &conf);
     buf_addf(&conf, "requirepass %s\n", password);
     if (add_cluster(params, &conf, err) < 0)
         return -1;
-    int rc = scratch_start(&s, params->server, &conf, START_MS, ANSWER_MS, err);
+    int rc = scratch_start(&s, &program, &conf, START_MS, ANSWER_MS, err);
     if (rc == 0)
         rc = redis_auth(s.redis, NULL, password, err);
     if (rc == 0)
@@ -329,13 +319,14 @@ static int try_type(
     const struct trial_params *params, const char *name, json_t *types, struct err *err)
 {
     CLEANUP(buf_release) struct buf conf = BUF_INIT;
+    const struct scratch_program program = {params->server, params->run_as, true};
     struct scratch s = SCRATCH_INIT;
 
     scratch_conf(&conf);
-    scratch_add_modules(&conf, params->modules);
+    server_conf_add_modules(params->modules, &conf);
     buf_adds(&conf, "port 0\nloglevel verbose\n"); /* what RESTORE misses is said so only */
     (void)unlink("server.log");
-    int rc = scratch_start(&s, params->server, &conf, START_MS, ANSWER_MS, err);
+    int rc = scratch_start(&s, &program, &conf, START_MS, ANSWER_MS, err);
     int has = rc == 0 ? has_type(&s, name, err) : -1;
     scratch_stop(&s);
     if (has >= 0)

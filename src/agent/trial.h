@@ -17,6 +17,7 @@ struct trial_params {
     const char *server;
     const struct server_version *version;
     const json_t *modules; /* of the hosts file; NULL: none */
+    const char *run_as;    /* as in scratch.h */
     const json_t *types;   /* names of types of modules to ask for: ["vectorset"]; NULL: none */
 };
 

@@ -53,6 +53,10 @@
         "give outputs a repl-id made of their data, so that replicas can start on them")           \
     X(OPT_RESORT, "resort", NULL, false,                                                           \
         "look for a shard's keys in all files of the backup set, where they are not in order")     \
+    X(OPT_AOF_COMMANDS, "aof-commands", "NAMES", false,                                            \
+        "replay also these commands of append-only files, which are no data: \"EVAL,EVALSHA\"")    \
+    X(OPT_AOF_ERRORS, "aof-errors", NULL, false,                                                   \
+        "do without what commands of append-only files wrote that the server refuses")             \
     X(OPT_OFFLINE, "offline", NULL, false,                                                         \
         "ask neither hosts nor locations: plan by the CCS file and HOSTS alone")                   \
     X(OPT_WITHOUT, "without", "host:NAME|rack:NAME", true,                                         \

@@ -1,4 +1,5 @@
 #include "recluster/recover.h"
+#include "recluster/aof.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,8 @@ static const struct {
     {OPT_FAST_LOAD, "fast_load", "--fast-load"},
     {OPT_LOAD_WHILE_LANDING, "load_while_landing", "--load-while-landing"},
     {OPT_RESORT, "resort", "--resort"},
+    {OPT_AOF_COMMANDS, "aof_commands", "--aof-commands"},
+    {OPT_AOF_ERRORS, "aof_errors", "--aof-errors"},
 };
 
 static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
@@ -242,6 +245,22 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
     return err_hint(err, "Stages are: prepare, transfer, load, open.");
 }
 
+static int check_aof_commands(const char *names, struct err *err)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(names ? names : "");
+    char *rest = copy;
+
+    for (const char *name; names && (name = strsep(&rest, ","));) {
+        if (!*name)
+            return err_set(err, ERR_USAGE, "--aof-commands: '%s' has an empty name", names);
+        if (!aof_command_is_never(name))
+            continue;
+        err_set(err, ERR_USAGE, "--aof-commands: '%s' is never replayed", name);
+        return err_hint(err, "No server writes it to an append-only file.");
+    }
+    return 0;
+}
+
 static int check_landing(const char *word, struct err *err)
 {
     if (!word || strcmp(word, "auto") == 0 || strcmp(word, "always") == 0 ||
@@ -321,7 +340,8 @@ static int run(const struct arguments *args, struct err *err)
     struct state *st;
 
     if (parse_until(argument(args, OPT_UNTIL), &until, err) < 0 ||
-        check_landing(argument(args, OPT_LOAD_WHILE_LANDING), err) < 0)
+        check_landing(argument(args, OPT_LOAD_WHILE_LANDING), err) < 0 ||
+        check_aof_commands(argument(args, OPT_AOF_COMMANDS), err) < 0)
         return -1;
     if (!path) {
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
@@ -353,6 +373,7 @@ const struct command command_recover = {
                OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
                OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) |
                OPTION_BIT(OPT_LOAD_WHILE_LANDING) | OPTION_BIT(OPT_RESORT) |
+               OPTION_BIT(OPT_AOF_COMMANDS) | OPTION_BIT(OPT_AOF_ERRORS) |
                OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) | OPTION_BIT(OPT_JSON) |
                OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
     .run = run,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -83,6 +84,51 @@ static int arrange(int fds[3])
     return 0;
 }
 
+static struct child_rights rights;
+
+void child_restrict(const struct child_rights *wanted)
+{
+    rights = *wanted;
+}
+
+const struct child_rights *child_rights(void)
+{
+    return &rights;
+}
+
+static bool is_kept(const char *variable)
+{
+    size_t len = strcspn(variable, "=");
+
+    for (const char *const *name = rights.environment; *name; name++) {
+        size_t end = strlen(*name);
+        bool begins = end && (*name)[end - 1] == '*';
+        if (begins ? len >= end - 1 && strncmp(variable, *name, end - 1) == 0
+                   : len == end && strncmp(variable, *name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* In the child: what the program is not to get goes. -1 with errno. */
+static int give_up_rights(void)
+{
+    char **kept = environ;
+
+    for (char **variable = environ; rights.environment && variable && *variable; variable++)
+        if (is_kept(*variable))
+            *kept++ = *variable;
+    if (rights.environment && environ)
+        *kept = NULL;
+    if (!rights.other_user)
+        return 0;
+    if (setgroups(1, &rights.gid) < 0 || setresgid(rights.gid, rights.gid, rights.gid) < 0 ||
+        setresuid(rights.uid, rights.uid, rights.uid) < 0)
+        return -1;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user is no longer bound by it */
+    return 0;
+}
+
 /* Starts argv with these as its standard descriptors. */
 static int start(const char *const *argv, const int standard[3], pid_t *ret_pid, struct err *err)
 {
@@ -99,7 +145,7 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
         memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
         /* For descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this. */
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-        if (arrange(fds) == 0)
+        if (arrange(fds) == 0 && give_up_rights() == 0)
             execvp(args[0], args);
         sys = errno;
         ssize_t written = write(to, &sys, sizeof(sys));

@@ -6,18 +6,22 @@
 #include <strings.h>
 #include <sys/types.h>
 
-#include "recluster/file.h"
+#include "aof_command.h"
+#include "recluster/buf.h"
 #include "recluster/rdb.h"
 
 enum {
     LINE_BYTES_MAX = 1024, /* of an annotation */
     NUMBER_DIGITS_MAX = 18,
-    NAME_BYTES = 8, /* enough to tell MULTI and EXEC */
+    WORD_BYTES = 64, /* of a command's name, and of its first argument */
     MAGIC_BYTES = 5,
 };
 
-/* The servers' own limits: above them a length is no length. */
-static const uint64_t BULK_BYTES_MAX = (uint64_t)512 << 20, BULKS_MAX = INT32_MAX;
+/*
+ * Above them a length is no length. What a client may send is limited further (proto-max-bulk-len), but
+ * not what stands in a file.
+ */
+static const uint64_t BULK_BYTES_MAX = (uint64_t)64 << 30, BULKS_MAX = INT32_MAX;
 
 enum expect {
     EXPECT_MAGIC, /* the first bytes: preamble or commands */
@@ -47,20 +51,27 @@ struct aof_reader {
     unsigned digits;
     size_t line; /* bytes of the annotation */
     uint64_t bulks_left, bytes_left;
-    char name[NAME_BYTES + 1]; /* of the command */
-    size_t name_len;
-    bool in_name;
+    const char *const *also;
+    struct word { /* the command's name, and its first argument */
+        char text[WORD_BYTES + 1];
+        size_t len;
+    } words[2];
+    unsigned word;       /* that is being read; 2: neither */
+    uint64_t command_at; /* where the command begins */
+    enum aof_verdict verdict;
+    struct buf head; /* of a command that is not decided on yet, of bytes that were fed before */
     bool in_transaction;
     struct err failure;
 };
 
-struct aof_reader *aof_reader_new(aof_sink sink, void *arg)
+struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *also)
 {
     static const struct rdb_events none = {.header = NULL};
     struct aof_reader *r = xcalloc(1, sizeof(*r));
 
     r->sink = sink;
     r->arg = arg;
+    r->also = also;
     r->rdb = rdb_reader_new(&none, NULL, NULL);
     rdb_reader_let_more_follow(r->rdb);
     return r;
@@ -71,6 +82,7 @@ void aof_reader_free(struct aof_reader *r)
     if (!r)
         return;
     rdb_reader_free(r->rdb);
+    buf_release(&r->head);
     free(r);
 }
 
@@ -93,15 +105,84 @@ static int corrupt(const struct aof_reader *r, const char *p, const char *wanted
                  "byte is lost. Or take an older file.");
 }
 
-static void end_command(struct aof_reader *r)
+/* "'CONFIG SET'", with what can't be printed as \xNN. */
+static char *shown(const struct aof_reader *r)
 {
-    r->name[r->name_len] = '\0';
-    if (strcasecmp(r->name, "multi") == 0)
-        r->in_transaction = true;
-    else if (strcasecmp(r->name, "exec") == 0)
-        r->in_transaction = false;
+    struct buf text = BUF_INIT;
+
+    for (unsigned w = 0; w < 2 && r->words[w].len; w++) {
+        if (w)
+            buf_addc(&text, ' ');
+        for (size_t i = 0; i < r->words[w].len; i++) {
+            unsigned char c = (unsigned char)r->words[w].text[i];
+            if (c < ' ' || c > '~')
+                buf_addf(&text, "\\x%02x", c);
+            else
+                buf_addc(&text, (char)c);
+        }
+        if (r->verdict != AOF_REFUSED || strcasecmp(r->words[0].text, "function") != 0)
+            break;
+    }
+    return text.data ? buf_take(&text) : xstrdup("");
+}
+
+static int refuse(const struct aof_reader *r, struct err *err)
+{
+    CLEANUP(free_ptr) char *name = shown(r);
+
+    err_set(err, ERR_CHECK, "the command '%s' at byte %" PRIu64 " is not one that writes data",
+        name, r->command_at);
+    if (aof_command_is_never(r->words[0].text))
+        return err_hint(err,
+            "No server writes it to an append-only file: find out who did. Take an "
+            "older file of the same slots.");
+    return err_hint(err,
+        "Nothing of the file was run. If clients of the old servers used that command (a script, or "
+        "a module's), begin anew with --aof-commands %s; else take an older file of the same slots.",
+        r->words[0].text);
+}
+
+static int not_a_transaction(const struct aof_reader *r, const char *what, struct err *err)
+{
+    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": %s", r->command_at, what);
+    return err_hint(err, "redis-check-aof --fix, on a copy of the file, cuts it there: all behind "
+                         "that byte is lost. Or take an older file.");
+}
+
+static bool is_named(const struct aof_reader *r, const char *name)
+{
+    return strcasecmp(r->words[0].text, name) == 0 && r->words[0].len == strlen(name);
+}
+
+static int end_command(struct aof_reader *r, struct err *err)
+{
+    bool multi = is_named(r, "multi"), exec = is_named(r, "exec");
+
+    if (r->verdict == AOF_UNDECIDED) {
+        r->verdict = AOF_REFUSED;
+        return refuse(r, err);
+    }
+    if (multi && r->in_transaction)
+        return not_a_transaction(r, "MULTI in a transaction", err);
+    if (exec && !r->in_transaction)
+        return not_a_transaction(r, "EXEC without MULTI", err);
+    if (multi || exec)
+        r->in_transaction = multi;
     r->facts.commands++;
     r->expect = EXPECT_COMMAND;
+    return 0;
+}
+
+/* With each of the first two words more is known. */
+static int decide(struct aof_reader *r, struct err *err)
+{
+    const struct word *sub = r->word == 1 ? &r->words[1] : NULL;
+
+    if (r->verdict != AOF_UNDECIDED)
+        return 0;
+    r->verdict = aof_command_verdict(
+        r->words[0].text, r->words[0].len, sub ? sub->text : NULL, sub ? sub->len : 0, r->also);
+    return r->verdict == AOF_REFUSED ? refuse(r, err) : 0;
 }
 
 static void begin_number(struct aof_reader *r, enum expect expect)
@@ -139,8 +220,10 @@ static int begin_command(struct aof_reader *r, const char *p, struct err *err)
     }
     if (*p != '*')
         return corrupt(r, p, "the begin of a command", err);
-    r->name_len = 0;
-    r->in_name = true;
+    r->words[0] = r->words[1] = (struct word){.len = 0};
+    r->word = 0;
+    r->command_at = r->facts.bytes;
+    r->verdict = AOF_UNDECIDED;
     begin_number(r, EXPECT_COUNT);
     return 0;
 }
@@ -162,6 +245,8 @@ static int take_length(struct aof_reader *r, const char *p, struct err *err)
         return -1;
     if (r->number > BULK_BYTES_MAX)
         return corrupt(r, p, "a possible length", err);
+    if (r->word == 0 && r->number > WORD_BYTES)
+        return corrupt(r, p, "the length of a command's name", err);
     r->bytes_left = r->number;
     r->expect = r->bytes_left ? EXPECT_BYTES : EXPECT_BYTES_CR;
     return 0;
@@ -171,11 +256,11 @@ static int end_argument(struct aof_reader *r, const char *p, struct err *err)
 {
     if (take_line_end(r, p, err) < 0)
         return -1;
-    r->in_name = false;
+    if (r->word < 2 && decide(r, err) < 0)
+        return -1;
+    r->word += r->word < 2;
     r->expect = EXPECT_BULK;
-    if (--r->bulks_left == 0)
-        end_command(r);
-    return 0;
+    return --r->bulks_left == 0 ? end_command(r, err) : 0;
 }
 
 /* One byte of a command that isn't an argument's. */
@@ -216,8 +301,11 @@ static size_t skip_bytes(struct aof_reader *r, const char *p, size_t len)
 {
     size_t n = r->bytes_left < len ? (size_t)r->bytes_left : len;
 
-    for (size_t i = 0; r->in_name && i < n && r->name_len < NAME_BYTES; i++)
-        r->name[r->name_len++] = p[i];
+    if (r->word < 2) {
+        struct word *w = &r->words[r->word];
+        for (size_t i = 0; i < n && w->len < WORD_BYTES; i++)
+            w->text[w->len++] = p[i];
+    }
     r->bytes_left -= n;
     if (!r->bytes_left)
         r->expect = EXPECT_BYTES_CR;
@@ -247,32 +335,83 @@ static void mark_whole(struct aof_reader *r, size_t ahead)
     r->facts.kept_bytes = r->handed_on + ahead;
 }
 
-/* `from` is the first byte that is still to be handed on. */
+/* What is to be done with bytes of the commands while they are fed. */
+struct feeding {
+    const char *from;    /* the first byte that is still to be handed on */
+    const char *command; /* where the one that is being read begins; NULL: before these bytes */
+};
+
+/* A decision on a command whose begin was kept back. */
+static int release_head(struct aof_reader *r, struct err *err)
+{
+    int rc = r->verdict == AOF_DATA ? hand_on(r, r->head.data, r->head.len, err) : 0;
+
+    buf_clear(&r->head);
+    return rc;
+}
+
+/* Behind a step: what was decided, what has ended. `p` is behind the bytes that were taken. */
+static int follow(
+    struct aof_reader *r, struct feeding *f, const char *p, enum expect before, struct err *err)
+{
+    if (before == EXPECT_ANNOTATION || r->expect == EXPECT_ANNOTATION) {
+        f->from = p;
+    } else if (before == EXPECT_COMMAND) {
+        f->command = p - 1;
+    } else if (r->verdict != AOF_UNDECIDED && r->head.len && release_head(r, err) < 0) {
+        return -1;
+    }
+    if (r->expect != EXPECT_COMMAND)
+        return 0;
+    if (r->verdict == AOF_NOTHING && before != EXPECT_ANNOTATION) {
+        const char *end = f->command ? f->command : f->from;
+        if (hand_on(r, f->from, (size_t)(end - f->from), err) < 0)
+            return -1;
+        f->from = p;
+    }
+    mark_whole(r, (size_t)(p - f->from));
+    return 0;
+}
+
+/* The bytes that are left: those of a command that is not decided on are kept back. */
+static int end_feeding(
+    struct aof_reader *r, const struct feeding *f, const char *end, struct err *err)
+{
+    const char *upto = end;
+
+    if (r->expect != EXPECT_COMMAND && r->expect != EXPECT_ANNOTATION && r->verdict != AOF_DATA) {
+        upto = f->command ? f->command : f->from;
+        if (r->verdict == AOF_UNDECIDED)
+            buf_add(&r->head, upto, (size_t)(end - upto));
+    }
+    return hand_on(r, f->from, (size_t)(upto - f->from), err);
+}
+
 static int take_commands(struct aof_reader *r, const char *data, size_t len, struct err *err)
 {
-    const char *from = data, *p = data, *end = data + len;
+    struct feeding f = {.from = data};
+    const char *p = data, *end = data + len;
 
     while (p < end) {
+        enum expect before = r->expect;
         ssize_t n = 1;
-        bool annotation = r->expect == EXPECT_ANNOTATION;
-        if (annotation)
+        if (before == EXPECT_ANNOTATION)
             n = skip_annotation(r, p, (size_t)(end - p), err);
-        else if (r->expect == EXPECT_BYTES)
+        else if (before == EXPECT_BYTES)
             n = (ssize_t)skip_bytes(r, p, (size_t)(end - p));
         else if (take_byte(r, p, err) < 0)
             return -1;
-        else if (r->expect == EXPECT_ANNOTATION && hand_on(r, from, (size_t)(p - from), err) < 0)
+        else if (r->expect == EXPECT_ANNOTATION &&
+                 hand_on(r, f.from, (size_t)(p - f.from), err) < 0)
             return -1;
         if (n < 0)
             return -1;
         p += n;
         r->facts.bytes += (uint64_t)n;
-        if (annotation || r->expect == EXPECT_ANNOTATION)
-            from = p;
-        if (r->expect == EXPECT_COMMAND)
-            mark_whole(r, (size_t)(p - from));
+        if (follow(r, &f, p, before, err) < 0)
+            return -1;
     }
-    return hand_on(r, from, (size_t)(end - from), err);
+    return end_feeding(r, &f, end, err);
 }
 
 /* --- the preamble --- */
@@ -298,27 +437,35 @@ static ssize_t take_preamble(struct aof_reader *r, const char *data, size_t len,
     return (ssize_t)n;
 }
 
-/* The first bytes tell what the file is. */
-static size_t take_magic(struct aof_reader *r, const char *data, size_t len)
+/* The first bytes tell what the file is. -1: neither an RDB file nor commands. */
+static ssize_t take_magic(struct aof_reader *r, const char *data, size_t len, struct err *err)
 {
+    static const char *const magics[] = {"REDIS", "VALKE"};
     size_t room = MAGIC_BYTES - r->magic_len, n = len < room ? len : room;
+    bool possible = false;
 
     memcpy(r->magic + r->magic_len, data, n);
     r->magic_len += n;
+    for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
+        possible |= memcmp(r->magic, magics[i], r->magic_len) == 0;
     if (r->magic[0] == '*' || r->magic[0] == '#')
         r->expect = EXPECT_COMMAND;
+    else if (!possible)
+        return corrupt(r, r->magic, "the begin of a command or of an RDB file", err);
     else if (r->magic_len == MAGIC_BYTES)
         r->expect = EXPECT_PREAMBLE;
     r->facts.preamble = r->expect == EXPECT_PREAMBLE;
-    return n;
+    return (ssize_t)n;
 }
 
 static int feed(struct aof_reader *r, const char *data, size_t len, struct err *err)
 {
     if (r->expect == EXPECT_MAGIC) {
-        size_t n = take_magic(r, data, len);
+        ssize_t n = take_magic(r, data, len, err);
+        if (n < 0)
+            return -1;
         data += n;
-        len -= n;
+        len -= (size_t)n;
         if (r->expect != EXPECT_MAGIC && feed(r, r->magic, r->magic_len, err) < 0)
             return -1;
     }
@@ -352,79 +499,4 @@ int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err)
     }
     *ret = r->facts;
     return 0;
-}
-
-/* --- the manifest --- */
-
-static bool is_plain_name(const char *name)
-{
-    return *name && name[0] != '.' && !strchr(name, '/') && !strpbrk(name, "\"'\\");
-}
-
-/* "file NAME seq 1 type b", then fields of later versions. Splits the line. */
-static int take_manifest_line(char *line, const char **ret_name, char *ret_type, struct err *err)
-{
-    const char *name = NULL, *type = NULL;
-    char *rest, *key = strtok_r(line, " \t\r", &rest), *value;
-
-    for (; key && (value = strtok_r(NULL, " \t\r", &rest)); key = strtok_r(NULL, " \t\r", &rest)) {
-        if (strcasecmp(key, "file") == 0)
-            name = value;
-        else if (strcasecmp(key, "type") == 0)
-            type = value;
-    }
-    if (!name || !type || !strchr("bih", type[0]) || type[1])
-        return err_set(err, ERR_CORRUPT, "a line of the manifest names no file, or no type of it");
-    if (!is_plain_name(name))
-        return err_set(
-            err, ERR_CORRUPT, "the manifest names '%s', which is no file beside it", name);
-    *ret_name = name;
-    *ret_type = type[0];
-    return 0;
-}
-
-int aof_manifest_parse(const char *text, size_t len, struct aof_manifest *ret, struct err *err)
-{
-    CLEANUP(free_ptr) char *copy = xmemdup(text, len);
-    struct aof_manifest m = {.names = NULL};
-    size_t alloc = 0;
-    bool has_base = false;
-    char *rest = copy;
-
-    for (char *line; (line = strsep(&rest, "\n"));) {
-        const char *name = NULL;
-        char type = 0;
-        if (!*line || *line == '#')
-            continue;
-        if (take_manifest_line(line, &name, &type, err) < 0)
-            goto fail;
-        if (type == 'h')
-            continue;
-        GROW(m.names, m.count, alloc);
-        m.names[m.count++] = xstrdup(name);
-        if (type == 'b' && has_base) {
-            err_set(err, ERR_CORRUPT, "the manifest names two base files");
-            goto fail;
-        }
-        if (type == 'b') { /* it is loaded first, wherever its line stands */
-            char *base = m.names[m.count - 1];
-            memmove(m.names + 1, m.names, (m.count - 1) * sizeof(*m.names));
-            m.names[0] = base;
-            has_base = true;
-        }
-    }
-    if (m.count) {
-        *ret = m;
-        return 0;
-    }
-    err_set(err, ERR_CORRUPT, "the manifest names no file");
-fail:
-    aof_manifest_release(&m);
-    return -1;
-}
-
-void aof_manifest_release(struct aof_manifest *m)
-{
-    strv_free(m->names, m->count);
-    *m = (struct aof_manifest){.names = NULL};
 }

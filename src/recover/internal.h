@@ -162,6 +162,8 @@ struct executor {
     struct ccs *ccs;
     char *recovery, *recovery_password, *replication_password;
     bool fast_load;
+    json_t *aof_commands; /* that append-only files may hold beside data; NULL: none */
+    bool aof_errors;      /* they may hold commands that servers refuse */
     enum landing_choice landing;
     struct host_run *hosts;
     size_t host_count;

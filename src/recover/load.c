@@ -283,6 +283,21 @@ static int load_moved(struct executor *x, struct err *err)
     }
     return rows_end(&rows, err);
 }
+/* "EVAL,EVALSHA" */
+static void load_aof_wishes(struct executor *x)
+{
+    CLEANUP(free_ptr) char *commands = state_meta(x->st, "aof_commands");
+    CLEANUP(free_ptr) char *errors = state_meta(x->st, "aof_errors");
+    char *rest = commands;
+
+    x->aof_errors = errors != NULL;
+    if (!commands)
+        return;
+    x->aof_commands = json_array();
+    for (const char *name; (name = strsep(&rest, ","));)
+        if (*name)
+            json_array_append_new(x->aof_commands, json_string(name));
+}
 
 int executor_load(struct executor *x, struct err *err)
 {
@@ -295,6 +310,7 @@ int executor_load(struct executor *x, struct err *err)
         return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
     CLEANUP(free_ptr) char *fast_load = state_meta(x->st, "fast_load");
     x->fast_load = fast_load != NULL;
+    load_aof_wishes(x);
     CLEANUP(free_ptr) char *landing = state_meta(x->st, "load_while_landing");
     if (landing && strcmp(landing, "auto") != 0)
         x->landing = strcmp(landing, "never") == 0 ? LANDING_NEVER : LANDING_ALWAYS;
@@ -315,6 +331,7 @@ int executor_load(struct executor *x, struct err *err)
 
 void executor_release(struct executor *x)
 {
+    json_decref(x->aof_commands);
     for (size_t i = 0; i < x->host_count; i++) {
         json_decref(x->hosts[i].spec);
         json_decref(x->hosts[i].facts);

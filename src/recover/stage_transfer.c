@@ -187,6 +187,10 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(params, "without", lacked_modules(x, t, files));
     add_files(params, files);
     json_decref(files);
+    if (x->aof_commands)
+        json_object_set(params, "aof_commands", x->aof_commands);
+    if (x->aof_errors)
+        json_object_set_new(params, "aof_errors", json_true());
     if (x->hooks->limit_rate)
         json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
     add_own_params(x, t, params);
@@ -282,10 +286,17 @@ static int tell_of_aof(
         if (tell(x, t, "aof-tail-cut", message, aof, err) < 0)
             return -1;
     }
-    if (errors > 0) {
+    if (errors) {
         CLEANUP(free_ptr)
-        char *message = xasprintf("%lld commands of '%s' were refused by the server that loaded it",
-            (long long)errors, name);
+        char *message =
+            errors > 0
+                ? xasprintf("%lld commands of '%s' were refused by the server that loaded it (%s)",
+                      (long long)errors, name,
+                      json_string_value(json_object_get(aof, "error_names")))
+                : xasprintf(
+                      "whether commands of '%s' were refused is not known: servers before 6.2 "
+                      "don't count them",
+                      name);
         return tell(x, t, "aof-errors", message, aof, err);
     }
     return 0;

@@ -200,8 +200,10 @@ static int read_manifest(
     const char *name = NULL;
 
     for (size_t i = 0; i < list->count; i++) {
+        static const char unfinished[] = "temp-"; /* a server died while it replaced the other */
         const char *other = list->entries[i].name;
-        if (!ends_with(other, strlen(other), ".manifest"))
+        if (!ends_with(other, strlen(other), ".manifest") ||
+            strncmp(other, unfinished, sizeof(unfinished) - 1) == 0)
             continue;
         if (name)
             return err_set(err, ERR_CORRUPT, "it has two manifests, '%s' and '%s'", name, other);

@@ -187,6 +187,7 @@ struct part {
 #define INCR_1 "a.1.incr.aof"
 #define INCR_2 "a.2.incr.aof"
 #define LINE(name, type) "file " name " seq 1 type " type "\n"
+#define LINE_2(name, type) "file " name " seq 2 type " type "\n"
 
 /* What is in the folder, its manifest, and the parts in the order in which they are loaded. */
 static void manifests_say_the_parts(void **state)
@@ -199,7 +200,7 @@ static void manifests_say_the_parts(void **state)
         {{{BASE, SNAPSHOT}, {INCR_1, COMMANDS}}, LINE(BASE, "b") LINE(INCR_1, "i"), BASE " " INCR_1,
             NULL, true},
         {{{BASE, SNAPSHOT}, {INCR_1, COMMANDS}, {INCR_2, NOTHING}},
-            LINE(INCR_1, "i") LINE(BASE, "b") LINE(INCR_2, "i"), BASE " " INCR_1 " " INCR_2, NULL,
+            LINE(INCR_1, "i") LINE(BASE, "b") LINE_2(INCR_2, "i"), BASE " " INCR_1 " " INCR_2, NULL,
             true},
         {{{INCR_1, COMMANDS}}, LINE(INCR_1, "i"), INCR_1, NULL, false},
         {{{INCR_1, COMMANDS}}, LINE("a.0.incr.aof", "h") LINE(INCR_1, "i"), INCR_1, NULL, false},
@@ -214,6 +215,9 @@ static void manifests_say_the_parts(void **state)
             "two base files", false},
         {{{BASE, SNAPSHOT}}, "", NULL, "names no file", false},
         {{{BASE, SNAPSHOT}, {"b.manifest", NOISE}}, LINE(BASE, "b"), NULL, "two manifests", false},
+        {{{BASE, SNAPSHOT}, {"temp-a.manifest", NOISE}}, LINE(BASE, "b"), BASE, NULL, true},
+        {{{BASE, SNAPSHOT}, {INCR_1, COMMANDS}},
+            LINE(BASE, "b") LINE(INCR_1, "i") LINE(INCR_1, "i"), NULL, "do not rise", false},
     };
 
     (void)state;
