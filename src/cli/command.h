@@ -92,6 +92,8 @@
         "a JSON file with a location, as in hosts.json; may be repeated")                          \
     X(OPT_LIMIT_RATE, "limit-rate", "BYTES", false,                                                \
         "read no more bytes a second than this, all transfers together (\"50M\")")                 \
+    X(OPT_DIGEST, "digest", NULL, false,                                                           \
+        "make the SHA-256 of each file, unpacked, which takes the longest time of all checks")     \
     X(OPT_FETCHES, "fetches", "N", false,                                                          \
         "fetch no more files than N at a time, all hosts together (256)")                          \
     X(OPT_HTML, "html", "OUT", false, "write one self-contained page")                             \
@@ -189,6 +191,9 @@ struct request_options {
     json_t *options, *plan;
 };
 /* The bits of all options that it reads. */
+/* What is to be checked could not be asked. */
+enum { EXIT_NOT_ASKED = 6 };
+
 #define REQUEST_OPTIONS                                                                            \
     (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
         OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \

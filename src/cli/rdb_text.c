@@ -49,8 +49,10 @@ static void add_text(struct buf *out, const char *text)
         const unsigned char c = (unsigned char)*text;
         /* U+0080 to U+009F are control characters too. */
         bool c1 = c == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0;
-        if (c < ' ' || c == 0x7f || c1)
+        if (c < ' ' || c == 0x7f)
             buf_addf(out, "\\x%02x", c);
+        else if (c1)
+            buf_addf(out, "\\x%02x\\x%02x", c, (unsigned char)*++text);
         else
             buf_addc(out, (char)c);
     }

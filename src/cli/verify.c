@@ -23,12 +23,17 @@ struct verify {
     json_t *locations; /* array; owns the locations of files */
     json_t *failed;    /* entries of places that could not be looked at */
     json_t *sets, *notes;
+    bool bad, not_asked; /* of the places that could not be looked at */
 };
 
 static void fail(struct verify *v, const char *word, const struct err *err)
 {
-    json_array_append_new(v->failed, json_pack("{s:s, s:b, s:s, s:s}", "path", word, "ok", false,
-                                         "error", err->message, "hint", err->hint));
+    bool not_asked = verify_was_not_asked(err->code);
+
+    *(not_asked ? &v->not_asked : &v->bad) = true;
+    json_array_append_new(
+        v->failed, json_pack("{s:s, s:b, s:b, s:s, s:s}", "path", word, "ok", false, "checked",
+                       false, "error", err->message, "hint", err->hint));
 }
 
 static struct verify_file *add_file(
@@ -46,20 +51,28 @@ static struct verify_file *add_file(
     return file;
 }
 
-/* What the sets say of the files, which are those from `first` on. */
+static int by_name(const void *name, const void *file)
+{
+    return strcmp(name, ((const struct verify_file *)file)->name);
+}
+
+/* What the sets say of the files, which are those from `first` on, by their names. */
 static void take_sets(struct verify *v, size_t first, const struct catalogue *c)
 {
     for (size_t s = 0; s < c->set_count; s++)
-        for (size_t f = 0; f < c->sets[s].file_count; f++)
-            for (size_t i = first; i < v->count; i++) {
-                const struct backup_file *file = &c->sets[s].files[f];
-                if (strcmp(v->files[i].name, file->name) != 0)
-                    continue;
-                v->files[i].sha256 = arena_strdup(&v->arena, file->sha256);
-                v->files[i].expected_bytes = file->bytes;
-                v->files[i].keys = file->keys;
-                v->files[i].slots = arena_memdup(&v->arena, &file->slots, sizeof(file->slots));
-            }
+        for (size_t f = 0; f < c->sets[s].file_count; f++) {
+            const struct backup_file *file = &c->sets[s].files[f];
+            struct verify_file *found = v->count > first
+                                            ? bsearch(file->name, v->files + first,
+                                                  v->count - first, sizeof(*v->files), by_name)
+                                            : NULL;
+            if (!found)
+                continue;
+            found->sha256 = arena_strdup(&v->arena, file->sha256);
+            found->expected_bytes = file->bytes;
+            found->keys = file->keys;
+            found->slots = arena_memdup(&v->arena, &file->slots, sizeof(file->slots));
+        }
 }
 
 static json_t *set_json(const struct backup_set *set, const char *label)
@@ -106,7 +119,11 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
     for (size_t i = 0; i < list.count; i++) {
         const struct store_entry *e = &list.entries[i];
         CLEANUP(free_ptr) char *path = path_join(label, e->name);
-        if (backup_name_is_rdb(e->name))
+        if (backup_name_is_unfinished(e->name))
+            json_array_append_new(v->notes,
+                json_sprintf(
+                    "'%s' is left out: a server leaves such a file when a save is killed", path));
+        else if (backup_name_is_rdb(e->name))
             add_file(v, resolved, e->name, path)->bytes = e->bytes;
     }
     int rc = catalogue_read_all(store, &list, &catalogue, err);
@@ -195,7 +212,7 @@ static void add_all(struct verify *v, const struct arguments *args)
 }
 
 /* A set with a bad file is not complete. */
-static void mark_bad_file(json_t *sets, const char *path)
+static void mark_bad_file(json_t *sets, const char *path, bool not_asked)
 {
     size_t i, k;
     json_t *set, *file;
@@ -205,7 +222,11 @@ static void mark_bad_file(json_t *sets, const char *path)
             if (strcmp(json_string_value(file), path) == 0 &&
                 json_is_true(json_object_get(set, "complete"))) {
                 json_object_set_new(set, "complete", json_false());
-                json_object_set_new(set, "reason", json_sprintf("'%s' is bad", path_base(path)));
+                json_object_set_new(set, "reason",
+                    json_sprintf(
+                        not_asked ? "'%s' could not be read" : "'%s' is bad", path_base(path)));
+                if (not_asked)
+                    json_object_set_new(set, "checked", json_false());
             }
     }
 }
@@ -239,26 +260,29 @@ static void name_older_sets(json_t *sets)
     }
 }
 
-/* The result; whether all of it is good. */
-static json_t *document_of(struct verify *v, bool *ret_ok)
+/* The result, and the exit status that it gives. */
+static json_t *document_of(struct verify *v, int *ret_status)
 {
     json_t *files = json_array(), *set;
     size_t i;
 
-    *ret_ok = json_array_size(v->failed) == 0;
     for (size_t f = 0; f < v->count; f++) {
         json_t *entry = v->files[f].entry;
+        bool not_asked = json_is_false(json_object_get(entry, "checked"));
         if (!json_is_true(json_object_get(entry, "ok"))) {
-            *ret_ok = false;
-            mark_bad_file(v->sets, v->files[f].path);
+            *(not_asked ? &v->not_asked : &v->bad) = true;
+            mark_bad_file(v->sets, v->files[f].path, not_asked);
         }
         json_array_append(files, entry);
     }
     json_array_extend(files, v->failed);
     name_older_sets(v->sets);
     json_array_foreach (v->sets, i, set) {
-        *ret_ok &= json_is_true(json_object_get(set, "complete"));
+        /* Not because of a file that could not be read. */
+        v->bad |= !json_is_true(json_object_get(set, "complete")) &&
+                  !json_is_false(json_object_get(set, "checked"));
     }
+    *ret_status = v->bad ? err_code_exit_status(ERR_FAILED) : v->not_asked ? EXIT_NOT_ASKED : 0;
     return json_pack("{s:o, s:O, s:O}", "files", files, "sets", v->sets, "notes", v->notes);
 }
 
@@ -272,7 +296,7 @@ static int run(const struct arguments *args, struct err *err)
         .notes = json_array()};
     struct rate *rate = NULL;
     int64_t limit;
-    bool ok = false;
+    int status = 0;
 
     if (!args->word_count && !args->given[OPT_LOCATION])
         return err_set(err, ERR_USAGE, "'verify' needs a FILE, a LOCATION or --location");
@@ -281,9 +305,9 @@ static int run(const struct arguments *args, struct err *err)
     if (limit)
         rate = rate_new(limit);
     add_all(&v, args);
-    int rc = verify_files(v.files, v.count, rate, err);
+    int rc = verify_files(v.files, v.count, rate, args->given[OPT_DIGEST], err);
     if (rc == 0) {
-        json_t *document = document_of(&v, &ok);
+        json_t *document = document_of(&v, &status);
         rc = print_result(args, document, report_verify_text, err);
         json_decref(document);
     }
@@ -296,19 +320,21 @@ static int run(const struct arguments *args, struct err *err)
     json_decref(v.sets);
     json_decref(v.notes);
     arena_release(&v.arena);
-    return rc < 0 ? -1 : ok ? 0 : err_code_exit_status(ERR_FAILED);
+    return rc < 0 ? -1 : status;
 }
 
 const struct command command_verify = {
     .name = "verify",
     .words = "FILE|LOCATION...",
     .summary = "check backup files without any cluster",
-    .help = "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no "
-            "file stands for all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
-            "be complete. Exit status 1 if anything is bad.",
+    .help =
+        "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no "
+        "file stands for all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
+        "be complete. Exit status 1 if anything is bad, 6 if nothing is but something could not be "
+        "read.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_INSECURE) | OPTION_BIT(OPT_LIMIT_RATE) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_DIGEST) | OPTION_BIT(OPT_INSECURE) |
+               OPTION_BIT(OPT_LIMIT_RATE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -21,8 +21,8 @@ enum {
     OTHER_MS = 5000,
 };
 
-/* A file that is being verified. The child writes lines of JSON: a number is the bytes that it has
- * read, an object is the entry. */
+/* A file that is being verified. The child writes lines of JSON: an array is the bytes that it has
+ * read and all that there are (-1: not known), an object is the entry. */
 struct job {
     struct verify_file *file; /* NULL: the place is free */
     pid_t pid;
@@ -33,6 +33,7 @@ struct job {
 
 struct verifier {
     struct rate *rate;
+    bool digest;
     struct verify_file *files;
     size_t count, next, done;
     int64_t done_bytes; /* of files that are done */
@@ -64,11 +65,10 @@ static void write_line(int fd, const json_t *value)
 static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
 {
     const struct child *c = arg;
-    json_t *number = json_integer(done_bytes);
+    json_t *numbers = json_pack("[I, I]", (json_int_t)done_bytes, (json_int_t)total_bytes);
 
-    (void)total_bytes;
-    write_line(c->fd, number);
-    json_decref(number);
+    write_line(c->fd, numbers);
+    json_decref(numbers);
 }
 
 static int check_keys(void *arg, const json_t *facts, struct err *err)
@@ -92,10 +92,30 @@ static int check_keys(void *arg, const json_t *facts, struct err *err)
         keys, (long long)c->file->keys);
 }
 
+bool verify_was_not_asked(enum err_code code)
+{
+    return code == ERR_NETWORK || code == ERR_TIMEOUT || code == ERR_BUSY || code == ERR_DENIED ||
+           code == ERR_PROTOCOL || code == ERR_SERVER || code == ERR_LINK || code == ERR_CANCELLED;
+}
+
+/* What was read of a file that was not read to its end is not its size. */
+static void correct_size(json_t *entry)
+{
+    const char *checksum = json_string_value(json_object_get(entry, "checksum"));
+
+    if (!checksum || strcmp(checksum, "not reached") != 0)
+        return;
+    json_object_set(entry, "read_bytes", json_object_get(entry, "bytes"));
+    json_object_del(entry, "bytes");
+}
+
 static json_t *entry_of(const struct verify_file *file, json_t *facts, const struct err *err)
 {
     json_t *entry = facts ? facts : json_object();
 
+    correct_size(entry);
+    if (err && verify_was_not_asked(err->code))
+        json_object_set_new(entry, "checked", json_false());
     json_object_set_new(entry, "path", json_string(file->path));
     json_object_set_new(entry, "ok", json_boolean(!err));
     json_object_set_new(entry, "error", err ? json_string(err->message) : json_null());
@@ -115,7 +135,9 @@ static int verify_one(void *arg, int fd)
         .name = c->file->name,
         .expected_bytes = c->file->expected_bytes,
         .sha256 = c->file->sha256,
-        .scan = {.now_ms = clock_wall_ms(), .sha256 = true, .allowed = c->file->slots},
+        .scan = {.now_ms = clock_wall_ms(),
+            .sha256 = c->verifier->digest || c->file->sha256,
+            .allowed = c->file->slots},
         .progress = on_progress,
         .check = check_keys,
         .arg = c,
@@ -149,10 +171,13 @@ static void take_line(struct job *job, const char *line, size_t len)
 {
     json_t *value = json_read_quietly(line, len, JSON_DECODE_ANY);
 
-    if (json_is_integer(value))
-        job->done_bytes = json_integer_value(value);
-    else if (json_is_object(value))
+    if (json_is_array(value)) {
+        job->done_bytes = json_integer_value(json_array_get(value, 0));
+        if (job->file->bytes < 0)
+            job->file->bytes = json_integer_value(json_array_get(value, 1));
+    } else if (json_is_object(value)) {
         job->file->entry = json_incref(value);
+    }
     json_decref(value);
 }
 
@@ -257,10 +282,12 @@ static int run(struct verifier *v, struct err *err)
     return 0;
 }
 
-int verify_files(struct verify_file *files, size_t count, struct rate *rate, struct err *err)
+int verify_files(
+    struct verify_file *files, size_t count, struct rate *rate, bool digest, struct err *err)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct verifier v = {.rate = rate,
+        .digest = digest,
         .files = files,
         .count = count,
         .job_count = cores < 1               ? 1

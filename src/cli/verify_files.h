@@ -27,11 +27,15 @@ struct verify_file {
     json_t *entry;
 };
 
+/* The error says that nothing is known of the file, not that it is bad: it could not be read. */
+bool verify_was_not_asked(enum err_code code);
+
 /*
  * As many at a time as there are processors; tells how far it is on standard error. rate: NULL, or
- * the limit of all together. -1 only if processes can't be started.
+ * the limit of all together. digest: each file's SHA-256, unpacked, is wanted; else it is made only
+ * of those whose manifest has one. -1 only if processes can't be started.
  */
-int verify_files(
-    struct verify_file *files, size_t count, struct rate *rate, struct err *err) MUST_CHECK;
+int verify_files(struct verify_file *files, size_t count, struct rate *rate, bool digest,
+    struct err *err) MUST_CHECK;
 
 #endif

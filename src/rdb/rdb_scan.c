@@ -52,6 +52,7 @@ struct rdb_scan {
     size_t database_count, database_alloc;
     size_t database; /* of the last key */
     json_t *aux;
+    unsigned marks;         /* of a CCS file: keys that each has */
     struct slots importing; /* slots that were only being imported */
     uint64_t importing_keys;
     uint64_t empty, hinted; /* hinted: the sum of the size hints */
@@ -213,6 +214,18 @@ static inline int look_for_repeated(
     return 0;
 }
 
+static const char *const ccs_marks[] = {"bdb:all", "node:all", "redis:all"};
+enum { CCS_MARKS = (1 << ARRAY_SIZE(ccs_marks)) - 1 };
+
+/* Keys that every CCS file has, and no other file has all of. */
+static void look_for_ccs(struct rdb_scan *s, const struct rdb_record *record)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ccs_marks); i++)
+        if (record->key.len == strlen(ccs_marks[i]) && record->kind == RDB_KIND_SET &&
+            memcmp(record->key.data, ccs_marks[i], record->key.len) == 0)
+            s->marks |= 1U << i;
+}
+
 static inline int count_record(
     struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err)
 {
@@ -224,6 +237,8 @@ static inline int count_record(
     s->databases[s->database].keys++;
     s->keys++;
     scan_types_record(&s->types, record);
+    if (record->kind == RDB_KIND_SET)
+        look_for_ccs(s, record);
     bool fades = may_fade(record);
     s->field_expires += fades;
     if (look_for_repeated(s, record, err) < 0)
@@ -508,6 +523,10 @@ static void add_notes(const struct rdb_scan *s, json_t *json)
     json_t *notes = json_array();
     uint64_t trailing = rdb_reader_trailing(s->reader);
 
+    if (s->marks == CCS_MARKS)
+        json_array_append_new(notes,
+            json_string(
+                "it is a CCS file, the configuration of a cluster: no backup of a database"));
     if (s->empty)
         json_array_append_new(notes,
             json_sprintf("%" PRIu64 " of the keys %s without elements: servers since 6.2.6 leave "

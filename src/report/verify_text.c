@@ -30,6 +30,16 @@ static void keys_text(struct text *t, const json_t *file)
     buf_release(&line);
 }
 
+static void notes_text(struct text *t, const json_t *file)
+{
+    const json_t *note;
+    size_t i;
+
+    json_array_foreach (json_object_get(file, "notes"), i, note) {
+        text_field(t, i ? "" : "note", "%s", json_string_value(note));
+    }
+}
+
 static void file_text(struct text *t, const json_t *file)
 {
     const json_t *error = json_object_get(file, "error");
@@ -41,8 +51,15 @@ static void file_text(struct text *t, const json_t *file)
     struct buf ranges = BUF_INIT;
     char text[HUMAN_TEXT_MAX];
 
-    text_wrap(
-        t, ok ? TEXT_GREEN : TEXT_RED, ok ? "ok   " : "BAD  ", "%s", doc_text(file, "path", "?"));
+    bool not_checked = json_is_false(json_object_get(file, "checked"));
+    text_wrap(t,
+        ok            ? TEXT_GREEN
+        : not_checked ? TEXT_YELLOW
+                      : TEXT_RED,
+        ok            ? "ok   "
+        : not_checked ? "?    "
+                      : "BAD  ",
+        "%s", doc_text(file, "path", "?"));
     if (error && !json_is_null(error)) {
         text_field(t, "error", "%s", doc_message(error));
         if (doc_has(file, "hint"))
@@ -51,11 +68,18 @@ static void file_text(struct text *t, const json_t *file)
     if (doc_has(file, "rdb_version"))
         text_field(t, "format", "RDB version %" PRId64 "%s%s", doc_int(file, "rdb_version", 0),
             server ? ", written by " : "", server ? server : "");
+    if (doc_has(file, "read_bytes"))
+        text_field(t, "read", "%s of it, unpacked",
+            human_bytes((uint64_t)doc_int(file, "read_bytes", 0), text));
     if (doc_has(file, "bytes"))
         text_field(t, "size", "%s", human_bytes((uint64_t)doc_int(file, "bytes", 0), text));
-    text_field(
-        t, "checksum", "%s", strcmp(checksum, "absent") == 0 ? "absent (not an error)" : checksum);
+    if (!not_checked)
+        text_field(t, "checksum", "%s",
+            strcmp(checksum, "absent") == 0 ? "absent (not an error)" : checksum);
+    if (doc_has(file, "sha256"))
+        text_field(t, "SHA-256", "%s", doc_text(file, "sha256", ""));
     keys_text(t, file);
+    notes_text(t, file);
     if (doc_int(slots, "covered", 0) > 0) {
         doc_ranges(json_object_get(slots, "ranges"), 6, &ranges);
         text_field(
@@ -109,20 +133,24 @@ void report_verify_text(const json_t *verify, bool colour, struct buf *out)
 {
     struct text t = {.out = out, .colour = colour};
     const json_t *files = json_object_get(verify, "files");
-    size_t good = 0, i;
+    size_t good = 0, not_checked = 0, i;
     json_t *file;
 
     json_array_foreach (files, i, file) {
         file_text(&t, file);
         good += doc_bool(file, "ok");
+        not_checked += json_is_false(json_object_get(file, "checked"));
     }
+    size_t checked = json_array_size(files) - not_checked;
     size_t bad_sets = sets_text(&t, verify);
     if (bad_sets)
         text_wrap(&t, TEXT_RED, "", "%zu of %zu backup sets are not complete.", bad_sets,
             json_array_size(json_object_get(verify, "sets")));
-    if (good == json_array_size(files))
-        text_wrap(&t, TEXT_GREEN, "", "%zu of %zu files are whole.", good, json_array_size(files));
+    if (not_checked)
+        text_wrap(&t, TEXT_YELLOW, "", "%zu could not be checked.", not_checked);
+    if (good == checked)
+        text_wrap(
+            &t, good ? TEXT_GREEN : TEXT_PLAIN, "", "%zu of %zu files are whole.", good, checked);
     else
-        text_wrap(&t, TEXT_RED, "", "%zu of %zu files are bad.", json_array_size(files) - good,
-            json_array_size(files));
+        text_wrap(&t, TEXT_RED, "", "%zu of %zu files are bad.", checked - good, checked);
 }

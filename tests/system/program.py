@@ -18,7 +18,7 @@ PROGRAM = Path(os.environ.get("RECLUSTER", ROOT / "build" / "recluster"))
 # The same with what only tests may do: see main_with_hooks.c.
 WITH_HOOKS = PROGRAM.parent / "tests" / "system" / "recluster"
 
-DONE, FAILED, USAGE, PARTLY, REFUSED, LOCKED = 0, 1, 2, 3, 4, 5
+DONE, FAILED, USAGE, PARTLY, REFUSED, LOCKED, NOT_ASKED = 0, 1, 2, 3, 4, 5, 6
 
 
 @dataclass

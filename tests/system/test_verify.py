@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.http_server import Nginx
-from program import DONE, FAILED, USAGE
+from harness.rdb_bytes import aux, head, rdb, select, strings
+from program import DONE, FAILED, NOT_ASKED, USAGE
+from test_files import GOOD, put
 
 
 def verify(recovery, *words, status=DONE, **more):
@@ -161,3 +163,54 @@ def test_names_that_are_not_utf8_are_left_out(cluster, recovery):
         f.write(b"x")
     run = verify(recovery, cluster.backups)
     assert run.says("not UTF-8")
+
+
+def test_the_digest_is_made_where_it_is_asked_for(recovery, folder):
+    place = put(folder / "place", {"dump.rdb": GOOD})
+    assert "sha256" not in verify(recovery, place, "--json").json["files"][0]
+    digest = hashlib.sha256(GOOD).hexdigest()
+    assert verify(recovery, place, "--digest", "--json").json["files"][0]["sha256"] == digest
+    put(place, {"recluster-manifest.json": {
+        "recluster_manifest": 1, "database": {"uid": "1"}, "files": [{"name": "dump.rdb", "sha256": digest}]}})
+    assert verify(recovery, place, "--json").json["files"][0]["sha256"] == digest
+
+
+@pytest.mark.parametrize("data", [GOOD[:70], rdb(head() + select(0) + b"\x1e\x01k\x01v"), b"*1\r\n$4\r\nPING\r\n" * 9])
+def test_what_was_not_reached_is_not_told(data, recovery, folder):
+    place = put(folder / "place", {"dump.rdb": data})
+    run = verify(recovery, place, "--json", status=FAILED)
+    entry = run.json["files"][0]
+    assert entry["checksum"] == "not reached" and "bytes" not in entry and entry["read_bytes"] <= len(data)
+    assert not verify(recovery, place, status=FAILED).says("not an error")
+
+
+def test_what_could_not_be_read_is_not_bad(recovery, folder, net):
+    place = put(folder / "place", {"dump.rdb": GOOD})
+    dead = f"http://{net.addr(9)}:9/backups/x.rdb"
+    run = verify(recovery, dead, status=NOT_ASKED)
+    assert run.says("1 could not be checked") and not run.says("are bad"), run
+    run = verify(recovery, place, f"http://{net.addr(9)}:9/backups/", "--json", status=NOT_ASKED).json
+    assert [f["ok"] for f in run["files"]] == [True, False] and run["files"][1]["checked"] is False
+    put(place, {"dump.rdb": GOOD[:70]})
+    assert verify(recovery, place, dead, status=FAILED).says("1 of 1 files are bad")
+
+
+def test_a_ccs_file_is_named_as_such(cluster, recovery):
+    cluster.add("orders", keys=None)
+    recovery.add_hosts(1).write()
+    assert verify(recovery, recovery.ccs).says("it is a CCS file, the configuration of a cluster")
+
+
+def test_what_a_save_left_is_no_backup(recovery, folder):
+    place = put(folder / "place", {"dump.rdb": GOOD, "temp-1234.rdb": GOOD[:90]})
+    run = verify(recovery, place)
+    assert run.says("temp-1234.rdb' is left out") and run.says("1 of 1 files are whole")
+
+
+def test_text_of_a_file_does_not_reach_the_terminal(recovery, folder):
+    data = rdb(head() + aux("note", "x\x1b[2J\x1b[31m\nchecksum ok\u009b") + select(0) + strings("a"))
+    path = put(folder / "place", {"dump.rdb": data}) / "dump.rdb"
+    for word in ("scan", "head"):
+        run = recovery.run("rdb", word, path)
+        assert "\x1b" not in run.out and "\u009b" not in run.out and "\\x1b[2J" in run.out, run
+        assert not any(line.startswith("checksum ok") for line in run.out.splitlines())
