@@ -29,7 +29,7 @@
 
 #include "recluster/err.h"
 
-enum { STATE_SCHEMA_VERSION = 1 };
+enum { STATE_SCHEMA_VERSION = 2 };
 
 enum state_mode {
     STATE_MEMORY,   /* for inspect and plan: nothing is left behind; path is ignored */
@@ -41,6 +41,9 @@ enum state_mode {
 struct state;
 
 /*
+ * A file of an earlier version of the schema is migrated (src/state/migrate.c); STATE_READ, which
+ * changes nothing, migrates a copy in memory. One of a later version is ERR_CHECK.
+ *
  * STATE_CREATE and STATE_EXISTING take the run lock (PATH-lock beside the file): ERR_LOCKED
  * names the process that holds it. The lock ends with the process or with state_close().
  */

@@ -21,6 +21,13 @@ struct state {
 };
 
 /* Sets err from SQLite's last error. Returns -1. */
+int state_exec(struct state *st, const char *sql, struct err *err) MUST_CHECK;
+
+/* migrate.c */
+int state_schema_version(struct state *st, int64_t *ret, struct err *err) MUST_CHECK;
+int state_schema_mark(struct state *st, struct err *err) MUST_CHECK; /* inside a transaction */
+int state_migrate(struct state *st, int64_t version, struct err *err) MUST_CHECK;
+
 int state_sqlite_error(struct state *st, const char *what, struct err *err);
 
 /* The run lock of the state file at path: the descriptor that holds it, or -1. */

@@ -3,7 +3,7 @@
 -- Names and columns are only ever added.
 
 CREATE TABLE meta (              -- facts of the whole recovery
-    key   TEXT PRIMARY KEY,      -- schema_version, recovery, created_ms, ccs_path, hosts_path, …
+    key   TEXT PRIMARY KEY,      -- schema_version (as PRAGMA user_version), recovery, created_ms, ccs_path, hosts_path, …
     value TEXT
 ) WITHOUT ROWID;
 
@@ -77,7 +77,9 @@ CREATE TABLE database (
     tls               INTEGER NOT NULL DEFAULT 0,
     modules           TEXT,                         -- JSON: [name, …]
     backup_location   TEXT,                         -- JSON; secrets in it are masked
-    backup_interval_s INTEGER
+    backup_interval_s INTEGER,
+    login             TEXT,                         -- open, password, off (named users only), unreadable, unknown
+    client_certificates INTEGER NOT NULL DEFAULT 0  -- clients had to show one
 );
 
 CREATE TABLE shard (
@@ -186,7 +188,9 @@ CREATE TABLE target (            -- databases as the plan rebuilds them
     password     TEXT,           -- masked: of its clients from now on
     opened_ms    INTEGER,
     generation   INTEGER NOT NULL DEFAULT 0, -- how often it began anew because a host was lost
-    replication_password TEXT    -- masked: from generation 1 on its own, else that of the recovery
+    replication_password TEXT,   -- masked: from generation 1 on its own, else that of the recovery
+    client_rules TEXT,           -- what the user default may do: all, data (as behind a proxy)
+    admin_password TEXT          -- masked: of the user admin, where default may not do all
 );
 
 CREATE TABLE placement (         -- shards as the plan rebuilds them, and what became of each
@@ -243,7 +247,11 @@ CREATE TABLE task (
     started_ms   INTEGER,
     ended_ms     INTEGER,
     result       TEXT,             -- JSON
-    error        TEXT              -- JSON: name, message, hint
+    error        TEXT,             -- JSON: name, message, hint
+    bytes_done   INTEGER,          -- while it runs, once a second
+    bytes_total  INTEGER,
+    progress     TEXT,             -- what it is doing: fetching, loading, …
+    progress_ms  INTEGER           -- when that was said
 );
 
 CREATE TABLE task_wait (           -- what else must be done before task_id starts

@@ -36,7 +36,7 @@ int state_sqlite_error(struct state *st, const char *what, struct err *err)
     return -1;
 }
 
-static int exec(struct state *st, const char *sql, struct err *err)
+int state_exec(struct state *st, const char *sql, struct err *err)
 {
     if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return state_sqlite_error(st, "cannot prepare the state file", err);
@@ -51,17 +51,47 @@ static int create_schema(struct state *st, struct err *err)
     for (size_t i = 0; i < ARRAY_SIZE(schema_lines); i++)
         buf_addf(&sql, "%s\n", schema_lines[i]);
     buf_addf(&sql, "PRAGMA application_id = %d;", STATE_APPLICATION_ID);
-    buf_addf(&sql, "INSERT INTO meta VALUES ('schema_version', '%d');", STATE_SCHEMA_VERSION);
     if (state_begin(st, err) < 0)
         return -1;
-    if (exec(st, sql.data, err) == 0)
+    if (state_exec(st, sql.data, err) == 0 && state_schema_mark(st, err) == 0)
         rc = state_commit(st, err);
     if (rc < 0)
         state_rollback(st);
     return rc;
 }
 
-static int check_schema(struct state *st, struct err *err)
+/* The statements that were prepared are of the file. */
+static void forget_statements(struct state *st)
+{
+    for (size_t i = 0; i < st->cache_count; i++)
+        sqlite3_finalize(st->cache[i].stmt);
+    st->cache_count = 0;
+}
+
+/* Reads from a copy from here on, which may be changed. */
+static int copy_to_memory(struct state *st, struct err *err)
+{
+    sqlite3 *copy = NULL;
+
+    if (sqlite3_open(":memory:", &copy) != SQLITE_OK) {
+        sqlite3_close(copy);
+        return err_set(err, ERR_STATE, "cannot copy the state file '%s'", st->path);
+    }
+    sqlite3_backup *backup = sqlite3_backup_init(copy, "main", st->db, "main");
+    int rc = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
+    if (backup)
+        sqlite3_backup_finish(backup);
+    if (rc != SQLITE_DONE) {
+        sqlite3_close(copy);
+        return state_sqlite_error(st, "cannot copy the state file", err);
+    }
+    forget_statements(st);
+    sqlite3_close(st->db);
+    st->db = copy;
+    return 0;
+}
+
+static int check_schema(struct state *st, enum state_mode mode, struct err *err)
 {
     int64_t id, version;
 
@@ -71,16 +101,19 @@ static int check_schema(struct state *st, struct err *err)
         err_set(err, ERR_CHECK, "'%s' is a database, but not a state file of recluster", st->path);
         return err_hint(err, "Name the state file that `recover` was started with.");
     }
-    if (state_get_int(st, 0, &version, err,
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema_version'", "") < 0)
+    if (state_schema_version(st, &version, err) < 0)
         return -1;
-    if (version != STATE_SCHEMA_VERSION) {
-        err_set(err, ERR_STATE,
-            "the state file '%s' has schema version %lld, this program knows %d", st->path,
-            (long long)version, STATE_SCHEMA_VERSION);
-        return err_hint(err, "Use the recluster that began this recovery.");
+    if (version == STATE_SCHEMA_VERSION)
+        return 0;
+    if (version < 1 || version > STATE_SCHEMA_VERSION) {
+        err_set(err, ERR_CHECK,
+            "the state file '%s' has schema version %lld, this program knows those up to %d",
+            st->path, (long long)version, STATE_SCHEMA_VERSION);
+        return err_hint(err, "Use the recluster that wrote it last, or a newer one.");
     }
-    return 0;
+    if (mode == STATE_READ && copy_to_memory(st, err) < 0)
+        return -1;
+    return state_migrate(st, version, err);
 }
 
 /* Where others may rename and remove files, they could put another state file in its place. */
@@ -137,13 +170,17 @@ int state_open(const char *path, enum state_mode mode, struct state **ret, struc
     }
     sqlite3_extended_result_codes(st->db, 1);
     sqlite3_busy_timeout(st->db, STATE_BUSY_MS);
-    if (exec(st, "PRAGMA foreign_keys = ON", err) < 0)
+    if (state_exec(st, "PRAGMA foreign_keys = ON", err) < 0)
         goto fail;
     bool fresh = mode == STATE_MEMORY || mode == STATE_CREATE;
-    if (!fresh && check_schema(st, err) < 0)
-        goto fail;
     if (mode != STATE_READ && mode != STATE_MEMORY &&
-        exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err) < 0)
+        state_exec(st, "PRAGMA synchronous = FULL", err) < 0)
+        goto fail;
+    if (!fresh && check_schema(st, mode, err) < 0)
+        goto fail;
+    /* Not before it is known to be a state file. */
+    if (mode != STATE_READ && mode != STATE_MEMORY &&
+        state_exec(st, "PRAGMA journal_mode = WAL", err) < 0)
         goto fail;
     if (fresh && create_schema(st, err) < 0)
         goto fail;
@@ -158,8 +195,7 @@ void state_close(struct state *st)
 {
     if (!st)
         return;
-    for (size_t i = 0; i < st->cache_count; i++)
-        sqlite3_finalize(st->cache[i].stmt);
+    forget_statements(st);
     free(st->cache);
     sqlite3_close(st->db);
     json_decref(st->pending_events);

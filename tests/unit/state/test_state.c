@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "recluster/buf.h"
 #include "recluster/file.h"
 #include "recluster/state.h"
 
@@ -260,6 +261,120 @@ static void what_is_committed_survives_kill(void **state)
     state_close(st);
 }
 
+/* --- earlier versions --- */
+
+static void add_columns(struct state *st, const char *table, struct buf *out)
+{
+    struct err err = ERR_INIT;
+    struct rows rows;
+
+    assert_int_equal(state_query(st, &rows, &err,
+                         "SELECT name, type FROM pragma_table_info(?) ORDER BY name", "s", table),
+        0);
+    while (rows_next(&rows))
+        buf_addf(out, "%s.%s %s\n", table, rows_text(&rows, 0), rows_text(&rows, 1));
+    assert_int_equal(rows_end(&rows, &err), 0);
+}
+
+/* All tables and columns, sorted. The caller frees it. */
+static char *shape_of(struct state *st)
+{
+    struct err err = ERR_INIT;
+    struct buf out = BUF_INIT;
+    char *tables[100];
+    size_t count = 0;
+    struct rows rows;
+
+    assert_int_equal(state_query(st, &rows, &err,
+                         "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name", ""),
+        0);
+    while (rows_next(&rows) && count < 100)
+        tables[count++] = xstrdup(rows_text(&rows, 0));
+    assert_int_equal(rows_end(&rows, &err), 0);
+    for (size_t i = 0; i < count; i++) {
+        add_columns(st, tables[i], &out);
+        free(tables[i]);
+    }
+    return buf_take(&out);
+}
+
+static void make_version_1(const char *path)
+{
+    struct buf sql = BUF_INIT;
+    struct err err = ERR_INIT;
+    sqlite3 *db;
+
+    assert_int_equal(file_read(FIXTURES "/state/version-1.sql", 1 << 24, &sql, &err), 0);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql.data, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    buf_release(&sql);
+}
+
+static int64_t count_of(struct state *st)
+{
+    struct err err = ERR_INIT;
+    int64_t n = -1;
+
+    assert_int_equal(state_get_int(st, 0, &n, &err,
+                         "SELECT (SELECT count(*) FROM task WHERE state = 'done') * 10000 + "
+                         "(SELECT count(*) FROM ccs_entry) + (SELECT count(*) FROM event)",
+                         ""),
+        0);
+    return n;
+}
+
+static void a_file_of_the_first_version_is_migrated(void **state)
+{
+    const struct folder *f = *state;
+    struct state *fresh = must_open(NULL, STATE_MEMORY);
+    struct buf before = BUF_INIT, after = BUF_INIT;
+    CLEANUP(free_ptr) char *wanted = shape_of(fresh);
+    struct err err = ERR_INIT;
+
+    make_version_1(f->path);
+    assert_int_equal(file_read(f->path, 1 << 24, &before, &err), 0);
+
+    /* Looked at: as a new one is, and not a byte of it changes. */
+    struct state *st = must_open(f->path, STATE_READ);
+    CLEANUP(free_ptr) char *seen = shape_of(st);
+    int64_t rows = count_of(st);
+    assert_string_equal(seen, wanted);
+    assert_true(rows > 10000);
+    state_close(st);
+    assert_int_equal(file_read(f->path, 1 << 24, &after, &err), 0);
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, before.len);
+
+    /* Gone on with: the file itself, once. */
+    for (int i = 0; i < 2; i++) {
+        int64_t version;
+        st = must_open(f->path, STATE_EXISTING);
+        CLEANUP(free_ptr) char *now = shape_of(st);
+        assert_string_equal(now, wanted);
+        assert_int_equal(count_of(st), rows);
+        assert_int_equal(state_get_int(st, 0, &version, &err, "PRAGMA user_version", ""), 0);
+        assert_int_equal(version, STATE_SCHEMA_VERSION);
+        state_close(st);
+    }
+    state_close(fresh);
+    buf_release(&before);
+    buf_release(&after);
+}
+
+static void a_later_version_is_refused(void **state)
+{
+    const struct folder *f = *state;
+    struct err err = ERR_INIT;
+    struct state *st = must_open(f->path, STATE_CREATE);
+
+    assert_int_equal(state_run(st, &err, "PRAGMA user_version = 1000", ""), 0);
+    state_close(st);
+    assert_int_equal(state_open(f->path, STATE_READ, &st, &err), -1);
+    assert_int_equal(err.code, ERR_CHECK);
+    assert_non_null(strstr(err.message, "version 1000"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +386,8 @@ int main(void)
         cmocka_unit_test(queries_may_be_nested),
         cmocka_unit_test(events_are_told_when_they_are_committed),
         cmocka_unit_test_setup_teardown(what_is_committed_survives_kill, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_of_the_first_version_is_migrated, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_later_version_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
