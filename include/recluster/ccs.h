@@ -60,6 +60,22 @@ struct ccs_endpoint {
     const char *proxy_policy;
 };
 
+/*
+ * How clients logged in. X(identifier, name in the state file)
+ */
+#define CCS_LOGINS(X)                                                                              \
+    X(CCS_LOGIN_OPEN, "open")             /* without a password */                                 \
+    X(CCS_LOGIN_PASSWORD, "password")     /* with the one that is known */                         \
+    X(CCS_LOGIN_OFF, "off")               /* named users alone: user default was off */            \
+    X(CCS_LOGIN_UNREADABLE, "unreadable") /* with one that the file has in a form of its own */    \
+    X(CCS_LOGIN_UNKNOWN, "unknown")       /* the file can't tell: nodes.json */
+
+enum ccs_login {
+#define CCS_LOGIN_ENUM(id, name) id,
+    CCS_LOGINS(CCS_LOGIN_ENUM)
+#undef CCS_LOGIN_ENUM
+};
+
 enum ccs_persistence { CCS_PERSIST_NONE, CCS_PERSIST_SNAPSHOT, CCS_PERSIST_AOF };
 enum ccs_slots_policy { CCS_SLOTS_16K, CCS_SLOTS_LEGACY };
 
@@ -92,13 +108,13 @@ struct ccs_database {
     const char *shards_placement; /* "dense", "sparse" */
     const char *const *avoid_nodes, *const
                                         *use_nodes; /* uids, NULL-ended; none where it says none */
-    const char *password; /* of clients; NULL: none. A secret: never print it */
-    bool login_lost;      /* its clients had to log in, but not with a password that is known */
-    bool tls;
-    const char *const *modules;            /* names that its module_list says, NULL-ended */
-    const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
-    int64_t backup_interval_s;             /* 0: not known */
-    size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */
+    const char *password; /* of clients; NULL: none is known. A secret: never print it */
+    enum ccs_login login;
+    bool tls, client_certificates;   /* that clients used TLS; that they had to show certificates */
+    const char *const *modules;      /* names that its module_list says, NULL-ended */
+    const json_t *backup_location;   /* as in CCS, an object with "type"; NULL: none */
+    int64_t backup_interval_s;       /* 0: not known */
+    size_t first_shard, shard_count; /* in ccs.shards: primaries first, by slots */
     size_t first_endpoint, endpoint_count; /* in ccs.endpoints */
 };
 
@@ -117,6 +133,7 @@ struct ccs {
     const char *source;       /* path as given to the import */
     const char *format;       /* "rdb", "json", "nodes.json" */
     int64_t saved_ms;         /* aux ctime of the file: how old it is; -1: not known */
+    bool has_proxies; /* stood before its servers: clients had no administrative commands */
     bool rack_aware;
     struct ccs_node *nodes;
     size_t node_count;
@@ -137,6 +154,8 @@ void ccs_free(struct ccs *ccs);
 
 const struct ccs_node *ccs_node(const struct ccs *ccs, const char *uid); /* or NULL */
 const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
+
+const char *ccs_login_name(enum ccs_login login);
 
 /* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique. */
 const struct ccs_database *ccs_find_database(

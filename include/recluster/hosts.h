@@ -54,6 +54,8 @@ struct hosts {
     /* Endpoints of the CCS file's locations that may get the logins of the environment: see
      * store_location_of_ccs(). May be NULL; borrowed from root. */
     json_t *trusted_endpoints;
+    /* {"db:1": {"password": secret} or {"open_access": true}}; may be NULL; borrowed from root */
+    json_t *databases;
     struct hosts *more; /* files that were added; owned */
 };
 

@@ -93,6 +93,10 @@ struct plan_database_input {
     int priority;                      /* 1: first; 0: after all that have one */
     bool no_replicas;
     int primaries; /* another number of them than in the CCS; 0: the same */
+    /* Of clients from now on: a password of the operator's (a secret; NULL: none is given), no
+     * password, as he wants; and that he accepts weaker access than it had. */
+    const char *password;
+    bool open_access, weaker_access;
 };
 
 /* Files that are fetched at a time, by one host and, unless it is asked for another number, by all. */
@@ -181,6 +185,15 @@ struct plan_endpoint {
     int port;
 };
 
+/* With what clients log in afterwards; in the document by its name. */
+enum plan_login {
+    PLAN_LOGIN_AS_BEFORE,
+    PLAN_LOGIN_NEW,   /* a random password */
+    PLAN_LOGIN_GIVEN, /* the operator's */
+    PLAN_LOGIN_OPEN,  /* none, as the operator wants */
+};
+const char *plan_login_name(enum plan_login login); /* "as-before", "new-password", … */
+
 struct plan_database {
     const struct ccs_database *database;
     const char *skipped;          /* why it is left out; NULL: it is not */
@@ -195,6 +208,9 @@ struct plan_database {
     struct plan_endpoint *endpoints;
     size_t endpoint_count;
     int64_t maxmemory_bytes; /* of each shard; 0: none */
+    enum plan_login login;
+    bool
+        data_commands_only; /* of clients, as behind the old proxy: the user admin has the others */
 };
 
 struct plan_host {
@@ -253,7 +269,7 @@ void plan_free(struct plan *plan);
 /*
  * {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options", "databases": [{"uid": "1",
  * "label": "db:1", "name", "skipped": reason or null, "source": location or null, "maxmemory",
- * "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
+ * "login": "as-before|new-password|given-password|open", "client_rules": "all|data", "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
  * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "disks":
  * bool, "files": [{"name", "bytes" or null, "slots": [[0, 5460]], "where", "host", "kind", "time"
  * (of a file on a disk, else null)}]}, "shards": [{"uid", "database": uid, "role":

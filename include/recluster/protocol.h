@@ -169,8 +169,9 @@
  *       ! settings of the running server, then CONFIG REWRITE. A memory limit below what the
  *       data takes is raised; a warning says so, as where maxclients can't be set.
  *
- *   open_shard {"dir", "password" (null: none)}
- *       -> {}                    ! user default on; ACL SAVE
+ *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (no command of @admin and
+ *           @dangerous but those that clients of the vendor's proxy have), "admin_password"?}
+ *       -> {}                    ! user default on; with admin_password, user admin too; ACL SAVE
  *
  *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool,
  *           "samples": [{"db", "key" (hex), "kind"}]}
@@ -200,6 +201,8 @@
 
 enum { PROTOCOL_VERSION = 1 };
 
+/* Of databases whose clients may not use every command; it has its own password. */
+#define ADMIN_USER "admin"
 #define RECOVERY_USER "recluster"
 #define REPLICATION_USER "replication"
 

@@ -49,7 +49,8 @@ struct recover_source {
  *     {"databases": [label or name, …], "at_ms": n, "offline": true, "without": ["host:a2",
  *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for all],
  *      "priority": [label or name, …], "only_configuration": true, "allow_missing_slots": "0-99",
- *      "shards": {label or name: primaries}, "rto_s": n}
+ *      "shards": {label or name: primaries}, "rto_s": n, "accept_weaker_access": [label or
+ *      name, …]}
  *
  * All may be left out.
  */

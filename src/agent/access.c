@@ -3,6 +3,7 @@
 #include "access.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "method.h"
@@ -46,21 +47,34 @@ int access_let_replicate(struct redis *r, struct err *err)
     return save_users(r, err);
 }
 
-static int open_default(
-    const struct shard *shard, struct redis *r, const char *password, struct err *err)
+/*
+ * What clients of the vendor's proxy have of @admin and @dangerous, as far as plain servers do; all
+ * servers from 6.0 on know these.
+ */
+static const char *const data_rules[] = {"-@admin", "-@dangerous", "+info", "+keys", "+flushall",
+    "+flushdb", "+sort", "+restore", "+role", "+client|list", "+module|list", "+acl|whoami",
+    "+cluster|info", "+cluster|nodes", "+cluster|slots", "+cluster|keyslot", "+cluster|myid",
+    "+cluster|countkeysinslot", "+cluster|getkeysinslot", NULL};
+
+static int set_user(const struct shard *shard, struct redis *r, const char *name,
+    const char *password, const char *const *more, struct err *err)
 {
     CLEANUP(free_ptr) char *added = password ? xasprintf(">%s", password) : xstrdup("nopass");
-    const char *argv[16] = {"ACL", "SETUSER", "default", "on", "resetpass", added};
+    const char *argv[48] = {"ACL", "SETUSER", name, "on", "resetpass", added};
     size_t argc = 6;
 
     for (const char *const *rule = server_acl_all(shard->record); *rule; rule++)
         argv[argc++] = *rule;
+    for (; more && *more; more++)
+        argv[argc++] = *more;
     return redis_command_argv(r, NULL, argv, NULL, err);
 }
 
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    const char *rules = json_string_value(json_object_get(params, "rules"));
+    bool data_only = rules && strcmp(rules, "data") == 0;
     struct shard shard;
     const char *password;
 
@@ -68,8 +82,12 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
     if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0)
         return -1;
     int rc = -1;
+    /* The administrator first: nobody else could undo what follows. */
     if (server_connect(&shard, password, &r, err) == 0 &&
-        shard_set(&shard, SHARD_OPENED, err) == 0 && open_default(&shard, r, password, err) == 0 &&
+        shard_set(&shard, SHARD_OPENED, err) == 0 &&
+        (!shard.admin_password ||
+            set_user(&shard, r, ADMIN_USER, shard.admin_password, NULL, err) == 0) &&
+        set_user(&shard, r, "default", password, data_only ? data_rules : NULL, err) == 0 &&
         save_users(r, err) == 0) {
         *ret = json_object();
         rc = 0;
@@ -79,9 +97,8 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
 }
 
 /*
- * Works as the database's own user: the one that goes would be cut off by its removal, and this
- * proves that the one that stays can log in. The record is written last, so that a rerun does it
- * all again.
+ * Works as a user that stays: the one that goes would be cut off by its removal, and this proves that
+ * those that stay can log in. The record is written last, so that a rerun does it all again.
  */
 static int seal(struct shard *shard, const char *password, struct err *err)
 {
@@ -89,6 +106,8 @@ static int seal(struct shard *shard, const char *password, struct err *err)
 
     if (server_connect_default(shard, password, &r, err) < 0)
         return err_hint(err, "Open the shard first; then it can be sealed.");
+    if (shard->admin_password && redis_auth(r, ADMIN_USER, shard->admin_password, err) < 0)
+        return err_wrap(err, "the user '" ADMIN_USER "'");
     if (redis_command(r, NULL, err, "ACL", "DELUSER", RECOVERY_USER) < 0 || save_users(r, err) < 0)
         return -1;
     if (unit_enable(shard, err) < 0)

@@ -97,6 +97,7 @@ static int connect_within(const struct shard *shard, const char *password, int t
 {
     const char *recovery_password = shard_string(shard, "recovery_password");
     struct err refused = {.code = ERR_DENIED};
+    struct err admin = {.code = shard->admin_password ? ERR_NONE : ERR_DENIED};
     struct redis *r;
 
     if (connect_socket(shard, timeout_ms, &r, err) < 0)
@@ -105,7 +106,10 @@ static int connect_within(const struct shard *shard, const char *password, int t
         *ret = r;
         return 0;
     }
-    if (refused.code == ERR_DENIED && log_in_as_default(shard, r, password, err) == 0) {
+    if (refused.code == ERR_DENIED && shard->admin_password)
+        (void)!redis_auth(r, ADMIN_USER, shard->admin_password, &admin);
+    if (refused.code == ERR_DENIED &&
+        (admin.code == ERR_NONE || log_in_as_default(shard, r, password, err) == 0)) {
         *ret = r;
         return 0;
     }

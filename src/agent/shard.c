@@ -105,6 +105,7 @@ int shard_find(const json_t *params, struct shard *ret, struct err *err)
         err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard.path);
         goto fail;
     }
+    shard.admin_password = json_string_value(json_object_get(params, "admin_password"));
     *ret = shard;
     return 0;
 fail:

@@ -18,9 +18,10 @@
 
 struct shard {
     char *base_dir;
-    char *dir;      /* below base_dir */
-    char *path;     /* of the folder */
-    json_t *record; /* shard.json; NULL: not prepared */
+    char *dir;                  /* below base_dir */
+    char *path;                 /* of the folder */
+    json_t *record;             /* shard.json; NULL: not prepared */
+    const char *admin_password; /* of the parameters; NULL: there is no such user */
 };
 #define SHARD_INIT                                                                                 \
     {                                                                                              \

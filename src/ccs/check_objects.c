@@ -202,8 +202,9 @@ static void check_settings(struct import *im, const struct reader *r, const stru
             "roles of '%s' are not recreated", db->label);
     if (!read_bool(r, "default_user", true))
         finding_add(f, FINDING_DEFAULT_USER_OFF, finding_keys("bdb", db->uid),
-            "'%s' let in named users only, which are not recreated: it comes back with %s",
-            db->label, db->password ? "its old password for all" : "a new password");
+            "'%s' had its default user off, and its named users are not restored: its default user "
+            "comes back with a new password",
+            db->label);
 }
 
 /* One user is the administrator that every cluster has. */

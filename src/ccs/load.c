@@ -47,7 +47,9 @@ static int load_cluster(struct loader *l)
     struct rows rows;
 
     if (state_query(l->state, &rows, l->err,
-            "SELECT name, rack_aware, COALESCE(saved_ms, -1), format FROM cluster", "") < 0)
+            "SELECT name, rack_aware, COALESCE(saved_ms, -1), format,"
+            " EXISTS (SELECT 1 FROM proxy) FROM cluster",
+            "") < 0)
         return -1;
     bool found = rows_next(&rows);
     if (found) {
@@ -55,6 +57,7 @@ static int load_cluster(struct loader *l)
         ccs->rack_aware = rows_int(&rows, 1);
         ccs->saved_ms = rows_int(&rows, 2);
         ccs->format = text(l, &rows, 3);
+        ccs->has_proxies = rows_int(&rows, 4);
     }
     if (rows_end(&rows, l->err) < 0)
         return -1;
@@ -121,6 +124,17 @@ static void load_location(
         db->backup_location = location;
 }
 
+/* `name` is missing in state files of the first version, which had `lost` alone. */
+static enum ccs_login login_of(const struct ccs_database *db, const char *name, bool lost)
+{
+    for (int login = CCS_LOGIN_OPEN; name && login <= CCS_LOGIN_UNKNOWN; login++)
+        if (strcmp(ccs_login_name((enum ccs_login)login), name) == 0)
+            return (enum ccs_login)login;
+    if (lost)
+        return CCS_LOGIN_UNREADABLE;
+    return db->password ? CCS_LOGIN_PASSWORD : CCS_LOGIN_OPEN;
+}
+
 static void load_database(struct loader *l, const struct rows *rows, struct ccs_database *db)
 {
     struct arena *arena = &l->ccs->arena;
@@ -147,7 +161,8 @@ static void load_database(struct loader *l, const struct rows *rows, struct ccs_
     load_save_points(l, rows, 17, db);
     db->shards_placement = text_or(l, rows, 18, "dense");
     db->password = text(l, rows, 19);
-    db->login_lost = rows_int(rows, 24);
+    db->login = login_of(db, rows_text(rows, 25), rows_int(rows, 24));
+    db->client_certificates = rows_int(rows, 26);
     db->tls = rows_int(rows, 20);
     db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
     db->avoid_nodes = db->use_nodes = value_list(arena, "", VALUE_IDS, NULL);
@@ -167,7 +182,7 @@ static int load_databases(struct loader *l)
             " fsync_always, save_points, shards_placement, " STATE_SECRET("database.password",
                 "uid") ", tls, modules,"
                        " " STATE_SECRETS_OF("database.backup_location", "uid",
-                           "backup_location") ", COALESCE(backup_interval_s, 0), login_lost FROM database",
+                           "backup_location") ", COALESCE(backup_interval_s, 0), login_lost, login, client_certificates FROM database",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {

@@ -5,6 +5,16 @@
 
 #include "recluster/human.h"
 
+const char *ccs_login_name(enum ccs_login login)
+{
+    static const char *const names[] = {
+#define CCS_LOGIN_NAME(id, name) [id] = name,
+        CCS_LOGINS(CCS_LOGIN_NAME)
+#undef CCS_LOGIN_NAME
+    };
+    return names[login];
+}
+
 /* Digits count as numbers: "2" before "10", "1:2" before "1:10". */
 static int compare_uids(const char *a, const char *b)
 {

@@ -166,9 +166,9 @@ static int insert_database(struct import *im, const struct servers *servers)
         json_pack("{s:s, s:s}", "type", "mount_point", "path", absolute ? absolute : dir);
     int rc = state_run(im->state, im->err,
         "INSERT INTO database (uid, name, status, sharded, replicated, primaries, memory_size,"
-        " port, eviction_policy, persistence, save_points, shards_placement, backup_location)"
+        " port, eviction_policy, persistence, save_points, shards_placement, backup_location, login)"
         " VALUES ('1', 'cluster', 'active', 1, ?, ?, 0, NULLIF(?, 0), 'noeviction', 'snapshot',"
-        " '[[3600,1],[300,100],[60,10000]]', 'sparse', ?)",
+        " '[[3600,1],[300,100],[60,10000]]', 'sparse', ?, 'unknown')",
         "iiij", (int64_t)(primaries < (int64_t)servers->count), primaries, port, location);
     json_decref(location);
     return rc;
@@ -192,7 +192,7 @@ int typed_import_nodes_json(struct import *im, const json_t *document)
     free(servers.list);
     json_decref(servers.hosts);
     finding_add(&im->findings, FINDING_SETTINGS_UNKNOWN, finding_keys("bdb", "1"),
-        "nodes.json holds no settings: 'db:1' comes back without password and memory limit, "
+        "nodes.json holds no settings: 'db:1' comes back with a new password, without memory limit, "
         "saving as a server does by default");
     return rc;
 }

@@ -202,15 +202,25 @@ struct topology {
     int64_t primaries; /* -1: not known */
 };
 
-/* A password that is no text, or named users only: they are not brought back. */
-static bool read_login_lost(const struct reader *r)
+static enum ccs_login read_login(const struct reader *r)
 {
     const char *name = "authentication_redis_pass";
     const struct object_item *password = object_field(r->object, name, strlen(name));
 
-    if (password && password->value.len)
-        return !read_text(r, name, NULL);
-    return !read_bool(r, "default_user", true);
+    if (!read_bool(r, "default_user", true))
+        return CCS_LOGIN_OFF;
+    if (!password || !password->value.len)
+        return CCS_LOGIN_OPEN;
+    return read_text(r, name, NULL) ? CCS_LOGIN_PASSWORD : CCS_LOGIN_UNREADABLE;
+}
+
+static bool read_client_certificates(const struct reader *r)
+{
+    const char *name = "authentication_ssl_client_certs";
+    const struct object_item *certificates = object_field(r->object, name, strlen(name));
+    bool some = certificates && certificates->value.len > strlen("[]");
+
+    return some || read_bool(r, "enforce_client_authentication", false);
 }
 
 static int insert_database(
@@ -222,6 +232,7 @@ static int insert_database(
     json_t *modules = modules_json(r);
     json_t *location = read_location(im, r), *masked = NULL;
     const char *password = read_text(r, "authentication_redis_pass", NULL);
+    const enum ccs_login login = read_login(r);
 
     int rc = state_set_secret(im->state, "database.password", uid, password, im->err);
     if (rc == 0)
@@ -232,10 +243,11 @@ static int insert_database(
             "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
             " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
             " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
-            " login_lost, tls, modules, backup_location, backup_interval_s)"
+            " login_lost, tls, modules, backup_location, backup_interval_s, login,"
+            " client_certificates)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0),"
-            " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0))",
-            "sssssiiiisiiiissijssiijji", uid, read_text(r, "name", NULL),
+            " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, ?)",
+            "sssssiiiisiiiissijssiijjisi", uid, read_text(r, "name", NULL),
             read_text(r, "type", "redis"), read_text(r, "status", "active"),
             read_text(r, "redis_version|version", NULL), (int64_t)topology->sharded,
             (int64_t)topology->replicated, (int64_t)read_bool(r, "rack_aware", false),
@@ -245,8 +257,9 @@ static int insert_database(
             persistence_names[persistence],
             (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
             read_text(r, "shards_placement", "dense"), password ? SECRET_MASK : NULL,
-            (int64_t)read_login_lost(r), (int64_t)read_tls(r), modules, masked,
-            read_int(r, "backup_interval", 0, INT64_MAX, 0));
+            (int64_t)(login == CCS_LOGIN_OFF || login == CCS_LOGIN_UNREADABLE),
+            (int64_t)read_tls(r), modules, masked, read_int(r, "backup_interval", 0, INT64_MAX, 0),
+            ccs_login_name(login), (int64_t)read_client_certificates(r));
     json_decref(save_points);
     json_decref(modules);
     json_decref(location);

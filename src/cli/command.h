@@ -39,6 +39,9 @@
         "never")                                                                                   \
     X(OPT_ACCEPT_NEW_HOST_KEYS, "accept-new-host-keys", NULL, false,                               \
         "trust SSH host keys that are new; they are kept in the state file only")                  \
+    X(OPT_ACCEPT_WEAKER_ACCESS, "accept-weaker-access", "db:1", true,                              \
+        "recover this database although access to it will be weaker than it was (without TLS or "  \
+        "client certificates); may be repeated")                                                   \
     X(OPT_INSECURE, "insecure", NULL, false,                                                       \
         "send logins of --source and LOCATION also over connections without TLS")                  \
     X(OPT_FORCE, "force", NULL, false,                                                             \
@@ -198,10 +201,11 @@ enum { EXIT_NOT_ASKED = 6 };
     (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
         OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \
         OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_INSECURE) |                          \
-        OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) | OPTION_BIT(OPT_NO_REPLICAS) |            \
-        OPTION_BIT(OPT_PRIORITY) | OPTION_BIT(OPT_ONLY_CONFIGURATION) |                            \
-        OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) | OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) |  \
-        OPTION_BIT(OPT_MEASURE) | OPTION_BIT(OPT_FENCE) | OPTION_BIT(OPT_RESORT))
+        OPTION_BIT(OPT_ACCEPT_WEAKER_ACCESS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
+        OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
+        OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
+        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \
+        OPTION_BIT(OPT_FENCE) | OPTION_BIT(OPT_RESORT))
 int request_from_arguments(const struct arguments *args, struct recover_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

@@ -144,6 +144,7 @@ static int read_options(const struct arguments *args, json_t *options, struct er
         add_list(args, OPT_WITHOUT, "without", options, err) < 0 ||
         add_list(args, OPT_EXTRA, "extra", options, err) < 0 ||
         add_list(args, OPT_NO_REPLICAS, "no_replicas", options, err) < 0 ||
+        add_list(args, OPT_ACCEPT_WEAKER_ACCESS, "accept_weaker_access", options, err) < 0 ||
         add_priority(argument(args, OPT_PRIORITY), options, err) < 0 ||
         add_slots(argument(args, OPT_ALLOW_MISSING_SLOTS), options, err) < 0 ||
         add_shards(args->values[OPT_PLAN_SHARDS], options, err) < 0 ||

@@ -134,6 +134,9 @@ void survey_hosts(struct draft *d);
 void survey_old_cluster(struct draft *d);
 void survey_warnings(struct draft *d); /* of the hosts that are used */
 
+void clients_decide(
+    struct draft *d); /* clients.c: of the databases that source_choose() has made */
+
 void source_choose(struct draft *d); /* makes the plan's shards */
 size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in);
 

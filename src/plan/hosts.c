@@ -11,7 +11,7 @@
 enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20, HOST_COUNT_MAX = 100000 };
 
 static const char *const top_keys[] = {
-    "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", NULL};
+    "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", "databases", NULL};
 
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
@@ -385,6 +385,33 @@ static int check_sources(json_t *sources, struct err *err)
     return 0;
 }
 
+static int check_databases(const json_t *databases, struct err *err)
+{
+    static const char *const keys[] = {"password", "open_access", NULL};
+    const char *label;
+    json_t *entry;
+
+    if (databases && !json_is_object(databases))
+        return err_set(err, ERR_USAGE, "'databases' is not an object");
+    json_object_foreach ((json_t *)(uintptr_t)databases, label, entry) {
+        CLEANUP(free_ptr) char *where = xasprintf("databases: '%s': ", label);
+        if (!json_is_object(entry))
+            return err_set(err, ERR_USAGE, "%snot an object", where);
+        if (check_keys(entry, keys, where, err) < 0 ||
+            check_flag(entry, "open_access", where, err) < 0)
+            return -1;
+        if (json_object_get(entry, "password") &&
+            json_is_true(json_object_get(entry, "open_access")))
+            return err_set(err, ERR_USAGE, "%sboth a password and open access", where);
+        if (json_is_string(json_object_get(entry, "password")) &&
+            !*json_string_value(json_object_get(entry, "password"))) {
+            err_set(err, ERR_USAGE, "%sthe password is empty", where);
+            return err_hint(err, "For a database without a password write \"open_access\": true.");
+        }
+    }
+    return 0;
+}
+
 static int check_endpoints(const json_t *endpoints, struct err *err)
 {
     static const char *const keys[] = {"url", "insecure", NULL};
@@ -449,9 +476,11 @@ static int parse(struct hosts *hosts, struct err *err)
         return err_set(err, ERR_USAGE, "not a JSON object");
     hosts->sources = json_object_get(hosts->root, "sources");
     hosts->trusted_endpoints = json_object_get(hosts->root, "trusted_endpoints");
+    hosts->databases = json_object_get(hosts->root, "databases");
     if (check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
         check_sources(hosts->sources, err) < 0 ||
-        check_endpoints(hosts->trusted_endpoints, err) < 0)
+        check_endpoints(hosts->trusted_endpoints, err) < 0 ||
+        check_databases(hosts->databases, err) < 0)
         return -1;
     if (json_array_size(list) == 0) {
         err_set(err, ERR_USAGE, "no hosts");

@@ -277,6 +277,7 @@ struct plan *draft_plan(const struct plan_input *input)
     survey_old_cluster(&draft);
     survey_hosts(&draft);
     source_choose(&draft);
+    clients_decide(&draft);
     capacity_shards(&draft);
     placement_run(&draft);
     improve_run(&draft);

@@ -103,6 +103,7 @@ json_t *plan_essence(const struct plan *plan)
         set(d, "set", text(db->set ? db->set->id : NULL));
         set(d, "maxmemory", integer(db->maxmemory_bytes));
         set(d, "slots_lost", slots_to_json(&db->lost));
+        set(d, "login", text(plan_login_name(db->login)));
         json_array_append_new(databases, d);
     }
     for (size_t s = 0; s < plan->shard_count; s++) {
@@ -172,6 +173,8 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     set(o, "primaries", db->resharded ? integer(primaries_of(plan, db)) : json_null());
     set(o, "slots_lost", slots_to_json(&db->lost));
     set(o, "maxmemory", integer(db->maxmemory_bytes));
+    set(o, "login", text(plan_login_name(db->login)));
+    set(o, "client_rules", text(db->data_commands_only ? "data" : "all"));
     set(o, "shards", shards);
     set(o, "endpoints", endpoints);
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {

@@ -528,28 +528,8 @@ static void warn_of_one_machine(struct draft *d)
 }
 
 /* What clients will notice. */
-static void warn_of_clients(struct draft *d)
-{
-    for (size_t i = 0; i < d->plan->database_count; i++) {
-        const struct plan_database *db = &d->plan->databases[i];
-        if (db->skipped)
-            continue;
-        if (db->database->login_lost)
-            draft_warn(d,
-                &(struct plan_issue){.code = "login-lost",
-                    .database = db->database->label,
-                    .hint = "It will stand in the state file, table target, column password."},
-                "%s: the logins of its clients can't be brought back: it gets a new password",
-                db->database->label);
-        if (db->database->tls)
-            draft_warn(d, &(struct plan_issue){.code = "tls-off", .database = db->database->label},
-                "%s: its clients used TLS; it comes back without", db->database->label);
-    }
-}
-
 void survey_warnings(struct draft *d)
 {
-    warn_of_clients(d);
     warn_of_facts(d);
     warn_of_one_machine(d);
     warn_of_unmeasured(d, "disk", "disk");

@@ -31,9 +31,11 @@ struct host_run *executor_host(const struct executor *x, const char *name)
 
 json_t *shard_params(const struct executor *x, const struct shard_run *s)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s?}", "base_dir", x->hosts[s->host].base_dir,
+    const struct database_run *db = &x->databases[s->database];
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?}", "base_dir", x->hosts[s->host].base_dir,
         "recovery", x->recovery, "dir", s->dir, "recovery_password", x->recovery_password,
-        "password", x->databases[s->database].password);
+        "password", db->password, "admin_password", db->admin_password);
 }
 
 /* The task's own outcome, and of those that were done with it. */

@@ -85,7 +85,9 @@ struct database_run {
     json_t *location;
     const char *password; /* of its clients; NULL: none. A secret */
     const char *replication_password;
-    int64_t generation; /* how often it began anew because a host was lost */
+    const char *client_rules;   /* "data", "all"; NULL: all */
+    const char *admin_password; /* of the user admin; NULL: there is none. A secret */
+    int64_t generation;         /* how often it began anew because a host was lost */
     int64_t maxmemory_bytes;
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */

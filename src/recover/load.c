@@ -81,7 +81,8 @@ static int load_databases(struct executor *x, struct err *err)
             "SELECT database_uid, name, state, " STATE_SECRETS_OF("target.location", "database_uid",
                 "location") ", maxmemory, " STATE_SECRET("target.password",
                 "database_uid") ", " STATE_SECRET("target.replication_password",
-                "database_uid") ", generation FROM target ORDER BY rowid",
+                "database_uid") ", generation, client_rules, " STATE_SECRET("target.admin_password",
+                "database_uid") " FROM target ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -97,6 +98,8 @@ static int load_databases(struct executor *x, struct err *err)
             .replication_password =
                 rows_is_null(&rows, 6) ? x->replication_password : dup(x, &rows, 6),
             .generation = rows_int(&rows, 7),
+            .client_rules = dup(x, &rows, 8),
+            .admin_password = dup(x, &rows, 9),
         };
         db->ccs = ccs_database(x->ccs, db->uid);
         db->label = db->ccs ? db->ccs->label : db->uid;

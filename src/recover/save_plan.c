@@ -83,10 +83,15 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
     for (size_t i = 0; i < plan->database_count; i++) {
         const struct plan_database *db = &plan->databases[i];
         const struct catalogue *catalogue = survey->databases[i].catalogue;
-        /* Better a password that has to be looked up than a database that is open to all. */
         CLEANUP(free_ptr)
-        char *made = db->database->login_lost ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
-        const char *uid = db->database->uid, *password = made ? made : db->database->password;
+        char *made = db->login == PLAN_LOGIN_NEW ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
+        CLEANUP(free_ptr)
+        char *admin = db->data_commands_only ? random_hex(PASSWORD_BYTES) : NULL;
+        const char *uid = db->database->uid;
+        const char *password = db->login == PLAN_LOGIN_NEW     ? made
+                               : db->login == PLAN_LOGIN_GIVEN ? survey->databases[i].password
+                               : db->login == PLAN_LOGIN_OPEN  ? NULL
+                                                               : db->database->password;
         /* One of the future says nothing about what is lost. */
         int64_t set_time = db->set && !db->set->future ? db->set->time_ms : -1;
         json_t *location;
@@ -95,14 +100,17 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
             if (save_set(st, db, survey->databases[i].location_label, &catalogue->sets[k], err) < 0)
                 return -1;
         if (state_set_secret(st, "target.password", uid, password, err) < 0 ||
+            state_set_secret(st, "target.admin_password", uid, admin, err) < 0 ||
             state_set_secrets_of(st, "target.location", uid, db->location, &location, err) < 0)
             return -1;
         int rc = state_run(st, err,
             "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
-            "set_time_ms, maxmemory, password) VALUES (?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?)",
-            "ssssjsiis", uid, db->database->name, db->skipped ? "skipped" : "planned", db->skipped,
-            location, db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
-            password ? SECRET_MASK : NULL);
+            "set_time_ms, maxmemory, password, client_rules, admin_password) VALUES (?, ?, ?, ?, ?, ?, "
+            "NULLIF(?, -1), ?, ?, ?, ?)",
+            "ssssjsiisss", uid, db->database->name, db->skipped ? "skipped" : "planned",
+            db->skipped, location, db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
+            password ? SECRET_MASK : NULL, db->data_commands_only ? "data" : "all",
+            admin ? SECRET_MASK : NULL);
         json_decref(location);
         if (rc < 0)
             return -1;

@@ -251,13 +251,21 @@ static void password_params(const struct executor *x, const struct task_run *t, 
     json_object_set_new(params, "password", password ? json_string(password) : json_null());
 }
 
+static void open_params(const struct executor *x, const struct task_run *t, json_t *params)
+{
+    const char *rules = x->databases[t->database].client_rules;
+
+    password_params(x, t, params);
+    json_object_set_new(params, "rules", json_string(rules ? rules : "all"));
+}
+
 const struct task_kind task_open_shard = {
     .name = "open_shard",
     .method = "open_shard",
     .stage = STAGE_OPEN,
     .gate = GATE_OPEN,
     .timeout_ms = CALL_MS,
-    .params = password_params,
+    .params = open_params,
 };
 
 static void endpoint_params(const struct executor *x, const struct task_run *t, json_t *params)

@@ -253,7 +253,34 @@ static int check_words(
         if (!ccs_find_database(survey->ccs, label, err))
             return err_wrap(err, "\"sources\" of '%s'", request->hosts_path);
     }
+    json_object_foreach (survey->hosts->databases, label, location) {
+        if (!ccs_find_database(survey->ccs, label, err))
+            return err_wrap(err, "\"databases\" of '%s'", request->hosts_path);
+    }
     return wishes_check(survey, survey->options, err);
+}
+
+/* What the hosts file says of the clients of a database. */
+static int take_access(struct survey *survey, struct plan_database_input *in, struct err *err)
+{
+    const char *label;
+    json_t *entry;
+
+    json_object_foreach (survey->hosts->databases, label, entry) {
+        const json_t *value = json_object_get(entry, "password");
+        if (!same_database(survey->ccs, label, in->database))
+            continue;
+        in->open_access = json_is_true(json_object_get(entry, "open_access"));
+        struct secret *password = value ? secret_from_json(value, "password", err) : NULL;
+        if (value && !password)
+            return err_wrap(err, "\"databases\", '%s'", label);
+        in->password = arena_strdup(&survey->ccs->arena, secret_reveal(password));
+        secret_free(password);
+        if (in->password && !*in->password)
+            return err_set(
+                err, ERR_USAGE, "the password of '%s' in the hosts file is empty", label);
+    }
+    return 0;
 }
 
 struct survey_query {
@@ -430,6 +457,7 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
 
     if (check_words(survey, request, err) < 0)
         return -1;
+    int rc = 0;
     json_t **resolved = xcalloc(ccs->database_count + 1, sizeof(*resolved));
     survey->databases = xcalloc(ccs->database_count, sizeof(*survey->databases));
     survey->database_errors = xcalloc(ccs->database_count, sizeof(*survey->database_errors));
@@ -442,10 +470,16 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
             find_location(survey, request, &survey->databases[at], &survey->database_errors[at]);
         wishes_fill_database(survey, survey->options, &survey->databases[at]);
         take_pinned_count(survey, &survey->databases[at]);
+        if (rc == 0)
+            rc = take_access(survey, &survey->databases[at], err);
     }
     for (size_t at = 0; at < survey->database_count; at++) {
         if (!resolved[at])
             continue;
+        if (rc < 0) {
+            json_decref(resolved[at]);
+            continue;
+        }
         say(request, false, "looking for the backups of %s: database %zu of %zu",
             survey->databases[at].database->label, at + 1, survey->database_count);
         catalogue_database(
@@ -453,7 +487,7 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
         json_decref(resolved[at]);
     }
     free(resolved);
-    return 0;
+    return rc;
 }
 
 static int check_old_cluster(

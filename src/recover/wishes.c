@@ -35,8 +35,8 @@ static int check_databases(const struct survey *survey, const json_t *options, s
 {
     static const struct {
         const char *key, *option;
-    } lists[] = {
-        {"databases", "--database"}, {"no_replicas", "--no-replicas"}, {"priority", "--priority"}};
+    } lists[] = {{"databases", "--database"}, {"no_replicas", "--no-replicas"},
+        {"priority", "--priority"}, {"accept_weaker_access", "--accept-weaker-access"}};
     json_t *item;
     const char *word;
     size_t k;
@@ -109,6 +109,8 @@ void wishes_fill_database(
     in->priority = place_in(survey->ccs, json_object_get(options, "priority"), in->database);
     in->no_replicas =
         place_in(survey->ccs, json_object_get(options, "no_replicas"), in->database) > 0;
+    in->weaker_access =
+        place_in(survey->ccs, json_object_get(options, "accept_weaker_access"), in->database) > 0;
     json_object_foreach (json_object_get(options, "shards"), word, number) {
         if (is_database(survey->ccs, word, in->database))
             in->primaries = (int)json_integer_value(number);

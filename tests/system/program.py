@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -69,6 +70,7 @@ class Recovery:
             self.defaults["server"] = program
         self.sources = {}
         self.old_nodes = []
+        self.databases = {}
         self.trusted = []  # endpoints of the CCS file that may get a login
         self.state = folder / "recovery.state"
         self.hosts_file = folder / "hosts.json"
@@ -95,6 +97,8 @@ class Recovery:
             document["sources"] = self.sources
         if self.old_nodes:
             document["old_nodes"] = self.old_nodes
+        if self.databases:
+            document["databases"] = self.databases
         if self.trusted:
             document["trusted_endpoints"] = self.trusted
         self.hosts_file.write_text(json.dumps(document))
@@ -154,7 +158,21 @@ class Recovery:
         return next(d for d in self.status()["databases"] if d["uid"] in (uid, f"db:{uid}"))
 
     def connect(self, made, shard):
+        """As a client does."""
         return resp.Connection(shard["addr"], shard["port"], made.password)
+
+    def secret(self, place, made):
+        with contextlib.closing(sqlite3.connect(self.state)) as db:
+            row = db.execute(
+                "SELECT value FROM secret WHERE place = ? AND id = ?", (place, made.database.uid)).fetchone()
+        return row and row[0]
+
+    def connect_admin(self, made, shard):
+        """Clients of a database that a proxy stood before have no administrative commands: user admin has them."""
+        password = self.secret("target.admin_password", made)
+        if password is None:
+            return self.connect(made, shard)
+        return resp.Connection(shard["addr"], shard["port"], password, "admin")
 
     def assert_recovered(self, made, digest=None):
         """Every key is back on every server of the database, behind its password, and all is open."""
@@ -174,7 +192,7 @@ class Recovery:
             copies = count // len(made.database.primaries)
             assert got.same_as((digest or made.digest) * copies), f"{role}: other keys: {got}"
         self._assert_endpoints(made, database)
-        self._assert_only_the_password(made, database["shards"])
+        self._assert_only_who_may(made, database["shards"])
         return database
 
     @staticmethod
@@ -200,19 +218,29 @@ class Recovery:
             assert ends == primaries
             assert {port for _, port in ends} == {made.database.port}
 
-    @staticmethod
-    def _assert_only_the_password(made, shards):
+    def _assert_only_who_may(self, made, shards):
+        admin = self.secret("target.admin_password", made) is not None
         for shard in shards:
-            with resp.Connection(shard["addr"], shard["port"], made.password) as c:
+            with self.connect_admin(made, shard) as c:
                 users = {u.decode() for u in c.call("ACL", "USERS")}
-                assert "default" in users and "recluster" not in users, users
+                assert users <= {"default", "replication", "admin"} and "default" in users, users
+                assert ("admin" in users) == admin
+            if admin:
+                with self.connect(made, shard) as c:
+                    for command in (["CONFIG", "GET", "dir"], ["ACL", "LIST"], ["SAVE"],
+                                    ["REPLICAOF", "NO", "ONE"], ["SHUTDOWN", "NOSAVE"]):
+                        assert self._refused(c, *command, words="NOPERM"), command
             if made.password is not None:
                 with resp.Connection(shard["addr"], shard["port"]) as c:
-                    try:
-                        c.call("GET", "x")
-                        raise AssertionError("open without the password")
-                    except resp.ReplyError as e:
-                        assert "NOAUTH" in str(e)
+                    assert self._refused(c, "GET", "x", words="NOAUTH"), "open without the password"
+
+    @staticmethod
+    def _refused(c, *command, words):
+        try:
+            c.call(*command)
+            return False
+        except resp.ReplyError as e:
+            return words in str(e)
 
     def server_folders(self):
         return sorted(p.parent for p in (self.folder / "hosts").rglob("redis.conf"))

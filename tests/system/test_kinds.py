@@ -203,6 +203,8 @@ def test_backup_of_redis_cli(cluster, recovery, folder, net):
     recovery.ccs = saved / "nodes.json"
     recovery.run("inspect", recovery.ccs, status=DONE)
     recovery.recover("--source", f"db:1={saved}")
+    made.password = recovery.secret("target.password", made)
+    assert made.password is not None, "nodes.json can't tell that it had none"
     database = recovery.status()["databases"][0]
     assert database["state"] == "done"
     got = contents.Digest()

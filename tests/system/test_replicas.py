@@ -72,7 +72,7 @@ def test_no_data_is_sent_in_a_cluster(cluster, recovery):
         text = (folder / "redis.conf").read_text()
         assert "repl-backlog-ttl 0" not in text and "disable-thp" not in text
     for shard in recovery.database(made)["shards"]:
-        with recovery.connect(made, shard) as c:
+        with recovery.connect_admin(made, shard) as c:
             assert c.call("CONFIG", "GET", "repl-backlog-ttl")[1] == b"3600"
 
 

@@ -16,7 +16,7 @@ def settings(recovery, made, *names):
     """CONFIG GET of each server of the database; all must agree."""
     found = set()
     for shard in recovery.database(made)["shards"]:
-        with recovery.connect(made, shard) as c:
+        with recovery.connect_admin(made, shard) as c:
             found.add(tuple(c.config(name) for name in names))
     assert len(found) == 1, found
     return dict(zip(names, found.pop()))
@@ -158,17 +158,3 @@ def _takes(c, key):
     except redis_server.resp.ReplyError as e:
         assert str(e).startswith("MOVED"), e
         return False
-
-
-def test_a_login_that_is_lost_leaves_nothing_open(cluster, recovery):
-    """Only named users could log in: without them, a new password is better than none."""
-    made = cluster.add("a", default_user="disabled")
-    recovery.add_hosts(1).write()
-    assert "new password" in " ".join(w["message"] for w in recovery.plan("--json").json["warnings"])
-    recovery.recover()
-    shard = recovery.database(made)["shards"][0]
-    with recovery.connect(made, shard) as c, pytest.raises(resp.ReplyError, match="NOAUTH"):
-        c.call("DBSIZE")
-    with sqlite3.connect(recovery.state) as db:
-        [[made.password]] = db.execute("SELECT value FROM secret WHERE place = 'target.password'").fetchall()
-    recovery.assert_recovered(made)

@@ -1,0 +1,117 @@
+/*
+ * How clients log in afterwards. Access never comes back wider than it was without a word: where the
+ * old password is not known, or user default was off, it gets a new password; what can't be made up
+ * for stops the plan until the operator accepts it.
+ */
+
+#include <string.h>
+
+#include "draft.h"
+
+static const char *read_it_with(struct draft *d, const struct ccs_database *db)
+{
+    return arena_printf(&d->plan->arena,
+        "Read it, once there is a state file, with: sqlite3 FILE \"SELECT value FROM secret WHERE "
+        "place = 'target.password' AND id = '%s'\". To choose it, write in the hosts file: "
+        "\"databases\": {\"%s\": {\"password\": {\"file\": PATH}}}.",
+        db->uid, db->label);
+}
+
+static enum plan_login decide(const struct plan_database_input *in)
+{
+    if (in->password)
+        return PLAN_LOGIN_GIVEN;
+    if (in->open_access)
+        return PLAN_LOGIN_OPEN;
+    if (in->database->login == CCS_LOGIN_OPEN || in->database->login == CCS_LOGIN_PASSWORD)
+        return PLAN_LOGIN_AS_BEFORE;
+    return PLAN_LOGIN_NEW;
+}
+
+static void warn_of_new_password(struct draft *d, const struct ccs_database *db)
+{
+    const struct plan_issue issue = {
+        .code = "login-lost", .database = db->label, .hint = read_it_with(d, db)};
+
+    if (db->login == CCS_LOGIN_OFF)
+        draft_warn(d, &issue,
+            "%s: only named users could log in, and they are not restored: its user 'default' gets a "
+            "new password, which is random",
+            db->label);
+    else if (db->login == CCS_LOGIN_UNREADABLE)
+        draft_warn(d, &issue,
+            "%s: the password of its clients can't be read from the CCS file: its user 'default' gets "
+            "a new password, which is random",
+            db->label);
+    else
+        draft_warn(d, &issue,
+            "%s: the CCS file does not tell whether its clients needed a password: its user 'default' "
+            "gets a new password, which is random",
+            db->label);
+}
+
+/* Wider than it was, and not to be made up for: a blocker until it is accepted. */
+static void tell_of_weaker_access(
+    struct draft *d, const struct plan_database_input *in, const char *what, const char *code)
+{
+    const struct ccs_database *db = in->database;
+    struct plan_issue issue = {.code = code, .database = db->label};
+
+    if (in->weaker_access) {
+        draft_warn(d, &issue, "%s: %s", db->label, what);
+        return;
+    }
+    issue.hint =
+        arena_printf(&d->plan->arena, "If that will do, add --accept-weaker-access %s.", db->label);
+    draft_block(d, &issue, "%s: %s", db->label, what);
+}
+
+static void look_at(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+{
+    db->login = decide(in);
+    db->data_commands_only = d->input->ccs->has_proxies && db->login != PLAN_LOGIN_OPEN;
+    if (db->skipped)
+        return;
+    if (db->login == PLAN_LOGIN_NEW)
+        warn_of_new_password(d, in->database);
+    if (db->login == PLAN_LOGIN_OPEN && in->database->login != CCS_LOGIN_OPEN)
+        draft_warn(d, &(struct plan_issue){.code = "open-access", .database = in->database->label},
+            "%s: whoever reaches its port may read and change all of it, as the hosts file wants",
+            in->database->label);
+    if (in->database->tls)
+        tell_of_weaker_access(
+            d, in, "its clients used TLS; it comes back without, in plain text", "tls-off");
+    if (in->database->client_certificates)
+        tell_of_weaker_access(d, in,
+            "its clients had to show certificates; it comes back without asking for them",
+            "client-certificates-off");
+}
+
+/* What the CCS file has and is not restored: findings that are about access. */
+static void warn_of_findings(struct draft *d)
+{
+    const struct ccs *ccs = d->input->ccs;
+
+    for (size_t i = 0; i < ccs->finding_count; i++)
+        if (strcmp(ccs->findings[i].code, "users") == 0)
+            draft_warn(d, &(struct plan_issue){.code = "users-not-restored"}, "%s",
+                arena_strdup(&d->plan->arena, ccs->findings[i].message));
+}
+
+void clients_decide(struct draft *d)
+{
+    for (size_t i = 0; i < d->plan->database_count; i++)
+        look_at(d, &d->plan->databases[i], &d->input->databases[i]);
+    warn_of_findings(d);
+}
+
+const char *plan_login_name(enum plan_login login)
+{
+    static const char *const names[] = {
+        [PLAN_LOGIN_AS_BEFORE] = "as-before",
+        [PLAN_LOGIN_NEW] = "new-password",
+        [PLAN_LOGIN_GIVEN] = "given-password",
+        [PLAN_LOGIN_OPEN] = "open",
+    };
+    return names[login];
+}
