@@ -213,6 +213,15 @@ static int follow(const struct attachment *a, bool already, json_t **ret, struct
     return rc < 0 ? -1 : 0;
 }
 
+static int start(struct attachment *a, const char *password, struct err *err)
+{
+    if (!shard_has(a->shard, SHARD_CONFIGURED) &&
+        (nodes_forget_heard(err) < 0 ||
+            server_conf_write(a->shard->record, a->shard->path, err) < 0))
+        return -1;
+    return server_start(a->shard, password, &a->replica, err);
+}
+
 static int attach(struct attachment *a, const char *password, json_t **ret, struct err *err)
 {
     struct err absent = ERR_INIT;
@@ -225,9 +234,7 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
         *err = absent;
         return -1;
     }
-    if (!already && ((!shard_has(a->shard, SHARD_CONFIGURED) &&
-                         server_conf_write(a->shard->record, a->shard->path, err) < 0) ||
-                        server_start(a->shard, password, &a->replica, err) < 0))
+    if (!already && start(a, password, err) < 0)
         return -1;
     if (server_await_loaded(a->call, a->shard, a->replica, &info, err) < 0)
         return -1;

@@ -5,11 +5,19 @@
 #include <string.h>
 
 #include "method.h"
+#include "recluster/buf.h"
 #include "recluster/clock.h"
+#include "recluster/file.h"
 #include "recluster/slots.h"
 #include "server.h"
 
-enum { MEET_MS = 60 * 1000, POLL_MS = 50, SLOTS_PER_COMMAND = 24, NODE_ID_DIGITS = 40 };
+enum {
+    MEET_MS = 60 * 1000,
+    POLL_MS = 50,
+    SLOTS_PER_COMMAND = 24,
+    NODE_ID_DIGITS = 40,
+    NODES_CONF_MAX = 64 << 20
+};
 
 /* A line of CLUSTER NODES: <id> <addr>:<port>@… <flags> <primary> <3 numbers> <link> [slots…] */
 struct node_line {
@@ -219,4 +227,89 @@ int forget_replicas(
             return -1;
         (*ret_forgotten)++;
     }
+}
+
+/* Among "slave,fail?,nofailover". */
+static bool has_flag(const char *flags, const char *flag)
+{
+    size_t len = strlen(flag);
+
+    for (const char *at = flags; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, flag, len) == 0 && (at[len] == ',' || !at[len]))
+            return true;
+    }
+    return false;
+}
+
+/* <id> <addr>:<port>@<bus>[,name] <flags> <primary> <ping> <pong> <epoch> <link> …: the answer came. */
+static bool is_heard(const char *line)
+{
+    char flags[128], link[32];
+    long long pong = 0;
+
+    if (sscanf(line, "%*s %*s %127s %*s %*s %lld %*s %31s", flags, &pong, link) != 3)
+        return false;
+    return has_flag(flags, "myself") ||
+           (pong > 0 && strcmp(link, "connected") == 0 && !has_flag(flags, "fail") &&
+               !has_flag(flags, "fail?") && !has_flag(flags, "handshake"));
+}
+
+/* "10.0.0.1:6379@16379,name"; an IPv6 address has colons too. */
+static json_t *place_of(const char *at)
+{
+    CLEANUP(free_ptr) char *text = xstrdup(at);
+    char *bus = strchr(text, '@'), *port;
+
+    if (bus)
+        *bus++ = '\0';
+    port = strrchr(text, ':');
+    if (!bus || !port)
+        return NULL;
+    *port++ = '\0';
+    return json_pack("{s:s, s:i, s:i}", "addr", text, "port", atoi(port), "bus_port", atoi(bus));
+}
+
+int nodes_unheard(struct redis *r, json_t **ret, struct err *err)
+{
+    CLEANUP(free_ptr) char *nodes = NULL;
+    struct node_line parsed;
+
+    if (cluster_nodes(r, &nodes, err) < 0)
+        return -1;
+    *ret = json_array();
+    for (const char *line = nodes; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (!read_line(line, &parsed) || is_heard(line))
+            continue;
+        json_t *place = place_of(parsed.at);
+        if (place)
+            json_array_append_new(*ret, place);
+    }
+    return 0;
+}
+
+int nodes_forget_heard(struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    struct err absent = ERR_INIT;
+
+    if (file_read("nodes.conf", NODES_CONF_MAX, &text, &absent) < 0) {
+        if (absent.code == ERR_NOT_FOUND)
+            return 0;
+        *err = absent;
+        return -1;
+    }
+    for (const char *line = text.data, *end; line && *line; line = *end ? end + 1 : end) {
+        int before = 0, behind = 0;
+        end = line + strcspn(line, "\n");
+        CLEANUP(free_ptr) char *one = xstrndup(line, (size_t)(end - line));
+        /* "vars …" has no fields of that kind. */
+        if (sscanf(one, "%*40[0-9a-f] %*s %*s %*s%n %*d %*d%n", &before, &behind) == 0 && behind)
+            buf_addf(&out, "%.*s 0 0%s\n", before, one, one + behind);
+        else
+            buf_addf(&out, "%s\n", one);
+    }
+    return file_write_atomic("nodes.conf", out.data ? out.data : "", out.len, 0600, err);
 }

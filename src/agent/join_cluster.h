@@ -23,4 +23,16 @@ int forget_replicas(
 /* primary: {"addr", "port", "bus_port"}. Waits until the server knows it. */
 int join_as_replica(struct redis *r, const json_t *primary, struct err *err) MUST_CHECK;
 
+/*
+ * The nodes that this one has not heard of since its start, though it knows them: no connection to
+ * their bus, or no answer yet. [{"addr", "port", "bus_port"}], the caller's.
+ */
+int nodes_unheard(struct redis *r, json_t **ret, struct err *err) MUST_CHECK;
+
+/*
+ * Before a server starts again that wrote its nodes.conf itself: what it had heard then says nothing of
+ * this time.
+ */
+int nodes_forget_heard(struct err *err) MUST_CHECK;
+
 #endif

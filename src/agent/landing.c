@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "dump_file.h"
+#include "join_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "server.h"
@@ -280,7 +281,8 @@ void landing_begin(struct landing *landing, struct shard *shard, const char *as)
         return;
     landing->control = start_feeder(shard, as, fifo);
     close(fifo);
-    if (landing->control >= 0 && (server_conf_write(shard->record, shard->path, &ignored) < 0 ||
+    if (landing->control >= 0 && (nodes_forget_heard(&ignored) < 0 ||
+                                     server_conf_write(shard->record, shard->path, &ignored) < 0 ||
                                      server_launch(shard, &ignored) < 0))
         landing_end(landing, shard, false);
 }

@@ -129,7 +129,7 @@ static int start(
 {
     if (!shard_has(shard, SHARD_CONFIGURED) &&
         (dump_file_place(shard, as, err) < 0 || landing_close(shard, err) < 0 ||
-            server_conf_write(shard->record, shard->path, err) < 0))
+            nodes_forget_heard(err) < 0 || server_conf_write(shard->record, shard->path, err) < 0))
         return -1;
     return server_start(shard, password, ret, err);
 }

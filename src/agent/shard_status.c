@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "join_cluster.h"
 #include "method.h"
 #include "samples.h"
 #include "server.h"
@@ -23,6 +24,10 @@ static int add_cluster(json_t *status, struct redis *r, struct err *err)
     json_object_set_new(status, "slots_ok", json_integer(info_int(info, "cluster_slots_ok", 0)));
     json_object_set_new(
         status, "known_nodes", json_integer(info_int(info, "cluster_known_nodes", 0)));
+    json_t *unheard;
+    if (nodes_unheard(r, &unheard, err) < 0)
+        return -1;
+    json_object_set_new(status, "unheard", unheard);
     return 0;
 }
 

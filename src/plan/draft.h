@@ -141,6 +141,9 @@ void source_choose(struct draft *d); /* makes the plan's shards */
 size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in);
 
 /* Adds the shards of a database whose number of primaries is not the CCS's. */
+/* ownerless.c: slots that no primary has go to one of them. */
+void ownerless_adopt(struct draft *d, const struct plan_database *db);
+
 void reshard_add(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
 size_t reshard_shard_max(const struct ccs *ccs, const struct plan_database_input *in);
 

@@ -439,6 +439,7 @@ void source_choose(struct draft *d)
             reshard_add(d, db, in);
         else
             add_shards(d, db, in);
+        ownerless_adopt(d, db);
         choose_files(d, db, in);
     }
 }

@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "internal.h"
+#include "recluster/clock.h"
 
 /* The agent watches for progress; this only bounds the whole. */
 #define SYNC_TIMEOUT_MS (23LL * 3600 * 1000)
 enum { CALL_MS = 60 * 1000, REWRITE_MS = 6 * 3600 * 1000, PROVE_PATIENCE_MS = 120 * 1000 };
+/* Nodes answer within a second or two of their start, if they can be reached at all. */
+enum { BUS_PATIENCE_MS = 15 * 1000 };
 enum { CLUSTER_NODE_TIMEOUT_MS = 15000 };
 
 static void attach_params(const struct executor *x, const struct task_run *t, json_t *params)
@@ -109,9 +112,58 @@ static long long lost_nodes(const struct executor *x, int database)
     return n;
 }
 
-static enum finish prove_cluster(
-    const struct executor *x, const struct shard_run *s, const json_t *status, struct err *err)
+/* Since the answer was "not yet" for the first time. */
+static int64_t waited_ms(const struct task_run *t)
 {
+    return t->give_up_at_ms ? clock_mono_ms() - (t->give_up_at_ms - t->kind->patience_ms) : 0;
+}
+
+static const struct shard_run *shard_at(
+    const struct executor *x, const struct database_run *db, const json_t *place)
+{
+    const char *addr = json_string_value(json_object_get(place, "addr"));
+    json_int_t port = json_integer_value(json_object_get(place, "port"));
+
+    for (size_t i = db->first_shard; addr && i < db->first_shard + db->shard_count; i++)
+        if (x->shards[i].port == port && strcmp(x->shards[i].addr, addr) == 0)
+            return &x->shards[i];
+    return NULL;
+}
+
+/*
+ * A cluster says "ok" as long as it has not missed anybody, and it waits for long: each node must have
+ * heard of each other one since its start. Of those of hosts that were lost nobody hears again.
+ */
+static enum finish prove_bus(
+    const struct executor *x, const struct task_run *t, const json_t *status, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    const struct database_run *db = &x->databases[s->database];
+    const json_t *place;
+    size_t i;
+
+    json_array_foreach (json_object_get(status, "unheard"), i, place) {
+        const struct shard_run *other = shard_at(x, db, place);
+        if (!other)
+            continue;
+        const char *from = x->hosts[s->host].name, *to = x->hosts[other->host].name;
+        err_set(err, ERR_CHECK,
+            "shard '%s' on host '%s' (%s) hears nothing from shard '%s' on host '%s': no answer from "
+            "its cluster bus, %s:%d",
+            s->uid, from, s->addr, other->uid, to, other->addr, other->bus_port);
+        err_hint(err,
+            "Open TCP port %d of %s for '%s', and the ports of all nodes of this cluster for each "
+            "other (a firewall, a security group), then resume the recovery.",
+            other->bus_port, other->addr, from);
+        return waited_ms(t) < BUS_PATIENCE_MS ? FINISH_NOT_YET : FINISH_FAIL;
+    }
+    return FINISH_OK;
+}
+
+static enum finish prove_cluster(
+    const struct executor *x, const struct task_run *t, const json_t *status, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
     const struct database_run *db = &x->databases[s->database];
     const char *state = json_string_value(json_object_get(status, "cluster_state"));
     long long known = number(status, "known_nodes"), all = (long long)db->shard_count;
@@ -126,7 +178,7 @@ static enum finish prove_cluster(
             state ? state : "?");
         return FINISH_NOT_YET;
     }
-    return FINISH_OK;
+    return prove_bus(x, t, status, err);
 }
 
 /* A replica has its primary's. */
@@ -170,7 +222,7 @@ static enum finish prove_finish(
         err_set(err, ERR_CHECK, "replica '%s' has lost its primary", s->uid);
         return FINISH_NOT_YET;
     }
-    return x->databases[s->database].ccs->sharded ? prove_cluster(x, s, status, err) : FINISH_OK;
+    return x->databases[s->database].ccs->sharded ? prove_cluster(x, t, status, err) : FINISH_OK;
 }
 
 const struct task_kind task_prove_shard = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import redis_server
+from harness import redis_server, resp
 from program import PROGRAM, REFUSED, USAGE
 
 BENCH = Path(__file__).resolve().parents[1] / "bench" / "plan"
@@ -312,6 +312,33 @@ def test_allowed_slots_stay_empty(recovery, cluster):
     recovery.recover("--allow-missing-slots", "5461-10921")
     keys = [s["keys"] for s in recovery.database(made)["shards"]]
     assert keys[1] == 0 and keys[0] > 0 and keys[2] > 0
+
+
+@pytest.mark.parametrize("options", [[], ["--no-replicas"]])
+def test_slots_without_an_owner_are_served(recovery, cluster, options):
+    """A primary was dead when the configuration was written: its slots go to another one, empty."""
+    made = cluster.add("orders", primaries=3, replicas=1, keys=200)
+    dead = [s for s in made.database.shards if s.ranges == made.database.primaries[2].ranges]
+    for shard in dead:
+        made.database.shards.remove(shard)
+    made.files[2].unlink()
+    recovery.add_hosts(3).write()
+    assert recovery.plan(status=REFUSED).says("10922-16383")
+    run = recovery.plan("--allow-missing-slots", "10922-16383", "--json", *options)
+    assert {w["code"] for w in run.json["warnings"]} >= {"slots-adopted", "slots-lost"}
+    recovery.recover("--allow-missing-slots", "10922-16383", *options)
+    primaries = [s for s in recovery.database(made)["shards"] if s["role"] == "primary"]
+    written = 0
+    for shard in primaries:
+        with recovery.connect(made, shard) as c:
+            recovery.assert_role(c, made, "primary")
+            for i in range(300):
+                try:
+                    c.call("SET", f"new:{i}", i)
+                    written += 1
+                except resp.ReplyError as e:
+                    assert str(e).startswith("MOVED"), e
+    assert len(primaries) == 2 and written == 300
 
 
 class Sentinel(threading.Thread):

@@ -1,14 +1,10 @@
 """What "server" of a host may be: a script that starts the real server in its own place."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-
-from harness import redis_server
-from program import PARTLY
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 SCRIPTS = {
@@ -58,3 +54,18 @@ def test_abort_ends_wrapped_servers(cluster, recovery, folder, kind):
     assert len(living(recovery)) == 6
     run = recovery.run("abort", "--state", recovery.state, "--yes")
     assert run.says("removed") and living(recovery) == [] and recovery.server_folders() == []
+
+
+def test_a_bus_that_nobody_reaches(cluster, recovery, folder):
+    """A cluster that says "ok" without having heard of its nodes is none: from, to and port are named."""
+    cluster.add("a", primaries=2)
+    server = folder / "redis-server"
+    server.write_text('#!/bin/bash\ncase $1 in *redis.conf) set -- "$@" --cluster-port $((40000 + RANDOM % 9000));; esac\n'
+                      'exec redis-server "$@"\n')
+    server.chmod(0o755)
+    recovery.add_hosts(2, server=str(server)).write()
+    run = recovery.recover("--no-replicas", status=None)
+    assert run.status not in (0, 70), run
+    assert run.says("hears nothing from shard") and run.says("no answer from its cluster bus"), run
+    assert run.says("Open TCP port") and run.says(recovery.hosts[0]["addr"])
+    assert recovery.status()["databases"][0]["state"] != "done"
