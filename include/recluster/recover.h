@@ -133,7 +133,10 @@ int recover_learn_rates(struct state *st, struct err *err) MUST_CHECK;
  */
 struct recover_undone {
     size_t open;
+    size_t removed; /* shards */
     char *away;
+    char *
+        kept; /* what could not be removed and why, a line each, for people; NULL: all was; the caller's */
 };
 int recover_abort(struct state *st, struct recover_undone *ret, struct err *err) MUST_CHECK;
 

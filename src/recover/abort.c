@@ -12,15 +12,35 @@
 
 enum { CALL_MS = 60 * 1000 };
 
+struct aborting {
+    bool *removed; /* of the executor's shards */
+    struct buf kept;
+};
+
 struct undo {
     struct executor *x;
+    struct aborting *all;
     struct host_run *host;
     size_t next; /* shard to look at */
+    int removing;
     size_t next_moved;
     struct moved_run *moved; /* being removed; NULL: none */
     bool keeps;              /* something of the recovery stays on this host */
-    struct err *failure;     /* the first one of all hosts */
 };
+
+/* "host 'h1', shard 4: …", and what to do, for people. */
+static void keep(struct undo *u, const struct shard_run *shard, const struct err *error)
+{
+    struct buf *kept = &u->all->kept;
+
+    u->keeps = true;
+    buf_addf(kept, "%shost '%s'", kept->len ? "\n" : "", u->host->name);
+    if (shard)
+        buf_addf(kept, ", shard %s", shard->uid);
+    buf_addf(kept, ": %s", error->message);
+    if (error->hint[0])
+        buf_addf(kept, "\n%s", error->hint);
+}
 
 static bool has_begun(const struct executor *x, const struct host_run *h)
 {
@@ -48,25 +68,29 @@ static void undo_over(struct undo *u, const struct err *error)
 {
     struct link *link = u->host->link;
 
-    if (error && u->failure->code == ERR_NONE && !is_only_lost(u, error)) {
-        *u->failure = *error;
-        err_wrap(u->failure, "host '%s'", u->host->name);
-    }
+    if (error && !is_only_lost(u, error))
+        keep(u, NULL, error);
     u->host->link = NULL;
     link_close(link);
 }
 
 static void undo_next(struct undo *u);
 
+/* One that can't be removed stays, and the others of its host go. */
 static void on_removed(void *ctx, const json_t *result, const struct err *error)
 {
     struct undo *u = ctx;
 
     (void)result;
-    if (error)
+    if (error && (error->code == ERR_LINK || err_code_is_retried(error->code))) {
         undo_over(u, error);
+        return;
+    }
+    if (error)
+        keep(u, &u->x->shards[u->removing], error);
     else
-        undo_next(u);
+        u->all->removed[u->removing] = true;
+    undo_next(u);
 }
 
 /* One that is in use by now stays, and the abort goes on. */
@@ -108,6 +132,7 @@ static void undo_next(struct undo *u)
             u->keeps = true;
             continue;
         }
+        u->removing = (int)(s - x->shards);
         link_call(u->host->link, "remove_shard", shard_params(x, s), CALL_MS, on_removed, NULL, u);
         return;
     }
@@ -125,7 +150,11 @@ static void undo_next(struct undo *u)
 
 static void on_locked(void *ctx, const json_t *result, const struct err *error)
 {
-    on_removed(ctx, result, error);
+    (void)result;
+    if (error)
+        undo_over(ctx, error);
+    else
+        undo_next(ctx);
 }
 
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
@@ -155,17 +184,16 @@ static bool was_touched(struct executor *x, const struct host_run *h)
     return has_begun(x, h) || moved_left_on(x, h, &next);
 }
 
-static int undo_hosts(struct executor *x, struct err *err)
+static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
 {
     struct undo *undos = xcalloc(x->host_count, sizeof(*undos));
-    struct err failure = ERR_INIT;
     static const struct link_events events = {on_lost};
 
     x->loop = loop_new();
     for (size_t i = 0; i < x->host_count; i++) {
         struct host_run *h = &x->hosts[i];
         const struct link_target target = {.host = h->name, .kind = h->link_kind, .spec = h->spec};
-        undos[i] = (struct undo){.x = x, .host = h, .failure = &failure};
+        undos[i] = (struct undo){.x = x, .host = h, .all = all};
         if (!was_touched(x, h))
             continue;
         if (host_link_open(&x->links, x->loop, &target, &events, &undos[i], &h->link, &h->error) <
@@ -179,25 +207,28 @@ static int undo_hosts(struct executor *x, struct err *err)
     int rc = loop_run(x->loop, err);
     loop_free(x->loop);
     free(undos);
-    if (rc == 0 && failure.code != ERR_NONE) {
-        *err = failure;
-        rc = -1;
-    }
     return rc;
 }
 
-static int record(struct executor *x, size_t kept, struct err *err)
+/* A shard of a host that was never begun on has nothing there. */
+static bool is_gone(const struct executor *x, const struct aborting *all, size_t shard)
 {
-    const struct event event = {
-        .code = "recovery-aborted", .message = "what the recovery made is removed"};
+    return !x->databases[x->shards[shard].database].in_use &&
+           (all->removed[shard] || !has_begun(x, &x->hosts[x->shards[shard].host]));
+}
+
+static int record(struct executor *x, const struct aborting *all, size_t open, struct err *err)
+{
+    const struct event event = {.severity = all->kept.len ? "warning" : "info",
+        .code = "recovery-aborted",
+        .message = all->kept.len ? all->kept.data : "what the recovery made is removed"};
 
     if (state_begin(x->st, err) < 0)
         return -1;
     for (size_t i = 0; i < x->shard_count; i++)
-        if (!x->databases[x->shards[i].database].in_use &&
-            journal_shard_reset(x, (int)i, "aborted", err) < 0)
+        if (is_gone(x, all, i) && journal_shard_reset(x, (int)i, "aborted", err) < 0)
             return -1;
-    if (state_set_meta(x->st, "state", kept ? "partly" : "planned", err) < 0 ||
+    if (state_set_meta(x->st, "state", open || all->kept.len ? "partly" : "planned", err) < 0 ||
         state_event(x->st, &event, err) < 0)
         return -1;
     return state_commit(x->st, err);
@@ -222,6 +253,7 @@ static char *hosts_away(struct executor *x)
 int recover_abort(struct state *st, struct recover_undone *ret, struct err *err)
 {
     struct executor x = {.st = st, .links = {.st = st}};
+    struct aborting all = {.removed = NULL};
     int rc = -1;
 
     *ret = (struct recover_undone){0};
@@ -229,14 +261,22 @@ int recover_abort(struct state *st, struct recover_undone *ret, struct err *err)
         goto out;
     for (size_t i = 0; i < x.database_count; i++)
         ret->open += x.databases[i].in_use;
-    if (undo_hosts(&x, err) < 0)
+    all.removed = xcalloc(x.shard_count + 1, sizeof(*all.removed));
+    if (undo_hosts(&x, &all, err) < 0)
         goto out;
-    rc = record(&x, ret->open, err);
-    if (rc < 0)
+    rc = record(&x, &all, ret->open, err);
+    if (rc < 0) {
         state_rollback(st);
-    else
-        ret->away = hosts_away(&x);
+        goto out;
+    }
+    ret->away = hosts_away(&x);
+    for (size_t i = 0; i < x.shard_count; i++)
+        ret->removed += all.removed[i];
+    if (all.kept.len)
+        ret->kept = buf_take(&all.kept);
 out:
+    free(all.removed);
+    buf_release(&all.kept);
     executor_release(&x);
     return rc;
 }

@@ -1,5 +1,6 @@
 """Rerun = resume: after the end, after kill -9 at every commit, and while another run is at work."""
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import pytest
 
 from dead_cluster import STAMP
 from harness import ccs_file, redis_server, resp
-from program import DONE, LOCKED, REFUSED
+from program import DONE, LOCKED, PARTLY, REFUSED
 
 KILLED = -signal.SIGKILL
 
@@ -241,6 +242,22 @@ def test_abort_undoes_what_was_made_and_nothing_else(cluster, recovery):
     recovery.state = recovery.folder / "second.state"
     recovery.recover()
     recovery.assert_recovered(made)
+
+
+def test_abort_says_what_stays(cluster, recovery):
+    """One shard can't be removed, the others go; it is named, and a later abort ends it."""
+    cluster.add("a", primaries=2, replicas=1)
+    recovery.add_hosts(2).write().recover("--until", "load")
+    kept = recovery.server_folders()[0] / "shard.json"
+    record = kept.read_text()
+    kept.write_text(record.replace(json.loads(record)["recovery"], "another"))
+    run = recovery.run("abort", "--state", recovery.state, "--yes", status=PARTLY)
+    assert run.says("3 shards are") and run.says(f"shard {json.loads(record)['shard']}: '{kept.parent}' belongs to another")
+    assert "What the recovery made is removed" not in run.out
+    assert [p.parent for p in recovery.running_servers()] == [kept.parent] == recovery.server_folders()
+    kept.write_text(record)
+    assert recovery.run("abort", "--state", recovery.state, "--yes").says("What the recovery made is removed")
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
 
 
 def test_abort_keeps_databases_that_are_open(cluster, recovery):
