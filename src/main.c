@@ -1,4 +1,23 @@
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
 #include "cli/command.h"
+
+/*
+ * A core would hold the passwords of all databases. Nor may other processes of our user look into this
+ * one, unless they are root's; what is started from here may be looked into again.
+ */
+static void leave_no_core(void)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+#ifndef __SANITIZE_ADDRESS__ /* its search for leaks is a debugger's */
+#if !defined(__has_feature)
+    prctl(PR_SET_DUMPABLE, 0);
+#elif !__has_feature(address_sanitizer)
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+#endif
+}
 
 int main(int argc, char **argv)
 {
@@ -6,5 +25,6 @@ int main(int argc, char **argv)
         &command_recover, &command_status, &command_report, &command_verify, &command_rdb,
         &command_abort, &command_agent, NULL};
 
+    leave_no_core();
     return cli_main(commands, argc, argv);
 }

@@ -45,7 +45,7 @@
  *               one, "cluster_databases": whether a cluster may have several; or "trial_error": {…}}
  *               or {"error": {…}},
  *           "listening": [ports that addr can't use], "addr_local": bool,
- *           "base_dir": {"state": "absent|empty|recovery|foreign", "recovery", "operator",
+ *           "base_dir": {"state": "absent|empty|recovery|foreign|unsafe" (others may change it), "recovery", "operator",
  *               "since" (of a recovery), "detail",
  *               "locked_by": {"operator", "since"}?}}
  *

@@ -544,6 +544,11 @@ static int take_fd(int fd, int *ret_flags, struct err *err)
     return own;
 }
 
+/* What a server, or systemctl, can have a use for: logins of the operator are none of theirs. */
+static const char *const kept_environment[] = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*",
+    "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS", "MALLOC_CONF",
+    "JE_MALLOC_CONF", NULL};
+
 int agent_serve_methods(
     const struct agent_method *const *methods, int in_fd, int out_fd, struct err *err)
 {
@@ -556,6 +561,7 @@ int agent_serve_methods(
     };
     int in_flags, out_flags;
 
+    child_restrict(&(struct child_rights){.environment = kept_environment});
     agent.in_fd = take_fd(in_fd, &in_flags, err);
     if (agent.in_fd < 0)
         return -1;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "recluster/file.h"
 #include "recluster/json.h"
@@ -136,4 +138,61 @@ int base_dir_disk(const char *base_dir, char **ret_folder, struct statvfs *ret, 
     else
         free(path);
     return 0;
+}
+
+static int check_owner(const char *path, struct err *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : err_sys(err, ERR_IO, "cannot look at '%s'", path);
+    if (st.st_uid != 0 && st.st_uid != geteuid()) {
+        err_set(err, ERR_CHECK, "'%s' belongs to another user (%u)", path, (unsigned)st.st_uid);
+    } else if (!S_ISLNK(st.st_mode) && (st.st_mode & (S_IWGRP | S_IWOTH)) &&
+               !(st.st_mode & S_ISVTX)) {
+        err_set(err, ERR_CHECK, "'%s' may be changed by other users (mode %03o)", path,
+            (unsigned)st.st_mode & 07777);
+    } else {
+        return 0;
+    }
+    return err_hint(err,
+        "\"base_dir\" and all folders above it must belong to the user of the link or to root, and "
+        "nobody else may write to them.");
+}
+
+/* Each folder on the way, from the root. */
+static int check_way(const char *path, struct err *err)
+{
+    CLEANUP(free_ptr) char *part = xstrdup(path);
+
+    if (check_owner("/", err) < 0)
+        return -1;
+    for (char *end = part; *end;) {
+        end += 1 + strcspn(end + 1, "/");
+        char behind = *end;
+        *end = '\0';
+        if (check_owner(part, err) < 0)
+            return -1;
+        *end = behind;
+    }
+    return 0;
+}
+
+int base_dir_check_owners(const char *path, struct err *err)
+{
+    CLEANUP(free_ptr) char *there = xstrdup(path);
+    char *real = NULL;
+
+    if (check_way(path, err) < 0)
+        return -1;
+    while (!(real = realpath(there, NULL)) && strcmp(there, "/") != 0) {
+        char *above = path_dir(there);
+        free(there);
+        there = above;
+    }
+    int rc = real ? check_way(real, err) : 0;
+    free(real);
+    return rc;
 }

@@ -40,4 +40,11 @@ int base_dir_disk(
 int base_dir_check(const struct base_dir *base_dir, const char *path, const char *recovery,
     struct err *err) MUST_CHECK;
 
+/*
+ * ERR_CHECK: it, or a folder above it, belongs to another user than us and root, or may be changed by
+ * others: what they put there would be run, or overwritten, as us. What is not there yet is fine; so is
+ * a folder above in which only owners rename and remove, as in /tmp.
+ */
+int base_dir_check_owners(const char *path, struct err *err) MUST_CHECK;
+
 #endif

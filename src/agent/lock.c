@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base_dir.h"
+#include "process.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
@@ -109,6 +110,15 @@ static bool has_open(pid_t pid, const char *path)
     return found;
 }
 
+/* The very process that wrote the lock, and no other with its number. */
+static bool is_holder(const struct process *p, const json_t *holder, const char *path)
+{
+    const json_t *started = json_object_get(holder, "started");
+
+    return json_is_integer(started) ? (uint64_t)json_integer_value(started) == p->started
+                                    : has_open(p->pid, path);
+}
+
 /*
  * After a cut the network's other end may not know yet: an earlier agent of this very run still
  * holds the lock, and nobody will ever speak to it again.
@@ -120,9 +130,13 @@ static void end_predecessor(const char *path, const char *recovery, const char *
     const char *its_operator = json_string_value(json_object_get(holder, "operator"));
     pid_t pid = (pid_t)json_integer_value(json_object_get(holder, "agent"));
 
+    struct process p;
     if (its_recovery && strcmp(its_recovery, recovery) == 0 && its_operator &&
-        strcmp(its_operator, who) == 0 && pid > 1 && pid != getppid() && has_open(pid, path))
-        kill(pid, SIGKILL);
+        strcmp(its_operator, who) == 0 && pid > 1 && pid != getppid() && process_hold(pid, &p)) {
+        if (is_holder(&p, holder, path))
+            process_signal(&p, SIGKILL);
+        process_release(&p);
+    }
     json_decref(holder);
 }
 
@@ -172,6 +186,10 @@ static int write_holder(int fd, const char *path, const char *recovery, const ch
 {
     json_t *holder = json_pack("{s:s, s:s, s:s, s:i}", "operator", who, "recovery", recovery,
         "since", now, "agent", (int)getppid());
+    uint64_t started;
+
+    if (process_started(getppid(), &started))
+        json_object_set_new(holder, "started", json_integer((json_int_t)started));
     CLEANUP(free_ptr) char *text = json_dumps(holder, JSON_COMPACT);
 
     json_decref(holder);
@@ -221,7 +239,8 @@ static int lock_run(struct agent_call *call, const json_t *params, json_t **ret,
     struct lock_params p;
 
     (void)ret;
-    if (read_params(params, &p, err) < 0 || base_dir_look(p.base_dir, &found, err) < 0)
+    if (read_params(params, &p, err) < 0 || base_dir_check_owners(p.base_dir, err) < 0 ||
+        base_dir_look(p.base_dir, &found, err) < 0)
         return -1;
     /* Another recovery's folder goes on to the lock: who holds it says more. */
     bool absent = found.state == BASE_DIR_ABSENT;

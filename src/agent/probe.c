@@ -225,7 +225,18 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
     };
     static const char *const of_record[] = {"recovery", "operator", "since"};
     struct base_dir found = BASE_DIR_INIT;
+    struct err unsafe = ERR_INIT;
 
+    if (path[0] == '/' && base_dir_check_owners(path, &unsafe) < 0) {
+        if (unsafe.code != ERR_CHECK) {
+            *err = unsafe;
+            return -1;
+        }
+        json_object_set_new(result, "base_dir",
+            json_pack("{s:s, s:s, s:s}", "state", "unsafe", "detail", unsafe.message, "hint",
+                unsafe.hint));
+        return 0;
+    }
     if (base_dir_look(path, &found, err) < 0)
         return -1;
     json_t *base_dir = json_pack("{s:s}", "state", names[found.state]);

@@ -47,7 +47,7 @@ static int check_base_dir(const char *path, const char *recovery, struct err *er
 {
     struct base_dir base_dir = BASE_DIR_INIT;
 
-    if (base_dir_look(path, &base_dir, err) < 0)
+    if (base_dir_check_owners(path, err) < 0 || base_dir_look(path, &base_dir, err) < 0)
         return -1;
     int rc = base_dir_check(&base_dir, path, recovery, err);
     if (rc == 0 && base_dir.state != BASE_DIR_RECOVERY)

@@ -76,8 +76,44 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "    if [ \"$l\" ]; then \"$f/$l\" --library-path \"$f\" \"$f/recluster\" agent \"$@\"\n"
         "    else \"$f/recluster\" agent \"$@\"; fi\n"
         "}\n"
+        "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
+        /* A folder that another user may change, or any above it, could hold a program of theirs. */
+        "me=$(id -u 2>/dev/null)\n"
+        "safe() {\n"
+        "    p=$1\n"
+        "    while :; do\n"
+        "        if [ -e \"$p\" ] || [ -L \"$p\" ]; then\n"
+        "            set -- $(ls -ldn \"$p\" 2>/dev/null)\n"
+        "            case $3 in 0|\"$me\") ;; *) say \"owner $3 $p\"; return 1;; esac\n"
+        "            case $1 in\n"
+        "            l*|?????????[tT]*) ;;\n"
+        "            ?????w*|????????w*) say \"open $1 $p\"; return 1;;\n"
+        "            esac\n"
+        "        fi\n"
+        "        [ \"$p\" = / ] && return 0\n"
+        "        p=${p%/*}\n"
+        "        [ \"$p\" ] || p=/\n"
+        "    done\n"
+        "}\n"
+        /* The way as it is written, and where links lead. */
+        "all_safe() {\n"
+        "    safe \"$1\" || return 1\n"
+        "    e=$1\n"
+        "    while ! [ -d \"$e\" ] && [ \"$e\" ]; do e=${e%/*}; done\n"
+        "    e=$(cd -P \"${e:-/}\" 2>/dev/null && pwd -P) && safe \"$e\"\n"
+        "}\n"
         "cd /\n"
+        "LC_ALL=C; export LC_ALL\n"
+        "if has ls && [ \"$me\" ]; then\n"
+        "    all_safe \"$d\" || exit 1\n"
+        "elif [ -e \"$d\" ] && ! [ -O \"$d\" ]; then\n"
+        "    say \"owner ? $d\"; exit 1\n"
+        "fi\n"
         "if [ -f \"$d/recluster\" ]; then\n"
+        "    if has sha256sum; then\n"
+        "        s=$(cd \"$d\" && sha256sum -- * 2>/dev/null | sha256sum)\n"
+        "        [ \"${s%% *}\" = \"${d##*/}\" ] || { say damaged; exit 1; }\n"
+        "    fi\n"
         "    say start\n"
         "    if [ \"$l\" ]; then\n"
         "        exec \"$d/$l\" --library-path \"$d\" \"$d/recluster\" agent\n"
@@ -88,7 +124,6 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "if [ \"$u\" ] && [ \"$u\" != \"$m\" ]; then say \"machine $u\"; exit 1; fi\n"
         "umask 077\n"
         "t=$d.$$\n"
-        "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
         "if has mkdir; then\n"
         "    mkdir -p \"$t\" || { say folder; exit 1; }\n"
         "    unpack() { (cd \"$t\" && tar -xof -); }\n"
@@ -162,8 +197,18 @@ static int add_said(const struct shell *s, struct err *err)
     while (len && strchr(" \r\n", errors->data[len - 1]))
         len--;
     size_t from = len > SAID_MAX ? len - SAID_MAX : 0;
+    /* What stands in its way may be said on its standard output, as nologin does. */
+    const struct buf *text = len ? errors : &s->in;
+    if (!len) {
+        len = s->step == READY ? 0 : text->len;
+        while (len && strchr(" \r\n", text->data[len - 1]))
+            len--;
+        from = len > SAID_MAX ? len - SAID_MAX : 0;
+        while (from < len && strchr(" \r\n", text->data[from]))
+            from++;
+    }
     for (size_t i = from; i < len; i++) {
-        char c = errors->data[i];
+        char c = text->data[i];
         buf_addc(&said, c == '\n' ? '|' : c >= ' ' && c <= '~' ? c : '?');
     }
     if (said.len) {
@@ -198,12 +243,38 @@ static int find_answer(struct shell *s, char **ret, struct err *err)
     return 1;
 }
 
+/* "owner 1000 /var/x" or "open drwxrwxrwx /var/x". */
+static int refuse_folder(const struct shell *s, const char *answer, struct err *err)
+{
+    const char *who = strchr(answer, ' ') + 1, *path = strchr(who, ' ');
+
+    if (!path)
+        return err_set(err, ERR_PROTOCOL, "its shell gives an answer that is not known");
+    if (*answer == 'o' && answer[1] == 'w')
+        err_set(err, ERR_CHECK, "'%.500s' belongs to another user (%.*s)", path + 1,
+            (int)(path - who), who);
+    else
+        err_set(err, ERR_CHECK, "'%.500s' may be changed by other users (%.*s)", path + 1,
+            (int)(path - who), who);
+    return err_hint(err,
+        "\"base_dir\" ('%s') and all folders above it must belong to the user of the link or to root, "
+        "and nobody else may write to them: what others put there would be run.",
+        s->base_dir);
+}
+
 static int refuse_answer(const struct shell *s, const char *answer, struct err *err)
 {
     if (strncmp(answer, "machine ", 8) == 0) {
         err_set(err, ERR_UNSUPPORTED, "it is a machine of the kind %s, this program is for %s",
             answer + 8, s->program->machine);
         return err_hint(err, "Run recluster from a machine of the same kind as the hosts.");
+    }
+    if (strncmp(answer, "owner ", 6) == 0 || strncmp(answer, "open ", 5) == 0)
+        return refuse_folder(s, answer, err);
+    if (strcmp(answer, "damaged") == 0) {
+        err_set(err, ERR_CHECK, "the program in '%s/agent/%s' is not the one that was sent there",
+            s->base_dir, s->program->hash);
+        return err_hint(err, "Find out who changed it; then remove that folder on the host.");
     }
     if (strcmp(answer, "folder") == 0) {
         err_set(err, ERR_DENIED, "its folder '%s' can't be made", s->base_dir);
@@ -262,6 +333,14 @@ static int explain_end(struct shell *s, struct err *err)
         err_set(&why, ERR_LINK, "its shell hung up");
     }
     *err = why;
+    if (s->step == ASK) { /* no agent runs yet */
+        static const char agent[] = "the agent ";
+        if (strncmp(why.message, agent, sizeof(agent) - 1) == 0)
+            err_set(err, why.code, "its shell %s", why.message + sizeof(agent) - 1);
+        err_hint(err,
+            "The link needs a POSIX shell: its user must be allowed to run 'sh' there (no "
+            "ForceCommand, no nologin).");
+    }
     return add_said(s, err);
 }
 

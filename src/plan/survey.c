@@ -155,6 +155,12 @@ static void check_place(struct draft *d, size_t i)
             "host '%s' is not used: its folder '%s' is not empty%s%s%s", host->name, host->base_dir,
             detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
         exclude(d, i);
+    } else if (state && strcmp(state, "unsafe") == 0) {
+        draft_warn(d,
+            &(struct plan_issue){
+                .code = "base-dir-unsafe", .host = host->name, .hint = fact_text(base_dir, "hint")},
+            "host '%s' is not used: %s", host->name, detail ? detail : "its folder is not safe");
+        exclude(d, i);
     } else if (state && strcmp(state, "recovery") == 0) {
         warn_of_leftovers(d, i, base_dir);
         exclude(d, i);

@@ -243,6 +243,68 @@ static void what_the_host_lacks(void **state)
     }
 }
 
+/* What another user may change there would be run as us. */
+static void folders_of_others_are_refused(void **state)
+{
+    static const struct {
+        const char *name, *part; /* below base_dir; "": itself; NULL: its parent */
+        uid_t owner;
+        mode_t mode;
+        bool runs;
+        const char *says;
+    } cases[] = {
+        {"other user", "", 12345, 0700, false, "belongs to another user (12345)"},
+        {"other user above", NULL, 12345, 0755, false, "belongs to another user (12345)"},
+        {"other user's agent", "/agent", 12345, 0700, false, "belongs to another user (12345)"},
+        {"all", "", 0, 0777, false, "may be changed by other users (drwxrwxrwx)"},
+        {"a group", "", 0, 0775, false, "may be changed by other users (drwxrwxr-x)"},
+        {"all above", NULL, 0, 0777, false, "may be changed by other users"},
+        {"all above, sticky", NULL, 0, 01777, true, NULL},
+        {"read by all", "", 0, 0755, true, NULL},
+    };
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_ptr) char *parent = below(cases[i].name);
+        CLEANUP(free_ptr) char *base_dir = path_join(parent, "base");
+        CLEANUP(free_ptr)
+        char *part = cases[i].part ? xasprintf("%s%s", base_dir, cases[i].part) : xstrdup(parent);
+        struct err err = ERR_INIT;
+        assert_int_equal(
+            call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), 0);
+        assert_int_equal(chown(part, cases[i].owner, 0), 0);
+        assert_int_equal(chmod(part, cases[i].mode), 0);
+        int rc = call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err);
+        assert_int_equal(rc, cases[i].runs ? 0 : -1);
+        if (cases[i].runs)
+            continue;
+        assert_int_equal(err.code, ERR_CHECK);
+        if (!strstr(err.message, cases[i].says))
+            fail_msg("%s: %s", cases[i].name, err.message);
+    }
+}
+
+static void a_changed_program_is_not_run(void **state)
+{
+    CLEANUP(free_ptr) char *base_dir = below("changed");
+    CLEANUP(free_ptr) char *folder = installed(base_dir);
+    CLEANUP(free_ptr) char *program = path_join(folder, "recluster");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), 0);
+    static const char planted[] = "#!/bin/sh\ntouch /tmp/recluster-was-planted\n";
+    assert_int_equal(file_write_atomic(program, planted, sizeof(planted) - 1, 0700, &err), 0);
+    assert_int_equal(
+        call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), -1);
+    assert_int_equal(err.code, ERR_CHECK);
+    assert_non_null(strstr(err.message, "is not the one that was sent there"));
+    assert_false(file_exists("/tmp/recluster-was-planted"));
+}
+
 static void what_ends_early(void **state)
 {
     CLEANUP(free_ptr) char *base_dir = below("early");
@@ -339,6 +401,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(all_shells_will_do),
         cmocka_unit_test(noise_before_the_answer_is_skipped),
         cmocka_unit_test(what_the_host_lacks),
+        cmocka_unit_test(folders_of_others_are_refused),
+        cmocka_unit_test(a_changed_program_is_not_run),
         cmocka_unit_test(what_ends_early),
         cmocka_unit_test(placeholders),
         cmocka_unit_test(silence_is_the_end),
