@@ -127,6 +127,10 @@ struct plan_input {
     const json_t *alive;
     /* Sentinels that watch addresses of the old cluster: [{"addr", "port", "master", "watches"}] */
     const json_t *sentinels;
+    /* Addresses of it that say nothing, and the uids of the nodes of which all are so; and what could
+     * not be asked: [{"name", "what", "why"}]. `old_cluster_silent`: too many to be sure. NULL: none. */
+    const json_t *silent, *silent_nodes, *unasked;
+    bool old_cluster_silent;
     bool alive_not_asked;
     int64_t now_ms;
     bool offline;   /* neither hosts nor locations were asked: sizes are those of memory_size */

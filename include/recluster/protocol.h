@@ -56,6 +56,10 @@
  *       loses it at once, for 1.5 s or so, and reads it back; reads at most 128 MiB of the backup
  *       file, for 2 s or so. Leaves nothing behind, however it ends.
  *
+ *   knock {"addresses": [{"addr", "port"}]}
+ *       -> {"answers": ["open" | "refused" | "silent" | "unasked", as many, in that order]}
+ *       Whether anything accepts connections there, as seen from this host.
+ *
  *   old_servers {"listen": [{"addr", "port"}]} (of the old cluster, on this machine)
  *       -> {"found": [{"pid", "started", "name", "unit" (of systemd) or null} or {"closed": true}
  *           or {"error": {…}}]}, one for each

@@ -7,6 +7,7 @@ const struct agent_method *const agent_methods[] = {
     &agent_measure,
     &agent_list_files,
     &agent_read_file,
+    &agent_knock,
     &agent_old_servers,
     &agent_fence,
     &agent_lock,

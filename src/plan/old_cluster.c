@@ -121,6 +121,7 @@ static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
 {
     const json_t *error = json_object_get(address, "error");
     const char *addr = text_of(address, "addr"), *why = text_of(error, "message");
+    const char *from = json_string_value(json_object_get(address, "seen_from"));
     struct plan_issue issue = {.code = "old-cluster-survivor"};
 
     issue.hint = error
@@ -133,9 +134,10 @@ static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
     issue.hint = issue.hint ? arena_strdup(&d->plan->arena, issue.hint) : override(d);
     draft_block(d, &issue,
         "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), "
-        "%s:%lld (%s) still accepts connections%s%s",
+        "%s:%lld (%s) still accepts connections%s%s%s%s",
         nodes, d->input->ccs->node_count, addr, port_of(address), text_of(address, "what"),
-        error ? " and can't be stopped: " : "", error ? why : "");
+        from ? ", as seen from " : "", from ? from : "", error ? " and can't be stopped: " : "",
+        error ? why : "");
 }
 
 /* One that lives without a quorum still has data that clients may write to. */
@@ -163,8 +165,9 @@ static void block_alive(struct draft *d)
     size_t i;
 
     json_array_foreach (d->input->alive, i, address) {
-        draft_names_add(&names, "%s:%lld (%s)", text_of(address, "addr"), port_of(address),
-            text_of(address, "what"));
+        const char *from = json_string_value(json_object_get(address, "seen_from"));
+        draft_names_add(&names, "%s:%lld (%s%s%s)", text_of(address, "addr"), port_of(address),
+            text_of(address, "what"), from ? ", as seen from " : "", from ? from : "");
     }
     draft_block(d,
         &(struct plan_issue){.code = "old-cluster-alive",
@@ -192,6 +195,57 @@ static void warn_of_sentinels(struct draft *d)
     }
 }
 
+/* Off, or out of sight? Nobody can tell from here. */
+static void report_silent(struct draft *d)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    size_t nodes = json_array_size(d->input->silent_nodes), i;
+    const json_t *address;
+
+    json_array_foreach (d->input->silent, i, address) {
+        draft_names_add(&names, "%s:%lld (%s)", text_of(address, "addr"), port_of(address),
+            text_of(address, "what"));
+    }
+    size_t count = names.count;
+    const char *list = draft_names(d, &names);
+    if (count && d->input->old_cluster_silent)
+        draft_block(d,
+            &(struct plan_issue){.code = "old-cluster-silent",
+                .hint = arena_printf(
+                    &d->plan->arena, "Look at its machines: are they off? %s", override(d))},
+            "%zu of %zu nodes of the old cluster do not answer at all: they may be off, or only out of "
+            "sight behind a firewall or a broken network, and at work: %s",
+            nodes, d->input->ccs->node_count, list);
+    else if (count)
+        draft_warn(d,
+            &(struct plan_issue){.code = "old-cluster-silent",
+                .hint = "Make sure that these are off, not only out of sight."},
+            "addresses of the old cluster that neither answer nor refuse: %s", list);
+}
+
+/* A name that isn't known here may be known to clients; one whose lookup hangs, all the more. */
+static void report_unasked(struct draft *d)
+{
+    struct draft_names unknown = DRAFT_NAMES_INIT, late = DRAFT_NAMES_INIT;
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach (d->input->unasked, i, item) {
+        bool none = strcmp(text_of(item, "why"), "no such name") == 0;
+        draft_names_add(
+            none ? &unknown : &late, "%s (%s)", text_of(item, "name"), text_of(item, "what"));
+    }
+    if (unknown.count)
+        draft_unchecked(d, "the old cluster behind names that are not known here: %s",
+            draft_names(d, &unknown));
+    if (late.count)
+        draft_warn(d,
+            &(struct plan_issue){.code = "old-cluster-unasked",
+                .hint = "Make sure that nothing of the old cluster answers there."},
+            "names of the old cluster could not be looked up in time, so it was not asked there: %s",
+            draft_names(d, &late));
+}
+
 static void list_unchecked(struct draft *d)
 {
     if (d->input->offline) {
@@ -212,6 +266,8 @@ void survey_old_cluster(struct draft *d)
         block_alive(d);
     else
         report_survivors(d);
+    report_silent(d);
+    report_unasked(d);
     warn_of_sentinels(d);
     list_unchecked(d);
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "old_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
@@ -235,7 +236,7 @@ int fence_look(
     const char *node;
     size_t i, count;
 
-    json_array_foreach (survey->alive, i, server) {
+    json_array_foreach (survey->old->alive, i, server) {
         add_server(survey, by_node, server);
     }
     survey->fence = json_array();
@@ -337,13 +338,17 @@ static bool is_fenced(const json_t *targets, const json_t *address)
 /* Seen from here, where clients may be too. */
 static int check_closed(const json_t *targets, const struct ccs *ccs, struct err *err)
 {
-    json_t *alive, *sentinels, *address;
-    int rc = 0;
+    struct old_cluster *old = old_cluster_new(ccs, err);
+    int rc = old ? old_cluster_ask(old, err) : -1;
+    json_t *address;
     size_t i;
 
-    if (old_cluster_probe(ccs, &alive, &sentinels, err) < 0)
+    if (rc < 0) {
+        old_cluster_free(old);
         return -1;
-    json_array_foreach (alive, i, address) {
+    }
+    old_cluster_judge(old);
+    json_array_foreach (old->alive, i, address) {
         if (rc < 0 || !is_fenced(targets, address))
             continue;
         rc = err_set(err, ERR_CHECK, "%s:%lld of the old cluster still accepts connections",
@@ -352,8 +357,7 @@ static int check_closed(const json_t *targets, const struct ccs *ccs, struct err
         err_hint(
             err, "Something starts it again, or answers for it: stop it by hand, then resume.");
     }
-    json_decref(alive);
-    json_decref(sentinels);
+    old_cluster_free(old);
     return rc;
 }
 

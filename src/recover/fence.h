@@ -12,7 +12,7 @@
 #include "survey.h"
 
 /*
- * Gives each address of survey->alive what is known of it as "server" ({"pid", "started", "name",
+ * Gives each address of survey->old->alive what is known of it as "server" ({"pid", "started", "name",
  * "unit"}), or why it can't be stopped as "error". Changes nothing.
  */
 int fence_look(struct survey *survey, const struct recover_request *request, struct state *st,

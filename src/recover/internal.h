@@ -293,15 +293,4 @@ json_t *nodes_by_command(const struct executor *x, const struct shard_run *self)
 /* 40 hex digits, new for each recovery and generation, the same for each rerun; the caller frees it. */
 char *nodes_conf_id(const char *recovery, const char *shard_uid, int64_t generation);
 
-/*
- * old_cluster.c: the addresses that accept connections, [{"addr", "port", "what"}], and the
- * Sentinels on its nodes that watch one of its addresses, [{"addr", "port", "master", "watches"}].
- */
-int old_cluster_probe(
-    const struct ccs *ccs, json_t **ret_alive, json_t **ret_sentinels, struct err *err) MUST_CHECK;
-/* Before a run that resumes: ERR_CHECK if one answers that isn't this recovery's own. */
-int old_cluster_check_again(
-    struct state *st, const struct ccs *ccs, const char *typed, struct err *err) MUST_CHECK;
-int old_cluster_wrong_name(const char *typed, const char *name, struct err *err);
-
 #endif

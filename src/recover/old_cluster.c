@@ -1,9 +1,4 @@
-/*
- * Is the old cluster really dead? Every address of its nodes, shards and endpoints is tried with a
- * plain TCP connection; one that is accepted counts as alive, whatever speaks there, because two
- * clusters under one set of clients would lose writes. On each node, a Sentinel at the usual port
- * is asked which masters it watches.
- */
+#include "old_cluster.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,34 +9,40 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "recluster/buf.h"
 #include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/knock.h"
+#include "recluster/loop.h"
 #include "sentinel.h"
 
-enum { PROBES_AT_ONCE = 256, PROBE_MS = 1500, SENTINEL_PORT = 26379 };
+enum { LOOKUP_MS = 5000, FIRST_LOOK_MS = 1500, SENTINEL_MS = 1500, SENTINEL_PORT = 26379 };
 
 struct address {
     const char *addr;
     int port;
     const char *what; /* "shard:4", "endpoint:1:1"; NULL: of a Sentinel, if one is there */
+    bool of_node;
+    enum knock_answer answer;
+    const char *seen_from; /* a host; NULL: this machine */
 };
 
-struct survey_of_addresses {
+struct name {
+    const char *name;
+    int port;
+    const char *what;
+};
+
+struct old_addresses {
     struct arena arena;
-    struct loop *loop;
     struct address *items;
-    size_t count, alloc, next;
-    json_t *alive, *sentinels;
+    size_t count, alloc;
+    struct name *names;
+    size_t name_count, name_alloc;
+    json_t *node_addrs; /* as keys */
 };
 
-struct probe {
-    struct survey_of_addresses *all;
-    const struct address *address;
-    int fd;
-    int64_t give_up_at_ms;
-    size_t sent;
-    struct buf reply; /* of a Sentinel */
-};
+/* --- which addresses --- */
 
 static int by_address(const void *a, const void *b)
 {
@@ -50,21 +51,40 @@ static int by_address(const void *a, const void *b)
     return order ? order : x->port - y->port;
 }
 
-/* `addrs` may be several, joined by commas. */
-static void add(
-    struct survey_of_addresses *all, const char *addrs, int port, const char *kind, const char *uid)
+static bool is_ip(const char *text)
 {
-    if (!addrs || port <= 0 || port > 65535)
+    struct in6_addr any;
+    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
+}
+
+static void add_address(struct old_addresses *all, const char *addr, int port, const char *what)
+{
+    GROW(all->items, all->count, all->alloc);
+    all->items[all->count++] = (struct address){.addr = addr,
+        .port = port,
+        .what = what,
+        .of_node = json_object_get(all->node_addrs, addr) != NULL};
+}
+
+/* `words` may be several, joined by commas: addresses, or names that are looked up first. */
+static void add(
+    struct old_addresses *all, const char *words, int port, const char *kind, const char *uid)
+{
+    if (!words || port <= 0 || port > 65535)
         return;
-    char *list = arena_strdup(&all->arena, addrs), *rest;
-    for (char *addr = strtok_r(list, ", ", &rest); addr; addr = strtok_r(NULL, ", ", &rest)) {
-        GROW(all->items, all->count, all->alloc);
-        all->items[all->count++] = (struct address){
-            addr, port, kind ? arena_printf(&all->arena, "%s:%s", kind, uid) : NULL};
+    char *list = arena_strdup(&all->arena, words), *rest;
+    const char *what = kind ? arena_printf(&all->arena, "%s:%s", kind, uid) : NULL;
+    for (char *word = strtok_r(list, ", ", &rest); word; word = strtok_r(NULL, ", ", &rest)) {
+        if (is_ip(word)) {
+            add_address(all, word, port, what);
+            continue;
+        }
+        GROW(all->names, all->name_count, all->name_alloc);
+        all->names[all->name_count++] = (struct name){word, port, what};
     }
 }
 
-static void collect(struct survey_of_addresses *all, const struct ccs *ccs)
+static void collect(struct old_addresses *all, const struct ccs *ccs)
 {
     for (size_t i = 0; i < ccs->shard_count; i++) {
         const struct ccs_shard *s = &ccs->shards[i];
@@ -75,6 +95,7 @@ static void collect(struct survey_of_addresses *all, const struct ccs *ccs)
     for (size_t i = 0; i < ccs->endpoint_count; i++) {
         const struct ccs_endpoint *e = &ccs->endpoints[i];
         add(all, e->addr, e->port, "endpoint", e->uid);
+        add(all, e->dns_name, e->port, "endpoint", e->uid);
         /* Any node's proxy may serve it. */
         for (size_t n = 0; n < ccs->node_count; n++) {
             add(all, ccs->nodes[n].addr, e->port, "endpoint", e->uid);
@@ -83,53 +104,149 @@ static void collect(struct survey_of_addresses *all, const struct ccs *ccs)
     }
     for (size_t n = 0; n < ccs->node_count; n++)
         add(all, ccs->nodes[n].addr, SENTINEL_PORT, NULL, NULL);
-    if (!all->count)
-        return;
-    qsort(all->items, all->count, sizeof(*all->items), by_address);
-    size_t kept = 1;
-    for (size_t i = 1; i < all->count; i++)
-        if (by_address(&all->items[i], &all->items[kept - 1]) != 0)
+}
+
+static void drop_doubles(struct old_addresses *all)
+{
+    size_t kept = 0;
+
+    if (all->count)
+        qsort(all->items, all->count, sizeof(*all->items), by_address);
+    for (size_t i = 0; i < all->count; i++)
+        if (!kept || by_address(&all->items[i], &all->items[kept - 1]) != 0)
             all->items[kept++] = all->items[i];
     all->count = kept;
 }
 
-static void start_next(struct survey_of_addresses *all);
-
-/* Connecting to a port of the ephemeral range on this machine can meet itself. */
-static bool is_self(int fd)
+static void take_names(struct old_cluster *old, const struct lookup *lookups)
 {
-    struct sockaddr_storage here = {0}, there = {0};
-    socklen_t here_len = sizeof(here), there_len = sizeof(there);
+    struct old_addresses *all = old->addresses;
 
-    return getsockname(fd, (struct sockaddr *)&here, &here_len) == 0 &&
-           getpeername(fd, (struct sockaddr *)&there, &there_len) == 0 && here_len == there_len &&
-           memcmp(&here, &there, here_len) == 0;
+    for (size_t i = 0; i < all->name_count; i++) {
+        const struct lookup *l = &lookups[i];
+        const struct name *n = &all->names[i];
+        for (size_t k = 0; k < l->addr_count; k++)
+            add_address(all, arena_strdup(&all->arena, l->addrs[k]), n->port, n->what);
+        json_t *unasked =
+            l->answer == LOOKUP_FOUND || !n->what
+                ? NULL
+                : json_pack("{s:s, s:s, s:s}", "name", n->name, "what", n->what, "why",
+                      l->answer == LOOKUP_NONE ? "no such name"
+                                               : "its lookup was not answered in time");
+        if (unasked)
+            json_array_append_new(old->unasked, unasked);
+    }
 }
+
+static int look_up_names(struct old_cluster *old, struct err *err)
+{
+    struct old_addresses *all = old->addresses;
+    struct lookup *lookups = xcalloc(all->name_count + 1, sizeof(*lookups));
+
+    for (size_t i = 0; i < all->name_count; i++)
+        lookups[i].name = all->names[i].name;
+    int rc = lookup_all(lookups, all->name_count, LOOKUP_MS, err);
+    if (rc == 0)
+        take_names(old, lookups);
+    for (size_t i = 0; i < all->name_count; i++)
+        strv_free(lookups[i].addrs, lookups[i].addr_count);
+    free(lookups);
+    return rc;
+}
+
+struct old_cluster *old_cluster_new(const struct ccs *ccs, struct err *err)
+{
+    struct old_cluster *old = xcalloc(1, sizeof(*old));
+
+    old->addresses = xcalloc(1, sizeof(*old->addresses));
+    arena_init(&old->addresses->arena);
+    old->addresses->node_addrs = json_object();
+    old->alive = json_array();
+    old->ccs = ccs;
+    old->silent = json_array();
+    old->silent_nodes = json_array();
+    old->unasked = json_array();
+    old->sentinels = json_array();
+    for (size_t n = 0; n < ccs->node_count; n++) {
+        if (ccs->nodes[n].addr)
+            json_object_set_new(old->addresses->node_addrs, ccs->nodes[n].addr, json_true());
+        if (ccs->nodes[n].external_addr)
+            json_object_set_new(
+                old->addresses->node_addrs, ccs->nodes[n].external_addr, json_true());
+    }
+    collect(old->addresses, ccs);
+    if (look_up_names(old, err) < 0) {
+        old_cluster_free(old);
+        return NULL;
+    }
+    drop_doubles(old->addresses);
+    old->asked = old->addresses->count;
+    for (size_t i = 0; i < old->addresses->count; i++)
+        old->foreign += !old->addresses->items[i].of_node;
+    return old;
+}
+
+void old_cluster_free(struct old_cluster *old)
+{
+    if (!old)
+        return;
+    arena_release(&old->addresses->arena);
+    json_decref(old->addresses->node_addrs);
+    free(old->addresses->items);
+    free(old->addresses->names);
+    free(old->addresses);
+    json_decref(old->alive);
+    json_decref(old->silent);
+    json_decref(old->silent_nodes);
+    json_decref(old->unasked);
+    json_decref(old->sentinels);
+    free(old);
+}
+
+/* --- Sentinels --- */
+
+struct asking {
+    struct old_cluster *old;
+    const struct address *address;
+    int fd;
+    int64_t give_up_at_ms;
+    size_t sent;
+    struct buf reply;
+};
 
 static void add_watched(void *arg, const char *master, const char *ip, int port)
 {
-    const struct probe *p = arg;
-    const struct address key = {ip, port, NULL};
+    const struct asking *p = arg;
+    const struct address key = {.addr = ip, .port = port};
     CLEANUP(free_ptr) char *watches = xasprintf("%s:%d", ip, port);
 
-    if (!bsearch(&key, p->all->items, p->all->count, sizeof(key), by_address))
+    if (!bsearch(&key, p->old->addresses->items, p->old->addresses->count, sizeof(key), by_address))
         return;
     json_t *found = json_pack("{s:s, s:i, s:s, s:s}", "addr", p->address->addr, "port",
         p->address->port, "master", master, "watches", watches);
     if (found) /* else the name is not UTF-8: no CCS has such */
-        json_array_append_new(p->all->sentinels, found);
+        json_array_append_new(p->old->sentinels, found);
 }
 
 /* Asks for its masters; whatever else listens there is left alone. */
-static enum job_step ask_sentinel(struct probe *p, struct wait *wait)
+static enum job_step asking_step(void *arg, struct wait *wait, struct err *err)
 {
+    struct asking *p = arg;
     static const char question[] = "*2\r\n$8\r\nSENTINEL\r\n$7\r\nmasters\r\n";
     size_t len = sizeof(question) - 1;
 
+    (void)err;
+    if (clock_mono_ms() >= p->give_up_at_ms)
+        return JOB_DONE;
     while (p->sent < len) {
         ssize_t n = send(p->fd, question + p->sent, len - p->sent, MSG_NOSIGNAL);
-        if (n <= 0)
+        if (n <= 0 && errno != EAGAIN)
             return JOB_DONE;
+        if (n <= 0) {
+            wait_fd(wait, p->fd, POLLOUT);
+            wait_until(wait, p->give_up_at_ms);
+            return JOB_WAIT;
+        }
         p->sent += (size_t)n;
     }
     for (;;) {
@@ -148,45 +265,18 @@ static enum job_step ask_sentinel(struct probe *p, struct wait *wait)
     return JOB_WAIT;
 }
 
-static enum job_step probe_step(void *arg, struct wait *wait, struct err *err)
+static void asking_done(void *arg, const struct err *err)
 {
-    struct probe *p = arg;
-    int failure = 0;
-    socklen_t len = sizeof(failure);
-
-    (void)err;
-    if (wait->timed_out)
-        return JOB_DONE;
-    if (!wait_revents(wait, p->fd)) {
-        wait_fd(wait, p->fd, POLLOUT);
-        wait_until(wait, p->give_up_at_ms);
-        return JOB_WAIT;
-    }
-    if (getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &len) != 0 || failure != 0 ||
-        is_self(p->fd))
-        return JOB_DONE;
-    if (!p->address->what)
-        return ask_sentinel(p, wait);
-    json_array_append_new(p->all->alive, json_pack("{s:s, s:i, s:s}", "addr", p->address->addr,
-                                             "port", p->address->port, "what", p->address->what));
-    return JOB_DONE;
-}
-
-static void probe_done(void *arg, const struct err *err)
-{
-    struct probe *p = arg;
-    struct survey_of_addresses *all = p->all;
+    struct asking *p = arg;
 
     (void)err;
     close(p->fd);
     buf_release(&p->reply);
     free(p);
-    start_next(all);
 }
 
-static const struct job_ops probe_ops = {"old cluster probe", probe_step, probe_done};
+static const struct job_ops asking_ops = {"old Sentinel", asking_step, asking_done};
 
-/* Numeric addresses only: a name may long lead elsewhere, and resolving one can hang. */
 static int connect_to(const struct address *address)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM}, *found;
@@ -204,46 +294,121 @@ static int connect_to(const struct address *address)
     return fd;
 }
 
-static void start_next(struct survey_of_addresses *all)
+static int ask_sentinels(struct old_cluster *old, struct err *err)
 {
-    while (all->next < all->count) {
-        const struct address *address = &all->items[all->next++];
-        int fd = connect_to(address);
+    struct loop *loop = loop_new();
+
+    for (size_t i = 0; i < old->addresses->count; i++) {
+        const struct address *a = &old->addresses->items[i];
+        int fd = !a->what && a->answer == KNOCK_OPEN ? connect_to(a) : -1;
         if (fd < 0)
             continue;
-        struct probe *p = xmalloc(sizeof(*p));
-        *p = (struct probe){.all = all,
-            .address = address,
+        struct asking *p = xmalloc(sizeof(*p));
+        *p = (struct asking){.old = old,
+            .address = a,
             .fd = fd,
-            .give_up_at_ms = clock_mono_ms() + PROBE_MS,
+            .give_up_at_ms = clock_mono_ms() + SENTINEL_MS,
             .reply = BUF_INIT};
-        loop_add(all->loop, &probe_ops, p);
-        return;
+        loop_add(loop, &asking_ops, p);
     }
-}
-
-int old_cluster_probe(
-    const struct ccs *ccs, json_t **ret_alive, json_t **ret_sentinels, struct err *err)
-{
-    struct survey_of_addresses all = {
-        .loop = loop_new(), .alive = json_array(), .sentinels = json_array()};
-
-    collect(&all, ccs);
-    for (int i = 0; i < PROBES_AT_ONCE; i++)
-        start_next(&all);
-    int rc = loop_run(all.loop, err);
-    loop_free(all.loop);
-    free(all.items);
-    arena_release(&all.arena);
-    if (rc == 0) {
-        *ret_alive = all.alive;
-        *ret_sentinels = all.sentinels;
-    } else {
-        json_decref(all.alive);
-        json_decref(all.sentinels);
-    }
+    int rc = loop_run(loop, err);
+    loop_free(loop);
     return rc;
 }
+
+/* --- asking --- */
+
+/* Those whose answer is `wanted` are asked (once more). */
+static int knock_round(
+    struct old_addresses *all, enum knock_answer wanted, int timeout_ms, struct err *err)
+{
+    struct knock *knocks = xcalloc(all->count + 1, sizeof(*knocks));
+    size_t count = 0, at = 0;
+
+    for (size_t i = 0; i < all->count; i++)
+        if (all->items[i].answer == wanted)
+            knocks[count++] = (struct knock){all->items[i].addr, all->items[i].port, wanted};
+    int rc = knock_all(knocks, count, timeout_ms, err);
+    for (size_t i = 0; i < all->count && rc == 0; i++)
+        if (all->items[i].answer == wanted)
+            all->items[i].answer = knocks[at++].answer;
+    free(knocks);
+    return rc;
+}
+
+int old_cluster_ask(struct old_cluster *old, struct err *err)
+{
+    if (knock_round(old->addresses, KNOCK_UNASKED, FIRST_LOOK_MS, err) < 0 ||
+        knock_round(old->addresses, KNOCK_SILENT, KNOCK_MS, err) < 0)
+        return -1;
+    return ask_sentinels(old, err);
+}
+
+json_t *old_cluster_questions(const struct old_cluster *old)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < old->addresses->count; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i}", "addr", old->addresses->items[i].addr,
+                                        "port", old->addresses->items[i].port));
+    return json_pack("{s:o}", "addresses", list);
+}
+
+/* Open counts wherever it is seen; "refused" is proof too: the machine itself says so. */
+void old_cluster_take(struct old_cluster *old, const char *host, const json_t *answers)
+{
+    for (size_t i = 0; i < old->addresses->count; i++) {
+        struct address *a = &old->addresses->items[i];
+        const char *word = json_string_value(json_array_get(answers, i));
+        bool open = word && strcmp(word, knock_answer_name(KNOCK_OPEN)) == 0;
+        bool refused = word && strcmp(word, knock_answer_name(KNOCK_REFUSED)) == 0;
+        if (a->answer == KNOCK_OPEN || (!open && !(refused && a->answer != KNOCK_REFUSED)))
+            continue;
+        a->answer = open ? KNOCK_OPEN : KNOCK_REFUSED;
+        a->seen_from = arena_strdup(&old->addresses->arena, host);
+    }
+}
+
+/* One answer, be it "refused", shows that the machine can be seen. */
+static bool node_is_silent(const struct old_cluster *old, const struct ccs_node *node)
+{
+    bool silent = false;
+
+    for (size_t i = 0; i < old->addresses->count; i++) {
+        const struct address *a = &old->addresses->items[i];
+        bool its = (node->addr && strcmp(a->addr, node->addr) == 0) ||
+                   (node->external_addr && strcmp(a->addr, node->external_addr) == 0);
+        if (its && a->answer != KNOCK_SILENT && a->answer != KNOCK_UNASKED)
+            return false;
+        silent |= its;
+    }
+    return silent;
+}
+
+bool old_cluster_is_silent(const struct old_cluster *old)
+{
+    size_t nodes = old->ccs->node_count;
+
+    return nodes ? json_array_size(old->silent_nodes) * 2 > nodes
+                 : json_array_size(old->silent) * 2 > old->asked;
+}
+
+void old_cluster_judge(struct old_cluster *old)
+{
+    for (size_t n = 0; n < old->ccs->node_count; n++)
+        if (node_is_silent(old, &old->ccs->nodes[n]))
+            json_array_append_new(old->silent_nodes, json_string(old->ccs->nodes[n].uid));
+    for (size_t i = 0; i < old->addresses->count; i++) {
+        const struct address *a = &old->addresses->items[i];
+        if (!a->what || a->answer == KNOCK_REFUSED)
+            continue;
+        json_t *found = json_pack("{s:s, s:i, s:s, s:s*}", "addr", a->addr, "port", a->port, "what",
+            a->what, "seen_from", a->seen_from);
+        json_array_append_new(a->answer == KNOCK_OPEN ? old->alive : old->silent, found);
+    }
+}
+
+/* --- a run that resumes --- */
 
 static int is_ours(struct state *st, const json_t *address, int64_t *ret, struct err *err)
 {
@@ -286,16 +451,26 @@ int old_cluster_check_again(
 {
     CLEANUP(free_ptr) char *said = state_meta(st, "old_cluster_is_dead");
     const char *name = ccs->cluster_name ? ccs->cluster_name : "";
-    json_t *alive, *sentinels;
 
     if (typed && strcmp(typed, name) != 0)
         return old_cluster_wrong_name(typed, name, err);
     if (typed || said)
         return 0;
-    if (old_cluster_probe(ccs, &alive, &sentinels, err) < 0)
+    struct old_cluster *old = old_cluster_new(ccs, err);
+    if (!old)
         return -1;
-    int rc = refuse_if_alive(st, alive, err);
-    json_decref(alive);
-    json_decref(sentinels);
+    int rc = old_cluster_ask(old, err);
+    if (rc == 0) {
+        old_cluster_judge(old);
+        rc = refuse_if_alive(st, old->alive, err);
+    }
+    if (rc == 0 && old_cluster_is_silent(old)) {
+        err_set(err, ERR_CHECK,
+            "a majority of the old cluster's nodes does not answer at all: they may be off, or only "
+            "out of sight");
+        rc = err_hint(err,
+            "If you are sure that it is dead, type its name: --old-cluster-is-dead '%s'", name);
+    }
+    old_cluster_free(old);
     return rc;
 }

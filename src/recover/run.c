@@ -6,6 +6,7 @@
 
 #include "fence.h"
 #include "internal.h"
+#include "old_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
 

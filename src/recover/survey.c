@@ -9,18 +9,26 @@
 #include "disks.h"
 #include "fence.h"
 #include "internal.h"
+#include "old_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "recluster/secret.h"
 #include "wishes.h"
 
-enum { PROBE_MS = 60 * 1000, LIST_MS = 60 * 1000, MEASURE_MS = 90 * 1000 };
+enum {
+    PROBE_MS = 60 * 1000,
+    LIST_MS = 60 * 1000,
+    MEASURE_MS = 90 * 1000,
+    KNOCK_CALL_MS = 60 * 1000,
+    KNOCKING_HOSTS = 5
+};
 
 /* One host: hello, probe, its files, measure if asked for; the link is closed when all are answered. */
 struct host_probe {
     const struct host *host;
     struct survey *survey;
     bool measure, only_files;
+    bool knocks; /* it asks the old cluster too */
     struct link *link;
     json_t *facts;
     struct err *error;
@@ -45,8 +53,27 @@ static void on_measure(void *ctx, const json_t *result, const struct err *error)
     probe_over(p, NULL);
 }
 
+static void measure_or_end(struct host_probe *p);
+
+/* Of hosts that know nothing of it, their silence is not held against the old cluster. */
+static void on_knock(void *ctx, const json_t *result, const struct err *error)
+{
+    struct host_probe *p = ctx;
+
+    (void)error;
+    if (result && p->facts)
+        json_object_set(p->facts, "knocks", json_object_get(result, "answers"));
+    p->knocks = false;
+    measure_or_end(p);
+}
+
 static void measure_or_end(struct host_probe *p)
 {
+    if (p->knocks && p->facts) {
+        link_call(p->link, "knock", old_cluster_questions(p->survey->old), KNOCK_CALL_MS, on_knock,
+            NULL, p);
+        return;
+    }
     if (p->measure)
         link_call(p->link, "measure",
             measure_params(p->survey, (size_t)(p->host - p->survey->hosts->hosts)), MEASURE_MS,
@@ -161,6 +188,7 @@ int survey_probe_hosts(
     struct host_links links = {st, request->accept_new_host_keys};
     bool offline = json_is_true(json_object_get(survey->options, "offline"));
     static const struct link_events events = {on_lost};
+    int knocking = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct host *h = &survey->hosts->hosts[i];
@@ -176,6 +204,7 @@ int survey_probe_hosts(
         if (host_link_open(
                 &links, loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)
             continue;
+        probes[i].knocks = survey->old && knocking++ < KNOCKING_HOSTS;
         link_call(probes[i].link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION),
             PROBE_MS, on_hello, NULL, &probes[i]);
     }
@@ -490,23 +519,49 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
     return rc;
 }
 
-static int check_old_cluster(
-    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
+/* Before the hosts are asked, which ask it too. */
+static int find_old_cluster(
+    struct survey *survey, const struct recover_request *request, struct err *err)
 {
     const char *name = survey->ccs->cluster_name ? survey->ccs->cluster_name : "";
 
     if (json_is_true(json_object_get(survey->options, "offline")))
         return 0;
-    if (!request->old_cluster_is_dead) {
-        if (old_cluster_probe(survey->ccs, &survey->alive, &survey->sentinels, err) < 0)
-            return -1;
-        return request->fence && !plan_old_cluster_lives(survey->ccs, survey->alive)
-                   ? fence_look(survey, request, st, err)
-                   : 0;
-    }
-    if (strcmp(request->old_cluster_is_dead, name) == 0)
+    if (request->old_cluster_is_dead && strcmp(request->old_cluster_is_dead, name) != 0)
+        return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
+    if (request->old_cluster_is_dead)
         return 0;
-    return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
+    survey->old = old_cluster_new(survey->ccs, err);
+    if (!survey->old)
+        return -1;
+    if (survey->old->foreign)
+        say(request, true,
+            "%zu addresses of the old cluster are asked whether it lives; the CCS file names %zu of them "
+            "for no node",
+            survey->old->asked, survey->old->foreign);
+    return 0;
+}
+
+static int check_old_cluster(
+    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
+{
+    if (!survey->old)
+        return 0;
+    say(request, false, "asking the old cluster at %zu addresses whether it lives",
+        survey->old->asked);
+    if (old_cluster_ask(survey->old, err) < 0)
+        return -1;
+    for (size_t i = 0; i < survey->hosts->count; i++) {
+        json_t *facts = (json_t *)(uintptr_t)survey->host_inputs[i].facts;
+        const json_t *answers = json_object_get(facts, "knocks");
+        if (answers)
+            old_cluster_take(survey->old, survey->hosts->hosts[i].name, answers);
+        json_object_del(facts, "knocks"); /* no fact of the host */
+    }
+    old_cluster_judge(survey->old);
+    return request->fence && !plan_old_cluster_lives(survey->ccs, survey->old->alive)
+               ? fence_look(survey, request, st, err)
+               : 0;
 }
 
 void survey_make_plan(
@@ -522,8 +577,12 @@ void survey_make_plan(
         .host_count = survey->hosts->count,
         .databases = survey->databases,
         .database_count = survey->database_count,
-        .alive = survey->alive,
-        .sentinels = survey->sentinels,
+        .alive = survey->old ? survey->old->alive : NULL,
+        .sentinels = survey->old ? survey->old->sentinels : NULL,
+        .silent = survey->old ? survey->old->silent : NULL,
+        .silent_nodes = survey->old ? survey->old->silent_nodes : NULL,
+        .unasked = survey->old ? survey->old->unasked : NULL,
+        .old_cluster_silent = survey->old && old_cluster_is_silent(survey->old),
         .alive_not_asked = request->old_cluster_is_dead != NULL,
         .now_ms = clock_wall_ms(),
         .offline = json_is_true(json_object_get(options, "offline")),
@@ -581,7 +640,7 @@ int recover_survey(
     if (ccs_import(request->ccs_path, st, err) < 0 ||
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
-        survey_databases(survey, request, err) < 0 ||
+        survey_databases(survey, request, err) < 0 || find_old_cluster(survey, request, err) < 0 ||
         survey_probe_hosts(survey, request, st, err) < 0 || disks_choose(survey, err) < 0 ||
         check_old_cluster(survey, request, st, err) < 0)
         goto fail;
@@ -614,9 +673,8 @@ void survey_free(struct survey *survey)
     json_decref(survey->owned);
     json_decref(survey->logins);
     json_decref(survey->locations);
-    json_decref(survey->alive);
+    old_cluster_free(survey->old);
     json_decref(survey->fence);
-    json_decref(survey->sentinels);
     json_decref(survey->disks);
     json_decref(survey->options);
     json_decref(survey->pinned);

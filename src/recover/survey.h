@@ -17,9 +17,8 @@ struct survey {
     /* Replan: uid to location, "disks" for files on disks, of the databases whose backups are
      * wanted; else NULL. */
     json_t *locations;
-    json_t *alive;     /* addresses of the old cluster that answer */
+    struct old_cluster *old; /* NULL: not asked */
     json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
-    json_t *sentinels; /* that watch addresses of it */
     json_t *disks;     /* files on hosts and old nodes: disks.h */
     json_t *options, *pinned;
     bool replan; /* shards of `pinned` that have no host get one */

@@ -70,7 +70,7 @@ def answer_no(recovery, args):
     asked = os.read(ours, 10000).decode()
     os.close(terminal)
     os.close(ours)
-    assert done.returncode == REFUSED, asked
+    assert done.returncode == FAILED, asked
     return asked
 
 
