@@ -207,8 +207,9 @@ void old_cluster_free(struct old_cluster *old)
 
 struct asking {
     struct old_cluster *old;
-    const struct address *address;
+    struct address *address;
     int fd;
+    bool connected;
     int64_t give_up_at_ms;
     size_t sent;
     struct buf reply;
@@ -228,6 +229,23 @@ static void add_watched(void *arg, const char *master, const char *ip, int port)
         json_array_append_new(p->old->sentinels, found);
 }
 
+/* The first step is to hear of the connection; until then the port counts as silent. */
+static bool is_connected(struct asking *p, struct wait *wait)
+{
+    int failure = 0;
+    socklen_t len = sizeof(failure);
+
+    p->address->answer = KNOCK_SILENT;
+    if (!wait_revents(wait, p->fd)) {
+        wait_fd(wait, p->fd, POLLOUT);
+        wait_until(wait, p->give_up_at_ms);
+        return false;
+    }
+    p->connected = getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &len) == 0 && failure == 0;
+    p->address->answer = p->connected ? KNOCK_OPEN : KNOCK_REFUSED;
+    return p->connected;
+}
+
 /* Asks for its masters; whatever else listens there is left alone. */
 static enum job_step asking_step(void *arg, struct wait *wait, struct err *err)
 {
@@ -238,6 +256,8 @@ static enum job_step asking_step(void *arg, struct wait *wait, struct err *err)
     (void)err;
     if (clock_mono_ms() >= p->give_up_at_ms)
         return JOB_DONE;
+    if (!p->connected && !is_connected(p, wait))
+        return p->address->answer == KNOCK_REFUSED ? JOB_DONE : JOB_WAIT;
     while (p->sent < len) {
         ssize_t n = send(p->fd, question + p->sent, len - p->sent, MSG_NOSIGNAL);
         if (n <= 0 && errno != EAGAIN)
@@ -299,8 +319,8 @@ static int ask_sentinels(struct old_cluster *old, struct err *err)
     struct loop *loop = loop_new();
 
     for (size_t i = 0; i < old->addresses->count; i++) {
-        const struct address *a = &old->addresses->items[i];
-        int fd = !a->what && a->answer == KNOCK_OPEN ? connect_to(a) : -1;
+        struct address *a = &old->addresses->items[i];
+        int fd = a->what ? -1 : connect_to(a);
         if (fd < 0)
             continue;
         struct asking *p = xmalloc(sizeof(*p));
@@ -318,7 +338,7 @@ static int ask_sentinels(struct old_cluster *old, struct err *err)
 
 /* --- asking --- */
 
-/* Those whose answer is `wanted` are asked (once more). */
+/* Those whose answer is `wanted` are asked (once more). Sentinels are asked by what they can say. */
 static int knock_round(
     struct old_addresses *all, enum knock_answer wanted, int timeout_ms, struct err *err)
 {
@@ -326,11 +346,11 @@ static int knock_round(
     size_t count = 0, at = 0;
 
     for (size_t i = 0; i < all->count; i++)
-        if (all->items[i].answer == wanted)
+        if (all->items[i].what && all->items[i].answer == wanted)
             knocks[count++] = (struct knock){all->items[i].addr, all->items[i].port, wanted};
     int rc = knock_all(knocks, count, timeout_ms, err);
     for (size_t i = 0; i < all->count && rc == 0; i++)
-        if (all->items[i].answer == wanted)
+        if (all->items[i].what && all->items[i].answer == wanted)
             all->items[i].answer = knocks[at++].answer;
     free(knocks);
     return rc;
@@ -348,18 +368,20 @@ json_t *old_cluster_questions(const struct old_cluster *old)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < old->addresses->count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:i}", "addr", old->addresses->items[i].addr,
-                                        "port", old->addresses->items[i].port));
+    for (size_t i = 0; i < old->addresses->count; i++) {
+        const struct address *a = &old->addresses->items[i];
+        if (a->what)
+            json_array_append_new(list, json_pack("{s:s, s:i}", "addr", a->addr, "port", a->port));
+    }
     return json_pack("{s:o}", "addresses", list);
 }
 
 /* Open counts wherever it is seen; "refused" is proof too: the machine itself says so. */
 void old_cluster_take(struct old_cluster *old, const char *host, const json_t *answers)
 {
-    for (size_t i = 0; i < old->addresses->count; i++) {
+    for (size_t i = 0, k = 0; i < old->addresses->count; i++) {
         struct address *a = &old->addresses->items[i];
-        const char *word = json_string_value(json_array_get(answers, i));
+        const char *word = a->what ? json_string_value(json_array_get(answers, k++)) : NULL;
         bool open = word && strcmp(word, knock_answer_name(KNOCK_OPEN)) == 0;
         bool refused = word && strcmp(word, knock_answer_name(KNOCK_REFUSED)) == 0;
         if (a->answer == KNOCK_OPEN || (!open && !(refused && a->answer != KNOCK_REFUSED)))
