@@ -32,7 +32,7 @@
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
  *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
- *           file), "types"? (of modules, that the files hold)}
+ *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: location})}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
@@ -44,6 +44,7 @@
  *               "types": {"vectorset": true}, from 7.0 on "nodes_conf": whether it takes a written
  *               one, "cluster_databases": whether a cluster may have several; or "trial_error": {…}}
  *               or {"error": {…}},
+ *           "unseen": {uid: {"error"}} of the folders that can't be read,
  *           "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign|unsafe" (others may change it), "recovery", "operator",
  *               "since" (of a recovery), "detail",

@@ -17,6 +17,7 @@
 #include "recluster/file.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
+#include "recluster/store.h"
 #include "serve.h"
 #include "server_version.h"
 #include "trial.h"
@@ -255,6 +256,26 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
     return 0;
 }
 
+/* {"1": {"error": {…}}} of the folders that can't be read here. */
+static void probe_folders(json_t *folders, json_t *result)
+{
+    json_t *unseen = json_object(), *location;
+    const char *name;
+
+    json_object_foreach (folders, name, location) {
+        struct store_list list;
+        struct err err = ERR_INIT;
+        struct store *store = store_open(location, &err);
+        if (store && store_list(store, &list, &err) == 0)
+            store_list_release(&list);
+        else
+            json_object_set_new(unseen, name, json_pack("{s:o}", "error", err_to_json(&err)));
+        if (store)
+            store_close(store);
+    }
+    json_object_set_new(result, "unseen", unseen);
+}
+
 static int probe_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     const char *base_dir, *addr, *server;
@@ -274,6 +295,7 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
         json_decref(result);
         return -1;
     }
+    probe_folders(json_object_get(params, "folders"), result);
     probe_server(server, params, result);
     *ret = result;
     return 0;

@@ -16,7 +16,7 @@ static const char *const top_keys[] = {
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
     "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
-    "max_redis_servers", "modules", NULL};
+    "max_redis_servers", "modules", "run_as", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
     "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
@@ -248,6 +248,8 @@ static void expand_paths(json_t *spec)
 
 static int read_values(struct arena *arena, struct host *h, const char *where, struct err *err)
 {
+    const char *run_as = NULL;
+
     h->server = "redis-server";
     return get_text(h->spec, "rack", where, &h->rack, err) < 0 ||
                    get_link(h->spec, where, &h->link, &h->base_dir, err) < 0 ||
@@ -259,6 +261,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                    check_flag(h->spec, "relay", where, err) < 0 ||
                    check_paths(h->spec, "recovery_path", where, err) < 0 ||
                    check_modules(h->spec, where, err) < 0 ||
+                   get_text(h->spec, "run_as", where, &run_as, err) < 0 ||
                    get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
                    get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1

@@ -104,6 +104,35 @@ static void block(struct draft *d, const struct plan_shard *shard)
         shard->shard->uid, PORT_FIRST, PORT_LAST);
 }
 
+/* Its clients know the other one. */
+static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wanted)
+{
+    const char *name = d->plan->hosts[shard->host].host->name;
+    const char *label = d->plan->databases[shard->database].database->label;
+    const struct plan_issue issue = {.code = "port-taken",
+        .database = label,
+        .host = name,
+        .hint = arena_printf(&d->plan->arena,
+            "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or tell the clients.",
+            wanted)};
+
+    draft_warn(d, &issue, "%s: its port %d is taken on host '%s': shard:%s gets %d there", label,
+        wanted, name, shard->shard->uid, shard->port);
+}
+
+static int choose_port(struct draft *d, size_t s)
+{
+    struct plan_shard *shard = &d->plan->shards[s];
+
+    if (is_pinned(d, s))
+        return pinned_port(d, s, "port");
+    int wanted = wanted_port(d, shard);
+    shard->port = take(&d->hosts[shard->host], wanted, PORT_FIRST, PORT_LAST);
+    if (valid(wanted) && shard->port && shard->port != wanted)
+        warn_of_port(d, shard, wanted);
+    return shard->port;
+}
+
 static void assign(struct draft *d, size_t s)
 {
     struct plan_shard *shard = &d->plan->shards[s];
@@ -112,8 +141,7 @@ static void assign(struct draft *d, size_t s)
 
     shard->port = d->shards[s].fixed_port; /* reserved when it was placed */
     if (shard->port == 0)
-        shard->port = is_pinned(d, s) ? pinned_port(d, s, "port")
-                                      : take(host, wanted_port(d, shard), PORT_FIRST, PORT_LAST);
+        shard->port = choose_port(d, s);
     if (database->sharded)
         shard->bus_port = is_pinned(d, s) ? pinned_port(d, s, "bus_port")
                                           : take(host, shard->port + BUS_PORT_OFFSET,

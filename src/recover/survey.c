@@ -111,38 +111,6 @@ static void on_probe(void *ctx, const json_t *result, const struct err *error)
         probe_over(p, error);
 }
 
-static void add_types(const struct backup_set *set, json_t *types)
-{
-    const json_t *type;
-    size_t k;
-
-    for (size_t i = 0; i < set->file_count; i++) {
-        const struct backup_file *file = &set->files[i];
-        const json_t *facts = file->scanned && file->facts ? file->facts : file->head;
-        json_array_foreach (json_object_get(facts, "modules"), k, type) {
-            json_object_set_new(types, json_string_value(type), json_true());
-        }
-    }
-}
-
-/* Types of modules that the files of the chosen sets tell of, each once. */
-static json_t *module_types(const struct survey *survey)
-{
-    json_t *types = json_object(), *names = json_array(), *ignored;
-    const char *name;
-
-    for (size_t i = 0; i < survey->database_count; i++) {
-        const struct catalogue *catalogue = survey->databases[i].catalogue;
-        if (catalogue && catalogue->chosen >= 0)
-            add_types(&catalogue->sets[catalogue->chosen], types);
-    }
-    json_object_foreach (types, name, ignored) {
-        json_array_append_new(names, json_string(name));
-    }
-    json_decref(types);
-    return names;
-}
-
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_probe *p = ctx;
@@ -156,11 +124,7 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
         ask_for_files(p, disks_paths_of_host(p->survey, p->host));
         return;
     }
-    link_call(p->link, "probe",
-        json_pack("{s:s, s:s, s:s, s:I, s:O?, s:o}", "base_dir", p->host->base_dir, "addr",
-            p->host->addr, "server", p->host->server, "now_ms", (json_int_t)clock_wall_ms(),
-            "modules", json_object_get(p->host->spec, "modules"), "types", module_types(p->survey)),
-        PROBE_MS, on_probe, NULL, p);
+    link_call(p->link, "probe", host_questions(p->survey, p->host), PROBE_MS, on_probe, NULL, p);
 }
 
 static void on_lost(void *arg, const struct err *err)

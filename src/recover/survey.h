@@ -59,6 +59,9 @@ struct replanned {
 int save_replanned(const struct plan *plan, struct state *st, const struct replanned *replanned,
     struct err *err) MUST_CHECK;
 
+/* host_questions.c: the parameters of `probe` for a host; the caller's. */
+json_t *host_questions(const struct survey *survey, const struct host *host);
+
 /* measure.c: the parameters of `measure` for a host, and its answer, or why there is none, into the
  * host's facts as "measured". */
 json_t *measure_params(const struct survey *survey, size_t host);

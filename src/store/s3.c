@@ -24,7 +24,7 @@ struct s3_store {
 /* --- errors --- */
 
 struct s3_failure {
-    char code[64], message[256], region[64];
+    char code[64], message[256], region[64], endpoint[256];
 };
 
 static void on_error_element(void *arg, const char *path, const char *text)
@@ -37,6 +37,8 @@ static void on_error_element(void *arg, const char *path, const char *text)
         snprintf(f->message, sizeof(f->message), "%s", text);
     else if (strcmp(path, "Error/Region") == 0)
         snprintf(f->region, sizeof(f->region), "%s", text);
+    else if (strcmp(path, "Error/Endpoint") == 0)
+        snprintf(f->endpoint, sizeof(f->endpoint), "%s", text);
 }
 
 static void read_failure(const struct http_reply *reply, struct s3_failure *ret)
@@ -98,6 +100,13 @@ int s3_error(struct s3_store *s, const struct s3_request *request, const struct 
                    ? err_hint(err, "Check \"access_key_id\" and \"secret_access_key\".")
                    : -1;
     }
+    if (f.region[0] && strcmp(f.region, s->region) != 0) {
+        err_set(err, http_status_code(reply->status), "'%s': %s (%s)", what, f.message, f.code);
+        return err_hint(err,
+            "The bucket lies in another region: give the location \"region_name\": "
+            "\"%s\".",
+            f.region);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
         if (strcmp(failures[i].name, f.code) != 0)
             continue;
@@ -106,6 +115,11 @@ int s3_error(struct s3_store *s, const struct s3_request *request, const struct 
     }
     err_set(err, http_status_code(reply->status), "'%s': %s (%s, HTTP status %ld)", what, f.message,
         f.code, reply->status);
+    if (f.endpoint[0] && reply->status >= 300 && reply->status < 400)
+        return err_hint(err,
+            "The bucket lies elsewhere: the store names '%s'. Give the location its \"region_name\", "
+            "or that as \"endpoint\".",
+            f.endpoint);
     return reply->status >= 300 && reply->status < 400
                ? err_hint(err, "The bucket lies elsewhere: check the region and the endpoint.")
                : -1;

@@ -1,0 +1,69 @@
+/* What a host is asked when it is looked at: about itself, and about what the backups need of it. */
+
+#include "recluster/clock.h"
+#include "recluster/store.h"
+#include "survey.h"
+
+static const struct backup_set *chosen_set(const struct plan_database_input *in)
+{
+    const struct catalogue *catalogue = in->catalogue;
+
+    return catalogue && catalogue->chosen >= 0 ? &catalogue->sets[catalogue->chosen] : NULL;
+}
+
+static void add_types(const struct backup_set *set, json_t *types)
+{
+    const json_t *type;
+    size_t k;
+
+    for (size_t i = 0; i < set->file_count; i++) {
+        const struct backup_file *file = &set->files[i];
+        const json_t *facts = file->scanned && file->facts ? file->facts : file->head;
+        json_array_foreach (json_object_get(facts, "modules"), k, type) {
+            json_object_set_new(types, json_string_value(type), json_true());
+        }
+    }
+}
+
+/* Types of modules that the files of the chosen sets tell of, each once. */
+static json_t *module_types(const struct survey *survey)
+{
+    json_t *types = json_object(), *names = json_array(), *ignored;
+    const char *name;
+
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct backup_set *set = chosen_set(&survey->databases[i]);
+        if (set)
+            add_types(set, types);
+    }
+    json_object_foreach (types, name, ignored) {
+        json_array_append_new(names, json_string(name));
+    }
+    json_decref(types);
+    return names;
+}
+
+/* A folder that the operator's machine sees is not on each host, unless it is mounted there too. */
+static json_t *folders_to_see(const struct survey *survey, const struct host *host)
+{
+    json_t *folders = json_object();
+
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct plan_database_input *in = &survey->databases[i];
+        const struct backup_set *set = chosen_set(in);
+        if (set && !set->disks && in->location && store_location_is_folder(in->location) &&
+            !json_is_true(json_object_get(host->spec, "relay")) &&
+            !json_is_true(json_object_get(in->location, "relay")))
+            json_object_set(folders, in->database->uid, (json_t *)(uintptr_t)in->location);
+    }
+    return folders;
+}
+
+json_t *host_questions(const struct survey *survey, const struct host *host)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:O?, s:O?, s:o, s:o}", "base_dir", host->base_dir,
+        "addr", host->addr, "server", host->server, "now_ms", (json_int_t)clock_wall_ms(),
+        "modules", json_object_get(host->spec, "modules"), "run_as",
+        json_object_get(host->spec, "run_as"), "types", module_types(survey), "folders",
+        folders_to_see(survey, host));
+}
