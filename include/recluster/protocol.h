@@ -32,7 +32,7 @@
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
  *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
- *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: location})}
+ *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: {"location", "names"}})}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,

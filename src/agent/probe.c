@@ -256,22 +256,36 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
     return 0;
 }
 
-/* {"1": {"error": {…}}} of the folders that can't be read here. */
+static int look_for_files(const json_t *folder, struct err *err)
+{
+    struct store *store = store_open(json_object_get(folder, "location"), err);
+    const json_t *name;
+    struct store_list list;
+    size_t i;
+
+    if (!store)
+        return -1;
+    int rc = store_list(store, &list, err);
+    if (rc == 0) {
+        json_array_foreach (json_object_get(folder, "names"), i, name)
+            if (rc == 0 && !store_list_find(&list, json_string_value(name)))
+                rc = err_set(err, ERR_NOT_FOUND, "'%s' is not in it", json_string_value(name));
+        store_list_release(&list);
+    }
+    store_close(store);
+    return rc;
+}
+
+/* {"1": {"error": {…}}} of the folders that can't be read here, or lack files. */
 static void probe_folders(json_t *folders, json_t *result)
 {
-    json_t *unseen = json_object(), *location;
+    json_t *unseen = json_object(), *folder;
     const char *name;
 
-    json_object_foreach (folders, name, location) {
-        struct store_list list;
+    json_object_foreach (folders, name, folder) {
         struct err err = ERR_INIT;
-        struct store *store = store_open(location, &err);
-        if (store && store_list(store, &list, &err) == 0)
-            store_list_release(&list);
-        else
+        if (look_for_files(folder, &err) < 0)
             json_object_set_new(unseen, name, json_pack("{s:o}", "error", err_to_json(&err)));
-        if (store)
-            store_close(store);
     }
     json_object_set_new(result, "unseen", unseen);
 }

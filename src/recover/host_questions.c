@@ -43,6 +43,17 @@ static json_t *module_types(const struct survey *survey)
     return names;
 }
 
+/* Another folder may be mounted there: some of the files tell. */
+static json_t *folder_to_see(const struct plan_database_input *in, const struct backup_set *set)
+{
+    enum { FILES_MAX = 100 };
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < set->file_count && i < FILES_MAX; i++)
+        json_array_append_new(names, json_string(set->files[i].name));
+    return json_pack("{s:O, s:o}", "location", in->location, "names", names);
+}
+
 /* A folder that the operator's machine sees is not on each host, unless it is mounted there too. */
 static json_t *folders_to_see(const struct survey *survey, const struct host *host)
 {
@@ -54,7 +65,7 @@ static json_t *folders_to_see(const struct survey *survey, const struct host *ho
         if (set && !set->disks && in->location && store_location_is_folder(in->location) &&
             !json_is_true(json_object_get(host->spec, "relay")) &&
             !json_is_true(json_object_get(in->location, "relay")))
-            json_object_set(folders, in->database->uid, (json_t *)(uintptr_t)in->location);
+            json_object_set_new(folders, in->database->uid, folder_to_see(in, set));
     }
     return folders;
 }
