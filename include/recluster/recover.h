@@ -92,8 +92,10 @@ int recover_save_plan(const struct survey *survey, struct state *st, struct err 
 /* What is going on right now; for a line on a terminal. Not journaled. */
 struct recover_progress {
     size_t tasks_done, tasks_failed, tasks_running, tasks_total;
-    int64_t bytes_done, bytes_total; /* of fetches that run or are done */
-    const char *stage;               /* the earliest with something running */
+    const char *stage; /* the earliest with something running */
+    const char *doing; /* what its tasks do: "fetching", "loading", …; NULL: not said */
+    int64_t bytes_done,
+        bytes_total; /* of that; of fetches, also of those that are done or to come */
 };
 
 struct recover_hooks {

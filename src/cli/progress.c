@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -10,11 +11,15 @@
 #include "recluster/human.h"
 #include "recluster/recover.h"
 
-enum { BAR_WIDTH = 24, LINE_EVERY_MS = 5000 };
+enum { BAR_WIDTH = 24, LINE_EVERY_MS = 5000, RATE_OVER_MS = 2000 };
 
 struct progress {
     bool verbose, terminal, drawn;
     int64_t started_ms, line_at_ms;
+    /* Of the rate: since when and from how many bytes it is measured. */
+    const char *stage;
+    int64_t from_ms, from_bytes;
+    double rate;
 };
 
 struct progress *progress_new(bool verbose)
@@ -41,22 +46,72 @@ void progress_free(struct progress *p)
     free(p);
 }
 
-static void format_line(
-    const struct progress *p, const struct recover_progress *now, struct buf *out)
+/* The rate of what is being done now: over some seconds, so that it stands still enough to be read. */
+static double rate_of(struct progress *p, const struct recover_progress *now, int64_t at_ms)
 {
-    char done[HUMAN_TEXT_MAX], total[HUMAN_TEXT_MAX], time[HUMAN_TEXT_MAX];
+    bool other = !p->stage || strcmp(p->stage, now->stage) != 0 || now->bytes_done < p->from_bytes;
+
+    if (other) {
+        p->stage = now->stage;
+        p->from_bytes = now->bytes_done;
+        p->from_ms = at_ms;
+        p->rate = 0;
+    } else if (at_ms - p->from_ms >= RATE_OVER_MS) {
+        double rate =
+            (double)(now->bytes_done - p->from_bytes) * 1000 / (double)(at_ms - p->from_ms);
+        p->rate = p->rate > 0 ? (p->rate + rate) / 2 : rate;
+        p->from_bytes = now->bytes_done;
+        p->from_ms = at_ms;
+    }
+    return p->rate;
+}
+
+static void add_bytes(const struct recover_progress *now, double rate, struct buf *out)
+{
+    char done[HUMAN_TEXT_MAX], total[HUMAN_TEXT_MAX], speed[HUMAN_TEXT_MAX], left[HUMAN_TEXT_MAX];
+    bool known = now->bytes_total > 0 && now->bytes_done <= now->bytes_total;
+
+    if (now->bytes_done <= 0 && now->bytes_total <= 0)
+        return;
+    buf_addf(out, "  %s", human_bytes((uint64_t)now->bytes_done, done));
+    if (known)
+        buf_addf(out, " of %s", human_bytes((uint64_t)now->bytes_total, total));
+    if (rate >= 1)
+        buf_addf(out, ", %s/s", human_bytes((uint64_t)rate, speed));
+    if (known && rate >= 1)
+        buf_addf(out, ", %s left",
+            human_duration(
+                (int64_t)((double)(now->bytes_total - now->bytes_done) * 1000 / rate), left));
+}
+
+static void format_line(
+    struct progress *p, const struct recover_progress *now, int64_t at_ms, struct buf *out)
+{
+    char time[HUMAN_TEXT_MAX];
     size_t filled = now->tasks_total ? now->tasks_done * BAR_WIDTH / now->tasks_total : 0;
 
     buf_addc(out, '[');
     for (size_t i = 0; i < BAR_WIDTH; i++)
         buf_addc(out, i < filled ? '#' : '.');
-    buf_addf(out, "] %zu/%zu  %-8s", now->tasks_done, now->tasks_total, now->stage);
-    if (now->bytes_total > 0)
-        buf_addf(out, "  %s of %s", human_bytes((uint64_t)now->bytes_done, done),
-            human_bytes((uint64_t)now->bytes_total, total));
-    buf_addf(out, "  %s", human_duration(clock_mono_ms() - p->started_ms, time));
+    buf_addf(out, "] %zu/%zu  %s", now->tasks_done, now->tasks_total,
+        now->doing ? now->doing : now->stage);
+    add_bytes(now, rate_of(p, now, at_ms), out);
+    buf_addf(out, "  %s", human_duration(at_ms - p->started_ms, time));
     if (now->tasks_failed)
         buf_addf(out, "  %zu failed", now->tasks_failed);
+}
+
+/* A line that is longer than the terminal would wrap, and be drawn again below itself. */
+static void cut_to_terminal(struct buf *line)
+{
+    struct winsize size;
+    size_t columns =
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+
+    if (line->len >= columns) {
+        line->len = columns - 1;
+        line->data[line->len] = '\0';
+    }
 }
 
 void progress_show(void *arg, const struct recover_progress *now)
@@ -68,7 +123,9 @@ void progress_show(void *arg, const struct recover_progress *now)
     if (!p->terminal && at < p->line_at_ms + LINE_EVERY_MS)
         return;
     p->line_at_ms = at;
-    format_line(p, now, &line);
+    format_line(p, now, at, &line);
+    if (p->terminal)
+        cut_to_terminal(&line);
     if (p->terminal)
         fprintf(stderr, "\r%s\033[K", line.data);
     else
@@ -93,8 +150,12 @@ void progress_doing(void *arg, const char *line)
     if (!p->terminal && at < p->line_at_ms + LINE_EVERY_MS)
         return;
     p->line_at_ms = at;
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    buf_adds(&text, line);
+    if (p->terminal)
+        cut_to_terminal(&text);
     fputs(p->terminal ? "\r" : "", stderr);
-    print_plain(stderr, line);
+    print_plain(stderr, text.data);
     fputs(p->terminal ? "\033[K" : "\n", stderr);
     p->drawn = p->terminal;
 }

@@ -3,6 +3,7 @@
  * answers of the agents wake it.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "recluster/shell_quote.h"
 #include "relay.h"
 
-enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200 };
+enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200, PROGRESS_SAVED_MS = 1000 };
 
 void executor_give_up(struct executor *x, const struct err *err)
 {
@@ -89,10 +90,16 @@ static void on_task_progress(void *ctx, const json_t *params)
 {
     struct task_run *t = ctx;
     const json_t *total = json_object_get(params, "total");
+    const char *phase = json_string_value(json_object_get(params, "phase"));
+    const char *doing = phase ? phase : t->kind == &task_fetch ? "fetching" : "";
 
+    if (strcmp(doing, t->doing) != 0)
+        t->bytes_total = 0;
+    snprintf(t->doing, sizeof(t->doing), "%s", doing);
     t->bytes_done = json_integer_value(json_object_get(params, "bytes"));
     if (json_integer_value(total) > 0)
         t->bytes_total = json_integer_value(total);
+    t->told = false;
     loop_wake(t->x->loop, t->x->pump);
 }
 
@@ -197,15 +204,20 @@ static int task_try_start(
     return ready ? task_start(x, t, err) : 0;
 }
 
-static void tell_progress(struct executor *x)
+/* Of a fetch that waits or is done, what its file has. */
+static int64_t expected_bytes(const struct executor *x, const struct task_run *t)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+
+    return t->kind == &task_fetch && s->file_bytes > 0 && !s->files ? s->file_bytes
+                                                                    : t->bytes_total;
+}
+
+static struct recover_progress count_progress(const struct executor *x)
 {
     struct recover_progress p = {.tasks_total = x->task_count};
     enum plan_stage stage = STAGE_OPEN;
-    int64_t now = clock_mono_ms();
 
-    if (!x->hooks->progress || now < x->progress_at_ms + PROGRESS_MS)
-        return;
-    x->progress_at_ms = now;
     for (size_t i = 0; i < x->task_count; i++) {
         const struct task_run *t = &x->tasks[i];
         p.tasks_done += t->state == TASK_DONE;
@@ -213,14 +225,35 @@ static void tell_progress(struct executor *x)
         p.tasks_running += t->state == TASK_RUNNING;
         if (t->state == TASK_RUNNING && t->kind->stage < stage)
             stage = t->kind->stage;
-        if (t->kind != &task_fetch)
+    }
+    for (size_t i = 0; i < x->task_count; i++) {
+        const struct task_run *t = &x->tasks[i];
+        bool whole = t->kind == &task_fetch && t->state != TASK_RUNNING;
+        if (t->kind->stage != stage || (!whole && t->state != TASK_RUNNING))
             continue;
-        const struct shard_run *s = &x->shards[t->shard];
-        int64_t total = s->file_bytes > 0 && !s->files ? s->file_bytes : t->bytes_total;
-        p.bytes_total += total;
-        p.bytes_done += t->state == TASK_DONE ? total : t->bytes_done;
+        p.bytes_total += expected_bytes(x, t);
+        p.bytes_done += t->state == TASK_RUNNING ? t->bytes_done
+                        : t->state == TASK_DONE  ? expected_bytes(x, t)
+                                                 : 0;
+        if (t->state == TASK_RUNNING && t->doing[0])
+            p.doing = t->doing;
     }
     p.stage = plan_stage_name(stage);
+    return p;
+}
+
+static void tell_progress(struct executor *x)
+{
+    int64_t now = clock_mono_ms();
+
+    if (now >= x->progress_saved_ms + PROGRESS_SAVED_MS) {
+        x->progress_saved_ms = now;
+        journal_progress(x);
+    }
+    if (!x->hooks->progress || now < x->progress_at_ms + PROGRESS_MS)
+        return;
+    x->progress_at_ms = now;
+    const struct recover_progress p = count_progress(x);
     x->hooks->progress(x->hooks->arg, &p);
 }
 

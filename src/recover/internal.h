@@ -111,10 +111,12 @@ struct task_run {
     int *waits_for;
     size_t wait_count;
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
-    int64_t bytes_done, bytes_total;      /* progress */
-    struct relay *relay;                  /* of the files that are handed on to it; or NULL */
-    bool landing;                         /* running fetch: the server loads the file meanwhile */
-    struct task_run **with;               /* running: those whose answer comes with this one's */
+    int64_t bytes_done, bytes_total;      /* of what it is doing now */
+    char doing[24];         /* as its agent says: "loading", "sync", …; "": not said */
+    bool told;              /* what it does is in the state file */
+    struct relay *relay;    /* of the files that are handed on to it; or NULL */
+    bool landing;           /* running fetch: the server loads the file meanwhile */
+    struct task_run **with; /* running: those whose answer comes with this one's */
     size_t with_count;
 };
 
@@ -181,7 +183,7 @@ struct executor {
     size_t stops_awaited;
     int64_t running_fetches;
     struct err fatal; /* the state file can't be written any more: the run must end */
-    int64_t progress_at_ms;
+    int64_t progress_at_ms, progress_saved_ms;
 };
 
 /* load.c */
@@ -234,6 +236,8 @@ int journal_task_failed(
     struct executor *x, struct task_run *t, const struct err *error, struct err *err) MUST_CHECK;
 /* The shard is not as the records say: its tasks from the first stage on are to be done again. */
 int journal_shard_reset(struct executor *x, int shard, const char *why, struct err *err) MUST_CHECK;
+/* What the running tasks are doing, for others who look at the state file. */
+void journal_progress(struct executor *x);
 int journal_databases_finished(struct executor *x, struct err *err) MUST_CHECK;
 void task_set_state(struct executor *x, struct task_run *t, enum task_state state);
 void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);

@@ -250,6 +250,29 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
     return 0;
 }
 
+void journal_progress(struct executor *x)
+{
+    struct err lost = ERR_INIT; /* nothing depends on it: what counts is written by other means */
+
+    if (state_begin(x->st, &lost) < 0)
+        return;
+    for (size_t i = 0; i < x->task_count; i++) {
+        struct task_run *t = &x->tasks[i];
+        if (t->state != TASK_RUNNING || t->told || !t->doing[0])
+            continue;
+        if (state_run(x->st, &lost,
+                "UPDATE task SET bytes_done = ?, bytes_total = NULLIF(?, 0), progress = ?, "
+                "progress_ms = ? WHERE task_id = ?",
+                "iisii", t->bytes_done, t->bytes_total, t->doing, clock_wall_ms(), t->id) < 0) {
+            state_rollback(x->st);
+            return;
+        }
+        t->told = true;
+    }
+    if (state_commit(x->st, &lost) < 0)
+        state_rollback(x->st);
+}
+
 static bool all_done(const struct database_run *db)
 {
     for (size_t gate = 0; gate < GATE_COUNT; gate++)

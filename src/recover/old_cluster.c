@@ -209,7 +209,7 @@ struct asking {
     struct old_cluster *old;
     struct address *address;
     int fd;
-    bool connected;
+    bool connected, over;
     int64_t give_up_at_ms;
     size_t sent;
     struct buf reply;
@@ -242,7 +242,9 @@ static bool is_connected(struct asking *p, struct wait *wait)
         return false;
     }
     p->connected = getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &len) == 0 && failure == 0;
-    p->address->answer = p->connected ? KNOCK_OPEN : KNOCK_REFUSED;
+    p->over = !p->connected;
+    if (p->connected || failure == ECONNREFUSED)
+        p->address->answer = p->connected ? KNOCK_OPEN : KNOCK_REFUSED;
     return p->connected;
 }
 
@@ -257,7 +259,7 @@ static enum job_step asking_step(void *arg, struct wait *wait, struct err *err)
     if (clock_mono_ms() >= p->give_up_at_ms)
         return JOB_DONE;
     if (!p->connected && !is_connected(p, wait))
-        return p->address->answer == KNOCK_REFUSED ? JOB_DONE : JOB_WAIT;
+        return p->over ? JOB_DONE : JOB_WAIT;
     while (p->sent < len) {
         ssize_t n = send(p->fd, question + p->sent, len - p->sent, MSG_NOSIGNAL);
         if (n <= 0 && errno != EAGAIN)

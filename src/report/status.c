@@ -76,6 +76,21 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
     return rows_end(&rows, err);
 }
 
+/* What it is doing right now, with the rate since its task began. */
+static json_t *shard_progress(const struct rows *rows)
+{
+    int64_t done = rows_int(rows, 10), took_ms = rows_int(rows, 12) - rows_int(rows, 13);
+    json_t *o = json_object();
+
+    row_text(o, "doing", rows, 9);
+    row_int(o, "bytes_done", rows, 10);
+    row_int(o, "bytes_total", rows, 11);
+    row_int(o, "at_ms", rows, 12);
+    json_object_set_new(o, "bytes_per_s",
+        took_ms > 0 && done > 0 ? json_integer(done * 1000 / took_ms) : json_null());
+    return o;
+}
+
 static json_t *shard_row(const struct rows *rows)
 {
     json_t *o = json_object();
@@ -90,6 +105,7 @@ static json_t *shard_row(const struct rows *rows)
     row_int(o, "keys", rows, 7);
     json_object_set_new(o, "stage",
         rows_is_null(rows, 8) ? json_null() : json_string(stage_word(rows_int(rows, 8))));
+    json_object_set_new(o, "progress", rows_is_null(rows, 9) ? json_null() : shard_progress(rows));
     return o;
 }
 
@@ -109,9 +125,12 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
 
     if (state_query(st, &rows, err,
             "SELECT p.database_uid, p.shard_uid, p.role, p.host, p.addr, p.port, p.state, p.keys,"
-            " t.stage FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
+            " t.stage, r.progress, r.bytes_done, r.bytes_total, r.progress_ms, r.started_ms"
+            " FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
             " WHERE state IN ('done', 'running') GROUP BY shard_uid) t USING (shard_uid)"
-            " ORDER BY p.position",
+            " LEFT JOIN (SELECT shard_uid, progress, bytes_done, bytes_total, progress_ms,"
+            " started_ms, max(task_id) FROM task WHERE state = 'running' AND progress IS NOT NULL"
+            " GROUP BY shard_uid) r USING (shard_uid) ORDER BY p.position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -147,11 +166,13 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
         json_object_set_new(o, "stage", json_string(stage_word(stage)));
         json_object_set_new(o, "started_ms", json_null());
         json_object_set_new(o, "ended_ms", json_null());
+        json_object_set_new(o, "bytes_done", json_null());
+        json_object_set_new(o, "bytes_total", json_null());
         json_array_append_new(stages, o);
     }
     if (state_query(st, &rows, err,
-            "SELECT stage, state, count(*), min(started_ms), max(ended_ms) FROM task"
-            " GROUP BY stage, state",
+            "SELECT stage, state, count(*), min(started_ms), max(ended_ms), sum(bytes_done),"
+            " sum(bytes_total) FROM task GROUP BY stage, state",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -164,6 +185,10 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
             continue;
         bump(stage, rows_text(&rows, 1), count);
         bump(stage, "total", count);
+        if (strcmp(rows_text(&rows, 1), "running") == 0) {
+            row_int(stage, "bytes_done", &rows, 5);
+            row_int(stage, "bytes_total", &rows, 6);
+        }
         if (!rows_is_null(&rows, 3) && started < doc_int(stage, "started_ms", INT64_MAX))
             json_object_set_new(stage, "started_ms", json_integer(started));
         if (!rows_is_null(&rows, 4) && ended > doc_int(stage, "ended_ms", -1))

@@ -22,6 +22,23 @@ void status_verdict_text(struct text *t, const json_t *status)
     text_wrap(t, TEXT_PLAIN, "", "%s", times);
 }
 
+/* "running, 1.2 of 4.2 GB" */
+static void stage_now(struct text_table *table, const json_t *stage)
+{
+    int64_t done = doc_int(stage, "bytes_done", -1), total = doc_int(stage, "bytes_total", -1);
+    char done_text[HUMAN_TEXT_MAX], total_text[HUMAN_TEXT_MAX];
+
+    if (doc_int(stage, "running", 0) <= 0)
+        text_table_cell(table, TEXT_PLAIN, "%s", "");
+    else if (done < 0)
+        text_table_cell(table, TEXT_PLAIN, "running");
+    else if (total < done)
+        text_table_cell(table, TEXT_PLAIN, "running, %s", human_bytes((uint64_t)done, done_text));
+    else
+        text_table_cell(table, TEXT_PLAIN, "running, %s of %s",
+            human_bytes((uint64_t)done, done_text), human_bytes((uint64_t)total, total_text));
+}
+
 void status_stages_text(struct text *t, const json_t *status)
 {
     enum { BAR = 24 };
@@ -52,8 +69,7 @@ void status_stages_text(struct text *t, const json_t *status)
         if (failed > 0)
             text_table_cell(&table, TEXT_RED, "%" PRId64 " failed", failed);
         else
-            text_table_cell(
-                &table, TEXT_PLAIN, "%s", doc_int(stage, "running", 0) > 0 ? "running" : "");
+            stage_now(&table, stage);
         buf_release(&bar);
     }
     text_table_print(&table, t, 2);
@@ -87,6 +103,36 @@ static enum text_style state_style(const char *state)
                                            : TEXT_BOLD;
 }
 
+/* A line for each shard that is at work: "4 on a1: loading 1.2 of 2.1 GB, 57 %, 160 MB/s". */
+static void running_text(struct text *t, const json_t *shards)
+{
+    enum { SHOWN = 20 };
+    size_t i, count = 0;
+    json_t *shard;
+
+    json_array_foreach (shards, i, shard) {
+        const json_t *now = json_object_get(shard, "progress");
+        int64_t done = doc_int(now, "bytes_done", 0), total = doc_int(now, "bytes_total", 0);
+        int64_t rate = doc_int(now, "bytes_per_s", 0);
+        CLEANUP(buf_release) struct buf line = BUF_INIT;
+        char one[HUMAN_TEXT_MAX], other[HUMAN_TEXT_MAX];
+        if (!json_is_object(now) || count++ >= SHOWN)
+            continue;
+        buf_addf(&line, "%s on %s: %s", doc_text(shard, "uid", "?"), doc_text(shard, "host", "?"),
+            doc_text(now, "doing", "?"));
+        if (done > 0)
+            buf_addf(&line, " %s", human_bytes((uint64_t)done, one));
+        if (total >= done && total > 0)
+            buf_addf(&line, " of %s, %d %%", human_bytes((uint64_t)total, other),
+                (int)(100 * done / total));
+        if (rate > 0)
+            buf_addf(&line, ", %s/s", human_bytes((uint64_t)rate, one));
+        text_field(t, count == 1 ? "now" : "", "%s", line.data);
+    }
+    if (count > SHOWN)
+        text_field(t, "", "and %zu more shards", count - SHOWN);
+}
+
 static void database_text(struct text *t, const json_t *database)
 {
     const json_t *shards = json_object_get(database, "shards");
@@ -110,6 +156,7 @@ static void database_text(struct text *t, const json_t *database)
     count_states(shards, &line);
     if (line.len > 0)
         text_field(t, "shards", "%s", line.data);
+    running_text(t, shards);
     if (keys >= 0)
         text_field(t, "keys", "%s", human_count((uint64_t)keys, text));
     buf_clear(&line);

@@ -300,3 +300,37 @@ def test_events_are_one_document_a_line(cluster, recovery):
     assert first["event"] == "plan" and first["plan"]["feasible"] is True
     assert last["event"] == "status" and last["status"]["state"] == "done"
     assert len(events) > 5 and all("event" in e and "message" in e for e in events), events
+
+
+def test_a_second_terminal_sees_what_is_at_work(cluster, recovery, net):
+    """Bytes, and shards: a slow transfer and a long load do not look like a hang, here or on the run's own line."""
+    made = cluster.add("a", keys=None)
+    made.database.fields["memory_size"] = str(900 << 20)
+    scratch = redis_server.Server(cluster.folder / "big", net.addr(2), 6380, rdbcompression="no").start()
+    with scratch.connect() as c:
+        c.call("EVAL", "for i = 1, 3000000 do redis.call('SET', 'key:' .. i, 'xxxxxxxxxxxxxxxxxxxx' .. i) end", 0)
+    name = ccs_file.backup_name(STAMP, made.database, 1, made.database.shards[0]).removesuffix(".gz")
+    scratch.save().rename(cluster.backups / name)
+    scratch.kill()
+    recovery.add_hosts(1).write()
+    process = recovery.start(*recovery.recover_args("--limit-rate", "40M"))
+    seen, texts = [], []
+
+    def look():
+        if recovery.state.exists():
+            shard, = recovery.status()["databases"][0]["shards"]
+            now = shard["progress"]
+            if now:
+                seen.append((now["doing"], now["bytes_done"], now["bytes_total"]))
+                texts.append(recovery.run("status", "--state", recovery.state).out)
+        return process.poll() is not None
+    redis_server.wait_until(look, "the end", 120)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == DONE, err
+    for doing in ("fetching", "loading"):
+        steps = [(done, total) for what, done, total in seen if what == doing]
+        assert len({done for done, _ in steps}) > 1, (doing, seen)
+        assert all(0 <= done <= total for done, total in steps), steps
+        assert any(f"a: {doing}" not in text and doing in text and "/s" in text for text in texts), texts[-1:]
+    shard, = recovery.status()["databases"][0]["shards"]
+    assert shard["progress"] is None and shard["keys"] == 3000000

@@ -49,7 +49,7 @@ static void test_status_json(void **arg)
         {"stages/1",
             "{\"stage\": \"transfer\", \"done\": 4, \"failed\": 0, \"running\": 0, \"pending\": 0,"
             " \"total\": 4, \"started_ms\": 1769864400700, \"ended_ms\": 1769864405000,"
-            " \"planned_s\": 4.0}"},
+            " \"bytes_done\": null, \"bytes_total\": null, \"planned_s\": 4.0}"},
         {"databases/0/uid", "\"1\""},
         {"databases/0/label", "\"db:1\""},
         {"databases/0/state", "\"done\""},
@@ -59,7 +59,7 @@ static void test_status_json(void **arg)
         {"databases/0/shards/2", "{\"uid\": \"3\", \"label\": \"shard:3\", \"role\": \"replica\", "
                                  "\"host\": \"b1\", \"addr\":"
                                  " \"10.0.0.12\", \"port\": 12001, \"state\": \"in-step\", "
-                                 "\"keys\": 997, \"stage\": \"open\"}"},
+                                 "\"keys\": 997, \"stage\": \"open\", \"progress\": null}"},
         {"databases/1/endpoints", "[{\"addr\": \"10.0.0.13\", \"port\": 13000}]"},
         {"databases/2/state", "\"skipped\""},
         {"databases/2/reason", "\"memcached can't be recovered\""},
