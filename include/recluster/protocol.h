@@ -196,7 +196,7 @@
  *   stop_shard {"dir"}
  *       -> {"was_running": bool} ! SHUTDOWN NOSAVE, or SIGKILL after 10 s. For abort only.
  *
- *   remove_shard {"dir"}
+ *   remove_shard {"dir", "sealed"?: true (also one that clients use)}
  *       -> {}                    ! stops the server, removes its unit and the shard's folder. For
  *       abort only.
  *

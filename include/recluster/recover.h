@@ -128,18 +128,20 @@ void recover_rates(struct plan_rates *ret);
 int recover_learn_rates(struct state *st, struct err *err) MUST_CHECK;
 
 /*
- * Stops and removes what the recovery made, of all databases that clients were not yet let into;
- * ret->open is how many were kept because they are open. Nothing else on the hosts is touched.
- * What is left on a host that was lost is removed if the host is back; ret->away is the hosts that
- * are not, for people, or NULL: the caller's.
+ * Stops and removes what the recovery made, of all databases that clients were not yet let into, and
+ * of those too if `name`, which the operator typed, is the name of the cluster (ERR_USAGE if it is
+ * another; NULL: they stay). A cluster without a name goes by the id of its recovery. Nothing else
+ * on the hosts is touched. What is left on a host that was lost is removed if the host is back.
  */
 struct recover_undone {
-    size_t open;
-    size_t removed; /* shards */
-    char *away;
-    char *
-        kept; /* what could not be removed and why, a line each, for people; NULL: all was; the caller's */
+    size_t open;      /* databases that stay because clients use them */
+    size_t removed;   /* shards */
+    size_t leftovers; /* shards on hosts that were lost, removed too */
+    char *away;       /* hosts that were lost and are not back, for people, or NULL; the caller's */
+    char *kept;       /* what could not be removed and why, a line each, for people, or NULL; the
+                         caller's */
 };
-int recover_abort(struct state *st, struct recover_undone *ret, struct err *err) MUST_CHECK;
+int recover_abort(
+    struct state *st, const char *name, struct recover_undone *ret, struct err *err) MUST_CHECK;
 
 #endif

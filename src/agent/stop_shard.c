@@ -11,13 +11,14 @@
 #include "shard.h"
 #include "unit.h"
 
-static int refuse_sealed(const struct shard *shard, struct err *err)
+/* "sealed": true, where the operator has named the cluster whose open databases are to go too. */
+static int refuse_sealed(const struct shard *shard, const json_t *params, struct err *err)
 {
-    if (!shard_has(shard, SHARD_SEALED))
+    if (!shard_has(shard, SHARD_SEALED) || json_is_true(json_object_get(params, "sealed")))
         return 0;
     err_set(err, ERR_CHECK, "the shard in '%s' is recovered and in use", shard->path);
     return err_hint(
-        err, "If it is to go all the same, stop its server and remove the folder by hand.");
+        err, "To remove it too: recluster abort --open-databases NAME, with the cluster's name.");
 }
 
 static int run_stop(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
@@ -28,7 +29,7 @@ static int run_stop(struct agent_call *call, const json_t *params, json_t **ret,
     (void)call;
     if (shard_find(params, &shard, err) < 0)
         return -1;
-    int rc = refuse_sealed(&shard, err);
+    int rc = refuse_sealed(&shard, params, err);
     if (rc == 0 && shard.record)
         rc = server_stop(&shard, &was_running, err);
     if (rc == 0)
@@ -86,7 +87,9 @@ static int run_remove(struct agent_call *call, const json_t *params, json_t **re
     (void)call;
     if (shard_find(params, &shard, err) < 0)
         return -1;
-    int rc = refuse_sealed(&shard, err);
+    int rc = refuse_sealed(&shard, params, err);
+    if (rc == 0 && shard_has(&shard, SHARD_OPENED))
+        rc = unit_disable(&shard, err);
     if (rc == 0 && shard.record)
         rc = server_stop(&shard, &was_running, err);
     else if (rc == 0 && file_exists(shard.path))

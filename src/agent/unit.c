@@ -181,16 +181,14 @@ static void add_environment(struct buf *out, const char *name, const char *value
  * another shard ends the watch, but not the wait. What is left when the first process has ended is
  * the server.
  */
-char *unit_text(const struct shard *shard, const char *search_path)
+static char *unit_text(const struct shard *shard, const char *search_path, bool restarts)
 {
     struct buf out = BUF_INIT;
-    bool in_use = shard_has(shard, SHARD_OPENED);
     bool fast = json_is_true(json_object_get(shard->record, "fast_load")) &&
                 !shard_has(shard, SHARD_CONFIGURED);
 
-    buf_adds(&out,
-        "# Made by recluster; `recluster abort` removes it, unless the shard is in use.\n"
-        "[Unit]\nDescription=");
+    buf_adds(&out, "# Made by recluster; `recluster abort` removes it.\n"
+                   "[Unit]\nDescription=");
     add_plain(&out, shard->dir);
     buf_adds(&out, " of recluster\n");
     if (!is_users(shard))
@@ -207,7 +205,7 @@ char *unit_text(const struct shard *shard, const char *search_path)
     add_quoted(&out, shard_string(shard, "server"), true);
     /* It saves at its end, if it is to: as long as that takes. */
     buf_adds(&out, "\nUMask=0077\nKillMode=mixed\nTimeoutStopSec=infinity\n");
-    if (in_use)
+    if (restarts)
         buf_adds(&out, "Restart=on-failure\n");
     buf_addf(&out, "\n[Install]\nWantedBy=%s.target\n", is_users(shard) ? "default" : "multi-user");
     return buf_take(&out);
@@ -239,11 +237,12 @@ static int run(const struct shard *shard, const char *verb, bool with_unit, stru
     return systemctl(shard, verb, with_unit, &said, err);
 }
 
-static int write_unit(const struct shard *shard, struct err *err)
+static int write_unit(const struct shard *shard, bool restarts, struct err *err)
 {
     const char *search_path = getenv("PATH");
     CLEANUP(free_ptr)
-    char *text = unit_text(shard, search_path ? search_path : "/usr/local/bin:/usr/bin:/bin");
+    char *text =
+        unit_text(shard, search_path ? search_path : "/usr/local/bin:/usr/bin:/bin", restarts);
     CLEANUP(free_ptr) char *folder = NULL;
     CLEANUP(free_ptr) char *file = NULL;
 
@@ -258,7 +257,7 @@ int unit_start(const struct shard *shard, struct err *err)
 {
     if (!unit_is_used(shard))
         return 0;
-    if (write_unit(shard, err) < 0)
+    if (write_unit(shard, shard_has(shard, SHARD_OPENED), err) < 0)
         return -1;
     if (run(shard, "start", true, err) == 0)
         return 0;
@@ -270,7 +269,20 @@ int unit_enable(const struct shard *shard, struct err *err)
 {
     if (!unit_is_used(shard))
         return 0;
-    return write_unit(shard, err) < 0 || run(shard, "enable", true, err) < 0 ? -1 : 0;
+    return write_unit(shard, true, err) < 0 || run(shard, "enable", true, err) < 0 ? -1 : 0;
+}
+
+int unit_disable(const struct shard *shard, struct err *err)
+{
+    CLEANUP(free_ptr) char *file = NULL;
+
+    if (!unit_is_used(shard))
+        return 0;
+    if (file_of_unit(shard, &file, err) < 0)
+        return -1;
+    if (!file_exists(file))
+        return 0;
+    return write_unit(shard, false, err) < 0 || run(shard, "disable", true, err) < 0 ? -1 : 0;
 }
 
 int unit_remove(const struct shard *shard, struct err *err)

@@ -9,6 +9,7 @@
  *     unit_start(&shard, err);        // writes the unit, has it started
  *     unit_enable(&shard, err);       // seal_shard: from now on it is started again after a crash of
  *                                     // the server and a reboot of the host
+ *     unit_disable(&shard, err);      // abort of what clients use: no longer, from now on
  *     unit_remove(&shard, err);       // abort: after the server was stopped
  *
  * All but the first do nothing for a shard without a unit, and each may be called again at any time.
@@ -36,12 +37,10 @@ void unit_choose(json_t *record, const char *path);
 bool unit_is_used(const struct shard *shard);
 int unit_start(const struct shard *shard, struct err *err) MUST_CHECK;
 int unit_enable(const struct shard *shard, struct err *err) MUST_CHECK;
+int unit_disable(const struct shard *shard, struct err *err) MUST_CHECK;
 int unit_remove(const struct shard *shard, struct err *err) MUST_CHECK;
 
 /* "active", "inactive", "failed", …, as systemctl says; NULL without a unit. The caller's. */
 char *unit_state(const struct shard *shard);
-
-/* The unit's text, for a server that is started so: exposed for tests. The caller frees it. */
-char *unit_text(const struct shard *shard, const char *search_path);
 
 #endif

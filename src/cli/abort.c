@@ -4,29 +4,41 @@
 #include "command.h"
 #include "recluster/recover.h"
 
+static void add_undone(struct buf *out, const struct recover_undone *undone)
+{
+    size_t removed = undone->removed + undone->leftovers;
+
+    if (undone->kept)
+        buf_addf(out,
+            "Not all of what the recovery made is removed: %zu shard%s, and on these hosts something "
+            "stays:\n%s\nWhen that is settled, abort once more.\n",
+            removed, removed == 1 ? " is" : "s are", undone->kept);
+    else if (removed > 0)
+        buf_adds(out, "What the recovery made is removed from the hosts.\n");
+    else
+        buf_adds(out, "Nothing was removed.\n");
+    if (undone->open)
+        buf_addf(out,
+            "%zu database%s open to clients and stay%s as they are.\nTo remove what clients use, with "
+            "its data: abort --open-databases NAME, with the cluster's name.\n",
+            undone->open, undone->open == 1 ? " is" : "s are", undone->open == 1 ? "s" : "");
+    if (undone->away)
+        buf_addf(out,
+            "Something is left on hosts that were lost: %s. When they are back, abort once more.\n",
+            undone->away);
+}
+
 /* The exit status; -1 with err. */
-static int undo(struct state *st, struct err *err)
+static int undo(struct state *st, const char *name, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
     struct recover_undone undone;
 
-    if (recover_abort(st, &undone, err) < 0)
+    if (recover_abort(st, name, &undone, err) < 0)
         return -1;
-    if (undone.kept)
-        buf_addf(&out,
-            "Not all of what the recovery made is removed: %zu shard%s, and on these hosts something "
-            "stays:\n%s\nWhen that is settled, abort once more.\n",
-            undone.removed, undone.removed == 1 ? " is" : "s are", undone.kept);
-    else
-        buf_adds(&out, "What the recovery made is removed from the hosts.\n");
-    if (undone.open)
-        buf_addf(&out, "%zu database%s open to clients and stay%s as they are.\n", undone.open,
-            undone.open == 1 ? " is" : "s are", undone.open == 1 ? "s" : "");
-    if (undone.away)
-        buf_addf(&out,
-            "Something is left on hosts that were lost: %s. When they are back, abort once more.\n",
-            undone.away);
-    bool stays = undone.kept || undone.away;
+    add_undone(&out, &undone);
+    bool stays =
+        undone.kept || undone.away || (undone.open > 0 && undone.removed + undone.leftovers == 0);
     free(undone.away);
     free(undone.kept);
     if (print_text(&out, err) < 0)
@@ -37,6 +49,7 @@ static int undo(struct state *st, struct err *err)
 static int run(const struct arguments *args, struct err *err)
 {
     const char *path = argument(args, OPT_STATE);
+    const char *name = argument(args, OPT_OPEN_DATABASES);
     struct state *st;
 
     if (!path)
@@ -45,9 +58,12 @@ static int run(const struct arguments *args, struct err *err)
         return -1;
     int rc = 0;
     if (!args->given[OPT_YES])
-        rc = ask_yes("Stop this recovery and remove what it made on the hosts?", err);
+        rc = ask_yes(name ? "Stop this recovery and remove all that it made on the hosts, with the "
+                            "databases that clients use and their data?"
+                          : "Stop this recovery and remove what it made on the hosts?",
+            err);
     if (rc == 0)
-        rc = undo(st, err);
+        rc = undo(st, name, err);
     state_close(st);
     return rc;
 }
@@ -57,8 +73,10 @@ const struct command command_abort = {
     .words = "",
     .summary = "stop a recovery and remove what it made on the hosts",
     .help =
-        "Databases that clients were let into stay as they are. Nothing that the recovery did not "
-        "make is removed. Status 3: something of it stays, and is named.",
-    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_HELP),
+        "Databases that clients were let into stay as they are, unless --open-databases names the "
+        "cluster, as at the end of a rehearsal. Nothing that the recovery did not make is removed. "
+        "Status 3: something of it stays, and is named.",
+    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_OPEN_DATABASES) | OPTION_BIT(OPT_YES) |
+               OPTION_BIT(OPT_HELP),
     .run = run,
 };

@@ -27,6 +27,8 @@
     X(OPT_UNTIL, "until", "STAGE", false, "stop after prepare, transfer, load or open")            \
     X(OPT_OLD_CLUSTER_IS_DEAD, "old-cluster-is-dead", "NAME", false,                               \
         "don't ask the old cluster; NAME is its name, to be sure")                                 \
+    X(OPT_OPEN_DATABASES, "open-databases", "NAME", false,                                         \
+        "remove also what clients use, with its data; NAME is the cluster's, to be sure")          \
     X(OPT_FENCE, "fence", NULL, false,                                                             \
         "stop servers that are left of the old cluster for good; plan only names them")            \
     X(OPT_FULL_SYNC, "full-sync", NULL, false,                                                     \

@@ -13,7 +13,9 @@
 enum { CALL_MS = 60 * 1000 };
 
 struct aborting {
-    bool *removed; /* of the executor's shards */
+    bool *removed;    /* of the executor's shards */
+    bool open_too;    /* databases that clients use go as well */
+    size_t leftovers; /* that were removed */
     struct buf kept;
 };
 
@@ -107,6 +109,7 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
         return;
     }
     u->keeps |= kept;
+    u->all->leftovers += !kept;
     if ((kept ? journal_moved_kept(x, u->moved, error, &err)
               : journal_moved_removed(x, u->moved, &err)) < 0)
         undo_over(u, &err);
@@ -128,12 +131,14 @@ static void undo_next(struct undo *u)
         struct shard_run *s = &x->shards[u->next++];
         if (&x->hosts[s->host] != u->host)
             continue;
-        if (x->databases[s->database].in_use) {
+        if (x->databases[s->database].in_use && !u->all->open_too) {
             u->keeps = true;
             continue;
         }
         u->removing = (int)(s - x->shards);
-        link_call(u->host->link, "remove_shard", shard_params(x, s), CALL_MS, on_removed, NULL, u);
+        json_t *params = shard_params(x, s);
+        json_object_set_new(params, "sealed", json_boolean(u->all->open_too));
+        link_call(u->host->link, "remove_shard", params, CALL_MS, on_removed, NULL, u);
         return;
     }
     u->moved = moved_left_on(x, u->host, &u->next_moved);
@@ -213,8 +218,18 @@ static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
 /* A shard of a host that was never begun on has nothing there. */
 static bool is_gone(const struct executor *x, const struct aborting *all, size_t shard)
 {
-    return !x->databases[x->shards[shard].database].in_use &&
-           (all->removed[shard] || !has_begun(x, &x->hosts[x->shards[shard].host]));
+    bool open = x->databases[x->shards[shard].database].in_use;
+
+    return all->removed[shard] || (!open && !has_begun(x, &x->hosts[x->shards[shard].host]));
+}
+
+static bool is_gone_whole(
+    const struct executor *x, const struct aborting *all, const struct database_run *db)
+{
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (!is_gone(x, all, i))
+            return false;
+    return true;
 }
 
 static int record(struct executor *x, const struct aborting *all, size_t open, struct err *err)
@@ -227,6 +242,13 @@ static int record(struct executor *x, const struct aborting *all, size_t open, s
         return -1;
     for (size_t i = 0; i < x->shard_count; i++)
         if (is_gone(x, all, i) && journal_shard_reset(x, (int)i, "aborted", err) < 0)
+            return -1;
+    for (size_t i = 0; i < x->database_count; i++)
+        if (all->open_too && is_gone_whole(x, all, &x->databases[i]) &&
+            state_run(x->st, err,
+                "UPDATE target SET state = 'planned', opened_ms = NULL WHERE database_uid = ? AND "
+                "state != 'skipped'",
+                "s", x->databases[i].uid) < 0)
             return -1;
     if (state_set_meta(x->st, "state", open || all->kept.len ? "partly" : "planned", err) < 0 ||
         state_event(x->st, &event, err) < 0)
@@ -250,16 +272,30 @@ static char *hosts_away(struct executor *x)
     return NULL;
 }
 
-int recover_abort(struct state *st, struct recover_undone *ret, struct err *err)
+static int check_name(const struct executor *x, const char *typed, struct err *err)
+{
+    const char *name = x->ccs->cluster_name;
+
+    if (!name || !*name)
+        name = x->recovery;
+    if (!typed || strcmp(typed, name) == 0)
+        return 0;
+    err_set(err, ERR_USAGE, "--open-databases '%s' is not the name of this cluster", typed);
+    return err_hint(err,
+        "Its name is '%s'. Type it if what clients use is to be stopped and removed with its data.",
+        name);
+}
+
+int recover_abort(struct state *st, const char *name, struct recover_undone *ret, struct err *err)
 {
     struct executor x = {.st = st, .links = {.st = st}};
-    struct aborting all = {.removed = NULL};
+    struct aborting all = {.removed = NULL, .open_too = name != NULL};
     int rc = -1;
 
     *ret = (struct recover_undone){0};
-    if (executor_load(&x, err) < 0)
+    if (executor_load(&x, err) < 0 || check_name(&x, name, err) < 0)
         goto out;
-    for (size_t i = 0; i < x.database_count; i++)
+    for (size_t i = 0; i < x.database_count && !name; i++)
         ret->open += x.databases[i].in_use;
     all.removed = xcalloc(x.shard_count + 1, sizeof(*all.removed));
     if (undo_hosts(&x, &all, err) < 0)
@@ -272,6 +308,7 @@ int recover_abort(struct state *st, struct recover_undone *ret, struct err *err)
     ret->away = hosts_away(&x);
     for (size_t i = 0; i < x.shard_count; i++)
         ret->removed += all.removed[i];
+    ret->leftovers = all.leftovers;
     if (all.kept.len)
         ret->kept = buf_take(&all.kept);
 out:

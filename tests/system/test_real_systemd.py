@@ -62,6 +62,9 @@ def test_servers_are_units(cluster, recovery, machine, daemon):
     machine.boot()
     wait_for_all(recovery, made)
     assert machine.services("active") == names
+    recovery.run("abort", "--state", recovery.state, "--open-databases", "old.example.com", "--yes")
+    assert machine.services() == [] and list(machine.units.glob("recluster-*")) == []
+    assert recovery.server_folders() == [] and not any(is_up(recovery, one) for one in made)
 
 
 def wait_for_all(recovery, made):
