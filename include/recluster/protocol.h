@@ -34,7 +34,7 @@
  *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
  *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: {"location", "names"}})}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
- *           "cores", "load1", "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
+ *           "cores", "load1", "uid" (of the link's user), "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
  *           "servers": [{"pid", "name"}] (Redis and Valkey, whoever started them),
  *           "supervisor": "system|user" (servers become systemd units) or "none" or "none, no linger"
@@ -85,7 +85,7 @@
  *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
- *           "repl_backlog_bytes", "databases"? (how many it is to have), "modules"?, "fast_load"?: bool,
+ *           "repl_backlog_bytes", "databases"? (how many it is to have), "modules"?, "run_as"?, "fast_load"?: bool,
            "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off; "recluster" may do all; "replication", which

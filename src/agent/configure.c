@@ -10,6 +10,7 @@
 #include "method.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "run_as.h"
 #include "server.h"
 #include "shard.h"
 
@@ -212,7 +213,7 @@ static int configure(struct agent_call *call, struct shard *shard, const struct 
         set_persistence(call, shard, r, s, err) < 0 || set_replication(shard, r, err) < 0 ||
         (shard_int(shard, "bus_port") && set_cluster(r, s, err) < 0) ||
         redis_command(r, NULL, err, "CONFIG", "REWRITE") < 0 ||
-        check_file(shard, s->appendonly, err) < 0) {
+        check_file(shard, s->appendonly, err) < 0 || run_as_give(shard, err) < 0) {
         json_decref(warnings);
         return -1;
     }

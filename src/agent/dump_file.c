@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "recluster/file.h"
+#include "run_as.h"
 
 bool dump_file_is_pipe(void)
 {
@@ -48,7 +49,8 @@ int dump_file_place(const struct shard *shard, const char *as, struct err *err)
     }
     if (!source && dump_file_is_pipe() && unlink("dump.rdb") < 0)
         return err_sys(err, ERR_IO, "cannot remove '%s/dump.rdb'", shard->path);
-    if (source && link_file(shard, source, err) < 0)
+    if (source &&
+        (link_file(shard, source, err) < 0 || run_as_give_file(shard, "dump.rdb", err) < 0))
         return -1;
     return dir_sync(".", err);
 }

@@ -246,7 +246,9 @@ static int lock_run(struct agent_call *call, const json_t *params, json_t **ret,
     bool absent = found.state == BASE_DIR_ABSENT;
     int rc = base_dir_check(&found, p.base_dir, NULL, err);
     base_dir_release(&found);
-    if (rc < 0 || dir_make(p.base_dir, 0700, err) < 0)
+    /* Servers may run as another user, who passes what is above ("run_as"). */
+    CLEANUP(free_ptr) char *above = path_dir(p.base_dir);
+    if (rc < 0 || dir_make(above, 0711, err) < 0 || dir_make(p.base_dir, 0700, err) < 0)
         return -1;
     CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
     if (lock->fd < 0 || !is_file_at(lock->fd, path)) {

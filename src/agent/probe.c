@@ -18,6 +18,7 @@
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
+#include "run_as.h"
 #include "serve.h"
 #include "server_version.h"
 #include "trial.h"
@@ -68,6 +69,7 @@ static int probe_machine(json_t *result, struct err *err)
     json_object_set_new(
         result, "cores", json_integer(core_count ? core_count : sysconf(_SC_NPROCESSORS_ONLN)));
     json_object_set_new(result, "load1", json_real(load));
+    json_object_set_new(result, "uid", json_integer((json_int_t)geteuid()));
     json_object_set_new(result, "overcommit", json_integer(machine_overcommit("")));
     json_object_set_new(result, "thp", json_string(machine_thp("")));
     json_object_set_new(result, "nofile", json_bytes(files.rlim_max));
@@ -216,7 +218,7 @@ static int probe_addresses(const char *addr, json_t *result, struct err *err)
     return 0;
 }
 
-static int probe_base_dir(const char *path, json_t *result, struct err *err)
+static int probe_base_dir(const char *path, const char *run_as, json_t *result, struct err *err)
 {
     static const char *const names[] = {
         [BASE_DIR_ABSENT] = "absent",
@@ -228,8 +230,9 @@ static int probe_base_dir(const char *path, json_t *result, struct err *err)
     struct base_dir found = BASE_DIR_INIT;
     struct err unsafe = ERR_INIT;
 
-    if (path[0] == '/' && base_dir_check_owners(path, &unsafe) < 0) {
-        if (unsafe.code != ERR_CHECK) {
+    if (path[0] == '/' && (base_dir_check_owners(path, &unsafe) < 0 ||
+                              (run_as && run_as_check_way(run_as, path, &unsafe) < 0))) {
+        if (unsafe.code != ERR_CHECK && unsafe.code != ERR_NOT_FOUND) {
             *err = unsafe;
             return -1;
         }
@@ -304,8 +307,10 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
     if (json_is_integer(now))
         json_object_set_new(result, "clock_skew_ms",
             json_integer((json_int_t)clock_wall_ms() - json_integer_value(now)));
-    if (probe_base_dir(base_dir, result, err) < 0 || probe_machine(result, err) < 0 ||
-        probe_disk(base_dir, result, err) < 0 || probe_addresses(addr, result, err) < 0) {
+    if (probe_base_dir(
+            base_dir, json_string_value(json_object_get(params, "run_as")), result, err) < 0 ||
+        probe_machine(result, err) < 0 || probe_disk(base_dir, result, err) < 0 ||
+        probe_addresses(addr, result, err) < 0) {
         json_decref(result);
         return -1;
     }

@@ -14,6 +14,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
+#include "run_as.h"
 #include "server_log.h"
 #include "server_process.h"
 #include "unit.h"
@@ -152,6 +153,24 @@ static void ask_for_huge_pages(void)
     setenv("JE_MALLOC_CONF", "thp:always", 1);
 }
 
+static int run_as_user(
+    const struct shard *shard, const char *server, struct buf *said, struct err *err)
+{
+    const struct child_rights ours = *child_rights();
+    struct child_rights theirs = ours;
+
+    if (run_as_is_used(shard)) {
+        if (run_as_find(shard_string(shard, "run_as"), &theirs.uid, &theirs.gid, err) < 0)
+            return -1;
+        theirs.other_user = true;
+    }
+    child_restrict(&theirs);
+    int rc = child_run(
+        (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, said, err);
+    child_restrict(&ours);
+    return rc;
+}
+
 static int start_daemon(const struct shard *shard, struct err *err)
 {
     const char *server = shard_string(shard, "server");
@@ -161,8 +180,7 @@ static int start_daemon(const struct shard *shard, struct err *err)
     if (json_is_true(json_object_get(shard->record, "fast_load")) &&
         !shard_has(shard, SHARD_CONFIGURED))
         ask_for_huge_pages();
-    int rc = child_run(
-        (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, &said, err);
+    int rc = run_as_user(shard, server, &said, err);
     if (rc < 0) {
         CLEANUP(free_ptr) char *tail = server_log_tail_of(said.data, said.len, 600);
         if (*tail)
@@ -179,6 +197,8 @@ int server_launch(const struct shard *shard, struct err *err)
 {
     uint64_t since = process_now();
 
+    if (run_as_give(shard, err) < 0)
+        return -1;
     if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
         return -1;
     server_await_sight(shard, since, SOCKET_MS);

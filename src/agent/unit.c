@@ -173,6 +173,29 @@ static void add_environment(struct buf *out, const char *name, const char *value
     buf_addc(out, '\n');
 }
 
+/* What a server has no use for, as far as its folder allows. */
+static void add_limits(struct buf *out, const struct shard *shard)
+{
+    const char *user = shard_string(shard, "run_as");
+    bool in_tmp =
+        strncmp(shard->path, "/tmp/", 5) == 0 || strncmp(shard->path, "/var/tmp/", 9) == 0;
+
+    if (user) {
+        buf_adds(out, "User=");
+        add_plain(out, user);
+        buf_addc(out, '\n');
+    }
+    buf_adds(out, "NoNewPrivileges=yes\nProtectSystem=full\nProtectKernelTunables=yes\n"
+                  "ProtectKernelModules=yes\nProtectControlGroups=yes\nRestrictSUIDSGID=yes\n"
+                  "LockPersonality=yes\n");
+    if (!in_tmp)
+        buf_adds(out, "PrivateTmp=yes\n");
+    /* "full" takes /usr, /boot and /etc. */
+    buf_adds(out, "ReadWritePaths=");
+    add_quoted(out, shard->path, false);
+    buf_addc(out, '\n');
+}
+
 /*
  * The server is found as a shell finds it, and its path is an argument: systemd puts variables into
  * arguments, but not into the program's own path, which no version of it has a way to write for both.
@@ -204,7 +227,9 @@ static char *unit_text(const struct shard *shard, const char *search_path, bool 
     buf_adds(&out, "ExecStart=/bin/sh -c \"exec \\\"$$0\\\" redis.conf\" ");
     add_quoted(&out, shard_string(shard, "server"), true);
     /* It saves at its end, if it is to: as long as that takes. */
-    buf_adds(&out, "\nUMask=0077\nKillMode=mixed\nTimeoutStopSec=infinity\n");
+    buf_adds(&out, "\nUMask=0077\nLimitCORE=0\nKillMode=mixed\nTimeoutStopSec=infinity\n");
+    if (!is_users(shard))
+        add_limits(&out, shard);
     if (restarts)
         buf_adds(&out, "Restart=on-failure\n");
     buf_addf(&out, "\n[Install]\nWantedBy=%s.target\n", is_users(shard) ? "default" : "multi-user");

@@ -434,6 +434,15 @@ static bool lacks_linger(const struct draft *d, const json_t *facts)
     return supervisor && strcmp(supervisor, "none, no linger") == 0;
 }
 
+static bool run_as_root(const struct draft *d, const json_t *facts)
+{
+    for (size_t i = 0; i < d->plan->host_count; i++)
+        if (d->plan->hosts[i].facts == facts &&
+            json_object_get(d->plan->hosts[i].host->spec, "run_as"))
+            return false;
+    return fact(facts, "uid", 1) == 0;
+}
+
 static const struct {
     const char *code;
     bool (*is_so)(const struct draft *d, const json_t *facts);
@@ -456,6 +465,10 @@ static const struct {
         "See on each what it is: top"},
     {"other-servers", has_servers, "Redis or Valkey servers run there already and take memory",
         "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
+    {"as-root", run_as_root,
+        "the servers run as root: one that is taken over has the whole machine",
+        "Give these hosts \"run_as\": \"redis\" (a user of theirs) in the hosts file, or log in as such a "
+        "user."},
     {"no-linger", lacks_linger,
         "systemd runs there, but not for this user without a login: servers will be plain daemons, "
         "which nothing starts again after a reboot",

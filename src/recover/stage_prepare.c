@@ -23,6 +23,8 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "repl_backlog_bytes", json_integer(REPLICATION_BACKLOG_BYTES));
     json_object_set_new(params, "fast_load", json_boolean(x->fast_load));
     shard_add_databases(x, s, params);
+    if (json_object_get(x->hosts[s->host].spec, "run_as"))
+        json_object_set(params, "run_as", json_object_get(x->hosts[s->host].spec, "run_as"));
     if (json_object_get(x->hosts[s->host].spec, "modules"))
         json_object_set(params, "modules", json_object_get(x->hosts[s->host].spec, "modules"));
     if (s->node_id) {
