@@ -37,15 +37,15 @@
 
 struct backup_file {
     const char *name;
-    int64_t bytes;          /* as stored; -1: not known */
-    int64_t modified_ms;    /* as the store says; -1: not known */
-    const char *shard_uid;  /* as its name says; NULL: not said */
-    struct slots slots;     /* that it is meant for: by name, by nodes.json, or its shard's */
-    struct slots importing; /* that were on their way to its node, as nodes.json says */
-    const char *sha256;     /* hex, of the stored bytes, as the manifest says; NULL: not said */
-    int64_t keys;           /* as the manifest says; -1: not said */
-    json_t *head;           /* NULL: not read */
-    bool scanned;           /* read whole: `facts` has the scan */
+    int64_t bytes;         /* as stored; -1: not known */
+    int64_t modified_ms;   /* as the store says; -1: not known */
+    const char *shard_uid; /* as its name says; NULL: not said */
+    struct slots slots;    /* that it is meant for: by name, by nodes.json, or its shard's */
+    const struct slots *importing; /* on their way to its node, as nodes.json says; NULL: none */
+    const char *sha256; /* hex, of the stored bytes, as the manifest says; NULL: not said */
+    int64_t keys;       /* as the manifest says; -1: not said */
+    json_t *head;       /* NULL: not read */
+    bool scanned;       /* read whole: `facts` has the scan */
     json_t *facts;
     /* Of a file on a disk; else kind is NULL. */
     const char *kind;   /* "rdb", "aof", "aof-folder" */

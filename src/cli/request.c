@@ -20,7 +20,11 @@ static int parse_source(
         return err_hint(
             err, "Write it as: --source db:1=/mnt/backups, or --source db:1=http://host/dir/");
     }
-    *ret_copy = xstrdup(text);
+    /* Agents have working folders of their own. */
+    bool relative = equals[1] != '/' && !strstr(equals + 1, "://");
+    CLEANUP(free_ptr) char *absolute = relative ? realpath(equals + 1, NULL) : NULL;
+    *ret_copy =
+        absolute ? xasprintf("%.*s=%s", (int)(equals - text), text, absolute) : xstrdup(text);
     (*ret_copy)[equals - text] = '\0';
     *ret = (struct recover_source){*ret_copy, *ret_copy + (equals - text) + 1};
     return 0;

@@ -71,7 +71,9 @@ static void take_sets(struct verify *v, size_t first, const struct catalogue *c)
             found->sha256 = arena_strdup(&v->arena, file->sha256);
             found->expected_bytes = file->bytes;
             found->keys = file->keys;
-            found->slots = arena_memdup(&v->arena, &file->slots, sizeof(file->slots));
+            if (!found->slots)
+                found->slots = arena_alloc(&v->arena, sizeof(*found->slots));
+            *found->slots = file->slots;
         }
 }
 
@@ -211,23 +213,25 @@ static void add_all(struct verify *v, const struct arguments *args)
     }
 }
 
-/* A set with a bad file is not complete. */
-static void mark_bad_file(json_t *sets, const char *path, bool not_asked)
+/* A set with a bad file is not complete. `bad`: paths, each with whether it could be read. */
+static void mark_sets(json_t *sets, const json_t *bad)
 {
     size_t i, k;
     json_t *set, *file;
 
     json_array_foreach (sets, i, set) {
-        json_array_foreach (json_object_get(set, "files"), k, file)
-            if (strcmp(json_string_value(file), path) == 0 &&
-                json_is_true(json_object_get(set, "complete"))) {
-                json_object_set_new(set, "complete", json_false());
-                json_object_set_new(set, "reason",
-                    json_sprintf(
-                        not_asked ? "'%s' could not be read" : "'%s' is bad", path_base(path)));
-                if (not_asked)
-                    json_object_set_new(set, "checked", json_false());
-            }
+        json_array_foreach (json_object_get(set, "files"), k, file) {
+            const char *path = json_string_value(file);
+            const json_t *was_read = json_object_get(bad, path);
+            if (!was_read || !json_is_true(json_object_get(set, "complete")))
+                continue;
+            json_object_set_new(set, "complete", json_false());
+            json_object_set_new(set, "reason",
+                json_sprintf(json_is_true(was_read) ? "'%s' is bad" : "'%s' could not be read",
+                    path_base(path)));
+            if (!json_is_true(was_read))
+                json_object_set_new(set, "checked", json_false());
+        }
     }
 }
 
@@ -263,7 +267,7 @@ static void name_older_sets(json_t *sets)
 /* The result, and the exit status that it gives. */
 static json_t *document_of(struct verify *v, int *ret_status)
 {
-    json_t *files = json_array(), *set;
+    json_t *files = json_array(), *bad = json_object(), *set;
     size_t i;
 
     for (size_t f = 0; f < v->count; f++) {
@@ -271,10 +275,12 @@ static json_t *document_of(struct verify *v, int *ret_status)
         bool not_asked = json_is_false(json_object_get(entry, "checked"));
         if (!json_is_true(json_object_get(entry, "ok"))) {
             *(not_asked ? &v->not_asked : &v->bad) = true;
-            mark_bad_file(v->sets, v->files[f].path, not_asked);
+            json_object_set_new(bad, v->files[f].path, json_boolean(!not_asked));
         }
         json_array_append(files, entry);
     }
+    mark_sets(v->sets, bad);
+    json_decref(bad);
     json_array_extend(files, v->failed);
     name_older_sets(v->sets);
     json_array_foreach (v->sets, i, set) {

@@ -21,8 +21,7 @@ struct verify_file {
     /* What a manifest says; NULL or -1: nothing. */
     const char *sha256;
     int64_t expected_bytes, keys;
-    const struct slots
-        *slots; /* of a set of several files: where its keys must be; NULL: anywhere */
+    struct slots *slots; /* of a set of several files: where its keys must be; NULL: anywhere */
     /* Set by verify_files(): an entry of `verify --json`, the caller's. */
     json_t *entry;
 };

@@ -153,7 +153,10 @@ static void use_files(struct draft *d, struct plan_shard *shard, const struct ba
     shard->file_count = count;
 }
 
-/* The files of a primary's slots, in the order of its slots; what no file has is lost. */
+/*
+ * The files of a primary's slots, in the order of its slots; what no file has is lost. Keys of slots
+ * that were only on their way to its server are cut out of its file.
+ */
 static void match_shard(struct draft *d, struct plan_database *db, struct plan_shard *shard,
     const struct slot_owners *owners, bool *seen)
 {
@@ -172,7 +175,8 @@ static void match_shard(struct draft *d, struct plan_database *db, struct plan_s
                 seen[file] = true;
         }
     use_files(d, shard, owners->set, files, count);
-    if (count == 1 && slots_contain(own, &owners->set->files[files[0]].slots))
+    if (count == 1 && slots_contain(own, &owners->set->files[files[0]].slots) &&
+        !json_object_get(sets_known_facts(&owners->set->files[files[0]]), "importing"))
         shard->file = &owners->set->files[files[0]];
     for (size_t i = 0; i < count; i++)
         seen[files[i]] = false;
@@ -280,30 +284,35 @@ static void read_versions(
     }
 }
 
-/* Slots that were being moved when the backup was made: some keys are in another file than theirs. */
+/* Slots that were being moved when the backup was made, as nodes.json says, and as the files say. */
 static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
 {
-    struct slots open;
+    struct plan_issue issue = {.code = "slots-open", .database = db->database->label};
+    struct slots open, importing;
+    struct err impossible = ERR_INIT;
 
     slots_clear(&open);
+    slots_clear(&importing);
     for (size_t f = 0; f < db->set->file_count; f++) {
-        slots_union(&open, &db->set->files[f].importing);
-        const json_t *importing =
-            json_object_get(sets_known_facts(&db->set->files[f]), "importing");
-        struct err impossible = ERR_INIT;
-        if (importing)
-            (void)!slots_from_json(json_object_get(importing, "ranges"), &open, &impossible);
+        const struct backup_file *file = &db->set->files[f];
+        const json_t *facts = json_object_get(sets_known_facts(file), "importing");
+        if (file->importing)
+            slots_union(&open, file->importing);
+        if (facts)
+            (void)!slots_from_json(json_object_get(facts, "ranges"), &importing, &impossible);
     }
-    if (slots_is_empty(&open))
-        return;
-    bool one = slots_count(&open) == 1;
-    draft_warn(d,
-        &(struct plan_issue){.code = "slots-open",
-            .database = db->database->label,
-            .hint = "Give recover the option --resort: each key then goes where its slot is."},
-        "%s: when the backup was made, the slot%s %s %s being moved from one node to another: files "
-        "may have keys of slots that are another's",
-        db->database->label, one ? "" : "s", draft_slots(d, &open), one ? "was" : "were");
+    if (!slots_is_empty(&importing))
+        draft_warn(d, &issue,
+            "%s: when the backup was made, the slots %s were being moved from one node to another: "
+            "their keys are taken from the file of the node that they leave",
+            issue.database, draft_slots(d, &importing));
+    issue.hint = "Give recover the option --resort: each key then goes where its slot is.";
+    if (!slots_is_empty(&open))
+        draft_warn(d, &issue,
+            "%s: when the backup was made, the slot%s %s %s being moved from one node to another: "
+            "files may have keys of slots that are another's",
+            issue.database, slots_count(&open) == 1 ? "" : "s", draft_slots(d, &open),
+            slots_count(&open) == 1 ? "was" : "were");
 }
 
 static void match_files(struct draft *d, struct plan_database *db)

@@ -58,6 +58,7 @@ struct rdb_scan {
     uint64_t empty, hinted; /* hinted: the sum of the size hints */
     struct key_list keys_seen;
     struct rdb_suspects found;
+    struct err repeated;           /* the first key that is there twice */
     struct seen_key *suspect_keys; /* of options.suspects, once seen */
     uint64_t *suspect_offsets;
     struct {
@@ -180,7 +181,8 @@ static bool may_fade(const struct rdb_record *record)
     return record->kind == RDB_KIND_HASH && record->type >= RDB_HASH_METADATA_PRE_GA;
 }
 
-static int look_for_suspects(struct rdb_scan *s, const struct rdb_record *record, struct err *err)
+/* What is found is told at the end, so that all else is known then. */
+static void look_for_suspects(struct rdb_scan *s, const struct rdb_record *record)
 {
     const struct key_list *list = &s->options.suspects->digests;
     uint64_t digest = key_digest(record, 0);
@@ -194,11 +196,11 @@ static int look_for_suspects(struct rdb_scan *s, const struct rdb_record *record
             s->suspect_offsets[i] = record->offset;
         } else if (seen->db == record->db && seen->len == record->key.len &&
                    memcmp(seen->key, record->key.data, seen->len) == 0) {
-            return fail_repeated(record, (int64_t)s->suspect_offsets[i], err);
+            if (!s->repeated.code)
+                (void)!fail_repeated(record, (int64_t)s->suspect_offsets[i], &s->repeated);
         }
         break;
     }
-    return 0;
 }
 
 static inline int look_for_repeated(
@@ -209,8 +211,9 @@ static inline int look_for_repeated(
     if (record->repeated)
         return fail_repeated(record, -1, err);
     if (s->options.suspects)
-        return look_for_suspects(s, record, err);
-    key_list_add(&s->keys_seen, key_digest(record, 0));
+        look_for_suspects(s, record);
+    else
+        key_list_add(&s->keys_seen, key_digest(record, 0));
     return 0;
 }
 
@@ -317,6 +320,10 @@ static int check_repeated(struct rdb_scan *s, struct err *err)
 {
     enum { SUSPECTS_MAX = 64 };
 
+    if (s->repeated.code) {
+        *err = s->repeated;
+        return -1;
+    }
     key_list_sort(&s->keys_seen);
     key_list_repeated(&s->keys_seen, &s->found.digests);
     key_list_release(&s->keys_seen);
@@ -534,7 +541,8 @@ static void add_notes(const struct rdb_scan *s, json_t *json)
                 s->empty, s->empty == 1 ? "is" : "are", s->empty == 1 ? "it" : "them"));
     if (trailing)
         json_array_append_new(notes,
-            json_sprintf("%" PRIu64 " bytes behind the end of the data do no harm: %s", trailing,
+            json_sprintf("%" PRIu64 " byte%s behind the end of the data do%s no harm: %s", trailing,
+                trailing == 1 ? "" : "s", trailing == 1 ? "es" : "",
                 trailing < 40 ? "line ends" : "the mark that a dump through a pipe has there"));
     if (rdb_scan_hints_are_false(s))
         json_array_append_new(

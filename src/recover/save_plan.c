@@ -248,10 +248,11 @@ static json_t *preferred_slots(const struct backup_set *set, size_t file)
 
     for (size_t i = 0; i < set->file_count; i++) {
         known |= !slots_is_empty(&set->files[i].slots);
-        if (i != file)
-            slots_subtract(&slots, &set->files[i].importing);
+        if (i != file && set->files[i].importing)
+            slots_subtract(&slots, set->files[i].importing);
     }
-    slots_union(&slots, &set->files[file].importing);
+    if (set->files[file].importing)
+        slots_union(&slots, set->files[file].importing);
     return known ? slots_to_json(&slots) : NULL;
 }
 

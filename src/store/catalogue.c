@@ -305,7 +305,22 @@ static void add_run(struct catalogue_draft *draft, const struct named *run, size
     made->database_name = arena_strdup(&c->arena, run[0].name.database_name);
 }
 
-static void add_runs(struct catalogue_draft *draft)
+/* Files of one database. */
+static void add_runs_of(struct catalogue_draft *draft, struct named *named, size_t count)
+{
+    if (count)
+        qsort(named, count, sizeof(*named), by_run);
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        for (end = begin; end < count; end++)
+            if (strcmp(named[end].name.stamp, named[begin].name.stamp) != 0)
+                break;
+        add_run(draft, named + begin, end - begin);
+    }
+}
+
+/* The files with vendor names that no manifest claims, of the database or, if it is NULL, of all. */
+static struct named *find_named(
+    const struct catalogue_draft *draft, const char *database_uid, size_t *ret_count)
 {
     const struct store_list *list = draft->list;
     struct named *named = xcalloc(list->count + 1, sizeof(*named));
@@ -315,18 +330,20 @@ static void add_runs(struct catalogue_draft *draft)
         struct named *n = &named[count];
         n->entry = &list->entries[i];
         if (backup_name_parse(n->entry->name, &n->name) &&
-            strcmp(n->name.database_uid, draft->query->database_uid) == 0 &&
+            (!database_uid || strcmp(n->name.database_uid, database_uid) == 0) &&
             !catalogue_is_claimed(draft, n->entry->name))
             count++;
     }
-    if (count)
-        qsort(named, count, sizeof(*named), by_run);
-    for (size_t begin = 0, end; begin < count; begin = end) {
-        for (end = begin; end < count; end++)
-            if (strcmp(named[end].name.stamp, named[begin].name.stamp) != 0)
-                break;
-        add_run(draft, named + begin, end - begin);
-    }
+    *ret_count = count;
+    return named;
+}
+
+static void add_runs(struct catalogue_draft *draft)
+{
+    size_t count;
+    struct named *named = find_named(draft, draft->query->database_uid, &count);
+
+    add_runs_of(draft, named, count);
     free(named);
 }
 
@@ -468,41 +485,41 @@ int catalogue_read(
 }
 
 /* Slots in the names of a database: those of the legacy policy are 1-4096. */
-static bool names_are_legacy(const struct store_list *list, const char *uid)
+static bool names_are_legacy(const struct named *named, size_t count)
 {
-    struct backup_name name;
     unsigned first = SLOT_COUNT, last = 0;
 
-    for (size_t i = 0; i < list->count; i++) {
-        if (!backup_name_parse(list->entries[i].name, &name) || strcmp(name.database_uid, uid) != 0)
-            continue;
-        first = name.first_slot < first ? name.first_slot : first;
-        last = name.last_slot > last ? name.last_slot : last;
+    for (size_t i = 0; i < count; i++) {
+        first = named[i].name.first_slot < first ? named[i].name.first_slot : first;
+        last = named[i].name.last_slot > last ? named[i].name.last_slot : last;
     }
     return first >= 1 && last == LEGACY_SLOT_COUNT;
+}
+
+static int by_database(const void *a, const void *b)
+{
+    return strcmp(
+        ((const struct named *)a)->name.database_uid, ((const struct named *)b)->name.database_uid);
 }
 
 /* The runs of each database that a name tells of. */
 static void add_all_runs(struct catalogue_draft *draft, struct catalogue_query *query)
 {
-    const struct store_list *list = draft->list;
-    struct buf seen = BUF_INIT; /* ",1,2," */
-    struct backup_name name;
+    size_t count;
+    struct named *named = find_named(draft, NULL, &count);
 
-    buf_addc(&seen, ',');
-    for (size_t i = 0; i < list->count; i++) {
-        if (!backup_name_parse(list->entries[i].name, &name))
-            continue;
-        CLEANUP(free_ptr) char *word = xasprintf(",%s,", name.database_uid);
-        if (strstr(seen.data, word))
-            continue;
-        buf_adds(&seen, word + 1);
-        query->database_uid = name.database_uid;
-        query->legacy = names_are_legacy(list, name.database_uid);
-        add_runs(draft);
+    if (count)
+        qsort(named, count, sizeof(*named), by_database);
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        for (end = begin; end < count; end++)
+            if (by_database(&named[begin], &named[end]) != 0)
+                break;
+        query->database_uid = named[begin].name.database_uid;
+        query->legacy = names_are_legacy(named + begin, end - begin);
+        add_runs_of(draft, named + begin, end - begin);
     }
     query->database_uid = NULL;
-    buf_release(&seen);
+    free(named);
 }
 
 int catalogue_read_all(

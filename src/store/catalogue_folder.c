@@ -80,16 +80,18 @@ static int take_nodes(void *arg, const void *data, size_t len, struct err *err)
 }
 
 /* "importing": {"10166": id of the node that it leaves}. */
-static void slots_importing(const json_t *node, struct slots *ret)
+static const struct slots *slots_importing(struct arena *arena, const json_t *node)
 {
     json_t *importing = json_object_get(node, "importing"), *from;
     const char *slot;
     struct err ignored = ERR_INIT;
+    struct slots slots;
 
-    slots_clear(ret);
+    slots_clear(&slots);
     json_object_foreach (importing, slot, from)
-        if (slots_parse(slot, ret, &ignored) < 0)
-            return;
+        if (slots_parse(slot, &slots, &ignored) < 0)
+            break;
+    return slots_is_empty(&slots) ? NULL : arena_memdup(arena, &slots, sizeof(slots));
 }
 
 static int add_node(struct catalogue_draft *draft, struct set_draft *set, const json_t *node,
@@ -119,7 +121,7 @@ static int add_node(struct catalogue_draft *draft, struct set_draft *set, const 
     struct backup_file *file = set_draft_add(set, draft, entry);
     file->shard_uid = arena_strdup(&draft->catalogue->arena, id);
     file->slots = slots;
-    slots_importing(node, &file->importing);
+    file->importing = slots_importing(&draft->catalogue->arena, node);
     return 0;
 }
 
