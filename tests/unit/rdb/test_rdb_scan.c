@@ -313,8 +313,14 @@ static void empty_collections_are_counted(void **state)
 {
     (void)state;
     json_t *facts = SCAN_OF("REDIS0011",
-        "\x01\x01" "a\x00\x02\x01" "b\x00\x03\x01" "c\x00\x04\x01" "d\x00\x05\x01" "e\x00"
-        "\x0a\x01" "f\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
+        "\x01\x01"
+        "a\x00\x02\x01"
+        "b\x00\x03\x01"
+        "c\x00\x04\x01"
+        "d\x00\x05\x01"
+        "e\x00"
+        "\x0a\x01"
+        "f\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
         "\x10\x01g\x07\x07\x00\x00\x00\x00\x00\xff\x14\x01h\x07\x07\x00\x00\x00\x00\x00\xff"
         "\x0e\x01i\x00\x0e\x01j\x01\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
         "\x12\x01k\x02\x02\x07\x07\x00\x00\x00\x00\x00\xff\x02\x07\x07\x00\x00\x00\x00\x00\xff"
@@ -348,27 +354,47 @@ static void a_key_twice_is_found(void **state)
     struct err err = ERR_INIT;
     struct rdb_suspects *suspects, *none;
 
-    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\x00\x01" "b\x01" "2\x00\x01" "a\x01" "3");
+    FILE_OF(&file, "REDIS0009",
+        "\x00\x01"
+        "a\x01"
+        "1\x00\x01"
+        "b\x01"
+        "2\x00\x01"
+        "a\x01"
+        "3");
     assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
     assert_int_equal(err.code, ERR_CORRUPT);
     assert_non_null(suspects);
     err = (struct err)ERR_INIT;
     assert_int_equal(scan_error(&file, suspects, &none, &err), -1);
-    assert_string_equal(err.message,
-        "the key 'a' of database 0 is there twice: at offset 9 and at offset 19");
+    assert_string_equal(
+        err.message, "the key 'a' of database 0 is there twice: at offset 9 and at offset 19");
     assert_null(none);
     rdb_suspects_free(suspects);
 
     /* Of two databases it is another key; behind one another it is found at once. */
-    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\xfe\x01\x00\x01" "a\x01" "2");
+    FILE_OF(&file, "REDIS0009",
+        "\x00\x01"
+        "a\x01"
+        "1\xfe\x01\x00\x01"
+        "a\x01"
+        "2");
     err = (struct err)ERR_INIT;
     assert_int_equal(scan_error(&file, NULL, &suspects, &err), 0);
     assert_null(suspects);
-    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\x00\x01" "a\x01" "2");
+    FILE_OF(&file, "REDIS0009",
+        "\x00\x01"
+        "a\x01"
+        "1\x00\x01"
+        "a\x01"
+        "2");
     assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
     assert_non_null(strstr(err.message, "'a' of database 0 is there twice: at offset 14"));
     assert_null(suspects);
-    FILE_OF(&file, "REDIS0009", "\x00\x01" "a\x01" "1\0\0\0\0\0\0\0\0\0");
+    FILE_OF(&file, "REDIS0009",
+        "\x00\x01"
+        "a\x01"
+        "1\0\0\0\0\0\0\0\0\0");
     err = (struct err)ERR_INIT;
     assert_int_equal(scan_error(&file, NULL, &suspects, &err), -1);
     assert_non_null(strstr(err.message, "zero bytes"));
@@ -440,8 +466,8 @@ static void bytes_of_a_pipe_behind_the_end_do_no_harm(void **state)
 static void false_hints_are_noted(void **state)
 {
     (void)state;
-    json_t *facts = SCAN_OF("REDIS0009",
-        "\xfe\x00\xfb\x81\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x01k\x01v");
+    json_t *facts =
+        SCAN_OF("REDIS0009", "\xfe\x00\xfb\x81\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x01k\x01v");
     assert_non_null(strstr(
         json_string_value(json_array_get(json_object_get(facts, "notes"), 0)), "8589934592 keys"));
     json_decref(facts);
@@ -454,14 +480,32 @@ static void false_hints_are_noted(void **state)
 static void types_of_redis_8_6_and_8_8_are_read(void **state)
 {
     (void)state;
-    json_t *facts = SCAN_OF("REDIS0014",
-        "\x1a\x01" "a\x01\x10" "0123456789abcdef\x03lp!" "\1\1\1\1\1\1\1\1" "\x00"
-        "\x0a\x32\x01\x02p1\x01\x02id\x01\x02\x05\x06"
-        "\x1b\x01" "b\x00" "\1\1\1\1\1\1\1\1" "\x01\x02gr\x01\x02\x03"
-        "\x01" "0123456789abcdef12345678\x02" "\x01\x02me" "1234567812345678\x01" "0123456789abcdef"
-        "\x01" "0123456789abcdef" "\x00\x00\x00\x00\x00"
-        "\x1c\x01" "c\x04\x01\x09" "\x00\x01" "12345678\x01\x02" "12345678\x02\x03\x02xy\x03\x00\x01z"
-        "\x1c\x01" "d\x01\x00\x05\x03\x01z" "\x00\x01k\x01v");
+    json_t *facts = SCAN_OF("REDIS0014", "\x1a\x01"
+                                         "a\x01\x10"
+                                         "0123456789abcdef\x03lp!"
+                                         "\1\1\1\1\1\1\1\1"
+                                         "\x00"
+                                         "\x0a\x32\x01\x02p1\x01\x02id\x01\x02\x05\x06"
+                                         "\x1b\x01"
+                                         "b\x00"
+                                         "\1\1\1\1\1\1\1\1"
+                                         "\x01\x02gr\x01\x02\x03"
+                                         "\x01"
+                                         "0123456789abcdef12345678\x02"
+                                         "\x01\x02me"
+                                         "1234567812345678\x01"
+                                         "0123456789abcdef"
+                                         "\x01"
+                                         "0123456789abcdef"
+                                         "\x00\x00\x00\x00\x00"
+                                         "\x1c\x01"
+                                         "c\x04\x01\x09"
+                                         "\x00\x01"
+                                         "12345678\x01\x02"
+                                         "12345678\x02\x03\x02xy\x03\x00\x01z"
+                                         "\x1c\x01"
+                                         "d\x01\x00\x05\x03\x01z"
+                                         "\x00\x01k\x01v");
     assert_int_equal(number(facts, "keys"), 5);
     assert_int_equal(number(json_object_get(facts, "kinds"), "stream"), 2);
     assert_int_equal(number(json_object_get(facts, "kinds"), "array"), 2);
@@ -473,7 +517,8 @@ static void types_of_redis_8_6_and_8_8_are_read(void **state)
 static void an_aux_field_with_a_nul_is_left_out(void **state)
 {
     (void)state;
-    json_t *facts = SCAN_OF("REDIS0009", "\xfa\x03lua\x0areturn \"\0\"\xfa\x01x\x01y\x00\x01k\x01v");
+    json_t *facts =
+        SCAN_OF("REDIS0009", "\xfa\x03lua\x0areturn \"\0\"\xfa\x01x\x01y\x00\x01k\x01v");
     assert_int_equal(json_object_size(json_object_get(facts, "aux")), 1);
     assert_int_equal(number(facts, "keys"), 1);
     json_decref(facts);

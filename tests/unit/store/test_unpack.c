@@ -169,8 +169,8 @@ static void skippable_zstd_frames_are_skipped(void **state)
 
     buf_adds(&plain, "REDIS0010 and more");
     for (int i = 0; i < 2; i++) {
-        buf_add(&packed, i ? "\x5f\x2a\x4d\x18\x05\0\0\0hello" : "\x50\x2a\x4d\x18\x05\0\0\0hello",
-            13);
+        buf_add(
+            &packed, i ? "\x5f\x2a\x4d\x18\x05\0\0\0hello" : "\x50\x2a\x4d\x18\x05\0\0\0hello", 13);
         sample_zstd(&packed, plain.data + 9 * i, 9);
     }
     plain.len = 18;
