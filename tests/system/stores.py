@@ -10,7 +10,7 @@ import pytest
 from harness import azurite, ceph, npm, s3rver, swift
 from harness.certificates import Authority
 from harness.gcs import Gcs
-from program import FAILED, PROGRAM
+from program import DONE, PROGRAM
 
 SUITE = PROGRAM.parent / "tests" / "unit" / "store" / "driver_suite"
 FETCH_ONE = SUITE.with_name("fetch_one")
@@ -47,7 +47,7 @@ def verify(recovery, location, status, env=None):
         "verify", location, "--json", status=status,
         env={"HOME": recovery.folder, **(env or {})},
     )
-    return run.json["files"][0] if status == FAILED else run
+    return run if status == DONE else run.json["files"][0]
 
 
 @pytest.fixture

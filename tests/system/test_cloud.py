@@ -8,7 +8,7 @@ import pytest
 from harness import azurite, ceph, network, s3rver, swift
 from harness.cutting_proxy import CuttingProxy
 from harness.firebase import Firebase
-from program import DONE, FAILED, REFUSED
+from program import DONE, FAILED, NOT_GOOD, REFUSED
 from stores import MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, suite, verify
 
 
@@ -24,15 +24,15 @@ def test_s3(s3):
 def test_s3_says_what_is_wrong(recovery, s3):
     env = {"AWS_ACCESS_KEY_ID": s3rver.KEY_ID, "AWS_SECRET_ACCESS_KEY": s3rver.SECRET,
            "AWS_ENDPOINT_URL": s3.endpoint}
-    error = verify(recovery, "s3://nowhere/", FAILED, env)
+    error = verify(recovery, "s3://nowhere/", NOT_GOOD, env)
     assert "NoSuchBucket" in error["error"] and "bucket_name" in error["hint"]
-    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
+    error = verify(recovery, "s3://backups/", NOT_GOOD, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
     assert "SignatureDoesNotMatch" in error["error"] and "wr0ng" not in str(error)
-    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_ACCESS_KEY_ID": "nobody"})
+    error = verify(recovery, "s3://backups/", NOT_GOOD, {**env, "AWS_ACCESS_KEY_ID": "nobody"})
     assert "InvalidAccessKeyId" in error["error"]
-    error = verify(recovery, "s3://backups?anonymous=true", FAILED, env)
+    error = verify(recovery, "s3://backups?anonymous=true", NOT_GOOD, env)
     assert "there is no .rdb" in error["error"]  # anybody may list it
-    error = verify(recovery, "s3://backups/empty/", FAILED, env)
+    error = verify(recovery, "s3://backups/empty/", NOT_GOOD, env)
     assert ".rdb" in error["error"]
 
 
@@ -117,17 +117,17 @@ def test_gcs_says_what_is_wrong(recovery, folder, gcs, authority):
     (folder / "key.json").write_text(json.dumps(key))
     env = {"GOOGLE_APPLICATION_CREDENTIALS": folder / "key.json"}
     query = f"?endpoint={gcs.endpoint}&ca_file={authority.cert}"
-    assert "bucket" in verify(recovery, f"gs://nowhere/{query}", FAILED, env)["error"]
-    error = verify(recovery, f"gs://backups/{query}", FAILED)
+    assert "bucket" in verify(recovery, f"gs://nowhere/{query}", NOT_GOOD, env)["error"]
+    error = verify(recovery, f"gs://backups/{query}", NOT_GOOD)
     assert "Invalid Credentials" in error["error"] and "login" in error["hint"]
     (folder / "key.json").write_text(json.dumps({**key, "client_email": "other@x"}))
-    error = verify(recovery, f"gs://backups/{query}", FAILED, env)
+    error = verify(recovery, f"gs://backups/{query}", NOT_GOOD, env)
     assert "invalid_grant" in error["error"] and "PRIVATE" not in str(error)
     (folder / "key.json").write_text(json.dumps({**key, "private_key": "no key"}))
-    error = verify(recovery, f"gs://backups/{query}", FAILED, env)
+    error = verify(recovery, f"gs://backups/{query}", NOT_GOOD, env)
     assert "private_key" in error["error"] and "no key" not in str(error)
     (folder / "key.json").write_text(json.dumps(key))
-    error = verify(recovery, f"gs://backups/?endpoint={gcs.endpoint}", FAILED, env)
+    error = verify(recovery, f"gs://backups/?endpoint={gcs.endpoint}", NOT_GOOD, env)
     assert "certificate" in error["error"] and "ca_file" in error["hint"]
 
 
@@ -216,13 +216,13 @@ def test_azure_says_what_is_wrong(recovery, azure):
     env = {"AZURE_STORAGE_KEY": azurite.KEY}
     place = f"azure://{azurite.ACCOUNT}"
     query = f"?endpoint={azure.endpoint}&insecure=true"
-    error = verify(recovery, f"{place}/nowhere/{query}", FAILED, env)
+    error = verify(recovery, f"{place}/nowhere/{query}", NOT_GOOD, env)
     assert "no such container" in error["error"]
     wrong = azurite.KEY[::-1].lstrip("=") + "=="
-    error = verify(recovery, f"{place}/backups/{query}", FAILED, {"AZURE_STORAGE_KEY": wrong})
+    error = verify(recovery, f"{place}/backups/{query}", NOT_GOOD, {"AZURE_STORAGE_KEY": wrong})
     assert "refused" in error["error"] and "account_key" in error["hint"] and wrong not in str(error)
     token = {"AZURE_STORAGE_SAS_TOKEN": azure.sas_token("w")}
-    error = verify(recovery, f"{place}/backups/{query}", FAILED, token)
+    error = verify(recovery, f"{place}/backups/{query}", NOT_GOOD, token)
     assert "lacks the right" in error["error"] and "sig=" not in str(error)
 
 
@@ -271,19 +271,19 @@ def test_swift_at_length(openstack):
 @needs_swift
 def test_swift_says_what_is_wrong(recovery, openstack, net):
     env = {"ST_AUTH": openstack.auth_url, "ST_USER": swift.USER, "ST_KEY": swift.KEY}
-    error = verify(recovery, "swift://nowhere/?insecure=true", FAILED, env)
+    error = verify(recovery, "swift://nowhere/?insecure=true", NOT_GOOD, env)
     assert "is not there" in error["error"] and "container" in error["hint"]
-    error = verify(recovery, "swift://backups/?insecure=true", FAILED, {**env, "ST_KEY": "wr0ng"})
+    error = verify(recovery, "swift://backups/?insecure=true", NOT_GOOD, {**env, "ST_KEY": "wr0ng"})
     assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
-    error = verify(recovery, "swift://backups/?insecure=true", FAILED)
+    error = verify(recovery, "swift://backups/?insecure=true", NOT_GOOD)
     assert "auth_url" in error["error"] and "OS_AUTH_URL" in error["hint"]
     with swift.Keystone(openstack, net.addr(25), 5000) as keystone:
         env = {"OS_AUTH_URL": keystone.auth_url, "OS_USERNAME": keystone.USER, "OS_PASSWORD": "wr0ng",
                "OS_PROJECT_NAME": keystone.PROJECT, "OS_USER_DOMAIN_NAME": keystone.DOMAIN,
                "OS_PROJECT_DOMAIN_NAME": keystone.DOMAIN, "OS_REGION_NAME": "r1"}
-        error = verify(recovery, "swift://backups/?insecure=true", FAILED, env)
+        error = verify(recovery, "swift://backups/?insecure=true", NOT_GOOD, env)
         assert "refuses the login" in error["error"] and "wr0ng" not in str(error)
-        error = verify(recovery, "swift://backups/?insecure=true", FAILED, {**env, "OS_PASSWORD": keystone.PASSWORD})
+        error = verify(recovery, "swift://backups/?insecure=true", NOT_GOOD, {**env, "OS_PASSWORD": keystone.PASSWORD})
         assert "there is no .rdb" in error["error"]
 
 
@@ -321,14 +321,14 @@ def test_radosgw(radosgw):
 def test_recovery_from_radosgw(cluster, recovery, radosgw):
     env = {"AWS_ACCESS_KEY_ID": ceph.KEY_ID, "AWS_SECRET_ACCESS_KEY": ceph.SECRET,
            "AWS_ENDPOINT_URL": radosgw.url}
-    assert "NoSuchBucket" in verify(recovery, "s3://nowhere/", FAILED, env)["error"]
-    error = verify(recovery, "s3://backups/", FAILED, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
+    assert "NoSuchBucket" in verify(recovery, "s3://nowhere/", NOT_GOOD, env)["error"]
+    error = verify(recovery, "s3://backups/", NOT_GOOD, {**env, "AWS_SECRET_ACCESS_KEY": "wr0ng"})
     assert "SignatureDoesNotMatch" in error["error"] and "wr0ng" not in str(error)
 
     public = cluster.add("public")
     radosgw.put_public("for-all", public.files[0].name, public.files[0].read_bytes())
     verify(recovery, "s3://for-all?anonymous=true", DONE, env)
-    assert "AccessDenied" in verify(recovery, "s3://backups?anonymous=true", FAILED, env)["error"]
+    assert "AccessDenied" in verify(recovery, "s3://backups?anonymous=true", NOT_GOOD, env)["error"]
 
     recovery.sources = {"db:1": f"s3://for-all?anonymous=true&endpoint={radosgw.url}"}
     public.files[0].unlink()

@@ -18,7 +18,7 @@ from harness.ftp_server import PyFtp
 from harness.http_server import Nginx
 from harness.sftp_server import FILTER, Sshd
 from harness.webdav import WebDav
-from program import FAILED, PROGRAM
+from program import FAILED, NOT_ASKED, NOT_GOOD, PROGRAM
 from stores import FETCH_ONE, MEBIBYTE, needs_ceph, needs_npm, needs_swift, run_suite, verify
 from test_locations import need_webdav
 
@@ -108,7 +108,7 @@ def test_server_errors_lost_answers_and_an_unknown_authority(kind, request, reco
         location = {**make(proxy.url), "timeout": 1}
         place = folder / "location.json"
         place.write_text(json.dumps(location))
-        run = recovery.run("verify", "--location", place, status=FAILED)
+        run = recovery.run("verify", "--location", place, status=NOT_GOOD)
         assert run.says("certificate") and run.says("ca_file"), run
         assert not proxy.seen, "the server was spoken to"
         more = ["--emulator"] if kind in EMULATORS else []
@@ -321,7 +321,7 @@ def test_a_silent_server_is_given_up(folder, net):
         for (name, server), process in running.items():
             out, _ = process.communicate(timeout=40)
             error = json.loads(out)["files"][0]["error"]
-            assert process.returncode == FAILED and "gave up after 5 tries" in error, f"{name}: {error}"
+            assert process.returncode == NOT_ASKED and "gave up after 5 tries" in error, f"{name}: {error}"
             assert str(server.port) in error or name in ("s3", "gcs", "azure", "swift"), f"{name}: {error}"
         assert silent.connections >= 5 * len(silent_kinds(net)) and drip.connections == 5
 

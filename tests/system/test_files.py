@@ -1,6 +1,7 @@
 """Backup files that people have: what servers load comes back, what they refuse is known before."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -202,14 +203,18 @@ def test_of_an_open_slot_the_importing_sides_copy_counts(recovery, folder):
     recovery.recover("--resort")
     found = {}
     for shard in recovery.status()["databases"][0]["shards"]:
-        with recovery.connect(Open, shard) as c:
+        with recovery.connect(Plain(recovery), shard) as c:
             for key in c.call("KEYS", "*"):
                 found[key.decode()] = c.call("GET", key).decode()
     assert found == {"b": "v", "{a}1": "later", "{a}2": "v"}
 
 
-class Open:
-    password = None
+class Plain:
+    """The database of a nodes.json: its password is made by the recovery."""
+
+    def __init__(self, recovery):
+        self.database = SimpleNamespace(uid="1")
+        self.password = recovery.secret("target.password", self)
 
 
 def test_join_names_the_key_that_is_in_two_files(recovery, folder):

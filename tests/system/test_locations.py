@@ -14,7 +14,7 @@ from harness.http_server import Nginx
 from harness.redis_server import wait_until
 from harness.sftp_server import Sshd
 from harness.webdav import MODULE, WebDav
-from program import FAILED
+from program import NOT_GOOD
 from stores import SUITE, run_suite, suite
 
 
@@ -219,7 +219,7 @@ def test_what_is_wrong_is_said_and_no_secret_with_it(case, recovery, folder, net
     kind, change, words = WRONG[case]
     location, _ = kind(folder, net)
     file = location_file(folder, change(location))
-    run = verify(recovery, "--location", file, status=FAILED, env={"WEBDAV_PASSWORD": "pass word"})
+    run = verify(recovery, "--location", file, status=NOT_GOOD, env={"WEBDAV_PASSWORD": "pass word"})
     assert run.says(words), run
     assert "canary" not in run.out + run.err and accounts.PASSWORD not in run.out + run.err
 
@@ -234,7 +234,7 @@ def test_known_hosts_of_the_operator_go_with_the_location(recovery, folder, net)
     )
     (home / ".ssh" / "id_ed25519").write_bytes(server.key.read_bytes())
     (server.root / "x.rdb").write_bytes(b"no backup")
-    run = verify(recovery, server.url(), status=FAILED, env={"HOME": home})
+    run = verify(recovery, server.url(), status=NOT_GOOD, env={"HOME": home})
     assert run.says("x.rdb") and run.says("not an RDB file") or run.says("REDIS"), run
 
 
@@ -244,13 +244,13 @@ def test_keys_of_an_agent(recovery, folder, net):
     location = {k: v for k, v in server.location().items() if k != "key"}
     place = location_file(folder, location)
     agent = {"HOME": folder, "SSH_AUTH_SOCK": str(folder / "agent")}
-    run = verify(recovery, "--location", place, status=FAILED, env=agent)
+    run = verify(recovery, "--location", place, status=NOT_GOOD, env=agent)
     assert run.says("refuses the login"), run
     process = subprocess.Popen(["ssh-agent", "-D", "-a", agent["SSH_AUTH_SOCK"]], stdout=subprocess.DEVNULL)
     try:
         wait_until(Path(agent["SSH_AUTH_SOCK"]).exists, "ssh-agent")
         subprocess.run(["ssh-add", "-q", server.key], check=True, env={**os.environ, **agent})
-        run = verify(recovery, "--location", place, status=FAILED, env=agent)
+        run = verify(recovery, "--location", place, status=NOT_GOOD, env=agent)
         assert run.says("x.rdb") and not run.says("refuses the login"), run
     finally:
         process.kill()
@@ -262,9 +262,9 @@ def test_netrc(recovery, folder, net):
     (server.root / "x.rdb").write_bytes(b"no backup")
     netrc = folder / "netrc"
     netrc.write_text(f'machine other login x password y\nmachine {net.addr(4)}\n login me\n password "pass word"\n')
-    run = verify(recovery, server.url, status=FAILED, env={"NETRC": netrc})
+    run = verify(recovery, server.url, status=NOT_GOOD, env={"NETRC": netrc})
     assert run.says("clear text") and run.says("--insecure"), run
-    run = verify(recovery, server.url, "--insecure", status=FAILED, env={"NETRC": netrc})
+    run = verify(recovery, server.url, "--insecure", status=NOT_GOOD, env={"NETRC": netrc})
     assert run.says("x.rdb"), run
 
 

@@ -7,7 +7,7 @@ import pytest
 from harness import contents, slots
 from harness.rdb_bytes import aux, expiry, head, rdb, select, sizes, string, strings
 from program import DONE, FAILED, REFUSED
-from test_files import GOOD, Open, keys_of, nodes_json, put
+from test_files import GOOD, Plain, keys_of, nodes_json, put
 
 NAME = "bk{stamp}-1-{db}-1_of_1-1-0-16383.rdb"
 ID = [f"{i:040x}" for i in (1, 2, 3)]
@@ -15,10 +15,10 @@ ID = [f"{i:040x}" for i in (1, 2, 3)]
 
 def recovered(recovery, status):
     """The keys of the only database, whoever made it."""
-    found = {}
+    found, made = {}, Plain(recovery)
     for shard in status["databases"][0]["shards"]:
         if shard["role"] == "primary":
-            with recovery.connect(Open, shard) as c:
+            with recovery.connect(made, shard) as c:
                 found |= {k.decode(): c.call("GET", k).decode() for k in c.call("KEYS", "*")}
     return found
 

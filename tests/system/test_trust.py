@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from harness import network
-from program import DONE, FAILED, REFUSED, USAGE  # noqa: F401
+from program import DONE, FAILED, NOT_GOOD, REFUSED, USAGE  # noqa: F401
 
 
 class Listener:
@@ -137,7 +137,7 @@ def test_the_word_of_the_operator_counts(cluster, recovery, listener, home):
 @pytest.mark.parametrize("url", ["http://me:CANARY@{at}/x/", "swift://c/f?auth_url=http://u:CANARY@{at}/"])
 def test_a_login_in_a_url_is_neither_sent_in_clear_text_nor_shown(recovery, cluster, listener, url):
     recovery.add_hosts(1)
-    run = recovery.run("verify", url.replace("{at}", listener.at), status=FAILED, env={"OS_USERNAME": "x"})
+    run = recovery.run("verify", url.replace("{at}", listener.at), status=NOT_GOOD, env={"OS_USERNAME": "x"})
     assert listener.got == b"" and "CANARY" not in run.out + run.err, run
 
 
@@ -145,7 +145,7 @@ def test_a_redirect_to_another_site_is_not_followed(recovery, cluster, net, list
     """It could lead to any address that only this machine reaches."""
     other = Listener(net.addr(10), (
         f"HTTP/1.1 302 Found\r\nLocation: http://{listener.at}/latest/\r\nContent-Length: 0\r\n\r\n").encode())
-    run = recovery.run("verify", f"http://{other.at}/backups/", status=FAILED)
+    run = recovery.run("verify", f"http://{other.at}/backups/", status=NOT_GOOD)
     other.close()
     assert listener.got == b"" and run.says("another site") and run.says(listener.at), run
 
@@ -166,6 +166,6 @@ def test_a_list_without_end_is_given_up(store, recovery, cluster, net):
     page, url = ENDLESS[store]
     server = Listener(net.addr(10), b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (
         len(page), page))
-    run = recovery.run("verify", url.replace("{at}", server.at), status=FAILED, timeout=30)
+    run = recovery.run("verify", url.replace("{at}", server.at), status=NOT_GOOD, timeout=30)
     server.close()
     assert run.says("the same page"), run
