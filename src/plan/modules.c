@@ -1,5 +1,7 @@
 /* Data of modules in the files, and the servers that have their types. */
 
+#include <string.h>
+
 #include "draft.h"
 
 static const json_t *types_of(const struct backup_file *file)
@@ -33,6 +35,21 @@ static bool has_types(const struct plan_shard *shard)
     return has;
 }
 
+/* A file that was read whole has keys of the type. */
+static const struct backup_file *file_with_values(const struct plan_shard *shard, const char *type)
+{
+    const json_t *name;
+    size_t i;
+
+    for (size_t f = 0; f < shard->file_count; f++) {
+        const struct backup_file *file = shard->files[f];
+        json_array_foreach (json_object_get(file->facts, "module_values"), i, name)
+            if (file->scanned && strcmp(json_string_value(name), type) == 0)
+                return file;
+    }
+    return NULL;
+}
+
 /*
  * Whether keys are of the module, only a scan can tell. Where a host has it, that one is taken; where
  * none has, the transfer refuses a file with such keys.
@@ -55,7 +72,14 @@ void modules_check(struct draft *d, int shard)
         lacked = type ? type : lacked;
         *some = d->hosts[h].usable && !type;
     }
-    if (!*some && lacked && ps->primary < 0)
+    const struct backup_file *with = lacked ? file_with_values(ps, lacked) : NULL;
+    if (*some || !lacked || ps->primary >= 0)
+        return;
+    if (with)
+        draft_block(d, &issue,
+            "%s: '%s' has keys of the module type '%s', which no host's server has", issue.database,
+            with->name, lacked);
+    else
         draft_warn(d, &issue,
             "%s: '%s' has data of the module type '%s', which no host's server has: if keys are of "
             "it, the transfer refuses the file; else what the module kept outside of keys is left "

@@ -92,6 +92,18 @@ def test_the_plan_knows_what_is_lacking(cluster, recovery, tmod):
     assert run.says("of the module type 'tmod_type'") and recovery.running_servers() == []
 
 
+def test_keys_of_a_module_are_known_in_the_plan_where_files_were_read(cluster, recovery, folder, tmod):
+    """Files without a vendor's name are read whole: the plan knows what is in them."""
+    made = add(cluster, VALUES)
+    place = folder / "place"
+    place.mkdir()
+    made.files[0].rename(place / "dump.rdb")
+    cluster.add("sharded", primaries=2, keys=None)
+    recovery.add_hosts(1).write()
+    run = recovery.plan("--database", "db:2", "--source", f"db:2={place}", "--resort", status=REFUSED)
+    assert run.says("'dump.rdb' has keys of the module type 'tmod_type', which no host's server has"), run
+
+
 def test_a_host_that_has_it_is_chosen(cluster, recovery, tmod):
     made = add(cluster, VALUES)
     recovery.add_hosts(2)
