@@ -307,6 +307,7 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
     strv_free(names, count);
     bool made = json_is_true(json_object_get(found->record, "made_base_dir"));
     if (remove_file(base_dir, "prepared.json", err) < 0 ||
+        remove_file(base_dir, "fast_load.json", err) < 0 ||
         remove_file(base_dir, "recovery.json", err) < 0 || dir_sync(base_dir, err) < 0 ||
         remove_file(base_dir, "lock", err) < 0)
         return -1;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fast_load.h"
 #include "method.h"
 #include "port.h"
 #include "recluster/file.h"
@@ -141,6 +142,20 @@ static int write_files(const struct shard *shard, const char *nodes_conf, struct
     return shard_save(shard, err);
 }
 
+/* Where huge pages do not help, they are not used. What was found stays in the record. */
+static int decide_fast_load(const struct shard *shard, struct err *err)
+{
+    json_t *measured;
+
+    if (!json_is_true(json_object_get(shard->record, "fast_load")))
+        return 0;
+    if (fast_load_measure(shard, &measured, err) < 0)
+        return -1;
+    json_object_set(shard->record, "fast_load", json_object_get(measured, "helps"));
+    json_object_set_new(shard->record, "fast_load_measured", measured);
+    return 0;
+}
+
 /* Takes over the record. */
 static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, struct err *err)
 {
@@ -175,7 +190,8 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
     if ((pid = server_pid(shard)) != 0)
         return err_set(err, ERR_CHECK,
             "a server runs in '%s' (process %d), but it was not prepared", shard->path, (int)pid);
-    if (check_version(shard, err) < 0 || check_ports(record, err) < 0)
+    if (check_version(shard, err) < 0 || check_ports(record, err) < 0 ||
+        decide_fast_load(shard, err) < 0)
         return -1;
     return write_files(shard, nodes_conf, err);
 fail:
@@ -200,7 +216,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     } else if (rc == 0)
         rc = prepare(&shard, record, nodes_conf, err);
     if (rc == 0)
-        *ret = json_object();
+        *ret =
+            json_pack("{s:O?}", "fast_load", json_object_get(shard.record, "fast_load_measured"));
     shard_release(&shard);
     return rc;
 }

@@ -34,8 +34,8 @@
     X(OPT_FULL_SYNC, "full-sync", NULL, false,                                                     \
         "let primaries send their data to replicas, which otherwise load the same file")           \
     X(OPT_FAST_LOAD, "fast-load", NULL, false,                                                     \
-        "load with huge pages: quicker, but until their next restart servers need more time and "  \
-        "memory to fork")                                                                          \
+        "load with huge pages on hosts that prove to load faster so; until their next "            \
+        "restart servers then need more time and memory to fork")                                  \
     X(OPT_LOAD_WHILE_LANDING, "load-while-landing", "WHEN", false,                                 \
         "start servers on files that are still coming: auto (plain files from afar), always or "   \
         "never")                                                                                   \

@@ -37,6 +37,41 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     }
 }
 
+/* Said once a host, with the first of its shards. */
+static bool is_first_of_host(const struct executor *x, const struct shard_run *s)
+{
+    for (const struct shard_run *other = x->shards; other < s; other++)
+        if (other->host == s->host)
+            return false;
+    return true;
+}
+
+static enum finish prepare_finish(
+    struct executor *x, struct task_run *t, const json_t *result, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+    json_t *measured = json_object_get(result, "fast_load");
+    bool helps = json_is_true(json_object_get(measured, "helps"));
+
+    if (!json_is_object(measured) || !is_first_of_host(x, s))
+        return FINISH_OK;
+    CLEANUP(free_ptr)
+    char *message = xasprintf(
+        "--fast-load is %s on host '%s': a file to try it took %lld ms to load with huge pages, %lld ms without",
+        helps ? "used" : "not used", x->hosts[s->host].name,
+        (long long)json_integer_value(json_object_get(measured, "fast_ms")),
+        (long long)json_integer_value(json_object_get(measured, "usual_ms")));
+    const struct event event = {
+        .severity = helps ? "info" : "warning",
+        .code = "fast-load",
+        .host = x->hosts[s->host].name,
+        .stage = plan_stage_name(STAGE_PREPARE),
+        .message = message,
+        .detail = measured,
+    };
+    return state_event(x->st, &event, err) < 0 ? FINISH_FAIL : FINISH_OK;
+}
+
 const struct task_kind task_prepare_shard = {
     .name = "prepare_shard",
     .method = "prepare_shard",
@@ -44,4 +79,5 @@ const struct task_kind task_prepare_shard = {
     .timeout_ms = 60 * 1000,
     .shard_state = "prepared",
     .params = prepare_params,
+    .finish = prepare_finish,
 };

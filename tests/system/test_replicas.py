@@ -182,11 +182,19 @@ def test_server_that_died_after_its_load(cluster, recovery, role):
 def test_fast_load_ends_with_the_recovery(cluster, recovery):
     made = cluster.add("a", replicas=1, password="one")
     recovery.add_hosts(2).write().recover("--fast-load", "--until", "load")
-    for folder in recovery.server_folders():
-        assert "disable-thp no" in (folder / "redis.conf").read_text()
-    for pid_file in recovery.running_servers():
-        pid = pid_file.read_text().strip()
-        assert "THP_enabled:\t1" in Path(f"/proc/{pid}/status").read_text()
+    found = query(recovery, "SELECT host, message, detail FROM event WHERE code = 'fast-load' ORDER BY host")
+    assert [host for host, _, _ in found] == ["h1", "h2"]
+    # Each host has measured it, and does without where it does not help.
+    for host, (_, message, detail) in zip(recovery.hosts, found):
+        measured = json.loads(detail)
+        assert measured["helps"] == (measured["fast_ms"] < 0.9 * measured["usual_ms"]), measured
+        assert ("is used on" if measured["helps"] else "is not used on") in message
+        for folder in recovery.server_folders():
+            if host["base_dir"] in str(folder):
+                assert ("disable-thp no" in (folder / "redis.conf").read_text()) == measured["helps"]
+                pid = (folder / "redis.pid").read_text().strip()
+                enabled = "THP_enabled:\t1" in Path(f"/proc/{pid}/status").read_text()
+                assert enabled or not measured["helps"]
     recovery.resume()
     recovery.assert_recovered(made)
     assert_no_copy(recovery, made, 1)

@@ -1,6 +1,8 @@
 """Servers as systemd units. No systemd runs here: hosts are mount namespaces in which it seems to, with a
 systemctl of our own that starts what the unit files say; systemd-analyze says whether they are right."""
 
+import json
+import sqlite3
 import os
 import shutil
 import signal
@@ -154,7 +156,9 @@ def test_fast_load_is_for_the_load_only(cluster, served, machine):
     made = cluster.add("a", password="one")
     served.write().recover("--fast-load", "--until", "load")
     file, = machine.unit_files()
-    assert "MALLOC_CONF" in file.read_text()
+    with sqlite3.connect(served.state) as db:
+        ((detail,),) = db.execute("SELECT detail FROM event WHERE code = 'fast-load'").fetchall()
+    assert ("MALLOC_CONF" in file.read_text()) == json.loads(detail)["helps"]
     verify([file])
     served.resume(status=DONE)
     assert "MALLOC_CONF" not in file.read_text()
