@@ -318,6 +318,20 @@ static int tell_of_notes(
     return 0;
 }
 
+/* The plan tells of it only where the file's first bytes are all of it. */
+static int tell_of_no_keys(
+    struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+
+    if (!s->is_primary || x->databases[t->database].ccs->sharded ||
+        json_integer_value(json_object_get(facts, "keys")) != 0)
+        return 0;
+    CLEANUP(free_ptr)
+    char *message = xasprintf("'%s' has no key at all: the database comes back empty", s->file);
+    return tell(x, t, "set-empty", message, NULL, err);
+}
+
 /* Keys that stood in two files, and whose copy counts. */
 static int tell_of_doubles(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
@@ -372,7 +386,7 @@ static enum finish fetch_finish(
         if (tell_of_aof(x, t, aof, err) < 0)
             return FINISH_FAIL;
     if (tell_of_notes(x, t, result, err) < 0 || tell_of_doubles(x, t, result, err) < 0 ||
-        tell_of_modules(x, t, result, err) < 0)
+        tell_of_modules(x, t, result, err) < 0 || tell_of_no_keys(x, t, result, err) < 0)
         return FINISH_FAIL;
     if (s->files && s->is_primary && check_nothing_is_lost(x, &x->databases[s->database], err) < 0)
         return FINISH_FAIL;

@@ -233,3 +233,13 @@ def test_a_manifest_whose_time_is_a_number_is_bad(recovery, folder):
                                     "files": [{"name": "dump.rdb"}]}})
     run = recovery.run("verify", place, status=FAILED)
     assert run.says("'time' is not a text"), run
+
+
+def test_a_file_without_keys_is_told_of_at_the_end(cluster, recovery):
+    """Its first bytes don't show it."""
+    made = cluster.add("orders", keys=None)
+    data = rdb(head() + aux("x", "y" * 900) + aux("z", "y" * 900))
+    put(cluster.backups, {NAME.format(stamp="20251122-030000", db="orders"): data})
+    recovery.add_hosts(1).write()
+    assert recovery.recover().says("has no key at all: the database comes back empty")
+    assert keys_of(recovery, made) == {}

@@ -282,6 +282,39 @@ static void a_folder_that_is_not_there(void **state)
     temp_dir_remove(dir);
 }
 
+/* Beside a nodes.conf, the server's own names are those of its node. */
+static void nodes_conf_says_whose_a_folder_is(void **state)
+{
+    static const struct {
+        const char *conf, *shard; /* NULL: none of the files is ours */
+    } cases[] = {
+        {"aa01 127.0.0.1:1@2 master - 0 1 1 connected\n"
+         "bb02 127.0.0.1:3@4 myself,slave aa01 0 1 1 connected\nvars currentEpoch 6\n",
+            "bb02"},
+        {"bb02 127.0.0.1:3@4,name myself,master - 0 1 1 connected 0-5", "bb02"},
+        {"aa01 127.0.0.1:1@2 master - 0 1 1 connected\n", NULL},
+        {"myself\n aa01 myself\n\nx myself", NULL},
+        {"../x 127.0.0.1:3@4 myself,master - 0\n", NULL},
+        {"", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *dir = temp_dir_make();
+        put(dir, "dump.rdb", SNAPSHOT);
+        put(dir, "appendonly.aof", COMMANDS);
+        put(dir, "temp-12.rdb", SNAPSHOT);
+        put(dir, "appendonlydir", FOLDER);
+        temp_file(dir, "nodes.conf", cases[i].conf, strlen(cases[i].conf));
+        json_t *files = list(dir);
+        assert_int_equal(json_array_size(files), cases[i].shard ? 3 : 0);
+        for (size_t k = 0; k < json_array_size(files); k++)
+            assert_string_equal(text(json_array_get(files, k), "shard"), cases[i].shard);
+        json_decref(files);
+        temp_dir_remove(dir);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +323,7 @@ int main(void)
         cmocka_unit_test(manifests_say_the_parts),
         cmocka_unit_test(a_manifest_has_a_limit),
         cmocka_unit_test(a_folder_that_is_not_there),
+        cmocka_unit_test(nodes_conf_says_whose_a_folder_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
