@@ -32,7 +32,8 @@
  *       -> {"protocol": 1, "version": "0.1.0", "pid": n}
  *
  *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
- *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: {"location", "names"}})}
+ *           file), "types"? (of modules, that the files hold), "run_as"?, "folders"? ({uid: {"location", "names"}}), "reach"?
+ *           ([{"addr", "port"}] of other hosts)}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "uid" (of the link's user), "overcommit": 0|1|2, "thp": "always|madvise|never|unknown", "nofile",
  *           "clock_ms", "clock_skew_ms" (here less there), "machine": id,
@@ -45,6 +46,7 @@
  *               one, "cluster_databases": whether a cluster may have several; or "trial_error": {…}}
  *               or {"error": {…}},
  *           "unseen": {uid: {"error"}} of the folders that can't be read,
+ *           "silent": those of "reach" that give no answer (a refusal is one),
  *           "listening": [ports that addr can't use], "addr_local": bool,
  *           "base_dir": {"state": "absent|empty|recovery|foreign|unsafe" (others may change it), "recovery", "operator",
  *               "since" (of a recovery), "detail",

@@ -13,6 +13,7 @@
 #include "base_dir.h"
 #include "machine.h"
 #include "port.h"
+#include "reach.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
@@ -315,6 +316,7 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
         return -1;
     }
     probe_folders(json_object_get(params, "folders"), result);
+    json_object_set_new(result, "silent", reach_silent(json_object_get(params, "reach"), addr));
     probe_server(server, params, result);
     *ret = result;
     return 0;

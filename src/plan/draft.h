@@ -218,8 +218,9 @@ const char *modules_lacked(const struct draft *d, int shard, int host);
 /* Sets draft_shard.modules, and warns where no host has them. */
 void modules_check(struct draft *d, int shard);
 
-/* unseen.c: of what was placed. */
+/* unseen.c, silent.c: of what was placed. */
 void unseen_check(struct draft *d);
+void silent_check(struct draft *d);
 
 void refusal_report(struct draft *d);
 void refusal_report_database(struct draft *d, const struct plan_database *db);

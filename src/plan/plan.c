@@ -284,6 +284,7 @@ struct plan *draft_plan(const struct plan_input *input)
     refusal_report(&draft);
     ports_assign(&draft);
     unseen_check(&draft);
+    silent_check(&draft);
     for (size_t i = 0; i < plan->database_count && input->by_priority; i++)
         draft_leave_out(&draft, &plan->databases[i]);
     check_anything_left(&draft);

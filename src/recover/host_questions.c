@@ -70,11 +70,50 @@ static json_t *folders_to_see(const struct survey *survey, const struct host *ho
     return folders;
 }
 
+/* Where servers of databases of several shards will listen, as far as is known before the plan. */
+static void add_ports(const struct survey *survey, const char *addr, json_t *targets)
+{
+    enum { FIRST_OF_POOL = 21000, SOME = 4, BUS = 10000, PORT_MAX = 65535 };
+
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct ccs_database *db = survey->databases[i].database;
+        int port = db->endpoint_count ? survey->ccs->endpoints[db->first_endpoint].port : db->port;
+        if (db->shard_count < 2 || port <= 0 || port > PORT_MAX)
+            continue;
+        json_array_append_new(targets, json_pack("{s:s, s:i}", "addr", addr, "port", port));
+        if (db->sharded && port + BUS <= PORT_MAX)
+            json_array_append_new(
+                targets, json_pack("{s:s, s:i}", "addr", addr, "port", port + BUS));
+    }
+    for (int i = 0; i < SOME; i++) {
+        json_array_append_new(
+            targets, json_pack("{s:s, s:i}", "addr", addr, "port", FIRST_OF_POOL + i));
+        json_array_append_new(
+            targets, json_pack("{s:s, s:i}", "addr", addr, "port", FIRST_OF_POOL + BUS + i));
+    }
+}
+
+/* Of a very large number of hosts, the next ones: each is tried by some. */
+static json_t *ports_to_reach(const struct survey *survey, const struct host *host)
+{
+    enum { HOSTS_MAX = 64 };
+    size_t own = (size_t)(host - survey->hosts->hosts), count = survey->hosts->count;
+    json_t *targets = json_array();
+
+    for (size_t i = 1; i < count && i <= HOSTS_MAX; i++)
+        add_ports(survey, survey->hosts->hosts[(own + i) % count].addr, targets);
+    return targets;
+}
+
 json_t *host_questions(const struct survey *survey, const struct host *host)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:O?, s:O?, s:o, s:o}", "base_dir", host->base_dir,
+    json_t *questions = json_pack("{s:s, s:s, s:s, s:I, s:O?, s:O?}", "base_dir", host->base_dir,
         "addr", host->addr, "server", host->server, "now_ms", (json_int_t)clock_wall_ms(),
         "modules", json_object_get(host->spec, "modules"), "run_as",
-        json_object_get(host->spec, "run_as"), "types", module_types(survey), "folders",
-        folders_to_see(survey, host));
+        json_object_get(host->spec, "run_as"));
+
+    json_object_set_new(questions, "types", module_types(survey));
+    json_object_set_new(questions, "folders", folders_to_see(survey, host));
+    json_object_set_new(questions, "reach", ports_to_reach(survey, host));
+    return questions;
 }

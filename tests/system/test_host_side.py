@@ -2,13 +2,16 @@
 
 import http.server
 import os
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
 
-from harness import network
-from program import DONE, REFUSED
+from dead_cluster import DeadCluster
+from harness import namespaces, network
+from program import DONE, REFUSED, Recovery
 
 ERRORS = {
     "region": (400, "<Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; expecting "
@@ -86,3 +89,35 @@ def test_a_folder_that_hosts_do_not_see(cluster, recovery):
     recovery.write()
     recovery.recover(status=DONE)
     recovery.assert_recovered(made)
+
+
+def test_a_firewall_between_hosts(tmp_path):
+    """What hosts need of each other is tried before anything is there; a cluster that can't speak is no cluster."""
+    why = namespaces.missing()
+    if why or not shutil.which("nft"):
+        pytest.skip(why or "no nft")
+    net = namespaces.Namespaces(2)
+    try:
+        with net.inside():
+            cluster = DeadCluster(tmp_path, net)
+            recovery = Recovery(tmp_path, net, cluster)
+            made = cluster.add("a", primaries=2)
+            recovery.defaults = {"link": "command", "memory": "1G", "command": ["ip", "netns", "exec", "{name}", "sh"]}
+            recovery.add_hosts(2)
+            for i, host in enumerate(recovery.hosts):
+                host["name"] = net.full(f"h{i + 1}")
+            recovery.write()
+
+            def warnings():
+                return [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "port-silent"]
+            assert warnings() == []
+            bus = made.database.port + 10000
+            for words in (["add", "table", "inet", "f"],
+                          ["add", "chain", "inet", "f", "i", "{ type filter hook input priority 0 ; }"],
+                          ["add", "rule", "inet", "f", "i", "tcp", "dport", str(bus), "drop"]):
+                subprocess.run(["ip", "netns", "exec", recovery.hosts[1]["name"], "nft", *words], check=True)
+            (warning,) = warnings()
+            assert f"{recovery.hosts[1]['addr']}:{bus}" in warning["message"] and f"Open TCP port {bus}" in warning["hint"]
+            recovery.end()
+    finally:
+        net.close()
