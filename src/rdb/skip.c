@@ -228,6 +228,36 @@ static enum taken loop_start(struct rdb_reader *r, struct cursor *c, struct err 
     return TAKEN;
 }
 
+/* What one letter but those of loops stands for; *ret_end: it is done with. */
+static enum taken skip_letter(
+    struct rdb_reader *r, struct cursor *c, bool *ret_end, struct err *err)
+{
+    uint64_t number;
+
+    switch (*r->program) {
+    case 's':
+        return skip_string(r, c, err);
+    case 'p':
+        return skip_packed(r, c, err);
+    case 'l':
+        return take_length(r, c, &number, err);
+    case 'k':
+        return take_length(r, c, &r->number, err);
+    case 'o':
+        return skip_optional(r, c, err);
+    case 'v':
+        return skip_tagged(r, c, err);
+    case 'w':
+        return skip_bytes(c, 16);
+    case 'z':
+        return skip_score(c);
+    case 'm':
+        return skip_module_value(r, c, ret_end, err);
+    default: /* '1', '4', '8' */
+        return skip_bytes(c, (size_t)(*r->program - '0'));
+    }
+}
+
 enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     while (!r->skip) {
@@ -235,47 +265,17 @@ enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
         bool end = true;
         commit(c);
         switch (*r->program) {
-        case 's':
-            t = skip_string(r, c, err);
-            break;
-        case 'l': {
-            uint64_t number;
-            t = take_length(r, c, &number, err);
-            break;
-        }
-        case 'k':
-            t = take_length(r, c, &r->number, err);
-            break;
-        case 'o':
-            t = skip_optional(r, c, err);
-            break;
-        case 'v':
-            t = skip_tagged(r, c, err);
-            break;
-        case 'p':
-            t = skip_packed(r, c, err);
-            break;
-        case '1':
-        case '4':
-        case '8':
-            t = skip_bytes(c, (size_t)(*r->program - '0'));
-            break;
-        case 'w':
-            t = skip_bytes(c, 16);
-            break;
-        case 'z':
-            t = skip_score(c);
-            break;
-        case 'm':
-            t = skip_module_value(r, c, &end, err);
-            break;
+        case '\0':
+            r->step = r->after_skip;
+            return TAKEN;
         case '[':
         case '{':
             t = loop_start(r, c, err);
             if (t != TAKEN)
                 return t;
             continue;
-        case ']': {
+        case ']':
+        case '}': {
             struct skip_loop *loop = &r->loops[r->depth - 1];
             if (--loop->left) {
                 r->program = loop->body;
@@ -285,8 +285,7 @@ enum taken step_skip(struct rdb_reader *r, struct cursor *c, struct err *err)
             break;
         }
         default:
-            r->step = r->after_skip;
-            return TAKEN;
+            t = skip_letter(r, c, &end, err);
         }
         if (t != TAKEN)
             return t;
