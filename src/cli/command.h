@@ -137,6 +137,8 @@ struct command {
 
 /* Some of it was done; all other statuses are those of errors (recluster/err.h). */
 enum { EXIT_PARTLY = 3 };
+/* What is to be checked could not be asked. */
+enum { EXIT_NOT_ASKED = 6 };
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
     command_report, command_verify, command_abort, command_agent, command_rdb;
@@ -149,6 +151,12 @@ const char *argument(const struct arguments *args, enum option option); /* the l
 
 /* --limit-rate, bytes a second; 0: not given. */
 int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) MUST_CHECK;
+
+/*
+ * Adds the words and those of the options `which` that were given, for a shell: " ccs.rdb --hosts
+ * hosts.json". What could hold a login stands there as in the help ("db:1=LOCATION").
+ */
+void arguments_text(const struct arguments *args, uint64_t which, struct buf *out);
 
 void command_usage(const struct command *command, struct buf *out);
 void command_help(const struct command *command, struct buf *out);
@@ -196,9 +204,6 @@ struct request_options {
     json_t *options, *plan;
 };
 /* The bits of all options that it reads. */
-/* What is to be checked could not be asked. */
-enum { EXIT_NOT_ASKED = 6 };
-
 #define REQUEST_OPTIONS                                                                            \
     (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
         OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "recluster/human.h"
+#include "recluster/shell_quote.h"
 
 static const struct {
     const char *name, *arg, *help;
@@ -157,6 +158,41 @@ int argument_rate(const struct arguments *args, int64_t *ret, struct err *err)
         return err_set(err, ERR_USAGE, "--limit-rate: '%s' is no speed", text);
     *ret = (int64_t)bytes;
     return 0;
+}
+
+/* A URL may hold a login; what prints it may be kept. */
+static bool may_hold_secret(const char *value)
+{
+    const char *url = strstr(value, "://");
+    return url && strpbrk(url, "@?");
+}
+
+static void add_given(struct buf *out, size_t option, const char *value)
+{
+    bool optional = options[option].arg[0] == '[';
+    CLEANUP(free_ptr) char *word = shell_word(value);
+
+    buf_addf(out, " --%s", options[option].name);
+    if (optional && value[0])
+        buf_addf(out, "=%s", word);
+    else if (!optional)
+        buf_addf(out, " %s", may_hold_secret(value) ? options[option].arg : word);
+}
+
+void arguments_text(const struct arguments *args, uint64_t which, struct buf *out)
+{
+    for (size_t i = 0; i < args->word_count; i++) {
+        CLEANUP(free_ptr) char *word = shell_word(args->words[i]);
+        buf_addf(out, " %s", word);
+    }
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        if (!(which & OPTION_BIT(i)) || !args->given[i])
+            continue;
+        if (!options[i].arg)
+            buf_addf(out, " --%s", options[i].name);
+        for (size_t k = 0; args->values[i] && args->values[i][k]; k++)
+            add_given(out, i, args->values[i][k]);
+    }
 }
 
 void command_usage(const struct command *command, struct buf *out)

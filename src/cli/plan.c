@@ -44,6 +44,17 @@ static int print(const struct arguments *args, const json_t *document, struct er
     return print_text(&out, err);
 }
 
+/* The command that carries this plan out, for a shell. */
+static char *recover_command(const struct arguments *args)
+{
+    struct buf command = BUF_INIT;
+
+    buf_adds(&command, "recluster recover");
+    arguments_text(args, REQUEST_OPTIONS & ~OPTION_BIT(OPT_MEASURE), &command);
+    buf_adds(&command, " --state recovery.state");
+    return buf_take(&command);
+}
+
 static int show(const struct arguments *args, const struct survey *survey, struct err *err)
 {
     const char *diff = argument(args, OPT_DIFF), *out = argument(args, OPT_PLAN_OUT);
@@ -61,6 +72,10 @@ static int show(const struct arguments *args, const struct survey *survey, struc
         rc = old ? 0 : -1;
         if (old)
             json_object_set_new(document, "changes", report_plan_changes(old, document));
+    }
+    if (rc == 0 && survey_plan(survey)->feasible && !args->given[OPT_OFFLINE]) {
+        CLEANUP(free_ptr) char *command = recover_command(args);
+        json_object_set_new(document, "next", json_string(command));
     }
     if (rc == 0)
         rc = print(args, document, err);

@@ -275,14 +275,14 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
     issues_text(&t, "Warnings", TEXT_YELLOW, json_object_get(plan, "warnings"));
     issues_text(&t, "Blockers", TEXT_RED, json_object_get(plan, "blockers"));
     text_end(&t);
-    if (doc_bool(plan, "offline"))
+    if (doc_bool(plan, "offline")) {
         text_wrap(&t, TEXT_BOLD, "Next: ",
             "plan without --offline, so that hosts, backups and the old cluster are looked at.");
-    else if (doc_bool(plan, "feasible"))
-        text_wrap(&t, TEXT_BOLD, "Next: ",
-            "carry it out with 'recluster recover', the same CCS file and hosts, and --state "
-            "FILE.");
-    else
+    } else if (!doc_bool(plan, "feasible")) {
         text_wrap(&t, TEXT_BOLD,
             "Next: ", "mend what the blockers name, then run 'recluster plan' again.");
+    } else if (doc_has(plan, "next")) {
+        text_wrap(&t, TEXT_BOLD, "Next: ", "carry it out with");
+        text_command(&t, doc_text(plan, "next", ""));
+    }
 }

@@ -45,8 +45,13 @@ char *status_times(const json_t *status)
     if (!doc_has(status, "started_ms"))
         return xstrdup("Not started.");
     human_duration(doc_int(status, "rto_ms", 0), took);
-    return xasprintf("Started %s, %s %s.", doc_time(status, "started_ms", time),
+    char *times = xasprintf("Started %s, %s %s.", doc_time(status, "started_ms", time),
         doc_has(status, "ended_ms") ? "took" : "so far", took);
+    if (!doc_has(status, "ended_ms") || doc_has(status, "pid"))
+        return times;
+    CLEANUP(free_ptr) char *ended = times;
+    return xasprintf(
+        "%s As of %s: no server was asked since.", ended, doc_time(status, "ended_ms", time));
 }
 
 int64_t status_keys(const json_t *database)

@@ -37,6 +37,11 @@ class Run:
         return squeeze(words) in squeeze(self.out + self.err)
 
     @property
+    def fits(self):
+        """Whether it is read in 80 columns. A command to copy is never broken."""
+        return all(len(line) <= 80 for line in self.out.splitlines() if not line.startswith("  recluster "))
+
+    @property
     def json(self):
         """The one document on stdout."""
         assert self.out, str(self)

@@ -260,7 +260,7 @@ def test_measure(measurable):
         assert all(rate > 1e6 for rate in host["measured"].values()), host
     text = measurable.plan("--measure")
     assert text.says("Measured by 2 of 2 hosts") and text.out.count("    measured:") == 2
-    assert all(len(line) <= 80 for line in text.out.splitlines())
+    assert text.fits
     assert files_below(measurable.folder / "hosts") == before
     assert measurable.plan("--measure", "--offline", status=USAGE).says("--offline")
 

@@ -5,12 +5,13 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 
 import pytest
 
 from dead_cluster import STAMP
 from harness import ccs_file, redis_server, resp
-from program import DONE, LOCKED, PARTLY, REFUSED, USAGE
+from program import DONE, LOCKED, PARTLY, PROGRAM, REFUSED, USAGE
 
 KILLED = -signal.SIGKILL
 
@@ -19,6 +20,33 @@ CLUSTER = "old.example.com"
 
 def pids(recovery):
     return sorted(p.read_text() for p in recovery.running_servers())
+
+
+def test_what_a_plan_says_to_run_next_runs(cluster, recovery):
+    """As it is, in a shell, whatever the names; a run that is at it already says nothing of the kind."""
+    made = cluster.add("a", password="one")
+    recovery.add_hosts(2).write()
+    odd = recovery.folder / "it's the ccs"
+    os.rename(recovery.ccs, odd)
+    recovery.ccs = odd
+    plan = recovery.plan("--no-replicas", "--priority", "db:1", "--database", "db:1")
+    command, = (line.strip() for line in plan.out.splitlines() if line.startswith("  recluster recover"))
+    shell = f'recluster() {{ "{PROGRAM}" "$@"; }}; {command} --yes'
+    run = subprocess.run(["sh", "-c", shell], cwd=recovery.folder, capture_output=True, text=True, check=False)
+    assert run.returncode == DONE and "carry it out" not in run.stdout, run
+    recovery.state = recovery.folder / "recovery.state"
+    recovery.assert_recovered(made)
+    assert recovery.run("plan", odd, "--hosts", recovery.hosts_file, "--source", "db:1=http://u:secret@127.0.0.1:1/",
+                        status=None).out.find("secret") < 0
+
+
+def test_status_says_that_no_server_was_asked(cluster, recovery):
+    cluster.add("a")
+    recovery.add_hosts(1).write().recover()
+    for pid_file in recovery.running_servers():
+        redis_server.kill_by_pid_file(pid_file)
+    assert recovery.run("status", "--state", recovery.state).says("no server was asked since")
+    assert recovery.resume().says("no server was asked since")
 
 
 def test_rerun_after_the_end_does_nothing(cluster, recovery):

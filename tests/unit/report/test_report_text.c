@@ -209,7 +209,14 @@ static void test_plan_text(void **arg)
     assert_has(out.data, "left out: memcached");
     assert_has(out.data, "together, at most");
     assert_has(out.data, "Write never into");
-    assert_has(out.data, "\nNext: carry it out with 'recluster recover'");
+    /* A run that is about to carry it out shows it too, and needs no such hint. */
+    assert_null(strstr(out.data, "Next"));
+    json_object_set_new(
+        plan, "next", json_string("recluster recover 'my ccs.rdb' --state x.state"));
+    buf_clear(&out);
+    report_plan_text(plan, false, &out);
+    assert_has(out.data, "\nNext: carry it out with\n");
+    assert_has(out.data, "\n  recluster recover 'my ccs.rdb' --state x.state\n");
     buf_release(&out);
     json_decref(plan);
 }
