@@ -20,7 +20,7 @@ from stores import authority, azure, gcs, openstack, radosgw, s3  # noqa: E402, 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: only with RECLUSTER_SLOW=1 in the environment")
     config.addinivalue_line(
-        "markers", "releases(NAME...): once with each of these servers, see harness/releases.py")
+        "markers", "releases(SERVER...): once with each of these servers, see the fixture `servers`")
     if not PROGRAM.exists():
         raise pytest.UsageError(f"{PROGRAM} is not built; sh tests/run.sh builds it")
 
@@ -35,17 +35,35 @@ def pytest_collection_modifyitems(items):
 def pytest_generate_tests(metafunc):
     marker = metafunc.definition.get_closest_marker("releases")
     if marker:
-        metafunc.parametrize("release", marker.args, indirect=True)
+        metafunc.parametrize(
+            "servers", marker.args, indirect=True, ids=lambda s: s if isinstance(s, str) else "-".join(s))
 
 
 @pytest.fixture
-def release(request):
-    """The server of the test: the system's, or what its mark `releases` says."""
-    name = getattr(request, "param", "system")
-    found = releases.find(name)
-    if found is None:
-        pytest.skip(f"no server {name}: sh fixtures/servers.sh {name}")
+def servers(request):
+    """The server that writes the backups and that of the hosts, as the mark `releases` says.
+
+    A name of harness/releases.py stands for both, (WRITER, TARGET) for one each. Without the mark both are the system's.
+    """
+    said = getattr(request, "param", "system")
+    found = []
+    for name in (said, said) if isinstance(said, str) else said:
+        found.append(releases.find(name))
+        if found[-1] is None:
+            pytest.skip(f"no server {name}: sh fixtures/servers.sh {name}")
     return found
+
+
+@pytest.fixture
+def writer(servers):
+    """The server that writes the backups."""
+    return servers[0]
+
+
+@pytest.fixture
+def release(servers):
+    """The server of the hosts, and of all else that a test starts."""
+    return servers[1]
 
 
 @pytest.fixture
@@ -64,9 +82,9 @@ def net():
 
 
 @pytest.fixture
-def cluster(folder, net, release):
+def cluster(folder, net, writer):
     """A dead cluster of three nodes, still without databases."""
-    return DeadCluster(folder, net, program=release.program)
+    return DeadCluster(folder, net, program=writer.program)
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ def test_a_shard_that_is_refused_does_not_hold_up_the_others(cluster, recovery):
     assert recovery.running_servers() == [] and there.stat().st_size > 0
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_cutting_survives_kills(cluster, recovery):
     made = cluster.add("a", primaries=3, replicas=1, password="one", keys=None)
     write_backup_of(cluster, made, 2)
@@ -159,6 +160,7 @@ def test_no_key_may_go_nowhere(cluster, recovery):
     assert recovery.running_servers() == []
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_resort(cluster, recovery):
     """Each file holds the slots that the other is named for."""
     made = cluster.add("a", primaries=2, password="one", keys=60)

@@ -54,6 +54,7 @@ def test_sharded_with_replicas(cluster, recovery):
     assert all(len(set(hosts)) == 2 for hosts in owners.values()), owners
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_sharded_legacy_slots(cluster, recovery):
     made = cluster.add("old-style", primaries=2, policy="legacy", password="secret")
     recovery.add_hosts(2).write().recover()
@@ -75,6 +76,7 @@ def test_shard_without_keys(cluster, recovery):
     recovery.assert_recovered(made)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_several_databases(cluster, recovery):
     made = [
         cluster.add("orders", primaries=2, replicas=1, password="one"),

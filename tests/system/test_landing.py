@@ -108,6 +108,18 @@ def test_all_releases_land(cluster, recovery, serve, choice, big, replicas):
     test_other_releases_land(cluster, recovery, serve, choice, big, replicas)
 
 
+@pytest.mark.slow
+@pytest.mark.releases("system", "redis80", "redis80s", "valkey80", "valkey81", "valkey91")
+def test_large_files_land(cluster, recovery, serve):
+    """Files of more than 100 MB take their servers a while to load; each is started only once."""
+    made = add_plain(cluster, big=240_000, primaries=2, memory_size=str(1 << 30))
+    recovery.add_hosts(2, memory="2G")
+    serve()
+    recovery.recover(timeout=100)
+    assert landed(recovery) == [True, True] and starts(recovery) == [1, 1]
+    recovery.assert_recovered(made)
+
+
 @pytest.mark.parametrize("primaries, replicas, full_sync", [
     (1, 0, False), (1, 1, True), (1, 1, False), (1, 2, False), (3, 0, False), (3, 1, True), (3, 1, False)])
 def test_all_keys_are_there(cluster, recovery, serve, primaries, replicas, full_sync):

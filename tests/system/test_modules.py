@@ -6,7 +6,7 @@ import pytest
 
 from harness import ccs_file, contents, module, slots
 from dead_cluster import STAMP
-from program import REFUSED
+from program import FAILED, REFUSED
 from test_replicas import assert_no_copy
 
 UNUSED, VALUES = [], [[b"TMOD.SET", b"t:%d" % i, b"%d" % i] for i in range(30)]
@@ -64,6 +64,16 @@ def test_vector_sets(cluster, recovery, primaries, replicas):
     if replicas:
         assert found["replica"] == found["primary"]
         assert_no_copy(recovery, made, primaries * replicas)
+
+
+@pytest.mark.slow
+@pytest.mark.releases(("redis80s", "redis80"))
+def test_vector_sets_of_a_later_patch(cluster, recovery):
+    """Redis 8.0.2 does not load those of 8.0.6: the file is not called damaged."""
+    add(cluster, [[b"VADD", b"v", b"VALUES", b"2", b"1", b"2", b"e"]])
+    recovery.add_hosts(1).write()
+    run = recovery.recover(status=FAILED)
+    assert run.says("as new as those that wrote the file") and not run.says("damaged"), run
 
 
 @pytest.mark.releases("system", "valkey91")

@@ -15,6 +15,7 @@ def library(name):
     return b"\xf5" + text(code)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_libraries_in_another_order_cost_no_full_copy(cluster, recovery):
     """Each server process saves them in an order of its own."""
     made = cluster.add("orders", primaries=3, replicas=1, keys=None)

@@ -63,6 +63,7 @@ def test_no_data_is_sent(cluster, recovery, replicas):
     assert report.says(f"{replicas} attached without copying data, 0 by a full copy"), report
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_no_data_is_sent_in_a_cluster(cluster, recovery):
     made = cluster.add("a", primaries=3, replicas=1, password="one")
     recovery.add_hosts(3).write().recover()
@@ -76,6 +77,7 @@ def test_no_data_is_sent_in_a_cluster(cluster, recovery):
             assert c.call("CONFIG", "GET", "repl-backlog-ttl")[1] == b"3600"
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_keys_that_expired_meanwhile_go_everywhere(cluster, recovery):
     """The primary drops them at its load, the replica keeps them until it is told."""
     made = cluster.add("a", replicas=1, password="one", keys=None)
@@ -117,6 +119,7 @@ def test_the_history_of_the_old_cluster_is_over(cluster, recovery, packed):
     assert_writes_arrive(recovery, made)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_full_sync_is_a_choice(cluster, recovery):
     made = cluster.add("a", primaries=2, replicas=1, password="one")
     recovery.add_hosts(2).write().recover("--full-sync")
@@ -168,6 +171,7 @@ def test_replica_cannot_reach_a_primary_without_proof(cluster, recovery):
     recovery.assert_recovered(made)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 @pytest.mark.parametrize("role", ["primary", "replica"])
 def test_server_that_died_after_its_load(cluster, recovery, role):
     made = cluster.add("a", replicas=1, password="one")

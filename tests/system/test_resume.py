@@ -49,6 +49,7 @@ def test_status_says_that_no_server_was_asked(cluster, recovery):
     assert recovery.resume().says("no server was asked since")
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_rerun_after_the_end_does_nothing(cluster, recovery):
     made = [cluster.add("a", primaries=2, replicas=1, password="one"), cluster.add("b", replicas=1)]
     recovery.add_hosts(3).write().recover()
@@ -115,6 +116,7 @@ def test_killed_at_each_commit_single(cluster, recovery, fresh_run):
     assert n > 10, "the program was never killed: is RECLUSTER_TEST_KILL_AT honoured?"
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_killed_again_and_again_sharded(cluster, recovery):
     """One recovery that is killed again and again, each run a few commits later than the one before."""
     made = [
@@ -158,6 +160,7 @@ def fill_slowly(cluster, made):
     made.digest = cluster.write_rdb(path, [["SET", f"key:{i}", "x" * 200] for i in range(40_000)])
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_killed_in_the_middle_of_a_load(cluster, recovery):
     made = cluster.add("a", replicas=1, password="one", keys=None)
     fill_slowly(cluster, made)

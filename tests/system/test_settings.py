@@ -60,6 +60,7 @@ def test_a_limit_below_the_data_evicts_nothing(cluster, recovery, keys):
     assert "memory" in (run.err + report).lower()
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 @pytest.mark.parametrize("policy,fsync", [
     ("appendfsync-every-sec", "everysec"), ("appendfsync-always", "always"),
 ])
@@ -92,7 +93,7 @@ def restart(recovery):
     for folder in folders:
         assert redis_server.kill_by_pid_file(folder / "redis.pid")
     for folder in folders:
-        redis_server.start_daemon(folder / "redis.conf")
+        redis_server.start_daemon(folder / "redis.conf", recovery.defaults.get("server", "redis-server"))
     return len(folders)
 
 
@@ -119,6 +120,7 @@ def wait_for_digest(recovery: Recovery, made):
     return redis_server.wait_until(complete, "the restarted servers", 30)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_servers_restart_from_their_own_configuration(cluster, recovery):
     """Kinds of persistence and of database, with a write after the recovery that must stay."""
     snapshot = json.dumps([{"secs": 3600, "writes": 1}])
@@ -138,6 +140,7 @@ def test_servers_restart_from_their_own_configuration(cluster, recovery):
         assert wait_for_digest(recovery, one).same_as(one.digest)
 
 
+@pytest.mark.releases("system", "redis80", "valkey91")
 def test_replication_goes_on_after_the_recovery(cluster, recovery):
     made = [cluster.add("a", primaries=2, replicas=1, password="one"), cluster.add("b", replicas=1)]
     recovery.add_hosts(2).write().recover()

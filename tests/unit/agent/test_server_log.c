@@ -40,6 +40,13 @@ static void the_first_cause_since_the_last_start_is_told(void **state)
         {START TWICE CRASH START, NULL, NULL},
         {START TWICE START AT "# Can't handle RDB format version 12\n" AT "# Fatal error loading",
             "Can't handle RDB format version 12", "newer server"},
+        {START AT "# Internal error in RDB reading offset 0, function at rdb.c:1 -> The RDB file "
+                  "contains module data for the module 'm' that is not terminated by the proper "
+                  "module value EOF marker\n",
+            "Internal error in RDB reading offset 0, function at rdb.c:1 -> The RDB file contains "
+            "module data for the module 'm' that is not terminated by the proper module value EOF "
+            "marker",
+            "another version"},
         {START CRASH, "Guru Meditation: Duplicated key found in RDB file #rdb.c:3000", NULL},
         {AT "# FATAL: Data file was created with a Redis server configured to handle more than 16",
             "FATAL: Data file was created with a Redis server configured to handle more than 16",
