@@ -75,7 +75,7 @@ static const struct {
         "The file has a key twice, and servers refuse that: take another copy of it, or an older "
         "backup. 'recluster rdb scan' names such keys; 'recluster rdb split' saves the slots "
         "without them."},
-    {"not terminated by the proper module value EOF marker",
+    {"The RDB file contains module data for the module",
         "The server's module cannot read a value of the file, which another version wrote. Use a "
         "server and a module as new as those that wrote the file: 'recluster rdb scan' shows "
         "'redis-ver'."},
