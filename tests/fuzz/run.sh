@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the fuzzers, with libFuzzer of clang and the address and undefined behaviour sanitizers:
 #
-#     sh tests/fuzz/run.sh [SECONDS] [TARGET...]        60 s each of reader, split, ccs
+#     sh tests/fuzz/run.sh [SECONDS] [TARGET...]        60 s each of all targets
 #
 # Starts from the kept corpus (tests/fuzz/corpus/TARGET) and the fixtures. What it finds on its way is
 # kept in $FUZZ_DIR (a new folder below /tmp); an input that fails is put there as crash-..., to be
@@ -11,7 +11,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- reader split ccs
+[ $# -gt 0 ] || set -- reader split ccs answers stores
 work=${FUZZ_DIR:-$(mktemp -d /tmp/recluster-fuzz-XXXXXX)}
 mkdir -p "$work"
 
@@ -23,6 +23,7 @@ for target in "$@"; do
     mkdir -p "$work/$target"
     case $target in
     ccs) seeds="$root/fixtures/ccs" ;;
+    answers | stores) seeds= ;;
     *) seeds="$root/fixtures/rdb-corpus $root/fixtures/rdb" ;;
     esac
     echo "== $target"
