@@ -15,6 +15,9 @@
 
 enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200, PROGRESS_SAVED_MS = 1000 };
 
+/* What waits in a link holds memory; a prepare_shard of a large cluster names all its nodes. */
+enum { PREPARES_PER_HOST = 32 };
+
 void executor_give_up(struct executor *x, const struct err *err)
 {
     if (x->fatal.code == ERR_NONE)
@@ -62,6 +65,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
     h->running_fetches -= t->kind == &task_fetch;
     x->running_fetches -= t->kind == &task_fetch;
     h->running_loads -= is_load(t);
+    h->running_prepares -= t->kind == &task_prepare_shard;
     t->landing = false;
     relay_end(t->relay);
     t->relay = NULL;
@@ -150,6 +154,8 @@ static bool host_has_room(const struct host_run *h, const struct task_run *t)
     if (t->kind == &task_fetch)
         return h->running_fetches < PLAN_FETCHES_PER_HOST &&
                h->x->running_fetches < h->x->hooks->fetches;
+    if (t->kind == &task_prepare_shard)
+        return h->running_prepares < PREPARES_PER_HOST;
     return t->kind != &task_load_shard || may_load(h);
 }
 
@@ -181,6 +187,7 @@ static int task_start(struct executor *x, struct task_run *t, struct err *err)
     h->running_fetches += t->kind == &task_fetch;
     x->running_fetches += t->kind == &task_fetch;
     h->running_loads += is_load(t);
+    h->running_prepares += t->kind == &task_prepare_shard;
     if (t->kind->params)
         t->kind->params(x, t, params);
     uint64_t call = link_call(

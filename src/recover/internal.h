@@ -58,6 +58,7 @@ struct host_run {
     int64_t retry_at_ms, failing_since_ms; /* the latter 0: it is not */
     size_t questions;                      /* shards not yet asked about (resume) */
     int running_fetches, running_loads;    /* a fetch whose server loads meanwhile is both */
+    int running_prepares;
 };
 
 struct shard_run {
@@ -76,7 +77,13 @@ struct shard_run {
     bool unsure;       /* resume: its host was not asked yet how it stands */
     bool landed;       /* its server may have been started before its file was there */
     int next_in_group; /* ring of those that are fetched together; itself: it is alone */
-    struct task_run *prepare, *fetch; /* its tasks; NULL: none */
+    struct task_run *prepare, *fetch; /* of its tasks; NULL: none */
+    struct task_run *tasks;           /* all of them, by `next_of_shard` */
+};
+
+struct shard_uid {
+    const char *uid;
+    int shard;
 };
 
 struct database_run {
@@ -110,6 +117,7 @@ struct task_run {
     bool asked_before; /* its row says "running" already: it was answered with NOT_YET */
     int *waits_for;
     size_t wait_count;
+    struct task_run *next_of_shard;
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
     int64_t bytes_done, bytes_total;      /* of what it is doing now */
     char doing[24];         /* as its agent says: "loading", "sync", …; "": not said */
@@ -173,6 +181,7 @@ struct executor {
     size_t host_count;
     struct shard_run *shards;
     size_t shard_count;
+    struct shard_uid *shards_by_uid; /* sorted */
     struct database_run *databases;
     size_t database_count;
     struct task_run *tasks;
@@ -189,6 +198,7 @@ struct executor {
 /* load.c */
 int executor_load(struct executor *x, struct err *err) MUST_CHECK;
 void executor_release(struct executor *x);
+int shard_by_uid(const struct executor *x, const char *uid); /* -1: there is none */
 struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard); /* or NULL */
 /* The task that starts the shard's server. */
 struct task_run *task_that_starts(struct executor *x, int shard);

@@ -244,9 +244,13 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
         state_rollback(x->st);
         return -1;
     }
-    for (size_t i = 0; i < x->task_count; i++)
-        if (x->tasks[i].shard == shard || is_with_primary(x, &x->tasks[i], shard))
-            task_set_state(x, &x->tasks[i], TASK_PENDING);
+    for (size_t i = 0; i < x->shard_count; i++) {
+        if ((int)i != shard && x->shards[i].primary != shard)
+            continue;
+        for (struct task_run *t = x->shards[i].tasks; t; t = t->next_of_shard)
+            if ((int)i == shard || is_with_primary(x, t, shard))
+                task_set_state(x, t, TASK_PENDING);
+    }
     return 0;
 }
 

@@ -21,23 +21,19 @@ static int index_of_database(const struct executor *x, const char *uid)
     return -1;
 }
 
-/* 20,000 shards are looked up by uid: a sorted index of them. */
-struct uid_index {
-    const char *uid;
-    int shard;
-};
-
 static int by_uid(const void *a, const void *b)
 {
-    const struct uid_index *x = a, *y = b;
+    const struct shard_uid *x = a, *y = b;
     return strcmp(x->uid, y->uid);
 }
 
-static int index_of_shard(const struct uid_index *index, size_t count, const char *uid)
+int shard_by_uid(const struct executor *x, const char *uid)
 {
-    const struct uid_index key = {uid, 0};
-    const struct uid_index *found =
-        uid && count ? bsearch(&key, index, count, sizeof(*index), by_uid) : NULL;
+    const struct shard_uid key = {uid, 0};
+    const struct shard_uid *found =
+        uid && x->shard_count > 0
+            ? bsearch(&key, x->shards_by_uid, x->shard_count, sizeof(key), by_uid)
+            : NULL;
     return found ? found->shard : -1;
 }
 
@@ -107,7 +103,7 @@ static int load_databases(struct executor *x, struct err *err)
     return rows_end(&rows, err);
 }
 
-static int load_shards(struct executor *x, struct uid_index **ret_index, struct err *err)
+static int load_shards(struct executor *x, struct err *err)
 {
     struct rows rows;
     size_t alloc = 0;
@@ -153,14 +149,13 @@ static int load_shards(struct executor *x, struct uid_index **ret_index, struct 
             db->first_shard = x->shard_count;
         x->shard_count++;
     }
-    struct uid_index *index = xcalloc(x->shard_count, sizeof(*index));
+    x->shards_by_uid = xcalloc(x->shard_count, sizeof(*x->shards_by_uid));
     for (size_t i = 0; i < x->shard_count; i++)
-        index[i] = (struct uid_index){x->shards[i].uid, (int)i};
-    qsort(index, x->shard_count, sizeof(*index), by_uid);
+        x->shards_by_uid[i] = (struct shard_uid){x->shards[i].uid, (int)i};
+    qsort(x->shards_by_uid, x->shard_count, sizeof(*x->shards_by_uid), by_uid);
     for (size_t i = 0; i < x->shard_count; i++)
-        x->shards[i].primary = index_of_shard(index, x->shard_count, primaries[i].uid);
+        x->shards[i].primary = shard_by_uid(x, primaries[i].uid);
     free(primaries);
-    *ret_index = index;
     return rows_end(&rows, err);
 }
 
@@ -178,7 +173,7 @@ static enum task_state state_at_start(const char *name)
     return strcmp(name, "done") == 0 ? TASK_DONE : TASK_PENDING;
 }
 
-static int load_tasks(struct executor *x, const struct uid_index *index, struct err *err)
+static int load_tasks(struct executor *x, struct err *err)
 {
     struct rows rows;
     size_t alloc = 0;
@@ -188,7 +183,7 @@ static int load_tasks(struct executor *x, const struct uid_index *index, struct 
         return -1;
     while (rows_next(&rows)) {
         const struct task_kind *kind = kind_by_name(rows_text(&rows, 1));
-        int shard = index_of_shard(index, x->shard_count, rows_text(&rows, 2));
+        int shard = shard_by_uid(x, rows_text(&rows, 2));
 
         if (!kind || shard < 0) {
             err_set(err, ERR_STATE,
@@ -251,8 +246,10 @@ static int load_waits(struct executor *x, struct err *err)
 /* Pointers, once the array of tasks has its place. */
 static void link_tasks(struct executor *x)
 {
-    for (size_t i = 0; i < x->task_count; i++) {
+    for (size_t i = x->task_count; i-- > 0;) {
         struct task_run *t = &x->tasks[i];
+        t->next_of_shard = x->shards[t->shard].tasks;
+        x->shards[t->shard].tasks = t;
         if (t->kind == &task_prepare_shard)
             x->shards[t->shard].prepare = t;
         else if (t->kind == &task_fetch)
@@ -304,8 +301,6 @@ static void load_aof_wishes(struct executor *x)
 
 int executor_load(struct executor *x, struct err *err)
 {
-    struct uid_index *index = NULL;
-
     x->recovery = state_meta(x->st, "recovery");
     x->recovery_password = state_secret(x->st, "meta", "recovery_password");
     x->replication_password = state_secret(x->st, "meta", "replication_password");
@@ -321,10 +316,9 @@ int executor_load(struct executor *x, struct err *err)
     if (!x->ccs)
         return -1;
     int rc = 0;
-    if (load_hosts(x, err) < 0 || load_databases(x, err) < 0 || load_shards(x, &index, err) < 0 ||
-        load_tasks(x, index, err) < 0 || load_waits(x, err) < 0 || load_moved(x, err) < 0)
+    if (load_hosts(x, err) < 0 || load_databases(x, err) < 0 || load_shards(x, err) < 0 ||
+        load_tasks(x, err) < 0 || load_waits(x, err) < 0 || load_moved(x, err) < 0)
         rc = -1;
-    free(index);
     if (rc == 0) {
         link_tasks(x);
         fetch_groups_make(x);
@@ -353,6 +347,7 @@ void executor_release(struct executor *x)
     }
     free(x->hosts);
     free(x->shards);
+    free(x->shards_by_uid);
     free(x->databases);
     free(x->tasks);
     free(x->moved);
@@ -365,10 +360,11 @@ void executor_release(struct executor *x)
 
 struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard)
 {
-    for (size_t i = 0; i < x->task_count; i++)
-        if (x->tasks[i].kind == kind && x->tasks[i].shard == shard)
-            return &x->tasks[i];
-    return NULL;
+    struct task_run *t = x->shards[shard].tasks;
+
+    while (t && t->kind != kind)
+        t = t->next_of_shard;
+    return t;
 }
 
 struct task_run *task_that_starts(struct executor *x, int shard)

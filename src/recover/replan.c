@@ -270,10 +270,9 @@ static void pin(struct replan *r)
         if (at < 0 || r->fates[at] == FATE_STAYS)
             continue;
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            const char *uid = json_string_value(json_object_get(shard, "uid"));
-            for (size_t s = 0; uid && s < r->x->shard_count; s++)
-                if (r->lost[s] && strcmp(r->x->shards[s].uid, uid) == 0)
-                    json_object_set_new(shard, "host", json_null());
+            int s = shard_by_uid(r->x, json_string_value(json_object_get(shard, "uid")));
+            if (s >= 0 && r->lost[s])
+                json_object_set_new(shard, "host", json_null());
         }
     }
 }
@@ -499,11 +498,10 @@ static int save(struct replan *r, struct err *err)
         if (what.fates[i] != FATE_STAYS)
             rc = tell_of_change(r, (size_t)at, err);
     }
-    for (size_t i = 0; i < plan->shard_count; i++)
-        for (size_t s = 0; what.fates[plan->shards[i].database] != FATE_STAYS && s < x->shard_count;
-             s++)
-            if (r->lost[s] && strcmp(x->shards[s].uid, plan->shards[i].shard->uid) == 0)
-                what.moves[i] = true;
+    for (size_t i = 0; i < plan->shard_count; i++) {
+        int s = shard_by_uid(x, plan->shards[i].shard->uid);
+        what.moves[i] = what.fates[plan->shards[i].database] != FATE_STAYS && s >= 0 && r->lost[s];
+    }
     if (rc == 0)
         rc = save_replanned(plan, x->st, &what, err);
     if (rc == 0)

@@ -32,9 +32,8 @@ static void doubt_records(struct executor *x)
             shard_set_unsure(x, s, true);
             continue;
         }
-        for (size_t k = 0; k < x->task_count; k++)
-            if (x->tasks[k].shard == (int)i)
-                task_set_state(x, &x->tasks[k], TASK_PENDING);
+        for (struct task_run *t = s->tasks; t; t = t->next_of_shard)
+            task_set_state(x, t, TASK_PENDING);
     }
 }
 

@@ -50,16 +50,13 @@ static json_t *slot_ranges(const char *text)
 /* The share of one fetch: as many as may still run side by side have it all. */
 static int64_t fetch_limit(const struct executor *x)
 {
+    CLEANUP(free_ptr) int64_t *open = xcalloc(x->host_count, sizeof(*open));
     int64_t side_by_side = 0;
 
-    for (size_t h = 0; h < x->host_count; h++) {
-        int64_t open = 0;
-        for (size_t i = 0; i < x->task_count; i++) {
-            const struct task_run *t = &x->tasks[i];
-            open += t->kind == &task_fetch && t->host == (int)h && t->state != TASK_DONE &&
-                    !fetch_group_is_counted(x, t);
-        }
-        side_by_side += open < PLAN_FETCHES_PER_HOST ? open : PLAN_FETCHES_PER_HOST;
+    for (size_t i = 0; i < x->shard_count; i++) {
+        const struct task_run *t = x->shards[i].fetch;
+        if (t && t->state != TASK_DONE && !fetch_group_is_counted(x, t))
+            side_by_side += open[t->host]++ < PLAN_FETCHES_PER_HOST;
     }
     if (side_by_side > x->hooks->fetches)
         side_by_side = x->hooks->fetches;
@@ -398,11 +395,9 @@ static enum finish fetch_finish(
 
 static bool has_files_to_fetch(const struct executor *x, const struct database_run *db)
 {
-    for (size_t i = 0; i < x->task_count; i++) {
-        const struct task_run *t = &x->tasks[i];
-        if (t->kind == &task_fetch && &x->databases[t->database] == db && t->state != TASK_DONE)
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (x->shards[i].fetch && x->shards[i].fetch->state != TASK_DONE)
             return true;
-    }
     return false;
 }
 

@@ -17,7 +17,9 @@ static const char *const steps[STATE_SCHEMA_VERSION] = {
           "ALTER TABLE task ADD COLUMN bytes_done INTEGER;"
           "ALTER TABLE task ADD COLUMN bytes_total INTEGER;"
           "ALTER TABLE task ADD COLUMN progress TEXT;"
-          "ALTER TABLE task ADD COLUMN progress_ms INTEGER;",
+          "ALTER TABLE task ADD COLUMN progress_ms INTEGER;"
+          "CREATE INDEX task_shard ON task (shard_uid);"
+          "CREATE INDEX placement_primary ON placement (primary_uid);",
 };
 
 int state_schema_version(struct state *st, int64_t *ret, struct err *err)

@@ -218,6 +218,7 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     loaded       TEXT,           -- JSON: what the server said after loading or syncing
     keys         INTEGER
 );
+CREATE INDEX placement_primary ON placement (primary_uid);
 
 CREATE TABLE moved (             -- where shards were before their host was lost
     moved_id     INTEGER PRIMARY KEY,
@@ -253,6 +254,7 @@ CREATE TABLE task (
     progress     TEXT,             -- what it is doing: fetching, loading, …
     progress_ms  INTEGER           -- when that was said
 );
+CREATE INDEX task_shard ON task (shard_uid);
 
 CREATE TABLE task_wait (           -- what else must be done before task_id starts
     task_id   INTEGER NOT NULL REFERENCES task,

@@ -1,6 +1,7 @@
 """Fixtures of the system tests. Each test has its own folder, loopback network and processes."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from stores import authority, azure, gcs, openstack, radosgw, s3  # noqa: E402, 
 
 
 def pytest_configure(config):
+    # Whoever started us may ignore them (nohup, a shell's "&"), and programs would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     config.addinivalue_line("markers", "slow: only with RECLUSTER_SLOW=1 in the environment")
     config.addinivalue_line(
         "markers", "releases(SERVER...): once with each of these servers, see the fixture `servers`")
