@@ -133,7 +133,7 @@ struct ccs {
     const char *source;       /* path as given to the import */
     const char *format;       /* "rdb", "json", "nodes.json" */
     int64_t saved_ms;         /* aux ctime of the file: how old it is; -1: not known */
-    bool has_proxies; /* stood before its servers: clients had no administrative commands */
+    bool has_proxies;         /* stood before its servers: clients had no administrative commands */
     bool rack_aware;
     struct ccs_node *nodes;
     size_t node_count;

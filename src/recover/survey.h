@@ -18,8 +18,8 @@ struct survey {
      * wanted; else NULL. */
     json_t *locations;
     struct old_cluster *old; /* NULL: not asked */
-    json_t *fence;     /* the machines of those that are to be stopped (fence.h); NULL: none */
-    json_t *disks;     /* files on hosts and old nodes: disks.h */
+    json_t *fence; /* the machines of those that are to be stopped (fence.h); NULL: none */
+    json_t *disks; /* files on hosts and old nodes: disks.h */
     json_t *options, *pinned;
     bool replan; /* shards of `pinned` that have no host get one */
     struct plan_rates rates;

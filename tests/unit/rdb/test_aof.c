@@ -327,7 +327,8 @@ static void a_manifest_of_anything_else_is_refused(void **state)
     static const char *const texts[] = {"", "\n\n", "file ../x seq 1 type b\n", "nonsense\n",
         "file a seq 1 type z\n", "file .. seq 1 type i\n", "file a type b\nfile b type b\n",
         "file a seq 1\n", "file a seq 1 type i\nfile a seq 1 type i\n",
-        "file a seq 2 type i\nfile b seq 1 type i\n", "file \"a seq 1 type i\n", "file \"a\"b seq 1 type i\n"};
+        "file a seq 2 type i\nfile b seq 1 type i\n", "file \"a seq 1 type i\n",
+        "file \"a\"b seq 1 type i\n"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
