@@ -12,6 +12,7 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "recluster/err.h"
@@ -27,5 +28,8 @@ json_t *json_read(
 
 /* The same for text that may be no JSON: NULL, and nothing is told. */
 json_t *json_read_quietly(const char *text, size_t len, size_t flags);
+
+/* Whether an array (or NULL) holds this string. */
+bool json_has_text(const json_t *texts, const char *text);
 
 #endif

@@ -15,6 +15,7 @@
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/pull.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
@@ -390,7 +391,7 @@ static bool learn_unused(struct source *source, struct fetch *fetches, size_t co
     for (size_t i = 0; i < count; i++)
         json_array_foreach (fetches[i].unused, k, type)
             if (failed_for_unused(&fetches[i]) &&
-                !has_name(source->without, json_string_value(type)))
+                !json_has_text(source->without, json_string_value(type)))
                 json_array_append_new(source->without, json_string(json_string_value(type)));
     if (json_array_size(source->without) == known)
         return false;

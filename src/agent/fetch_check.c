@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/json.h"
 #include "recluster/mem.h"
 #include "recluster/rdb_scan.h"
 #include "server_version.h"
@@ -33,17 +34,6 @@ static int check_version(const struct fetch_needs *needs, const json_t *facts, s
         ", the server of this host loads up to %" JSON_INTEGER_FORMAT,
         version, needs->rdb_version_max);
     return err_hint(err, "Install a newer server on this host.");
-}
-
-bool has_name(const json_t *names, const char *name)
-{
-    const json_t *one;
-    size_t i;
-
-    json_array_foreach (names, i, one)
-        if (strcmp(json_string_value(one), name) == 0)
-            return true;
-    return false;
 }
 
 static int refuse_type(const struct shard *shard, const char *type, struct err *err)
@@ -78,7 +68,7 @@ static int check_modules(
         if (json_is_true(has) || used)
             continue;
         rc = refuse_type(shard, type, err);
-        used = has_name(json_object_get(facts, "module_values"), type);
+        used = json_has_text(json_object_get(facts, "module_values"), type);
         if (!used)
             json_array_append_new(unused, json_string(type));
     }

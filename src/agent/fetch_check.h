@@ -24,6 +24,4 @@ struct fetch_needs {
 int fetch_check(const struct shard *shard, const struct fetch_needs *needs, const json_t *facts,
     json_t *unused, struct err *err) MUST_CHECK;
 
-bool has_name(const json_t *names, const char *name);
-
 #endif

@@ -297,16 +297,20 @@ int unit_enable(const struct shard *shard, struct err *err)
     return write_unit(shard, true, err) < 0 || run(shard, "enable", true, err) < 0 ? -1 : 0;
 }
 
+/* Its file is there. *ret_file is the caller's. */
+static bool is_installed(const struct shard *shard, char **ret_file, int *rc, struct err *err)
+{
+    *rc = unit_is_used(shard) ? file_of_unit(shard, ret_file, err) : 0;
+    return *ret_file && file_exists(*ret_file);
+}
+
 int unit_disable(const struct shard *shard, struct err *err)
 {
     CLEANUP(free_ptr) char *file = NULL;
+    int rc;
 
-    if (!unit_is_used(shard))
-        return 0;
-    if (file_of_unit(shard, &file, err) < 0)
-        return -1;
-    if (!file_exists(file))
-        return 0;
+    if (!is_installed(shard, &file, &rc, err))
+        return rc;
     return write_unit(shard, false, err) < 0 || run(shard, "disable", true, err) < 0 ? -1 : 0;
 }
 
@@ -314,13 +318,10 @@ int unit_remove(const struct shard *shard, struct err *err)
 {
     CLEANUP(free_ptr) char *file = NULL;
     struct err ignored = ERR_INIT;
+    int rc;
 
-    if (!unit_is_used(shard))
-        return 0;
-    if (file_of_unit(shard, &file, err) < 0)
-        return -1;
-    if (!file_exists(file))
-        return 0;
+    if (!is_installed(shard, &file, &rc, err))
+        return rc;
     /* Its server has ended. A unit that was never enabled, or didn't fail, makes these complain. */
     (void)!run(shard, "disable", true, &ignored);
     (void)!run(shard, "stop", true, &ignored);

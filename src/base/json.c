@@ -61,3 +61,14 @@ json_t *json_read_quietly(const char *text, size_t len, size_t flags)
     struct err unsaid = ERR_INIT;
     return json_read(text, len, flags, "the text", &unsaid);
 }
+
+bool json_has_text(const json_t *texts, const char *text)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach (texts, i, one)
+        if (json_is_string(one) && strcmp(json_string_value(one), text) == 0)
+            return true;
+    return false;
+}

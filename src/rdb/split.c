@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/json.h"
 #include "scan_impl.h"
 #include "split_impl.h"
 
@@ -128,27 +129,16 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     return 0;
 }
 
-static bool has_name(const json_t *names, const char *name)
-{
-    const json_t *one;
-    size_t i;
-
-    json_array_foreach (names, i, one)
-        if (strcmp(json_string_value(one), name) == 0)
-            return true;
-    return false;
-}
-
 /* May be long: goes through while it is read. */
 static int on_module_aux(void *arg, const char *module, struct err *err)
 {
     struct rdb_split *s = arg;
-    bool left_out = has_name(s->params.without, module);
+    bool left_out = json_has_text(s->params.without, module);
 
     if (begin_unit(s, rdb_reader_unit_offset(s->reader), err) < 0)
         return -1;
     s->flowing = true;
-    if (left_out && !has_name(s->modules_left_out, module))
+    if (left_out && !json_has_text(s->modules_left_out, module))
         json_array_append_new(s->modules_left_out, json_string(module));
     if (s->rest_of || left_out)
         return set_route(s, NOWHERE, err);

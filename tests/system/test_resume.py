@@ -226,21 +226,6 @@ def test_second_run_is_locked_out_and_others_may_look(cluster, recovery):
     recovery.assert_recovered(made)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_in_good_order(cluster, recovery, sent):
-    made = cluster.add("a", password="one", keys=None)
-    fill_slowly(cluster, made)
-    recovery.add_hosts(1).write()
-    process = recovery.start(*recovery.recover_args())
-    wait_for_task(recovery, "load%")
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode != DONE
-    assert "recover --state" in err.decode()
-    recovery.resume(status=DONE)
-    recovery.assert_recovered(made)
-
-
 def test_server_that_died_after_its_load_is_brought_back(cluster, recovery):
     made = cluster.add("a", primaries=2, replicas=1, password="one")
     recovery.add_hosts(2).write()
