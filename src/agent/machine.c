@@ -139,7 +139,7 @@ static struct in6_addr mapped(struct in_addr v4)
 /* An address in the tables of /proc/net: words of 32 bits in the machine's own order, in hex. */
 static bool parse_address(const char *hex, struct in6_addr *ret)
 {
-    uint32_t words[4];
+    uint32_t words[4] = {0};
     size_t count = strlen(hex) / 8;
 
     if (count != 1 && count != 4)

@@ -40,7 +40,7 @@ static int begin(const json_t *target, const struct addrinfo *from, bool *ret_si
     *ret_silent = false;
     if (fd >= 0 && from->ai_family == to->ai_family)
         (void)!bind(fd, from->ai_addr, from->ai_addrlen);
-    int rc = fd < 0 ? 0 : connect(fd, to->ai_addr, to->ai_addrlen);
+    int rc = !to || fd < 0 ? 0 : connect(fd, to->ai_addr, to->ai_addrlen);
     int sys = errno;
     if (to)
         freeaddrinfo(to);

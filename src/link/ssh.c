@@ -361,11 +361,21 @@ static void ssh_link_wait(void *stream, bool writing, struct wait *wait)
     wait_fd(wait, ssh_get_fd(s->session), pending ? POLLIN | POLLOUT : POLLIN);
 }
 
+/* Takes in what has come, also what comes after the output: the callbacks hear of it. */
+static void take_exit_state(ssh_channel channel)
+{
+#if LIBSSH_VERSION_INT >= SSH_VERSION_INT(0, 11, 0)
+    ssh_channel_get_exit_state(channel, NULL, NULL, NULL);
+#else
+    ssh_channel_get_exit_status(channel);
+#endif
+}
+
 static int ssh_link_end(void *stream, struct err *why)
 {
     struct ssh_link *s = stream;
 
-    ssh_channel_get_exit_status(s->channel); /* takes in what has come: it is after the output */
+    take_exit_state(s->channel);
     if (s->exit_signal)
         err_set(why, ERR_LINK, "the agent ended by signal %s", s->exit_signal);
     else if (s->exit_status >= 0)

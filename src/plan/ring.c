@@ -73,11 +73,11 @@ static double usual_memory(const struct draft *d)
 
 static size_t points_of(const struct draft *d, size_t host, double usual)
 {
-    double points = (double)d->plan->hosts[host].memory_bytes / usual * POINTS;
+    double points = (double)d->plan->hosts[host].memory_bytes / usual * (double)POINTS;
 
     if (!d->hosts[host].usable)
         return 0;
-    return points < 1 ? 1 : points < POINTS_MAX ? (size_t)(points + 0.5) : POINTS_MAX;
+    return points < 1 ? 1 : points < (double)POINTS_MAX ? (size_t)(points + 0.5) : POINTS_MAX;
 }
 
 double ring_fill_max(const struct draft *d)

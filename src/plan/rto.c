@@ -64,7 +64,7 @@ static bool add_primaries(
         double wanted = allowed > 0 ? ceil(all / allowed) : 0;
         if (wanted < ceil(now * STEP))
             wanted = ceil(now * STEP);
-        databases[i].primaries = wanted < PRIMARIES_MAX ? (int)wanted : PRIMARIES_MAX;
+        databases[i].primaries = wanted < (double)PRIMARIES_MAX ? (int)wanted : PRIMARIES_MAX;
         changed = true;
     }
     return changed;

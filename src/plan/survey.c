@@ -418,7 +418,7 @@ static bool is_busy(const struct draft *d, const json_t *facts)
 {
     (void)d;
     return json_number_value(json_object_get(facts, "load1")) >
-           BUSY_LOAD_PER_CORE * (double)fact(facts, "cores", 1);
+           (double)(BUSY_LOAD_PER_CORE * fact(facts, "cores", 1));
 }
 
 static bool has_servers(const struct draft *d, const json_t *facts)

@@ -1,7 +1,7 @@
 /*
- * How much memory a value takes in a server of version 7: what its structures ask for, each rounded
- * to the sizes of jemalloc. Values that were skipped are known by their strings only, so all
- * elements count as equally long.
+ * How much memory a value takes in a server of the release that wrote the file: what its structures
+ * ask for, each rounded to the sizes of jemalloc. Values that were skipped are known by their
+ * strings only, so all elements count as equally long.
  */
 
 #include "reader_impl.h"
@@ -10,7 +10,10 @@
 enum {
     OBJECT_BYTES = 16,
     ENTRY_BYTES = 32, /* of a hash table: 24, rounded */
-    TABLE_BYTES = 64, /* a hash table without its buckets */
+    /* Since 7.2 (RDB version 11) a table without values has entries only in shared buckets. */
+    LONE_KEYS_SINCE = 11,
+    LONE_KEY_BYTES = 8, /* on average */
+    TABLE_BYTES = 64,   /* a hash table without its buckets */
     POINTER_BYTES = 8,
     EMBEDDED_MAX = 44, /* strings up to it are one with their object */
     NODE_BYTES = 32,   /* of a quicklist */
@@ -22,9 +25,11 @@ enum {
     TREE_NODE_BYTES = 48,
 };
 
-/* A request rounded as jemalloc does: to 16, then to quarters of a power of two. */
+/* A request rounded as jemalloc does: to 8 or to 16, then to quarters of a power of two. */
 static inline uint64_t rounded(uint64_t n)
 {
+    if (n <= 8)
+        return n ? 8 : 0;
     if (n <= 128)
         return (n + 15) & ~UINT64_C(15);
     uint64_t step = UINT64_C(1) << (61 - __builtin_clzll(n - 1));
@@ -45,11 +50,13 @@ static uint64_t buckets(uint64_t entries)
     return count * POINTER_BYTES;
 }
 
-static uint64_t elements(const struct rdb_record *record)
+static uint64_t elements(const struct rdb_header *header, const struct rdb_record *record)
 {
     uint64_t strings = record->strings, each = strings ? record->string_bytes / strings : 0;
     uint64_t count = record->kind == RDB_KIND_HASH ? strings / 2 : strings;
-    uint64_t table = TABLE_BYTES + buckets(count) + count * ENTRY_BYTES + strings * string(each);
+    bool lone = record->kind == RDB_KIND_SET && header->version >= LONE_KEYS_SINCE;
+    uint64_t table = TABLE_BYTES + buckets(count) + count * (lone ? LONE_KEY_BYTES : ENTRY_BYTES) +
+                     strings * string(each);
 
     switch (record->kind) {
     case RDB_KIND_LIST:
@@ -68,21 +75,21 @@ static uint64_t elements(const struct rdb_record *record)
     return table;
 }
 
-static uint64_t value(bool valkey, const struct rdb_record *record)
+static uint64_t value(const struct rdb_header *header, const struct rdb_record *record)
 {
     uint64_t strings = record->strings, bytes = record->string_bytes;
 
     if (record->type == RDB_STRING)
         return bytes <= EMBEDDED_MAX ? rounded(OBJECT_BYTES + (bytes ? 3 + bytes + 1 : 0))
                                      : OBJECT_BYTES + string(bytes);
-    switch (type_info_of(valkey, record->type)->layout) {
+    switch (type_info_of(header->valkey, record->type)->layout) {
     case LAYOUT_PACKED:
         return OBJECT_BYTES + rounded(bytes);
     case LAYOUT_NODES:
         return OBJECT_BYTES + QUICKLIST_BYTES +
                strings * (NODE_BYTES + rounded(strings ? bytes / strings : 0));
     case LAYOUT_ELEMENTS:
-        return OBJECT_BYTES + elements(record);
+        return OBJECT_BYTES + elements(header, record);
     case LAYOUT_STRING:
     case LAYOUT_OPAQUE:
         break;
@@ -90,7 +97,7 @@ static uint64_t value(bool valkey, const struct rdb_record *record)
     return OBJECT_BYTES + STREAM_BYTES + bytes + strings * TREE_NODE_BYTES;
 }
 
-uint64_t record_memory(bool valkey, const struct rdb_record *record)
+uint64_t record_memory(const struct rdb_header *header, const struct rdb_record *record)
 {
-    return ENTRY_BYTES + string(record->key.len) + value(valkey, record);
+    return ENTRY_BYTES + string(record->key.len) + value(header, record);
 }

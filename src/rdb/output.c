@@ -185,7 +185,7 @@ static int patch(struct output *o, uint64_t offset, const void *old, const void 
     struct err *err)
 {
     const uint8_t *a = old, *b = bytes;
-    uint8_t change[RDB_HEADER_BYTES];
+    uint8_t change[RDB_HEADER_BYTES] = {0};
 
     if (memcmp(old, bytes, len) == 0)
         return 0;

@@ -282,7 +282,7 @@ static int on_record_end(
     s->empty += record->empty;
     if (s->options.samples && record->expires_ms == -1 && !record->empty && !may_fade(record))
         maybe_sample(s, record);
-    scan_types_record_end(&s->types, s->header.valkey, record, end_offset - record->offset);
+    scan_types_record_end(&s->types, &s->header, record, end_offset - record->offset);
     return 0;
 }
 

@@ -61,13 +61,13 @@ static inline void scan_types_record(struct scan_types *t, const struct rdb_reco
 }
 
 /* Bytes of memory of the record's value, its key and its entry, but not of the tables of all keys. */
-uint64_t record_memory(bool valkey, const struct rdb_record *record);
+uint64_t record_memory(const struct rdb_header *header, const struct rdb_record *record);
 
-static inline void scan_types_record_end(
-    struct scan_types *t, bool valkey, const struct rdb_record *record, uint64_t bytes)
+static inline void scan_types_record_end(struct scan_types *t, const struct rdb_header *header,
+    const struct rdb_record *record, uint64_t bytes)
 {
     t->types[record->type].bytes += bytes;
-    t->types[record->type].memory += record_memory(valkey, record);
+    t->types[record->type].memory += record_memory(header, record);
     if (bytes > t->largest[LARGEST - 1].bytes)
         scan_types_large(t, record, bytes);
 }

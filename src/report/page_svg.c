@@ -60,7 +60,7 @@ static bool whole_span(const json_t *report, struct span *ret)
 static double x_of(const struct span *whole, int64_t at_ms)
 {
     double share = (double)(at_ms - whole->start_ms) / (double)(whole->end_ms - whole->start_ms);
-    return NAMES + share * (WIDTH - NAMES - 10);
+    return (double)NAMES + share * (double)(WIDTH - NAMES - 10);
 }
 
 /* A round number of milliseconds that gives between four and ten ticks. */

@@ -1,7 +1,6 @@
 """What is wrong on a host or at a location is named with what to do."""
 
 import http.server
-import os
 import shutil
 import socket
 import subprocess
@@ -10,7 +9,7 @@ import threading
 import pytest
 
 from dead_cluster import DeadCluster
-from harness import namespaces, network
+from harness import accounts, namespaces, network
 from program import DONE, REFUSED, Recovery
 
 ERRORS = {
@@ -73,9 +72,9 @@ def test_a_port_that_is_taken_is_a_warning(cluster, recovery):
     assert not [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "port-taken"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a mount needs root")
 def test_a_folder_that_hosts_do_not_see(cluster, recovery):
     """It is on the operator's machine: known in the plan, and relay is what helps."""
+    accounts.need_root("unshare")
     made = cluster.add("a", replicas=1)
     recovery.defaults = {"link": "command", "memory": "1G", "command": [
         "unshare", "-m", "sh", "-c", f"mount -t tmpfs none '{cluster.backups}' && exec sh"]}

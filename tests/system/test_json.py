@@ -206,8 +206,9 @@ def test_verify(recovery, two, cluster):
     assert sum(f["keys"] for f in document["files"]) == two[0].digest.keys
     assert sum(f["expires"] for f in document["files"]) == two[0].digest.expires
     assert document["files"][0]["checksum"] == "ok"
-    assert document["files"][0]["rdb_version"] == 10
-    assert document["files"][0]["aux"]["redis-ver"].startswith("7.")
+    head = gzip.decompress(good.read_bytes())[:100]
+    assert document["files"][0]["rdb_version"] == int(head[5:9])
+    assert document["files"][0]["aux"]["redis-ver"].encode() in head
     covered = document["files"][0]["slots"]
     assert covered["covered"] == sum(b - a + 1 for a, b in covered["ranges"]) > 0
 

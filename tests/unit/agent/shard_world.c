@@ -214,10 +214,11 @@ json_t *password_params(const char *dir, const char *password)
     return json_pack("{s:s, s:s?}", "dir", dir, "password", password);
 }
 
+/* Loads whatever RDB version the server of this machine writes. */
 json_t *fetch_params(const char *dir, const char *as)
 {
     return json_pack("{s:s, s:s, s:s, s:i, s:s, s:n, s:i, s:b, s:i, s:i}", "dir", dir, "location",
-        source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "rdb_version_max", 10,
+        source_dir, "name", "dump.rdb", "bytes", -1, "as", as, "slots", "rdb_version_max", 99,
         "valkey_ok", 0, "samples", 5, "seed", 7);
 }
 

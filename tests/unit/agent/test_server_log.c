@@ -26,7 +26,8 @@ static void write_log(const char *text)
     FILE *f = fopen("server.log", "w");
     assert_non_null(f);
     fputs(text, f);
-    assert_int_equal(fclose(f), 0);
+    int rc = fclose(f);
+    assert_int_equal(rc, 0);
 }
 
 static void the_first_cause_since_the_last_start_is_told(void **state)

@@ -40,7 +40,7 @@ static void keys_get_the_slots_that_servers_give_them(void **state)
 static void long_keys_equal_the_bitwise_crc(void **state)
 {
     (void)state;
-    uint8_t key[100];
+    uint8_t key[100] = {0};
     for (size_t len = 0; len < sizeof(key); len++) {
         unsigned crc = 0;
         for (size_t i = 0; i < len; i++) {

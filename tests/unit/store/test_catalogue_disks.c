@@ -58,7 +58,7 @@ static struct disk_query query_of(const struct disk_folder *folders, size_t coun
 }
 
 /* Each file in a folder of its own: /d of its owner. */
-static void add(struct catalogue *c, const struct found *files, struct disk_query *query)
+static void add(struct catalogue *c, const struct found *files, struct disk_query query)
 {
     struct disk_folder folders[FILES_MAX];
     json_t *lists[FILES_MAX];
@@ -71,9 +71,9 @@ static void add(struct catalogue *c, const struct found *files, struct disk_quer
             .path = "/d",
             .files = lists[count]};
     }
-    query->folders = folders;
-    query->folder_count = count;
-    catalogue_add_disks(c, query);
+    query.folders = folders;
+    query.folder_count = count;
+    catalogue_add_disks(c, &query);
     for (size_t i = 0; i < count; i++)
         json_decref(lists[i]);
 }
@@ -159,7 +159,7 @@ static void the_newest_of_use_is_taken(void **state)
         const char *next = NULL;
         query.at_ms = choices[i].at_ms ? choices[i].at_ms : -1;
         query.without = without;
-        add(&c, choices[i].files, &query);
+        add(&c, choices[i].files, query);
         assert_int_equal(c.set_count, choices[i].taken ? 1 : 0);
         for (size_t f = 0; c.set_count && f < c.sets[0].file_count; f++) {
             buf_addf(&taken, "%s%s", f ? " " : "", c.sets[0].files[f].where);
@@ -222,7 +222,7 @@ static void it_takes_its_place_among_others(void **state)
             c.sets[c.set_count] = (struct backup_set){
                 .id = "location", .time_ms = cases[i].times[c.set_count], .complete = true};
         size_t before = c.set_count;
-        add(&c, cases[i].whole ? whole : part, &query);
+        add(&c, cases[i].whole ? whole : part, query);
         assert_int_equal(c.set_count, before + 1);
         if (strcmp(c.sets[cases[i].at].id, "disks") != 0 || c.chosen != cases[i].then)
             fail_msg("case %zu: '%s' is at %d, %d is chosen", i, c.sets[cases[i].at].id,
