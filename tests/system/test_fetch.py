@@ -129,14 +129,14 @@ def test_verify_reads_several_files_at_a_time(cluster, recovery, folder, net):
 def test_a_plan_reads_no_more_than_heads_and_sees_what_servers_cannot_load(cluster, recovery, folder, net):
     made = cluster.add("big", keys=None)
     name = ccs_file.backup_name("20261120-020000", made.database, 1, made.database.primaries[0])
-    write_big_rdb(cluster.backups / name.removesuffix(".gz"), b"0012")
+    write_big_rdb(cluster.backups / name.removesuffix(".gz"), b"0014")
     web = Nginx(folder / "web", cluster.backups, net.addr(4), 8080, log=True).start()
     recovery.sources = {"db:1": web.url}
     recovery.add_hosts(1).write()
     blockers = recovery.plan("--json", status=REFUSED).json["blockers"]
-    assert [b for b in blockers if "RDB version 12" in b["message"]], blockers
+    assert [b for b in blockers if "RDB version 14" in b["message"]], blockers
     run = recovery.recover(status=REFUSED)
-    assert run.says("RDB version 12") and recovery.running_servers() == [] and not recovery.state.exists()
+    assert run.says("RDB version 14") and recovery.running_servers() == [] and not recovery.state.exists()
     assert sum(count for _, count in web.sent()) < 100_000, web.sent()
 
 
