@@ -104,6 +104,12 @@ static const struct failure {
     {CURLE_URL_MALFORMAT, ERR_USAGE, NULL},
 };
 
+/* libcurl has no code of its own for it, but all its texts of it name what was compared. */
+static bool is_of_another_name(const char *detail)
+{
+    return strstr(detail, "subject name") || strstr(detail, "subjectAltName");
+}
+
 static int transfer_error(
     const struct http_client *c, CURLcode result, const char *what, struct err *err)
 {
@@ -113,6 +119,9 @@ static int transfer_error(
         if (failures[i].result != result)
             continue;
         err_set(err, failures[i].code, "cannot reach '%s': %s", what, detail);
+        if (result == CURLE_PEER_FAILED_VERIFICATION && is_of_another_name(detail))
+            return err_hint(err, "The certificate is of another name. Write the address with a "
+                                 "name that it is of.");
         return failures[i].hint ? err_hint(err, "%s", failures[i].hint) : -1;
     }
     return err_set(err, ERR_PROTOCOL, "cannot reach '%s': %s", what, detail);
