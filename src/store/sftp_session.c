@@ -191,7 +191,11 @@ static bool is_known(const struct ssh_server_key *shown, const json_t *keys)
     json_array_foreach (keys, i, known) {
         const char *is = json_string_value(known);
         const char *space = is ? strchr(is, ' ') : NULL;
-        if (is && strcmp(space ? space + 1 : is, space ? shown->key64 : shown->fingerprint) == 0)
+        const char *wanted = space ? shown->key64 : shown->fingerprint;
+        const char *word = space ? space + 1 : is;
+        /* A comment may follow, as in the lines of .pub files. */
+        size_t len = word ? strcspn(word, " \t\r\n") : 0;
+        if (len > 0 && len == strlen(wanted) && strncmp(word, wanted, len) == 0)
             return true;
     }
     return false;

@@ -24,10 +24,11 @@ def sftp(folder, net):
 
 
 def sftp_password(folder, net):
+    """Its key is known by a whole line of its .pub file."""
     server = Sshd(folder / "sshd", net.addr(4), 2222, "ecdsa").start()
     return {
         "type": "sftp", "sftp_url": server.url(password=accounts.PASSWORD),
-        "host_key": server.host_key,
+        "host_key": f"{server.host_key} root@a host\n",
     }, server.root
 
 
