@@ -126,7 +126,7 @@ def test_256_hosts(cluster, recovery, folder):
     The agent is there already; all 256 of them run here.
     """
     server = folder / "redis-server"
-    server.write_text("#!/bin/sh\necho 'Redis server v=7.0.15 sha=00000000:0 malloc=libc bits=64 build=0'\n")
+    server.write_text("#!/bin/sh\necho 'Redis server v=9.9.9 sha=00000000:0 malloc=libc bits=64 build=0'\n")
     server.chmod(0o755)
     cluster.add("a")
     recovery.defaults = {
