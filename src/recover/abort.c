@@ -232,6 +232,25 @@ static bool is_gone_whole(
     return true;
 }
 
+/* An abort that is killed, or that leaves a part, must not leave a database that is called open. */
+static int record_intent(struct executor *x, struct err *err)
+{
+    const struct event event = {.severity = "warning",
+        .code = "abort-begun",
+        .message = "what the recovery made is being removed, open databases too"};
+
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    for (size_t i = 0; i < x->database_count; i++)
+        if (x->databases[i].in_use &&
+            state_run(x->st, err, "UPDATE target SET state = 'failed' WHERE database_uid = ?", "s",
+                x->databases[i].uid) < 0)
+            return -1;
+    if (state_set_meta(x->st, "state", "partly", err) < 0 || state_event(x->st, &event, err) < 0)
+        return -1;
+    return state_commit(x->st, err);
+}
+
 static int record(struct executor *x, const struct aborting *all, size_t open, struct err *err)
 {
     const struct event event = {.severity = all->kept.len ? "warning" : "info",
@@ -298,6 +317,10 @@ int recover_abort(struct state *st, const char *name, struct recover_undone *ret
     for (size_t i = 0; i < x.database_count && !name; i++)
         ret->open += x.databases[i].in_use;
     all.removed = xcalloc(x.shard_count + 1, sizeof(*all.removed));
+    if (all.open_too && record_intent(&x, err) < 0) {
+        state_rollback(st);
+        goto out;
+    }
     if (undo_hosts(&x, &all, err) < 0)
         goto out;
     rc = record(&x, &all, ret->open, err);

@@ -315,6 +315,40 @@ def test_the_end_of_a_rehearsal(cluster, recovery):
     recovery.assert_recovered(made)
 
 
+def test_an_open_database_of_which_a_part_is_removed_is_not_called_open(cluster, recovery):
+    made = cluster.add("a", primaries=2, replicas=1)
+    recovery.add_hosts(2).write().recover()
+    kept = recovery.server_folders()[0] / "shard.json"
+    record = kept.read_text()
+    kept.write_text(record.replace(json.loads(record)["recovery"], "another"))
+    args = ("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
+    assert recovery.run(*args, status=PARTLY).says("3 shards are")
+    status = recovery.status()
+    assert status["state"] == "partly" and status["databases"][0]["state"] == "failed", status
+    assert not recovery.run("status", "--state", recovery.state).says("every database is proven")
+    kept.write_text(record)
+    assert recovery.run(*args).says("What the recovery made is removed")
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
+    recovery.resume()
+    recovery.assert_recovered(made)
+
+
+@pytest.mark.parametrize("then", ["resume", "abort"])
+def test_an_abort_of_open_databases_that_was_killed(cluster, recovery, then):
+    """Before it had removed anything, or all of it but not said so."""
+    made = cluster.add("a", primaries=2, replicas=1, password="one")
+    recovery.add_hosts(2).write().recover()
+    args = ("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
+    for n in (1, 2):
+        recovery.run(*args, env={"RECLUSTER_TEST_KILL_AT": n}, status=KILLED)
+        assert recovery.status()["state"] != "done"
+        if then == "resume":
+            recovery.resume()
+            recovery.assert_recovered(made)
+    recovery.run(*args)
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
+
+
 def test_abort_leaves_foreign_files_alone(cluster, recovery):
     cluster.add("a")
     recovery.add_hosts(1).write().recover("--until", "load")
