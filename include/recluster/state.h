@@ -13,8 +13,10 @@
  *     state_run(st, err, "UPDATE task SET state = ? WHERE task_id = ?", "si", "done", (int64_t)id)
  *
  *     struct rows rows;
- *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i",
- * (int64_t)1) < 0) return -1; while (rows_next(&rows)) … rows_text(&rows, 0), rows_int(&rows, 1) …
+ *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i", least) < 0)
+ *         return -1;
+ *     while (rows_next(&rows))
+ *         … rows_text(&rows, 0), rows_int(&rows, 1) …
  *     return rows_end(&rows, err);
  *
  * Changes that belong together stand between state_begin() and state_commit(); state_rollback()
@@ -89,9 +91,36 @@ json_t *rows_json(const struct rows *rows, int column); /* parsed; NULL for NULL
 int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
     const char *types, ...) MUST_CHECK;
 
-int state_begin(struct state *st, struct err *err) MUST_CHECK; /* BEGIN IMMEDIATE; may be nested */
+/*
+ * A transaction (BEGIN IMMEDIATE), or one inside of another: that is taken back alone by its
+ * state_rollback(), and is on disk with the commit of the outermost one.
+ */
+int state_begin(struct state *st, struct err *err) MUST_CHECK;
 int state_commit(struct state *st, struct err *err) MUST_CHECK;
 void state_rollback(struct state *st);
+
+/* The words of columns `state`: of a database (table target) and of a task. */
+#define DATABASE_STATES(X)                                                                         \
+    X(DATABASE_PLANNED, "planned")                                                                 \
+    X(DATABASE_SKIPPED, "skipped")                                                                 \
+    X(DATABASE_RUNNING, "running")                                                                 \
+    X(DATABASE_DONE, "done")                                                                       \
+    X(DATABASE_FAILED, "failed")
+#define TASK_STATES(X)                                                                             \
+    X(TASK_PENDING, "pending")                                                                     \
+    X(TASK_RUNNING, "running")                                                                     \
+    X(TASK_DONE, "done")                                                                           \
+    X(TASK_FAILED, "failed")
+#define STATE_ENUM(id, word) id,
+enum database_state { DATABASE_STATES(STATE_ENUM) DATABASE_STATE_COUNT };
+enum task_state { TASK_STATES(STATE_ENUM) TASK_STATE_COUNT };
+#undef STATE_ENUM
+
+const char *database_state_name(enum database_state state);
+const char *task_state_name(enum task_state state);
+/* 0, or -1: it is not one of them (NULL neither). */
+int database_state_parse(const char *word, enum database_state *ret);
+int task_state_parse(const char *word, enum task_state *ret);
 
 /* Facts of the whole recovery by name (table meta). state_meta() gives NULL if there is none. */
 int state_set_meta(
@@ -130,9 +159,12 @@ struct event {
     const char *code;     /* "task-done", "recovery-started", … */
     const char *database, *shard, *host, *stage;
     const char *message;
-    json_t *detail; /* borrowed */
+    const json_t *detail; /* borrowed */
 };
 int state_event(struct state *st, const struct event *event, struct err *err) MUST_CHECK;
+/* The same with a message that is made from `fmt`. */
+int state_tell(struct state *st, const struct event *event, struct err *err, const char *fmt, ...)
+    PRINTF_LIKE(4, 5) MUST_CHECK;
 
 /* Called after each committed event with its row as JSON; for `recover --json` and progress. */
 void state_on_event(struct state *st, void (*fn)(void *arg, const json_t *event), void *arg);

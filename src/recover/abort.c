@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "journal.h"
+#include "moved.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
+#include "shard_params.h"
 
 enum { CALL_MS = 60 * 1000 };
 
@@ -63,7 +65,7 @@ static bool is_only_lost(struct undo *u, const struct err *error)
     if (!has_begun(x, u->host))
         moved = moved_left_on(x, u->host, &next);
     return moved && err_code_is_retried(error->code) &&
-           journal_moved_kept(x, moved, error, &ignored) == 0;
+           moved_is_kept(x, moved, error, &ignored) == 0;
 }
 
 static void undo_over(struct undo *u, const struct err *error)
@@ -110,8 +112,7 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
     }
     u->keeps |= kept;
     u->all->leftovers += !kept;
-    if ((kept ? journal_moved_kept(x, u->moved, error, &err)
-              : journal_moved_removed(x, u->moved, &err)) < 0)
+    if ((kept ? moved_is_kept(x, u->moved, error, &err) : moved_is_removed(x, u->moved, &err)) < 0)
         undo_over(u, &err);
     else
         undo_next(u);

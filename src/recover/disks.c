@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "host_link.h"
 #include "recluster/file.h"
 #include "recluster/rpc.h"
 #include "wishes.h"

@@ -1,72 +1,76 @@
 /*
- * Carries out the tasks of a plan. One job, the pump, starts every task whose turn has come;
- * answers of the agents wake it.
+ * One job, the pump, starts every task whose turn has come; answers of the agents wake it. A step of
+ * the pump is one transaction: it records the answers that came, and the starts of tasks that these
+ * made ready. Only when that is on disk are the new calls made.
  */
+
+#include "executor.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fetch_files.h"
-#include "internal.h"
+#include "host_run.h"
+#include "journal.h"
+#include "ready.h"
 #include "recluster/clock.h"
 #include "recluster/shell_quote.h"
 #include "relay.h"
+#include "shard_params.h"
 
-enum { STOP_MS = 60 * 1000, PROGRESS_MS = 200, PROGRESS_SAVED_MS = 1000 };
+enum { STOP_MS = 60 * 1000, LOOK_MS = 1000, PROGRESS_MS = 200, PROGRESS_SAVED_MS = 1000 };
 
-/* What waits in a link holds memory; a prepare_shard of a large cluster names all its nodes. */
 enum { PREPARES_PER_HOST = 32 };
 
-void executor_give_up(struct executor *x, const struct err *err)
+/* Tasks whose start is recorded and whose call is still to be made. */
+struct starts {
+    struct task_run **tasks;
+    size_t count, alloc;
+};
+
+/* --- lanes --- */
+
+bool lane_has_room(const struct host_run *h, enum lane lane)
 {
-    if (x->fatal.code == ERR_NONE)
-        x->fatal = *err;
-    loop_stop(x->loop);
+    json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
+
+    switch (lane) {
+    case LANE_PREPARE:
+        return h->running[lane] < PREPARES_PER_HOST;
+    case LANE_FETCH:
+        return h->running[lane] < PLAN_FETCHES_PER_HOST &&
+               h->x->running[lane] < h->x->hooks->fetches;
+    case LANE_LOAD:
+        return h->running[lane] < (cores > 1 ? cores : 1);
+    case LANE_FREE:
+    case LANE_COUNT:
+        break;
+    }
+    return true;
 }
 
-struct host_run *executor_host(const struct executor *x, const char *name)
+static void count_lanes(struct task_run *t, int by)
 {
-    for (size_t i = 0; name && i < x->host_count; i++)
-        if (strcmp(x->hosts[i].name, name) == 0)
-            return &x->hosts[i];
-    return NULL;
+    for (size_t lane = 0; lane < LANE_COUNT; lane++)
+        if (t->lanes & 1u << lane) {
+            t->x->hosts[t->host].running[lane] += by;
+            t->x->running[lane] += by;
+        }
 }
 
-json_t *shard_params(const struct executor *x, const struct shard_run *s)
-{
-    const struct database_run *db = &x->databases[s->database];
-
-    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?}", "base_dir", x->hosts[s->host].base_dir,
-        "recovery", x->recovery, "dir", s->dir, "recovery_password", x->recovery_password,
-        "password", db->password, "admin_password", db->admin_password);
-}
-
-/* The task's own outcome, and of those that were done with it. */
-static int journal_answer(struct executor *x, struct task_run *t, const json_t *result,
-    const struct err *error, struct err *err)
-{
-    return t->with_count ? fetch_group_answered(x, t, result, error, err)
-                         : journal_task_answered(x, t, result, error, err);
-}
-
-static bool is_load(const struct task_run *t)
-{
-    return t->kind == &task_load_shard || t->landing;
-}
+/* --- calls --- */
 
 static void on_answer(void *ctx, const json_t *result, const struct err *error)
 {
     struct task_run *t = ctx;
     struct executor *x = t->x;
     struct host_run *h = &x->hosts[t->host];
-    struct err err = ERR_INIT;
 
-    h->running_fetches -= t->kind == &task_fetch;
-    x->running_fetches -= t->kind == &task_fetch;
-    h->running_loads -= is_load(t);
-    h->running_prepares -= t->kind == &task_prepare_shard;
+    count_lanes(t, -1);
+    t->lanes = 0;
     t->landing = false;
+    x->tasks_relayed -= t->relayed;
+    t->relayed = false;
     relay_end(t->relay);
     t->relay = NULL;
     /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
@@ -85,8 +89,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
         h->connects = 0;
         h->failing_since_ms = 0;
     }
-    if (journal_answer(x, t, result, error, &err) < 0 || journal_databases_finished(x, &err) < 0)
-        executor_give_up(x, &err);
+    journal_answer(t, result, error);
     loop_wake(x->loop, x->pump);
 }
 
@@ -95,7 +98,7 @@ static void on_task_progress(void *ctx, const json_t *params)
     struct task_run *t = ctx;
     const json_t *total = json_object_get(params, "total");
     const char *phase = json_string_value(json_object_get(params, "phase"));
-    const char *doing = phase ? phase : t->kind == &task_fetch ? "fetching" : "";
+    const char *doing = phase ? phase : t->kind->doing ? t->kind->doing : "";
 
     if (strcmp(doing, t->doing) != 0)
         t->bytes_total = 0;
@@ -107,118 +110,138 @@ static void on_task_progress(void *ctx, const json_t *params)
     loop_wake(t->x->loop, t->x->pump);
 }
 
-/*
- * Servers of the earlier generation end in prepare_shard. Before all have, none of this one may
- * start: a cluster node that finds another at an address forgets that address.
- */
-static bool awaits_the_end_of_others(const struct database_run *db, const struct task_run *t)
+static void make_call(struct executor *x, struct task_run *t)
 {
-    return db->generation > 0 && db->unprepared > 0 && t->kind != &task_prepare_shard &&
-           t->kind != &task_fetch;
-}
+    struct link *link = x->hosts[t->host].link;
 
-static bool task_is_ready(const struct executor *x, const struct task_run *t)
-{
-    if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until)
-        return false;
-    const struct database_run *db = &x->databases[t->database];
-    /* The other files of a refused database are still looked at: all that is bad is told at once. */
-    if (db->refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down))
-        return false;
-    if (awaits_the_end_of_others(db, t))
-        return false;
-    for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
-        if (db->undone[gate] || db->unsure)
-            return false;
-    for (size_t i = 0; i < t->wait_count; i++) {
-        const struct task_run *on = &x->tasks[t->waits_for[i]];
-        if (on->state != TASK_DONE || x->shards[on->shard].unsure)
-            return false;
+    /* A link that was lost since has failed its host, which is connected anew: the task waits. */
+    if (!link) {
+        const struct err lost = {.code = ERR_LINK, .message = "the link was lost"};
+        on_answer(t, NULL, &lost);
+        return;
     }
-    return t->kind != &task_fetch || fetch_group_is_prepared(x, t);
+    json_t *params = shard_params(x, &x->shards[t->shard]);
+    if (t->kind->params)
+        t->kind->params(x, t, params);
+    uint64_t call = link_call(
+        link, t->kind->method, params, t->kind->timeout_ms, on_answer, on_task_progress, t);
+    if (t->kind->called)
+        t->kind->called(x, t, call);
 }
 
-static bool may_come_along(struct executor *x, struct task_run *t)
+/* --- starting --- */
+
+static int task_start(
+    struct executor *x, struct task_run *t, struct starts *starts, struct err *err)
 {
-    return task_is_ready(x, t) && !x->shards[t->shard].unsure;
-}
-
-static bool may_load(const struct host_run *h)
-{
-    json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
-    return h->running_loads < (cores > 1 ? cores : 1);
-}
-
-static bool host_has_room(const struct host_run *h, const struct task_run *t)
-{
-    if (t->kind == &task_fetch)
-        return h->running_fetches < PLAN_FETCHES_PER_HOST &&
-               h->x->running_fetches < h->x->hooks->fetches;
-    if (t->kind == &task_prepare_shard)
-        return h->running_prepares < PREPARES_PER_HOST;
-    return t->kind != &task_load_shard || may_load(h);
-}
-
-/* What starts its server begins with the fetch already. */
-static void choose_landing(struct executor *x, struct task_run *t)
-{
-    const struct database_run *db = &x->databases[t->database];
-    struct shard_run *s = &x->shards[t->shard];
-
-    t->landing = t->kind == &task_fetch && x->hooks->until >= STAGE_LOAD && !db->refused &&
-                 !awaits_the_end_of_others(db, task_that_starts(x, t->shard)) &&
-                 may_load(&x->hosts[t->host]) && fetch_may_land(x, t);
-    s->landed |= t->landing;
-}
-
-static int task_start(struct executor *x, struct task_run *t, struct err *err)
-{
-    struct host_run *h = &x->hosts[t->host];
-
-    if (t->kind == &task_fetch)
-        fetch_group_take(x, t, may_come_along);
+    t->lanes = 1u << t->kind->lane;
+    t->with_count = 0;
+    if (t->kind->begin)
+        t->kind->begin(x, t);
     for (size_t i = 0; i < t->with_count; i++)
         if (journal_task_started(x, t->with[i], err) < 0)
             return -1;
     if (journal_task_started(x, t, err) < 0)
         return -1;
-    choose_landing(x, t);
-    json_t *params = shard_params(x, &x->shards[t->shard]);
-    h->running_fetches += t->kind == &task_fetch;
-    x->running_fetches += t->kind == &task_fetch;
-    h->running_loads += is_load(t);
-    h->running_prepares += t->kind == &task_prepare_shard;
-    if (t->kind->params)
-        t->kind->params(x, t, params);
-    uint64_t call = link_call(
-        h->link, t->kind->method, params, t->kind->timeout_ms, on_answer, on_task_progress, t);
-    if (t->kind->called)
-        t->kind->called(x, t, call);
+    count_lanes(t, 1);
+    GROW(starts->tasks, starts->count, starts->alloc);
+    starts->tasks[starts->count++] = t;
     return 0;
 }
 
 /* It is the task's turn, and its host is there. */
-static int task_try_start(
-    struct executor *x, struct task_run *t, int64_t now_ms, int64_t *look_again_ms, struct err *err)
+static int task_try_start(struct executor *x, struct task_run *t, struct starts *starts,
+    int64_t *look_again_ms, struct err *err)
 {
     struct err failure = ERR_INIT;
     bool ready = true;
 
-    if (t->kind != &task_fetch)
-        return task_start(x, t, err);
-    if (fetch_sources_ready(x, t, now_ms, look_again_ms, &ready, &failure) < 0)
+    if (t->kind->sources && t->kind->sources(x, t, look_again_ms, &ready, &failure) < 0)
         return journal_task_failed(x, t, &failure, err);
-    return ready ? task_start(x, t, err) : 0;
+    return ready ? task_start(x, t, starts, err) : 0;
 }
 
-/* Of a fetch that waits or is done, what its file has. */
-static int64_t expected_bytes(const struct executor *x, const struct task_run *t)
+static void sooner(int64_t *look_again_ms, int64_t at_ms)
 {
-    const struct shard_run *s = &x->shards[t->shard];
-
-    return t->kind == &task_fetch && s->file_bytes > 0 && !s->files ? s->file_bytes
-                                                                    : t->bytes_total;
+    if (at_ms < *look_again_ms)
+        *look_again_ms = at_ms;
 }
+
+/* At most one of the lane, so that the hosts share what there is of it in all. 1: one was started. */
+static int start_one(struct executor *x, struct host_run *h, enum lane lane, struct starts *starts,
+    int64_t *look_again_ms, struct err *err)
+{
+    int64_t now = clock_mono_ms();
+    struct task_run *t;
+
+    for (size_t at = 0; lane_has_room(h, lane) && (t = ready_next(x, h, lane, &at)); at++) {
+        if (!host_wanted(h, look_again_ms) || h->state != HOST_READY)
+            return 0;
+        if (t->not_before_ms > now) {
+            sooner(look_again_ms, t->not_before_ms);
+            continue;
+        }
+        if (x->shards[t->shard].unsure)
+            continue;
+        if (task_try_start(x, t, starts, look_again_ms, err) < 0)
+            return -1;
+        if (t->state == TASK_RUNNING)
+            return 1;
+    }
+    return 0;
+}
+
+static int start_ready_tasks(
+    struct executor *x, struct starts *starts, int64_t *look_again_ms, struct err *err)
+{
+    bool more = true;
+
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < x->host_count; i++)
+            for (enum lane lane = LANE_FREE; lane < LANE_COUNT; lane++) {
+                int started = start_one(x, &x->hosts[i], lane, starts, look_again_ms, err);
+                if (started < 0)
+                    return -1;
+                more |= started > 0;
+            }
+    }
+    return 0;
+}
+
+static bool has_ready_task(struct executor *x, struct host_run *h)
+{
+    for (enum lane lane = LANE_FREE; lane < LANE_COUNT; lane++) {
+        size_t at = 0;
+        if (ready_next(x, h, lane, &at))
+            return true;
+    }
+    return false;
+}
+
+/* Hosts that have something to do. True: one of them is not given up. */
+static bool want_hosts(struct executor *x, int64_t *look_again_ms)
+{
+    bool wanted = false;
+
+    for (size_t i = 0; i < x->host_count; i++)
+        if (has_ready_task(x, &x->hosts[i]))
+            wanted |= host_wanted(&x->hosts[i], look_again_ms);
+    return wanted;
+}
+
+/* Hosts of shards that are still to be asked about. True: one of them is not given up. */
+static bool ask_hosts(struct executor *x, int64_t *look_again_ms)
+{
+    bool asked = false;
+
+    for (size_t i = 0; x->unsure && i < x->shard_count; i++)
+        if (x->shards[i].unsure)
+            asked |= host_wanted(&x->hosts[x->shards[i].host], look_again_ms);
+    return asked;
+}
+
+/* --- progress --- */
 
 static struct recover_progress count_progress(const struct executor *x)
 {
@@ -235,14 +258,13 @@ static struct recover_progress count_progress(const struct executor *x)
     }
     for (size_t i = 0; i < x->task_count; i++) {
         const struct task_run *t = &x->tasks[i];
-        bool whole = t->kind == &task_fetch && t->state != TASK_RUNNING;
-        if (t->kind->stage != stage || (!whole && t->state != TASK_RUNNING))
+        bool running = t->state == TASK_RUNNING;
+        if (t->kind->stage != stage || (!running && !t->kind->bytes))
             continue;
-        p.bytes_total += expected_bytes(x, t);
-        p.bytes_done += t->state == TASK_RUNNING ? t->bytes_done
-                        : t->state == TASK_DONE  ? expected_bytes(x, t)
-                                                 : 0;
-        if (t->state == TASK_RUNNING && t->doing[0])
+        int64_t bytes = t->kind->bytes ? t->kind->bytes(x, t) : t->bytes_total;
+        p.bytes_total += bytes;
+        p.bytes_done += running ? t->bytes_done : t->state == TASK_DONE ? bytes : 0;
+        if (running && t->doing[0])
             p.doing = t->doing;
     }
     p.stage = plan_stage_name(stage);
@@ -264,31 +286,7 @@ static void tell_progress(struct executor *x)
     x->hooks->progress(x->hooks->arg, &p);
 }
 
-/* Starts what can start. Sets when to look again; true while anything runs or may still run. */
-static bool start_ready_tasks(struct executor *x, int64_t *look_again_ms, struct err *err)
-{
-    int64_t now = clock_mono_ms();
-    bool busy = false;
-
-    for (size_t i = 0; i < x->shard_count; i++)
-        if (x->shards[i].unsure)
-            busy |= host_wanted(&x->hosts[x->shards[i].host], now, look_again_ms);
-    for (size_t i = 0; i < x->task_count; i++) {
-        struct task_run *t = &x->tasks[i];
-        struct host_run *h = &x->hosts[t->host];
-
-        busy |= t->state == TASK_RUNNING;
-        if (!task_is_ready(x, t) || !host_wanted(h, now, look_again_ms))
-            continue;
-        busy = true;
-        if (t->not_before_ms > now)
-            *look_again_ms = t->not_before_ms < *look_again_ms ? t->not_before_ms : *look_again_ms;
-        else if (h->state == HOST_READY && !x->shards[t->shard].unsure && host_has_room(h, t) &&
-                 task_try_start(x, t, now, look_again_ms, err) < 0)
-            return false;
-    }
-    return busy;
-}
+/* --- databases that were refused --- */
 
 struct stop {
     struct executor *x;
@@ -306,7 +304,7 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
     const struct task_run *started = task_that_starts(x, q->shard);
     if (!error && started->state == TASK_DONE &&
         journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
-        executor_give_up(x, &err);
+        journal_lost(x, &err);
     free(q);
     x->stops_awaited--;
     loop_wake(x->loop, x->pump);
@@ -333,18 +331,57 @@ static void stand_down(struct executor *x)
     }
 }
 
+/* --- the pump --- */
+
+/* Whether there is anything to write: most steps only look at progress. */
+static bool anything_starts(struct executor *x)
+{
+    for (size_t i = 0; i < x->host_count; i++)
+        for (enum lane lane = LANE_FREE; lane < LANE_COUNT; lane++) {
+            struct host_run *h = &x->hosts[i];
+            size_t at = 0;
+            if (h->state == HOST_READY && lane_has_room(h, lane) && ready_next(x, h, lane, &at))
+                return true;
+        }
+    return false;
+}
+
+static int record_step(
+    struct executor *x, struct starts *starts, int64_t *look_again_ms, struct err *err)
+{
+    if (!x->answer_count && !anything_starts(x))
+        return 0;
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    int rc = journal_take_answers(x, err);
+    if (rc == 0)
+        rc = start_ready_tasks(x, starts, look_again_ms, err);
+    if (rc == 0)
+        rc = state_commit(x->st, err);
+    if (rc < 0)
+        state_rollback(x->st);
+    return rc;
+}
+
 static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 {
     struct executor *x = arg;
-    int64_t look_again_ms = clock_mono_ms() + 1000;
+    int64_t look_again_ms = clock_mono_ms() + LOOK_MS;
+    struct starts starts = {.tasks = NULL};
     struct err failure = ERR_INIT;
 
     (void)err;
-    bool busy = start_ready_tasks(x, &look_again_ms, &failure);
-    if (failure.code != ERR_NONE) {
-        executor_give_up(x, &failure);
+    int rc = record_step(x, &starts, &look_again_ms, &failure);
+    for (size_t i = 0; rc == 0 && i < starts.count; i++)
+        make_call(x, starts.tasks[i]);
+    free(starts.tasks);
+    if (rc < 0) {
+        journal_lost(x, &failure);
         return JOB_DONE;
     }
+    bool busy = ask_hosts(x, &look_again_ms);
+    busy |= want_hosts(x, &look_again_ms);
+    busy |= x->tasks_running > 0 || x->answer_count > 0;
     tell_progress(x);
     if (!busy && !x->stood_down)
         stand_down(x);
@@ -363,6 +400,7 @@ int executor_run(struct executor *x, struct err *err)
     x->loop = loop_new();
     if (x->hooks->interrupt_fd >= 0)
         loop_interrupt_fd(x->loop, x->hooks->interrupt_fd);
+    ready_begin(x);
     x->pump = loop_add(x->loop, &pump_ops, x);
     int rc = loop_run(x->loop, err);
     bool interrupted = loop_interrupted(x->loop);
@@ -379,10 +417,13 @@ int executor_run(struct executor *x, struct err *err)
         *err = x->fatal;
         return -1;
     }
+    /* What came with the interrupt. */
+    if (journal_take_answers(x, err) < 0)
+        return -1;
     if (interrupted) {
         CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
         err_set(err, ERR_CANCELLED, "interrupted");
-        return err_hint(err, "Carry on with: recluster recover --state %s", state);
+        return err_hint(err, "Resume with: recluster recover --state %s", state);
     }
     return 0;
 }

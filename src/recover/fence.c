@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "host_link.h"
 #include "old_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "fetch_group.h"
+#include "host_run.h"
 #include "relay.h"
 
 /* Each relay is a process that reads on this machine, and its network is one only. */
@@ -92,7 +94,7 @@ json_t *fetch_files(const struct executor *x, const struct task_run *t)
 }
 
 /* As far as the host of one file goes. What has come once is asked for again, but needs it no more. */
-static int is_host_ready(struct executor *x, const json_t *file, bool has_come, int64_t now_ms,
+static int is_host_ready(struct executor *x, const json_t *file, bool has_come,
     int64_t *look_again_ms, bool *ret_ready, struct err *err)
 {
     const char *name = json_string_value(json_object_get(json_object_get(file, "from"), "host"));
@@ -102,7 +104,7 @@ static int is_host_ready(struct executor *x, const json_t *file, bool has_come, 
         return 0;
     if (!h)
         return err_set(err, ERR_STATE, "the state file has no host '%s'", name);
-    if (!host_wanted(h, now_ms, look_again_ms)) {
+    if (!host_wanted(h, look_again_ms)) {
         if (has_come)
             return 0;
         *err = h->error;
@@ -113,20 +115,20 @@ static int is_host_ready(struct executor *x, const json_t *file, bool has_come, 
     return 0;
 }
 
-int fetch_sources_ready(struct executor *x, const struct task_run *t, int64_t now_ms,
-    int64_t *look_again_ms, bool *ret_ready, struct err *err)
+int fetch_sources_ready(struct executor *x, struct task_run *t, int64_t *look_again_ms,
+    bool *ret_ready, struct err *err)
 {
-    json_t *files = fetch_files(x, t), *file;
-    size_t relays = 0, i;
+    json_t *files, *file;
+    size_t i;
     int rc = 0;
 
-    for (i = 0; i < x->task_count; i++)
-        relays += x->tasks[i].relay != NULL;
-    *ret_ready = relays < RELAYS_MAX || !relay_is_needed(files);
+    t->with_count = 0; /* of an earlier call */
+    files = fetch_files(x, t);
+    *ret_ready = x->tasks_relayed < RELAYS_MAX || !relay_is_needed(files);
     json_array_foreach (files, i, file)
         if (rc == 0)
             rc = is_host_ready(
-                x, file, x->shards[t->shard].facts != NULL, now_ms, look_again_ms, ret_ready, err);
+                x, file, x->shards[t->shard].facts != NULL, look_again_ms, ret_ready, err);
     json_decref(files);
     return rc;
 }

@@ -1,14 +1,9 @@
-/*
- * Where backup files are cut, the shards of a host that need parts of the same file get them in one
- * pass: the file comes to the host once. Such shards are a group; the first of their tasks whose
- * turn has come makes the call for all that are ready, and its answer is the answer of each.
- */
+#include "fetch_group.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
-#include "recluster/rpc.h"
+#include "ready.h"
 #include "recluster/slots.h"
 
 /* Files on disks may have the same name in several folders. */
@@ -53,7 +48,6 @@ void fetch_groups_make(struct executor *x)
     json_decref(first_with);
 }
 
-/* All of it can go in one call: no shard of it is still being prepared. */
 bool fetch_group_is_prepared(const struct executor *x, const struct task_run *t)
 {
     for (int s = x->shards[t->shard].next_in_group; s != t->shard; s = x->shards[s].next_in_group) {
@@ -140,39 +134,14 @@ json_t *fetch_group_files(const struct executor *x, const struct task_run *t)
 
 /* --- one call, several tasks --- */
 
-void fetch_group_take(
-    struct executor *x, struct task_run *t, bool (*is_ready)(struct executor *, struct task_run *))
+void fetch_group_take(struct executor *x, struct task_run *t)
 {
     t->with_count = 0;
     for (int s = x->shards[t->shard].next_in_group; s != t->shard; s = x->shards[s].next_in_group) {
         struct task_run *fetch = x->shards[s].fetch;
-        if (!fetch || !is_ready(x, fetch))
+        if (!fetch || !task_is_ready(x, fetch) || x->shards[s].unsure)
             continue;
         t->with = xreallocarray(t->with, t->with_count + 1, sizeof(struct task_run *));
         t->with[t->with_count++] = fetch;
     }
-}
-
-static int answer_one(struct executor *x, struct task_run *t, const json_t *answer,
-    const struct err *error, struct err *err)
-{
-    const json_t *facts = json_object_get(answer, "facts");
-    struct err own = ERR_INIT;
-
-    if (error)
-        own = *error;
-    else if (!facts)
-        err_from_json(json_object_get(answer, "error"), &own);
-    return journal_task_answered(x, t, facts, error || !facts ? &own : NULL, err);
-}
-
-int fetch_group_answered(struct executor *x, struct task_run *t, const json_t *result,
-    const struct err *error, struct err *err)
-{
-    const json_t *answers = json_object_get(result, "shards");
-
-    for (size_t i = 0; i < t->with_count; i++)
-        if (answer_one(x, t->with[i], json_array_get(answers, i + 1), error, err) < 0)
-            return -1;
-    return answer_one(x, t, json_array_get(answers, 0), error, err);
 }

@@ -1,75 +1,37 @@
-/*
- * The tasks of a recovery, between memory and the state file.
- *
- *     pending ──started──> running ──answered──> done
- *        ▲                    │  └─────────────> failed
- *        └── not yet, lost link, retry ──┘          │
- *        └───────────── next run ───────────────────┘
- *
- * 1. "running" is committed before the host is asked: a task that is pending was never begun, or
- *    its outcome was seen.
- * 2. The outcome and everything that it changes (placement, events) are one transaction.
- * 3. A run that finds "running" asks again: every method of the agent looks first.
- */
+#include "journal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "older_set.h"
+#include "ready.h"
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
 
-void task_set_state(struct executor *x, struct task_run *t, enum task_state state)
+void journal_lost(struct executor *x, const struct err *err)
 {
-    struct database_run *db = &x->databases[t->database];
-    size_t *undone = &db->undone[t->kind->gate];
-
-    *undone += t->state == TASK_DONE;
-    *undone -= state == TASK_DONE;
-    if (t->kind == &task_prepare_shard) {
-        db->unprepared += t->state == TASK_DONE;
-        db->unprepared -= state == TASK_DONE;
-    }
-    t->state = state;
+    if (x->fatal.code == ERR_NONE)
+        x->fatal = *err;
+    loop_stop(x->loop);
 }
 
-void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure)
+static int tell_outcome(struct executor *x, const struct task_run *t, const struct event *event,
+    const char *verb, const struct err *error, struct err *err)
 {
-    size_t *count = &x->databases[s->database].unsure;
-
-    *count += unsure && !s->unsure;
-    *count -= !unsure && s->unsure;
-    s->unsure = unsure;
-}
-
-static const char *const state_names[] = {"pending", "running", "done", "failed"};
-
-static int task_event(struct executor *x, const struct task_run *t, const char *severity,
-    const char *code, const char *verb, const struct err *error, struct err *err)
-{
-    const struct shard_run *s = &x->shards[t->shard];
-    CLEANUP(free_ptr)
-    char *message = xasprintf("%s of shard %s on %s %s%s%s", t->kind->name, s->uid,
-        x->hosts[t->host].name, verb, error ? ": " : "", error ? error->message : "");
     json_t *detail = error ? err_to_json(error) : NULL;
-    const struct event event = {
-        .severity = severity,
-        .code = code,
-        .database = x->databases[t->database].uid,
-        .shard = s->uid,
-        .host = x->hosts[t->host].name,
-        .stage = plan_stage_name(t->kind->stage),
-        .message = message,
-        .detail = detail,
-    };
-    int rc = state_event(x->st, &event, err);
+    struct event full = *event;
+
+    full.detail = detail;
+    int rc = state_tell(x->st, &full, err, "%s of shard %s on %s %s%s%s", t->kind->name, full.shard,
+        full.host, verb, error ? ": " : "", error ? error->message : "");
     json_decref(detail);
     return rc;
 }
 
 int journal_task_started(struct executor *x, struct task_run *t, struct err *err)
 {
+    const struct event event = task_event(t, "info", "task-started");
+
     if (t->asked_before) {
         task_set_state(x, t, TASK_RUNNING);
         return 0;
@@ -78,12 +40,10 @@ int journal_task_started(struct executor *x, struct task_run *t, struct err *err
         return -1;
     t->attempts++;
     if (state_run(x->st, err,
-            "UPDATE task SET state = 'running', attempts = attempts + 1, started_ms = ?, ended_ms "
-            "= "
-            "NULL, error = NULL WHERE task_id = ?",
+            "UPDATE task SET state = 'running', attempts = attempts + 1, started_ms = ?, "
+            "ended_ms = NULL, error = NULL WHERE task_id = ?",
             "ii", clock_wall_ms(), t->id) < 0 ||
-        task_event(x, t, "info", "task-started", "started", NULL, err) < 0 ||
-        state_commit(x->st, err) < 0) {
+        tell_outcome(x, t, &event, "started", NULL, err) < 0 || state_commit(x->st, err) < 0) {
         state_rollback(x->st);
         return -1;
     }
@@ -96,10 +56,12 @@ int journal_task_started(struct executor *x, struct task_run *t, struct err *err
 static int write_outcome(struct executor *x, const struct task_run *t, enum task_state state,
     const json_t *result, const struct err *error, struct err *err)
 {
+    const struct event done = task_event(t, "info", "task-done");
+    const struct event failed = task_event(t, "error", "task-failed");
     json_t *failure = error ? err_to_json(error) : NULL;
     int rc = state_run(x->st, err,
         "UPDATE task SET state = ?, ended_ms = ?, result = ?, error = ? WHERE task_id = ?", "sijji",
-        state_names[state], clock_wall_ms(), result, failure, t->id);
+        task_state_name(state), clock_wall_ms(), result, failure, t->id);
     json_decref(failure);
     if (rc < 0)
         return -1;
@@ -111,9 +73,9 @@ static int write_outcome(struct executor *x, const struct task_run *t, enum task
         if (state_run(x->st, err, "UPDATE placement SET state = 'failed' WHERE shard_uid = ?", "s",
                 x->shards[t->shard].uid) < 0)
             return -1;
-        return task_event(x, t, "error", "task-failed", "failed", error, err);
+        return tell_outcome(x, t, &failed, "failed", error, err);
     }
-    return task_event(x, t, "info", "task-done", "done", NULL, err);
+    return tell_outcome(x, t, &done, "done", NULL, err);
 }
 
 enum { ATTEMPTS_MAX = 4, NOT_YET_MS = 200 };
@@ -161,14 +123,15 @@ static int commit_outcome(struct executor *x, struct task_run *t, enum task_stat
     task_set_state(x, t, state);
     if (state == TASK_FAILED) {
         struct database_run *db = &x->databases[t->database];
-        db->state = "failed";
+        db->state = DATABASE_FAILED;
         db->refused |= t->kind->stage <= STAGE_LOAD &&
                        err_code_exit_status(failure->code) == err_code_exit_status(ERR_CHECK);
     }
     return 0;
 }
 
-int journal_task_answered(struct executor *x, struct task_run *t, const json_t *result,
+/* Of one task: runs kind->finish and commits its verdict. */
+static int record_answer(struct executor *x, struct task_run *t, const json_t *result,
     const struct err *error, struct err *err)
 {
     struct err failure = error ? *error : (struct err)ERR_INIT;
@@ -197,6 +160,70 @@ int journal_task_answered(struct executor *x, struct task_run *t, const json_t *
     }
     return commit_outcome(
         x, t, finish == FINISH_OK ? TASK_DONE : TASK_FAILED, result, &failure, err);
+}
+
+static int record_member(struct executor *x, struct task_run *t, const json_t *answer,
+    const struct err *error, struct err *err)
+{
+    const json_t *facts = json_object_get(answer, "facts");
+    struct err own = ERR_INIT;
+
+    if (error)
+        own = *error;
+    else if (!facts)
+        err_from_json(json_object_get(answer, "error"), &own);
+    return record_answer(x, t, facts, error || !facts ? &own : NULL, err);
+}
+
+/* The answer of a task that others came along with has one for each, its own first. */
+static int record_answers(struct executor *x, struct task_run *t, const json_t *result,
+    const struct err *error, struct err *err)
+{
+    const json_t *answers = json_object_get(result, "shards");
+
+    if (!t->with_count)
+        return record_answer(x, t, result, error, err);
+    for (size_t i = 0; i < t->with_count; i++)
+        if (record_member(x, t->with[i], json_array_get(answers, i + 1), error, err) < 0)
+            return -1;
+    return record_member(x, t, json_array_get(answers, 0), error, err);
+}
+
+void journal_answer(struct task_run *t, const json_t *result, const struct err *error)
+{
+    struct executor *x = t->x;
+
+    GROW(x->answers, x->answer_count, x->answer_alloc);
+    x->answers[x->answer_count++] = (struct answer){
+        .task = t,
+        .result = error ? NULL : json_incref((json_t *)(uintptr_t)result),
+        .error = error ? *error : (struct err)ERR_INIT,
+    };
+}
+
+int journal_take_answers(struct executor *x, struct err *err)
+{
+    int rc = 0;
+
+    if (!x->answer_count)
+        return 0;
+    if (state_begin(x->st, err) < 0)
+        return -1;
+    for (size_t i = 0; i < x->answer_count; i++) {
+        const struct answer *a = &x->answers[i];
+        const struct err *error = a->error.code != ERR_NONE ? &a->error : NULL;
+        if (rc == 0)
+            rc = record_answers(x, a->task, a->result, error, err);
+        json_decref(a->result);
+    }
+    x->answer_count = 0;
+    if (rc == 0)
+        rc = journal_databases_finished(x, err);
+    if (rc == 0)
+        rc = state_commit(x->st, err);
+    if (rc < 0)
+        state_rollback(x->st);
+    return rc;
 }
 
 int journal_task_failed(
@@ -256,15 +283,16 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
 
 void journal_progress(struct executor *x)
 {
-    struct err lost = ERR_INIT; /* nothing depends on it: what counts is written by other means */
+    struct err ignored =
+        ERR_INIT; /* nothing depends on it: what counts is written by other means */
 
-    if (state_begin(x->st, &lost) < 0)
+    if (state_begin(x->st, &ignored) < 0)
         return;
     for (size_t i = 0; i < x->task_count; i++) {
         struct task_run *t = &x->tasks[i];
         if (t->state != TASK_RUNNING || t->told || !t->doing[0])
             continue;
-        if (state_run(x->st, &lost,
+        if (state_run(x->st, &ignored,
                 "UPDATE task SET bytes_done = ?, bytes_total = NULLIF(?, 0), progress = ?, "
                 "progress_ms = ? WHERE task_id = ?",
                 "iisii", t->bytes_done, t->bytes_total, t->doing, clock_wall_ms(), t->id) < 0) {
@@ -273,7 +301,7 @@ void journal_progress(struct executor *x)
         }
         t->told = true;
     }
-    if (state_commit(x->st, &lost) < 0)
+    if (state_commit(x->st, &ignored) < 0)
         state_rollback(x->st);
 }
 
@@ -289,23 +317,21 @@ int journal_databases_finished(struct executor *x, struct err *err)
 {
     for (size_t i = 0; i < x->database_count; i++) {
         struct database_run *db = &x->databases[i];
-        if (strcmp(db->state, "done") == 0 || strcmp(db->state, "skipped") == 0 || !all_done(db))
+        if (db->state == DATABASE_DONE || db->state == DATABASE_SKIPPED || !all_done(db))
             continue;
-        CLEANUP(free_ptr)
-        char *message = xasprintf(
-            "database %s '%s' is recovered and open", db->label, db->name ? db->name : "");
-        const struct event event = {
-            .code = "database-open", .database = db->uid, .message = message};
+        const struct event event = {.code = "database-open", .database = db->uid};
         if (state_begin(x->st, err) < 0)
             return -1;
         if (state_run(x->st, err,
                 "UPDATE target SET state = 'done', opened_ms = ? WHERE database_uid = ?", "is",
                 clock_wall_ms(), db->uid) < 0 ||
-            state_event(x->st, &event, err) < 0 || state_commit(x->st, err) < 0) {
+            state_tell(x->st, &event, err, "database %s '%s' is recovered and open", db->label,
+                db->name ? db->name : "") < 0 ||
+            state_commit(x->st, err) < 0) {
             state_rollback(x->st);
             return -1;
         }
-        db->state = "done";
+        db->state = DATABASE_DONE;
     }
     return 0;
 }

@@ -4,7 +4,7 @@
  * of them read at the same time, as they will in the recovery.
  */
 
-#include "internal.h"
+#include "host_link.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
 #include "survey.h"

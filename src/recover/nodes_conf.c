@@ -1,19 +1,9 @@
-/*
- * nodes.conf as redis-server writes it: one line a node,
- *
- *     <id> <ip>:<port>@<bus port> [myself,]master|slave <primary's id or -> 0 0 <epoch> connected
- * [slots…]
- *
- * and a last line "vars currentEpoch <highest> lastVoteEpoch 0". Each primary has an epoch of its
- * own, its replicas have the same. Ids are new: an old nodes.conf would lead old addresses into the
- * cluster.
- */
+#include "nodes_conf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
 #include "recluster/digest.h"
 #include "recluster/slots.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "disks.h"
-#include "internal.h"
+#include "host_link.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/disk_files.h"

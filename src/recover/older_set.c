@@ -1,11 +1,7 @@
-/*
- * A backup file that is bad or gone for good: the error says which older set, or which other file
- * on a disk, could be taken instead, and how. It is never taken without being asked for.
- */
+#include "older_set.h"
 
 #include <string.h>
 
-#include "internal.h"
 #include "recluster/clock.h"
 #include "recluster/shell_quote.h"
 

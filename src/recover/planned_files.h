@@ -6,7 +6,7 @@
  * another one.
  */
 
-#include "internal.h"
+#include "model.h"
 
 /* Whether the database comes from any. */
 bool planned_files_any(const struct executor *x, size_t database);

@@ -12,7 +12,7 @@
  *     {"name", "parts"?, …, "relay": label, "from": {"location"} or {"host", "folder"}}
  */
 
-#include "internal.h"
+#include "model.h"
 
 /* The files of a fetch, for one call of it; `files` is copied. NULL: none of them is relayed. */
 struct relay *relay_begin(struct executor *x, struct link *to, uint64_t call, const json_t *files);

@@ -1,26 +1,9 @@
-/*
- * --replan-lost: what becomes of the shards whose host stayed away in this run.
- *
- * A database that clients were not let into yet begins anew, under a new generation: its shards on
- * lost hosts are placed on others, the rest stay where they are and keep their verified files. All its
- * nodes get new ids and its replicas a new password, so that the servers of before, should a lost host
- * come back with them, find nobody that knows them, and clients can't log in to them.
- *
- * A database that is in use keeps what it has: its data is newer than the backups. It gets new
- * replicas, as copies of its primaries, for those that are lost; a primary that is lost is told of and
- * never replaced.
- *
- * A database that comes from files on disks begins anew from the very same files, or not at all: an
- * older one of another host is never taken without being asked for.
- *
- * The new plan is one transaction. What was left on the lost hosts stands in table moved.
- */
+#include "replan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "disks.h"
-#include "internal.h"
 #include "planned_files.h"
 #include "recluster/clock.h"
 #include "recluster/shell_quote.h"
@@ -140,7 +123,7 @@ static int choose_fate(struct replan *r, size_t database, struct err *err)
     struct executor *x = r->x;
     bool any = false, primary = false;
 
-    if (strcmp(x->databases[database].state, "skipped") == 0)
+    if (x->databases[database].state == DATABASE_SKIPPED)
         return 0;
     for (size_t i = 0; i < x->shard_count; i++)
         if (x->shards[i].database == (int)database && x->hosts[x->shards[i].host].lost) {

@@ -4,16 +4,21 @@
 
 #include <string.h>
 
+#include "executor.h"
 #include "fence.h"
-#include "internal.h"
+#include "fetch_group.h"
+#include "journal.h"
 #include "old_cluster.h"
+#include "ready.h"
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
+#include "replan.h"
+#include "transfer.h"
 
 /* A database that is done is its clients' now: nothing is asked, nothing is done. */
 static bool database_is_over(const struct database_run *db)
 {
-    return strcmp(db->state, "done") == 0 || strcmp(db->state, "skipped") == 0;
+    return db->state == DATABASE_DONE || db->state == DATABASE_SKIPPED;
 }
 
 /*
@@ -68,9 +73,9 @@ static void count_result(const struct executor *x, struct recover_result *ret)
 {
     for (size_t i = 0; i < x->database_count; i++) {
         const struct database_run *db = &x->databases[i];
-        ret->done += strcmp(db->state, "done") == 0;
-        ret->skipped += strcmp(db->state, "skipped") == 0;
-        ret->failed += strcmp(db->state, "failed") == 0;
+        ret->done += db->state == DATABASE_DONE;
+        ret->skipped += db->state == DATABASE_SKIPPED;
+        ret->failed += db->state == DATABASE_FAILED;
     }
     ret->waiting = x->database_count - ret->done - ret->skipped - ret->failed;
 }
@@ -82,20 +87,19 @@ static int close_the_run(struct executor *x, const struct recover_result *result
                         : result->waiting                                       ? "planned"
                         : result->done                                          ? "partly"
                                                                                 : "failed";
-    CLEANUP(free_ptr)
-    char *message = xasprintf("the run ends: %zu databases done, %zu failed, %zu left out",
-        result->done, result->failed, result->skipped);
-    const struct event event = {.code = "recovery-ended", .message = message};
+    const struct event event = {.code = "recovery-ended"};
 
     if (state_begin(x->st, err) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; i < x->database_count && rc == 0; i++)
-        if (strcmp(x->databases[i].state, "failed") == 0)
+        if (x->databases[i].state == DATABASE_FAILED)
             rc = state_run(x->st, err, "UPDATE target SET state = 'failed' WHERE database_uid = ?",
                 "s", x->databases[i].uid);
     if (rc < 0 || state_set_meta(x->st, "state", state, err) < 0 ||
-        state_set_meta(x->st, "ended_ms", now, err) < 0 || state_event(x->st, &event, err) < 0 ||
+        state_set_meta(x->st, "ended_ms", now, err) < 0 ||
+        state_tell(x->st, &event, err, "the run ends: %zu databases done, %zu failed, %zu left out",
+            result->done, result->failed, result->skipped) < 0 ||
         state_commit(x->st, err) < 0) {
         state_rollback(x->st);
         return -1;
@@ -141,11 +145,12 @@ static int run_once(struct executor *x, struct recover_result *ret, struct err *
 
     if (executor_load(x, err) < 0)
         return -1;
+    fetch_groups_make(x);
     if (!anything_to_do(x)) {
         count_result(x, ret);
         return was_cut_short(x->st) ? close_the_run(x, ret, err) : 0;
     }
-    if (executor_resolve_locations(x, err) < 0)
+    if (transfer_resolve_locations(x, err) < 0)
         return -1;
     if (fence_run(x->st, x->ccs, hooks->accept_new_host_keys, err) < 0)
         return -1;
@@ -155,7 +160,7 @@ static int run_once(struct executor *x, struct recover_result *ret, struct err *
     doubt_records(x);
     for (size_t i = 0; i < x->database_count; i++)
         if (!database_is_over(&x->databases[i]))
-            x->databases[i].state = "running";
+            x->databases[i].state = DATABASE_RUNNING;
     /* A run may have been killed between a database's last task and its own mark. */
     if (open_the_run(x, err) < 0 || journal_databases_finished(x, err) < 0 ||
         executor_run(x, err) < 0)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fence.h"
-#include "internal.h"
+#include "nodes_conf.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/rpc.h"

@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-#include "internal.h"
 #include "recluster/clock.h"
+#include "recluster/slots.h"
+#include "shard_params.h"
 
 /* The agent watches for progress; this only bounds the whole. */
 #define SYNC_TIMEOUT_MS (23LL * 3600 * 1000)
@@ -34,21 +35,10 @@ static void attach_params(const struct executor *x, const struct task_run *t, js
 static int tell_of_full_sync(
     struct executor *x, const struct task_run *t, const char *why, struct err *err)
 {
-    const struct shard_run *s = &x->shards[t->shard];
-    CLEANUP(free_ptr)
-    char *message = xasprintf("replica %s on %s was sent a full copy all the same: %s", s->uid,
-        x->hosts[s->host].name, why);
-    const struct event event = {
-        .severity = "warning",
-        .code = "full-sync",
-        .database = x->databases[t->database].uid,
-        .shard = s->uid,
-        .host = x->hosts[s->host].name,
-        .stage = plan_stage_name(STAGE_OPEN),
-        .message = message,
-    };
+    const struct event event = task_event(t, "warning", "full-sync");
 
-    return state_event(x->st, &event, err);
+    return state_tell(x->st, &event, err, "replica %s on %s needed a full sync after all: %s",
+        event.shard, event.host, why);
 }
 
 static enum finish attach_finish(
@@ -267,20 +257,12 @@ static void configure_params(const struct executor *x, const struct task_run *t,
 static enum finish configure_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
-    const struct shard_run *s = &x->shards[t->shard];
+    struct event event = task_event(t, "warning", "setting-changed");
     size_t i;
     json_t *text;
 
     json_array_foreach (json_object_get(result, "warnings"), i, text) {
-        const struct event event = {
-            .severity = "warning",
-            .code = "setting-changed",
-            .database = x->databases[t->database].uid,
-            .shard = s->uid,
-            .host = x->hosts[s->host].name,
-            .stage = plan_stage_name(STAGE_OPEN),
-            .message = json_string_value(text),
-        };
+        event.message = json_string_value(text);
         if (state_event(x->st, &event, err) < 0)
             return FINISH_FAIL;
     }
@@ -343,20 +325,13 @@ static enum finish endpoint_finish(
     json_decref(samples);
     if (same == asked)
         return FINISH_OK;
-    CLEANUP(free_ptr)
-    char *message =
-        xasprintf("of %lld keys that shard %s held when it was opened, clients see %lld "
-                  "unchanged: they are at work already",
-            (long long)asked, s->uid, (long long)same);
-    const struct event event = {
-        .code = "keys-changed",
-        .database = x->databases[t->database].uid,
-        .shard = s->uid,
-        .host = x->hosts[s->host].name,
-        .stage = plan_stage_name(STAGE_OPEN),
-        .message = message,
-    };
-    return state_event(x->st, &event, err) < 0 ? FINISH_FAIL : FINISH_OK;
+    const struct event event = task_event(t, "info", "keys-changed");
+    return state_tell(x->st, &event, err,
+               "of %lld keys that shard %s held when it was opened, %lld are unchanged; clients are "
+               "already writing",
+               (long long)asked, s->uid, (long long)same) < 0
+               ? FINISH_FAIL
+               : FINISH_OK;
 }
 
 const struct task_kind task_prove_endpoint = {

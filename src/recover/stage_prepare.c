@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 
-#include "internal.h"
+#include "nodes_conf.h"
+#include "shard_params.h"
 
 enum { REPLICATION_BACKLOG_BYTES = 16 * 1024 * 1024 };
 
@@ -55,27 +56,25 @@ static enum finish prepare_finish(
 
     if (!json_is_object(measured) || !is_first_of_host(x, s))
         return FINISH_OK;
-    CLEANUP(free_ptr)
-    char *message = xasprintf(
-        "--fast-load is %s on host '%s': a file to try it took %lld ms to load with huge pages, %lld ms without",
-        helps ? "used" : "not used", x->hosts[s->host].name,
-        (long long)json_integer_value(json_object_get(measured, "fast_ms")),
-        (long long)json_integer_value(json_object_get(measured, "usual_ms")));
-    const struct event event = {
-        .severity = helps ? "info" : "warning",
-        .code = "fast-load",
-        .host = x->hosts[s->host].name,
-        .stage = plan_stage_name(STAGE_PREPARE),
-        .message = message,
-        .detail = measured,
-    };
-    return state_event(x->st, &event, err) < 0 ? FINISH_FAIL : FINISH_OK;
+    struct event event = task_event(t, helps ? "info" : "warning", "fast-load");
+    event.database = event.shard = NULL;
+    event.detail = measured;
+    return state_tell(x->st, &event, err,
+               "--fast-load is %s on host '%s': a file to try it took %lld ms to load with huge "
+               "pages, %lld ms without",
+               helps ? "used" : "not used", event.host,
+               (long long)json_integer_value(json_object_get(measured, "fast_ms")),
+               (long long)json_integer_value(json_object_get(measured, "usual_ms"))) < 0
+               ? FINISH_FAIL
+               : FINISH_OK;
 }
 
 const struct task_kind task_prepare_shard = {
     .name = "prepare_shard",
     .method = "prepare_shard",
     .stage = STAGE_PREPARE,
+    .lane = LANE_PREPARE,
+    .beside_others = true,
     .timeout_ms = 60 * 1000,
     .shard_state = "prepared",
     .params = prepare_params,

@@ -3,14 +3,19 @@
  * the same file, both hosts fetch it, and give it the same id of a replication history.
  */
 
+#include "transfer.h"
+
 #include <string.h>
 
+#include "executor.h"
 #include "fetch_files.h"
-#include "internal.h"
+#include "fetch_group.h"
+#include "ready.h"
 #include "recluster/file.h"
 #include "recluster/slots.h"
 #include "recluster/store.h"
 #include "relay.h"
+#include "shard_params.h"
 
 enum { SAMPLED_KEYS = 32 };
 
@@ -115,7 +120,7 @@ static bool landing_pays(const struct executor *x, const struct shard_run *s, co
  * Of a file that is made on the host (cut, or read from an append-only file), bytes that a server
  * would have read are still changed at the end. Pipes were tried with servers since 7.0.
  */
-bool fetch_may_land(const struct executor *x, const struct task_run *t)
+static bool may_land(const struct executor *x, const struct task_run *t)
 {
     enum { REDIS_7_RDB_VERSION = 10 };
     const struct shard_run *s = &x->shards[t->shard];
@@ -131,6 +136,36 @@ bool fetch_may_land(const struct executor *x, const struct task_run *t)
                (x->landing == LANDING_ALWAYS || landing_pays(x, s, file));
     json_decref(files);
     return may;
+}
+
+/* What starts its server begins with the fetch already. */
+static bool choose_landing(struct executor *x, struct task_run *t)
+{
+    const struct database_run *db = &x->databases[t->database];
+
+    return x->hooks->until >= STAGE_LOAD && !db->refused &&
+           !awaits_the_end_of_others(db, task_that_starts(x, t->shard)->kind) &&
+           lane_has_room(&x->hosts[t->host], LANE_LOAD) && may_land(x, t);
+}
+
+static void fetch_begin(struct executor *x, struct task_run *t)
+{
+    fetch_group_take(x, t);
+    json_t *files = fetch_files(x, t);
+    t->relayed = relay_is_needed(files);
+    x->tasks_relayed += t->relayed;
+    json_decref(files);
+    t->landing = choose_landing(x, t);
+    x->shards[t->shard].landed |= t->landing;
+    if (t->landing)
+        t->lanes |= 1u << LANE_LOAD;
+}
+
+static int64_t fetch_bytes(const struct executor *x, const struct task_run *t)
+{
+    const struct shard_run *s = &x->shards[t->shard];
+
+    return s->file_bytes > 0 && !s->files ? s->file_bytes : t->bytes_total;
 }
 
 /* What one shard asks for, wherever the bytes come from. */
@@ -248,54 +283,33 @@ static int check_nothing_is_lost(
                          "meanwhile: plan again, with another backup set.");
 }
 
-static int tell(struct executor *x, const struct task_run *t, const char *code, const char *message,
-    const json_t *detail, struct err *err)
-{
-    const struct event event = {
-        .severity = "warning",
-        .code = code,
-        .database = x->databases[t->database].uid,
-        .shard = x->shards[t->shard].uid,
-        .host = x->hosts[t->host].name,
-        .stage = plan_stage_name(STAGE_TRANSFER),
-        .message = message,
-        .detail = (json_t *)(uintptr_t)detail,
-    };
-    return state_event(x->st, &event, err);
-}
-
 /* What became of an append-only file that was not whole, or not understood. */
 static int tell_of_aof(
     struct executor *x, const struct task_run *t, const json_t *aof, struct err *err)
 {
+    struct event cut = task_event(t, "warning", "aof-tail-cut");
+    struct event errors_event = task_event(t, "warning", "aof-errors");
     const json_t *dropped = json_object_get(aof, "dropped");
     const char *name = json_string_value(json_object_get(aof, "name"));
     json_int_t errors = json_integer_value(json_object_get(aof, "errors"));
 
-    if (json_is_object(dropped)) {
-        CLEANUP(free_ptr)
-        char *message = xasprintf(
-            "the last %lld bytes of '%s' (from byte %lld of '%s' on) are no whole command, as a "
+    cut.detail = errors_event.detail = aof;
+    if (json_is_object(dropped) &&
+        state_tell(x->st, &cut, err,
+            "the last %lld bytes of '%s' (from byte %lld of '%s' on) are not a whole command, as a "
             "crash leaves them: they were cut off, on a copy",
             (long long)json_integer_value(json_object_get(dropped, "bytes")), name,
             (long long)json_integer_value(json_object_get(dropped, "offset")),
-            json_string_value(json_object_get(dropped, "file")));
-        if (tell(x, t, "aof-tail-cut", message, aof, err) < 0)
-            return -1;
-    }
-    if (errors) {
-        CLEANUP(free_ptr)
-        char *message =
-            errors > 0
-                ? xasprintf("%lld commands of '%s' were refused by the server that loaded it (%s)",
-                      (long long)errors, name,
-                      json_string_value(json_object_get(aof, "error_names")))
-                : xasprintf(
-                      "whether commands of '%s' were refused is not known: servers before 6.2 "
-                      "don't count them",
-                      name);
-        return tell(x, t, "aof-errors", message, aof, err);
-    }
+            json_string_value(json_object_get(dropped, "file"))) < 0)
+        return -1;
+    if (errors > 0)
+        return state_tell(x->st, &errors_event, err,
+            "%lld commands of '%s' were refused by the server that loaded it (%s)",
+            (long long)errors, name, json_string_value(json_object_get(aof, "error_names")));
+    if (errors < 0)
+        return state_tell(x->st, &errors_event, err,
+            "whether commands of '%s' were refused is not known: servers before 6.2 don't count them",
+            name);
     return 0;
 }
 
@@ -303,13 +317,13 @@ static int tell_of_aof(
 static int tell_of_notes(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
+    const struct event event = task_event(t, "warning", "file-note");
     const json_t *note;
     size_t i;
 
     json_array_foreach (json_object_get(facts, "notes"), i, note) {
-        CLEANUP(free_ptr)
-        char *message = xasprintf("'%s': %s", x->shards[t->shard].file, json_string_value(note));
-        if (tell(x, t, "file-note", message, NULL, err) < 0)
+        if (state_tell(x->st, &event, err, "'%s': %s", x->shards[t->shard].file,
+                json_string_value(note)) < 0)
             return -1;
     }
     return 0;
@@ -319,27 +333,28 @@ static int tell_of_notes(
 static int tell_of_no_keys(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
+    const struct event event = task_event(t, "warning", "set-empty");
     const struct shard_run *s = &x->shards[t->shard];
 
     if (!s->is_primary || x->databases[t->database].ccs->sharded ||
         json_integer_value(json_object_get(facts, "keys")) != 0)
         return 0;
-    CLEANUP(free_ptr)
-    char *message = xasprintf("'%s' has no key at all: the database comes back empty", s->file);
-    return tell(x, t, "set-empty", message, NULL, err);
+    return state_tell(
+        x->st, &event, err, "'%s' has no key at all: the database comes back empty", s->file);
 }
 
 /* Keys that stood in two files, and whose copy counts. */
 static int tell_of_doubles(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
+    struct event event = task_event(t, "warning", "key-in-two-files");
     const json_t *doubles = json_object_get(facts, "doubles");
     const json_t *first = json_object_get(doubles, "first");
 
     if (!x->shards[t->shard].is_primary || !doubles)
         return 0;
-    CLEANUP(free_ptr)
-    char *message = xasprintf(
+    event.detail = doubles;
+    return state_tell(x->st, &event, err,
         "keys that are in two files: %lld, first '%s' in slot %lld; the copy of '%s' counts, that "
         "of '%s' is left out, as the map of slots says",
         (long long)json_integer_value(json_object_get(doubles, "keys")),
@@ -347,22 +362,21 @@ static int tell_of_doubles(
         (long long)json_integer_value(json_object_get(first, "slot")),
         json_string_value(json_object_get(first, "kept")),
         json_string_value(json_object_get(first, "dropped")));
-    return tell(x, t, "key-in-two-files", message, doubles, err);
 }
 
 /* Modules that the server lacks: what they kept outside of keys is not in its file. */
 static int tell_of_modules(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
+    const struct event event = task_event(t, "warning", "module-left-out");
     const json_t *name;
     size_t i;
 
     json_array_foreach (json_object_get(facts, "modules_left_out"), i, name) {
-        CLEANUP(free_ptr)
-        char *message = xasprintf("the server lacks the module type '%s', of which the file has no "
-                                  "key: what the module kept outside of keys is left out",
-            json_string_value(name));
-        if (tell(x, t, "module-left-out", message, NULL, err) < 0)
+        if (state_tell(x->st, &event, err,
+                "the server lacks the module type '%s', of which the file has no key: what the "
+                "module kept outside of keys is left out",
+                json_string_value(name)) < 0)
             return -1;
     }
     return 0;
@@ -429,7 +443,7 @@ static int resolve_sources(const struct shard_run *s, const char *label, struct 
 }
 
 /* The state file has a location as it was given: a login in the environment is not kept in it. */
-int executor_resolve_locations(struct executor *x, struct err *err)
+int transfer_resolve_locations(struct executor *x, struct err *err)
 {
     for (size_t i = 0; i < x->database_count; i++) {
         struct database_run *db = &x->databases[i];
@@ -448,8 +462,15 @@ const struct task_kind task_fetch = {
     .name = "fetch",
     .method = "fetch",
     .stage = STAGE_TRANSFER,
+    .lane = LANE_FETCH,
+    .beside_others = true,
+    .doing = "fetching",
     .timeout_ms = FETCH_TIMEOUT_MS,
     .shard_state = "fetched",
+    .ready = fetch_group_is_prepared,
+    .sources = fetch_sources_ready,
+    .begin = fetch_begin,
+    .bytes = fetch_bytes,
     .params = fetch_params,
     .called = fetch_called,
     .finish = fetch_finish,

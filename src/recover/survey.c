@@ -8,7 +8,7 @@
 
 #include "disks.h"
 #include "fence.h"
-#include "internal.h"
+#include "host_link.h"
 #include "old_cluster.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"

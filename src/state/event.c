@@ -1,5 +1,9 @@
+#include <stdarg.h>
+#include <stdlib.h>
+
 #include "internal.h"
 #include "recluster/clock.h"
+#include "recluster/mem.h"
 
 static json_t *event_json(const struct event *e, int64_t at_ms)
 {
@@ -36,6 +40,18 @@ int state_event(struct state *st, const struct event *e, struct err *err)
     if (st->transaction_depth == 0)
         state_flush_events(st);
     return 0;
+}
+
+int state_tell(struct state *st, const struct event *event, struct err *err, const char *fmt, ...)
+{
+    struct event told = *event;
+    va_list args;
+
+    va_start(args, fmt);
+    CLEANUP(free_ptr) char *message = xvasprintf(fmt, args);
+    va_end(args);
+    told.message = message;
+    return state_event(st, &told, err);
 }
 
 void state_on_event(struct state *st, void (*fn)(void *arg, const json_t *event), void *arg)

@@ -3,6 +3,8 @@
 
 #include "recluster/state.h"
 
+enum { TRANSACTION_DEPTH_MAX = 8 };
+
 struct cached_statement {
     const char *sql; /* by address */
     sqlite3_stmt *stmt;
@@ -16,6 +18,8 @@ struct state {
     size_t cache_count, cache_alloc;
     int transaction_depth;
     json_t *pending_events; /* told to the listener once they are committed */
+    size_t
+        events_before[TRANSACTION_DEPTH_MAX]; /* how many there were when each transaction began */
     void (*on_event)(void *arg, const json_t *event);
     void *on_event_arg;
 };

@@ -233,13 +233,17 @@ int state_save_as(struct state *st, const char *path, struct err *err)
     return rc;
 }
 
-/* Depth, so that a function with a transaction of its own can be called inside of another's. */
+/* A transaction inside of another is a savepoint: it is taken back alone, and lasts with the outer one. */
 int state_begin(struct state *st, struct err *err)
 {
-    if (st->transaction_depth == 0 &&
-        sqlite3_exec(st->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+    const char *sql = st->transaction_depth ? "SAVEPOINT inner" : "BEGIN IMMEDIATE";
+
+    if (st->transaction_depth == TRANSACTION_DEPTH_MAX)
+        return err_set(
+            err, ERR_STATE, "transactions are nested more than %d deep", st->transaction_depth);
+    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return state_sqlite_error(st, "cannot write the state file", err);
-    st->transaction_depth++;
+    st->events_before[st->transaction_depth++] = json_array_size(st->pending_events);
     return 0;
 }
 
@@ -247,13 +251,12 @@ void (*state_test_on_commit)(void);
 
 int state_commit(struct state *st, struct err *err)
 {
-    if (st->transaction_depth > 1) {
-        st->transaction_depth--;
-        return 0;
-    }
-    if (sqlite3_exec(st->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+    const char *sql = st->transaction_depth > 1 ? "RELEASE inner" : "COMMIT";
+
+    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return state_sqlite_error(st, "cannot write the state file", err);
-    st->transaction_depth = 0;
+    if (--st->transaction_depth > 0)
+        return 0;
     if (state_test_on_commit && st->path[0])
         state_test_on_commit();
     state_flush_events(st);
@@ -262,8 +265,16 @@ int state_commit(struct state *st, struct err *err)
 
 void state_rollback(struct state *st)
 {
-    if (!sqlite3_get_autocommit(st->db))
-        sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
-    st->transaction_depth = 0;
-    json_array_clear(st->pending_events);
+    /* SQLite takes back the whole by itself after some errors, such as a full disk. */
+    if (sqlite3_get_autocommit(st->db))
+        st->transaction_depth = 0;
+    if (st->transaction_depth == 0) {
+        json_array_clear(st->pending_events);
+        return;
+    }
+    const char *sql = st->transaction_depth > 1 ? "ROLLBACK TO inner; RELEASE inner" : "ROLLBACK";
+    sqlite3_exec(st->db, sql, NULL, NULL, NULL);
+    st->transaction_depth--;
+    while (json_array_size(st->pending_events) > st->events_before[st->transaction_depth])
+        json_array_remove(st->pending_events, json_array_size(st->pending_events) - 1);
 }

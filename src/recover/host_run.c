@@ -1,22 +1,14 @@
-/*
- * The hosts of a run, connected when something is to be done on them:
- *
- *     IDLE ──(a task wants it)──> CONNECTING ──hello, lock, questions──> READY
- *      ▲                              │                                   │
- *      └── backoff <── lost, failed ──┴───────────────────────────────────┘
- *                         └── for hooks->patience_ms ──> GONE: its tasks fail
- *
- * Questions: in a run that resumes, each shard whose server was started is asked for its status
- * before anything else is done with it; records that are no longer true are taken back. What shards
- * left there before the host was lost is removed.
- */
+#include "host_run.h"
 
 #include <stdlib.h>
 
-#include "internal.h"
+#include "journal.h"
+#include "moved.h"
+#include "ready.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "recluster/shell_quote.h"
+#include "shard_params.h"
 
 enum {
     HELLO_MS = 20 * 1000,
@@ -65,21 +57,19 @@ static int give_up_host(struct host_run *h, struct err *err)
 {
     struct executor *x = h->x;
     struct err error = h->error;
-    CLEANUP(free_ptr)
-    char *message = xasprintf("host '%s' is given up: %s", h->name, h->error.message);
-    const struct event event = {
-        .severity = "error", .code = "host-lost", .host = h->name, .message = message};
+    const struct event event = {.severity = "error", .code = "host-lost", .host = h->name};
 
     if (h->lost && !x->hooks->replan_lost)
         say_what_helps(x, &error);
-    if (state_event(x->st, &event, err) < 0)
+    if (journal_take_answers(x, err) < 0 ||
+        state_tell(x->st, &event, err, "host '%s' is given up: %s", h->name, h->error.message) < 0)
         return -1;
     for (size_t d = 0; d < x->database_count; d++) {
         struct task_run *t = pending_task(x, h, d);
         if (t && journal_task_failed(x, t, &error, err) < 0)
             return -1;
         if (!t && is_unsure_about(x, h, d))
-            x->databases[d].state = "failed";
+            x->databases[d].state = DATABASE_FAILED;
     }
     return 0;
 }
@@ -112,7 +102,7 @@ static void on_status(void *ctx, const json_t *result, const struct err *error)
     if (answered && (error || !json_is_true(json_object_get(result, "running"))) &&
         journal_shard_reset(x, q->shard, error ? error->message : "its server does not run", &err) <
             0)
-        executor_give_up(x, &err);
+        journal_lost(x, &err);
     free(q);
     h->questions--;
     if (h->state == HOST_CONNECTING)
@@ -133,9 +123,9 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
     bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
 
     (void)result;
-    if (answered && (error ? journal_moved_kept(x, q->moved, error, &err)
-                           : journal_moved_removed(x, q->moved, &err)) < 0)
-        executor_give_up(x, &err);
+    if (answered &&
+        (error ? moved_is_kept(x, q->moved, error, &err) : moved_is_removed(x, q->moved, &err)) < 0)
+        journal_lost(x, &err);
     free(q);
     h->questions--;
     if (h->state == HOST_CONNECTING)
@@ -178,12 +168,9 @@ static void ask_about_shards(struct host_run *h)
 static void on_prepared(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_run *h = ctx;
-    CLEANUP(free_ptr)
-    char *message = xasprintf("host '%s': its \"prepare\" commands were run", h->name);
     const struct event event = {.code = "host-prepared",
         .host = h->name,
         .stage = "prepare",
-        .message = message,
         .detail = json_object_get(result, "done")};
     struct err err = ERR_INIT;
 
@@ -192,8 +179,9 @@ static void on_prepared(void *ctx, const json_t *result, const struct err *error
         return;
     }
     if (!json_is_true(json_object_get(result, "already")) &&
-        state_event(h->x->st, &event, &err) < 0)
-        executor_give_up(h->x, &err);
+        state_tell(
+            h->x->st, &event, &err, "host '%s': its \"prepare\" commands were run", h->name) < 0)
+        journal_lost(h->x, &err);
     ask_about_shards(h);
 }
 
@@ -228,7 +216,7 @@ static bool is_only_read(const struct host_run *h)
 static void on_hello(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_run *h = ctx;
-    CLEANUP(free_ptr) char *operator= operator_name();
+    CLEANUP(free_ptr) char *who = operator_name();
 
     (void)result;
     if (error) {
@@ -241,7 +229,7 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
     }
     link_call(h->link, "lock",
         json_pack("{s:s, s:s, s:s}", "base_dir", h->base_dir, "recovery", h->x->recovery,
-            "operator", operator),
+            "operator", who),
         LOCK_MS, on_lock, NULL, h);
 }
 
@@ -290,15 +278,15 @@ static void host_failed(struct host_run *h, const struct err *error)
     h->retry_at_ms = now + backoff_ms;
     link_close(link); /* its open calls are answered now */
     if (h->state == HOST_GONE && give_up_host(h, &err) < 0)
-        executor_give_up(x, &err);
+        journal_lost(x, &err);
     loop_wake(x->loop, x->pump);
 }
 
-bool host_wanted(struct host_run *h, int64_t now, int64_t *look_again_ms)
+bool host_wanted(struct host_run *h, int64_t *look_again_ms)
 {
     if (h->state == HOST_GONE)
         return false;
-    if (h->state == HOST_IDLE && h->retry_at_ms > now)
+    if (h->state == HOST_IDLE && h->retry_at_ms > clock_mono_ms())
         *look_again_ms = h->retry_at_ms < *look_again_ms ? h->retry_at_ms : *look_again_ms;
     else if (h->state == HOST_IDLE)
         host_connect(h);

@@ -3,14 +3,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "model.h"
+
+struct host_run *executor_host(const struct executor *x, const char *name)
+{
+    for (size_t i = 0; name && i < x->host_count; i++)
+        if (strcmp(x->hosts[i].name, name) == 0)
+            return &x->hosts[i];
+    return NULL;
+}
+
+void task_count_state(struct executor *x, struct task_run *t, enum task_state state)
+{
+    struct database_run *db = &x->databases[t->database];
+    size_t was_done = t->state == TASK_DONE, is_done = state == TASK_DONE;
+
+    db->undone[t->kind->gate] += was_done - is_done;
+    if (t->kind == &task_prepare_shard)
+        db->unprepared += was_done - is_done;
+    x->tasks_running += (size_t)(state == TASK_RUNNING) - (size_t)(t->state == TASK_RUNNING);
+    t->state = state;
+}
+
+struct event task_event(const struct task_run *t, const char *severity, const char *code)
+{
+    const struct executor *x = t->x;
+
+    return (struct event){
+        .severity = severity,
+        .code = code,
+        .database = x->databases[t->database].uid,
+        .shard = x->shards[t->shard].uid,
+        .host = x->hosts[t->host].name,
+        .stage = plan_stage_name(t->kind->stage),
+    };
+}
 
 static int index_of_host(const struct executor *x, const char *name)
 {
-    for (size_t i = 0; i < x->host_count; i++)
-        if (name && strcmp(x->hosts[i].name, name) == 0)
-            return (int)i;
-    return -1;
+    const struct host_run *found = executor_host(x, name);
+    return found ? (int)(found - x->hosts) : -1;
 }
 
 static int index_of_database(const struct executor *x, const char *uid)
@@ -72,6 +104,7 @@ static int load_databases(struct executor *x, struct err *err)
 {
     struct rows rows;
     size_t alloc = 0;
+    bool known = true;
 
     if (state_query(x->st, &rows, err,
             "SELECT database_uid, name, state, " STATE_SECRETS_OF("target.location", "database_uid",
@@ -87,7 +120,6 @@ static int load_databases(struct executor *x, struct err *err)
         *db = (struct database_run){
             .uid = dup(x, &rows, 0),
             .name = dup(x, &rows, 1),
-            .state = dup(x, &rows, 2),
             .location = rows_json(&rows, 3),
             .maxmemory_bytes = rows_int(&rows, 4),
             .password = dup(x, &rows, 5),
@@ -99,8 +131,14 @@ static int load_databases(struct executor *x, struct err *err)
         };
         db->ccs = ccs_database(x->ccs, db->uid);
         db->label = db->ccs ? db->ccs->label : db->uid;
+        known &= database_state_parse(rows_text(&rows, 2), &db->state) == 0;
     }
-    return rows_end(&rows, err);
+    if (rows_end(&rows, err) < 0)
+        return -1;
+    return known ? 0
+                 : err_set(err, ERR_STATE,
+                       "the state file '%s' has a database in a state that is not known",
+                       state_path(x->st));
 }
 
 static int load_shards(struct executor *x, struct err *err)
@@ -167,12 +205,6 @@ static const struct task_kind *kind_by_name(const char *name)
     return NULL;
 }
 
-/* Whatever was not done when the last run ended is to be done in this one. */
-static enum task_state state_at_start(const char *name)
-{
-    return strcmp(name, "done") == 0 ? TASK_DONE : TASK_PENDING;
-}
-
 static int load_tasks(struct executor *x, struct err *err)
 {
     struct rows rows;
@@ -184,10 +216,11 @@ static int load_tasks(struct executor *x, struct err *err)
     while (rows_next(&rows)) {
         const struct task_kind *kind = kind_by_name(rows_text(&rows, 1));
         int shard = shard_by_uid(x, rows_text(&rows, 2));
+        enum task_state state;
 
-        if (!kind || shard < 0) {
+        if (!kind || shard < 0 || task_state_parse(rows_text(&rows, 3), &state) < 0) {
             err_set(err, ERR_STATE,
-                "task %lld of the state file is of a kind or shard that is not known",
+                "task %lld of the state file is of a kind, shard or state that is not known",
                 (long long)rows_int(&rows, 0));
             struct err ignored = ERR_INIT;
             (void)!rows_end(&rows, &ignored);
@@ -207,7 +240,9 @@ static int load_tasks(struct executor *x, struct err *err)
             x->databases[x->shards[shard].database].in_use = true;
         x->databases[x->shards[shard].database].undone[kind->gate]++;
         x->databases[x->shards[shard].database].unprepared += kind == &task_prepare_shard;
-        task_set_state(x, &x->tasks[x->task_count - 1], state_at_start(rows_text(&rows, 3)));
+        /* What was not done when the last run ended is to be done in this one. */
+        task_count_state(
+            x, &x->tasks[x->task_count - 1], state == TASK_DONE ? TASK_DONE : TASK_PENDING);
     }
     return rows_end(&rows, err);
 }
@@ -241,6 +276,17 @@ static int load_waits(struct executor *x, struct err *err)
         t->waits_for[t->wait_count++] = on;
     }
     return rows_end(&rows, err);
+}
+
+/* The other way round than waits_for. */
+static void find_waiters(struct executor *x)
+{
+    for (size_t i = 0; i < x->task_count; i++)
+        for (size_t k = 0; k < x->tasks[i].wait_count; k++) {
+            struct task_run *on = &x->tasks[x->tasks[i].waits_for[k]];
+            on->waiters = xreallocarray(on->waiters, on->waiter_count + 1, sizeof(*on->waiters));
+            on->waiters[on->waiter_count++] = (int)i;
+        }
 }
 
 /* Pointers, once the array of tasks has its place. */
@@ -320,8 +366,8 @@ int executor_load(struct executor *x, struct err *err)
         load_tasks(x, err) < 0 || load_waits(x, err) < 0 || load_moved(x, err) < 0)
         rc = -1;
     if (rc == 0) {
+        find_waiters(x);
         link_tasks(x);
-        fetch_groups_make(x);
     }
     return rc;
 }
@@ -332,6 +378,8 @@ void executor_release(struct executor *x)
     for (size_t i = 0; i < x->host_count; i++) {
         json_decref(x->hosts[i].spec);
         json_decref(x->hosts[i].facts);
+        for (size_t lane = 0; lane < LANE_COUNT; lane++)
+            free(x->hosts[i].ready[lane]);
     }
     for (size_t i = 0; i < x->shard_count; i++) {
         json_decref(x->shards[i].facts);
@@ -343,6 +391,7 @@ void executor_release(struct executor *x)
         json_decref(x->databases[i].location);
     for (size_t i = 0; i < x->task_count; i++) {
         free(x->tasks[i].waits_for);
+        free(x->tasks[i].waiters);
         free(x->tasks[i].with);
     }
     free(x->hosts);
@@ -351,6 +400,9 @@ void executor_release(struct executor *x)
     free(x->databases);
     free(x->tasks);
     free(x->moved);
+    for (size_t i = 0; i < x->answer_count; i++)
+        json_decref(x->answers[i].result);
+    free(x->answers);
     free(x->recovery);
     free(x->recovery_password);
     free(x->replication_password);

@@ -1,0 +1,61 @@
+#include "shard_params.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+json_t *shard_params(const struct executor *x, const struct shard_run *s)
+{
+    const struct database_run *db = &x->databases[s->database];
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?}", "base_dir", x->hosts[s->host].base_dir,
+        "recovery", x->recovery, "dir", s->dir, "recovery_password", x->recovery_password,
+        "password", db->password, "admin_password", db->admin_password);
+}
+
+static const char *repl_id(const struct shard_run *s)
+{
+    return json_string_value(json_object_get(s->facts, "repl_id"));
+}
+
+bool shard_loads_file(const struct executor *x, const struct shard_run *s)
+{
+    if (s->is_primary || !s->facts)
+        return s->facts != NULL;
+    const char *ours = repl_id(s), *theirs = repl_id(&x->shards[s->primary]);
+    return ours && theirs && strcmp(ours, theirs) == 0;
+}
+
+bool shard_has_free_replica(const struct executor *x, const struct shard_run *s)
+{
+    const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+    const struct database_run *db = &x->databases[s->database];
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        if (!x->shards[i].is_primary && &x->shards[x->shards[i].primary] == primary &&
+            x->shards[i].file)
+            return true;
+    return false;
+}
+
+void shard_add_databases(const struct executor *x, const struct shard_run *s, json_t *params)
+{
+    const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
+    json_t *by_db = json_object_get(primary->facts, "keys_by_db"), *keys;
+    const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
+    const char *number;
+    long needed = 0;
+
+    /* All nodes of a cluster have as many, and load before the files of all have been read. */
+    if (s->bus_port) {
+        if (json_is_true(json_object_get(server, "cluster_databases")))
+            json_object_set_new(params, "databases", json_integer(CLUSTER_DATABASES));
+        return;
+    }
+    json_object_foreach (by_db, number, keys) {
+        long db = strtol(number, NULL, 10);
+        if (json_integer_value(keys) > 0 && db >= needed)
+            needed = db + 1;
+    }
+    if (needed)
+        json_object_set_new(params, "databases", json_integer(needed));
+}
