@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "cloud_location.h"
-#include "recluster/digest.h"
+#include "recluster/clock.h"
+#include "s3_sign.h"
 #include "xml.h"
 
 static const char default_region[] = "us-east-1";
@@ -142,18 +143,6 @@ static void set_base(struct s3_store *s)
                   : xasprintf("%s/%s", endpoint, s->bucket);
 }
 
-static void set_login(struct s3_store *s)
-{
-    CURL *curl = http_client_curl(s->client);
-    CLEANUP(free_ptr) char *scope = xasprintf("aws:amz:%s:s3", s->region);
-
-    if (!s->key_id)
-        return;
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, scope);
-    curl_easy_setopt(curl, CURLOPT_USERNAME, secret_reveal(s->key_id));
-    curl_easy_setopt(curl, CURLOPT_PASSWORD, secret_reveal(s->secret));
-}
-
 static char *url_of(const struct s3_store *s, const struct s3_request *r)
 {
     struct buf url = BUF_INIT;
@@ -176,12 +165,20 @@ static int send_once(
     CLEANUP(free_ptr) char *url = url_of(s, r);
     CLEANUP(free_ptr) char *what = label_of(s, r->name);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
-    char sha256[DIGEST_HEX_MAX];
+    const struct s3_signed what_is_signed = {
+        .method = r->method ? r->method : "GET",
+        .url = url,
+        .body = r->body,
+        .body_len = r->body_len,
+        .region = s->region,
+        .key_id = s->key_id,
+        .secret = s->secret,
+        .token = s->token,
+        .now_ms = clock_wall_ms(),
+    };
 
-    http_add_header(&headers, "x-amz-content-sha256: %s",
-        digest_of(r->body ? r->body : "", r->body_len, sha256));
-    if (s->token)
-        http_add_header(&headers, "x-amz-security-token: %s", secret_reveal(s->token));
+    if (s->key_id)
+        s3_sign(&what_is_signed, &headers);
     if (r->body)
         http_add_header(&headers, "Content-Type: application/octet-stream");
     const struct http_request request = {
@@ -216,7 +213,6 @@ static bool learn_region(struct s3_store *s, const struct http_reply *reply)
     s->region = xstrdup(region);
     s->region_given = true; /* once is enough */
     set_base(s);
-    set_login(s);
     return true;
 }
 
@@ -421,7 +417,6 @@ struct s3_store *s3_open(
     /* A signature is good for one host only; learn_region() follows. */
     http_client_stay(s->client);
     set_base(s);
-    set_login(s);
     *ret_label = xstrdup(s->label);
     return s;
 }

@@ -17,7 +17,7 @@
 enum { REQUEST_MAX = 4096 };
 
 struct http_script {
-    const struct http_reply *replies;
+    const struct scripted_reply *replies;
     size_t count;
     atomic_size_t served;
     char (*requests)[REQUEST_MAX];
@@ -66,7 +66,7 @@ static void read_body(const struct http_script *s, int fd, const char *request, 
 
 static void answer(struct http_script *s, int fd, size_t number)
 {
-    const struct http_reply *reply = &s->replies[number];
+    const struct scripted_reply *reply = &s->replies[number];
     char *request = s->requests[number];
     size_t len = 0;
 
@@ -104,7 +104,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct http_script *http_script_start(const struct http_reply *replies, size_t count)
+struct http_script *http_script_start(const struct scripted_reply *replies, size_t count)
 {
     struct http_script *s = xcalloc(1, sizeof(*s));
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

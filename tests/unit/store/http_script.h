@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-struct http_reply {
+struct scripted_reply {
     const char *head; /* status line and headers, lines ended by \r\n, without the empty line */
     const void *body;
     size_t body_len;
@@ -20,7 +20,7 @@ struct http_reply {
 };
 
 struct http_script;
-struct http_script *http_script_start(const struct http_reply *replies, size_t count);
+struct http_script *http_script_start(const struct scripted_reply *replies, size_t count);
 const char *http_script_url(const struct http_script *s); /* ends with '/' */
 
 /* The text of the request that got this answer; "" if none came. Look at it after the calls. */

@@ -512,7 +512,7 @@ static void over_http(void **state)
     char *part = xasprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4095/%zu\r\n"
                            "Content-Length: 4096\r\nConnection: close\r\n",
         packed.len);
-    const struct http_reply replies[] = {{html, index, sizeof(index) - 1, 0},
+    const struct scripted_reply replies[] = {{html, index, sizeof(index) - 1, 0},
         {part, packed.data, 4096, 0}, {html, index, sizeof(index) - 1, 0},
         {"HTTP/1.1 402 Payment Required\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0}};
     struct http_script *script = http_script_start(replies, 4);

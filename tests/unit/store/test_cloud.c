@@ -10,6 +10,7 @@
 #include "recluster/file.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
+#include "s3_sign.h"
 #include "temp_dir.h"
 #include "xml.h"
 
@@ -246,7 +247,7 @@ static int ignore(void *arg, const void *data, size_t len, struct err *err)
 
 static void region_is_learned(void **state)
 {
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {XML("400 Bad Request",
             "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m</Message>"
             "<Region>eu-west-9</Region></Error>")},
@@ -283,7 +284,7 @@ static void bucket_stands_in_path_or_host(void **state)
         {"path", "GET /backups/bucket/x%20y.rdb HTTP", "Host: localhost:"},
         {"host", "GET /backups/x%20y.rdb HTTP", "Host: bucket.localhost:"},
     };
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n", "", 0, 0},
     };
 
@@ -308,7 +309,7 @@ static void bucket_stands_in_path_or_host(void **state)
 static void s3_errors_say_what_to_do(void **state)
 {
     static const struct {
-        struct http_reply reply;
+        struct scripted_reply reply;
         enum err_code code;
         const char *hint;
     } cases[] = {
@@ -363,7 +364,7 @@ static const char initiated[] =
 /* An upload of 8 MiB and a byte: two parts. The answer to its completion is lost. */
 static void lost_completion_is_noticed(void **state)
 {
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {XML("200 OK", initiated)},
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\n", "", 0, 0},
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"2\"\r\n", "", 0, 0},
@@ -389,7 +390,7 @@ static void lost_completion_is_noticed(void **state)
 /* A store may find out late that it can't complete, after the head of a success. */
 static void error_in_a_success_is_noticed(void **state)
 {
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {XML("200 OK", initiated)},
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\n", "", 0, 0},
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"2\"\r\n", "", 0, 0},
@@ -410,6 +411,43 @@ static void error_in_a_success_is_noticed(void **state)
 }
 
 /* --- signatures and XML --- */
+
+static void s3_signs_as_documented(void **state)
+{
+    static const char key[] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    /* The examples of Amazon's page on the signature, of 2013-05-24T00:00:00Z. */
+    static const struct {
+        const char *url, *signature;
+    } cases[] = {
+        {"https://examplebucket.s3.amazonaws.com/?lifecycle=",
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"},
+        {"https://examplebucket.s3.amazonaws.com:443?max-keys=2&prefix=J",
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"},
+    };
+    struct secret *key_id = secret_new("AKIAIOSFODNN7EXAMPLE"), *secret = secret_new(key);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct s3_signed what = {
+            .method = "GET",
+            .url = cases[i].url,
+            .region = "us-east-1",
+            .key_id = key_id,
+            .secret = secret,
+            .now_ms = 1369353600000,
+        };
+        struct curl_slist *headers = NULL, *last;
+        s3_sign(&what, &headers);
+        for (last = headers; last->next;)
+            last = last->next;
+        assert_non_null(strstr(last->data, "/20130524/us-east-1/s3/aws4_request, SignedHeaders="));
+        assert_string_equal(
+            strstr(last->data, "Signature=") + strlen("Signature="), cases[i].signature);
+        http_free_headers(&headers);
+    }
+    secret_free(key_id);
+    secret_free(secret);
+}
 
 /* The example of Microsoft's page on Shared Key, with a key of ours. */
 static void azure_signs_as_documented(void **state)
@@ -490,6 +528,7 @@ int main(void)
         cmocka_unit_test(lost_completion_is_noticed),
         cmocka_unit_test(error_in_a_success_is_noticed),
         cmocka_unit_test(azure_signs_as_documented),
+        cmocka_unit_test(s3_signs_as_documented),
         cmocka_unit_test(xml_is_walked),
     };
     setenv("no_proxy", "*", 1);

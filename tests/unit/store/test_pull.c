@@ -416,7 +416,7 @@ static void pull_goes_on_after_a_cut(void **state)
     size_t middle = packed.len / 2 + 1;
     CLEANUP(free_ptr) char *first = head_of_answer(0, packed.len);
     CLEANUP(free_ptr) char *second = head_of_answer(middle, packed.len);
-    const struct http_reply replies[] = {
+    const struct scripted_reply replies[] = {
         {first, packed.data, middle, 0}, {second, packed.data + middle, packed.len - middle, 0}};
     struct http_script *script = http_script_start(replies, 2);
     char *target = temp_dir_make();
@@ -466,7 +466,7 @@ static void killed_pull_leaves_no_file(void **state)
 
     big_rdb(&plain, 3 << 20);
     CLEANUP(free_ptr) char *head = head_of_answer(0, plain.len);
-    const struct http_reply replies[] = {
+    const struct scripted_reply replies[] = {
         {head, plain.data, 5 << 19, 1}, /* then silence */
         {head, plain.data, plain.len, 0},
     };

@@ -287,7 +287,7 @@ static const char numbers[] = "0123456789abcdefghij";
 
 struct script_case {
     const char *what;
-    struct http_reply replies[5];
+    struct scripted_reply replies[5];
     enum err_code code;  /* ERR_NONE: all of `numbers` arrives */
     const char *message; /* or, without an error, what stands in the last request */
     size_t served;
@@ -373,7 +373,7 @@ static const struct script_case script_cases[] = {
 
 static void run_script_case(const struct script_case *c)
 {
-    struct http_reply replies[5];
+    struct scripted_reply replies[5];
     void *filler = xcalloc(1, 1 << 20);
     struct buf b = BUF_INIT;
     struct err err = ERR_INIT;
@@ -415,13 +415,13 @@ static void progress_renews_patience(void **state)
     (void)state;
     enum { PARTS = 7, PART_BYTES = 1 << 20 };
     struct buf all = BUF_INIT, got = BUF_INIT;
-    struct http_reply replies[PARTS];
+    struct scripted_reply replies[PARTS];
     struct err err = ERR_INIT;
 
     sample_noise(&all, (size_t)PARTS * PART_BYTES);
     for (int i = 0; i < PARTS; i++) {
         size_t at = (size_t)i * PART_BYTES;
-        replies[i] = (struct http_reply){
+        replies[i] = (struct scripted_reply){
             .head = xasprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %zu-%zu/%zu\r\n"
                               "Content-Length: %zu\r\nETag: W/\"w\"\r\nConnection: close\r\n",
                 at, all.len - 1, all.len, all.len - at),
@@ -444,7 +444,7 @@ static void progress_renews_patience(void **state)
 static void ranges_of_an_object_are_read(void **state)
 {
     (void)state;
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {PART("3-6/20", "4", "a"), numbers + 3, 4, 0},
         {OK20("a"), numbers, 20, 0},
         {"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */0\r\nContent-Length: 2\r\n"
@@ -477,7 +477,7 @@ static void ranges_of_an_object_are_read(void **state)
 static void login_is_sent_and_never_shown(void **state)
 {
     (void)state;
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
@@ -519,7 +519,7 @@ static void index_is_tried_again(void **state)
     (void)state;
     static const char index[] = "[{\"name\":\"b\",\"size\":2},{\"name\":\"a\"},{\"name\":\"a\","
                                 "\"size\":1}]";
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0},
         {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 60\r\n"
          "Connection: close\r\n",
@@ -545,7 +545,7 @@ static void index_is_tried_again(void **state)
 static void huge_index_is_refused(void **state)
 {
     (void)state;
-    static const struct http_reply replies[] = {
+    static const struct scripted_reply replies[] = {
         {"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\nConnection: close\r\n", "[\"", 2, 0},
     };
     struct http_script *script = http_script_start(replies, 1);

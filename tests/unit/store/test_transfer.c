@@ -153,7 +153,7 @@ static void check_resume(const struct buf *object, const char *etag, bool same)
     CLEANUP(free_ptr) char *look = head("206 Partial Content", object->len, 0, 1, etag);
     CLEANUP(free_ptr) char *rest = head("206 Partial Content", object->len, n, object->len, etag);
     CLEANUP(free_ptr) char *all = head("200 OK", object->len, 0, object->len, etag);
-    const struct http_reply replies[] = {{cut, object->data, n, 1}, {look, object->data, 1, 0},
+    const struct scripted_reply replies[] = {{cut, object->data, n, 1}, {look, object->data, 1, 0},
         {same ? rest : all, object->data + (same ? n : 0), object->len - (same ? n : 0), 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
     struct err err = ERR_INIT;
@@ -201,7 +201,7 @@ static void bad_kept_bytes_begin_anew(void **state)
     CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
     CLEANUP(free_ptr) char *cut = head("200 OK", rdb.len, 0, rdb.len, "one");
     CLEANUP(free_ptr) char *look = head("206 Partial Content", rdb.len, 0, 1, "one");
-    const struct http_reply replies[] = {
+    const struct scripted_reply replies[] = {
         {cut, rdb.data, n, 1}, {look, rdb.data, 1, 0}, {cut, rdb.data, rdb.len, 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
     struct err err = ERR_INIT;
@@ -220,7 +220,7 @@ static void bad_kept_bytes_begin_anew(void **state)
 }
 
 /* Answers to one pull, in order: each may be cut. */
-static void check_answers(const struct http_reply *replies, size_t count, enum err_code code)
+static void check_answers(const struct scripted_reply *replies, size_t count, enum err_code code)
 {
     char *dir = temp_dir_make();
     CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
@@ -250,9 +250,9 @@ static void changed_meanwhile_begins_anew_once(void **state)
     CLEANUP(free_ptr) char *two = head("200 OK", rdb.len, 0, rdb.len, "two");
     CLEANUP(free_ptr) char *rest_of_two = head("206 Partial Content", rdb.len, n, rdb.len, "two");
     CLEANUP(free_ptr) char *rest_of_three = head("206 Partial Content", rdb.len, n, rdb.len, "3");
-    const struct http_reply settles[] = {{one, rdb.data, n, 0},
+    const struct scripted_reply settles[] = {{one, rdb.data, n, 0},
         {rest_of_two, rdb.data + n, rdb.len - n, 0}, {two, rdb.data, rdb.len, 0}};
-    const struct http_reply goes_on[] = {{one, rdb.data, n, 0},
+    const struct scripted_reply goes_on[] = {{one, rdb.data, n, 0},
         {rest_of_two, rdb.data + n, rdb.len - n, 0}, {two, rdb.data, n, 0},
         {rest_of_three, rdb.data + n, rdb.len - n, 0}};
 
@@ -267,8 +267,9 @@ static void without_a_validator_it_begins_anew_once(void **state)
     CLEANUP(free_ptr)
     char *plain =
         xasprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n", rdb.len);
-    const struct http_reply cut_once[] = {{plain, rdb.data, n, 0}, {plain, rdb.data, rdb.len, 0}};
-    const struct http_reply cut_twice[] = {{plain, rdb.data, n, 0}, {plain, rdb.data, n, 0}};
+    const struct scripted_reply cut_once[] = {
+        {plain, rdb.data, n, 0}, {plain, rdb.data, rdb.len, 0}};
+    const struct scripted_reply cut_twice[] = {{plain, rdb.data, n, 0}, {plain, rdb.data, n, 0}};
 
     check_answers(cut_once, ARRAY_SIZE(cut_once), ERR_NONE);
     char *dir = temp_dir_make();
@@ -324,7 +325,7 @@ static void a_cut_goes_on_for_all_its_files(void **state)
     CLEANUP(free_ptr) char *all = head("200 OK", packed.len, 0, packed.len, "one");
     CLEANUP(free_ptr) char *look = head("206 Partial Content", packed.len, 0, 1, "one");
     CLEANUP(free_ptr) char *rest = head("206 Partial Content", packed.len, n, packed.len, "one");
-    const struct http_reply replies[] = {{all, packed.data, n, 1}, {look, packed.data, 1, 0},
+    const struct scripted_reply replies[] = {{all, packed.data, n, 1}, {look, packed.data, 1, 0},
         {rest, packed.data + n, packed.len - n, 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
     struct err err = ERR_INIT;
