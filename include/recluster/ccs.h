@@ -7,7 +7,8 @@
  *     ccs_import("ccs-redis.rdb", st, err)   // tables ccs_entry, cluster, node, database, …,
  * finding struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs ccs_free(ccs);
  *
- * An import runs in one transaction: it is there whole or not at all. Inputs, told by content: an
+ * An import runs in one transaction: it is there whole or not at all. It has a memory limit
+ * (memory_limit.h), behind which the process ends with an error that names the file. Inputs, told by content: an
  * RDB file, the same gzipped, a support package's ccs-redis.json, or the nodes.json of `redis-cli
  * --cluster backup` (becomes a cluster with one sharded database "db:1", its shards named by their
  * node ids).

@@ -26,7 +26,8 @@ int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_f
 /*
  * Forks; the child runs fn(arg, fd) and _exit()s with what it returns. fd (blocking) and *ret_fd
  * (non-blocking) are the ends of a pair of sockets, close-on-exec: what one side writes, the other
- * reads.
+ * reads. The child has the memory limit of a reader (memory_limit.h), which fn may name and tell; the
+ * programs that it starts have none.
  */
 int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
     struct err *err) MUST_CHECK;

@@ -5,7 +5,7 @@
  * Memory.
  *
  * Small allocations die on failure: these functions never return NULL; out of memory prints one
- * line and ends the process with status 71, a bug with 70. Neither leaves a core, which would hold
+ * line and ends the process with status 71 (memory_limit.h: with an error), a bug with 70. Neither leaves a core, which would hold
  * passwords. A size that comes from a file or a peer must have been held against a limit
  * before it gets here. All results are freed with free(3).
  *

@@ -18,6 +18,7 @@
 #include "recluster/file.h"
 #include "recluster/link.h"
 #include "recluster/loop.h"
+#include "recluster/memory_limit.h"
 #include "recluster/protocol.h"
 #include "recluster/relay.h"
 #include "recluster/rpc.h"
@@ -135,6 +136,16 @@ void agent_progress(struct agent_call *call, json_t *params)
     agent_notify(call, "progress", params);
 }
 
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    struct agent_call *call = arg;
+    struct buf line = BUF_INIT;
+
+    add_error(&line, call->id, err);
+    child_write(call, &line);
+    return 0;
+}
+
 static int run_in_child(void *arg, int fd)
 {
     struct agent_call *call = arg;
@@ -150,6 +161,8 @@ static int run_in_child(void *arg, int fd)
         close(other->fd);
     signal(SIGPIPE, SIG_IGN); /* a server that closes its socket must not be our end */
     call->channel = (struct agent_channel){.fd = fd, .id = call->id, .in = RPC_INPUT_INIT};
+    memory_limit_name("what '%s' reads", call->method->name);
+    memory_limit_tell(on_memory_limit, call);
     if (call->run(call, call->params, &result, &err) < 0)
         add_error(&line, call->id, &err);
     else

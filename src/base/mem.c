@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "recluster/memory_limit.h"
+
 void die_of_bug(const char *fmt, ...)
 {
     va_list args;
@@ -20,6 +22,7 @@ void die_of_bug(const char *fmt, ...)
 
 void die_of_memory(size_t bytes)
 {
+    memory_limit_reached(bytes);
     if (bytes)
         fprintf(stderr, "recluster: out of memory (%zu bytes)\n", bytes);
     else

@@ -12,7 +12,7 @@
 #include "recluster/json.h"
 #include "value.h"
 
-enum { PIECE_BYTES = 256 << 10, HEAD_BYTES = 16, CCS_KEY_BYTES_MAX = 1 << 20 };
+enum { PIECE_BYTES = 256 << 10, HEAD_BYTES = 16 };
 
 enum form { FORM_UNKNOWN_YET, FORM_RDB, FORM_JSON };
 
@@ -130,8 +130,8 @@ static int tell_form(struct sink *sink, struct err *err)
 
     if (starts_with(head, "REDIS") || starts_with(head, "VALKEY")) {
         const struct rdb_limits limits = {
-            .key_bytes = CCS_KEY_BYTES_MAX,
-            .element_bytes = OBJECTS_BYTES_MAX / 4,
+            .key_bytes = OBJECTS_KEY_BYTES_MAX,
+            .element_bytes = OBJECTS_BYTES_MAX,
         };
         sink->form = FORM_RDB;
         sink->reader = rdb_reader_new(&rdb_events, sink->all, &limits);

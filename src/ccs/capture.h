@@ -5,7 +5,7 @@
  * Reads a CCS file, whatever its form, into objects. The form is told by content: RDB, JSON, or
  * either of them gzipped (several members too). Reads once from front to end, so a pipe is fine.
  *
- * Limits: CAPTURE_INFLATED_MAX for what a gzipped file may become, OBJECTS_BYTES_MAX for what is
+ * Limits: CAPTURE_INFLATED_MAX for what a gzipped file may become, those of object.h for what is
  * kept, JSON_BYTES_MAX for a JSON document.
  */
 
@@ -17,7 +17,7 @@
 #include "recluster/err.h"
 
 #define CAPTURE_INFLATED_MAX ((uint64_t)4 << 30)
-enum { JSON_BYTES_MAX = 256 << 20 };
+enum { JSON_BYTES_MAX = 128 << 20 };
 
 struct capture {
     struct objects objects;      /* indexed */

@@ -26,24 +26,35 @@ static void check_age(struct import *im, const struct ccs *ccs)
             clock_format(ccs->saved_ms, when), human_duration(age_ms, age));
 }
 
+static void check_overlap(struct import *im, const struct ccs_database *db,
+    const struct ccs_shard *first, const struct ccs_shard *second)
+{
+    finding_add(&im->findings, FINDING_SLOTS_OVERLAP,
+        finding_keys("bdb", db->uid, "redis", first->uid, "redis", second->uid),
+        "primaries 'shard:%s' and 'shard:%s' of '%s' have slots in common", first->uid, second->uid,
+        db->label);
+}
+
 static void check_slots(
     struct import *im, const struct ccs *ccs, const struct ccs_database *db, size_t primaries)
 {
     const struct ccs_shard *shards = &ccs->shards[db->first_shard];
+    const struct ccs_shard *owner[SLOT_COUNT]; /* of the slots seen */
     struct slots seen, missing;
+    unsigned at, first, last;
 
     slots_clear(&seen);
     for (size_t i = 0; i < primaries; i++) {
-        size_t other = 0;
-        if (slots_overlap(&seen, shards[i].slots)) {
-            while (!slots_overlap(shards[other].slots, shards[i].slots))
-                other++;
-            finding_add(&im->findings, FINDING_SLOTS_OVERLAP,
-                finding_keys("bdb", db->uid, "redis", shards[other].uid, "redis", shards[i].uid),
-                "primaries 'shard:%s' and 'shard:%s' of '%s' have slots in common",
-                shards[other].uid, shards[i].uid, db->label);
-        }
-        slots_union(&seen, shards[i].slots);
+        struct slots common = *shards[i].slots, fresh = common;
+        slots_intersect(&common, &seen);
+        slots_subtract(&fresh, &seen);
+        at = 0;
+        if (slots_next_range(&common, &at, &first, &last))
+            check_overlap(im, db, owner[first], &shards[i]);
+        for (at = 0; slots_next_range(&fresh, &at, &first, &last);)
+            for (unsigned slot = first; slot <= last; slot++)
+                owner[slot] = &shards[i];
+        slots_union(&seen, &fresh);
     }
     ccs_missing_slots(ccs, db, &missing);
     if (!slots_is_empty(&missing)) {

@@ -116,7 +116,7 @@ static void check_listed(
 {
     size_t count;
     const char *const *list = read_list(r, "redis_list|shard_list", &count);
-    struct ids ids = sort_ids(&im->arena, list, count);
+    struct ids ids = sort_ids(r->arena, list, count);
 
     for (size_t i = 0; count && i < db->shard_count; i++) {
         const char *uid = ccs->shards[db->first_shard + i].uid;
@@ -126,7 +126,7 @@ static void check_listed(
                 "'redis:%s' belongs to 'bdb:%s', which does not list it", uid, db->uid);
     }
     list = read_list(r, "endpoint_list", &count);
-    ids = sort_ids(&im->arena, list, count);
+    ids = sort_ids(r->arena, list, count);
     for (size_t i = 0; count && i < db->endpoint_count; i++) {
         const char *uid = ccs->endpoints[db->first_endpoint + i].uid;
         if (!has_id(&ids, uid))
@@ -146,7 +146,8 @@ static void check_proxies(struct import *im, const char *type, const char *field
     if (!objects_next(im->objects, "dmc", &at, &uid))
         return;
     for (at = 0; (o = objects_next(im->objects, type, &at, &uid));) {
-        const struct reader r = {&im->findings, &im->arena, o};
+        CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
+        const struct reader r = {&im->findings, &scratch, o};
         size_t count;
         const char *const *proxies = read_list(&r, field, &count);
         for (size_t i = 0; i < count; i++)
@@ -231,8 +232,9 @@ void check_objects(struct import *im, const struct ccs *ccs)
         check_set(im, typed_prefixes[i]);
     for (size_t i = 0; i < ccs->database_count; i++) {
         const struct ccs_database *db = &ccs->databases[i];
+        CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
         const struct reader r = {
-            &im->findings, &im->arena, objects_find(im->objects, "bdb", db->uid)};
+            &im->findings, &scratch, objects_find(im->objects, "bdb", db->uid)};
         if (!r.object)
             continue;
         check_list(im, &r, db->uid, "redis_list|shard_list", "redis");

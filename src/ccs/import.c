@@ -3,6 +3,7 @@
 #include "capture.h"
 #include "check.h"
 #include "recluster/ccs.h"
+#include "recluster/memory_limit.h"
 
 static bool holds_cluster(const struct objects *all)
 {
@@ -129,10 +130,13 @@ int ccs_import(const char *path, struct state *st, struct err *err)
 {
     struct capture capture;
 
+    memory_limit_set(MEMORY_LIMIT_CCS);
+    memory_limit_name("CCS file '%s'", path);
     capture_init(&capture);
     int rc = capture_read(path, &capture, err);
     if (rc == 0)
         rc = import_captured(path, &capture, st, err);
     capture_release(&capture);
+    memory_limit_lift();
     return rc;
 }

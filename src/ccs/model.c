@@ -87,35 +87,34 @@ static bool same_node(const struct ccs_shard *a, const struct ccs_shard *b)
     return a->node_uid && b->node_uid && strcmp(a->node_uid, b->node_uid) == 0;
 }
 
-/*
- * The primary of a replica among the database's primaries, which are sorted by their first slot:
- * one with the same slots, on another node if there is a choice.
- */
-static int find_primary(
-    const struct ccs_shard *shards, size_t first, size_t count, const struct ccs_shard *replica)
+static struct model_slots *model_of(const struct ccs_shard *shard)
 {
-    unsigned slot = first_slot(replica);
-    size_t low = first, high = first + count;
-    int found = -1;
+    return (struct model_slots *)(uintptr_t)shard->slots;
+}
 
-    if (slot == SLOT_COUNT)
+/* Notes which primaries of the run that begins at `first` have which slots. */
+static void note_primaries(struct ccs *ccs, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        struct model_slots *model = model_of(&ccs->shards[i]);
+        if (model->run != first + 1)
+            *model = (struct model_slots){
+                model->slots, model->first, .run = first + 1, .primary = (int)i, .other = -1};
+        else if (model->other < 0 && !same_node(&ccs->shards[model->primary], &ccs->shards[i]))
+            model->other = (int)i;
+    }
+}
+
+/* The primary of a replica: one with the same slots, on another node if there is a choice. */
+static int find_primary(const struct ccs *ccs, size_t first, const struct ccs_shard *replica)
+{
+    const struct model_slots *model = model_of(replica);
+
+    if (model->first == SLOT_COUNT || model->run != first + 1)
         return -1;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (first_slot(&shards[mid]) < slot)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    for (; low < first + count && first_slot(&shards[low]) == slot; low++) {
-        if (shards[low].slots != replica->slots)
-            continue;
-        if (!same_node(&shards[low], replica))
-            return (int)low;
-        if (found < 0)
-            found = (int)low;
-    }
-    return found;
+    if (model->other >= 0 && same_node(&ccs->shards[model->primary], replica))
+        return model->other;
+    return model->primary;
 }
 
 static struct ccs_database *find_database(struct ccs *ccs, const char *uid)
@@ -133,9 +132,9 @@ static void connect_shards(struct ccs *ccs)
         size_t first = i, primaries = 0;
         for (; i < ccs->shard_count && strcmp(ccs->shards[i].database_uid, uid) == 0; i++)
             primaries += ccs->shards[i].primary;
+        note_primaries(ccs, first, primaries);
         for (size_t r = first + primaries; r < i; r++)
-            ccs->shards[r].primary_index =
-                find_primary(ccs->shards, first, primaries, &ccs->shards[r]);
+            ccs->shards[r].primary_index = find_primary(ccs, first, &ccs->shards[r]);
         struct ccs_database *db = find_database(ccs, uid);
         if (db) {
             db->first_shard = first;

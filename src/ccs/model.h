@@ -9,6 +9,12 @@
 struct model_slots {
     struct slots slots;
     unsigned first; /* SLOT_COUNT: none */
+    /*
+     * While a database's replicas are connected: where its run of shards begins, plus 1; the first of its
+     * primaries with these slots, and the first on another node than that one (-1: none).
+     */
+    size_t run;
+    int primary, other;
 };
 
 /* Sorts all arrays, gives each database its shards and endpoints, each replica its primary. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "value.h"
+
 void objects_init(struct objects *all)
 {
     *all = (struct objects){.saved_ms = -1};
@@ -28,15 +30,42 @@ bool bytes_are_text(struct rdb_bytes bytes)
     return text;
 }
 
-static int count_bytes(struct objects *all, size_t more, struct err *err)
+static int refuse_more(const char *than, const struct rdb_bytes key, struct err *err)
 {
-    if (more > OBJECTS_BYTES_MAX || all->bytes + more > OBJECTS_BYTES_MAX) {
-        err_set(err, ERR_LIMIT, "it holds more than %d MB, too much for a CCS file",
-            OBJECTS_BYTES_MAX >> 20);
-        return err_hint(err, "A database's backup file? Then check it with `recluster verify`.");
+    enum { SHOWN = 64 };
+    const bool shown = key.data && key.len <= SHOWN && bytes_are_text(key);
+
+    err_set(err, ERR_LIMIT, "it holds more than %s, too much for a CCS file%s%.*s%s", than,
+        shown ? ", at key '" : "", shown ? (int)key.len : 0, shown ? (const char *)key.data : "",
+        shown ? "'" : "");
+    return err_hint(err, "A database's backup file? Then check it with `recluster verify`.");
+}
+
+static int count_bytes(struct objects *all, size_t more, struct rdb_bytes key, struct err *err)
+{
+    CLEANUP(free_ptr) char *most = NULL;
+
+    if (more <= OBJECTS_BYTES_MAX && all->bytes + more <= OBJECTS_BYTES_MAX) {
+        all->bytes += more;
+        return 0;
     }
-    all->bytes += more;
-    return 0;
+    most = xasprintf("%d MB", OBJECTS_BYTES_MAX >> 20);
+    return refuse_more(most, key, err);
+}
+
+/* How many a value is where it is a list, which will be taken apart: words, empty items, lists. */
+static size_t values_in(struct rdb_bytes bytes)
+{
+    const char *p = bytes.data, *end = p + bytes.len;
+    size_t count = 1;
+    char before = ',';
+
+    for (; p < end; before = *p++) {
+        bool between = *p && strchr(VALUE_BETWEEN, *p);
+        count += *p == '[' ||
+                 (between ? *p == ',' && before == ',' : strchr(VALUE_BETWEEN, before) != NULL);
+    }
+    return count;
 }
 
 static struct rdb_bytes copy(struct objects *all, struct rdb_bytes bytes)
@@ -49,7 +78,16 @@ static struct rdb_bytes copy(struct objects *all, struct rdb_bytes bytes)
 int objects_add(
     struct objects *all, const struct object *what, struct object **ret, struct err *err)
 {
-    if (count_bytes(all, sizeof(struct object) + what->key.len, err) < 0)
+    CLEANUP(free_ptr) char *most = NULL;
+
+    if (all->count == OBJECTS_KEYS_MAX) {
+        most = xasprintf("%d keys", OBJECTS_KEYS_MAX);
+        return refuse_more(most, what->key, err);
+    }
+    if (what->key.len > OBJECTS_KEY_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "it holds a key of %zu bytes; a CCS file's have at most %d",
+            what->key.len, OBJECTS_KEY_BYTES_MAX);
+    if (count_bytes(all, what->key.len, what->key, err) < 0)
         return -1;
     GROW(all->list, all->count, all->alloc);
     struct object *o = &all->list[all->count];
@@ -69,7 +107,14 @@ int objects_add(
 int object_add_item(
     struct objects *all, struct object *o, const struct object_item *item, struct err *err)
 {
-    if (count_bytes(all, sizeof(*item) + item->field.len + item->value.len, err) < 0)
+    CLEANUP(free_ptr) char *most = NULL;
+
+    all->values += values_in(item->value);
+    if (all->values > OBJECTS_VALUES_MAX) {
+        most = xasprintf("%d values", OBJECTS_VALUES_MAX);
+        return refuse_more(most, o->key, err);
+    }
+    if (count_bytes(all, item->field.len + item->value.len, o->key, err) < 0)
         return -1;
     GROW(o->items, o->count, o->alloc);
     o->items[o->count++] = (struct object_item){
@@ -94,10 +139,33 @@ static int compare_objects(const void *a, const void *b)
     return order ? order : (x->position > y->position) - (x->position < y->position);
 }
 
+static int compare_fields(const void *a, const void *b, void *items)
+{
+    const uint32_t *x = a, *y = b;
+    const struct object_item *all = items;
+    int order = compare_bytes(all[*x].field, all[*y].field);
+    return order ? order : (*x > *y) - (*x < *y);
+}
+
+static void index_fields(struct objects *all, struct object *o)
+{
+    enum { SEARCHED_THROUGH = 16 };
+
+    if (o->kind != RDB_KIND_HASH || o->count <= SEARCHED_THROUGH)
+        return;
+    uint32_t *by_name = arena_alloc(&all->arena, o->count * sizeof(*by_name));
+    for (size_t i = 0; i < o->count; i++)
+        by_name[i] = (uint32_t)i;
+    qsort_r(by_name, o->count, sizeof(*by_name), compare_fields, o->items);
+    o->by_name = by_name;
+}
+
 void objects_index(struct objects *all)
 {
     if (all->count)
         qsort(all->list, all->count, sizeof(*all->list), compare_objects);
+    for (size_t i = 0; i < all->count; i++)
+        index_fields(all, &all->list[i]);
 }
 
 /* Index of the first object whose key is not before `key`. */
@@ -166,10 +234,28 @@ const struct object *objects_next(
     return NULL;
 }
 
+static const struct object_item *indexed_field(const struct object *o, struct rdb_bytes field)
+{
+    size_t low = 0, high = o->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (compare_bytes(o->items[o->by_name[mid]].field, field) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == o->count || compare_bytes(o->items[o->by_name[low]].field, field) != 0)
+        return NULL;
+    return &o->items[o->by_name[low]];
+}
+
 const struct object_item *object_field(const struct object *o, const char *field, size_t len)
 {
     if (!o || o->kind != RDB_KIND_HASH)
         return NULL;
+    if (o->by_name)
+        return indexed_field(o, (struct rdb_bytes){field, len});
     for (size_t i = 0; i < o->count; i++)
         if (o->items[i].field.len == len && memcmp(o->items[i].field.data, field, len) == 0)
             return &o->items[i];

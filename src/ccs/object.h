@@ -13,8 +13,10 @@
  *     const char *name = object_text(o, "name");
  *     objects_release(&all);
  *
- * All memory together is held against OBJECTS_BYTES_MAX: a CCS file is small, and a file that isn't
- * one (a database's backup given by mistake) fails early with ERR_LIMIT.
+ * A CCS file is small: one with more than these limits allow is something else (a database's backup
+ * given by mistake, a bomb) and fails early with ERR_LIMIT. A cluster of 20,000 shards and 1,000
+ * databases stays below a fifth of OBJECTS_KEYS_MAX and a half of the others. A file at all three
+ * limits takes about 700 MB until it is in the state file and shown.
  */
 
 #include <stdbool.h>
@@ -25,7 +27,12 @@
 #include "recluster/mem.h"
 #include "recluster/rdb.h"
 
-enum { OBJECTS_BYTES_MAX = 256 << 20 };
+enum {
+    OBJECTS_KEYS_MAX = 100000,
+    OBJECTS_KEY_BYTES_MAX = 64 << 10,
+    OBJECTS_VALUES_MAX = 2000000, /* fields, members, and what lists within a value may hold */
+    OBJECTS_BYTES_MAX = 64 << 20, /* keys, fields and values as they stand in the file */
+};
 
 /* One string, list item, set or sorted-set member (in value), or hash field. */
 struct object_item {
@@ -41,15 +48,16 @@ struct object {
     int64_t expires_ms; /* -1: never */
     struct object_item *items;
     size_t count, alloc;
-    size_t position;  /* in the file */
-    const char *text; /* the key, or NULL if it isn't UTF-8 without NUL */
+    size_t position;         /* in the file */
+    const uint32_t *by_name; /* indexed: a large hash's items, sorted by field; else NULL */
+    const char *text;        /* the key, or NULL if it isn't UTF-8 without NUL */
 };
 
 struct objects {
     struct arena arena;
     struct object *list;
     size_t count, alloc;
-    size_t bytes;
+    size_t bytes, values;
     int64_t saved_ms;   /* aux ctime; -1: not known */
     const char *format; /* "rdb", "json", "nodes.json" */
 };

@@ -81,10 +81,10 @@ static int add_shard(struct import *im, const struct reader *r, const char *uid)
 
 static int add_endpoint(struct import *im, const struct reader *r, const char *uid)
 {
-    const char *prefix = arena_printf(&im->arena, "%.*s", (int)strcspn(uid, ":"), uid);
+    const char *prefix = arena_printf(r->arena, "%.*s", (int)strcspn(uid, ":"), uid);
     const char *database_uid = read_text(r, "bdb_uid", prefix);
     const struct reader database = {
-        &im->findings, &im->arena, objects_find(im->objects, "bdb", database_uid)};
+        &im->findings, r->arena, objects_find(im->objects, "bdb", database_uid)};
     const char *policy = read_text(r, "proxy_policy", NULL);
     const char *dns_name = read_text(r, "dns_name", NULL);
     size_t count;
@@ -135,7 +135,8 @@ int typed_import(struct import *im)
         const struct object *o;
         const char *uid;
         for (size_t at = 0; (o = objects_next(im->objects, tables[i].type, &at, &uid));) {
-            const struct reader r = {&im->findings, &im->arena, o};
+            CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
+            const struct reader r = {&im->findings, &scratch, o};
             if (tables[i].add(im, &r, uid) < 0)
                 return -1;
         }

@@ -92,12 +92,12 @@ static const char *const *json_list(
 /* Brackets and quotes are dropped too: lists printed by another program. */
 static const char *const *id_list(struct arena *arena, const char *text, size_t *ret_count)
 {
-    static const char between[] = ", \t\r\n;[]\"'";
     const char **items = arena_alloc(arena, (strlen(text) / 2 + 2) * sizeof(*items));
     char *copy = arena_strdup(arena, text), *save = NULL;
     size_t count = 0;
 
-    for (char *s = strtok_r(copy, between, &save); s; s = strtok_r(NULL, between, &save))
+    for (char *s = strtok_r(copy, VALUE_BETWEEN, &save); s;
+         s = strtok_r(NULL, VALUE_BETWEEN, &save))
         items[count++] = s;
     *ret_count = count;
     return items;

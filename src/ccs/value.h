@@ -29,6 +29,7 @@ bool value_bytes(const char *text, int64_t *ret);
  * ",WORKERS 6,,", four items that belong to four of another list. An item of a JSON list that is
  * an object stands for its "uid", "name", "module_name" or "regex".
  */
+#define VALUE_BETWEEN ", \t\r\n;[]\"'" /* what stands between VALUE_IDS */
 enum value_list { VALUE_IDS, VALUE_PARALLEL };
 const char *const *value_list(
     struct arena *arena, const char *text, enum value_list form, size_t *ret_count);

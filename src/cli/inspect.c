@@ -1,10 +1,14 @@
 #include "command.h"
+#include "recluster/memory_limit.h"
 #include "recluster/report.h"
 
 static int inspect(const struct arguments *args, struct state *st, struct err *err)
 {
     if (ccs_import(args->words[0], st, err) < 0)
         return -1;
+    /* To the end of the process: what is shown is as large as the file makes it. */
+    memory_limit_set(MEMORY_LIMIT_CCS);
+    memory_limit_name("CCS file '%s'", args->words[0]);
     struct ccs *ccs = ccs_load(st, err);
     if (!ccs)
         return -1;

@@ -6,6 +6,7 @@
 #include "rdb_text.h"
 #include "recluster/clock.h"
 #include "recluster/human.h"
+#include "recluster/memory_limit.h"
 #include "recluster/pull.h"
 
 enum { HEAD_BYTES = 64 * 1024 };
@@ -145,6 +146,7 @@ static int run(const struct arguments *args, struct err *err)
             if (args->given[cutting[k].option])
                 return err_set(err, ERR_USAGE, "'rdb %s' has no option '--%s'", verbs[i].name,
                     cutting[k].name);
+        memory_limit_set(memory_limit_of_reader());
         return verbs[i].run(args, err);
     }
     err_set(err, ERR_USAGE, "'rdb' cannot '%s'", args->words[0]);

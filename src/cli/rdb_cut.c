@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/memory_limit.h"
 #include "recluster/out_file.h"
 #include "recluster/pull.h"
 #include "recluster/rdb_split.h"
@@ -334,11 +335,20 @@ static json_t *document_of(const struct cut *cut)
         (json_int_t)source.left_out, "outputs", outputs);
 }
 
+/* Outputs that are not complete go. */
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    release(arg, false);
+    print_error(err);
+    return err_code_exit_status(err->code);
+}
+
 int rdb_cut(const struct arguments *args, bool join, json_t **ret_document, struct err *err)
 {
     struct cut cut = {.terminal = isatty(STDERR_FILENO), .started_ms = clock_mono_ms()};
     int rc = check_takes(args, err);
 
+    memory_limit_tell(on_memory_limit, &cut);
     if (rc == 0)
         rc = outputs_check(args, err);
     if (rc == 0)

@@ -12,6 +12,7 @@
 #include "recluster/file.h"
 #include "recluster/human.h"
 #include "recluster/json.h"
+#include "recluster/memory_limit.h"
 #include "recluster/pull.h"
 
 enum {
@@ -124,6 +125,14 @@ static json_t *entry_of(const struct verify_file *file, json_t *facts, const str
     return entry;
 }
 
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    const struct child *c = arg;
+
+    write_line(c->fd, entry_of(c->file, NULL, err));
+    return 0;
+}
+
 static int verify_one(void *arg, int fd)
 {
     struct child *c = arg;
@@ -144,6 +153,7 @@ static int verify_one(void *arg, int fd)
     };
 
     c->fd = fd;
+    memory_limit_tell(on_memory_limit, c);
     if (store)
         store_limit_rate(store, c->verifier->rate);
     bool ok = store && pull(&params, &facts, &err) == 0;

@@ -14,6 +14,7 @@
 
 #include "recluster/buf.h"
 #include "recluster/clock.h"
+#include "recluster/memory_limit.h"
 
 static void close_fd(int fd)
 {
@@ -145,6 +146,7 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
         memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
         /* For descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this. */
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+        memory_limit_lift();
         if (arrange(fds) == 0 && give_up_rights() == 0)
             execvp(args[0], args);
         sys = errno;
@@ -210,6 +212,7 @@ int child_fork(
     pid_t pid = fork_bound(err);
     if (pid == 0) {
         close(ends[0]);
+        memory_limit_set(memory_limit_of_reader());
         _exit(fn(arg, ends[1]));
     }
     close(ends[1]);

@@ -47,7 +47,12 @@ static void take_out(struct rdb_split *s, uint64_t offset, struct buf *to)
 {
     uint64_t at = s->decided;
 
-    if (at < s->piece_offset) {
+    if (at == s->held_offset && at < s->piece_offset && offset >= s->piece_offset && !to->len) {
+        struct buf all = s->held; /* it may be large: moved, not copied */
+        s->held = *to;
+        *to = all;
+        at = s->piece_offset;
+    } else if (at < s->piece_offset) {
         uint64_t until = offset < s->piece_offset ? offset : s->piece_offset;
         buf_add(to, s->held.data + (at - s->held_offset), (size_t)(until - at));
         at = until;

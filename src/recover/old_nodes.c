@@ -12,6 +12,7 @@
 #include "recluster/clock.h"
 #include "recluster/disk_files.h"
 #include "recluster/file.h"
+#include "recluster/memory_limit.h"
 #include "recluster/rpc.h"
 
 enum { READ_BYTES = 64 * 1024, NODE_MS = 60 * 1000, NODES_AT_A_TIME = 64 };
@@ -92,6 +93,16 @@ static json_t *node_folder(const struct node_ask *ask, json_t *location)
         json_object_get(location, "path"), "location", location);
 }
 
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    const int *fd = arg;
+    struct buf out = BUF_INIT;
+    struct err unsaid = ERR_INIT;
+
+    rpc_add_error(&out, 1, RPC_FAILED, err);
+    return file_write_all(*fd, out.data, out.len, "answer", &unsaid) < 0;
+}
+
 static int list_in_child(void *arg, int fd)
 {
     const struct node_ask *ask = arg;
@@ -100,6 +111,8 @@ static int list_in_child(void *arg, int fd)
     json_t *folders = json_array(), *location;
     size_t i;
 
+    memory_limit_name("the list of files of '%s'", ask->owner);
+    memory_limit_tell(on_memory_limit, &fd);
     json_array_foreach (ask->locations, i, location) {
         json_t *files = NULL;
         /* One that can't be reached won't be for the next folder either. */
@@ -179,6 +192,8 @@ static void node_done(void *arg, const struct err *err)
         child_kill(ask->pid);
     else if (child_wait(ask->pid, &failure) == 0 && rpc_take(&in, &m, &failure) == 0)
         err_set(&failure, ERR_FAILED, "the process that asked it told nothing");
+    if (m.root && m.kind == RPC_ERROR)
+        failure = m.error;
     if (failure.code)
         take_node_failure(ask, &failure);
     else

@@ -8,6 +8,7 @@
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/memory_limit.h"
 #include "recluster/relay.h"
 #include "recluster/store.h"
 
@@ -120,6 +121,7 @@ static int read_in_child(void *arg, int fd)
     json_t *below = NULL;
 
     close_all_but(fd);
+    memory_limit_name("'%s', which is read for a host,", r->name);
     if (json_object_get(r->file, "parts"))
         below = store_location_below(location, json_string_value(json_object_get(r->file, "name")));
     struct store *store = store_open(below ? below : location, &err);

@@ -22,6 +22,9 @@ int state_sqlite_error(struct state *st, const char *what, struct err *err)
     int code = sqlite3_errcode(st->db) & 0xff;
     const char *name = st->path[0] ? st->path : "(memory)";
 
+    if (code == SQLITE_NOMEM)
+        die_of_memory(0);
+
     bool other = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
 
     err_set(err,

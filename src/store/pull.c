@@ -6,6 +6,7 @@
 
 #include "part.h"
 #include "recluster/clock.h"
+#include "recluster/memory_limit.h"
 #include "recluster/rdb_split.h"
 #include "transfer.h"
 #include "unpack.h"
@@ -98,6 +99,7 @@ static int read_plain(struct reading *r, store_sink sink, void *arg, struct err 
 {
     const struct pull_params *params = r->params;
 
+    memory_limit_name("'%s' in '%s'", label_of(params), store_label(params->store));
     r->object.bytes = -1;
     r->unpack = unpack_new(sink, arg);
     const struct transfer transfer = {.store = params->store,

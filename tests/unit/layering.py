@@ -16,7 +16,7 @@ ORDER = [
 ]
 
 HOMES = {
-    "base": "base64 buf clock digest err file human json known_hosts mem out_file secret shell_quote sign ssh_setup",
+    "base": "base64 buf clock digest err file human json known_hosts mem memory_limit out_file secret shell_quote sign ssh_setup",
     "loop": "child knock loop",
     "state": "state",
     "rdb": "aof crc64 rdb rdb_scan rdb_split slots",

@@ -5,16 +5,30 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "recluster/buf.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
+#include "recluster/memory_limit.h"
+
+/* gcc and clang each tell a sanitizer's build in their own way. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+enum { SANITIZED = true };
+#else
+enum { SANITIZED = false };
+#endif
 
 /* Reads a non-blocking descriptor to its end and closes it. */
 static void read_all(int fd, struct buf *b)
@@ -229,6 +243,85 @@ static void run_gathers_and_limits(void **state)
     }
 }
 
+static int tell_limit(void *arg, const struct err *err)
+{
+    const int *fd = arg;
+
+    dprintf(*fd, "%s: %s", err_code_name(err->code), err->message);
+    return 3;
+}
+
+static int take_too_much(void *arg, int fd)
+{
+    (void)arg;
+    memory_limit_name("file '%s'", "bomb.rdb");
+    memory_limit_tell(tell_limit, &fd);
+    free(xmalloc(1 << 20));
+    free(xmalloc(memory_limit_of_reader()));
+    return 0;
+}
+
+/* As JSON values take it, in small pieces. */
+static int take_much_json(void *arg, int fd)
+{
+    const int64_t *most = arg;
+
+    memory_limit_set((uint64_t)*most);
+    memory_limit_name("file '%s'", "bomb.rdb");
+    memory_limit_tell(tell_limit, &fd);
+    for (json_t *list = json_array(); list; list = json_pack("[o, s]", list, "more"))
+        ;
+    return 0;
+}
+
+/* The address sanitizer is without a limit, and its builds fill the memory of the machine. */
+static void a_reader_has_a_memory_limit(void **state)
+{
+    int64_t most = 64 << 20;
+    const struct {
+        int (*take)(void *arg, int fd);
+    } cases[] = {{take_too_much}, {take_much_json}};
+
+    (void)state;
+    if (SANITIZED)
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct err err = ERR_INIT;
+        struct buf b = BUF_INIT;
+        pid_t pid;
+        int fd;
+        assert_int_equal(child_fork(cases[i].take, &most, &pid, &fd, &err), 0);
+        read_all(fd, &b);
+        assert_int_equal(child_wait(pid, &err), -1);
+        assert_string_equal(err.message, "ended with status 3");
+        assert_non_null(
+            strstr(b.data, "limit: file 'bomb.rdb' takes more memory to read than the limit, "));
+        buf_release(&b);
+    }
+}
+
+static void programs_inherit_no_memory_limit(void **state)
+{
+    const char *const argv[] = {"sh", "-c", "ulimit -Sv", NULL};
+    struct buf before = BUF_INIT, within = BUF_INIT, after = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct rlimit as;
+
+    (void)state;
+    assert_int_equal(child_run(argv, 10000, 100, &before, &err), 0);
+    memory_limit_set(UINT64_C(1) << 30);
+    getrlimit(RLIMIT_AS, &as);
+    assert_true(SANITIZED || as.rlim_cur != RLIM_INFINITY);
+    assert_int_equal(child_run(argv, 10000, 100, &within, &err), 0);
+    memory_limit_lift();
+    assert_int_equal(child_run(argv, 10000, 100, &after, &err), 0);
+    assert_string_equal(within.data, before.data);
+    assert_string_equal(after.data, before.data);
+    buf_release(&before);
+    buf_release(&within);
+    buf_release(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +332,8 @@ int main(void)
         cmocka_unit_test(poll_and_kill),
         cmocka_unit_test(children_die_with_their_parent),
         cmocka_unit_test(run_gathers_and_limits),
+        cmocka_unit_test(a_reader_has_a_memory_limit),
+        cmocka_unit_test(programs_inherit_no_memory_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
