@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #define DIGEST_HEX_MAX 65
+#define DIGEST_BYTES 32
 
 struct digest;
 struct digest *digest_new(void);
@@ -21,6 +22,9 @@ void digest_free(struct digest *d); /* for the way out on an error; NULL is fine
 
 /* The digest of one piece of memory. Returns hex. */
 char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX]);
+
+/* The same, not as hex. */
+void digest_bytes(const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
 
 /* 2 * bytes hex digits of good randomness. The caller frees it. */
 char *random_hex(size_t bytes);

@@ -18,6 +18,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "recluster/buf.h"
+#include "recluster/err.h"
+
 struct known_key {
     enum { KNOWN_KEY, KNOWN_AUTHORITY, KNOWN_REVOKED } mark;
     bool bare;              /* the host is asked for with a port, the line names none */
@@ -28,6 +31,20 @@ struct known_key {
 /* Lines that can't be understood are no lines about any host. */
 bool known_hosts_next(const char **text, const char *host, int port, struct known_key *ret);
 
-bool known_key_is(const struct known_key *key, const char *key64);
+/* `text`: a key in base 64, or a fingerprint (known_hosts_add()). */
+bool known_key_is(const struct known_key *key, const char *text);
+
+/* Adds the lines of a file; "~" is the home folder. A missing file is ERR_NOT_FOUND. */
+int known_hosts_read(const char *path, struct buf *text, struct err *err) MUST_CHECK;
+
+/* Adds those of ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts, as far as they exist. */
+int known_hosts_read_usual(struct buf *text, struct err *err) MUST_CHECK;
+
+/*
+ * Adds a line, which matches every host, for a key given by itself: "ssh-ed25519 AAAA…", as in a
+ * .pub file, or its fingerprint, "SHA256:…". The line of a fingerprint has "fingerprint" as type:
+ * ours alone. Text that is neither adds a line that no key equals.
+ */
+void known_hosts_add(struct buf *text, const char *key);
 
 #endif

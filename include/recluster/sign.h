@@ -6,10 +6,15 @@
 #include <stddef.h>
 
 #define SIGN_HMAC_BYTES 32
+#define SIGN_SHA1_BYTES 20
 
 /* HMAC with SHA-256 (RFC 2104). */
 void sign_hmac(const void *key, size_t key_len, const void *data, size_t len,
     unsigned char out[SIGN_HMAC_BYTES]);
+
+/* With SHA-1, by which known_hosts hides names. */
+void sign_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len,
+    unsigned char out[SIGN_SHA1_BYTES]);
 
 /*
  * RSA with SHA-256 and the padding of PKCS #1, 1.5 (the RS256 of RFC 7518). NULL: the text is no

@@ -55,6 +55,11 @@ void digest_free(struct digest *d)
     free(d);
 }
 
+void digest_bytes(const void *data, size_t len, unsigned char out[DIGEST_BYTES])
+{
+    must(EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL));
+}
+
 char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX])
 {
     struct digest *d = digest_new();

@@ -19,6 +19,15 @@ void sign_hmac(const void *key, size_t key_len, const void *data, size_t len,
         die_of_memory(0);
 }
 
+void sign_hmac_sha1(const void *key, size_t key_len, const void *data, size_t len,
+    unsigned char out[SIGN_SHA1_BYTES])
+{
+    unsigned out_len = 0;
+
+    if (!HMAC(EVP_sha1(), key, (int)key_len, data, len, out, &out_len))
+        die_of_memory(0);
+}
+
 /* Instead of a question for a passphrase on the terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {

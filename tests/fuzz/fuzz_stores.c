@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../../src/store/http_request.h"
-#include "../../src/store/sftp_session.h"
+#include "../../src/store/sftp/connection.h"
 #include "fuzz.h"
 #include "recluster/catalogue.h"
 #include "recluster/json.h"
@@ -102,40 +102,43 @@ const char *__wrap_http_header(struct http_client *c, const char *name)
 
 /* --- SFTP --- */
 
-struct sftp_session *__wrap_sftp_session_open(const struct sftp_login *login, struct err *err);
-struct sftp_session *__wrap_sftp_session_open(const struct sftp_login *login, struct err *err)
+struct sftp_connection *__wrap_sftp_connection_open(
+    const struct sftp_login *login, struct err *err);
+struct sftp_connection *__wrap_sftp_connection_open(const struct sftp_login *login, struct err *err)
 {
     (void)login;
     (void)err;
-    return xcalloc(1, sizeof(struct sftp_session));
+    return xcalloc(1, sizeof(struct sftp_connection));
 }
 
-void __wrap_sftp_session_close(struct sftp_session *s);
-void __wrap_sftp_session_close(struct sftp_session *s)
+void __wrap_sftp_connection_close(struct sftp_connection *c);
+void __wrap_sftp_connection_close(struct sftp_connection *c)
 {
-    free(s);
+    free(c);
 }
 
-int __wrap_sftp_session_send(struct sftp_session *s, const void *data, size_t len, struct err *err);
-int __wrap_sftp_session_send(struct sftp_session *s, const void *data, size_t len, struct err *err)
+int __wrap_sftp_connection_send(
+    struct sftp_connection *c, const void *data, size_t len, struct err *err);
+int __wrap_sftp_connection_send(
+    struct sftp_connection *c, const void *data, size_t len, struct err *err)
 {
-    (void)s;
+    (void)c;
     (void)err;
     FUZZ_ASSERT(data && len >= 9);
     FUZZ_ASSERT(++server.requests < 100000);
     return 0;
 }
 
-ssize_t __wrap_sftp_session_take(
-    struct sftp_session *s, const char **ret, size_t most, struct err *err);
-ssize_t __wrap_sftp_session_take(
-    struct sftp_session *s, const char **ret, size_t most, struct err *err)
+ssize_t __wrap_sftp_connection_take(
+    struct sftp_connection *c, const char **ret, size_t most, struct err *err);
+ssize_t __wrap_sftp_connection_take(
+    struct sftp_connection *c, const char **ret, size_t most, struct err *err)
 {
     size_t left = (size_t)(server.end - server.at);
 
     FUZZ_ASSERT(most > 0);
-    if (s->broken || left == 0) {
-        s->broken = true;
+    if (c->broken || left == 0) {
+        c->broken = true;
         return err_set(err, ERR_NETWORK, "the server is gone");
     }
     size_t n = most < left ? most : left;

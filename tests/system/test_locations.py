@@ -13,6 +13,7 @@ from harness.ftp_server import PyFtp, Vsftpd
 from harness.http_server import Nginx
 from harness.redis_server import wait_until
 from harness.sftp_server import Sshd
+from harness.sshd import library_knows_rsa
 from harness.webdav import MODULE, WebDav
 from program import NOT_GOOD
 from stores import SUITE, run_suite, suite
@@ -33,7 +34,9 @@ def sftp_password(folder, net):
 
 
 def sftp_rsa(folder, net):
-    server = Sshd(folder / "sshd", net.addr(4), 2222, "rsa", "rsa", "pass phrase").start()
+    """RSA for both; an old library knows no such host key, and only PEM of the locked ones of users."""
+    kind, form = ("rsa", "RFC4716") if library_knows_rsa() else ("ecdsa", "PEM")
+    server = Sshd(folder / "sshd", net.addr(4), 2222, kind, "rsa", "pass phrase", form).start()
     return server.location(key_password="pass phrase"), server.root
 
 
@@ -198,7 +201,7 @@ WRONG = {
     "sftp host": (sftp, lambda l: {**l, "host_key": "SHA256:" + "A" * 43}, "not the one that is known"),
     "sftp unknown host": (
         sftp, lambda l: {k: v for k, v in {**l, "known_hosts": "/nowhere"}.items() if k != "host_key"},
-        "which is not known"),
+        "host key is not known"),
     "sftp folder": (sftp, lambda l: {**l, "sftp_url": l["sftp_url"] + "/nowhere"}, "no such file"),
     "ftp password": (ftp, lambda l: {**l, "url": l["url"].replace("%40rd", "%40canary")}, "cannot list"),
     "ftp folder": (ftp, lambda l: {**l, "url": l["url"] + "nowhere/"}, "cannot list"),

@@ -11,15 +11,16 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "store", "link", "ccs", "plan", "agent", "recover", "report",
+    "base", "loop", "state", "rdb", "ssh", "store", "link", "ccs", "plan", "agent", "recover", "report",
     "cli",
 ]
 
 HOMES = {
-    "base": "base64 buf clock digest err file human json known_hosts mem memory_limit out_file secret shell_quote sign ssh_setup",
+    "base": "base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
     "loop": "child knock loop",
     "state": "state",
     "rdb": "aof crc64 rdb rdb_scan rdb_split slots",
+    "ssh": "known_hosts ssh",
     "store": "backup_name catalogue disk_files pull store",
     "link": "link program protocol relay rpc",
     "ccs": "ccs",
@@ -68,12 +69,12 @@ def _complaint(root, folder, path, name, home_of):
         if ORDER.index(used) > ORDER.index(folder):
             return f"{used} is above {folder}"
         return None
-    # A private header: from its own folder only.
+    # A private header: from its own folder, and from the folders in that.
     candidates = [path.parent / name, root / "src" / name]
     found = next((c.resolve() for c in candidates if c.is_file()), None)
     if found is None:
         return None  # made by the build
-    if found.parent != path.parent.resolve():
+    if found.parent not in (path.parent.resolve(), *path.parent.resolve().parents):
         return "a private header of another folder"
     return None
 

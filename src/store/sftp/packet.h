@@ -1,8 +1,8 @@
-#ifndef RECLUSTER_STORE_SFTP_PACKET_H
-#define RECLUSTER_STORE_SFTP_PACKET_H
+#ifndef STORE_SFTP_PACKET_H
+#define STORE_SFTP_PACKET_H
 
 /*
- * Packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), for sftp_call.c and sftp_data.c.
+ * Packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), for call.c and data.c.
  *
  *     struct buf *request = sftp_packet_begin(f, SFTP_STAT);
  *     sftp_put_string(request, path, strlen(path));
@@ -14,8 +14,8 @@
 
 #include <sys/types.h>
 
+#include "call.h"
 #include "recluster/buf.h"
-#include "sftp_call.h"
 
 enum sftp_packet_type {
     SFTP_INIT = 1,
@@ -41,13 +41,13 @@ enum sftp_packet_type {
 enum { SFTP_STATUS_OK = 0, SFTP_STATUS_EOF = 1 };
 
 struct sftp {
-    struct sftp_session *session;
+    struct sftp_connection *connection;
     struct buf request;
     uint32_t last_id;
     size_t left; /* bytes of the present answer */
     int strays;  /* answers that nobody waits for, since the last request */
     bool can_sync, can_rename_over;
-    /* Of reads, see sftp_data.c. */
+    /* Of reads, see data.c. */
     size_t read_bytes, reads_ahead;
     bool knows_read_bytes;
 };
@@ -66,7 +66,7 @@ struct sftp_head {
 };
 int sftp_packet_head(struct sftp *f, struct sftp_head *ret, struct err *err) MUST_CHECK;
 
-/* Bytes of this answer, as sftp_session_take(), and exactly `len` of them. */
+/* Bytes of this answer, as sftp_connection_take(), and exactly `len` of them. */
 ssize_t sftp_packet_some(struct sftp *f, const char **ret, size_t most, struct err *err) MUST_CHECK;
 int sftp_packet_take(struct sftp *f, void *to, size_t len, struct err *err) MUST_CHECK;
 int sftp_packet_u32(struct sftp *f, uint32_t *ret, struct err *err) MUST_CHECK;

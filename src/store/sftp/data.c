@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sftp_call.h"
-#include "sftp_packet.h"
-#include "sftp_session.h"
+#include "call.h"
+#include "connection.h"
+#include "packet.h"
 
 enum {
     READ_BYTES_FIRST = 32 << 10, /* every server gives as much at once, or should */
     READ_BYTES_LEAST = 4 << 10,
     READ_BYTES_MAX = 255 << 10, /* the most that OpenSSH gives */
-    READS_MAX = 8,              /* with that, half of SFTP_WINDOW_BYTES */
+    READS_MAX = 8,              /* with that, 2 MiB, the window that the session opens */
     WRITE_BYTES = 32 << 10,     /* every server takes as much */
     WRITES_MAX = 64,
 };
@@ -156,8 +156,8 @@ static int on_data(struct reading *r, struct asked *a, struct err *err)
     if (sftp_packet_u32(r->f, &len, err) < 0)
         return -1;
     if (!len || len > a->len || len > r->f->left)
-        return sftp_session_nonsense(
-            r->f->session, "the server gives other bytes than were asked for", err);
+        return sftp_connection_nonsense(
+            r->f->connection, "the server gives other bytes than were asked for", err);
     return a == &r->asked[r->first] ? pass_data(r, len, err) : keep_data(r, a, len, err);
 }
 

@@ -1,11 +1,11 @@
-#include "sftp_call.h"
+#include "call.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "sftp_packet.h"
-#include "sftp_session.h"
+#include "connection.h"
+#include "packet.h"
 
 enum { PROTOCOL_VERSION = 3 };
 
@@ -43,18 +43,19 @@ static int agree_on_version(struct sftp *f, struct err *err)
         sftp_packet_rest(f, &head, &answer, err) < 0)
         return -1;
     if (answer.type != SFTP_VERSION || head.id < PROTOCOL_VERSION)
-        return sftp_session_nonsense(f->session, "the server speaks no SFTP of version 3", err);
+        return sftp_connection_nonsense(
+            f->connection, "the server speaks no SFTP of version 3", err);
     take_extensions(f, &answer);
     return 0;
 }
 
 struct sftp *sftp_call_connect(const struct sftp_login *login, struct err *err)
 {
-    struct sftp_session *session = sftp_session_open(login, err);
-    if (!session)
+    struct sftp_connection *connection = sftp_connection_open(login, err);
+    if (!connection)
         return NULL;
     struct sftp *f = xmalloc(sizeof(*f));
-    *f = (struct sftp){.session = session, .request = BUF_INIT};
+    *f = (struct sftp){.connection = connection, .request = BUF_INIT};
     if (agree_on_version(f, err) == 0)
         return f;
     err_wrap(err, "no SFTP with '%s'", login->host);
@@ -66,7 +67,7 @@ void sftp_call_disconnect(struct sftp *f)
 {
     if (!f)
         return;
-    sftp_session_close(f->session);
+    sftp_connection_close(f->connection);
     buf_release(&f->request);
     free(f);
 }
@@ -75,14 +76,14 @@ void sftp_call_forget(struct sftp *f)
 {
     if (!f)
         return;
-    sftp_session_forget(f->session);
-    f->session = NULL;
+    sftp_connection_forget(f->connection);
+    f->connection = NULL;
     sftp_call_disconnect(f);
 }
 
 bool sftp_call_is_broken(const struct sftp *f)
 {
-    return f->session->broken;
+    return f->connection->broken;
 }
 
 /* --- requests and their answers --- */
@@ -112,7 +113,7 @@ static int ask_for_handle(struct sftp *f, struct sftp_handle *ret, struct err *e
         return -1;
     const char *bytes = sftp_get_string(&answer, &len);
     if (answer.bad || len > sizeof(ret->bytes))
-        return sftp_session_nonsense(f->session, "the server gives no handle", err);
+        return sftp_connection_nonsense(f->connection, "the server gives no handle", err);
     memcpy(ret->bytes, bytes, len);
     ret->len = len;
     return 0;
@@ -193,7 +194,8 @@ static int ask_for_attributes(struct sftp *f, struct sftp_attributes *ret, struc
     if (ask(f, SFTP_ATTRS, &answer, NULL, err) < 0)
         return -1;
     get_attributes(&answer, ret);
-    return answer.bad ? sftp_session_nonsense(f->session, "attributes make no sense", err) : 0;
+    return answer.bad ? sftp_connection_nonsense(f->connection, "attributes make no sense", err)
+                      : 0;
 }
 
 int sftp_call_stat(struct sftp *f, const char *path, struct sftp_attributes *ret, struct err *err)
@@ -215,7 +217,7 @@ static int pass_entries(
     uint32_t count = sftp_get_u32(a);
 
     if (!count)
-        return sftp_session_nonsense(f->session, "a list of files goes on without any", err);
+        return sftp_connection_nonsense(f->connection, "a list of files goes on without any", err);
     for (uint32_t n = count; n && !a->bad; n--) {
         struct sftp_attributes attributes;
         size_t len, long_len;
@@ -225,7 +227,8 @@ static int pass_entries(
         if (!a->bad && entry(arg, name, len, &attributes, err) < 0)
             return -1;
     }
-    return a->bad ? sftp_session_nonsense(f->session, "a list of files makes no sense", err) : 0;
+    return a->bad ? sftp_connection_nonsense(f->connection, "a list of files makes no sense", err)
+                  : 0;
 }
 
 int sftp_call_list(

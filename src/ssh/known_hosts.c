@@ -1,16 +1,17 @@
 #include "recluster/known_hosts.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "recluster/base64.h"
+#include "recluster/file.h"
 #include "recluster/mem.h"
+#include "recluster/sign.h"
+#include "recluster/ssh.h"
 
-enum { SSH_PORT = 22, SHA1_BYTES = 20 };
+enum { FILE_BYTES_MAX = 64 << 20 };
 
 /* A word of a line, or a pattern of a list. */
 struct part {
@@ -71,8 +72,7 @@ static bool matches_hash(struct part hashed, const char *name)
 {
     const char *salt64 = hashed.text + 3, *end = hashed.text + hashed.len;
     const char *bar = memchr(salt64, '|', (size_t)(end - salt64));
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned mac_len = 0;
+    unsigned char mac[SIGN_SHA1_BYTES];
     size_t salt_len, hash_len;
 
     if (!bar)
@@ -81,10 +81,10 @@ static bool matches_hash(struct part hashed, const char *name)
     unsigned char *salt = base64_decode(salt64, (size_t)(bar - salt64), &salt_len);
     CLEANUP(free_ptr)
     unsigned char *hash = base64_decode(bar + 1, (size_t)(end - bar - 1), &hash_len);
-    return salt && hash && salt_len >= SHA1_BYTES && hash_len >= SHA1_BYTES &&
-           HMAC(EVP_sha1(), salt, SHA1_BYTES, (const unsigned char *)name, strlen(name), mac,
-               &mac_len) &&
-           memcmp(mac, hash, SHA1_BYTES) == 0;
+    if (!salt || !hash || salt_len < SIGN_SHA1_BYTES || hash_len < SIGN_SHA1_BYTES)
+        return false;
+    sign_hmac_sha1(salt, SIGN_SHA1_BYTES, name, strlen(name), mac);
+    return memcmp(mac, hash, SIGN_SHA1_BYTES) == 0;
 }
 
 static bool is_about(struct part list, const char *name)
@@ -155,7 +155,44 @@ bool known_hosts_next(const char **text, const char *host, int port, struct know
     return found;
 }
 
-bool known_key_is(const struct known_key *key, const char *key64)
+bool known_key_is(const struct known_key *key, const char *text)
 {
-    return is((struct part){key->key, key->key_len}, key64);
+    return is((struct part){key->key, key->key_len}, text);
+}
+
+int known_hosts_read(const char *path, struct buf *text, struct err *err)
+{
+    CLEANUP(free_ptr) char *real = path_expand_home(path);
+
+    if (file_read(real, FILE_BYTES_MAX, text, err) < 0)
+        return -1;
+    buf_addc(text, '\n');
+    return 0;
+}
+
+int known_hosts_read_usual(struct buf *text, struct err *err)
+{
+    static const char *const usual[] = {"~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+        struct err why = ERR_INIT;
+        if (known_hosts_read(usual[i], text, &why) < 0 && why.code != ERR_NOT_FOUND) {
+            *err = why;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void known_hosts_add(struct buf *text, const char *key)
+{
+    const char *type = key + strspn(key, " \t");
+    size_t type_len = strcspn(type, " \t\r\n");
+    const char *blanks = type + type_len, *key64 = blanks + strspn(blanks, " \t");
+    size_t len = strcspn(key64, " \t\r\n");
+
+    if (type_len && len)
+        buf_addf(text, "* %.*s %.*s\n", (int)type_len, type, (int)len, key64);
+    else if (type_len)
+        buf_addf(text, "* fingerprint %.*s\n", (int)type_len, type);
 }

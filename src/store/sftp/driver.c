@@ -2,12 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "address.h"
-#include "driver.h"
-#include "recluster/file.h"
+#include "../address.h"
+#include "../driver.h"
+#include "call.h"
+#include "connection.h"
+#include "recluster/known_hosts.h"
 #include "recluster/mem.h"
-#include "sftp_call.h"
-#include "sftp_session.h"
 
 /*
  * SFTP servers: "sftp://user@host:port/folder", or an object with "sftp_url" (or "url") and, if
@@ -350,18 +350,35 @@ static int take_secret(
     return *ret ? 0 : -1;
 }
 
+/* The lines of "known_hosts", or of the usual files; a file that isn't there knows nobody. */
+static int read_known_hosts(const json_t *location, struct buf *text, struct err *err)
+{
+    const char *path = json_string_value(json_object_get(location, "known_hosts"));
+    struct err why = ERR_INIT;
+
+    if (!path)
+        return known_hosts_read_usual(text, err);
+    if (known_hosts_read(path, text, &why) == 0 || why.code == ERR_NOT_FOUND)
+        return 0;
+    *err = why;
+    return -1;
+}
+
 /* "host_key": a text or an array; without it, what known_hosts says. */
 static int take_host_keys(const json_t *location, struct sftp_login *login, struct err *err)
 {
     json_t *given = json_object_get(location, "host_key");
-    const char *path = json_string_value(json_object_get(location, "known_hosts"));
-    CLEANUP(free_ptr) char *known_hosts = path_expand_home(path ? path : "~/.ssh/known_hosts");
+    CLEANUP(buf_release) struct buf known = BUF_INIT;
 
     login->host_keys = json_is_array(given) ? json_incref(given) : json_array();
     if (json_is_string(given))
         json_array_append(login->host_keys, given);
-    return given ? 0
-                 : sftp_known_keys(known_hosts, login->host, login->port, login->host_keys, err);
+    if (given)
+        return 0;
+    if (read_known_hosts(location, &known, err) < 0)
+        return -1;
+    sftp_known_keys(known.data, login->host, login->port, login->host_keys);
+    return 0;
 }
 
 static void forget_connection(void *handle)

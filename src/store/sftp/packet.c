@@ -1,8 +1,8 @@
-#include "sftp_packet.h"
+#include "packet.h"
 
 #include <string.h>
 
-#include "sftp_session.h"
+#include "connection.h"
 
 enum {
     HEAD_BYTES = 9, /* length, type, number */
@@ -103,14 +103,14 @@ int sftp_packet_send(struct sftp *f, struct err *err)
 {
     f->strays = 0;
     encode_u32((unsigned char *)f->request.data, (uint32_t)(f->request.len - 4));
-    return sftp_session_send(f->session, f->request.data, f->request.len, err);
+    return sftp_connection_send(f->connection, f->request.data, f->request.len, err);
 }
 
 /* --- answers --- */
 
 ssize_t sftp_packet_some(struct sftp *f, const char **ret, size_t most, struct err *err)
 {
-    ssize_t n = sftp_session_take(f->session, ret, most < f->left ? most : f->left, err);
+    ssize_t n = sftp_connection_take(f->connection, ret, most < f->left ? most : f->left, err);
 
     if (n > 0)
         f->left -= (size_t)n;
@@ -120,7 +120,7 @@ ssize_t sftp_packet_some(struct sftp *f, const char **ret, size_t most, struct e
 int sftp_packet_take(struct sftp *f, void *to, size_t len, struct err *err)
 {
     if (len > f->left)
-        return sftp_session_nonsense(f->session, "an answer is too short", err);
+        return sftp_connection_nonsense(f->connection, "an answer is too short", err);
     for (char *at = to; len;) {
         const char *from;
         ssize_t n = sftp_packet_some(f, &from, len, err);
@@ -156,7 +156,7 @@ int sftp_packet_head(struct sftp *f, struct sftp_head *ret, struct err *err)
         return -1;
     size_t len = decode_u32(bytes);
     if (len < HEAD_BYTES - 4 || len > ANSWER_BYTES_MAX)
-        return sftp_session_nonsense(f->session, "what the server sends is no SFTP", err);
+        return sftp_connection_nonsense(f->connection, "what the server sends is no SFTP", err);
     ret->type = bytes[4];
     ret->id = decode_u32(bytes + 5);
     f->left = len - (HEAD_BYTES - 4);
@@ -167,7 +167,7 @@ int sftp_packet_stray(struct sftp *f, struct err *err)
 {
     if (++f->strays <= STRAYS_MAX)
         return 0;
-    return sftp_session_nonsense(f->session, "the server answers what it was not asked", err);
+    return sftp_connection_nonsense(f->connection, "the server answers what it was not asked", err);
 }
 
 void sftp_answer_release(struct sftp_answer *a)
@@ -238,7 +238,7 @@ int sftp_answer_check(struct sftp *f, struct sftp_answer *a, enum sftp_packet_ty
         return 0;
     uint32_t status = sftp_get_u32(a);
     if (a->type != SFTP_STATUS || a->bad || (status == SFTP_STATUS_OK && wanted != SFTP_STATUS))
-        return sftp_session_nonsense(f->session, "an answer makes no sense", err);
+        return sftp_connection_nonsense(f->connection, "an answer makes no sense", err);
     if (status == SFTP_STATUS_OK)
         return 0;
     if (status == SFTP_STATUS_EOF && ret_end) {

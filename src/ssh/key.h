@@ -1,0 +1,37 @@
+#ifndef SSH_KEY_H
+#define SSH_KEY_H
+
+/*
+ * The text of a private key: what can be seen of it without its passphrase; and RSA keys, which
+ * libraries without SHA-2 for RSA cannot use, but OpenSSL can.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "recluster/buf.h"
+
+struct rsa;
+
+struct key_look {
+    bool private; /* it looks like a private key */
+    bool locked;  /* it has a passphrase */
+    bool openssh; /* OpenSSH's own form, as opposed to PEM */
+    bool rsa;     /* known of OpenSSH's form, and of PEM that says so */
+    char *public; /* "ssh-ed25519 AAAA…", the caller's; NULL: it does not show */
+};
+struct key_look key_look(const char *text);
+
+/*
+ * An RSA key, for rsa_free(). NULL: it is none, its passphrase is another, or it is in OpenSSH's form
+ * and locked.
+ */
+struct rsa *key_open_rsa(const char *text, const char *passphrase);
+
+/* Appends the public key as on the wire. */
+void key_put_rsa(const struct rsa *rsa, struct buf *ret);
+
+/* A session_signer's function; arg: a struct rsa. */
+int key_sign_rsa(void *arg, const char *algorithm, const void *data, size_t len, struct buf *ret);
+
+#endif

@@ -1,0 +1,18 @@
+#ifndef SSH_LOGIN_H
+#define SSH_LOGIN_H
+
+/* Logins: one way after the other, until the server asks for nothing more. */
+
+#include "session.h"
+
+struct login;
+
+struct login *login_new(const struct ssh_target *target);
+void login_free(struct login *l); /* NULL is fine */
+
+/* 0: logged in; SSH_WAIT; -1 with *ret_failure set. */
+int login_step(
+    struct login *l, struct session *s, enum ssh_failure *ret_failure, struct err *err) MUST_CHECK;
+void login_wait(const struct login *l, const struct session *s, struct wait *wait);
+
+#endif

@@ -1,0 +1,102 @@
+#ifndef SSH_SESSION_H
+#define SSH_SESSION_H
+
+/*
+ * What the room needs of an SSH library; session_libssh2.c is the one there is. A session works on a
+ * connected, non-blocking socket. Each function does what it can at once: SSH_WAIT (or LOGIN_WAITS)
+ * asks for another call with the same arguments, after what session_wait() names. One call takes in
+ * a bounded number of bytes, and all memory of a session stays below SSH_BYTES_MAX.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "recluster/ssh.h"
+
+struct session;
+
+struct session *session_new(int fd, struct err *err) MUST_CHECK; /* the socket stays the caller's */
+void session_free(struct session *s, bool silently);
+
+const char *session_library(void); /* name and version */
+
+/*
+ * What the library can do with keys of a type ("ssh-ed25519", …): check a host's, and log in with
+ * one that signs elsewhere. session_signs_with_rsa(): session_login_key() takes RSA keys.
+ */
+bool session_knows_host_key(const char *type);
+bool session_knows_user_key(const char *type);
+bool session_signs_with_rsa(void);
+
+/* `host_key_types`: as in known_hosts, the most wanted first; those that are unknown are left out. */
+int session_handshake(
+    struct session *s, const char *const *host_key_types, size_t count, struct err *err) MUST_CHECK;
+
+/* As it comes over the wire; borrowed. NULL: none came. */
+const char *session_host_key(struct session *s, size_t *ret_len);
+
+bool session_is_lost(const struct session *s);
+void session_wait(const struct session *s, struct wait *wait);
+/* A packet is half sent: only the function that said SSH_WAIT may be called, until it is done. */
+bool session_is_sending(const struct session *s);
+
+/* Sets "what: what the library or the server says". ERR_NETWORK if the connection is gone. -1. */
+int session_error(struct session *s, enum err_code code, const char *what, struct err *err);
+
+/* --- logins --- */
+
+enum session_login {
+    LOGIN_WAITS = SSH_WAIT,
+    LOGIN_FAILED = -1, /* session_error() tells why */
+    LOGIN_DONE,
+    LOGIN_REFUSED,
+    LOGIN_WANTS_MORE,   /* the key was accepted, and another login is wanted too */
+    LOGIN_KEY_UNUSABLE, /* it cannot be read, or does not sign */
+};
+
+/* The ways that the server offers now. LOGIN_DONE: it asks for none. */
+enum { LOGIN_BY_KEY = 1, LOGIN_BY_PASSWORD = 2, LOGIN_BY_QUESTIONS = 4 };
+enum session_login session_login_ways(struct session *s, const char *user, unsigned *ret_ways);
+
+/* A private key's text. `public`: its line of a .pub file where that is known, else NULL. */
+enum session_login session_login_key(struct session *s, const char *user, const char *public,
+    const char *text, const char *passphrase);
+
+/*
+ * A public key as on the wire, whose owner signs. sign() is given the bytes to sign and the name of
+ * the algorithm, and appends the signature as the protocol has it, without that name: 0, SSH_WAIT, -1.
+ */
+struct session_signer {
+    int (*sign)(void *arg, const char *algorithm, const void *data, size_t len, struct buf *ret);
+    void *arg;
+};
+enum session_login session_login_signer(struct session *s, const char *user, const void *key,
+    size_t key_len, const struct session_signer *signer);
+
+enum session_login session_login_password(
+    struct session *s, const char *user, const char *password);
+/* The password is the answer to whatever is asked. */
+enum session_login session_login_questions(
+    struct session *s, const char *user, const char *password);
+
+/* --- the channel --- */
+
+/* Each 0, SSH_WAIT, -1. */
+int session_close_channel(struct session *s, struct err *err) MUST_CHECK;
+int session_open(struct session *s, struct err *err) MUST_CHECK;
+int session_request(
+    struct session *s, enum ssh_service service, const char *name, struct err *err) MUST_CHECK;
+
+/* Bytes, 0 at the end of this stream, SSH_WAIT, -1. */
+enum session_stream { SESSION_OUTPUT, SESSION_ERRORS };
+ssize_t session_read(struct session *s, enum session_stream stream, void *data, size_t size,
+    struct err *err) MUST_CHECK;
+/* After SSH_WAIT, the same bytes have to come again. */
+ssize_t session_write(struct session *s, const void *data, size_t len, struct err *err) MUST_CHECK;
+int session_send_eof(struct session *s, struct err *err) MUST_CHECK;
+
+/* After the end of the output. 0: *ret_signal is its name, the caller's, or NULL. */
+int session_exit(struct session *s, int *ret_status, char **ret_signal, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,672 @@
+/* Sessions by libssh2: see session.h. */
+
+#include "session.h"
+
+#include <errno.h>
+#include <libssh2.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "offer.h"
+#include "recluster/mem.h"
+#include "wire.h"
+
+enum {
+    TAKE_BYTES_MAX = 512 << 10, /* from the socket, in one call */
+    SAID_MAX = 300,
+    QUESTION_ROUNDS_MAX = 8,
+    VERSION_RSA_SHA2 = 0x010b00, /* 1.11.0: RSA with SHA-2, AEAD ciphers, keys of FIDO devices */
+    VERSION_ADDS_EXTENSIONS = 0x010b01,
+};
+
+struct session {
+    LIBSSH2_SESSION *library;
+    LIBSSH2_CHANNEL *channel;
+    int fd;
+    bool silent;      /* nothing more goes in or out */
+    bool broken;      /* the socket, or the session on it */
+    bool logging_in;  /* what is freed may be a password */
+    size_t allocated; /* bytes that the library holds */
+    size_t may_take;  /* bytes in this call */
+    struct offer offer;
+    char *ours[OFFER_KINDS]; /* names that we know, with commas */
+    char *said;              /* by the server, as it hung up */
+    const struct session_signer *signer;
+    bool sign_failed;
+    bool looks_at_private; /* session_login_key() tries once more */
+    const char *password;  /* for questions */
+    int question_rounds;
+};
+
+static bool library_is(int version)
+{
+    return libssh2_version(version) != NULL;
+}
+
+const char *session_library(void)
+{
+    static char name[64];
+
+    if (!name[0])
+        snprintf(name, sizeof(name), "libssh2 %s", libssh2_version(0));
+    return name;
+}
+
+/* --- memory: bounded, and wiped as long as it may hold what a login needs --- */
+
+static LIBSSH2_ALLOC_FUNC(allocate)
+{
+    struct session *s = *abstract;
+    void *p = count <= SSH_BYTES_MAX - s->allocated ? malloc(count) : NULL;
+
+    if (p)
+        s->allocated += malloc_usable_size(p);
+    return p;
+}
+
+static LIBSSH2_FREE_FUNC(release)
+{
+    struct session *s = *abstract;
+
+    if (!ptr)
+        return;
+    size_t size = malloc_usable_size(ptr);
+    s->allocated -= size;
+    if (s->logging_in)
+        explicit_bzero(ptr, size);
+    free(ptr);
+}
+
+static LIBSSH2_REALLOC_FUNC(reallocate)
+{
+    void *p = allocate(count, abstract);
+
+    if (!p || !ptr)
+        return p;
+    size_t old = malloc_usable_size(ptr);
+    memcpy(p, ptr, old < count ? old : count);
+    release(ptr, abstract);
+    return p;
+}
+
+/* --- bytes --- */
+
+static LIBSSH2_RECV_FUNC(take)
+{
+    struct session *s = *abstract;
+
+    (void)flags;
+    if (s->silent)
+        return -ECONNRESET;
+    if (length > s->may_take)
+        length = s->may_take;
+    if (!length)
+        return -EAGAIN;
+    ssize_t n = recv(socket, buffer, length, 0);
+    s->broken |= n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    if (n < 0)
+        return -errno;
+    s->may_take -= (size_t)n;
+    offer_add(&s->offer, buffer, (size_t)n);
+    return n;
+}
+
+static LIBSSH2_SEND_FUNC(give)
+{
+    struct session *s = *abstract;
+
+    (void)flags;
+    if (s->silent)
+        return -EPIPE;
+    ssize_t n = send(socket, buffer, length, MSG_NOSIGNAL);
+    s->broken |= n < 0 && errno != EAGAIN && errno != EINTR;
+    return n < 0 ? -errno : n;
+}
+
+static LIBSSH2_DISCONNECT_FUNC(hear_good_bye)
+{
+    struct session *s = *abstract;
+
+    (void)session, (void)reason, (void)language, (void)language_len;
+    free(s->said);
+    s->said = message_len > 0 ? wire_printable(message, (size_t)message_len, SAID_MAX) : NULL;
+    s->broken = true;
+}
+
+static void set_callbacks(LIBSSH2_SESSION *library)
+{
+#if LIBSSH2_VERSION_NUM >= 0x010b01
+    libssh2_session_callback_set2(library, LIBSSH2_CALLBACK_RECV, (libssh2_cb_generic *)take);
+    libssh2_session_callback_set2(library, LIBSSH2_CALLBACK_SEND, (libssh2_cb_generic *)give);
+    libssh2_session_callback_set2(
+        library, LIBSSH2_CALLBACK_DISCONNECT, (libssh2_cb_generic *)hear_good_bye);
+#else
+    /* Functions as pointers to data: the library has no other form. */
+    union {
+        void *data;
+        LIBSSH2_RECV_FUNC((*take));
+        LIBSSH2_SEND_FUNC((*give));
+        LIBSSH2_DISCONNECT_FUNC((*hear));
+    } f;
+    f.take = take;
+    libssh2_session_callback_set(library, LIBSSH2_CALLBACK_RECV, f.data);
+    f.give = give;
+    libssh2_session_callback_set(library, LIBSSH2_CALLBACK_SEND, f.data);
+    f.hear = hear_good_bye;
+    libssh2_session_callback_set(library, LIBSSH2_CALLBACK_DISCONNECT, f.data);
+#endif
+}
+
+/* --- errors --- */
+
+bool session_is_lost(const struct session *s)
+{
+    return s->broken;
+}
+
+int session_error(struct session *s, enum err_code code, const char *what, struct err *err)
+{
+    char *text = NULL;
+    int why = libssh2_session_last_error(s->library, &text, NULL, 0);
+
+    if (s->said)
+        return err_set(err, ERR_NETWORK, "%s: it hung up: %s", what, s->said);
+    CLEANUP(free_ptr) char *said = wire_printable(text ? text : "", SAID_MAX, SAID_MAX);
+    if (s->broken)
+        return err_set(err, ERR_NETWORK, "%s: it hung up", what);
+    if (why == LIBSSH2_ERROR_ALLOC)
+        return err_set(err, ERR_LIMIT, "%s: it sends more than a session may hold", what);
+    return err_set(err, code, "%s: %s", what, *said ? said : "it failed");
+}
+
+/* What a call of the library returned: 0, SSH_WAIT, or -1 with the error. */
+static int outcome(struct session *s, int rc, const char *what, struct err *err)
+{
+    if (rc == 0)
+        return 0;
+    return rc == LIBSSH2_ERROR_EAGAIN ? SSH_WAIT : session_error(s, ERR_PROTOCOL, what, err);
+}
+
+/* --- methods --- */
+
+/* Names of the library's, those of `wanted` first if they are in it; the caller's. */
+struct wish {
+    int method;
+    enum offer_kind kind;
+    const char *const *wanted;   /* NULL-ended; NULL: as the library orders them */
+    const char *const *unwanted; /* parts of names */
+    bool only_wanted;
+};
+
+static bool is_unwanted(const struct wish *w, const char *name)
+{
+    for (const char *const *part = w->unwanted; part && *part; part++)
+        if (strstr(name, *part))
+            return true;
+    return false;
+}
+
+static bool is_wanted(const struct wish *w, const char *name)
+{
+    for (const char *const *one = w->wanted; one && *one; one++)
+        if (strcmp(*one, name) == 0)
+            return true;
+    return false;
+}
+
+static void add_name(struct buf *names, const char *name)
+{
+    buf_addf(names, "%s%s", names->len ? "," : "", name);
+}
+
+static int choose(struct session *s, const struct wish *w)
+{
+    const char **known;
+    struct buf names = BUF_INIT;
+    int count = libssh2_session_supported_algs(s->library, w->method, &known);
+
+    if (count < 0)
+        return -1;
+    for (const char *const *one = w->wanted; one && *one; one++)
+        for (int i = 0; i < count; i++)
+            if (strcmp(known[i], *one) == 0)
+                add_name(&names, *one);
+    for (int i = 0; i < count && !w->only_wanted; i++)
+        if (!is_wanted(w, known[i]) && !is_unwanted(w, known[i]))
+            add_name(&names, known[i]);
+    libssh2_free(s->library, known);
+    free(s->ours[w->kind]);
+    s->ours[w->kind] = buf_take(&names);
+    return libssh2_session_method_pref(s->library, w->method, s->ours[w->kind]);
+}
+
+/* SHA-1 and MD5 are proofs of nothing any more, and old ciphers are known to leak. */
+static int choose_methods(struct session *s)
+{
+    static const char *const ciphers[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr", NULL};
+    static const char *const weak[] = {"sha1", "md5", "ripemd", "none", NULL};
+    static const char *const weak_kex[] = {"sha1", "ext-info-c", "kex-strict", NULL};
+    const struct wish wishes[] = {
+        {LIBSSH2_METHOD_KEX, OFFER_KEX,
+            .unwanted = library_is(VERSION_ADDS_EXTENSIONS) ? weak_kex : weak},
+        {LIBSSH2_METHOD_CRYPT_CS, OFFER_CIPHERS_OUT, ciphers, .only_wanted = true},
+        {LIBSSH2_METHOD_CRYPT_SC, OFFER_CIPHERS_IN, ciphers, .only_wanted = true},
+        {LIBSSH2_METHOD_MAC_CS, OFFER_MACS_OUT, .unwanted = weak},
+        {LIBSSH2_METHOD_MAC_SC, OFFER_MACS_IN, .unwanted = weak},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(wishes); i++)
+        if (choose(s, &wishes[i]) < 0)
+            return -1;
+    return 0;
+}
+
+/* Types of keys, and the algorithms by which they prove a host. RSA with SHA-1 is no proof. */
+static const struct {
+    const char *type, *algorithms[3];
+} host_key_algorithms[] = {
+    {"ssh-ed25519", {"ssh-ed25519"}},
+    {"ecdsa-sha2-nistp256", {"ecdsa-sha2-nistp256"}},
+    {"ecdsa-sha2-nistp384", {"ecdsa-sha2-nistp384"}},
+    {"ecdsa-sha2-nistp521", {"ecdsa-sha2-nistp521"}},
+    {"ssh-rsa", {"rsa-sha2-512", "rsa-sha2-256"}},
+};
+
+static int choose_host_keys(struct session *s, const char *const *types, size_t count)
+{
+    const char *wanted[2 * ARRAY_SIZE(host_key_algorithms) + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < ARRAY_SIZE(host_key_algorithms); j++)
+            for (const char *const *a = host_key_algorithms[j].algorithms;
+                 *a && strcmp(types[i], host_key_algorithms[j].type) == 0 &&
+                 n + 1 < ARRAY_SIZE(wanted);
+                 a++)
+                wanted[n++] = *a;
+    wanted[n] = NULL;
+    const struct wish wish = {
+        LIBSSH2_METHOD_HOSTKEY, OFFER_HOST_KEYS, .wanted = wanted, .only_wanted = true};
+    return choose(s, &wish);
+}
+
+bool session_knows_host_key(const char *type)
+{
+    return strcmp(type, "ssh-rsa") != 0 || library_is(VERSION_RSA_SHA2);
+}
+
+bool session_signs_with_rsa(void)
+{
+    return library_is(VERSION_RSA_SHA2);
+}
+
+/* Older ones put the wrong name, or the wrong form, around the signatures of these. */
+bool session_knows_user_key(const char *type)
+{
+    bool certificate = strstr(type, "-cert-v0") != NULL;
+
+    if (library_is(VERSION_RSA_SHA2))
+        return true;
+    return certificate ? strncmp(type, "ecdsa-", 6) == 0 : strncmp(type, "sk-", 3) != 0;
+}
+
+/* --- the session --- */
+
+struct session *session_new(int fd, struct err *err)
+{
+    struct session *s = xcalloc(1, sizeof(*s));
+
+    s->fd = fd;
+    s->logging_in = true;
+    s->offer = (struct offer)OFFER_INIT;
+    if (libssh2_init(0) == 0)
+        s->library = libssh2_session_init_ex(allocate, release, reallocate, s);
+    if (s->library) {
+        libssh2_session_set_blocking(s->library, 0);
+        set_callbacks(s->library);
+        if (choose_methods(s) == 0)
+            return s;
+    }
+    session_free(s, true);
+    err_set(err, ERR_FAILED, "cannot set up %s", session_library());
+    return NULL;
+}
+
+void session_free(struct session *s, bool silently)
+{
+    if (!s)
+        return;
+    s->silent = silently;
+    if (s->library && !silently && !s->broken)
+        libssh2_session_disconnect(s->library, "done");
+    s->silent = true; /* so it does not wait for anything */
+    if (s->library)
+        libssh2_session_free(s->library);
+    for (size_t i = 0; i < OFFER_KINDS; i++)
+        free(s->ours[i]);
+    offer_release(&s->offer);
+    free(s->said);
+    free(s);
+}
+
+/* Says which kind of method both sides do not share; returns -1. */
+static int no_common_method(struct session *s, struct err *err)
+{
+    static const char *const kinds[] = {[OFFER_KEX] = "way to exchange keys",
+        [OFFER_HOST_KEYS] = "type of host key",
+        [OFFER_CIPHERS_OUT] = "cipher",
+        [OFFER_CIPHERS_IN] = "cipher",
+        [OFFER_MACS_OUT] = "MAC",
+        [OFFER_MACS_IN] = "MAC"};
+
+    for (int kind = 0; kind < OFFER_KINDS; kind++) {
+        CLEANUP(free_ptr) char *theirs = offer_names(&s->offer, (enum offer_kind)kind);
+        if (!theirs || offer_meets(theirs, s->ours[kind]))
+            continue;
+        err_set(err, ERR_UNSUPPORTED,
+            "it shares no %s with %s: it offers %.300s, this library knows %.300s", kinds[kind],
+            session_library(), theirs, s->ours[kind]);
+        if (kind == OFFER_HOST_KEYS)
+            return err_hint(err,
+                "Give it a host key of the type ed25519 or ecdsa (ssh-keygen -A, then restart "
+                "sshd)%s, or reach a host by \"link\": \"command\" with ssh.",
+                session_signs_with_rsa() ? "" : ", use libssh2 1.11 or later, which knows RSA");
+        return err_hint(err,
+            "Allow one of them in its sshd_config, use a newer libssh2, or reach a host by "
+            "\"link\": \"command\" with ssh.");
+    }
+    return -1;
+}
+
+int session_handshake(
+    struct session *s, const char *const *host_key_types, size_t count, struct err *err)
+{
+    if (!s->ours[OFFER_HOST_KEYS] && choose_host_keys(s, host_key_types, count) < 0)
+        return session_error(s, ERR_FAILED, "cannot choose the types of host keys", err);
+    s->may_take = TAKE_BYTES_MAX;
+    int rc = outcome(
+        s, libssh2_session_handshake(s->library, s->fd), "no SSH session could be made", err);
+    if (rc == -1)
+        no_common_method(s, err);
+    return rc;
+}
+
+const char *session_host_key(struct session *s, size_t *ret_len)
+{
+    int type;
+    return libssh2_session_hostkey(s->library, ret_len, &type);
+}
+
+void session_wait(const struct session *s, struct wait *wait)
+{
+    int blocked = libssh2_session_block_directions(s->library);
+    wait_fd(wait, s->fd, blocked & LIBSSH2_SESSION_BLOCK_OUTBOUND ? POLLOUT : POLLIN);
+}
+
+bool session_is_sending(const struct session *s)
+{
+    return libssh2_session_block_directions(s->library) & LIBSSH2_SESSION_BLOCK_OUTBOUND;
+}
+
+/* --- logins --- */
+
+/* The codes of the library tell these apart, but for a signature that could not be made. */
+static enum session_login login_outcome(struct session *s, int rc)
+{
+    switch (rc) {
+    case 0:
+        s->logging_in = false;
+        return LOGIN_DONE;
+    case LIBSSH2_ERROR_EAGAIN:
+        return LOGIN_WAITS;
+    case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
+    case LIBSSH2_ERROR_PASSWORD_EXPIRED:
+        return s->broken ? LOGIN_FAILED : LOGIN_REFUSED;
+    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* after the signature; or there was no answer */
+        return s->broken ? LOGIN_FAILED : LOGIN_WANTS_MORE;
+    default:
+        return LOGIN_FAILED;
+    }
+}
+
+enum session_login session_login_ways(struct session *s, const char *user, unsigned *ret_ways)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    const char *list = libssh2_userauth_list(s->library, user, (unsigned)strlen(user));
+
+    *ret_ways = 0;
+    if (!list && libssh2_userauth_authenticated(s->library))
+        return login_outcome(s, 0);
+    if (!list)
+        return libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_EAGAIN ? LOGIN_WAITS
+                                                                              : LOGIN_FAILED;
+    *ret_ways |= offer_has(list, "publickey", 9) ? LOGIN_BY_KEY : 0;
+    *ret_ways |= offer_has(list, "password", 8) ? LOGIN_BY_PASSWORD : 0;
+    *ret_ways |= offer_has(list, "keyboard-interactive", 20) ? LOGIN_BY_QUESTIONS : 0;
+    return LOGIN_REFUSED;
+}
+
+/* Without a passphrase OpenSSL would ask for one at the terminal. */
+static int try_key(struct session *s, const char *user, const char *public, const char *text,
+    const char *passphrase)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    return libssh2_userauth_publickey_frommemory(s->library, user, strlen(user), public,
+        public ? strlen(public) : 0, text, strlen(text), passphrase ? passphrase : "");
+}
+
+/*
+ * With its public half, a private key is only opened once the server knows it; but a wrong
+ * passphrase then looks like a signature that was not enough. Without it, the key is opened first.
+ */
+enum session_login session_login_key(struct session *s, const char *user, const char *public,
+    const char *text, const char *passphrase)
+{
+    if (!s->looks_at_private) {
+        int rc = try_key(s, user, public, text, passphrase);
+        s->looks_at_private = rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED && public && !s->broken;
+        enum session_login login = login_outcome(s, rc);
+        if (!s->looks_at_private)
+            return login == LOGIN_FAILED && !s->broken ? LOGIN_KEY_UNUSABLE : login;
+    }
+    enum session_login login = login_outcome(s, try_key(s, user, NULL, text, passphrase));
+    if (login == LOGIN_WAITS)
+        return login;
+    s->looks_at_private = false;
+    if (login == LOGIN_FAILED && !s->broken)
+        return LOGIN_KEY_UNUSABLE;
+    return login == LOGIN_REFUSED ? LOGIN_WANTS_MORE : login;
+}
+
+/* The name of the algorithm in what is to be signed (RFC 4252, section 7); NULL: it is not there. */
+static char *algorithm_of(const void *data, size_t len)
+{
+    struct wire w = wire_of(data, len);
+    size_t n;
+
+    wire_string(&w, &n); /* the session's number */
+    wire_byte(&w);
+    wire_string(&w, &n); /* user */
+    wire_string(&w, &n); /* service */
+    wire_string(&w, &n); /* method */
+    wire_byte(&w);
+    const char *name = wire_string(&w, &n);
+    return w.bad ? NULL : xstrndup(name, n);
+}
+
+static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(sign)
+{
+    struct session *s = *abstract;
+    CLEANUP(free_ptr) char *algorithm = algorithm_of(data, data_len);
+    CLEANUP(buf_release) struct buf signature = BUF_INIT;
+
+    (void)session;
+    int rc =
+        algorithm ? s->signer->sign(s->signer->arg, algorithm, data, data_len, &signature) : -1;
+    if (rc == SSH_WAIT)
+        return LIBSSH2_ERROR_EAGAIN;
+    s->sign_failed = rc != 0;
+    if (rc != 0)
+        return LIBSSH2_ERROR_FILE;
+    void *self = s;
+    *sig = allocate(signature.len, &self);
+    if (!*sig)
+        return LIBSSH2_ERROR_ALLOC;
+    memcpy(*sig, signature.data, signature.len);
+    *sig_len = signature.len;
+    return 0;
+}
+
+/*
+ * The library takes the name of the algorithm from the key, and older ones never say another for
+ * RSA than "ssh-rsa", which means SHA-1. OpenSSH reads a key under the name of its algorithm too.
+ */
+static void name_by_algorithm(struct buf *key, const void *original, size_t len)
+{
+    struct wire w = wire_of(original, len);
+
+    if (!library_is(VERSION_RSA_SHA2) && wire_string_is(&w, "ssh-rsa"))
+        wire_put_string(key, "rsa-sha2-256", 12);
+    else
+        w = wire_of(original, len);
+    buf_add(key, w.at, (size_t)(w.end - w.at));
+}
+
+enum session_login session_login_signer(struct session *s, const char *user, const void *key,
+    size_t key_len, const struct session_signer *signer)
+{
+    CLEANUP(buf_release) struct buf named = BUF_INIT;
+    void *self = s;
+
+    name_by_algorithm(&named, key, key_len);
+    s->may_take = TAKE_BYTES_MAX;
+    s->signer = signer;
+    s->sign_failed = false;
+    enum session_login login =
+        login_outcome(s, libssh2_userauth_publickey(s->library, user,
+                             (const unsigned char *)named.data, named.len, sign, &self));
+    return s->sign_failed && !s->broken ? LOGIN_KEY_UNUSABLE : login;
+}
+
+enum session_login session_login_password(struct session *s, const char *user, const char *password)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    return login_outcome(s, libssh2_userauth_password_ex(s->library, user, (unsigned)strlen(user),
+                                password, (unsigned)strlen(password), NULL));
+}
+
+static LIBSSH2_USERAUTH_KBDINT_RESPONSE_FUNC(answer)
+{
+    struct session *s = *abstract;
+    size_t len = s->question_rounds < QUESTION_ROUNDS_MAX ? strlen(s->password) : 0;
+
+    (void)name, (void)name_len, (void)instruction, (void)instruction_len, (void)prompts;
+    if (num_prompts > 0)
+        s->question_rounds++;
+    for (int i = 0; i < num_prompts; i++) {
+        responses[i].text = allocate(len + 1, abstract);
+        responses[i].length = responses[i].text ? (unsigned)len : 0;
+        if (responses[i].text)
+            memcpy(responses[i].text, s->password, len + 1);
+    }
+}
+
+enum session_login session_login_questions(
+    struct session *s, const char *user, const char *password)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    s->password = password;
+    return login_outcome(s,
+        libssh2_userauth_keyboard_interactive_ex(s->library, user, (unsigned)strlen(user), answer));
+}
+
+/* --- the channel --- */
+
+int session_close_channel(struct session *s, struct err *err)
+{
+    if (!s->channel)
+        return 0;
+    s->may_take = TAKE_BYTES_MAX;
+    int rc = libssh2_channel_free(s->channel);
+    if (rc != LIBSSH2_ERROR_EAGAIN)
+        s->channel = NULL;
+    return outcome(s, rc, "the channel cannot be closed", err);
+}
+
+int session_open(struct session *s, struct err *err)
+{
+    if (s->channel)
+        return 0;
+    s->may_take = TAKE_BYTES_MAX;
+    s->channel = libssh2_channel_open_session(s->library);
+    if (s->channel)
+        return 0;
+    return libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_EAGAIN
+               ? SSH_WAIT
+               : session_error(s, ERR_PROTOCOL, "it opens no channel", err);
+}
+
+int session_request(struct session *s, enum ssh_service service, const char *name, struct err *err)
+{
+    const char *kind = service == SSH_COMMAND ? "exec" : "subsystem";
+
+    s->may_take = TAKE_BYTES_MAX;
+    int rc = libssh2_channel_process_startup(
+        s->channel, kind, (unsigned)strlen(kind), name, (unsigned)strlen(name));
+    return outcome(
+        s, rc, service == SSH_COMMAND ? "it starts no shell" : "it has no such service", err);
+}
+
+ssize_t session_read(
+    struct session *s, enum session_stream stream, void *data, size_t size, struct err *err)
+{
+    int id = stream == SESSION_OUTPUT ? 0 : SSH_EXTENDED_DATA_STDERR;
+
+    s->may_take = TAKE_BYTES_MAX;
+    ssize_t n = libssh2_channel_read_ex(s->channel, id, data, size);
+    if (n > 0)
+        return n;
+    if (n == 0 && s->broken && !libssh2_channel_eof(s->channel))
+        return session_error(s, ERR_NETWORK, "the connection broke", err);
+    return outcome(s, (int)n, "the connection broke", err);
+}
+
+ssize_t session_write(struct session *s, const void *data, size_t len, struct err *err)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    ssize_t n = libssh2_channel_write_ex(s->channel, 0, data, len);
+    if (n > 0)
+        return n;
+    return n == 0 ? SSH_WAIT : outcome(s, (int)n, "the connection broke", err);
+}
+
+int session_send_eof(struct session *s, struct err *err)
+{
+    s->may_take = TAKE_BYTES_MAX;
+    return outcome(s, libssh2_channel_send_eof(s->channel), "the connection broke", err);
+}
+
+int session_exit(struct session *s, int *ret_status, char **ret_signal, struct err *err)
+{
+    char *name = NULL;
+    size_t len = 0;
+
+    s->may_take = TAKE_BYTES_MAX;
+    int rc = outcome(s, libssh2_channel_wait_closed(s->channel), "the connection broke", err);
+    if (rc != 0)
+        return rc;
+    if (s->broken)
+        return session_error(s, ERR_NETWORK, "the connection broke", err);
+    *ret_status = libssh2_channel_get_exit_status(s->channel);
+    *ret_signal = NULL;
+    if (libssh2_channel_get_exit_signal(s->channel, &name, &len, NULL, NULL, NULL, NULL) == 0 &&
+        name) {
+        *ret_signal = wire_printable(name, len, SAID_MAX);
+        libssh2_free(s->library, name);
+    }
+    return 0;
+}
