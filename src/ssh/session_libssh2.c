@@ -30,6 +30,7 @@ struct session {
     bool broken;      /* the socket, or the session on it */
     bool logging_in;  /* what is freed may be a password */
     size_t allocated; /* bytes that the library holds */
+    bool full;        /* it wanted more than it may have */
     size_t may_take;  /* bytes in this call */
     struct offer offer;
     char *ours[OFFER_KINDS]; /* names that we know, with commas */
@@ -60,8 +61,10 @@ const char *session_library(void)
 static LIBSSH2_ALLOC_FUNC(allocate)
 {
     struct session *s = *abstract;
-    void *p = count <= SSH_BYTES_MAX - s->allocated ? malloc(count) : NULL;
+    bool fits = s->allocated <= SSH_BYTES_MAX && count <= SSH_BYTES_MAX - s->allocated;
+    void *p = fits ? malloc(count) : NULL;
 
+    s->full |= !fits;
     if (p)
         s->allocated += malloc_usable_size(p);
     return p;
@@ -170,14 +173,14 @@ bool session_is_lost(const struct session *s)
 int session_error(struct session *s, enum err_code code, const char *what, struct err *err)
 {
     char *text = NULL;
-    int why = libssh2_session_last_error(s->library, &text, NULL, 0);
 
+    libssh2_session_last_error(s->library, &text, NULL, 0);
     if (s->said)
         return err_set(err, ERR_NETWORK, "%s: it hung up: %s", what, s->said);
     CLEANUP(free_ptr) char *said = wire_printable(text ? text : "", SAID_MAX, SAID_MAX);
     if (s->broken)
         return err_set(err, ERR_NETWORK, "%s: it hung up", what);
-    if (why == LIBSSH2_ERROR_ALLOC)
+    if (s->full)
         return err_set(err, ERR_LIMIT, "%s: it sends more than a session may hold", what);
     return err_set(err, code, "%s: %s", what, *said ? said : "it failed");
 }
@@ -353,7 +356,7 @@ void session_free(struct session *s, bool silently)
     free(s);
 }
 
-/* Says which kind of method both sides do not share; returns -1. */
+/* Says which kind of method both sides do not share, and returns -1; 0: that is not what failed. */
 static int no_common_method(struct session *s, struct err *err)
 {
     static const char *const kinds[] = {[OFFER_KEX] = "way to exchange keys",
@@ -379,7 +382,7 @@ static int no_common_method(struct session *s, struct err *err)
             "Allow one of them in its sshd_config, use a newer libssh2, or reach a host by "
             "\"link\": \"command\" with ssh.");
     }
-    return -1;
+    return 0;
 }
 
 int session_handshake(
@@ -390,8 +393,9 @@ int session_handshake(
     s->may_take = TAKE_BYTES_MAX;
     int rc = outcome(
         s, libssh2_session_handshake(s->library, s->fd), "no SSH session could be made", err);
-    if (rc == -1)
-        no_common_method(s, err);
+    if (rc == -1 && no_common_method(s, err) == 0 && !s->broken &&
+        libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_BANNER_RECV)
+        err_set(err, ERR_PROTOCOL, "no SSH session could be made: it does not speak SSH");
     return rc;
 }
 

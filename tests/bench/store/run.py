@@ -99,9 +99,9 @@ def run(folder, net, fetch, megabytes):
     theirs = best(
         "sftp", size, "sftp", "-q", "-i", sshd.key, "-o", f"UserKnownHostsFile={known}", "-P", 2222,
         f"backups@{net.addr(6)}:{sshd.root}/x.rdb", out, out=out)
-    alone = best("libssh to nowhere", size, *fetched(sshd.location(), "-"))
+    alone = best("thrown away", size, *fetched(sshd.location(), "-"))
     ours = best("recluster, all verified", size, *fetched(sshd.location()), out=out)
-    print(f"  ratio {theirs / ours:.2f} (wanted 1.0), of libssh to nowhere {alone / ours:.2f}")
+    print(f"  ratio {theirs / ours:.2f} (wanted 1.0), of what is thrown away {alone / ours:.2f}")
     print("Memory of a fetch, its processes together (wanted: under 32 MB):")
     for name, where in (("HTTP", web.url), ("SFTP", sshd.location())):
         print(f"  {name:<40} {memory_mb(fetched(where)):7.1f} MB", flush=True)
