@@ -59,13 +59,3 @@ void state_on_event(struct state *st, void (*fn)(void *arg, const json_t *event)
     st->on_event = fn;
     st->on_event_arg = arg;
 }
-
-void state_flush_events(struct state *st)
-{
-    /* The listener may cause further events. */
-    json_t *events = st->pending_events;
-    st->pending_events = json_array();
-    for (size_t i = 0; i < json_array_size(events) && st->on_event; i++)
-        st->on_event(st->on_event_arg, json_array_get(events, i));
-    json_decref(events);
-}

@@ -24,19 +24,21 @@ struct state {
     void *on_event_arg;
 };
 
-/* Sets err from SQLite's last error. Returns -1. */
+/* query.c: sets err from SQLite's last error; returns -1. */
+int state_sqlite_error(struct state *st, const char *what, struct err *err);
 int state_exec(struct state *st, const char *sql, struct err *err) MUST_CHECK;
+/* The prepared statements are of the database that is open: before it is closed or changed for another. */
+void state_forget_statements(struct state *st);
 
 /* migrate.c */
 int state_schema_version(struct state *st, int64_t *ret, struct err *err) MUST_CHECK;
 int state_schema_mark(struct state *st, struct err *err) MUST_CHECK; /* inside a transaction */
 int state_migrate(struct state *st, int64_t version, struct err *err) MUST_CHECK;
 
-int state_sqlite_error(struct state *st, const char *what, struct err *err);
-
 /* The run lock of the state file at path: the descriptor that holds it, or -1. */
 int state_lock_take(const char *path, struct err *err) MUST_CHECK;
 
+/* transaction.c: tells the events that are committed. */
 void state_flush_events(struct state *st);
 
 #endif

@@ -1,6 +1,35 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
+
+int state_sqlite_error(struct state *st, const char *what, struct err *err)
+{
+    int code = sqlite3_errcode(st->db) & 0xff;
+    const char *name = st->path[0] ? st->path : "(memory)";
+
+    if (code == SQLITE_NOMEM)
+        die_of_memory(0);
+    bool other = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
+
+    err_set(err,
+        code == SQLITE_FULL ? ERR_SPACE
+        : other             ? ERR_CORRUPT
+                            : ERR_STATE,
+        "%s '%s': %s", what, name, sqlite3_errmsg(st->db));
+    if (code == SQLITE_FULL)
+        err_hint(err, "Make room on that file system and run the same command again.");
+    else if (code == SQLITE_NOTADB)
+        err_hint(err, "Name the state file that `recover` was started with.");
+    return -1;
+}
+
+int state_exec(struct state *st, const char *sql, struct err *err)
+{
+    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return state_sqlite_error(st, "cannot prepare the state file", err);
+    return 0;
+}
 
 static sqlite3_stmt *cached(struct state *st, const char *sql)
 {
@@ -38,6 +67,15 @@ static void release(struct state *st, sqlite3_stmt *stmt)
         }
     }
     sqlite3_finalize(stmt);
+}
+
+void state_forget_statements(struct state *st)
+{
+    for (size_t i = 0; i < st->cache_count; i++)
+        sqlite3_finalize(st->cache[i].stmt);
+    free(st->cache);
+    st->cache = NULL;
+    st->cache_count = st->cache_alloc = 0;
 }
 
 static bool is_text(const void *data, size_t len)

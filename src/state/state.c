@@ -17,35 +17,6 @@ static const char *const schema_lines[] = {
 #include "schema.inc"
 };
 
-int state_sqlite_error(struct state *st, const char *what, struct err *err)
-{
-    int code = sqlite3_errcode(st->db) & 0xff;
-    const char *name = st->path[0] ? st->path : "(memory)";
-
-    if (code == SQLITE_NOMEM)
-        die_of_memory(0);
-
-    bool other = code == SQLITE_NOTADB || code == SQLITE_CORRUPT;
-
-    err_set(err,
-        code == SQLITE_FULL ? ERR_SPACE
-        : other             ? ERR_CORRUPT
-                            : ERR_STATE,
-        "%s '%s': %s", what, name, sqlite3_errmsg(st->db));
-    if (code == SQLITE_FULL)
-        err_hint(err, "Make room on that file system and run the same command again.");
-    else if (code == SQLITE_NOTADB)
-        err_hint(err, "Name the state file that `recover` was started with.");
-    return -1;
-}
-
-int state_exec(struct state *st, const char *sql, struct err *err)
-{
-    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return state_sqlite_error(st, "cannot prepare the state file", err);
-    return 0;
-}
-
 static int create_schema(struct state *st, struct err *err)
 {
     CLEANUP(buf_release) struct buf sql = BUF_INIT;
@@ -61,14 +32,6 @@ static int create_schema(struct state *st, struct err *err)
     if (rc < 0)
         state_rollback(st);
     return rc;
-}
-
-/* The statements that were prepared are of the file. */
-static void forget_statements(struct state *st)
-{
-    for (size_t i = 0; i < st->cache_count; i++)
-        sqlite3_finalize(st->cache[i].stmt);
-    st->cache_count = 0;
 }
 
 /* Reads from a copy from here on, which may be changed. */
@@ -88,7 +51,7 @@ static int copy_to_memory(struct state *st, struct err *err)
         sqlite3_close(copy);
         return state_sqlite_error(st, "cannot copy the state file", err);
     }
-    forget_statements(st);
+    state_forget_statements(st);
     sqlite3_close(st->db);
     st->db = copy;
     return 0;
@@ -198,8 +161,7 @@ void state_close(struct state *st)
 {
     if (!st)
         return;
-    forget_statements(st);
-    free(st->cache);
+    state_forget_statements(st);
     sqlite3_close(st->db);
     json_decref(st->pending_events);
     free(st->path);
@@ -234,50 +196,4 @@ int state_save_as(struct state *st, const char *path, struct err *err)
             "Resume that recovery with: recluster recover --state %s; or name another file.", word);
     out_file_release(&out);
     return rc;
-}
-
-/* A transaction inside of another is a savepoint: it is taken back alone, and lasts with the outer one. */
-int state_begin(struct state *st, struct err *err)
-{
-    const char *sql = st->transaction_depth ? "SAVEPOINT inner" : "BEGIN IMMEDIATE";
-
-    if (st->transaction_depth == TRANSACTION_DEPTH_MAX)
-        return err_set(
-            err, ERR_STATE, "transactions are nested more than %d deep", st->transaction_depth);
-    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return state_sqlite_error(st, "cannot write the state file", err);
-    st->events_before[st->transaction_depth++] = json_array_size(st->pending_events);
-    return 0;
-}
-
-void (*state_test_on_commit)(void);
-
-int state_commit(struct state *st, struct err *err)
-{
-    const char *sql = st->transaction_depth > 1 ? "RELEASE inner" : "COMMIT";
-
-    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        return state_sqlite_error(st, "cannot write the state file", err);
-    if (--st->transaction_depth > 0)
-        return 0;
-    if (state_test_on_commit && st->path[0])
-        state_test_on_commit();
-    state_flush_events(st);
-    return 0;
-}
-
-void state_rollback(struct state *st)
-{
-    /* SQLite takes back the whole by itself after some errors, such as a full disk. */
-    if (sqlite3_get_autocommit(st->db))
-        st->transaction_depth = 0;
-    if (st->transaction_depth == 0) {
-        json_array_clear(st->pending_events);
-        return;
-    }
-    const char *sql = st->transaction_depth > 1 ? "ROLLBACK TO inner; RELEASE inner" : "ROLLBACK";
-    sqlite3_exec(st->db, sql, NULL, NULL, NULL);
-    st->transaction_depth--;
-    while (json_array_size(st->pending_events) > st->events_before[st->transaction_depth])
-        json_array_remove(st->pending_events, json_array_size(st->pending_events) - 1);
 }
