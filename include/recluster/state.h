@@ -87,6 +87,13 @@ size_t rows_bytes(const struct rows *rows, int column);     /* length of text or
 bool rows_is_null(const struct rows *rows, int column);
 json_t *rows_json(const struct rows *rows, int column); /* parsed; NULL for NULL; caller's */
 
+/*
+ * The row as a JSON object, a field for each column by its name: what is NULL becomes null. A name may
+ * end in ":json" or ":bool", which is how the column is to be read: SELECT facts AS "facts:json". The
+ * caller's.
+ */
+json_t *rows_object(const struct rows *rows);
+
 /* The first column of the first row; `missing` if there is no row. */
 int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
     const char *types, ...) MUST_CHECK;

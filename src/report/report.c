@@ -7,7 +7,7 @@
 #include "recluster/clock.h"
 #include "recluster/secret.h"
 #include "recluster/slots.h"
-#include "row_fields.h"
+#include "recluster/state.h"
 
 static json_t *slots_json(const char *text)
 {
@@ -72,39 +72,36 @@ static json_t *places_json(const json_t *sources)
     return list;
 }
 
+/* What the scan of its file found. */
+static void add_facts(json_t *proof, const json_t *facts)
+{
+    static const char *const same[] = {
+        "bytes", "empty", "expires", "expired", "checksum", "sha256", "rdb_version", "aof", NULL};
+
+    for (size_t i = 0; same[i]; i++)
+        copy_field(proof, same[i], facts, same[i]);
+    copy_field(proof, "keys_in_file", facts, "keys");
+    copy_field(proof, "slots_found", facts, "slots");
+}
+
 static json_t *proof_row(const struct rows *rows)
 {
-    json_t *proof = json_object(), *facts = rows_json(rows, 10), *loaded = rows_json(rows, 11);
-    json_t *sources = rows_json(rows, 13);
-    const char *role = rows_text(rows, 2), *state = rows_text(rows, 6);
-    bool primary = strcmp(role, "primary") == 0;
+    json_t *proof = rows_object(rows);
+    json_t *facts = json_incref(json_object_get(proof, "facts"));
+    json_t *loaded = json_incref(json_object_get(proof, "loaded"));
+    json_t *sources = json_incref(json_object_get(proof, "sources"));
+    bool primary = strcmp(doc_text(proof, "role", ""), "primary") == 0;
 
-    row_text(proof, "uid", rows, 0);
-    json_object_set_new(proof, "label", doc_label("shard", rows_text(rows, 0)));
-    row_text(proof, "database_uid", rows, 1);
-    json_object_set_new(proof, "database", doc_label("db", rows_text(rows, 1)));
-    row_text(proof, "role", rows, 2);
-    row_text(proof, "host", rows, 3);
-    row_text(proof, "addr", rows, 4);
-    row_int(proof, "port", rows, 5);
-    row_text(proof, "state", rows, 6);
-    json_object_set_new(proof, "slots", slots_json(rows_text(rows, 7)));
-    row_text(proof, "file", rows, 8);
-    row_int(proof, "file_bytes", rows, 9);
-    copy_field(proof, "bytes", facts, "bytes");
-    copy_field(proof, "keys_in_file", facts, "keys");
-    copy_field(proof, "empty", facts, "empty");
-    copy_field(proof, "expires", facts, "expires");
-    copy_field(proof, "expired", facts, "expired");
-    copy_field(proof, "checksum", facts, "checksum");
-    copy_field(proof, "sha256", facts, "sha256");
-    copy_field(proof, "rdb_version", facts, "rdb_version");
-    copy_field(proof, "slots_found", facts, "slots");
-    copy_field(proof, "aof", facts, "aof");
-    json_object_set_new(proof, "places", places_json(sources));
+    json_object_del(proof, "facts");
+    json_object_del(proof, "loaded");
+    json_object_del(proof, "sources");
+    json_object_set_new(proof, "label", doc_label("shard", doc_text(proof, "uid", NULL)));
+    json_object_set_new(proof, "database", doc_label("db", doc_text(proof, "database_uid", NULL)));
+    json_object_set_new(proof, "slots", slots_json(doc_text(proof, "slots", NULL)));
+    add_facts(proof, facts);
+    json_object_set_new(proof, "places", places_json(json_is_null(sources) ? NULL : sources));
     add_loaded(proof, loaded, primary);
-    row_int(proof, "keys", rows, 12);
-    json_object_set_new(proof, "proven", proven_json(proof, primary, state));
+    json_object_set_new(proof, "proven", proven_json(proof, primary, doc_text(proof, "state", "")));
     json_object_set_new(proof, "times", json_array());
     json_decref(facts);
     json_decref(loaded);
@@ -119,8 +116,9 @@ static int add_proof(struct state *st, json_t *report, json_t *by_uid, struct er
 
     json_object_set_new(report, "proof", list);
     if (state_query(st, &rows, err,
-            "SELECT shard_uid, database_uid, role, host, addr, port, state, slots, file,"
-            " file_bytes, facts, loaded, keys, sources FROM placement ORDER BY position",
+            "SELECT shard_uid AS uid, database_uid, role, host, addr, port, state, slots, file,"
+            " file_bytes, facts AS \"facts:json\", loaded AS \"loaded:json\", keys,"
+            " sources AS \"sources:json\" FROM placement ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -144,19 +142,10 @@ static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, str
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
-        json_t *task = json_object();
-        const char *shard_uid = rows_text(&rows, 4);
-        json_t *proof = shard_uid ? json_object_get(by_uid, shard_uid) : NULL;
+        json_t *task = rows_object(&rows);
+        json_t *proof = json_object_get(by_uid, doc_text(task, "shard_uid", ""));
 
-        row_text(task, "kind", &rows, 0);
-        json_object_set_new(task, "stage", json_string(stage_word(rows_int(&rows, 1))));
-        row_text(task, "host", &rows, 2);
-        row_text(task, "database_uid", &rows, 3);
-        row_text(task, "shard_uid", &rows, 4);
-        row_text(task, "state", &rows, 5);
-        row_int(task, "attempts", &rows, 6);
-        row_int(task, "started_ms", &rows, 7);
-        row_int(task, "ended_ms", &rows, 8);
+        json_object_set_new(task, "stage", json_string(stage_word(doc_int(task, "stage", 0))));
         if (proof)
             json_array_append(json_object_get(proof, "times"), task);
         json_array_append_new(list, task);
@@ -183,17 +172,13 @@ static json_t *databases_json(const json_t *status)
 
 static int add_cluster(struct state *st, json_t *report, struct err *err)
 {
-    json_t *cluster = json_object();
     struct rows rows;
 
-    json_object_set_new(report, "cluster", cluster);
+    json_object_set_new(report, "cluster", json_object());
     if (state_query(st, &rows, err, "SELECT name, saved_ms, format FROM cluster", "") < 0)
         return -1;
-    while (rows_next(&rows)) {
-        row_text(cluster, "name", &rows, 0);
-        row_int(cluster, "saved_ms", &rows, 1);
-        row_text(cluster, "format", &rows, 2);
-    }
+    while (rows_next(&rows))
+        json_object_set_new(report, "cluster", rows_object(&rows));
     return rows_end(&rows, err);
 }
 
@@ -202,11 +187,11 @@ static int add_plan(struct state *st, json_t *report, struct err *err)
     struct rows rows;
 
     json_object_set_new(report, "plan", json_null());
-    if (state_query(st, &rows, err, "SELECT document FROM plan ORDER BY plan_id DESC LIMIT 1", "") <
-        0)
+    if (state_query(st, &rows, err,
+            "SELECT document AS \"plan:json\" FROM plan ORDER BY plan_id DESC LIMIT 1", "") < 0)
         return -1;
     while (rows_next(&rows))
-        row_json(report, "plan", &rows, 0);
+        json_object_update_new(report, rows_object(&rows));
     return rows_end(&rows, err);
 }
 
@@ -232,16 +217,11 @@ static int add_findings(struct state *st, json_t *report, struct err *err)
 
     json_object_set_new(report, "findings", list);
     if (state_query(st, &rows, err,
-            "SELECT severity, code, message, keys FROM finding ORDER BY finding_id", "") < 0)
+            "SELECT severity, code, message, keys AS \"keys:json\" FROM finding ORDER BY finding_id",
+            "") < 0)
         return -1;
-    while (rows_next(&rows)) {
-        json_t *o = json_object();
-        row_text(o, "severity", &rows, 0);
-        row_text(o, "code", &rows, 1);
-        row_text(o, "message", &rows, 2);
-        row_json(o, "keys", &rows, 3);
-        json_array_append_new(list, o);
-    }
+    while (rows_next(&rows))
+        json_array_append_new(list, rows_object(&rows));
     return rows_end(&rows, err);
 }
 
@@ -252,23 +232,15 @@ static int add_events(struct state *st, json_t *report, struct err *err)
 
     json_object_set_new(report, "events", list);
     if (state_query(st, &rows, err,
-            "SELECT at_ms, severity, code, database_uid, shard_uid, host, stage, message, detail"
-            " FROM event ORDER BY event_id",
+            "SELECT at_ms, severity, code, database_uid, shard_uid, host, stage, message,"
+            " detail AS \"detail:json\" FROM event ORDER BY event_id",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
-        json_t *o = json_object(), *detail = rows_json(&rows, 8);
-        row_int(o, "at_ms", &rows, 0);
-        row_text(o, "severity", &rows, 1);
-        row_text(o, "code", &rows, 2);
-        row_text(o, "database_uid", &rows, 3);
-        row_text(o, "shard_uid", &rows, 4);
-        row_text(o, "host", &rows, 5);
-        row_text(o, "stage", &rows, 6);
-        row_text(o, "message", &rows, 7);
-        json_object_set_new(o, "detail", detail ? secret_mask_json(detail) : json_null());
+        json_t *o = rows_object(&rows), *detail = json_object_get(o, "detail");
+        if (!json_is_null(detail))
+            json_object_set_new(o, "detail", secret_mask_json(detail));
         json_array_append_new(list, o);
-        json_decref(detail);
     }
     return rows_end(&rows, err);
 }

@@ -9,7 +9,7 @@
 #include "plan_facts.h"
 #include "recluster/clock.h"
 #include "recluster/plan.h"
-#include "row_fields.h"
+#include "recluster/state.h"
 
 static int64_t meta_ms(struct state *st, const char *key)
 {
@@ -17,35 +17,24 @@ static int64_t meta_ms(struct state *st, const char *key)
     return text ? strtoll(text, NULL, 10) : -1;
 }
 
-/* The age that a database's data had when the recovery started; -1: not known yet. */
-static int64_t data_age_s(int64_t started_ms, const struct rows *rows, int column)
+static int64_t not_negative(int64_t n)
 {
-    if (started_ms < 0 || rows_is_null(rows, column))
-        return -1;
-    int64_t age_ms = started_ms - rows_int(rows, column);
-    return age_ms > 0 ? age_ms / 1000 : 0;
+    return n < 0 ? 0 : n;
 }
 
 static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t *rpo_s)
 {
-    json_t *o = json_object();
-    bool skipped = strcmp(rows_text(rows, 2), "skipped") == 0;
-    int64_t age_s = skipped ? -1 : data_age_s(started_ms, rows, 5);
+    json_t *o = rows_object(rows);
+    bool skipped = strcmp(doc_text(o, "state", ""), "skipped") == 0;
+    int64_t age_s = -1, rto_s = -1;
 
-    row_text(o, "uid", rows, 0);
-    json_object_set_new(o, "label", doc_label("db", rows_text(rows, 0)));
-    row_text(o, "name", rows, 1);
-    row_text(o, "state", rows, 2);
-    row_text(o, "reason", rows, 3);
-    row_text(o, "set_name", rows, 4);
-    row_int(o, "set_time_ms", rows, 5);
-    row_int(o, "opened_ms", rows, 6);
-    json_object_set_new(o, "sharded", json_boolean(rows_int(rows, 7)));
-    row_text(o, "location", rows, 8);
-    json_object_set_new(o, "rto_s",
-        rows_is_null(rows, 6) || started_ms < 0
-            ? json_null()
-            : json_integer((rows_int(rows, 6) - started_ms + 500) / 1000));
+    /* The age that its data had when the recovery started. */
+    if (started_ms >= 0 && !skipped && doc_has(o, "set_time_ms"))
+        age_s = not_negative((started_ms - doc_int(o, "set_time_ms", 0)) / 1000);
+    if (started_ms >= 0 && doc_has(o, "opened_ms"))
+        rto_s = (doc_int(o, "opened_ms", 0) - started_ms + 500) / 1000;
+    json_object_set_new(o, "label", doc_label("db", doc_text(o, "uid", NULL)));
+    json_object_set_new(o, "rto_s", doc_int_or_null(rto_s, -1));
     json_object_set_new(o, "rpo_s", doc_int_or_null(age_s, -1));
     json_object_set_new(o, "endpoints", json_array());
     json_object_set_new(o, "shards", json_array());
@@ -61,9 +50,9 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT t.database_uid, t.name, t.state, t.reason, t.set_name, t.set_time_ms,"
-            " t.opened_ms, coalesce(d.sharded, 0), (SELECT location FROM backup_set"
-            " WHERE database_uid = t.database_uid AND chosen LIMIT 1)"
+            "SELECT t.database_uid AS uid, t.name, t.state, t.reason, t.set_name, t.set_time_ms,"
+            " t.opened_ms, coalesce(d.sharded, 0) AS \"sharded:bool\", (SELECT location FROM"
+            " backup_set WHERE database_uid = t.database_uid AND chosen LIMIT 1) AS location"
             " FROM target t LEFT JOIN database d ON d.uid = t.database_uid"
             " ORDER BY CAST(t.database_uid AS INTEGER), t.database_uid",
             "") < 0)
@@ -76,36 +65,34 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
     return rows_end(&rows, err);
 }
 
-/* What it is doing right now, with the rate since its task began. */
-static json_t *shard_progress(const struct rows *rows)
+/* What it is doing right now, with the rate since its task began: what rows_object() gave of that. */
+static json_t *shard_progress(json_t *o)
 {
-    int64_t done = rows_int(rows, 10), took_ms = rows_int(rows, 12) - rows_int(rows, 13);
-    json_t *o = json_object();
+    int64_t done = doc_int(o, "bytes_done", 0);
+    int64_t took_ms = doc_int(o, "progress_ms", 0) - doc_int(o, "started_ms", 0);
+    json_t *progress = json_pack("{s:O, s:O, s:O, s:O, s:o}", "doing", json_object_get(o, "doing"),
+        "bytes_done", json_object_get(o, "bytes_done"), "bytes_total",
+        json_object_get(o, "bytes_total"), "at_ms", json_object_get(o, "progress_ms"),
+        "bytes_per_s", took_ms > 0 && done > 0 ? json_integer(done * 1000 / took_ms) : json_null());
 
-    row_text(o, "doing", rows, 9);
-    row_int(o, "bytes_done", rows, 10);
-    row_int(o, "bytes_total", rows, 11);
-    row_int(o, "at_ms", rows, 12);
-    json_object_set_new(o, "bytes_per_s",
-        took_ms > 0 && done > 0 ? json_integer(done * 1000 / took_ms) : json_null());
-    return o;
+    if (doc_has(o, "doing"))
+        return progress;
+    json_decref(progress);
+    return json_null();
 }
 
 static json_t *shard_row(const struct rows *rows)
 {
-    json_t *o = json_object();
+    static const char *const of_progress[] = {
+        "database_uid", "doing", "bytes_done", "bytes_total", "progress_ms", "started_ms", NULL};
+    json_t *o = rows_object(rows);
 
-    row_text(o, "uid", rows, 1);
-    json_object_set_new(o, "label", doc_label("shard", rows_text(rows, 1)));
-    row_text(o, "role", rows, 2);
-    row_text(o, "host", rows, 3);
-    row_text(o, "addr", rows, 4);
-    row_int(o, "port", rows, 5);
-    row_text(o, "state", rows, 6);
-    row_int(o, "keys", rows, 7);
-    json_object_set_new(o, "stage",
-        rows_is_null(rows, 8) ? json_null() : json_string(stage_word(rows_int(rows, 8))));
-    json_object_set_new(o, "progress", rows_is_null(rows, 9) ? json_null() : shard_progress(rows));
+    json_object_set_new(o, "label", doc_label("shard", doc_text(o, "uid", NULL)));
+    if (doc_has(o, "stage"))
+        json_object_set_new(o, "stage", json_string(stage_word(doc_int(o, "stage", 0))));
+    json_object_set_new(o, "progress", shard_progress(o));
+    for (size_t i = 0; of_progress[i]; i++)
+        json_object_del(o, of_progress[i]);
     return o;
 }
 
@@ -124,8 +111,8 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT p.database_uid, p.shard_uid, p.role, p.host, p.addr, p.port, p.state, p.keys,"
-            " t.stage, r.progress, r.bytes_done, r.bytes_total, r.progress_ms, r.started_ms"
+            "SELECT p.database_uid, p.shard_uid AS uid, p.role, p.host, p.addr, p.port, p.state, p.keys,"
+            " t.stage, r.progress AS doing, r.bytes_done, r.bytes_total, r.progress_ms, r.started_ms"
             " FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
             " WHERE state IN ('done', 'running') GROUP BY shard_uid) t USING (shard_uid)"
             " LEFT JOIN (SELECT shard_uid, progress, bytes_done, bytes_total, progress_ms,"
@@ -171,8 +158,8 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
         json_array_append_new(stages, o);
     }
     if (state_query(st, &rows, err,
-            "SELECT stage, state, count(*), min(started_ms), max(ended_ms), sum(bytes_done),"
-            " sum(bytes_total) FROM task GROUP BY stage, state",
+            "SELECT stage, state, count(*), min(started_ms), max(ended_ms),"
+            " sum(bytes_done) AS bytes_done, sum(bytes_total) AS bytes_total FROM task GROUP BY stage, state",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -186,8 +173,10 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
         bump(stage, rows_text(&rows, 1), count);
         bump(stage, "total", count);
         if (strcmp(rows_text(&rows, 1), "running") == 0) {
-            row_int(stage, "bytes_done", &rows, 5);
-            row_int(stage, "bytes_total", &rows, 6);
+            json_t *bytes = rows_object(&rows);
+            json_object_set(stage, "bytes_done", json_object_get(bytes, "bytes_done"));
+            json_object_set(stage, "bytes_total", json_object_get(bytes, "bytes_total"));
+            json_decref(bytes);
         }
         if (!rows_is_null(&rows, 3) && started < doc_int(stage, "started_ms", INT64_MAX))
             json_object_set_new(stage, "started_ms", json_integer(started));
@@ -218,19 +207,16 @@ static int add_planned(struct state *st, json_t *status, struct err *err)
     return rows_end(&rows, err);
 }
 
-/* A row of host, database uid, shard uid, task, and an error as JSON or as plain text. */
+/* A row of host, database, shard, task, and an error as JSON. */
 static json_t *error_row(const struct rows *rows)
 {
-    json_t *o = json_object();
-    json_t *error = rows_json(rows, 4);
+    json_t *o = rows_object(rows), *error = json_object_get(o, "error");
 
-    row_text(o, "host", rows, 0);
-    json_object_set_new(o, "database", doc_label("db", rows_text(rows, 1)));
-    json_object_set_new(o, "shard", doc_label("shard", rows_text(rows, 2)));
-    row_text(o, "task", rows, 3);
+    json_object_set_new(o, "database", doc_label("db", doc_text(o, "database", NULL)));
+    json_object_set_new(o, "shard", doc_label("shard", doc_text(o, "shard", NULL)));
     json_object_set_new(o, "message", doc_string(doc_text(error, "message", "no reason is known")));
     json_object_set_new(o, "hint", doc_string(doc_text(error, "hint", NULL)));
-    json_decref(error);
+    json_object_del(o, "error");
     return o;
 }
 
@@ -242,7 +228,8 @@ static int add_errors(struct state *st, bool failed, json_t *status, struct err 
 
     json_object_set_new(status, "errors", errors);
     if (state_query(st, &rows, err,
-            "SELECT host, database_uid, shard_uid, kind, error FROM task WHERE state = 'failed'"
+            "SELECT host, database_uid AS database, shard_uid AS shard, kind AS task,"
+            " error AS \"error:json\" FROM task WHERE state = 'failed'"
             " ORDER BY task_id",
             "") < 0)
         return -1;
@@ -253,7 +240,8 @@ static int add_errors(struct state *st, bool failed, json_t *status, struct err 
     if (!failed || json_array_size(errors) > 0)
         return 0;
     if (state_query(st, &rows, err,
-            "SELECT host, database_uid, shard_uid, NULL, json_object('message', message) FROM event"
+            "SELECT host, database_uid AS database, shard_uid AS shard, NULL AS task,"
+            " json_object('message', message) AS \"error:json\" FROM event"
             " WHERE severity = 'error' ORDER BY event_id DESC LIMIT 1",
             "") < 0)
         return -1;

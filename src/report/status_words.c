@@ -32,6 +32,8 @@ const char *status_headline(const json_t *status)
 {
     if (doc_bool(status, "interrupted"))
         return "Interrupted: the recovery ended before its work was done.";
+    if (strcmp(doc_text(status, "state", ""), "planned") == 0 && doc_has(status, "started_ms"))
+        return "Begun, and stopped before its end.";
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
         if (strcmp(doc_text(status, "state", ""), verdicts[i].state) == 0)
             return verdicts[i].headline;

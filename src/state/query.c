@@ -222,6 +222,41 @@ json_t *rows_json(const struct rows *rows, int column)
     return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 }
 
+static json_t *field_value(const struct rows *rows, int column, const char *kind)
+{
+    if (rows_is_null(rows, column))
+        return json_null();
+    if (kind && strcmp(kind, ":json") == 0) {
+        json_t *value = rows_json(rows, column);
+        return value ? value : json_null();
+    }
+    if (kind && strcmp(kind, ":bool") == 0)
+        return json_boolean(rows_int(rows, column) != 0);
+    switch (sqlite3_column_type(rows->stmt, column)) {
+    case SQLITE_INTEGER:
+        return json_integer(rows_int(rows, column));
+    case SQLITE_FLOAT:
+        return json_real(rows_double(rows, column));
+    default:
+        break;
+    }
+    json_t *text = json_string(rows_text(rows, column));
+    return text ? text : json_string("?"); /* bytes that are not UTF-8 */
+}
+
+json_t *rows_object(const struct rows *rows)
+{
+    json_t *o = json_object();
+
+    for (int i = 0; i < sqlite3_column_count(rows->stmt); i++) {
+        const char *name = sqlite3_column_name(rows->stmt, i), *kind = strrchr(name, ':');
+        size_t len = kind ? (size_t)(kind - name) : strlen(name);
+        CLEANUP(free_ptr) char *field = xstrndup(name, len);
+        json_object_set_new(o, field, field_value(rows, i, kind));
+    }
+    return o;
+}
+
 int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
     const char *types, ...)
 {
