@@ -8,7 +8,14 @@
 /* Adds it as one word of a POSIX shell, in single quotes, whatever bytes but NUL it holds. */
 void shell_quote(struct buf *out, const char *value);
 
-/* For people: the word as it is where a shell reads nothing into it, quoted where it does. The caller's. */
+/*
+ * For people: the word as it is where a shell reads nothing into it, quoted where it does. Bytes that no
+ * terminal or JSON document can hold as they are (control characters, what is not UTF-8) are written as
+ * $'\ooo', which the usual shells know. The caller's.
+ */
 char *shell_word(const char *value);
+
+/* The same for the name of a file as an argument of a command: one that begins with '-' as "./-…". */
+char *shell_path_word(const char *path);
 
 #endif

@@ -12,7 +12,7 @@
 #include "recluster/json.h"
 #include "value.h"
 
-enum { PIECE_BYTES = 256 << 10, HEAD_BYTES = 16 };
+enum { PIECE_BYTES = 64 << 10, HEAD_BYTES = 16 };
 
 enum form { FORM_UNKNOWN_YET, FORM_RDB, FORM_JSON };
 

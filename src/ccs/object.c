@@ -56,14 +56,15 @@ static int count_bytes(struct objects *all, size_t more, struct rdb_bytes key, s
 /* How many a value is where it is a list, which will be taken apart: words, empty items, lists. */
 static size_t values_in(struct rdb_bytes bytes)
 {
-    const char *p = bytes.data, *end = p + bytes.len;
+    const char *text = bytes.data;
     size_t count = 1;
     char before = ',';
 
-    for (; p < end; before = *p++) {
-        bool between = *p && strchr(VALUE_BETWEEN, *p);
-        count += *p == '[' ||
-                 (between ? *p == ',' && before == ',' : strchr(VALUE_BETWEEN, before) != NULL);
+    for (size_t i = 0; i < bytes.len; before = text[i++]) {
+        bool between = text[i] && strchr(VALUE_BETWEEN, text[i]);
+        bool empty = text[i] == ',' && before == ',';
+        bool begins = !between && strchr(VALUE_BETWEEN, before);
+        count += text[i] == '[' || empty || begins;
     }
     return count;
 }

@@ -154,7 +154,8 @@ int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) M
 
 /*
  * Adds the words and those of the options `which` that were given, for a shell: " ccs.rdb --hosts
- * hosts.json". What could hold a login stands there as in the help ("db:1=LOCATION").
+ * hosts.json". A location with a password or a signature in it stands there as in the help, a file whose name
+ * begins with '-' as "./-…".
  */
 void arguments_text(const struct arguments *args, uint64_t which, struct buf *out);
 

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "recluster/human.h"
+#include "recluster/secret.h"
 #include "recluster/shell_quote.h"
 
 static const struct {
@@ -160,11 +161,22 @@ int argument_rate(const struct arguments *args, int64_t *ret, struct err *err)
     return 0;
 }
 
-/* A URL may hold a login; what prints it may be kept. */
-static bool may_hold_secret(const char *value)
+/*
+ * A URL may hold a password or, in its query, a signature; what prints it may be kept. Before it may stand
+ * what it is for: "db:1=https://…".
+ */
+static bool holds_secret(const char *value)
 {
+    static const char scheme[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-";
     const char *url = strstr(value, "://");
-    return url && strpbrk(url, "@?");
+
+    if (!url)
+        return false;
+    while (url > value && strchr(scheme, url[-1]))
+        url--;
+    CLEANUP(free_ptr) char *masked = secret_mask_url(url);
+    return strcmp(masked, url) != 0;
 }
 
 static void add_given(struct buf *out, size_t option, const char *value)
@@ -176,13 +188,13 @@ static void add_given(struct buf *out, size_t option, const char *value)
     if (optional && value[0])
         buf_addf(out, "=%s", word);
     else if (!optional)
-        buf_addf(out, " %s", may_hold_secret(value) ? options[option].arg : word);
+        buf_addf(out, " %s", holds_secret(value) ? options[option].arg : word);
 }
 
 void arguments_text(const struct arguments *args, uint64_t which, struct buf *out)
 {
     for (size_t i = 0; i < args->word_count; i++) {
-        CLEANUP(free_ptr) char *word = shell_word(args->words[i]);
+        CLEANUP(free_ptr) char *word = shell_path_word(args->words[i]);
         buf_addf(out, " %s", word);
     }
     for (size_t i = 0; i < OPT_COUNT; i++) {

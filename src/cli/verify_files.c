@@ -41,7 +41,7 @@ struct verifier {
     struct job jobs[AT_A_TIME_MAX];
     size_t job_count;
     bool terminal;
-    int64_t told_ms;
+    int64_t started_ms, told_ms;
 };
 
 /* --- in the child --- */
@@ -240,6 +240,19 @@ static void read_job(struct verifier *v, struct job *job)
     }
 }
 
+/* How long what is left will take at the rate so far; not before that says something. */
+static void add_time_left(const struct verifier *v, int64_t done, int64_t total, struct buf *out)
+{
+    enum { SAMPLE_MS = 1000 };
+    int64_t took_ms = clock_mono_ms() - v->started_ms;
+    char left[HUMAN_TEXT_MAX];
+
+    if (took_ms < SAMPLE_MS || done <= 0 || done >= total)
+        return;
+    double ms = (double)(total - done) * (double)took_ms / (double)done;
+    buf_addf(out, ", %s left", human_duration((int64_t)ms, left));
+}
+
 static void tell(struct verifier *v)
 {
     char done_text[HUMAN_TEXT_MAX], total_text[HUMAN_TEXT_MAX];
@@ -253,9 +266,13 @@ static void tell(struct verifier *v)
             done += v->jobs[i].done_bytes;
     for (size_t i = 0; i < v->count && total >= 0; i++)
         total = v->files[i].bytes < 0 ? -1 : total + v->files[i].bytes;
-    fprintf(stderr, "%s%zu of %zu files verified, %s%s%s%s", v->terminal ? "\r\033[K" : "", v->done,
-        v->count, human_bytes((uint64_t)done, done_text), total >= 0 ? " of " : "",
-        total >= 0 ? human_bytes((uint64_t)total, total_text) : "", v->terminal ? "" : "\n");
+    CLEANUP(buf_release) struct buf line = BUF_INIT;
+    buf_addf(&line, "%zu of %zu files verified, %s", v->done, v->count,
+        human_bytes((uint64_t)done, done_text));
+    if (total >= 0)
+        buf_addf(&line, " of %s", human_bytes((uint64_t)total, total_text));
+    add_time_left(v, done, total, &line);
+    fprintf(stderr, v->terminal ? "\r\033[K%s" : "%s\n", line.data);
 }
 
 /* Waits until a child says something. */
@@ -304,8 +321,9 @@ int verify_files(
                      : cores < AT_A_TIME_MAX ? (size_t)cores
                                              : AT_A_TIME_MAX,
         .terminal = isatty(STDERR_FILENO) == 1,
-        .told_ms = clock_mono_ms()};
+        .started_ms = clock_mono_ms()};
 
+    v.told_ms = v.started_ms;
     for (size_t i = 0; i < v.job_count; i++)
         buf_init(&v.jobs[i].lines);
     int rc = run(&v, err);

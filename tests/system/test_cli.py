@@ -1,10 +1,13 @@
 """The command line: help, versions, typos, and what a person or a script sees."""
 
 import re
+import shlex
 import subprocess
 
 import pytest
 
+from harness import network
+from harness.http_server import Nginx
 from program import DONE, PROGRAM, REFUSED, ROOT, USAGE
 
 COMMANDS = ["inspect", "plan", "recover", "status", "report", "verify", "abort", "agent"]
@@ -91,6 +94,38 @@ def test_status_names_the_next_command(recovery, cluster):
         check=True, cwd=recovery.folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
     )
     assert recovery.status()["state"] == "done"
+
+
+def test_plan_names_a_command_that_can_be_run(recovery, cluster):
+    made = cluster.add("a")
+    cluster.write_backups(made, 10)
+    recovery.add_hosts(1).write()
+    recovery.ccs.rename(recovery.folder / "-my ccs.rdb")
+    words = ["--hosts", recovery.hosts_file, "--json", "--", "-my ccs.rdb"]
+    following = recovery.run("plan", *words).json["next"]
+    assert following.startswith("recluster recover './-my ccs.rdb' --hosts ")
+    subprocess.run(
+        ["sh", "-c", following.replace("recluster", f"'{PROGRAM}'", 1) + " --yes"],
+        check=True, cwd=recovery.folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+    )
+
+
+@pytest.mark.parametrize("login, query, shown", [
+    ("", "", True), ("user@", "", True), ("user:word@", "", False), ("", "?sig=abc", False),
+])
+def test_plan_names_a_location_unless_it_holds_a_secret(recovery, cluster, net, login, query, shown):
+    made = cluster.add("a")
+    cluster.write_backups(made, 10)
+    recovery.add_hosts(1).write()
+    at = net.addr(5)
+    web = Nginx(recovery.folder / "web", cluster.backups, at, network.free_port(at)).start()
+    source = f"db:1={web.url.replace('//', f'//{login}')}{query}"
+    words = ["--hosts", recovery.hosts_file, "--source", source, "--insecure", "--json"]
+    following = recovery.run("plan", recovery.ccs, *words).json["next"]
+    words = shlex.split(following)
+    given = words[words.index("--source") + 1]
+    assert given == (source if shown else "db:1=LOCATION")
+    assert "word" not in following and "sig" not in following
 
 
 def test_a_full_or_closed_stdout_is_a_failure(recovery, cluster):

@@ -1,9 +1,13 @@
 """`recluster verify`: what a nightly job runs."""
 
 import calendar
+import contextlib
 import gzip
 import hashlib
 import json
+import os
+import pty
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -11,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.http_server import Nginx
-from harness.rdb_bytes import aux, head, rdb, select, strings
-from program import DONE, FAILED, NOT_ASKED, USAGE
+from harness.rdb_bytes import aux, head, rdb, select, string, strings
+from program import DONE, FAILED, NOT_ASKED, PROGRAM, USAGE
 from test_files import GOOD, put
 
 
@@ -35,6 +39,26 @@ def test_all_sets_of_a_location(cluster, recovery):
     assert newest["bytes"] == sum((cluster.backups / Path(f).name).stat().st_size for f in newest["files"])
     assert verify(recovery, cluster.backups).says(f"{newest['age_s'] // 86400} d ")
     assert sum(f["keys"] for f in run["files"][3:]) == made.digest.keys
+
+
+def test_a_terminal_is_told_how_long_it_will_take(recovery):
+    folder = recovery.folder / "large"
+    folder.mkdir()
+    body = head() + select(0) + string("k", "v" * (8 << 20))
+    (folder / "large.rdb").write_bytes(rdb(body, checksum=False))
+    screen, terminal = pty.openpty()
+    done = subprocess.Popen(
+        [PROGRAM, "verify", folder, "--limit-rate", "3M"], stdout=subprocess.DEVNULL, stderr=terminal,
+        env=recovery.environment(TERM="xterm"),
+    )
+    os.close(terminal)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: its other end is closed
+        while piece := os.read(screen, 4096):
+            said += piece
+    os.close(screen)
+    assert done.wait(timeout=30) == DONE
+    assert re.search(rb"0 of 1 files verified, [0-9.]+ MB of 8 MB, [0-9.]+ m?s left", said), said
 
 
 def test_a_missing_file_makes_a_set_incomplete(cluster, recovery):

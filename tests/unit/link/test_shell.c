@@ -25,7 +25,8 @@
 static char *root; /* of the test; removed at the end */
 
 static const char *const hostile[] = {"plain", "it's \"quoted\"", "$(touch pwned)", "`touch pwned`",
-    "two\nlines", "a  b\t;& |c", "*?[x]{a,b}~!#\\", "-rf", "%s%n", "\xc3\xa9\x01", ""};
+    "two\nlines", "a  b\t;& |c", "*?[x]{a,b}~!#\\", "-rf", "%s%n", "\xc3\xa9\x01", "\xff\\'\x7f",
+    ""};
 
 static void quoted_words_come_through(void **state)
 {
@@ -34,11 +35,15 @@ static void quoted_words_come_through(void **state)
         struct buf script = BUF_INIT, said = BUF_INIT;
         struct err err = ERR_INIT;
         CLEANUP(free_ptr) char *word = shell_word(hostile[i]);
-        buf_adds(&script, "cd / && printf '%s.%s.' ");
+        CLEANUP(free_ptr) char *for_people = xasprintf("cd / && printf '%%s.' %s", word);
+        buf_adds(&script, "cd / && printf '%s.' ");
         shell_quote(&script, hostile[i]);
-        buf_addf(&script, " %s", word);
-        const char *const argv[] = {"sh", "-c", script.data, NULL};
-        assert_int_equal(child_run(argv, 10000, 1000, &said, &err), 0);
+        assert_int_equal(
+            child_run((const char *[]){"sh", "-c", script.data, NULL}, 10000, 1000, &said, &err),
+            0);
+        assert_int_equal(
+            child_run((const char *[]){"bash", "-c", for_people, NULL}, 10000, 1000, &said, &err),
+            0);
         CLEANUP(free_ptr) char *twice = xasprintf("%s.%s.", hostile[i], hostile[i]);
         assert_string_equal(said.data, twice);
         buf_release(&script);
@@ -49,12 +54,28 @@ static void quoted_words_come_through(void **state)
 
 static void words_that_need_no_quotes_stay_readable(void **state)
 {
-    CLEANUP(free_ptr) char *path = shell_word("/var/lib/x-1_2.state");
-    CLEANUP(free_ptr) char *name = shell_word("it's");
+    static const struct {
+        char *(*word)(const char *value);
+        const char *value, *wanted;
+    } cases[] = {
+        {shell_word, "/var/lib/x-1_2.state", "/var/lib/x-1_2.state"},
+        {shell_word, "it's", "'it'\\''s'"},
+        {shell_word, "caf\xc3\xa9", "'caf\xc3\xa9'"},
+        {shell_word, "caf\xe9", "$'caf\\351'"},
+        {shell_word, "\x1b[2J'", "$'\\033[2J\\''"},
+        {shell_word, "\xc2\x9b", "$'\\302\\233'"},
+        {shell_word, "-x", "-x"},
+        {shell_path_word, "-x", "./-x"},
+        {shell_path_word, "-my file", "'./-my file'"},
+        {shell_path_word, "-", "-"},
+        {shell_path_word, "a-x", "a-x"},
+    };
 
     (void)state;
-    assert_string_equal(path, "/var/lib/x-1_2.state");
-    assert_string_equal(name, "'it'\\''s'");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(free_ptr) char *word = cases[i].word(cases[i].value);
+        assert_string_equal(word, cases[i].wanted);
+    }
 }
 
 /* --- a link, one call over it --- */
