@@ -10,7 +10,8 @@
  * before it gets here. All results are freed with free(3).
  *
  * An arena owns many small objects that live and die together (a model read from the state file, a
- * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly.
+ * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly; an
+ * arena that is used again and again is emptied with arena_clear().
  */
 
 #include <stdarg.h>
@@ -64,6 +65,7 @@ struct arena {
     }
 void arena_init(struct arena *arena);
 void arena_release(struct arena *arena);
+void arena_clear(struct arena *arena); /* frees all objects, keeps some memory for the next */
 void *arena_alloc(struct arena *arena, size_t bytes); /* zeroed, aligned for any type */
 void *arena_memdup(struct arena *arena, const void *data, size_t len); /* NUL behind it */
 char *arena_strdup(struct arena *arena, const char *s);                /* NULL stays NULL */

@@ -12,6 +12,7 @@
 #include "recluster/aof.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/store.h"
 #include "redis.h"
 #include "scratch.h"
@@ -360,7 +361,7 @@ static json_t *finished(const char *folder, const json_t *input)
 
     if (file_read(path, FACTS_BYTES_MAX, &text, &absent) < 0)
         return NULL;
-    json_t *facts = json_loadb(text.data, text.len, 0, NULL);
+    json_t *facts = json_read_quietly(text.data, text.len, 0);
     bool same = json_equal(json_object_get(facts, "name"), json_object_get(input, "name")) &&
                 json_equal(json_object_get(facts, "bytes"), json_object_get(input, "bytes"));
     if (same)

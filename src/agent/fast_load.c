@@ -11,6 +11,7 @@
 #include "recluster/buf.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "scratch.h"
 #include "server.h"
 #include "server_version.h"
@@ -138,7 +139,7 @@ int fast_load_measure(const struct shard *shard, json_t **ret, struct err *err)
         return -1;
     }
     ssize_t len = pread(fd, text, sizeof(text), 0);
-    *ret = len > 0 ? json_loadb(text, (size_t)len, 0, NULL) : NULL;
+    *ret = len > 0 ? json_read_quietly(text, (size_t)len, 0) : NULL;
     int rc = *ret ? 0 : measure_in_folder(shard, ret, err);
     if (rc == 0 && len <= 0) {
         CLEANUP(free_ptr) char *found = json_dumps(*ret, JSON_COMPACT);

@@ -9,6 +9,7 @@
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { RECORD_MAX = 1024 * 1024 };
 
@@ -23,7 +24,7 @@ static int read_record(const char *path, json_t **ret, struct err *err)
 {
     struct buf text = BUF_INIT;
     struct err missing = ERR_INIT;
-    json_error_t why;
+    CLEANUP(free_ptr) char *what = xasprintf("'%s'", path);
 
     *ret = NULL;
     if (file_read(path, RECORD_MAX, &text, &missing) < 0) {
@@ -33,13 +34,13 @@ static int read_record(const char *path, json_t **ret, struct err *err)
         *err = missing;
         return -1;
     }
-    *ret = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+    *ret = json_read(text.data, text.len, JSON_REJECT_DUPLICATES, what, err);
     buf_release(&text);
-    if (*ret && json_is_object(*ret))
-        return 0;
+    if (!*ret || json_is_object(*ret))
+        return *ret ? 0 : -1;
     json_decref(*ret);
     *ret = NULL;
-    return err_set(err, ERR_CORRUPT, "'%s' is no JSON object (line %d)", path, why.line);
+    return err_set(err, ERR_CORRUPT, "%s is not a JSON object", what);
 }
 
 /* Only below the folder of its own recovery is anything done. */

@@ -122,6 +122,25 @@ void arena_release(struct arena *arena)
     }
 }
 
+void arena_clear(struct arena *arena)
+{
+    struct arena_chunk *kept = NULL;
+
+    while (arena->chunks) {
+        struct arena_chunk *chunk = arena->chunks;
+        arena->chunks = chunk->next;
+        if (kept || chunk->size != ARENA_CHUNK_BYTES) {
+            free(chunk);
+            continue;
+        }
+        memset(chunk->data, 0, chunk->used);
+        chunk->used = 0;
+        chunk->next = NULL;
+        kept = chunk;
+    }
+    arena->chunks = kept;
+}
+
 void *arena_alloc(struct arena *arena, size_t bytes)
 {
     const size_t align = _Alignof(max_align_t);

@@ -146,8 +146,8 @@ static void check_proxies(struct import *im, const char *type, const char *field
     if (!objects_next(im->objects, "dmc", &at, &uid))
         return;
     for (at = 0; (o = objects_next(im->objects, type, &at, &uid));) {
-        CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
-        const struct reader r = {&im->findings, &scratch, o};
+        arena_clear(&im->scratch);
+        const struct reader r = {&im->findings, &im->scratch, o};
         size_t count;
         const char *const *proxies = read_list(&r, field, &count);
         for (size_t i = 0; i < count; i++)
@@ -232,9 +232,9 @@ void check_objects(struct import *im, const struct ccs *ccs)
         check_set(im, typed_prefixes[i]);
     for (size_t i = 0; i < ccs->database_count; i++) {
         const struct ccs_database *db = &ccs->databases[i];
-        CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
+        arena_clear(&im->scratch);
         const struct reader r = {
-            &im->findings, &scratch, objects_find(im->objects, "bdb", db->uid)};
+            &im->findings, &im->scratch, objects_find(im->objects, "bdb", db->uid)};
         if (!r.object)
             continue;
         check_list(im, &r, db->uid, "redis_list|shard_list", "redis");

@@ -117,12 +117,14 @@ static int import_captured(
     if (state_begin(st, err) < 0)
         return -1;
     arena_init(&im.arena);
+    arena_init(&im.scratch);
     int rc = import_all(&im, c);
     if (rc == 0)
         rc = state_commit(st, err);
     if (rc < 0)
         state_rollback(st);
     arena_release(&im.arena);
+    arena_release(&im.scratch);
     return rc;
 }
 

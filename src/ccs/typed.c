@@ -135,8 +135,8 @@ int typed_import(struct import *im)
         const struct object *o;
         const char *uid;
         for (size_t at = 0; (o = objects_next(im->objects, tables[i].type, &at, &uid));) {
-            CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
-            const struct reader r = {&im->findings, &scratch, o};
+            arena_clear(&im->scratch);
+            const struct reader r = {&im->findings, &im->scratch, o};
             if (tables[i].add(im, &r, uid) < 0)
                 return -1;
         }

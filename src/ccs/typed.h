@@ -16,7 +16,8 @@ struct import {
     struct state *state;
     const struct objects *objects;
     struct findings findings;
-    struct arena arena; /* of what is read on the way */
+    struct arena arena;   /* of what is read on the way */
+    struct arena scratch; /* of one object */
     const char *path;
     struct err *err;
 };

@@ -293,8 +293,8 @@ int typed_import_databases(struct import *im)
     const char *uid;
 
     for (size_t at = 0; (o = objects_next(im->objects, "bdb", &at, &uid));) {
-        CLEANUP(arena_release) struct arena scratch = ARENA_INIT;
-        const struct reader r = {&im->findings, &scratch, o};
+        arena_clear(&im->scratch);
+        const struct reader r = {&im->findings, &im->scratch, o};
         if (add_database(im, &r, uid) < 0)
             return -1;
     }

@@ -15,6 +15,7 @@
 #include "host_link.h"
 #include "old_cluster.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
 
@@ -386,7 +387,7 @@ int fence_run(struct state *st, const struct ccs *ccs, bool accept_new_keys, str
 
     if (!wanted || done)
         return 0;
-    json_t *targets = json_loads(wanted, 0, NULL);
+    json_t *targets = json_read_quietly(wanted, strlen(wanted), 0);
     int rc = stop_all(st, targets, accept_new_keys, err);
     if (rc == 0)
         rc = check_closed(targets, ccs, err);

@@ -9,6 +9,7 @@
 
 #include "recluster/buf.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/out_file.h"
 #include "recluster/recover.h"
 
@@ -34,7 +35,7 @@ static json_t *read_rates(void)
 
     if (!path || file_read(path, RATES_FILE_BYTES_MAX, &text, &absent) < 0)
         return NULL;
-    return json_loadb(text.data, text.len, 0, NULL);
+    return json_read_quietly(text.data, text.len, 0);
 }
 
 static bool take(const json_t *rates, const char *key, double *ret)
