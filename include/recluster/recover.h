@@ -5,13 +5,13 @@
  * The recovery, seen from the operator's machine. It decides and records; the work is done by the
  * hosts' agents (protocol.h).
  *
- *     recover_survey(&request, st, &survey, err)    // st in memory: read, probe, plan; touches nothing
+ *     survey_run(&request, st, &survey, err)        // st in memory: read, probe, plan (survey.h)
  *     recover_save_plan(survey, st, err)            // plan, targets, placement and tasks into st
  *     state_save_as(st, path, err)                  // from here on there is a recovery
  *     recover_run(st, &hooks, &result, err)         // st opened from the path: the four stages
  *
  * recover_run() may be called again after any crash: it asks the hosts how things stand, does what
- * is left, and is a no-op when nothing is. A run that resumes asks the old cluster again whether it
+ * is left, and does nothing if all is done. A run that resumes asks the old cluster again whether it
  * is dead. Before all else, what is left of the old cluster is stopped, where the request said so.
  *
  * Tasks (table task) are ordered per shard and, where a whole database must be proven first, per
@@ -37,55 +37,10 @@
 #include "recluster/err.h"
 #include "recluster/plan.h"
 #include "recluster/state.h"
-
-struct recover_source {
-    const char *database; /* "db:1" or a name */
-    const char *location; /* URL or path */
-};
-
-/*
- * What is wanted of a plan; also part of its document, from which `plan` below takes it:
- *
- *     {"databases": [label or name, …], "at_ms": n, "offline": true, "without": ["host:a2",
- *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for all],
- *      "priority": [label or name, …], "only_configuration": true, "allow_missing_slots": "0-99",
- *      "shards": {label or name: primaries}, "rto_s": n, "accept_weaker_access": [label or
- *      name, …]}
- *
- * All may be left out.
- */
-struct recover_request {
-    const char *ccs_path;
-    const char *hosts_path;
-    const json_t *options;
-    const json_t *plan; /* document of a plan that is to be carried out as it is; NULL: none */
-    const struct recover_source *sources;
-    size_t source_count;
-    /* The cluster's name, typed by the operator: it may answer, it will not be asked. NULL: ask. */
-    const char *old_cluster_is_dead;
-    bool accept_new_host_keys;
-    bool full_sync; /* as the state file's meta will have it */
-    bool fence;     /* servers that are left of the old cluster are to be stopped */
-    bool measure;   /* the hosts' disks and their ways to the backups; takes some seconds */
-    bool insecure;  /* logins of `sources` may go over connections without TLS */
-    /* Lines for the operator while the survey runs: what he must know before it goes on, and what
-     * is being done right now (each takes the place of the one before). May be NULL. */
-    void (*tell)(void *arg, const char *line);
-    void (*progress)(void *arg, const char *line);
-    void *arg;
-};
+#include "recluster/survey.h"
 
 /* For tests, which set it: no cluster is made by nodes.conf files. */
 extern bool recover_test_joins_by_command;
-
-struct survey;
-
-int recover_survey(const struct recover_request *request, struct state *st, struct survey **ret,
-    struct err *err) MUST_CHECK;
-void survey_free(struct survey *survey);
-const struct ccs *survey_ccs(const struct survey *survey);
-const struct plan *survey_plan(const struct survey *survey);
-json_t *survey_plan_json(const struct survey *survey); /* `plan --json`; the caller's */
 
 int recover_save_plan(const struct survey *survey, struct state *st, struct err *err) MUST_CHECK;
 
@@ -103,7 +58,7 @@ struct recover_hooks {
     void *arg;
     int interrupt_fd;                /* readable: stop cleanly (ERR_CANCELLED); -1: none */
     enum plan_stage until;           /* stop after this stage; STAGE_OPEN: do all */
-    const char *old_cluster_is_dead; /* as in recover_request, for a run that resumes */
+    const char *old_cluster_is_dead; /* as in survey_request, for a run that resumes */
     bool accept_new_host_keys;       /* the same */
     int64_t limit_rate;              /* bytes a second of all fetches together; 0: no limit */
     int64_t fetches;                 /* at most so many files at a time; see PLAN_FETCHES */
@@ -119,13 +74,6 @@ struct recover_result {
 /* 0 if the run came to its end, whatever the result; -1 if it could not (err says why). */
 int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
     struct err *err) MUST_CHECK;
-
-/*
- * What a plan is estimated with: the rates of earlier recoveries from this machine, else defaults.
- * They are learned at the end of a run, of recoveries that were large enough to tell.
- */
-void recover_rates(struct plan_rates *ret);
-int recover_learn_rates(struct state *st, struct err *err) MUST_CHECK;
 
 /*
  * Stops and removes what the recovery made, of all databases that clients were not yet let into, and

@@ -197,9 +197,9 @@ struct store *open_file_location(const struct arguments *args, const char *word,
     const char **ret_name, struct err *err) MUST_CHECK;
 
 /* request.c: options that `plan` and `recover` share. */
-struct recover_request;
+struct survey_request;
 struct request_options {
-    struct recover_source *sources;
+    struct survey_source *sources;
     char **copies;
     size_t count;
     json_t *options, *plan;
@@ -214,7 +214,7 @@ struct request_options {
         OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
         OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \
         OPTION_BIT(OPT_FENCE) | OPTION_BIT(OPT_RESORT))
-int request_from_arguments(const struct arguments *args, struct recover_request *ret,
+int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);
 json_t *read_plan(const char *path, struct err *err); /* as --out wrote it */

@@ -89,7 +89,7 @@ static int show(const struct arguments *args, const struct survey *survey, struc
 static int run(const struct arguments *args, struct err *err)
 {
     CLEANUP(request_options_release) struct request_options owned = {.count = 0};
-    struct recover_request request;
+    struct survey_request request;
     struct survey *survey;
     struct state *st;
 
@@ -103,7 +103,7 @@ static int run(const struct arguments *args, struct err *err)
     request.arg = progress_new(false);
     request.tell = progress_tell;
     request.progress = progress_doing;
-    int rc = recover_survey(&request, st, &survey, err);
+    int rc = survey_run(&request, st, &survey, err);
     progress_free(request.arg);
     if (rc == 0) {
         rc = show(args, survey, err);

@@ -150,7 +150,7 @@ static void learn_rates(struct state *st)
 {
     struct err err = ERR_INIT;
 
-    if (recover_learn_rates(st, &err) < 0)
+    if (rates_learn(st, &err) < 0)
         print_error(&err);
 }
 
@@ -158,7 +158,7 @@ static void learn_rates(struct state *st)
 static int begin(const struct arguments *args, const char *path, struct state *st, struct err *err)
 {
     CLEANUP(request_options_release) struct request_options owned = {.count = 0};
-    struct recover_request request;
+    struct survey_request request;
     struct survey *survey;
 
     if (request_from_arguments(args, &request, &owned, err) < 0)
@@ -174,7 +174,7 @@ static int begin(const struct arguments *args, const char *path, struct state *s
     request.arg = progress_new(args->given[OPT_VERBOSE]);
     request.tell = progress_tell;
     request.progress = progress_doing;
-    int rc = recover_survey(&request, st, &survey, err);
+    int rc = survey_run(&request, st, &survey, err);
     progress_free(request.arg);
     if (rc < 0)
         return -1;

@@ -11,7 +11,7 @@
 enum { PLAN_BYTES_MAX = 1 << 30 };
 
 static int parse_source(
-    const char *text, struct recover_source *ret, char **ret_copy, struct err *err)
+    const char *text, struct survey_source *ret, char **ret_copy, struct err *err)
 {
     const char *equals = strchr(text, '=');
 
@@ -26,7 +26,7 @@ static int parse_source(
     *ret_copy =
         absolute ? xasprintf("%.*s=%s", (int)(equals - text), text, absolute) : xstrdup(text);
     (*ret_copy)[equals - text] = '\0';
-    *ret = (struct recover_source){*ret_copy, *ret_copy + (equals - text) + 1};
+    *ret = (struct survey_source){*ret_copy, *ret_copy + (equals - text) + 1};
     return 0;
 }
 
@@ -241,11 +241,11 @@ static int check_together(const struct arguments *args, struct err *err)
     return 0;
 }
 
-int request_from_arguments(const struct arguments *args, struct recover_request *ret,
+int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *owned, struct err *err)
 {
     *owned = (struct request_options){.options = json_object()};
-    *ret = (struct recover_request){
+    *ret = (struct survey_request){
         .ccs_path = args->words[0],
         .hosts_path = argument(args, OPT_HOSTS),
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),

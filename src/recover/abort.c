@@ -9,7 +9,6 @@
 #include "journal.h"
 #include "moved.h"
 #include "recluster/clock.h"
-#include "recluster/protocol.h"
 #include "shard_params.h"
 
 enum { CALL_MS = 60 * 1000 };
@@ -154,32 +153,12 @@ static void undo_next(struct undo *u)
             CALL_MS, on_released, NULL, u);
 }
 
-static void on_locked(void *ctx, const json_t *result, const struct err *error)
+static void on_ready(void *arg)
 {
-    (void)result;
-    if (error)
-        undo_over(ctx, error);
-    else
-        undo_next(ctx);
+    undo_next(arg);
 }
 
-static void on_hello(void *ctx, const json_t *result, const struct err *error)
-{
-    struct undo *u = ctx;
-
-    (void)result;
-    if (error) {
-        undo_over(u, error);
-        return;
-    }
-    CLEANUP(free_ptr) char *who = operator_name();
-    link_call(u->host->link, "lock",
-        json_pack("{s:s, s:s, s:s}", "base_dir", u->host->base_dir, "recovery", u->x->recovery,
-            "operator", who),
-        CALL_MS, on_locked, NULL, u);
-}
-
-static void on_lost(void *arg, const struct err *err)
+static void on_failed(void *arg, const struct err *err)
 {
     undo_over(arg, err);
 }
@@ -193,22 +172,22 @@ static bool was_touched(struct executor *x, const struct host_run *h)
 static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
 {
     struct undo *undos = xcalloc(x->host_count, sizeof(*undos));
-    static const struct link_events events = {on_lost};
 
     x->loop = loop_new();
     for (size_t i = 0; i < x->host_count; i++) {
         struct host_run *h = &x->hosts[i];
-        const struct link_target target = {.host = h->name, .kind = h->link_kind, .spec = h->spec};
+        const struct host_opening opening = {
+            .target = {.host = h->name, .kind = h->link_kind, .spec = h->spec},
+            .base_dir = h->base_dir,
+            .recovery = x->recovery,
+            .ready = on_ready,
+            .failed = on_failed,
+            .arg = &undos[i],
+        };
         undos[i] = (struct undo){.x = x, .host = h, .all = all};
-        if (!was_touched(x, h))
-            continue;
-        if (host_link_open(&x->links, x->loop, &target, &events, &undos[i], &h->link, &h->error) <
-            0) {
+        if (was_touched(x, h) &&
+            host_link_open(&x->links, x->loop, &opening, &h->link, &h->error) < 0)
             undo_over(&undos[i], &h->error);
-            continue;
-        }
-        link_call(h->link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION), CALL_MS,
-            on_hello, NULL, &undos[i]);
     }
     int rc = loop_run(x->loop, err);
     loop_free(x->loop);

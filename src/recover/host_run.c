@@ -6,13 +6,10 @@
 #include "moved.h"
 #include "ready.h"
 #include "recluster/clock.h"
-#include "recluster/protocol.h"
 #include "recluster/shell_quote.h"
 #include "shard_params.h"
 
 enum {
-    HELLO_MS = 20 * 1000,
-    LOCK_MS = 30 * 1000,
     STATUS_MS = 60 * 1000,
     REMOVE_MS = 60 * 1000,
     PREPARE_MS = 60 * 60 * 1000,
@@ -185,23 +182,6 @@ static void on_prepared(void *ctx, const json_t *result, const struct err *error
     ask_about_shards(h);
 }
 
-static void on_lock(void *ctx, const json_t *result, const struct err *error)
-{
-    struct host_run *h = ctx;
-    json_t *commands = json_object_get(h->spec, "prepare");
-
-    (void)result;
-    if (error)
-        host_failed(h, error);
-    else if (commands)
-        link_call(h->link, "prepare_host",
-            json_pack("{s:s, s:s, s:O}", "base_dir", h->base_dir, "recovery", h->x->recovery,
-                "commands", commands),
-            PREPARE_MS, on_prepared, NULL, h);
-    else
-        ask_about_shards(h);
-}
-
 /* One that only has files for others is read, nothing else. */
 static bool is_only_read(const struct host_run *h)
 {
@@ -213,27 +193,23 @@ static bool is_only_read(const struct host_run *h)
     return !moved_left_on(h->x, h, &next);
 }
 
-static void on_hello(void *ctx, const json_t *result, const struct err *error)
+static void on_ready(void *arg)
 {
-    struct host_run *h = ctx;
-    CLEANUP(free_ptr) char *who = operator_name();
+    struct host_run *h = arg;
+    json_t *commands = json_object_get(h->spec, "prepare");
 
-    (void)result;
-    if (error) {
-        host_failed(h, error);
-        return;
-    }
-    if (is_only_read(h)) {
+    if (is_only_read(h))
         host_is_asked(h);
-        return;
-    }
-    link_call(h->link, "lock",
-        json_pack("{s:s, s:s, s:s}", "base_dir", h->base_dir, "recovery", h->x->recovery,
-            "operator", who),
-        LOCK_MS, on_lock, NULL, h);
+    else if (commands)
+        link_call(h->link, "prepare_host",
+            json_pack("{s:s, s:s, s:O}", "base_dir", h->base_dir, "recovery", h->x->recovery,
+                "commands", commands),
+            PREPARE_MS, on_prepared, NULL, h);
+    else
+        ask_about_shards(h);
 }
 
-static void on_lost(void *arg, const struct err *err)
+static void on_failed(void *arg, const struct err *err)
 {
     host_failed(arg, err);
 }
@@ -241,19 +217,21 @@ static void on_lost(void *arg, const struct err *err)
 static void host_connect(struct host_run *h)
 {
     struct executor *x = h->x;
-    const struct link_target target = {.host = h->name, .kind = h->link_kind, .spec = h->spec};
-    static const struct link_events events = {on_lost};
+    const struct host_opening opening = {
+        .target = {.host = h->name, .kind = h->link_kind, .spec = h->spec},
+        .base_dir = h->base_dir,
+        .recovery = is_only_read(h) ? NULL : x->recovery,
+        .ready = on_ready,
+        .failed = on_failed,
+        .arg = h,
+    };
     struct err err = ERR_INIT;
 
     h->state = HOST_CONNECTING;
     h->connects++;
     h->questions = 0;
-    if (host_link_open(&x->links, x->loop, &target, &events, h, &h->link, &err) < 0) {
+    if (host_link_open(&x->links, x->loop, &opening, &h->link, &err) < 0)
         host_failed(h, &err);
-        return;
-    }
-    link_call(h->link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION), HELLO_MS,
-        on_hello, NULL, h);
 }
 
 static void host_failed(struct host_run *h, const struct err *error)

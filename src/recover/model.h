@@ -8,8 +8,8 @@
 
 #include <jansson.h>
 
-#include "host_link.h"
 #include "recluster/ccs.h"
+#include "recluster/host_link.h"
 #include "recluster/link.h"
 #include "recluster/loop.h"
 #include "recluster/recover.h"

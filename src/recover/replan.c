@@ -3,19 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "disks.h"
 #include "planned_files.h"
 #include "recluster/clock.h"
 #include "recluster/shell_quote.h"
-#include "survey.h"
-#include "wishes.h"
+#include "recluster/survey.h"
+#include "save_plan.h"
 
 enum { SHARDS_SHOWN = 3 };
 
 struct replan {
     struct executor *x;
     struct survey *survey;
-    struct recover_request request;
+    struct survey_request request;
     json_t *document; /* of the plan so far */
     enum fate *fates; /* of the executor's databases */
     bool *lost;       /* of its shards */
@@ -215,7 +214,7 @@ static int collect_hosts(struct replan *r, struct err *err)
     for (size_t i = 0; i < survey->hosts->count; i++) {
         struct plan_host_input *in = &survey->host_inputs[i];
         in->host = &survey->hosts->hosts[i];
-        in->without = wishes_without(survey->options, in->host);
+        in->without = survey_without(survey->options, in->host);
         if (i < x->host_count && x->hosts[i].lost) {
             survey->host_errors[i] = x->hosts[i].error;
             in->error = &survey->host_errors[i];
@@ -298,7 +297,8 @@ static int collect(struct replan *r, struct err *err)
         return -1;
     pin(r);
     if (collect_hosts(r, err) < 0 || collect_databases(r, err) < 0 ||
-        survey_probe_hosts(survey, &r->request, r->x->st, err) < 0 || disks_choose(survey, err) < 0)
+        survey_probe_hosts(survey, &r->request, r->x->st, err) < 0 ||
+        survey_choose_disks(survey, err) < 0)
         return -1;
     own_folders(r);
     return 0;

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "executor.h"
-#include "fence.h"
 #include "fetch_group.h"
 #include "journal.h"
-#include "old_cluster.h"
 #include "ready.h"
 #include "recluster/clock.h"
+#include "recluster/fence.h"
+#include "recluster/old_cluster.h"
 #include "recluster/rpc.h"
 #include "replan.h"
 #include "transfer.h"

@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fence.h"
 #include "nodes_conf.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
+#include "recluster/fence.h"
 #include "recluster/rpc.h"
 #include "recluster/secret.h"
-#include "survey.h"
+#include "recluster/survey.h"
+#include "save_plan.h"
 
 enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32, CLIENT_PASSWORD_BYTES = 16 };
 

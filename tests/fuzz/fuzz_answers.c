@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../../src/recover/sentinel.h"
+#include "../../src/survey/sentinel.h"
 #include "../../src/store/ftp_listing.h"
 #include "../../src/store/http_index.h"
 #include "../../src/store/unpack.h"

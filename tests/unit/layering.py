@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "ssh", "store", "link", "ccs", "plan", "agent", "recover", "report",
-    "cli",
+    "base", "loop", "state", "rdb", "ssh", "store", "link", "ccs", "plan", "survey", "agent", "recover",
+    "report", "cli",
 ]
 
 HOMES = {
@@ -25,6 +25,7 @@ HOMES = {
     "link": "link program protocol relay rpc",
     "ccs": "ccs",
     "plan": "hosts plan",
+    "survey": "fence host_link old_cluster survey",
     "agent": "agent",
     "recover": "recover",
     "report": "report",
@@ -32,7 +33,7 @@ HOMES = {
 }
 
 # The operator's side and the host's side know of each other only what link's headers say.
-STRANGERS = {("recover", "agent"), ("agent", "recover")}
+STRANGERS = {("survey", "agent"), ("agent", "survey"), ("recover", "agent"), ("agent", "recover")}
 
 # JSON that others may have written is read by json_read(), which bounds it. These read what only we or the
 # operator wrote (a plan or hosts.json may be larger), besides json_read() itself.

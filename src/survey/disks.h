@@ -1,5 +1,5 @@
-#ifndef RECOVER_DISKS_H
-#define RECOVER_DISKS_H
+#ifndef SURVEY_DISKS_H
+#define SURVEY_DISKS_H
 
 /*
  * Files that shards' servers kept on the disks of hosts and of old nodes (recluster/disk_files.h):
@@ -13,7 +13,7 @@
  */
 
 #include "recluster/loop.h"
-#include "survey.h"
+#include "recluster/survey.h"
 
 /* The folders of an entry of the hosts file; node: what it is of the old cluster, or NULL. The
  * caller's; NULL: none. */
@@ -27,11 +27,5 @@ void disks_take(
 
 /* old_nodes.c: adds a job for each old node to the loop, which fill survey->disks. */
 void disks_ask_old_nodes(struct survey *survey, struct loop *loop);
-
-/*
- * When all have answered: puts the files into the catalogues of the databases. ERR_USAGE if a file
- * that is to be left out (--without file:…) is nowhere, unless it is a replan.
- */
-int disks_choose(struct survey *survey, struct err *err) MUST_CHECK;
 
 #endif

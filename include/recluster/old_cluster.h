@@ -1,5 +1,5 @@
-#ifndef RECOVER_OLD_CLUSTER_H
-#define RECOVER_OLD_CLUSTER_H
+#ifndef RECLUSTER_OLD_CLUSTER_H
+#define RECLUSTER_OLD_CLUSTER_H
 
 /*
  * Is the old cluster really dead?

@@ -1,16 +1,17 @@
 /* Facts for a plan: the CCS, the hosts as their agents see them, the locations, the old cluster. */
 
-#include "survey.h"
+#include "recluster/survey.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "disks.h"
-#include "fence.h"
-#include "host_link.h"
-#include "old_cluster.h"
+#include "questions.h"
 #include "recluster/clock.h"
+#include "recluster/fence.h"
+#include "recluster/host_link.h"
+#include "recluster/old_cluster.h"
 #include "recluster/protocol.h"
 #include "recluster/secret.h"
 #include "wishes.h"
@@ -111,23 +112,18 @@ static void on_probe(void *ctx, const json_t *result, const struct err *error)
         probe_over(p, error);
 }
 
-static void on_hello(void *ctx, const json_t *result, const struct err *error)
+static void on_ready(void *arg)
 {
-    struct host_probe *p = ctx;
+    struct host_probe *p = arg;
 
-    (void)result;
-    if (error) {
-        probe_over(p, error);
-        return;
-    }
-    if (p->only_files) {
+    if (p->only_files)
         ask_for_files(p, disks_paths_of_host(p->survey, p->host));
-        return;
-    }
-    link_call(p->link, "probe", host_questions(p->survey, p->host), PROBE_MS, on_probe, NULL, p);
+    else
+        link_call(
+            p->link, "probe", host_questions(p->survey, p->host), PROBE_MS, on_probe, NULL, p);
 }
 
-static void on_lost(void *arg, const struct err *err)
+static void on_failed(void *arg, const struct err *err)
 {
     probe_over(arg, err);
 }
@@ -144,19 +140,23 @@ static bool wants_only_files(const struct survey *survey, size_t host)
 }
 
 int survey_probe_hosts(
-    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
+    struct survey *survey, const struct survey_request *request, struct state *st, struct err *err)
 {
     size_t count = survey->hosts->count;
     struct host_probe *probes = xcalloc(count, sizeof(*probes));
     struct loop *loop = loop_new();
     struct host_links links = {st, request->accept_new_host_keys};
     bool offline = json_is_true(json_object_get(survey->options, "offline"));
-    static const struct link_events events = {on_lost};
     int knocking = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct host *h = &survey->hosts->hosts[i];
-        const struct link_target target = {.host = h->name, .kind = h->link, .spec = h->spec};
+        const struct host_opening opening = {
+            .target = {.host = h->name, .kind = h->link, .spec = h->spec},
+            .ready = on_ready,
+            .failed = on_failed,
+            .arg = &probes[i],
+        };
         probes[i] = (struct host_probe){.host = h,
             .survey = survey,
             .measure = request->measure,
@@ -165,12 +165,9 @@ int survey_probe_hosts(
         if (offline || survey->host_inputs[i].without || survey->host_inputs[i].error ||
             (survey->host_inputs[i].facts && !probes[i].only_files))
             continue;
-        if (host_link_open(
-                &links, loop, &target, &events, &probes[i], &probes[i].link, probes[i].error) < 0)
-            continue;
-        probes[i].knocks = survey->old && knocking++ < KNOCKING_HOSTS;
-        link_call(probes[i].link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION),
-            PROBE_MS, on_hello, NULL, &probes[i]);
+        probes[i].knocks = survey->old && knocking < KNOCKING_HOSTS;
+        if (host_link_open(&links, loop, &opening, &probes[i].link, probes[i].error) == 0)
+            knocking++;
     }
     if (!offline)
         disks_ask_old_nodes(survey, loop);
@@ -206,7 +203,7 @@ static const json_t *command_line_location(struct survey *survey, const char *te
 }
 
 /* Command line over hosts.json over CCS. NULL: there is none, or `error` says what is wrong with it. */
-static const json_t *location_of(struct survey *survey, const struct recover_request *request,
+static const json_t *location_of(struct survey *survey, const struct survey_request *request,
     const struct ccs_database *db, const char **ret_named_by, struct err *error)
 {
     const char *label;
@@ -234,7 +231,7 @@ static const json_t *location_of(struct survey *survey, const struct recover_req
 }
 
 static int check_words(
-    const struct survey *survey, const struct recover_request *request, struct err *err)
+    const struct survey *survey, const struct survey_request *request, struct err *err)
 {
     const char *label;
     json_t *location;
@@ -308,35 +305,10 @@ static int read_catalogue(const struct ccs *ccs, struct store *store, const stru
     return catalogue_read(store, &query, ret, err);
 }
 
-/* The set that a plan names is asked for by its time. */
-int64_t survey_wanted_time(const struct survey *survey, const struct ccs_database *db)
-{
-    enum { SECOND_MS = 1000 };
-    const json_t *database, *at = json_object_get(survey->options, "at_ms");
-    struct err ignored = ERR_INIT;
-    int64_t at_ms;
-    size_t i;
-
-    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
-        const char *uid = json_string_value(json_object_get(database, "uid"));
-        const json_t *set = json_object_get(database, "backup_set");
-        const char *time = json_string_value(json_object_get(set, "time"));
-        if (uid && strcmp(uid, db->uid) == 0 && time && clock_parse(time, &at_ms, &ignored) == 0)
-            return at_ms + SECOND_MS - 1;
-    }
-    return at ? json_integer_value(at) : -1;
-}
-
-bool survey_wants_backups(const struct survey *survey, const struct plan_database_input *in)
-{
-    return !in->database->active_active && strcmp(in->database->type, "memcached") != 0 &&
-           !json_is_true(json_object_get(survey->options, "only_configuration"));
-}
-
-static void say(const struct recover_request *request, bool lasting, const char *fmt, ...)
+static void say(const struct survey_request *request, bool lasting, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-static void say(const struct recover_request *request, bool lasting, const char *fmt, ...)
+static void say(const struct survey_request *request, bool lasting, const char *fmt, ...)
 {
     void (*to)(void *arg, const char *line) = lasting ? request->tell : request->progress;
     va_list args;
@@ -363,7 +335,7 @@ static char *label_of(const json_t *location)
  * The location of a database, and who gets a login with it, which is told before the first request.
  * A new reference to the resolved location; NULL: nobody is to be asked.
  */
-static json_t *find_location(struct survey *survey, const struct recover_request *request,
+static json_t *find_location(struct survey *survey, const struct survey_request *request,
     struct plan_database_input *in, struct err *error)
 {
     const char *named_by;
@@ -379,7 +351,7 @@ static json_t *find_location(struct survey *survey, const struct recover_request
     in->only_disks = word && strcmp(word, "disks") == 0;
     if (in->only_disks)
         in->location = NULL;
-    if (!in->location || !survey_wants_backups(survey, in))
+    if (!in->location || !wishes_backups(survey, in))
         return NULL;
     CLEANUP(free_ptr) char *label = label_of(in->location);
     in->location_label = arena_strdup(&survey->ccs->arena, label);
@@ -407,7 +379,7 @@ static void catalogue_database(struct survey *survey, struct plan_database_input
     const json_t *resolved, struct err *error)
 {
     const struct ccs_database *db = in->database;
-    struct survey_query wanted = {.at_ms = survey_wanted_time(survey, db),
+    struct survey_query wanted = {.at_ms = wishes_time(survey, db),
         .resort = json_is_true(json_object_get(survey->options, "resort"))};
     struct slots missing;
 
@@ -444,7 +416,7 @@ static void take_pinned_count(const struct survey *survey, struct plan_database_
     }
 }
 
-int survey_databases(struct survey *survey, const struct recover_request *request, struct err *err)
+int survey_databases(struct survey *survey, const struct survey_request *request, struct err *err)
 {
     const struct ccs *ccs = survey->ccs;
 
@@ -485,7 +457,7 @@ int survey_databases(struct survey *survey, const struct recover_request *reques
 
 /* Before the hosts are asked, which ask it too. */
 static int find_old_cluster(
-    struct survey *survey, const struct recover_request *request, struct err *err)
+    struct survey *survey, const struct survey_request *request, struct err *err)
 {
     const char *name = survey->ccs->cluster_name ? survey->ccs->cluster_name : "";
 
@@ -507,7 +479,7 @@ static int find_old_cluster(
 }
 
 static int check_old_cluster(
-    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
+    struct survey *survey, const struct survey_request *request, struct state *st, struct err *err)
 {
     if (!survey->old)
         return 0;
@@ -528,8 +500,7 @@ static int check_old_cluster(
                : 0;
 }
 
-void survey_make_plan(
-    struct survey *survey, const struct recover_request *request, struct state *st)
+void survey_make_plan(struct survey *survey, const struct survey_request *request, struct state *st)
 {
     CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
     const json_t *options = survey->options;
@@ -563,11 +534,11 @@ void survey_make_plan(
         .rates = &survey->rates,
     };
 
-    recover_rates(&survey->rates);
+    rates_read(&survey->rates);
     survey->plan = plan_make(&input);
 }
 
-static int load_hosts(struct survey *survey, const struct recover_request *request, struct err *err)
+static int load_hosts(struct survey *survey, const struct survey_request *request, struct err *err)
 {
     const json_t *path;
     size_t i;
@@ -586,13 +557,13 @@ static int load_hosts(struct survey *survey, const struct recover_request *reque
     for (i = 0; i < survey->hosts->count; i++) {
         const struct host *host = &survey->hosts->hosts[i];
         survey->host_inputs[i] = (struct plan_host_input){
-            .host = host, .without = wishes_without(survey->options, host)};
+            .host = host, .without = survey_without(survey->options, host)};
     }
     return 0;
 }
 
-int recover_survey(
-    const struct recover_request *request, struct state *st, struct survey **ret, struct err *err)
+int survey_run(
+    const struct survey_request *request, struct state *st, struct survey **ret, struct err *err)
 {
     struct survey *survey = xcalloc(1, sizeof(*survey));
 
@@ -605,7 +576,7 @@ int recover_survey(
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 || find_old_cluster(survey, request, err) < 0 ||
-        survey_probe_hosts(survey, request, st, err) < 0 || disks_choose(survey, err) < 0 ||
+        survey_probe_hosts(survey, request, st, err) < 0 || survey_choose_disks(survey, err) < 0 ||
         check_old_cluster(survey, request, st, err) < 0)
         goto fail;
     survey_make_plan(survey, request, st);

@@ -11,7 +11,7 @@
 #include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/out_file.h"
-#include "recluster/recover.h"
+#include "recluster/survey.h"
 
 /* Less tells of the time that anything takes to start, not of a rate. */
 enum { LEARN_MIN_BYTES = 16 << 20, RATES_FILE_BYTES_MAX = 64 << 10 };
@@ -48,7 +48,7 @@ static bool take(const json_t *rates, const char *key, double *ret)
     return true;
 }
 
-void recover_rates(struct plan_rates *ret)
+void rates_read(struct plan_rates *ret)
 {
     json_t *rates = read_rates();
 
@@ -105,7 +105,7 @@ static int write_rates(double transfer, double load, struct err *err)
                : out_file_write(path, text, strlen(text), 0600, OUT_FILE_REPLACE, err);
 }
 
-int recover_learn_rates(struct state *st, struct err *err)
+int rates_learn(struct state *st, struct err *err)
 {
     double transfer, load;
     int64_t fetched, loaded;

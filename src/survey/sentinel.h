@@ -1,5 +1,5 @@
-#ifndef RECOVER_SENTINEL_H
-#define RECOVER_SENTINEL_H
+#ifndef SURVEY_SENTINEL_H
+#define SURVEY_SENTINEL_H
 
 /* The reply of a Sentinel to SENTINEL MASTERS: an array of arrays of fields and values (RESP 2). */
 

@@ -1,10 +1,10 @@
 /* What a host is asked when it is looked at: about itself, and about what the backups need of it. */
 
+#include "questions.h"
 #include "recluster/clock.h"
 #include "recluster/store.h"
-#include "survey.h"
 
-static const struct backup_set *chosen_set(const struct plan_database_input *in)
+const struct backup_set *chosen_set(const struct plan_database_input *in)
 {
     const struct catalogue *catalogue = in->catalogue;
 

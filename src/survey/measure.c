@@ -4,16 +4,9 @@
  * of them read at the same time, as they will in the recovery.
  */
 
-#include "host_link.h"
+#include "questions.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
-#include "survey.h"
-
-static const struct backup_set *chosen_set(const struct plan_database_input *in)
-{
-    return in->catalogue && in->catalogue->chosen >= 0 ? &in->catalogue->sets[in->catalogue->chosen]
-                                                       : NULL;
-}
 
 static int64_t bytes_of(const struct backup_set *set)
 {

@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include "disks.h"
-#include "host_link.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/disk_files.h"
 #include "recluster/file.h"
+#include "recluster/host_link.h"
 #include "recluster/memory_limit.h"
 #include "recluster/rpc.h"
 

@@ -7,15 +7,15 @@
  * step as an event.
  */
 
-#include "fence.h"
+#include "recluster/fence.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_link.h"
-#include "old_cluster.h"
 #include "recluster/clock.h"
+#include "recluster/host_link.h"
 #include "recluster/json.h"
+#include "recluster/old_cluster.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
 
@@ -129,7 +129,7 @@ static void machine_over(struct old_machine *m, const struct err *error)
     link_close(link);
 }
 
-static void on_lost(void *arg, const struct err *error)
+static void on_failed(void *arg, const struct err *error)
 {
     machine_over(arg, error);
 }
@@ -180,14 +180,11 @@ static json_t *listen_of(const json_t *target)
 
 static void fence_next(struct old_machine *m);
 
-static void on_hello(void *ctx, const json_t *result, const struct err *error)
+static void on_ready(void *arg)
 {
-    struct old_machine *m = ctx;
+    struct old_machine *m = arg;
 
-    (void)result;
-    if (error)
-        machine_over(m, error);
-    else if (m->all)
+    if (m->all)
         fence_next(m);
     else
         link_call(m->link, "old_servers", listen_of(m->target), LOOK_MS, on_found, NULL, m);
@@ -197,19 +194,19 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
 static int run_machines(
     struct old_machine *machines, size_t count, struct host_links *links, struct err *err)
 {
-    static const struct link_events events = {on_lost};
     struct loop *loop = loop_new();
 
     for (size_t i = 0; i < count; i++) {
         struct old_machine *m = &machines[i];
-        const struct link_target target = {
-            .host = json_string_value(json_object_get(m->target, "name")),
-            .kind = json_string_value(json_object_get(m->target, "link")),
-            .spec = json_object_get(m->target, "spec")};
-        if (host_link_open(links, loop, &target, &events, m, &m->link, &m->error) < 0)
-            continue;
-        link_call(m->link, "hello", json_pack("{s:i}", "protocol", PROTOCOL_VERSION), HELLO_MS,
-            on_hello, NULL, m);
+        const struct host_opening opening = {
+            .target = {.host = json_string_value(json_object_get(m->target, "name")),
+                .kind = json_string_value(json_object_get(m->target, "link")),
+                .spec = json_object_get(m->target, "spec")},
+            .ready = on_ready,
+            .failed = on_failed,
+            .arg = m,
+        };
+        (void)!host_link_open(links, loop, &opening, &m->link, &m->error); /* m->error says it */
     }
     int rc = loop_run(loop, err);
     loop_free(loop);
@@ -230,7 +227,7 @@ static struct old_machine *make_machines(json_t *targets, struct fencing *all, s
 }
 
 int fence_look(
-    struct survey *survey, const struct recover_request *request, struct state *st, struct err *err)
+    struct survey *survey, const struct survey_request *request, struct state *st, struct err *err)
 {
     struct host_links links = {st, request->accept_new_host_keys};
     json_t *by_node = json_object(), *server, *target;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host_link.h"
 #include "recluster/file.h"
+#include "recluster/host_link.h"
 #include "recluster/rpc.h"
 #include "wishes.h"
 
@@ -191,7 +191,7 @@ static void choose_for(struct survey *survey, struct plan_database_input *in,
         .folder_count = count,
         .slots = wanted,
         .at_ms = at ? json_integer_value(at) : -1,
-        .set_at_ms = survey_wanted_time(survey, in->database),
+        .set_at_ms = wishes_time(survey, in->database),
         .without = json_object_get(survey->options, "without"),
     };
     struct catalogue *catalogue;
@@ -222,7 +222,7 @@ static int by_owner_and_path(const void *a, const void *b)
     return order ? order : strcmp(x->path, y->path);
 }
 
-int disks_choose(struct survey *survey, struct err *err)
+int survey_choose_disks(struct survey *survey, struct err *err)
 {
     size_t count = json_array_size(survey->disks), used = 0, i;
     struct disk_folder *folders = arena_alloc(&survey->ccs->arena, (count + 1) * sizeof(*folders));
@@ -246,7 +246,7 @@ int disks_choose(struct survey *survey, struct err *err)
     if (used)
         qsort(folders, used, sizeof(*folders), by_owner_and_path);
     for (i = 0; used && i < survey->database_count; i++)
-        if (survey_wants_backups(survey, &survey->databases[i]))
+        if (wishes_backups(survey, &survey->databases[i]))
             choose_for(survey, &survey->databases[i], folders, used);
     return 0;
 }

@@ -1,5 +1,7 @@
 #include "wishes.h"
 
+#include "recluster/clock.h"
+
 #include <string.h>
 
 static bool is_database(const struct ccs *ccs, const char *word, const struct ccs_database *db)
@@ -117,7 +119,7 @@ void wishes_fill_database(
     }
 }
 
-const char *wishes_without(const json_t *options, const struct host *host)
+const char *survey_without(const json_t *options, const struct host *host)
 {
     const json_t *item;
     size_t i;
@@ -137,4 +139,29 @@ bool wishes_missing_slots(const json_t *options, struct slots *ret)
 
     slots_clear(ret);
     return text && slots_parse(text, ret, &ignored) == 0 && !slots_is_empty(ret);
+}
+
+/* The set that a plan names is asked for by its time. */
+int64_t wishes_time(const struct survey *survey, const struct ccs_database *db)
+{
+    enum { SECOND_MS = 1000 };
+    const json_t *database, *at = json_object_get(survey->options, "at_ms");
+    struct err ignored = ERR_INIT;
+    int64_t at_ms;
+    size_t i;
+
+    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
+        const char *uid = json_string_value(json_object_get(database, "uid"));
+        const json_t *set = json_object_get(database, "backup_set");
+        const char *time = json_string_value(json_object_get(set, "time"));
+        if (uid && strcmp(uid, db->uid) == 0 && time && clock_parse(time, &at_ms, &ignored) == 0)
+            return at_ms + SECOND_MS - 1;
+    }
+    return at ? json_integer_value(at) : -1;
+}
+
+bool wishes_backups(const struct survey *survey, const struct plan_database_input *in)
+{
+    return !in->database->active_active && strcmp(in->database->type, "memcached") != 0 &&
+           !json_is_true(json_object_get(survey->options, "only_configuration"));
 }

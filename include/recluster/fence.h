@@ -1,5 +1,5 @@
-#ifndef RECOVER_FENCE_H
-#define RECOVER_FENCE_H
+#ifndef RECLUSTER_FENCE_H
+#define RECLUSTER_FENCE_H
 
 /*
  * --fence: servers that are left of an old cluster without a quorum, stopped for good.
@@ -9,13 +9,13 @@
  *     fence_run(st, ccs, accept, err)         // before anything else of the recovery
  */
 
-#include "survey.h"
+#include "recluster/survey.h"
 
 /*
  * Gives each address of survey->old->alive what is known of it as "server" ({"pid", "started", "name",
  * "unit"}), or why it can't be stopped as "error". Changes nothing.
  */
-int fence_look(struct survey *survey, const struct recover_request *request, struct state *st,
+int fence_look(struct survey *survey, const struct survey_request *request, struct state *st,
     struct err *err) MUST_CHECK;
 
 int fence_save(const struct survey *survey, struct state *st, struct err *err) MUST_CHECK;

@@ -1,4 +1,4 @@
-#include "old_cluster.h"
+#include "recluster/old_cluster.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
-#ifndef RECOVER_WISHES_H
-#define RECOVER_WISHES_H
+#ifndef SURVEY_WISHES_H
+#define SURVEY_WISHES_H
 
-/* What is wanted of a plan (recover_request.options), from words to the planner's input. */
+/* What is wanted of a plan (survey_request.options), from words to the planner's input. */
 
-#include "survey.h"
+#include "recluster/survey.h"
 
 /* Whether databases, hosts and racks that are named are there: ERR_USAGE otherwise. */
 int wishes_check(const struct survey *survey, const json_t *options, struct err *err) MUST_CHECK;
@@ -13,8 +13,10 @@ bool wishes_database(const struct survey *survey, const json_t *options,
 void wishes_fill_database(
     const struct survey *survey, const json_t *options, struct plan_database_input *in);
 
-/* The option that keeps a host out, "rack:b"; NULL: none does. Borrowed from the options. */
-const char *wishes_without(const json_t *options, const struct host *host);
+/* Whether its data comes from a backup set at all. */
+bool wishes_backups(const struct survey *survey, const struct plan_database_input *in);
+/* The time that a set must not be after; -1: any. */
+int64_t wishes_time(const struct survey *survey, const struct ccs_database *db);
 
 /* Slots that may stay empty; false: none. */
 bool wishes_missing_slots(const json_t *options, struct slots *ret);
