@@ -211,7 +211,7 @@ def test_aof_with_a_tail(cluster, recovery, disks, folder, net):
     assert any(report.says(f"the last {d['dropped']['bytes']} bytes of") for d in told.values()), report
     page = folder / "report.html"
     recovery.run("report", "--state", recovery.state, "--html", page)
-    assert "no whole command" in page.read_text()
+    assert "not a whole command" in page.read_text()
     proof = recovery.run("report", "--state", recovery.state, "--json").json["proof"]
     assert all(p["places"] and p["aof"][0]["preamble"] for p in proof if p["role"] == "primary")
     assert not list((folder / "hosts").rglob("aof-*")) and recovery.processes() == []
