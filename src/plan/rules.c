@@ -145,7 +145,8 @@ enum refusal rules_partner(const struct draft *d, int shard, int host, int *ret_
     if (primary >= 0)
         keep_worst(pair_refusal(d, ds, shards[primary].host, host), primary, &worst, ret_other);
     int r = primary >= 0 ? d->shards[primary].first_replica : ds->first_replica;
-    for (; r >= 0; r = d->shards[r].next_replica) {
+    /* Nothing is harder than the same host: a hostile CCS file gives a primary replicas by the thousand. */
+    for (; r >= 0 && worst != REFUSED_SAME_HOST; r = d->shards[r].next_replica) {
         enum refusal refusal = REFUSED_NOT;
         if (primary < 0)
             refusal = pair_refusal(d, ds, host, shards[r].host);

@@ -33,7 +33,7 @@ def bomb(folder, value, count=450_000):
 @pytest.fixture
 def large_key(tmp_path):
     path = tmp_path / "large.rdb"
-    path.write_bytes(rdb(head() + select(0) + string("k" * (200 << 20)) + string("next"), checksum=False))
+    path.write_bytes(rdb(head() + select(0) + string("k" * (80 << 20)) + string("next"), checksum=False))
     return path
 
 
@@ -80,3 +80,18 @@ def test_a_file_that_is_verified_among_others(tmp_path, large_key):
 def test_large_files_pass_without_a_lower_limit(tmp_path, large_key):
     done = subprocess.run([str(PROGRAM), "rdb", "scan", large_key], capture_output=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_primary_with_replicas_by_the_thousand(tmp_path):
+    keys = {"bdb:1": {"name": "a", "sharding": "enabled"}, "node:1": {"addr": "10.0.0.1"}}
+    for i in range(60_000):
+        role = "slave" if i else "master"
+        keys[f"redis:{i}"] = {"bdb_uid": "1", "node_uid": "1", "role": role, "slots": "0-16383"}
+    (tmp_path / "ccs.json").write_text(json.dumps(keys))
+    host = {"name": "a", "addr": "127.0.0.1", "link": "local", "base_dir": str(tmp_path / "a")}
+    (tmp_path / "hosts.json").write_text(json.dumps({"hosts": [host]}))
+    done = subprocess.run(
+        [str(PROGRAM), "plan", "ccs.json", "--hosts", "hosts.json", "--offline"], cwd=tmp_path, timeout=60,
+        capture_output=True, check=False,
+    )
+    assert done.returncode == REFUSED, done.stderr
