@@ -1,10 +1,13 @@
 """What takes too much memory to read ends in an error that names it, and leaves nothing half done."""
 
+import contextlib
 import gzip
 import json
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +77,19 @@ def test_a_file_that_is_verified_among_others(tmp_path, large_key):
     assert done.returncode == REFUSED or done.returncode == 1
     assert f"'large.rdb' in '{tmp_path}' takes more memory to read than the limit" in done.stdout
     assert '"ok": true' in done.stdout or '"ok":true' in done.stdout
+
+
+def test_servers_have_no_memory_limit(cluster, recovery):
+    cluster.add("a")
+    recovery.add_hosts(1).write().recover()
+    limits = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if (process / "cwd").resolve().is_relative_to(recovery.folder / "hosts"):
+                limits.append((process / "limits").read_text())
+    assert limits
+    for text in limits:
+        assert re.search(r"^Max address space +unlimited +unlimited", text, re.M), text
 
 
 @pytest.mark.skipif(sys.maxsize < 2**33, reason="needs a large address space")
