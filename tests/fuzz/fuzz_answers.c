@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "../../src/survey/sentinel.h"
 #include "../../src/store/ftp_listing.h"
 #include "../../src/store/http_index.h"
 #include "../../src/store/unpack.h"
 #include "../../src/store/xml.h"
+#include "../../src/survey/sentinel.h"
 #include "fuzz.h"
 #include "recluster/aof.h"
 #include "recluster/backup_name.h"
