@@ -1,4 +1,4 @@
-#include "transfer.h"
+#include "recluster/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 
 #include "../../src/store/ftp_listing.h"
 #include "../../src/store/http_index.h"
-#include "../../src/store/unpack.h"
+#include "../../src/sets/unpack.h"
 #include "../../src/store/xml.h"
 #include "../../src/survey/sentinel.h"
 #include "fuzz.h"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "ssh", "store", "link", "ccs", "plan", "survey", "agent", "recover",
+    "base", "loop", "state", "rdb", "ssh", "store", "sets", "link", "ccs", "plan", "survey", "agent", "recover",
     "report", "cli",
 ]
 
@@ -21,7 +21,8 @@ HOMES = {
     "state": "state",
     "rdb": "aof crc64 rdb rdb_scan rdb_split slots",
     "ssh": "known_hosts ssh",
-    "store": "backup_name catalogue disk_files pull store",
+    "store": "store transfer",
+    "sets": "backup_name catalogue disk_files pull",
     "link": "link program protocol relay rpc",
     "ccs": "ccs",
     "plan": "hosts plan",

@@ -19,7 +19,7 @@
 #include "sample.h"
 #include "temp_dir.h"
 #include "test.h"
-#include "transfer.h"
+#include "recluster/transfer.h"
 
 /* The HTTP driver against a real nginx, in a folder and on a port of its own. */
 

@@ -1,4 +1,4 @@
-#include "transfer.h"
+#include "recluster/transfer.h"
 
 #include <signal.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_CATALOGUE_DRAFT_H
-#define RECLUSTER_STORE_CATALOGUE_DRAFT_H
+#ifndef SETS_CATALOGUE_DRAFT_H
+#define SETS_CATALOGUE_DRAFT_H
 
 /* What the makers of backup sets share: vendor names (catalogue.c), folders (catalogue_folder.c). */
 

@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_TRANSFER_H
-#define RECLUSTER_STORE_TRANSFER_H
+#ifndef RECLUSTER_TRANSFER_H
+#define RECLUSTER_TRANSFER_H
 
 /*
  * The bytes of one object as they are stored, each once and in order: over several connections

@@ -8,7 +8,7 @@
 #include "recluster/clock.h"
 #include "recluster/memory_limit.h"
 #include "recluster/rdb_split.h"
-#include "transfer.h"
+#include "recluster/transfer.h"
 #include "unpack.h"
 
 enum { PROGRESS_MS = 200 };

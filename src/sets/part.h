@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_PART_H
-#define RECLUSTER_STORE_PART_H
+#ifndef SETS_PART_H
+#define SETS_PART_H
 
 /*
  * A file that gets its name when it is whole: its bytes go to PATH.part, which is locked until

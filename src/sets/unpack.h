@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_UNPACK_H
-#define RECLUSTER_STORE_UNPACK_H
+#ifndef SETS_UNPACK_H
+#define SETS_UNPACK_H
 
 /*
  * A backup file's bytes made plain: what it is, is told by its first bytes; gzip and zstd (also of
@@ -12,8 +12,8 @@
  *     unpack_end(u, err)                 // the file ended: was it whole?
  *     unpack_free(u);
  *
- * Messages don't name the file. Memory: some 400 KB, and the
- * window of zstd data: 8 MB at its usual levels, 128 MB at most.
+ * Messages do not name the file. Memory: some 400 KB, and the window of zstd data: 8 MB at its usual
+ * levels, 128 MB at most.
  */
 
 #include <stddef.h>
