@@ -129,7 +129,5 @@ void ssh_wait(const struct ssh *s, struct wait *wait);
 
 /* Says good-bye as far as the socket takes it at once. NULL is fine. */
 void ssh_close(struct ssh *s);
-/* Closes our end without a word: another process goes on with the connection. NULL is fine. */
-void ssh_forget(struct ssh *s);
 
 #endif

@@ -2,7 +2,7 @@
 #define SSH_SESSION_H
 
 /*
- * What the room needs of an SSH library; session_libssh2.c is the one there is. A session works on a
+ * What the room needs of an SSH library; session_libssh2.c is for the one there is. A session works on a
  * connected, non-blocking socket. Each function does what it can at once: SSH_WAIT (or LOGIN_WAITS)
  * asks for another call with the same arguments, after what session_wait() names. One call takes in
  * a bounded number of bytes, and all memory of a session stays below SSH_BYTES_MAX.
@@ -17,7 +17,7 @@
 struct session;
 
 struct session *session_new(int fd, struct err *err) MUST_CHECK; /* the socket stays the caller's */
-void session_free(struct session *s, bool silently);
+void session_free(struct session *s, bool says_good_bye);        /* NULL is fine */
 
 const char *session_library(void); /* name and version */
 
@@ -36,7 +36,6 @@ int session_handshake(
 /* As it comes over the wire; borrowed. NULL: none came. */
 const char *session_host_key(struct session *s, size_t *ret_len);
 
-bool session_is_lost(const struct session *s);
 void session_wait(const struct session *s, struct wait *wait);
 /* A packet is half sent: only the function that said SSH_WAIT may be called, until it is done. */
 bool session_is_sending(const struct session *s);

@@ -1,48 +1,22 @@
-/* Sessions by libssh2: see session.h. */
-
-#include "session.h"
+/* Sessions by libssh2 (session.h): memory, bytes, methods and the channel. */
 
 #include <errno.h>
-#include <libssh2.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "offer.h"
 #include "recluster/mem.h"
+#include "session_libssh2.h"
 #include "wire.h"
 
 enum {
-    TAKE_BYTES_MAX = 512 << 10, /* from the socket, in one call */
     SAID_MAX = 300,
-    QUESTION_ROUNDS_MAX = 8,
-    VERSION_RSA_SHA2 = 0x010b00, /* 1.11.0: RSA with SHA-2, AEAD ciphers, keys of FIDO devices */
     VERSION_ADDS_EXTENSIONS = 0x010b01,
 };
 
-struct session {
-    LIBSSH2_SESSION *library;
-    LIBSSH2_CHANNEL *channel;
-    int fd;
-    bool silent;      /* nothing more goes in or out */
-    bool broken;      /* the socket, or the session on it */
-    bool logging_in;  /* what is freed may be a password */
-    size_t allocated; /* bytes that the library holds */
-    bool full;        /* it wanted more than it may have */
-    size_t may_take;  /* bytes in this call */
-    struct offer offer;
-    char *ours[OFFER_KINDS]; /* names that we know, with commas */
-    char *said;              /* by the server, as it hung up */
-    const struct session_signer *signer;
-    bool sign_failed;
-    bool looks_at_private; /* session_login_key() tries once more */
-    const char *password;  /* for questions */
-    int question_rounds;
-};
-
-static bool library_is(int version)
+bool library_is(int version)
 {
     return libssh2_version(version) != NULL;
 }
@@ -58,7 +32,7 @@ const char *session_library(void)
 
 /* --- memory: bounded, and wiped as long as it may hold what a login needs --- */
 
-static LIBSSH2_ALLOC_FUNC(allocate)
+LIBSSH2_ALLOC_FUNC(library_allocate)
 {
     struct session *s = *abstract;
     bool fits = s->allocated <= SSH_BYTES_MAX && count <= SSH_BYTES_MAX - s->allocated;
@@ -85,7 +59,7 @@ static LIBSSH2_FREE_FUNC(release)
 
 static LIBSSH2_REALLOC_FUNC(reallocate)
 {
-    void *p = allocate(count, abstract);
+    void *p = library_allocate(count, abstract);
 
     if (!p || !ptr)
         return p;
@@ -164,11 +138,6 @@ static void set_callbacks(LIBSSH2_SESSION *library)
 }
 
 /* --- errors --- */
-
-bool session_is_lost(const struct session *s)
-{
-    return s->broken;
-}
 
 int session_error(struct session *s, enum err_code code, const char *what, struct err *err)
 {
@@ -302,21 +271,6 @@ bool session_knows_host_key(const char *type)
     return strcmp(type, "ssh-rsa") != 0 || library_is(VERSION_RSA_SHA2);
 }
 
-bool session_signs_with_rsa(void)
-{
-    return library_is(VERSION_RSA_SHA2);
-}
-
-/* Older ones put the wrong name, or the wrong form, around the signatures of these. */
-bool session_knows_user_key(const char *type)
-{
-    bool certificate = strstr(type, "-cert-v0") != NULL;
-
-    if (library_is(VERSION_RSA_SHA2))
-        return true;
-    return certificate ? strncmp(type, "ecdsa-", 6) == 0 : strncmp(type, "sk-", 3) != 0;
-}
-
 /* --- the session --- */
 
 struct session *session_new(int fd, struct err *err)
@@ -327,24 +281,23 @@ struct session *session_new(int fd, struct err *err)
     s->logging_in = true;
     s->offer = (struct offer)OFFER_INIT;
     if (libssh2_init(0) == 0)
-        s->library = libssh2_session_init_ex(allocate, release, reallocate, s);
+        s->library = libssh2_session_init_ex(library_allocate, release, reallocate, s);
     if (s->library) {
         libssh2_session_set_blocking(s->library, 0);
         set_callbacks(s->library);
         if (choose_methods(s) == 0)
             return s;
     }
-    session_free(s, true);
+    session_free(s, false);
     err_set(err, ERR_FAILED, "cannot set up %s", session_library());
     return NULL;
 }
 
-void session_free(struct session *s, bool silently)
+void session_free(struct session *s, bool says_good_bye)
 {
     if (!s)
         return;
-    s->silent = silently;
-    if (s->library && !silently && !s->broken)
+    if (s->library && says_good_bye && !s->broken)
         libssh2_session_disconnect(s->library, "done");
     s->silent = true; /* so it does not wait for anything */
     if (s->library)
@@ -414,178 +367,6 @@ void session_wait(const struct session *s, struct wait *wait)
 bool session_is_sending(const struct session *s)
 {
     return libssh2_session_block_directions(s->library) & LIBSSH2_SESSION_BLOCK_OUTBOUND;
-}
-
-/* --- logins --- */
-
-/* The codes of the library tell these apart, but for a signature that could not be made. */
-static enum session_login login_outcome(struct session *s, int rc)
-{
-    switch (rc) {
-    case 0:
-        s->logging_in = false;
-        return LOGIN_DONE;
-    case LIBSSH2_ERROR_EAGAIN:
-        return LOGIN_WAITS;
-    case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
-    case LIBSSH2_ERROR_PASSWORD_EXPIRED:
-        return s->broken ? LOGIN_FAILED : LOGIN_REFUSED;
-    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* after the signature; or there was no answer */
-        return s->broken ? LOGIN_FAILED : LOGIN_WANTS_MORE;
-    default:
-        return LOGIN_FAILED;
-    }
-}
-
-enum session_login session_login_ways(struct session *s, const char *user, unsigned *ret_ways)
-{
-    s->may_take = TAKE_BYTES_MAX;
-    const char *list = libssh2_userauth_list(s->library, user, (unsigned)strlen(user));
-
-    *ret_ways = 0;
-    if (!list && libssh2_userauth_authenticated(s->library))
-        return login_outcome(s, 0);
-    if (!list)
-        return libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_EAGAIN ? LOGIN_WAITS
-                                                                              : LOGIN_FAILED;
-    *ret_ways |= offer_has(list, "publickey", 9) ? LOGIN_BY_KEY : 0;
-    *ret_ways |= offer_has(list, "password", 8) ? LOGIN_BY_PASSWORD : 0;
-    *ret_ways |= offer_has(list, "keyboard-interactive", 20) ? LOGIN_BY_QUESTIONS : 0;
-    return LOGIN_REFUSED;
-}
-
-/* Without a passphrase OpenSSL would ask for one at the terminal. */
-static int try_key(struct session *s, const char *user, const char *public, const char *text,
-    const char *passphrase)
-{
-    s->may_take = TAKE_BYTES_MAX;
-    return libssh2_userauth_publickey_frommemory(s->library, user, strlen(user), public,
-        public ? strlen(public) : 0, text, strlen(text), passphrase ? passphrase : "");
-}
-
-/*
- * With its public half, a private key is only opened once the server knows it; but a wrong
- * passphrase then looks like a signature that was not enough. Without it, the key is opened first.
- */
-enum session_login session_login_key(struct session *s, const char *user, const char *public,
-    const char *text, const char *passphrase)
-{
-    if (!s->looks_at_private) {
-        int rc = try_key(s, user, public, text, passphrase);
-        s->looks_at_private = rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED && public && !s->broken;
-        enum session_login login = login_outcome(s, rc);
-        if (!s->looks_at_private)
-            return login == LOGIN_FAILED && !s->broken ? LOGIN_KEY_UNUSABLE : login;
-    }
-    enum session_login login = login_outcome(s, try_key(s, user, NULL, text, passphrase));
-    if (login == LOGIN_WAITS)
-        return login;
-    s->looks_at_private = false;
-    if (login == LOGIN_FAILED && !s->broken)
-        return LOGIN_KEY_UNUSABLE;
-    return login == LOGIN_REFUSED ? LOGIN_WANTS_MORE : login;
-}
-
-/* The name of the algorithm in what is to be signed (RFC 4252, section 7); NULL: it is not there. */
-static char *algorithm_of(const void *data, size_t len)
-{
-    struct wire w = wire_of(data, len);
-    size_t n;
-
-    wire_string(&w, &n); /* the session's number */
-    wire_byte(&w);
-    wire_string(&w, &n); /* user */
-    wire_string(&w, &n); /* service */
-    wire_string(&w, &n); /* method */
-    wire_byte(&w);
-    const char *name = wire_string(&w, &n);
-    return w.bad ? NULL : xstrndup(name, n);
-}
-
-static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(sign)
-{
-    struct session *s = *abstract;
-    CLEANUP(free_ptr) char *algorithm = algorithm_of(data, data_len);
-    CLEANUP(buf_release) struct buf signature = BUF_INIT;
-
-    (void)session;
-    int rc =
-        algorithm ? s->signer->sign(s->signer->arg, algorithm, data, data_len, &signature) : -1;
-    if (rc == SSH_WAIT)
-        return LIBSSH2_ERROR_EAGAIN;
-    s->sign_failed = rc != 0;
-    if (rc != 0)
-        return LIBSSH2_ERROR_FILE;
-    void *self = s;
-    *sig = allocate(signature.len, &self);
-    if (!*sig)
-        return LIBSSH2_ERROR_ALLOC;
-    memcpy(*sig, signature.data, signature.len);
-    *sig_len = signature.len;
-    return 0;
-}
-
-/*
- * The library takes the name of the algorithm from the key, and older ones never say another for
- * RSA than "ssh-rsa", which means SHA-1. OpenSSH reads a key under the name of its algorithm too.
- */
-static void name_by_algorithm(struct buf *key, const void *original, size_t len)
-{
-    struct wire w = wire_of(original, len);
-
-    if (!library_is(VERSION_RSA_SHA2) && wire_string_is(&w, "ssh-rsa"))
-        wire_put_string(key, "rsa-sha2-256", 12);
-    else
-        w = wire_of(original, len);
-    buf_add(key, w.at, (size_t)(w.end - w.at));
-}
-
-enum session_login session_login_signer(struct session *s, const char *user, const void *key,
-    size_t key_len, const struct session_signer *signer)
-{
-    CLEANUP(buf_release) struct buf named = BUF_INIT;
-    void *self = s;
-
-    name_by_algorithm(&named, key, key_len);
-    s->may_take = TAKE_BYTES_MAX;
-    s->signer = signer;
-    s->sign_failed = false;
-    enum session_login login =
-        login_outcome(s, libssh2_userauth_publickey(s->library, user,
-                             (const unsigned char *)named.data, named.len, sign, &self));
-    return s->sign_failed && !s->broken ? LOGIN_KEY_UNUSABLE : login;
-}
-
-enum session_login session_login_password(struct session *s, const char *user, const char *password)
-{
-    s->may_take = TAKE_BYTES_MAX;
-    return login_outcome(s, libssh2_userauth_password_ex(s->library, user, (unsigned)strlen(user),
-                                password, (unsigned)strlen(password), NULL));
-}
-
-static LIBSSH2_USERAUTH_KBDINT_RESPONSE_FUNC(answer)
-{
-    struct session *s = *abstract;
-    size_t len = s->question_rounds < QUESTION_ROUNDS_MAX ? strlen(s->password) : 0;
-
-    (void)name, (void)name_len, (void)instruction, (void)instruction_len, (void)prompts;
-    if (num_prompts > 0)
-        s->question_rounds++;
-    for (int i = 0; i < num_prompts; i++) {
-        responses[i].text = allocate(len + 1, abstract);
-        responses[i].length = responses[i].text ? (unsigned)len : 0;
-        if (responses[i].text)
-            memcpy(responses[i].text, s->password, len + 1);
-    }
-}
-
-enum session_login session_login_questions(
-    struct session *s, const char *user, const char *password)
-{
-    s->may_take = TAKE_BYTES_MAX;
-    s->password = password;
-    return login_outcome(s,
-        libssh2_userauth_keyboard_interactive_ex(s->library, user, (unsigned)strlen(user), answer));
 }
 
 /* --- the channel --- */

@@ -205,7 +205,7 @@ int ssh_open(const struct ssh_target *target, struct ssh **ret, struct err *err)
     *ret = s;
     return 0;
 failed:
-    ssh_forget(s);
+    ssh_close(s);
     return -1;
 }
 
@@ -219,12 +219,12 @@ const char *ssh_fingerprint(const struct ssh *s)
     return s->host_key.fingerprint ? s->host_key.fingerprint : "";
 }
 
-static void free_all(struct ssh *s, bool silently)
+void ssh_close(struct ssh *s)
 {
     if (!s)
         return;
     login_free(s->login);
-    session_free(s->session, silently);
+    session_free(s->session, s->step == READY);
     host_key_release(&s->host_key);
     if (s->addresses)
         freeaddrinfo(s->addresses);
@@ -234,16 +234,6 @@ static void free_all(struct ssh *s, bool silently)
     buf_release(&s->errors);
     free(s->in);
     free(s);
-}
-
-void ssh_close(struct ssh *s)
-{
-    free_all(s, s && s->step != READY);
-}
-
-void ssh_forget(struct ssh *s)
-{
-    free_all(s, true);
 }
 
 void ssh_wait(const struct ssh *s, struct wait *wait)

@@ -50,16 +50,11 @@ struct store_driver {
         const struct store_receiver *receiver, struct err *err);
 
     /*
-     * How many connections a large object is read over, each in a process of its own, where each
-     * has its own share of the speed. 1: reading keeps a processor busy, so that a process for it
-     * and another one for what becomes of the bytes are faster. 0: all in one.
+     * How many connections a large object is read over, each in a process of its own: more than one
+     * where each has its own share of the speed, or where reading keeps a processor busy. 0: it is
+     * read by one, in this process.
      */
     unsigned connections;
-    /*
-     * Closes the connection that is open without a word to the server, if one is, as a forked
-     * process goes on with it; the next call makes a new one. NULL: there is none to go on with.
-     */
-    void (*forget)(void *handle);
 
     /*
      * How long the store asked to be left alone in its last answer (Retry-After), 0: it did not.

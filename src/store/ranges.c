@@ -59,7 +59,7 @@ static void wait_for(sem_t *sem)
         ;
 }
 
-/* The ranges of one child among several. */
+/* The ranges of one child. */
 static int read_in_turn(const struct reader *r, struct store *own, struct err *err)
 {
     for (size_t i = r->number;; i += r->connections) {
@@ -78,66 +78,12 @@ static int read_in_turn(const struct reader *r, struct store *own, struct err *e
     }
 }
 
-/* All ranges, one after the other, of one child alone: over the connection that it inherited. */
-struct filling {
-    const struct reader *r;
-    struct store_object object;
-    struct range *range; /* ours to fill */
-    size_t next;         /* the number of the range behind it */
-};
-
-static void begin_range(struct filling *f)
-{
-    f->range = &f->r->ranges[f->next++ % f->r->range_count];
-    wait_for(&f->range->emptied);
-    f->range->len = 0;
-}
-
-static void end_range(struct filling *f, int rc, const struct err *err)
-{
-    f->range->rc = rc;
-    f->range->err = *err;
-    f->range->object = f->object;
-    sem_post(&f->range->filled);
-}
-
-static int take_in_order(void *arg, const void *data, size_t len, struct err *err)
-{
-    struct filling *f = arg;
-
-    for (const char *at = data, *end = at + len; at < end;) {
-        size_t room = RANGE_BYTES - f->range->len, n = (size_t)(end - at);
-        if (n > room)
-            n = room;
-        if (take(f->range, at, n, err) < 0)
-            return -1;
-        at += n;
-        if (f->range->len == RANGE_BYTES) {
-            end_range(f, 0, err);
-            begin_range(f);
-        }
-    }
-    return 0;
-}
-
-static int read_in_order(const struct reader *r, struct err *err)
-{
-    struct filling f = {.r = r};
-
-    begin_range(&f);
-    int rc = store_read(r->store, r->name, r->offset, -1, take_in_order, &f, &f.object, err);
-    end_range(&f, rc, err);
-    return rc;
-}
-
 static int read_ranges(void *arg, int fd)
 {
     const struct reader *r = arg;
     struct err err = ERR_INIT;
 
     (void)fd;
-    if (r->connections == 1)
-        return read_in_order(r, &err) < 0;
     struct store *own = store_open_again(r->store, &err);
     if (!own) {
         struct range *range = &r->ranges[r->number];
@@ -237,8 +183,6 @@ int ranges_read(struct store *s, const char *name, int64_t offset,
         sem_init(&r.ranges[i].emptied, 1, 1);
     }
     int rc = start_children(&r, err);
-    if (rc == 0 && r.connections == 1 && s->driver->forget)
-        s->driver->forget(s->handle);
     if (rc == 0)
         rc = deliver(&r, object, sink, arg, err);
     for (size_t i = 0; i < r.started; i++) {

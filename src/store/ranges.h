@@ -3,10 +3,8 @@
 
 /*
  * A large object by other processes: children read ranges into shared memory (RANGE_BYTES *
- * RANGES_AHEAD for each); the bytes reach the sink in order. Several take turns, range by range,
- * each over a connection of its own; one alone reads all in one go, over the connection that the
- * store has, which is no longer ours then. Children retry as store_read() does and die with this
- * process.
+ * RANGES_AHEAD for each); the bytes reach the sink in order. They take turns, range by range,
+ * each over a connection of its own. Children retry as store_read() does and die with this process.
  */
 
 #include <stdbool.h>

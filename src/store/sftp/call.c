@@ -72,15 +72,6 @@ void sftp_call_disconnect(struct sftp *f)
     free(f);
 }
 
-void sftp_call_forget(struct sftp *f)
-{
-    if (!f)
-        return;
-    sftp_connection_forget(f->connection);
-    f->connection = NULL;
-    sftp_call_disconnect(f);
-}
-
 bool sftp_call_is_broken(const struct sftp *f)
 {
     return f->connection->broken;

@@ -23,7 +23,6 @@ struct sftp_login;
 
 struct sftp *sftp_call_connect(const struct sftp_login *login, struct err *err) MUST_CHECK;
 void sftp_call_disconnect(struct sftp *f); /* NULL is fine */
-void sftp_call_forget(struct sftp *f);     /* see sftp_connection_forget() */
 bool sftp_call_is_broken(const struct sftp *f);
 
 struct sftp_handle {

@@ -212,7 +212,7 @@ struct sftp_connection *sftp_connection_open(const struct sftp_login *login, str
         add_hint(c, login, err);
     }
     err_wrap(err, "no SFTP with '%s'", login->host);
-    sftp_connection_forget(c);
+    sftp_connection_close(c);
     return NULL;
 }
 
@@ -221,13 +221,5 @@ void sftp_connection_close(struct sftp_connection *c)
     if (!c)
         return;
     ssh_close(c->ssh);
-    free(c);
-}
-
-void sftp_connection_forget(struct sftp_connection *c)
-{
-    if (!c)
-        return;
-    ssh_forget(c->ssh);
     free(c);
 }

@@ -47,9 +47,6 @@ struct sftp_connection *sftp_connection_open(
     const struct sftp_login *login, struct err *err) MUST_CHECK;
 void sftp_connection_close(struct sftp_connection *c); /* NULL is fine */
 
-/* Closes it here without a word to the server, as a forked process goes on with it. NULL is fine. */
-void sftp_connection_forget(struct sftp_connection *c);
-
 int sftp_connection_send(
     struct sftp_connection *c, const void *data, size_t len, struct err *err) MUST_CHECK;
 
