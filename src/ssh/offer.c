@@ -11,22 +11,30 @@ enum {
     COOKIE_BYTES = 16,
 };
 
-/* The packet, behind the lines of text that end with the server's version; NULL: not all is here. */
-static const char *find_packet(const struct offer *o, size_t *ret_len)
+/* What follows the lines of text, the last of which is the server's version; NULL: not yet. */
+static const char *find_version_end(const struct offer *o)
 {
+    const char *end = o->bytes.data + o->bytes.len;
+
     for (const char *line = o->bytes.data;;) {
-        const char *end = o->bytes.data + o->bytes.len;
         const char *newline = memchr(line, '\n', (size_t)(end - line));
         if (!newline)
             return NULL;
         bool is_version = newline - line > 4 && memcmp(line, "SSH-", 4) == 0;
         line = newline + 1;
-        if (!is_version)
-            continue;
-        struct wire w = wire_of(line, (size_t)(end - line));
-        const char *packet = wire_string(&w, ret_len);
-        return w.bad ? NULL : packet;
+        if (is_version)
+            return line;
     }
+}
+
+/* The packet behind that; NULL: not all is here. */
+static const char *find_packet(const struct offer *o, size_t *ret_len)
+{
+    const char *begin = find_version_end(o);
+    struct wire w = wire_of(begin, begin ? (size_t)(o->bytes.data + o->bytes.len - begin) : 0);
+    const char *packet = wire_string(&w, ret_len);
+
+    return w.bad ? NULL : packet;
 }
 
 void offer_add(struct offer *o, const void *data, size_t len)
@@ -43,6 +51,13 @@ void offer_add(struct offer *o, const void *data, size_t len)
 void offer_release(struct offer *o)
 {
     buf_release(&o->bytes);
+}
+
+char *offer_refusal(const struct offer *o, size_t most)
+{
+    size_t len = strcspn(o->bytes.data, "\r\n");
+
+    return len > 0 && !find_version_end(o) ? wire_printable(o->bytes.data, len, most) : NULL;
 }
 
 char *offer_names(const struct offer *o, enum offer_kind kind)

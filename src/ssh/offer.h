@@ -34,6 +34,10 @@ enum offer_kind {
 void offer_add(struct offer *o, const void *data, size_t len);
 void offer_release(struct offer *o);
 
+/* The first line of a server that never came to its version, up to `most` bytes, printable, the
+ * caller's; NULL: it did, or said nothing. */
+char *offer_refusal(const struct offer *o, size_t most);
+
 /* Names with commas between them, printable, the caller's; NULL: none are known. */
 char *offer_names(const struct offer *o, enum offer_kind kind);
 

@@ -346,9 +346,12 @@ int session_handshake(
     s->may_take = TAKE_BYTES_MAX;
     int rc = outcome(
         s, libssh2_session_handshake(s->library, s->fd), "no SSH session could be made", err);
-    if (rc == -1 && no_common_method(s, err) == 0 && !s->broken &&
-        libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_BANNER_RECV)
-        err_set(err, ERR_PROTOCOL, "no SSH session could be made: it does not speak SSH");
+    if (rc == -1 && no_common_method(s, err) == 0) {
+        CLEANUP(free_ptr) char *said = offer_refusal(&s->offer, SAID_MAX);
+        if (said)
+            err_set(err, s->broken ? ERR_NETWORK : ERR_PROTOCOL,
+                "no SSH session could be made: it says '%s'", said);
+    }
     return rc;
 }
 

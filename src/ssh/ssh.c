@@ -291,8 +291,10 @@ int ssh_start(struct ssh *s, enum ssh_service service, const char *name, struct 
         int rc = do_start(s, service, name, err);
         if (rc == SSH_WAIT)
             return wait_or_give_up(s, "the channel", err);
-        if (rc != 0)
+        if (rc != 0) {
+            s->channel = NO_CHANNEL; /* another one may be asked for */
             return rc;
+        }
         s->channel++;
     }
     return 0;

@@ -19,7 +19,13 @@
 #include "recluster/mem.h"
 #include "recluster/ssh.h"
 
-enum { ANSWER_MS = 400, LATE_MS = 3000, TURNS_OF_A_SILENT_ONE = 20, FLOOD_BYTES = 1 << 16 };
+enum {
+    ANSWER_MS = 400,
+    LONG_MS = 30 * 1000,
+    LATE_MS = 20 * 1000,
+    TURNS_OF_A_SILENT_ONE = 20,
+    FLOOD_BYTES = 1 << 16
+};
 
 #define VERSION "SSH-2.0-hostile\r\n"
 
@@ -33,6 +39,7 @@ struct script {
     bool hangs_up;
     enum err_code code;
     const char *says;
+    int64_t answer_ms; /* 0: ANSWER_MS */
 };
 
 struct server {
@@ -78,11 +85,11 @@ static void stop(struct server *server)
 }
 
 /* As any user of the session does; returns how often it had to wait. */
-static int connect_to(int port, struct err *err)
+static int connect_to(int port, int64_t answer_ms, struct err *err)
 {
     const struct ssh_target target = {.host = "127.0.0.1",
         .port = port,
-        .answer_ms = ANSWER_MS,
+        .answer_ms = answer_ms,
         .known = "",
         .login = {.user = "nobody"}};
     struct ssh *s;
@@ -95,7 +102,7 @@ static int connect_to(int port, struct err *err)
         ssh_wait(s, &wait);
         struct pollfd p = {.fd = wait.fds[0].fd, .events = wait.fds[0].events};
         int64_t left_ms = wait.deadline_ms - clock_mono_ms();
-        assert_true(wait.fd_count == 1 && left_ms <= ANSWER_MS);
+        assert_true(wait.fd_count == 1 && left_ms <= answer_ms);
         poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
     }
     ssh_close(s);
@@ -141,12 +148,14 @@ static void they_end_in_time(void **state)
         {"silent", ONCE(""), .code = ERR_TIMEOUT, .says = "no answer"},
         {"silent after its version", ONCE(VERSION), .code = ERR_TIMEOUT, .says = "no answer"},
         {"hangs up", ONCE(""), .hangs_up = true, .code = ERR_NETWORK, .says = "hung up"},
-        {"another protocol", ONCE("HTTP/1.1 400 Bad Request\r\n\r\n"), .hangs_up = true,
-            .code = ERR_PROTOCOL, .says = "does not speak SSH"},
+        {"refuses in plain text", ONCE("Not allowed at this time\r\n"), .hangs_up = true,
+            .code = ERR_NETWORK, .says = "it says 'Not allowed at this time'"},
+        {"another protocol", ONCE("\033HTTP/1.1 400 Bad Request\r\n"), .code = ERR_TIMEOUT,
+            .says = "no answer"},
         {"endless lines", ONCE(line), text_flood, FLOOD_BYTES / 9 * 9, .code = ERR_TIMEOUT},
         {"nothing to say, for ever", ONCE(VERSION), ignore_flood, FLOOD_BYTES, .code = ERR_TIMEOUT},
         {"packets that nobody waits for", ONCE(VERSION), queue_flood, FLOOD_BYTES,
-            .code = ERR_LIMIT, .says = "more than a session may hold"},
+            .code = ERR_LIMIT, .says = "more than a session may hold", .answer_ms = LONG_MS},
         {"says why, in red", ONCE(VERSION DISCONNECT), .code = ERR_NETWORK,
             .says = "?[31mgo away???"},
         {"old host keys", ONCE(VERSION KEXINIT("\0\0\0\x07ssh-dss")), .code = ERR_UNSUPPORTED,
@@ -167,7 +176,8 @@ static void they_end_in_time(void **state)
         struct err err = ERR_INIT;
         start(&server, &scripts[i]);
         int64_t began_ms = clock_mono_ms();
-        int turns = connect_to(server.port, &err);
+        int turns =
+            connect_to(server.port, scripts[i].answer_ms ? scripts[i].answer_ms : ANSWER_MS, &err);
         int64_t took_ms = clock_mono_ms() - began_ms;
         stop(&server);
         if (err.code != scripts[i].code ||
@@ -185,7 +195,7 @@ static void nobody_listens(void **state)
     struct err err = ERR_INIT;
 
     (void)state;
-    connect_to(1, &err);
+    connect_to(1, ANSWER_MS, &err);
     assert_int_equal(err.code, ERR_NETWORK);
     assert_non_null(strstr(err.message, "cannot connect to '127.0.0.1', port 1"));
 }
