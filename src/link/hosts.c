@@ -1,14 +1,12 @@
 #include "recluster/hosts.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_spec.h"
 #include "recluster/file.h"
-#include "recluster/human.h"
 
-enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20, HOST_COUNT_MAX = 100000 };
+enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20 };
 
 static const char *const top_keys[] = {
     "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", "databases", NULL};
@@ -27,201 +25,16 @@ static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
 
 static const char *const link_kinds[] = {"local", "ssh", "command", NULL};
 
-static bool in_list(const char *word, const char *const *list)
-{
-    while (*list && strcmp(*list, word) != 0)
-        list++;
-    return *list != NULL;
-}
-
-/* `where` is "host 'a1': ", "defaults: " or "". */
-static int check_keys(json_t *object, const char *const *known, const char *where, struct err *err)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach (object, key, value) {
-        if (in_list(key, known))
-            continue;
-        const char *nearest = human_nearest(key, known);
-        if (nearest)
-            return err_set(
-                err, ERR_USAGE, "%sunknown key '%s'; did you mean '%s'?", where, key, nearest);
-        err_set(err, ERR_USAGE, "%sunknown key '%s'", where, key);
-        return err_hint(err, "The keys are described in recluster(1), FILES.");
-    }
-    return 0;
-}
-
-/* *ret is left alone if the key is not there. */
-static int get_text(
-    const json_t *spec, const char *key, const char *where, const char **ret, struct err *err)
-{
-    const json_t *value = json_object_get(spec, key);
-    const char *text = json_string_value(value);
-
-    if (!value)
-        return 0;
-    if (!text || !*text)
-        return err_set(err, ERR_USAGE, "%s'%s' is not a text", where, key);
-    for (const char *c = text; *c; c++)
-        if (iscntrl((unsigned char)*c))
-            return err_set(err, ERR_USAGE, "%s'%s' holds a control character", where, key);
-    *ret = text;
-    return 0;
-}
-
-static int get_bytes(
-    const json_t *spec, const char *key, const char *where, int64_t *ret, struct err *err)
-{
-    const json_t *value = json_object_get(spec, key);
-    uint64_t bytes = 0;
-
-    *ret = -1;
-    if (!value)
-        return 0;
-    if (json_is_string(value)) {
-        if (human_parse_bytes(json_string_value(value), &bytes, err) < 0)
-            return err_wrap(err, "%s'%s'", where, key);
-    } else if (json_is_integer(value) && json_integer_value(value) > 0) {
-        bytes = (uint64_t)json_integer_value(value);
-    }
-    if (bytes == 0 || bytes > INT64_MAX) {
-        err_set(err, ERR_USAGE, "%s'%s' is not a size", where, key);
-        return err_hint(err, "Write it as bytes or with a unit: 64G, 512M, 1073741824.");
-    }
-    *ret = (int64_t)bytes;
-    return 0;
-}
-
-static int get_count(
-    const json_t *spec, const char *key, const char *where, int64_t *ret, struct err *err)
-{
-    const json_t *value = json_object_get(spec, key);
-
-    *ret = value ? json_integer_value(value) : -1;
-    if (value && (*ret < 1 || *ret > HOST_COUNT_MAX))
-        return err_set(
-            err, ERR_USAGE, "%s'%s' is not a number from 1 to %d", where, key, HOST_COUNT_MAX);
-    return 0;
-}
-
-static int check_flag(const json_t *spec, const char *key, const char *where, struct err *err)
-{
-    const json_t *value = json_object_get(spec, key);
-
-    return !value || json_is_boolean(value)
-               ? 0
-               : err_set(err, ERR_USAGE, "%s'%s' is neither true nor false", where, key);
-}
-
-/* A path, or several, or true. */
-static int check_paths(const json_t *spec, const char *key, const char *where, struct err *err)
-{
-    json_t *value = json_object_get(spec, key), *path;
-    size_t i, good = 0;
-
-    if (!value || json_is_boolean(value))
-        return 0;
-    if (json_is_string(value))
-        good += json_string_value(value)[0] == '/';
-    json_array_foreach (value, i, path) {
-        good += json_is_string(path) && json_string_value(path)[0] == '/';
-    }
-    if (good && good == (json_is_string(value) ? 1 : json_array_size(value)))
-        return 0;
-    return err_set(
-        err, ERR_USAGE, "%s'%s' is neither an absolute path nor a list of them", where, key);
-}
-
-static bool is_words(const json_t *list)
-{
-    json_t *word;
-    size_t i;
-
-    json_array_foreach (list, i, word) {
-        const char *text = json_string_value(word);
-        if (!text || (i == 0 && text[0] != '/'))
-            return false;
-        for (; *text; text++)
-            if (iscntrl((unsigned char)*text))
-                return false;
-    }
-    return json_array_size(list) > 0;
-}
-
-/* [PATH or [PATH, ARGUMENT, …], …] */
-static int check_modules(const json_t *spec, const char *where, struct err *err)
-{
-    json_t *modules = json_object_get(spec, "modules"), *module;
-    bool good = !modules || json_is_array(modules);
-    size_t i;
-
-    json_array_foreach (modules, i, module) {
-        json_t *words = json_is_array(module) ? json_incref(module) : json_pack("[O]", module);
-        good &= is_words(words);
-        json_decref(words);
-    }
-    if (good)
-        return 0;
-    err_set(err, ERR_USAGE, "%s'modules' is not a list of absolute paths", where);
-    return err_hint(
-        err, "A module with arguments is a list: [[\"/usr/lib/redis/json.so\", \"A\"]].");
-}
-
-/* 1, "1" and "node:1" are all node "1". */
-static int get_node(struct arena *arena, const json_t *spec, const char *key, const char *where,
-    const char **ret, struct err *err)
-{
-    const json_t *value = json_object_get(spec, key);
-
-    if (json_is_integer(value)) {
-        *ret = arena_printf(arena, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return 0;
-    }
-    if (get_text(spec, key, where, ret, err) < 0)
-        return -1;
-    if (*ret && strncmp(*ret, "node:", 5) == 0)
-        *ret += 5;
-    return 0;
-}
-
-/*
- * The address in its one usual form, so that two spellings of it are found equal; NULL if there is
- * none. Not a name: servers of a cluster know each other by IP address only.
- */
-static int get_addr(
-    struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
-{
-    unsigned char bytes[sizeof(struct in6_addr)];
-    char text[INET6_ADDRSTRLEN];
-    const char *addr = NULL;
-
-    *ret = NULL;
-    if (get_text(spec, "addr", where, &addr, err) < 0)
-        return -1;
-    if (!addr)
-        return 0;
-    int family = strchr(addr, ':') ? AF_INET6 : AF_INET;
-    if (inet_pton(family, addr, bytes) != 1 || strcmp(addr, "0.0.0.0") == 0 ||
-        strcmp(addr, "::") == 0) {
-        err_set(err, ERR_USAGE, "%s'%s' is not an IP address of a host", where, addr);
-        return err_hint(err, "Servers of a cluster know each other by IP address, not by name.");
-    }
-    *ret = arena_strdup(arena, inet_ntop(family, bytes, text, sizeof(text)));
-    return 0;
-}
-
 /* What both hosts and old nodes need to be reached. */
 static int get_link(const json_t *spec, const char *where, const char **ret_link,
     const char **ret_base_dir, struct err *err)
 {
     *ret_link = "ssh";
     *ret_base_dir = "/var/lib/recluster";
-    if (get_text(spec, "link", where, ret_link, err) < 0 ||
-        get_text(spec, "base_dir", where, ret_base_dir, err) < 0)
+    if (spec_text(spec, "link", where, ret_link, err) < 0 ||
+        spec_text(spec, "base_dir", where, ret_base_dir, err) < 0)
         return -1;
-    if (!in_list(*ret_link, link_kinds)) {
+    if (!spec_in_list(*ret_link, link_kinds)) {
         err_set(err, ERR_USAGE, "%sunknown link '%s'", where, *ret_link);
         return err_hint(err, "The links are local, ssh and command.");
     }
@@ -231,39 +44,24 @@ static int get_link(const json_t *spec, const char *where, const char **ret_link
     return 0;
 }
 
-/* "~" in the values that are paths of files. */
-static void expand_paths(json_t *spec)
-{
-    static const char *const paths[] = {"base_dir", "identity", "known_hosts"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        const char *path = json_string_value(json_object_get(spec, paths[i]));
-        if (!path || path[0] != '~')
-            continue;
-        char *expanded = path_expand_home(path);
-        json_object_set_new(spec, paths[i], json_string(expanded));
-        free(expanded);
-    }
-}
-
 static int read_values(struct arena *arena, struct host *h, const char *where, struct err *err)
 {
     const char *run_as = NULL;
 
     h->server = "redis-server";
-    return get_text(h->spec, "rack", where, &h->rack, err) < 0 ||
+    return spec_text(h->spec, "rack", where, &h->rack, err) < 0 ||
                    get_link(h->spec, where, &h->link, &h->base_dir, err) < 0 ||
-                   get_text(h->spec, "server", where, &h->server, err) < 0 ||
-                   get_node(arena, h->spec, "replaces", where, &h->replaces, err) < 0 ||
-                   get_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
-                   get_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
-                   get_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
-                   check_flag(h->spec, "relay", where, err) < 0 ||
-                   check_paths(h->spec, "recovery_path", where, err) < 0 ||
-                   check_modules(h->spec, where, err) < 0 ||
-                   get_text(h->spec, "run_as", where, &run_as, err) < 0 ||
-                   get_count(h->spec, "cores", where, &h->cores, err) < 0 ||
-                   get_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
+                   spec_text(h->spec, "server", where, &h->server, err) < 0 ||
+                   spec_node(arena, h->spec, "replaces", where, &h->replaces, err) < 0 ||
+                   spec_text(h->spec, "second_rack", where, &h->second_rack, err) < 0 ||
+                   spec_bytes(h->spec, "memory", where, &h->memory_bytes, err) < 0 ||
+                   spec_bytes(h->spec, "disk", where, &h->disk_bytes, err) < 0 ||
+                   spec_check_flag(h->spec, "relay", where, err) < 0 ||
+                   spec_check_paths(h->spec, "recovery_path", where, err) < 0 ||
+                   spec_check_modules(h->spec, where, err) < 0 ||
+                   spec_text(h->spec, "run_as", where, &run_as, err) < 0 ||
+                   spec_count(h->spec, "cores", where, &h->cores, err) < 0 ||
+                   spec_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1
                : 0;
 }
@@ -278,13 +76,13 @@ static int read_host(
 
     if (!json_is_object(entry))
         return err_set(err, ERR_USAGE, "%snot an object", where);
-    if (check_keys(entry, host_keys, where, err) < 0)
+    if (spec_check_keys(entry, host_keys, where, err) < 0)
         return -1;
     h->spec = defaults ? json_copy(defaults) : json_object();
     json_object_update(h->spec, entry);
-    expand_paths(h->spec);
-    if (get_addr(&hosts->arena, h->spec, where, &h->addr, err) < 0 ||
-        get_text(h->spec, "name", where, &h->name, err) < 0)
+    spec_expand_paths(h->spec);
+    if (spec_addr(&hosts->arena, h->spec, where, &h->addr, err) < 0 ||
+        spec_text(h->spec, "name", where, &h->name, err) < 0)
         return -1;
     if (!h->addr) {
         err_set(err, ERR_USAGE, "%sno address", where);
@@ -302,11 +100,11 @@ static json_t *old_node_spec(json_t *defaults, json_t *entry)
     const char *key;
 
     json_object_foreach (defaults, key, value) {
-        if (in_list(key, old_node_keys) && strcmp(key, "base_dir") != 0)
+        if (spec_in_list(key, old_node_keys) && strcmp(key, "base_dir") != 0)
             json_object_set(spec, key, value);
     }
     json_object_update(spec, entry);
-    expand_paths(spec);
+    spec_expand_paths(spec);
     return spec;
 }
 
@@ -317,15 +115,15 @@ static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry,
 
     if (!json_is_object(entry))
         return err_set(err, ERR_USAGE, "%snot an object", where);
-    if (check_keys(entry, old_node_keys, where, err) < 0)
+    if (spec_check_keys(entry, old_node_keys, where, err) < 0)
         return -1;
     o->spec = old_node_spec(defaults, entry);
-    if (get_node(&hosts->arena, o->spec, "node", where, &o->node, err) < 0 ||
-        get_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
+    if (spec_node(&hosts->arena, o->spec, "node", where, &o->node, err) < 0 ||
+        spec_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
         get_link(o->spec, where, &o->link, &o->base_dir, err) < 0 ||
-        check_flag(o->spec, "relay", where, err) < 0 ||
-        check_flag(o->spec, "share_login", where, err) < 0 ||
-        check_paths(o->spec, "recovery_path", where, err) < 0)
+        spec_check_flag(o->spec, "relay", where, err) < 0 ||
+        spec_check_flag(o->spec, "share_login", where, err) < 0 ||
+        spec_check_paths(o->spec, "recovery_path", where, err) < 0)
         return -1;
     if (o->node)
         return 0;
@@ -360,10 +158,10 @@ static int check_defaults(json_t *defaults, struct err *err)
         return 0;
     if (!json_is_object(defaults))
         return err_set(err, ERR_USAGE, "'defaults' is not an object");
-    if (check_keys(defaults, host_keys, "defaults: ", err) < 0)
+    if (spec_check_keys(defaults, host_keys, "defaults: ", err) < 0)
         return -1;
     json_object_foreach (defaults, key, value) {
-        if (in_list(key, own_keys))
+        if (spec_in_list(key, own_keys))
             return err_set(err, ERR_USAGE, "defaults: '%s' belongs to one host only", key);
     }
     return 0;
@@ -388,7 +186,7 @@ static int check_sources(json_t *sources, struct err *err)
     return 0;
 }
 
-static int check_databases(const json_t *databases, struct err *err)
+static int check_databases(json_t *databases, struct err *err)
 {
     static const char *const keys[] = {"password", "open_access", NULL};
     const char *label;
@@ -396,12 +194,12 @@ static int check_databases(const json_t *databases, struct err *err)
 
     if (databases && !json_is_object(databases))
         return err_set(err, ERR_USAGE, "'databases' is not an object");
-    json_object_foreach ((json_t *)(uintptr_t)databases, label, entry) {
+    json_object_foreach (databases, label, entry) {
         CLEANUP(free_ptr) char *where = xasprintf("databases: '%s': ", label);
         if (!json_is_object(entry))
             return err_set(err, ERR_USAGE, "%snot an object", where);
-        if (check_keys(entry, keys, where, err) < 0 ||
-            check_flag(entry, "open_access", where, err) < 0)
+        if (spec_check_keys(entry, keys, where, err) < 0 ||
+            spec_check_flag(entry, "open_access", where, err) < 0)
             return -1;
         if (json_object_get(entry, "password") &&
             json_is_true(json_object_get(entry, "open_access")))
@@ -426,10 +224,10 @@ static int check_endpoints(const json_t *endpoints, struct err *err)
     json_array_foreach (endpoints, i, entry) {
         const json_t *url = json_is_object(entry) ? json_object_get(entry, "url") : entry;
         const char *text = json_string_value(url);
-        if (json_is_object(entry) && check_keys(entry, keys, "trusted_endpoints: ", err) < 0)
+        if (json_is_object(entry) && spec_check_keys(entry, keys, "trusted_endpoints: ", err) < 0)
             return -1;
         if (text && strstr(text, "://") &&
-            check_flag(entry, "insecure", "trusted_endpoints: ", err) == 0)
+            spec_check_flag(entry, "insecure", "trusted_endpoints: ", err) == 0)
             continue;
         err_set(err, ERR_USAGE, "trusted_endpoints: entry no. %zu is not the address of a server",
             i + 1);
@@ -480,7 +278,7 @@ static int parse(struct hosts *hosts, struct err *err)
     hosts->sources = json_object_get(hosts->root, "sources");
     hosts->trusted_endpoints = json_object_get(hosts->root, "trusted_endpoints");
     hosts->databases = json_object_get(hosts->root, "databases");
-    if (check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
+    if (spec_check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
         check_sources(hosts->sources, err) < 0 ||
         check_endpoints(hosts->trusted_endpoints, err) < 0 ||
         check_databases(hosts->databases, err) < 0)
