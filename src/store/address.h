@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_ADDRESS_H
-#define RECLUSTER_STORE_ADDRESS_H
+#ifndef STORE_ADDRESS_H
+#define STORE_ADDRESS_H
 
 /* A URL taken apart. */
 

@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_DRIVER_H
-#define RECLUSTER_STORE_DRIVER_H
+#ifndef STORE_DRIVER_H
+#define STORE_DRIVER_H
 
 /*
  * What a kind of store must be able to do. A driver builds requests and reads answers; it tries

@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_HANDLE_H
-#define RECLUSTER_STORE_HANDLE_H
+#ifndef STORE_HANDLE_H
+#define STORE_HANDLE_H
 
 /* What the layer above the drivers shares: reading and listing (store.c), writing (writer.c). */
 

@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_RANGES_H
-#define RECLUSTER_STORE_RANGES_H
+#ifndef STORE_RANGES_H
+#define STORE_RANGES_H
 
 /*
  * A large object by other processes: children read ranges into shared memory (RANGE_BYTES *

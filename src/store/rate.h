@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_STORE_RATE_H
-#define RECLUSTER_STORE_RATE_H
+#ifndef STORE_RATE_H
+#define STORE_RATE_H
 
 /* The limit of store_limit_rate(): a bucket that holds RATE_BURST_MS worth of bytes. */
 

@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-#include "../../src/store/ftp_listing.h"
-#include "../../src/store/http_index.h"
+#include "../../src/store/ftp/listing.h"
+#include "../../src/store/http/index.h"
 #include "../../src/sets/unpack.h"
-#include "../../src/store/xml.h"
+#include "../../src/store/cloud/xml.h"
 #include "../../src/survey/sentinel.h"
 #include "fuzz.h"
 #include "recluster/aof.h"

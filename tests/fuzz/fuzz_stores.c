@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "../../src/store/http_request.h"
+#include "../../src/store/http/request.h"
 #include "../../src/store/sftp/connection.h"
 #include "fuzz.h"
 #include "recluster/catalogue.h"

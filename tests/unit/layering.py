@@ -77,12 +77,12 @@ def _complaint(root, folder, path, name, home_of):
         if ORDER.index(used) > ORDER.index(folder):
             return f"{used} is above {folder}"
         return None
-    # A private header: from its own folder, and from the folders in that.
+    # A private header: from its own folder of src/.
     candidates = [path.parent / name, root / "src" / name]
     found = next((c.resolve() for c in candidates if c.is_file()), None)
     if found is None:
         return None  # made by the build
-    if found.parent not in (path.parent.resolve(), *path.parent.resolve().parents):
+    if root / "src" / folder not in found.parents:
         return "a private header of another folder"
     return None
 

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "address.h"
-#include "ftp_listing.h"
-#include "netrc.h"
+#include "ftp/listing.h"
+#include "http/netrc.h"
 #include "recluster/file.h"
 #include "sftp/connection.h"
 #include "temp_dir.h"

@@ -4,15 +4,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "azure_sign.h"
+#include "azure/sign.h"
 #include "http_script.h"
 #include "recluster/buf.h"
 #include "recluster/file.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
-#include "s3_sign.h"
+#include "s3/sign.h"
 #include "temp_dir.h"
-#include "xml.h"
+#include "cloud/xml.h"
 
 /* Object stores: where their logins come from, and answers that real servers don't give on demand. */
 

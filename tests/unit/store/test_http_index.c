@@ -1,4 +1,4 @@
-#include "http_index.h"
+#include "http/index.h"
 
 #include <string.h>
 

@@ -1,0 +1,181 @@
+#include "azure.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sign.h"
+
+static const char api_version[] = "2021-08-06";
+
+static const struct {
+    const char *name;
+    enum err_code code;
+    const char *text, *hint;
+} failures[] = {
+    {"ContainerNotFound", ERR_NOT_FOUND, "there is no such container",
+        "Check \"container\" and \"account_name\"."},
+    {"BlobNotFound", ERR_NOT_FOUND, "there is no such blob", NULL},
+    {"ResourceNotFound", ERR_NOT_FOUND, "it is not there, or not open to everybody", NULL},
+    {"AuthenticationFailed", ERR_DENIED, "the login was refused",
+        "Check \"account_key\" or \"sas_token\" (a token ends at its time 'se='), and this "
+        "machine's clock."},
+    {"AuthorizationFailure", ERR_DENIED, "access is refused",
+        "Check \"account_key\"; a token may lack the right to list (l) or read (r), or a network "
+        "rule forbids it."},
+    {"AuthorizationPermissionMismatch", ERR_DENIED, "the login lacks the right",
+        "A token needs the rights to list (l) and read (r); to write, also (w) and (d)."},
+    {"AuthorizationProtocolMismatch", ERR_DENIED, "the token is good for https only", NULL},
+    {"NoAuthenticationInformation", ERR_DENIED, "it wants a login",
+        "Give \"account_key\" or \"sas_token\" with the location."},
+    {"PublicAccessNotPermitted", ERR_DENIED, "it wants a login",
+        "Give \"account_key\" or \"sas_token\" with the location."},
+    {"AccountIsDisabled", ERR_DENIED, "the account is disabled", NULL},
+    {"ContainerBeingDeleted", ERR_NOT_FOUND, "the container is being deleted", NULL},
+    {"BlobArchived", ERR_UNSUPPORTED, "the blob lies in the archive tier",
+        "Bring it to the hot or cool tier first, then try again."},
+    {"ServerBusy", ERR_BUSY, "the server is busy", NULL},
+    {"InternalError", ERR_BUSY, "the server failed", NULL},
+    {"OperationTimedOut", ERR_TIMEOUT, "it took too long", NULL},
+};
+
+/* The printable address. The caller frees it. */
+static char *label_of(const struct azure_store *a, const char *name)
+{
+    return xasprintf("%s%s", a->label, name ? name : "");
+}
+
+int azure_error(struct azure_store *a, const struct azure_request *request,
+    const struct http_reply *reply, struct err *err)
+{
+    CLEANUP(free_ptr) char *what = label_of(a, request->name);
+    const char *code = http_header(a->client, "x-ms-error-code");
+
+    for (size_t i = 0; code && i < ARRAY_SIZE(failures); i++) {
+        if (strcmp(failures[i].name, code) != 0)
+            continue;
+        err_set(err, failures[i].code, "'%s': %s (%s)", what, failures[i].text, code);
+        return failures[i].hint ? err_hint(err, "%s", failures[i].hint) : -1;
+    }
+    if (code)
+        return err_set(err, http_status_code(reply->status),
+            "'%s' was refused: %s (HTTP status %ld)", what, code, reply->status);
+    http_status_error(reply->status, what, err);
+    return err->code == ERR_DENIED
+               ? err_hint(err, "Check \"account_key\" or \"sas_token\" of the location.")
+               : -1;
+}
+
+static char *url_of(const struct azure_store *a, const struct azure_request *r)
+{
+    struct buf url = BUF_INIT;
+    char before = '?';
+
+    buf_addf(&url, "%s/", a->endpoint);
+    http_encode(&url, a->container, false);
+    if (r->name) {
+        buf_addc(&url, '/');
+        http_encode(&url, a->prefix, true);
+        http_encode(&url, r->name, false);
+    }
+    for (const char *const(*q)[2] = r->query; (*q)[0]; q++) {
+        buf_addf(&url, "%c%s=", before, (*q)[0]);
+        http_encode(&url, (*q)[1], false);
+        before = '&';
+    }
+    if (a->sas) {
+        const char *sas = secret_reveal(a->sas);
+        buf_addf(&url, "%c%s", before, sas + (*sas == '?'));
+    }
+    return buf_take(&url);
+}
+
+/* The x-ms-… headers, for both the request and its signature. */
+static void make_headers(const struct azure_request *r, struct buf *out)
+{
+    time_t now = time(NULL);
+    char date[64];
+    struct tm tm;
+
+    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+    if (r->blob_type)
+        buf_addf(out, "x-ms-blob-type:%s\n", r->blob_type);
+    buf_addf(out, "x-ms-date:%s\nx-ms-version:%s\n", date, api_version);
+}
+
+static int add_signature(const struct azure_store *a, const struct azure_request *r,
+    const char *url, const char *x_headers, struct curl_slist **headers, struct err *err)
+{
+    const char *path = strchr(strstr(url, "://") + 3, '/');
+    CLEANUP(free_ptr) char *path_only = xstrndup(path, strcspn(path, "?"));
+    char range[HTTP_RANGE_MAX] = "", range_header[HTTP_RANGE_MAX + 8] = "";
+    const char *query[ARRAY_SIZE(r->query)][2];
+
+    if (r->to)
+        http_range(range, r->offset, r->length);
+    if (range[0])
+        snprintf(range_header, sizeof(range_header), "bytes=%s", range);
+    memcpy(query, r->query, sizeof(query));
+    const struct azure_signed what = {
+        .method = r->method ? r->method : "GET",
+        .body_len = r->body_len,
+        .content_type = r->body ? "application/octet-stream" : "",
+        .range = range_header,
+        .headers = x_headers,
+        .account = a->account,
+        .path = path_only,
+        .query = query,
+    };
+    char *authorization = azure_authorization(&what, a->key, err);
+    if (!authorization)
+        return -1;
+    http_add_header(headers, "Authorization: %s", authorization);
+    free(authorization);
+    return 0;
+}
+
+int azure_send(
+    struct azure_store *a, const struct azure_request *r, struct http_reply *reply, struct err *err)
+{
+    CLEANUP(free_ptr) char *url = url_of(a, r);
+    CLEANUP(free_ptr) char *what = label_of(a, r->name);
+    CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
+    struct buf x_headers = BUF_INIT;
+    int rc = 0;
+
+    make_headers(r, &x_headers);
+    for (const char *line = x_headers.data; *line; line += strcspn(line, "\n") + 1)
+        http_add_header(&headers, "%.*s", (int)strcspn(line, "\n"), line);
+    if (r->body)
+        http_add_header(&headers, "Content-Type: application/octet-stream");
+    if (a->key)
+        rc = add_signature(a, r, url, x_headers.data, &headers, err);
+    if (rc == 0)
+        rc = http_send(a->client,
+            &(struct http_request){
+                .method = r->method,
+                .url = url,
+                .what = what,
+                .headers = headers,
+                .body = r->body,
+                .body_len = r->body_len,
+                .to = r->to,
+                .offset = r->offset,
+                .length = r->length,
+            },
+            reply, err);
+    buf_release(&x_headers);
+    explicit_bzero(url, strlen(url)); /* the token is in it */
+    return rc;
+}
+
+int azure_do(struct azure_store *a, const struct azure_request *request, struct err *err)
+{
+    struct http_reply reply = HTTP_REPLY_INIT;
+
+    int rc = azure_send(a, request, &reply, err);
+    if (rc == 0 && !http_status_is_fine(reply.status))
+        rc = azure_error(a, request, &reply, err);
+    http_reply_release(&reply);
+    return rc;
+}

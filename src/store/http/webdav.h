@@ -1,0 +1,32 @@
+#ifndef STORE_WEBDAV_H
+#define STORE_WEBDAV_H
+
+/*
+ * What WebDAV (RFC 4918) adds to HTTP: a listing that needs no index page, and writing.
+ *
+ * An object is gathered in a temporary file ($TMPDIR), as PUT wants it whole, sent as NAME.part and
+ * moved to its name; a server without MOVE gets it by its name at once.
+ */
+
+#include "request.h"
+
+struct http_folder {
+    struct http_client *client;
+    char *base;  /* ends with '/'; without user, password and query */
+    char *query; /* "?…" or "" */
+    char *label;
+};
+
+/* The address of a file, or of the folder if name is NULL. The caller frees it. */
+char *http_folder_address(const struct http_folder *folder, const char *name);
+
+int webdav_list(struct http_folder *folder, struct store_list *list, struct err *err) MUST_CHECK;
+
+/* For struct store_driver; the handle is the folder. */
+void *webdav_write_begin(void *handle, const char *name, struct err *err);
+int webdav_write_part(void *upload, const struct store_part *part, struct err *err);
+int webdav_write_commit(void *upload, const struct store_part *last, struct err *err);
+void webdav_write_end(void *upload);
+int webdav_remove(void *handle, const char *name, struct err *err);
+
+#endif
