@@ -69,6 +69,9 @@ struct store_list {
  */
 json_t *store_location_below(const json_t *location, const char *folder);
 
+/* The location as it was given, without secrets; for one that cannot be opened. The caller frees it. */
+char *store_location_shown(const json_t *location);
+
 /* Whether it is a folder of this machine, as it sees it: a disk, or what is mounted there. */
 bool store_location_is_folder(const json_t *location);
 

@@ -309,3 +309,15 @@ struct store *store_open_resolved(const json_t *location, struct err *err)
     json_decref(resolved);
     return s;
 }
+
+char *store_location_shown(const json_t *location)
+{
+    json_t *masked = secret_mask_json(location);
+
+    if (json_is_object(masked))
+        json_object_del(masked, source_member);
+    char *text = json_is_string(masked) ? xstrdup(json_string_value(masked))
+                                        : json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(masked);
+    return text;
+}

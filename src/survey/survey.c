@@ -321,16 +321,6 @@ static void say(const struct survey_request *request, bool lasting, const char *
     to(request->arg, line);
 }
 
-static char *label_of(const json_t *location)
-{
-    json_t *masked = secret_mask_json(location);
-    char *text = json_is_string(masked) ? xstrdup(json_string_value(masked))
-                                        : json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY);
-
-    json_decref(masked);
-    return text;
-}
-
 /*
  * The location of a database, and who gets a login with it, which is told before the first request.
  * A new reference to the resolved location; NULL: nobody is to be asked.
@@ -343,7 +333,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
     in->location = location_of(survey, request, in->database, &named_by, error);
     if (error->code) {
         in->error = error;
-        CLEANUP(free_ptr) char *label = label_of(in->database->backup_location);
+        CLEANUP(free_ptr) char *label = store_location_shown(in->database->backup_location);
         in->location_label = arena_strdup(&survey->ccs->arena, label);
     }
     /* "--source db:1=disks": nothing but the files on disks. */
@@ -353,7 +343,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
         in->location = NULL;
     if (!in->location || !wishes_backups(survey, in))
         return NULL;
-    CLEANUP(free_ptr) char *label = label_of(in->location);
+    CLEANUP(free_ptr) char *label = store_location_shown(in->location);
     in->location_label = arena_strdup(&survey->ccs->arena, label);
     if (json_is_true(json_object_get(survey->options, "offline")))
         return NULL;

@@ -74,7 +74,7 @@ def test_recovery_by_hmac_keys_and_from_behind_keystone(cluster, recovery, folde
         recovery.sources = {
             "db:1": {"type": "gs", "bucket_name": "backups", "subdir": "some/where", "endpoint": s3.endpoint,
                      "access_key_id": s3rver.KEY_ID, "secret_access_key": {"env": "HMAC_SECRET"}},
-            "db:2": keystone.location(prefix="x", key={"env": "KEYSTONE_PASSWORD"}),
+            "db:2": {**keystone.location(prefix="x", key={"env": "KEYSTONE_PASSWORD"}), "insecure": True},
         }
         recovery.add_hosts(2).write()
         recovery.recover(env={"HMAC_SECRET": s3rver.SECRET, "KEYSTONE_PASSWORD": keystone.PASSWORD, "HOME": folder})
@@ -337,6 +337,7 @@ def test_recovery_from_radosgw(cluster, recovery, radosgw):
     for path in made.files + other.files:
         radosgw.put(f"some/where/{path.name}", path.read_bytes())
         path.unlink()
+    recovery.trusted = [{"url": radosgw.url, "insecure": True}]
     recovery.add_hosts(2).write().recover()
     for one in (public, made, other):
         recovery.assert_recovered(one)

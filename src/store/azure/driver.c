@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "azure.h"
 #include "../cloud/location.h"
 #include "../cloud/xml.h"
+#include "azure.h"
 
 /*
  * Azure Blob Storage: "azure://account/container/prefix", or an object of the type "abs" (as a CCS

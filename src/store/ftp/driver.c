@@ -8,9 +8,9 @@
 
 #include "../address.h"
 #include "../driver.h"
-#include "listing.h"
-#include "../http/request.h"
 #include "../http/netrc.h"
+#include "../http/request.h"
+#include "listing.h"
 #include "recluster/secret.h"
 
 /*

@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "recluster/file.h"
 #include "../cloud/xml.h"
+#include "recluster/file.h"
 
 static int send_request(struct http_folder *f, const char *method, const char *name,
     const struct curl_slist *headers, const void *body, size_t body_len, struct http_reply *reply,

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "../cloud/location.h"
-#include "s3.h"
 #include "credentials.h"
+#include "s3.h"
 
 /*
  * Amazon S3 and stores that speak its protocol: "s3://bucket/prefix?endpoint=…&region=…", or an

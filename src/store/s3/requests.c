@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "../cloud/location.h"
+#include "../cloud/xml.h"
 #include "recluster/clock.h"
 #include "sign.h"
-#include "../cloud/xml.h"
 
 static const char default_region[] = "us-east-1";
 

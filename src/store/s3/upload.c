@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "s3.h"
 #include "../cloud/xml.h"
+#include "s3.h"
 
 /*
  * Uploads: an object that fits into one part in one request, all others as a multipart upload,
