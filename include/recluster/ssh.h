@@ -86,6 +86,7 @@ int ssh_connect(struct ssh *s, struct err *err) MUST_CHECK; /* 0, SSH_WAIT, -1 *
 /* What went wrong, for the caller's hint. */
 enum ssh_failure {
     SSH_FAILED,
+    SSH_NOT_CONNECTED, /* there was no connection; the message names host and port */
     SSH_HOST_KEY_UNKNOWN,
     SSH_HOST_KEY_CHANGED,
     SSH_KEY_UNUSABLE, /* no login was accepted, and a private key could not even be tried */

@@ -142,6 +142,7 @@ static void add_hint(const struct ssh_link *s, struct err *err)
             "\"passphrase\" or a \"password\" as {\"env\": NAME} or {\"file\": PATH}.",
             before.hint, *before.hint ? " " : "", link_user(spec));
         break;
+    case SSH_NOT_CONNECTED:
     case SSH_FAILED:
         break;
     }

@@ -20,24 +20,19 @@ static bool is_type(const struct known_key *key, const char *type)
     return key->type_len == strlen(type) && memcmp(key->type, type, key->type_len) == 0;
 }
 
-static bool knows_type(const struct ssh_target *target, const char *type)
-{
-    const char *at = target->known;
-    struct known_key key;
-
-    while (known_hosts_next(&at, target->host, target->port, &key))
-        if (key.mark == KNOWN_KEY && is_type(&key, type))
-            return true;
-    return false;
-}
-
 void host_key_order(const struct ssh_target *target, const char *ret[HOST_KEY_TYPES])
 {
+    bool is_known[HOST_KEY_TYPES] = {false};
+    const char *at = target->known;
+    struct known_key key;
     size_t count = 0;
 
+    while (known_hosts_next(&at, target->host, target->port, &key))
+        for (size_t i = 0; i < HOST_KEY_TYPES; i++)
+            is_known[i] |= key.mark == KNOWN_KEY && is_type(&key, all_types[i]);
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < HOST_KEY_TYPES; i++)
-            if (knows_type(target, all_types[i]) == (pass == 0))
+            if (is_known[i] == (pass == 0))
                 ret[count++] = all_types[i];
 }
 

@@ -292,17 +292,21 @@ static unsigned way_of(const struct attempt *a)
                                      : LOGIN_BY_KEY;
 }
 
+static void note_password(struct login *l, enum session_login login)
+{
+    CLEANUP(free_ptr) char *note = xasprintf("the password %s; ", outcome(login));
+
+    l->asks_about_refusal = false;
+    if (!strstr(l->tried.data, note)) /* it may also have been the answer to questions */
+        buf_adds(&l->tried, note);
+}
+
 /* A password is said to be refused where it was accepted and another way is wanted too. */
 static void explain_refusal(struct login *l, unsigned ways)
 {
-    static const char refused[] = "the password was refused; ";
     bool accepted = !(ways & way_of(&l->attempts[l->next]));
 
-    l->asks_about_refusal = false;
-    if (accepted)
-        buf_addf(&l->tried, "the password %s; ", outcome(LOGIN_WANTS_MORE));
-    else if (!strstr(l->tried.data, refused))
-        buf_adds(&l->tried, refused);
+    note_password(l, accepted ? LOGIN_WANTS_MORE : LOGIN_REFUSED);
     bool back = accepted && l->skipped < l->next;
     go_on(l, back ? l->skipped : l->next + 1);
     l->skipped = SIZE_MAX;
@@ -379,6 +383,19 @@ static void finish_attempt(struct login *l, enum session_login login)
     go_on(l, next);
 }
 
+/* Servers hang up after too many attempts. */
+static int break_off(struct login *l, struct session *s, struct err *err)
+{
+    if (l->asks_about_refusal)
+        note_password(l, LOGIN_REFUSED);
+    if (!l->tried.len)
+        return session_error(s, ERR_DENIED, "the login broke off", err);
+    CLEANUP(free_ptr)
+    char *what = xasprintf(
+        "the login as '%s' broke off (%.*s)", l->how->user, (int)l->tried.len - 2, l->tried.data);
+    return session_error(s, ERR_DENIED, what, err);
+}
+
 int login_step(struct login *l, struct session *s, enum ssh_failure *ret_failure, struct err *err)
 {
     enum session_login login = LOGIN_REFUSED;
@@ -393,7 +410,7 @@ int login_step(struct login *l, struct session *s, enum ssh_failure *ret_failure
         if (login == LOGIN_DONE)
             return 0;
         if (login == LOGIN_FAILED)
-            return session_error(s, ERR_DENIED, "the login broke off", err);
+            return break_off(l, s, err);
         if (login == LOGIN_WAITS && clock_mono_ms() >= l->deadline_ms)
             return err_set(err, ERR_TIMEOUT, "the login got no answer for %lld s",
                 (long long)(l->answer_ms / 1000));

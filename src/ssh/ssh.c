@@ -35,6 +35,7 @@ struct ssh {
     int fd;
     int64_t deadline_ms; /* of the step; of a channel that is being opened */
     struct session *session;
+    const char *host_key_types[HOST_KEY_TYPES];
     struct login *login;
     struct host_key host_key;
     enum ssh_failure failure;
@@ -110,8 +111,12 @@ static int finish_connect(struct ssh *s, struct err *err)
         struct pollfd p = {.fd = s->fd, .events = POLLOUT};
         int error = 0;
         socklen_t len = sizeof(error);
-        if (poll(&p, 1, 0) == 0)
+        if (poll(&p, 1, 0) == 0 && clock_mono_ms() < s->deadline_ms)
             return SSH_WAIT;
+        if (p.revents == 0) {
+            errno = ETIMEDOUT;
+            return cannot_connect(s, err);
+        }
         if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
             error = errno;
         if (error == 0)
@@ -122,17 +127,16 @@ static int finish_connect(struct ssh *s, struct err *err)
         if (begin_connect(s, err) < 0)
             return -1;
     }
+    host_key_order(&s->target, s->host_key_types);
     s->session = session_new(s->fd, err);
     return s->session ? 0 : -1;
 }
 
 static int shake_hands(struct ssh *s, struct err *err)
 {
-    const char *types[HOST_KEY_TYPES];
     size_t len;
+    int rc = session_handshake(s->session, s->host_key_types, HOST_KEY_TYPES, err);
 
-    host_key_order(&s->target, types);
-    int rc = session_handshake(s->session, types, HOST_KEY_TYPES, err);
     if (rc != 0)
         return rc;
     const char *key = session_host_key(s->session, &len);
@@ -171,15 +175,15 @@ static int wait_or_give_up(const struct ssh *s, const char *what, struct err *er
 
 int ssh_connect(struct ssh *s, struct err *err)
 {
-    static const char *const what[] = {
-        [CONNECTING] = "cannot connect", [HANDSHAKE] = "no SSH session could be made"};
-
     while (s->step != READY) {
         int rc = do_step(s, err);
-        if (rc == SSH_WAIT && s->step < LOGIN)
-            return wait_or_give_up(s, what[s->step], err);
-        if (rc != 0)
+        if (rc == SSH_WAIT && s->step == HANDSHAKE)
+            rc = wait_or_give_up(s, "no SSH session could be made", err);
+        if (rc != 0) {
+            if (rc == -1 && s->step == CONNECTING)
+                s->failure = SSH_NOT_CONNECTED;
             return rc;
+        }
         s->step++;
         renew_deadline(s);
     }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shlex
 import socket
 import subprocess
@@ -225,6 +226,34 @@ def test_sftp_servers_that_differ_from_openssh(case, folder, net):
     server = Sshd(folder / "sshd", net.addr(4), 2222, service=service).start()
     run_suite({**server.location(), "timeout": 2}, "--big", 20 * MEBIBYTE)
     assert not [word for word in words if word.startswith("/") and Path(word).parent == folder and Path(word).exists()]
+
+
+# A version, then answers to a request that was never made.
+STRAYS = "import os\nos.write(1, bytes([0, 0, 0, 5, 2, 0, 0, 0, 3]))\n" \
+    "while True: os.write(1, bytes([0, 0, 0, 13, 101, 0, 0, 9, 9, 0, 0, 0, 4, 0, 0, 0, 0]) * 1000)"
+
+WRONG_SERVICES = {
+    "garbage for ever": ("/usr/bin/yes", "no SFTP"), "zeroes for ever": ("/bin/cat /dev/zero", "no SFTP"),
+    "answers for ever": (STRAYS, "what it was not asked"), "silence": ("/bin/sleep 60", "no answer for 2 s"),
+    "an end": ("/bin/true", "ended its SFTP service"), "nothing there": ("/nonexistent/program", "ended its SFTP service"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SERVICES)
+def test_an_sftp_service_that_is_none(case, recovery, folder, net):
+    """It is given up in time, and neither processor nor memory is at its mercy."""
+    service, words = WRONG_SERVICES[case]
+    if "\n" in service:
+        (folder / "service.py").write_text(service)
+        service = f"/usr/bin/python3 {folder}/service.py"
+    server = Sshd(folder / "sshd", net.addr(4), 2222, service=service).start()
+    place = folder / "location.json"
+    place.write_text(json.dumps({**server.location(), "timeout": 2}))
+    began = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = recovery.run("verify", "--location", place, status=None)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run.status in (NOT_GOOD, NOT_ASKED) and run.says(words), run
+    assert ended.ru_utime - began.ru_utime < 10
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ static void add_hint(
                   "used. Give the location in \"sources\" of the hosts file, or its "
                   "server in \"trusted_endpoints\".");
         break;
+    case SSH_NOT_CONNECTED:
     case SSH_FAILED:
         break;
     }
@@ -210,8 +211,9 @@ struct sftp_connection *sftp_connection_open(const struct sftp_login *login, str
         if (open_service(c, err) == 0)
             return c;
         add_hint(c, login, err);
+        if (ssh_failure(c->ssh) != SSH_NOT_CONNECTED)
+            err_wrap(err, "no SFTP with '%s', port %d", login->host, login->port);
     }
-    err_wrap(err, "no SFTP with '%s'", login->host);
     sftp_connection_close(c);
     return NULL;
 }
