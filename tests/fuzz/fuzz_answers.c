@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "../../src/sets/unpack.h"
+#include "../../src/ssh/key.h"
+#include "../../src/ssh/offer.h"
+#include "../../src/ssh/rsa.h"
+#include "../../src/store/cloud/xml.h"
 #include "../../src/store/ftp/listing.h"
 #include "../../src/store/http/index.h"
-#include "../../src/sets/unpack.h"
-#include "../../src/store/cloud/xml.h"
 #include "../../src/survey/sentinel.h"
 #include "fuzz.h"
 #include "recluster/aof.h"
@@ -93,6 +96,29 @@ static void read_known_hosts(struct bytes b)
         FUZZ_ASSERT(key.key >= b.text && key.key + key.key_len <= b.text + b.len);
         (void)!known_key_is(&key, "AAAA");
     }
+}
+
+/* As the bytes come, in pieces. */
+static void read_ssh_offer(struct bytes b)
+{
+    struct offer offer = OFFER_INIT;
+
+    for (size_t at = 0; at < b.len; at += 11)
+        offer_add(&offer, b.text + at, b.len - at < 11 ? b.len - at : 11);
+    for (int kind = 0; kind < OFFER_KINDS; kind++) {
+        CLEANUP(free_ptr) char *names = offer_names(&offer, (enum offer_kind)kind);
+        for (const char *c = names; c && *c; c++)
+            FUZZ_ASSERT(*c >= ' ' && *c <= '~');
+        FUZZ_ASSERT(!names || !offer_meets(names, ""));
+    }
+    free(offer_refusal(&offer, 100));
+    offer_release(&offer);
+}
+
+static void read_ssh_key(struct bytes b)
+{
+    free(key_look(b.text).public);
+    rsa_free(key_open_rsa(b.text, NULL));
 }
 
 static void read_index(struct bytes b)
@@ -186,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const readers[])(struct bytes) = {read_rpc, read_aof, read_aof_manifest,
         read_packed, read_known_hosts, read_index, read_ftp, read_xml, read_location, read_hosts,
-        read_sentinel, read_name, read_slots};
+        read_sentinel, read_name, read_slots, read_ssh_offer, read_ssh_key};
 
     if (size == 0)
         return 0;
