@@ -42,7 +42,8 @@ def make(root, *more):
         pytest.skip("a chroot with /proc needs root and a mount namespace")
     _copy_program(root, "/bin/dash", "/bin/sh")
     _copy_program(root, shutil.which("redis-server"), "/usr/bin/redis-server")
-    for program in ("/bin/tar", *more):
+    parts = Path("/usr/lib/openssh").glob("sshd-*")  # of OpenSSH since 9.8
+    for program in ("/bin/tar", *more, *map(str, parts)):
         _copy_program(root, program)
     for name in ("proc", "dev", "tmp", "etc", "run/sshd"):
         (root / name).mkdir(parents=True)
