@@ -112,6 +112,16 @@ struct plan_rates {
 };
 extern const struct plan_rates plan_default_rates;
 
+enum plan_mode {
+    PLAN_FRESH,
+    /* The placement of an earlier plan is taken over as it stands. */
+    PLAN_PINNED,
+    /* Of an earlier plan, shards whose host is null find a new place. The others are where it says,
+     * and are only counted there: no rule is asked about them. Databases without a location need
+     * no file, unless it is only_disks. */
+    PLAN_REPLAN,
+};
+
 struct plan_input {
     const struct ccs *ccs;
     const char *ccs_sha256;
@@ -140,12 +150,8 @@ struct plan_input {
     const struct slots *allow_missing; /* slots that may stay empty; NULL: none */
     int64_t rto_s;                     /* 0: any; else primaries are added until it is met */
     const json_t *options;             /* what was asked for, for the document; NULL: nothing */
-    /* The document of an earlier plan: its placement is taken over as it stands. NULL: none. */
-    const json_t *pinned;
-    /* Of `pinned`, shards whose host is null find a new place. The others are where it says, and
-     * are only counted there: no rule is asked about them. Databases without a location need no
-     * file, unless it is only_disks. */
-    bool replan;
+    enum plan_mode mode;
+    const json_t *pinned; /* document of the earlier plan; NULL: PLAN_FRESH */
     const struct plan_rates *rates; /* NULL: plan_default_rates */
     /* Endpoints that get a login: [{"database": label, "endpoint", "clear": bool, "named_by"}];
      * NULL: none. */
@@ -264,6 +270,7 @@ struct plan {
  */
 bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive);
 
+int plan_primaries(const struct plan *plan, const struct plan_database *db);
 double plan_seconds(const struct plan *plan); /* of all stages */
 
 /* The plan points to what the input points to, which must outlive it. */

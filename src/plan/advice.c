@@ -6,23 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
 #include "recluster/human.h"
+#include "steps.h"
 
 /* A plan takes time in the order of hosts times shards: large ones are tried less often. */
 static const int64_t TRIAL_WORK = 100000000;
 enum { TRIALS_MAX = 24, ALTERNATIVES_MAX = 2 };
 
 struct advice {
-    struct draft *d;
+    const struct plan_input *input;
+    const struct plan *plan; /* that does not work */
     int trials_left;
     struct buf text;
     size_t count; /* of alternatives that help */
 };
 
-static bool works(struct advice *a, const struct plan_input *input)
+static bool try_input(struct advice *a, const struct plan_input *input)
 {
-    return a->trials_left-- > 0 && draft_possible(input);
+    return a->trials_left-- > 0 && make_possible(input);
 }
 
 /* As people say sizes: whole megabytes, or from 2 GB on whole gigabytes. */
@@ -35,7 +36,7 @@ static int64_t rounded_up(int64_t bytes)
 
 static bool works_with_host(struct advice *a, const char *rack, int64_t memory_bytes)
 {
-    const struct plan_input *input = a->d->input;
+    const struct plan_input *input = a->input;
     struct plan_host_input *hosts = xcalloc(input->host_count + 1, sizeof(*hosts));
     json_t *facts = json_pack("{s:I, s:i, s:{s:s, s:s}, s:[], s:{s:s}, s:s}", "memory_available",
         (json_int_t)memory_bytes * 2, "cores", 1000, "server", "kind", "redis", "version", "0",
@@ -55,15 +56,15 @@ static bool works_with_host(struct advice *a, const char *rack, int64_t memory_b
     for (size_t h = 0; h < input->host_count; h++) {
         hosts[h] = input->hosts[h];
         json_t *server = json_object_get(input->hosts[h].facts, "server");
-        if (a->d->hosts[h].usable && server && !found)
+        if (a->plan->hosts[h].usable && server && !found)
             json_object_set(facts, "server", server);
-        found = found || (a->d->hosts[h].usable && server);
+        found = found || (a->plan->hosts[h].usable && server);
     }
     hosts[input->host_count] = (struct plan_host_input){.host = &host, .facts = facts};
     struct plan_input more = *input;
     more.hosts = hosts;
     more.host_count++;
-    bool result = works(a, &more);
+    bool result = try_input(a, &more);
     json_decref(facts);
     free(hosts);
     return result;
@@ -99,37 +100,42 @@ static int64_t least_host(struct advice *a, const char *rack, int64_t largest, i
     return high;
 }
 
+static void add_host_of(struct advice *a, int64_t bytes, const char *where, const char *rack)
+{
+    char size[HUMAN_TEXT_MAX];
+
+    add_alternative(a, "add one host of %s%s%s", human_bytes((uint64_t)bytes, size), where, rack);
+}
+
 static void try_hosts(struct advice *a)
 {
-    const struct draft *d = a->d;
-    int64_t largest = 0, all = 0;
-    const char *rack;
-    json_t *number;
+    const struct plan *plan = a->plan;
+    json_t *tried = json_object();
+    int64_t largest = 0, all = 0, bytes = 0;
 
-    for (size_t s = 0; s < d->plan->shard_count; s++) {
-        const struct plan_shard *shard = &d->plan->shards[s];
-        if (shard->host >= 0 || d->plan->databases[shard->database].skipped)
+    for (size_t s = 0; s < plan->shard_count; s++) {
+        const struct plan_shard *shard = &plan->shards[s];
+        if (shard->host >= 0 || plan->databases[shard->database].skipped)
             continue;
         all += shard->memory_bytes;
         if (shard->memory_bytes > largest)
             largest = shard->memory_bytes;
     }
-    if (json_object_size(d->racks) == 0) {
-        int64_t bytes = least_host(a, NULL, largest, all);
+    for (size_t h = 0; h < plan->host_count && bytes == 0; h++) {
+        const char *rack = plan->hosts[h].host->rack;
+        if (!rack || json_object_get(tried, rack))
+            continue;
+        json_object_set_new_nocheck(tried, rack, json_true());
+        bytes = least_host(a, rack, largest, all);
         if (bytes > 0)
-            add_alternative(a, "add one host of %s", draft_bytes(a->d, bytes));
-        return;
+            add_host_of(a, bytes, " in rack ", rack);
     }
-    json_object_foreach (d->racks, rack, number) {
-        int64_t bytes = least_host(a, rack, largest, all);
-        if (bytes > 0) {
-            add_alternative(a, "add one host of %s in rack %s", draft_bytes(a->d, bytes), rack);
-            return;
-        }
-    }
-    if (works_with_host(a, "\x01 another", rounded_up(all)))
-        add_alternative(
-            a, "add one host of %s in another rack", draft_bytes(a->d, rounded_up(all)));
+    bool racks = json_object_size(tried) > 0;
+    json_decref(tried);
+    if (!racks && (bytes = least_host(a, NULL, largest, all)) > 0)
+        add_host_of(a, bytes, "", "");
+    else if (racks && bytes == 0 && works_with_host(a, "\x01 another", rounded_up(all)))
+        add_host_of(a, rounded_up(all), " in another rack", "");
 }
 
 static bool has_replicas(const struct plan *plan, const struct plan_database *db)
@@ -142,7 +148,7 @@ static bool has_replicas(const struct plan *plan, const struct plan_database *db
 
 static void try_without_replicas(struct advice *a)
 {
-    const struct plan_input *input = a->d->input;
+    const struct plan_input *input = a->input;
     struct plan_database_input *databases =
         xmemdup(input->databases, input->database_count * sizeof(*databases));
     struct plan_input fewer = *input;
@@ -150,11 +156,11 @@ static void try_without_replicas(struct advice *a)
 
     fewer.databases = databases;
     for (size_t i = 0; i < input->database_count && found < ALTERNATIVES_MAX; i++) {
-        const struct plan_database *db = &a->d->plan->databases[i];
-        if (db->skipped || !has_replicas(a->d->plan, db))
+        const struct plan_database *db = &a->plan->databases[i];
+        if (db->skipped || !has_replicas(a->plan, db))
             continue;
         databases[i].no_replicas = true;
-        if (works(a, &fewer)) {
+        if (try_input(a, &fewer)) {
             add_alternative(a, "drop the replicas of %s (--no-replicas %s)", db->database->label,
                 db->database->label);
             found++;
@@ -163,24 +169,61 @@ static void try_without_replicas(struct advice *a)
     }
     for (size_t i = 0; i < input->database_count; i++)
         databases[i].no_replicas = true;
-    if (found == 0 && a->count == 0 && works(a, &fewer))
+    if (found == 0 && a->count == 0 && try_input(a, &fewer))
         add_alternative(a, "drop all replicas (--no-replicas)");
     free(databases);
 }
 
-const char *advice_find(struct draft *d)
+/* A sentence: "Add one host of 48 GB in rack b, or …"; NULL: no one change helps. */
+static const char *find(struct plan *plan, const struct plan_input *input)
 {
-    struct advice a = {.d = d, .text = BUF_INIT};
-    int64_t work = (int64_t)(d->plan->host_count + 1) * (int64_t)(d->plan->shard_count + 1);
+    int64_t work = (int64_t)(plan->host_count + 1) * (int64_t)(plan->shard_count + 1);
+    int64_t trials = TRIAL_WORK / work;
+    struct advice a = {.input = input,
+        .plan = plan,
+        .trials_left = trials > TRIALS_MAX ? TRIALS_MAX : (int)trials,
+        .text = BUF_INIT};
+    const char *text = NULL;
 
-    a.trials_left = TRIAL_WORK / work > TRIALS_MAX ? TRIALS_MAX : (int)(TRIAL_WORK / work);
     try_hosts(&a);
     try_without_replicas(&a);
-    const char *text = NULL;
     if (a.count > 0) {
         a.text.data[0] = (char)(a.text.data[0] - 'a' + 'A');
-        text = arena_printf(&d->plan->arena, "%s.", a.text.data);
+        text = arena_printf(&plan->arena, "%s.", a.text.data);
     }
     buf_release(&a.text);
     return text;
+}
+
+static bool has_all_placed(const struct plan *plan)
+{
+    for (size_t s = 0; s < plan->shard_count; s++)
+        if (plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped)
+            return false;
+    return true;
+}
+
+/* Whether a blocker is about room and rules, which another host or fewer replicas can change. */
+static bool is_about_places(const struct plan_issue *issue)
+{
+    static const char *const codes[] = {"memory", "disk", "not-enough-hosts", "rack",
+        "rack-majority", "max-redis-servers", "port", "nodes"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+        if (strcmp(issue->code, codes[i]) == 0)
+            return true;
+    return false;
+}
+
+void advice_add(struct plan *plan, const struct plan_input *input)
+{
+    size_t i = 0;
+
+    while (i < plan->blocker_count && !is_about_places(&plan->blockers[i]))
+        i++;
+    if (i == plan->blocker_count || has_all_placed(plan))
+        return;
+    const char *advice = find(plan, input);
+    if (advice)
+        plan->blockers[i].hint = advice;
 }

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "draft.h"
+#include "steps.h"
 
 static const int64_t TIME_BUDGET = 500000; /* looks at a place */
 static const int64_t MEMORY_BUDGET = 5000000;
@@ -32,7 +32,7 @@ struct search {
     int64_t bytes_left; /* of those that are not placed yet */
 };
 
-static double fill(const struct draft *d, int host, int without, int with)
+static double fill_of(const struct draft *d, int host, int without, int with)
 {
     const struct plan_host *ph = &d->plan->hosts[host];
     int64_t bytes = ph->planned_bytes;
@@ -44,10 +44,10 @@ static double fill(const struct draft *d, int host, int without, int with)
     return ph->memory_bytes > 0 ? (double)bytes / (double)ph->memory_bytes : bytes > 0;
 }
 
-static double measure(const struct draft *d, enum measure what, int host, int without, int with)
+static double measure_of(const struct draft *d, enum measure what, int host, int without, int with)
 {
-    return what == MEASURE_TIME ? capacity_host_seconds(d, host, without, with)
-                                : fill(d, host, without, with);
+    return what == MEASURE_TIME ? times_of_host(d, host, without, with)
+                                : fill_of(d, host, without, with);
 }
 
 static int worst_host(const struct draft *d, enum measure what, double *ret)
@@ -56,7 +56,7 @@ static int worst_host(const struct draft *d, enum measure what, double *ret)
 
     *ret = -1;
     for (int h = 0; h < (int)d->plan->host_count; h++) {
-        double here = d->hosts[h].usable ? measure(d, what, h, -1, -1) : -1;
+        double here = d->hosts[h].usable ? measure_of(d, what, h, -1, -1) : -1;
         if (here > *ret) {
             *ret = here;
             worst = h;
@@ -74,7 +74,7 @@ static double time_good_enough(struct draft *d)
     if (improve_is_small(d))
         return TIME_SLACK_S;
     for (int h = 0; h < (int)d->plan->host_count; h++) {
-        seconds += d->hosts[h].usable ? capacity_host_seconds(d, h, -1, -1) : 0;
+        seconds += d->hosts[h].usable ? times_of_host(d, h, -1, -1) : 0;
         hosts += d->hosts[h].usable;
     }
     return TIME_SLACK_S + (hosts > 0 ? seconds / (double)hosts * UNEVEN_TIME : 0);
@@ -102,7 +102,7 @@ static double lower_bound(const struct draft *d)
 
 static bool may_move(const struct draft *d, int shard)
 {
-    return !rules_old_host(d, shard, d->plan->shards[shard].host);
+    return !rules_is_old_host(d, shard, d->plan->shards[shard].host);
 }
 
 static unsigned of_database(const struct draft *d, int host, size_t database)
@@ -125,8 +125,7 @@ static bool spread_allows(const struct draft *d, int shard, int from, int to)
 
 static bool time_allows(const struct search *s, int host, int without, int with)
 {
-    return s->seconds_max <= 0 ||
-           capacity_host_seconds(s->d, host, without, with) <= s->seconds_max;
+    return s->seconds_max <= 0 || times_of_host(s->d, host, without, with) <= s->seconds_max;
 }
 
 /* The host where the shard does least harm, if both are better off than `limit`. */
@@ -140,7 +139,7 @@ static bool move_alone(struct search *s, enum measure what, int shard, int from,
         if (to == from || !d->hosts[to].usable)
             continue;
         s->budget--;
-        double there = measure(d, what, to, -1, shard);
+        double there = measure_of(d, what, to, -1, shard);
         if (there >= least || !spread_allows(d, shard, from, to) ||
             !time_allows(s, to, -1, shard) || rules_refusal(d, shard, to) != REFUSED_NOT)
             continue;
@@ -149,7 +148,7 @@ static bool move_alone(struct search *s, enum measure what, int shard, int from,
     }
     if (best < 0)
         return false;
-    rules_take(d, shard);
+    rules_remove(d, shard);
     rules_put(d, shard, best);
     return true;
 }
@@ -165,24 +164,26 @@ static bool swap_allowed(const struct search *s, int shard, int from, int other,
                (spread_allows(d, shard, from, to) && spread_allows(d, other, to, from)));
 }
 
-static bool swap(struct search *s, enum measure what, int shard, int from, int other, double limit)
+static bool swap_shards(
+    struct search *s, enum measure what, int shard, int from, int other, double limit)
 {
     struct draft *d = s->d;
     int to = d->plan->shards[other].host;
 
     s->budget--;
-    if (measure(d, what, to, other, shard) >= limit ||
-        measure(d, what, from, shard, other) >= limit || !swap_allowed(s, shard, from, other, to))
+    if (measure_of(d, what, to, other, shard) >= limit ||
+        measure_of(d, what, from, shard, other) >= limit ||
+        !swap_allowed(s, shard, from, other, to))
         return false;
-    rules_take(d, shard);
-    rules_take(d, other);
+    rules_remove(d, shard);
+    rules_remove(d, other);
     if (rules_refusal(d, shard, to) == REFUSED_NOT) {
         rules_put(d, shard, to);
         if (rules_refusal(d, other, from) == REFUSED_NOT) {
             rules_put(d, other, from);
             return true;
         }
-        rules_take(d, shard);
+        rules_remove(d, shard);
     }
     rules_put(d, other, to);
     rules_put(d, shard, from);
@@ -195,7 +196,7 @@ static bool swap_any(struct search *s, enum measure what, int shard, int from, d
 
     for (size_t o = 0; o < d->plan->shard_count && s->budget > 0; o++) {
         int to = d->plan->shards[o].host;
-        if (to >= 0 && to != from && swap(s, what, shard, from, (int)o, limit))
+        if (to >= 0 && to != from && swap_shards(s, what, shard, from, (int)o, limit))
             return true;
     }
     return false;
@@ -213,7 +214,7 @@ static bool relieve(struct search *s, enum measure what, int host, double now)
         if (may_move(d, at))
             shards[n++] = at;
     for (size_t i = 0; i < n && s->budget > 0; i++)
-        if (measure(d, what, host, shards[i], -1) < limit &&
+        if (measure_of(d, what, host, shards[i], -1) < limit &&
             move_alone(s, what, shards[i], host, limit))
             return true;
     for (size_t i = 0; i < n && s->budget > 0; i++)
@@ -272,7 +273,7 @@ static bool place_from(struct search *s, size_t n)
     for (int h = 0; h < (int)d->plan->host_count; h++) {
         if (--s->budget < 0)
             return false;
-        if (!d->hosts[h].usable || fill(d, h, -1, shard) > s->fill_max || tried_alike(d, h) ||
+        if (!d->hosts[h].usable || fill_of(d, h, -1, shard) > s->fill_max || tried_alike(d, h) ||
             rules_refusal(d, shard, h) != REFUSED_NOT || !time_allows(s, h, -1, shard))
             continue;
         rules_put(d, shard, h);
@@ -280,7 +281,7 @@ static bool place_from(struct search *s, size_t n)
         if (place_from(s, n + 1))
             return true;
         s->bytes_left += bytes;
-        rules_take(d, shard);
+        rules_remove(d, shard);
     }
     return false;
 }
@@ -318,7 +319,7 @@ static bool place_all(struct search *s, bool also_settled)
         s->order[s->count++] = i;
         s->bytes_left += d->plan->shards[i].memory_bytes;
         if (hosts[i] >= 0)
-            rules_take(d, i);
+            rules_remove(d, i);
     }
     qsort_r(order, s->count, sizeof(*order), compare_shards, d);
     bool found = place_from(s, 0);
@@ -394,7 +395,7 @@ void improve_run(struct draft *d)
     struct search s = {.d = d, .budget = TIME_BUDGET};
     double seconds, now;
 
-    if (d->pins || !all_placed(d))
+    if (d->input->mode != PLAN_FRESH || !all_placed(d))
         return;
     relieve_all(&s, MEASURE_TIME, time_good_enough(d));
     worst_host(d, MEASURE_TIME, &seconds);

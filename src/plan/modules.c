@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 static const json_t *types_of(const struct backup_file *file)
 {
-    return json_object_get(sets_known_facts(file), "modules");
+    return json_object_get(file_facts(file), "modules");
 }
 
 /* Its server was asked for the types of the files that were meant at first; of others all is open. */
@@ -76,13 +76,12 @@ void modules_check(struct draft *d, int shard)
     if (*some || !lacked || ps->primary >= 0)
         return;
     if (with)
-        draft_block(d, &issue,
-            "%s: '%s' has keys of the module type '%s', which no host's server has", issue.database,
+        draft_block(d, &issue, "'%s' has keys of the module type '%s', which no host's server has",
             with->name, lacked);
     else
         draft_warn(d, &issue,
-            "%s: '%s' has data of the module type '%s', which no host's server has: if keys are of "
+            "'%s' has data of the module type '%s', which no host's server has: if keys are of "
             "it, the transfer refuses the file; else what the module kept outside of keys is left "
             "out",
-            issue.database, ps->file ? ps->file->name : "?", lacked);
+            ps->file ? ps->file->name : "?", lacked);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 enum { REPAIR_DEPTH = 4 };
 static const int64_t REPAIR_BUDGET = 4000000, TRIAL_REPAIR_BUDGET = 500000;
@@ -17,7 +17,7 @@ static const int64_t REPAIR_BUDGET = 4000000, TRIAL_REPAIR_BUDGET = 500000;
 static bool better(const struct draft *d, int shard, int a, int b)
 {
     const struct draft_host *ha = &d->hosts[a], *hb = &d->hosts[b];
-    bool old_a = rules_old_host(d, shard, a), old_b = rules_old_host(d, shard, b);
+    bool old_a = rules_is_old_host(d, shard, a), old_b = rules_is_old_host(d, shard, b);
     size_t database = d->plan->shards[shard].database;
 
     if (old_a != old_b)
@@ -54,13 +54,13 @@ static bool exchange(struct draft *d, int shard, int host, int other, int depth)
         return false;
     int from = d->plan->shards[other].host;
     int previous = d->shards[other].previous, next = d->shards[other].next;
-    rules_take(d, other);
+    rules_remove(d, other);
     if (rules_refusal(d, shard, host) == REFUSED_NOT) {
         d->repair_budget -= (int64_t)d->plan->host_count;
         rules_put(d, shard, host);
         if (settle(d, other, depth - 1))
             return true;
-        rules_take(d, shard);
+        rules_remove(d, shard);
     }
     rules_put_back(d, other, from, previous, next);
     return false;
@@ -96,7 +96,7 @@ static bool displace(struct draft *d, int shard, int host, int depth)
     enum refusal refusal = rules_refusal(d, shard, host);
 
     if (refusal == REFUSED_SAME_HOST || refusal == REFUSED_PAIR_SERVER || refusal == REFUSED_RACK) {
-        rules_partner(d, shard, host, &other);
+        rules_pair_refusal(d, shard, host, &other);
         return exchange(d, shard, host, other, depth);
     }
     if (refusal == REFUSED_MAJORITY)
@@ -147,7 +147,7 @@ static bool evacuate(struct draft *d, int shard, int host)
     d->hosts[host].usable = false;
     for (; moved < count && refusal != REFUSED_NOT; moved++) {
         int from = shards[moved];
-        rules_take(d, from);
+        rules_remove(d, from);
         int to = best_host(d, from);
         rules_put(d, from, to >= 0 ? to : host);
         d->hosts[host].usable = true;
@@ -157,7 +157,7 @@ static bool evacuate(struct draft *d, int shard, int host)
     d->hosts[host].usable = true;
     d->repair_budget -= (int64_t)(moved * d->plan->host_count);
     while (refusal != REFUSED_NOT && moved > 0) {
-        rules_take(d, shards[--moved]);
+        rules_remove(d, shards[--moved]);
         rules_put(d, shards[moved], host);
     }
     if (refusal == REFUSED_NOT)
@@ -257,19 +257,38 @@ static bool place_database(struct draft *d, int database, bool replicas, struct 
     return all;
 }
 
+bool placement_leave_out(struct draft *d, struct plan_database *db)
+{
+    struct plan *plan = d->plan;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < plan->blocker_count; i++) {
+        const struct plan_issue *issue = &plan->blockers[i];
+        if (issue->database != db->database->label)
+            plan->blockers[kept++] = *issue;
+        else if (!db->skipped)
+            db->skipped = issue->message;
+    }
+    plan->blocker_count = kept;
+    for (size_t i = db->first_shard; db->skipped && i < db->first_shard + db->shard_count; i++)
+        if (plan->shards[i].host >= 0)
+            rules_remove(d, (int)i);
+    return db->skipped != NULL;
+}
+
 /* A database after the other; one that doesn't fit is left out whole and makes room for the next. */
 static void place_by_priority(struct draft *d, const struct item *order, struct item *items)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
         struct plan_database *db = &d->plan->databases[order[i].index];
-        if (db->skipped || draft_leave_out(d, db))
+        if (db->skipped || placement_leave_out(d, db))
             continue;
         d->repair_budget = REPAIR_BUDGET;
         if (place_database(d, order[i].index, false, items) &&
             place_database(d, order[i].index, true, items))
             continue;
         refusal_report_database(d, db);
-        draft_leave_out(d, db);
+        placement_leave_out(d, db);
     }
 }
 
@@ -307,73 +326,6 @@ static struct item *order_databases(const struct draft *d)
     return order;
 }
 
-/* --- a plan that was made before --- */
-
-static int pinned_host(const struct draft *d, const char *name)
-{
-    for (size_t h = 0; name && h < d->plan->host_count; h++)
-        if (strcmp(d->plan->hosts[h].host->name, name) == 0)
-            return (int)h;
-    return -1;
-}
-
-static void block_pin(struct draft *d, size_t s, const char *host, const char *what)
-{
-    const struct plan_database *db = &d->plan->databases[d->plan->shards[s].database];
-
-    draft_block(d,
-        &(struct plan_issue){.code = "plan-changed",
-            .database = db->database->label,
-            .host = host ? arena_strdup(&d->plan->arena, host) : NULL,
-            .hint = "Make a new plan."},
-        "%s: shard:%s %s%s%s%s", db->database->label, d->plan->shards[s].shard->uid,
-        host ? "was planned on host '" : "", host ? host : "", host ? "', which " : "", what);
-}
-
-static void place_pinned(struct draft *d, size_t s)
-{
-    static const char *const reasons[REFUSED_NOT] = {[REFUSED_HOST] = "can't be used",
-        [REFUSED_SERVER] = "has a server that can't load the file",
-        [REFUSED_MODULE] = "has a server that lacks a module of the file",
-        [REFUSED_DATABASES] = "has a server whose clusters have only database 0",
-        [REFUSED_NODE] = "replaces another node",
-        [REFUSED_SAME_HOST] = "has its primary or replica",
-        [REFUSED_PAIR_SERVER] = "has a server that can't read what the primary's writes",
-        [REFUSED_RACK] = "is in the rack of its primary or replica",
-        [REFUSED_MAJORITY] = "is in a rack that would have more than half of the primaries",
-        [REFUSED_COUNT] = "would have more servers than max_redis_servers",
-        [REFUSED_PORT] = "has the port taken",
-        [REFUSED_DISK] = "has too little disk left",
-        [REFUSED_MEMORY] = "has too little memory left"};
-    const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
-    const char *name = json_string_value(json_object_get(pin, "host"));
-    int host = pinned_host(d, name);
-
-    if (!pin || !name) {
-        block_pin(d, s, NULL, "is not in the plan");
-    } else if (host < 0) {
-        block_pin(d, s, name, "is not among the hosts any more");
-    } else {
-        enum refusal refusal = rules_refusal(d, (int)s, host);
-        if (refusal == REFUSED_NOT)
-            rules_put(d, (int)s, host);
-        else
-            block_pin(d, s, name, reasons[refusal]);
-    }
-}
-
-/* Where it is already, it is, whatever has become of the host since. */
-static void keep_pinned(struct draft *d, size_t s)
-{
-    const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
-    int host = pinned_host(d, json_string_value(json_object_get(pin, "host")));
-
-    if (host < 0 || d->plan->databases[d->plan->shards[s].database].skipped)
-        return;
-    rules_put(d, (int)s, host);
-    d->shards[s].stays = true;
-}
-
 static bool place_databases(struct draft *d, const struct item *order, struct item *items)
 {
     bool all = true;
@@ -394,21 +346,17 @@ static void place_all(struct draft *d, const struct item *order, struct item *it
     d->ring = NULL;
     for (size_t s = 0; s < d->plan->shard_count; s++)
         if (d->plan->shards[s].host >= 0 && !d->shards[s].stays)
-            rules_take(d, (int)s);
+            rules_remove(d, (int)s);
     place_databases(d, order, items);
 }
 
 void placement_run(struct draft *d)
 {
     rules_prepare(d);
-    for (size_t s = 0; s < d->plan->shard_count && d->input->replan; s++)
-        keep_pinned(d, s);
-    if (d->pins && !d->input->replan) {
-        for (size_t s = 0; s < d->plan->shard_count; s++)
-            if (!d->plan->databases[d->plan->shards[s].database].skipped)
-                place_pinned(d, s);
+    if (d->input->mode != PLAN_FRESH)
+        pins_place(d);
+    if (d->input->mode == PLAN_PINNED)
         return;
-    }
     CLEANUP(free_ptr) struct item *databases = order_databases(d);
     CLEANUP(free_ptr)
     struct item *shards = xcalloc(d->plan->shard_count + 1, sizeof(*shards));

@@ -1,6 +1,6 @@
 /* Which port each server listens on. */
 
-#include "draft.h"
+#include "steps.h"
 
 enum {
     PORT_FIRST = 21000,
@@ -25,7 +25,7 @@ void ports_set(struct draft_host *host, int port, bool taken)
         host->ports[port / 64] &= ~bit;
 }
 
-static bool valid(int port)
+static bool is_port(int port)
 {
     return port > 0 && port <= PORT_MAX;
 }
@@ -35,17 +35,17 @@ int ports_endpoint(const struct draft *d, const struct ccs_database *database)
     const struct ccs_endpoint *endpoints = d->input->ccs->endpoints + database->first_endpoint;
 
     for (size_t i = 0; i < database->endpoint_count; i++)
-        if (valid(endpoints[i].port))
+        if (is_port(endpoints[i].port))
             return endpoints[i].port;
-    return valid(database->port) ? database->port : 0;
+    return is_port(database->port) ? database->port : 0;
 }
 
 /* The wanted port if it is one and free, else the first free one of the pool; 0 if there is none. */
-static int take(struct draft_host *host, int wanted, int first, int last)
+static int take_port(struct draft_host *host, int wanted, int first, int last)
 {
     int port = wanted;
 
-    if (!valid(wanted) || ports_taken(host, wanted))
+    if (!is_port(wanted) || ports_taken(host, wanted))
         for (port = first; port <= last && ports_taken(host, port);)
             port++;
     if (port != wanted && port > last)
@@ -67,17 +67,11 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
     return ports_endpoint(d, db->database);
 }
 
-/* Its ports stand in an earlier plan, and are kept as they are. */
-static bool is_pinned(const struct draft *d, size_t s)
-{
-    return d->pins && (!d->input->replan || d->shards[s].stays);
-}
-
+/* As an earlier plan has it; 0: it is taken by now. */
 static int pinned_port(struct draft *d, size_t s, const char *which)
 {
-    const json_t *pin = json_object_get(d->pins, d->plan->shards[s].shard->uid);
     struct draft_host *host = &d->hosts[d->plan->shards[s].host];
-    int64_t port = json_integer_value(json_object_get(pin, which));
+    json_int_t port = json_integer_value(json_object_get(d->shards[s].pin, which));
 
     if (port < 1 || port > PORT_MAX || ports_taken(host, (int)port))
         return 0;
@@ -85,23 +79,24 @@ static int pinned_port(struct draft *d, size_t s, const char *which)
     return (int)port;
 }
 
-static void block(struct draft *d, const struct plan_shard *shard)
+static void block_port(struct draft *d, size_t s)
 {
+    const struct plan_shard *shard = &d->plan->shards[s];
     const char *name = d->plan->hosts[shard->host].host->name;
-    const char *label = d->plan->databases[shard->database].database->label;
-    struct plan_issue issue = {.code = "port", .database = label, .host = name};
+    struct plan_issue issue = {.code = "port",
+        .database = d->plan->databases[shard->database].database->label,
+        .host = name,
+        .hint = "Offer more hosts."};
 
-    if (is_pinned(d, (size_t)(shard - d->plan->shards))) {
+    if (d->shards[s].stays) {
         issue.code = "plan-changed";
         issue.hint = "Make a new plan.";
-        draft_block(d, &issue, "%s: the port that was planned for shard:%s on host '%s' is taken",
-            label, shard->shard->uid, name);
+        draft_block(d, &issue, "the port that was planned for shard:%s on host '%s' is taken",
+            shard->shard->uid, name);
         return;
     }
-    issue.hint = "Offer more hosts.";
-    draft_block(d, &issue,
-        "%s: host '%s' has no free port for shard:%s (%d to %d, and 10,000 above)", label, name,
-        shard->shard->uid, PORT_FIRST, PORT_LAST);
+    draft_block(d, &issue, "host '%s' has no free port for shard:%s (%d to %d, and 10,000 above)",
+        name, shard->shard->uid, PORT_FIRST, PORT_LAST);
 }
 
 /* Its clients know the other one. */
@@ -116,24 +111,24 @@ static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wa
             "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or tell the clients.",
             wanted)};
 
-    draft_warn(d, &issue, "%s: its port %d is taken on host '%s': shard:%s gets %d there", label,
-        wanted, name, shard->shard->uid, shard->port);
+    draft_warn(d, &issue, "its port %d is taken on host '%s': shard:%s gets %d there", wanted, name,
+        shard->shard->uid, shard->port);
 }
 
 static int choose_port(struct draft *d, size_t s)
 {
     struct plan_shard *shard = &d->plan->shards[s];
 
-    if (is_pinned(d, s))
+    if (d->shards[s].stays)
         return pinned_port(d, s, "port");
     int wanted = wanted_port(d, shard);
-    shard->port = take(&d->hosts[shard->host], wanted, PORT_FIRST, PORT_LAST);
-    if (valid(wanted) && shard->port && shard->port != wanted)
+    shard->port = take_port(&d->hosts[shard->host], wanted, PORT_FIRST, PORT_LAST);
+    if (is_port(wanted) && shard->port && shard->port != wanted)
         warn_of_port(d, shard, wanted);
     return shard->port;
 }
 
-static void assign(struct draft *d, size_t s)
+static void assign_ports(struct draft *d, size_t s)
 {
     struct plan_shard *shard = &d->plan->shards[s];
     const struct ccs_database *database = d->plan->databases[shard->database].database;
@@ -143,11 +138,11 @@ static void assign(struct draft *d, size_t s)
     if (shard->port == 0)
         shard->port = choose_port(d, s);
     if (database->sharded)
-        shard->bus_port = is_pinned(d, s) ? pinned_port(d, s, "bus_port")
-                                          : take(host, shard->port + BUS_PORT_OFFSET,
-                                                BUS_PORT_FIRST, BUS_PORT_LAST);
+        shard->bus_port = d->shards[s].stays ? pinned_port(d, s, "bus_port")
+                                             : take_port(host, shard->port + BUS_PORT_OFFSET,
+                                                   BUS_PORT_FIRST, BUS_PORT_LAST);
     if (shard->port == 0 || (database->sharded && shard->bus_port == 0))
-        block(d, shard);
+        block_port(d, s);
 }
 
 void ports_assign(struct draft *d)
@@ -155,6 +150,6 @@ void ports_assign(struct draft *d)
     /* First those that have theirs already. */
     for (int pinned = 1; pinned >= 0; pinned--)
         for (size_t s = 0; s < d->plan->shard_count; s++)
-            if (d->plan->shards[s].host >= 0 && is_pinned(d, s) == (pinned == 1))
-                assign(d, s);
+            if (d->plan->shards[s].host >= 0 && d->shards[s].stays == (pinned == 1))
+                assign_ports(d, s);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 /* The shards of a database, for space of all databases, that the same rule keeps from their places. */
 struct refused {
@@ -41,9 +41,26 @@ static const char *hosts_of(struct draft *d, const struct refused *r)
     return draft_names(d, &names);
 }
 
+/* The file that asks the most of a server: of the newest RDB version. */
+static const struct backup_file *newest_file(const struct plan_shard *shard)
+{
+    const struct backup_file *newest = NULL;
+    json_int_t newest_version = -1;
+
+    for (size_t f = 0; f < shard->file_count; f++) {
+        const json_t *facts = file_facts(shard->files[f]);
+        json_int_t version = json_integer_value(json_object_get(facts, "rdb_version"));
+        if (version <= newest_version)
+            continue;
+        newest = shard->files[f];
+        newest_version = version;
+    }
+    return newest;
+}
+
 static void block_server(struct draft *d, const struct refused *r, const char *names)
 {
-    const struct backup_file *file = d->plan->shards[r->first].file;
+    const struct backup_file *file = newest_file(&d->plan->shards[r->first]);
     const struct draft_shard *ds = &d->shards[r->first];
     struct draft_names servers = DRAFT_NAMES_INIT;
     struct plan_issue issue = {.database = r->db->database->label};
@@ -51,10 +68,8 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
     for (size_t h = 0; h < d->plan->host_count; h++) {
         const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
         if (d->hosts[h].usable)
-            draft_names_add(&servers, "%s %s on '%s'",
-                json_string_value(json_object_get(server, "kind")),
-                json_string_value(json_object_get(server, "version")),
-                d->plan->hosts[h].host->name);
+            draft_names_add(&servers, "%s %s on '%s'", fact_text(server, "kind"),
+                fact_text(server, "version"), d->plan->hosts[h].host->name);
     }
     const char *have = draft_names(d, &servers);
     if (ds->valkey) {
@@ -62,16 +77,15 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
         issue.hint = "Install valkey-server 9.0 or newer on a host, and name it with \"server\" in "
                      "the hosts file.";
         draft_block(d, &issue,
-            "%s: '%s' (%s) was written by Valkey 9 or newer, and no host has such "
+            "'%s' (%s) was written by Valkey 9 or newer, and no host has such "
             "a server: %s",
-            issue.database, file->name, names, have);
+            file->name, names, have);
     } else {
         issue.code = "server-too-old";
         issue.hint =
             "Install a server that is as new as the one that wrote the file on a host, and "
             "name it with \"server\" in the hosts file.";
-        draft_block(d, &issue,
-            "%s: '%s' (%s) is of RDB version %d, which no host's server loads: %s", issue.database,
+        draft_block(d, &issue, "'%s' (%s) is of RDB version %d, which no host's server loads: %s",
             file->name, names, ds->rdb_version, have);
     }
 }
@@ -88,13 +102,13 @@ static void block_databases(struct draft *d, const struct refused *r)
     for (size_t f = 0; f < ps->file_count; f++) {
         const struct backup_file *file = ps->files[f];
         json_int_t keys;
-        const char *number = source_other_database(file, &keys);
+        const char *number = file_other_database(file, &keys);
         if (!number)
             continue;
         draft_block(d, &issue,
-            "%s: '%s' holds %" JSON_INTEGER_FORMAT " keys in database %s, and clusters of these "
+            "'%s' holds %" JSON_INTEGER_FORMAT " keys in database %s, and clusters of these "
             "hosts' servers have only database 0: %s",
-            issue.database, file->where ? file->where : file->name, keys, number, hosts_of(d, r));
+            file->where ? file->where : file->name, keys, number, hosts_of(d, r));
         return;
     }
 }
@@ -107,21 +121,21 @@ static void block_partner(struct draft *d, const struct refused *r, const char *
         issue.code = "not-enough-hosts";
         issue.hint = "Add a host to the hosts file.";
         draft_block(d, &issue,
-            "%s: %s can't be on the host of its own primary or replica, and no "
+            "%s can't be on the host of its own primary or replica, and no "
             "other host can be used",
-            issue.database, names);
+            names);
     } else if (r->reason == REFUSED_RACK) {
         issue.code = "rack";
         issue.hint = "Offer hosts in another rack, or hosts whose \"rack\" the hosts file names.";
-        draft_block(d, &issue, "%s: no host is in another rack than the primary or replica of %s",
-            issue.database, names);
+        draft_block(
+            d, &issue, "no host is in another rack than the primary or replica of %s", names);
     } else {
         issue.code = "server-too-old";
         issue.hint = "Install the same server version on all hosts.";
         draft_block(d, &issue,
-            "%s: no other host's server reads what the server of the primary of %s "
+            "no other host's server reads what the server of the primary of %s "
             "writes",
-            issue.database, names);
+            names);
     }
 }
 
@@ -134,20 +148,20 @@ static void block_choice(struct draft *d, const struct refused *r, const char *n
         issue.code = "nodes";
         issue.hint = "Offer a host that \"replaces\" a node it may be on, or hosts that replace "
                      "none.";
-        draft_block(d, &issue, "%s: by avoid_nodes and use_nodes, none of the hosts may have %s",
-            issue.database, names);
+        draft_block(
+            d, &issue, "by avoid_nodes and use_nodes, none of the hosts may have %s", names);
     } else if (r->reason == REFUSED_MAJORITY) {
         issue.code = "rack-majority";
         issue.hint = "Offer more memory in the other racks.";
         draft_block(d, &issue,
-            "%s: the only hosts with a place for %s are in a rack that would then have more than "
+            "the only hosts with a place for %s are in a rack that would then have more than "
             "half of its primaries: %s",
-            issue.database, names, hosts_of(d, r));
+            names, hosts_of(d, r));
     } else {
         issue.code = "max-redis-servers";
         issue.hint = "Add a host, or raise \"max_redis_servers\" in the hosts file.";
-        draft_block(d, &issue, "%s: no place for %s: %s have as many servers as they may have",
-            issue.database, names, hosts_of(d, r));
+        draft_block(d, &issue, "no place for %s: %s have as many servers as they may have", names,
+            hosts_of(d, r));
     }
 }
 
@@ -161,7 +175,7 @@ static void block_port(struct draft *d, const struct refused *r)
             issue.host = d->plan->hosts[h].host->name;
     issue.hint = arena_printf(&d->plan->arena,
         "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or add a host.", port);
-    draft_block(d, &issue, "%s: its port %d is taken on %s", issue.database, port, hosts_of(d, r));
+    draft_block(d, &issue, "its port %d is taken on %s", port, hosts_of(d, r));
 }
 
 static int64_t at_least_0(int64_t n)
@@ -222,14 +236,13 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
     /* Room may be there, but in pieces that are too small. */
     const char *lacks = need > left ? "are missing" : "more are needed on one of them";
     draft_block(d, &issue,
-        "%s%sno %s for %s: %s needed; the hosts have %s left, and none more than %s ('%s'): %s %s",
-        issue.database ? issue.database : "", issue.database ? ": " : "",
+        "no %s for %s: %s needed; the hosts have %s left, and none more than %s ('%s'): %s %s",
         memory ? "memory" : "disk space", names, draft_bytes(d, need), draft_bytes(d, left),
         draft_bytes(d, most), most_host ? most_host : "", draft_bytes(d, at_least_0(missing)),
         lacks);
 }
 
-static void block(struct draft *d, struct refused *r)
+static void block_reason(struct draft *d, struct refused *r)
 {
     const char *names = draft_names(d, &r->names);
 
@@ -265,13 +278,14 @@ static void block(struct draft *d, struct refused *r)
             &(struct plan_issue){.code = "not-enough-hosts",
                 .database = r->db->database->label,
                 .hint = "Add a host to the hosts file."},
-            "%s: no place was found for %s", r->db->database->label, names);
+            "no place was found for %s", names);
         break;
     }
 }
 
 /* Adds the shards of a database that have no place to the reasons why; one reason each. */
-static void collect(struct draft *d, const struct plan_database *db, struct refused *reasons)
+static void collect_unplaced(
+    struct draft *d, const struct plan_database *db, struct refused *reasons)
 {
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &d->plan->shards[s];
@@ -309,7 +323,7 @@ static void block_all(struct draft *d, struct refused reasons[REFUSED_NOT + 1], 
     for (int i = 0; i <= REFUSED_NOT; i++)
         if (reasons[i].names.count > 0 &&
             (also_space || (i != REFUSED_MEMORY && i != REFUSED_DISK)))
-            block(d, &reasons[i]);
+            block_reason(d, &reasons[i]);
 }
 
 void refusal_report_database(struct draft *d, const struct plan_database *db)
@@ -317,7 +331,7 @@ void refusal_report_database(struct draft *d, const struct plan_database *db)
     struct refused reasons[REFUSED_NOT + 1];
 
     start_reasons(reasons, true);
-    collect(d, db, reasons);
+    collect_unplaced(d, db, reasons);
     block_all(d, reasons, true);
 }
 
@@ -330,47 +344,22 @@ static void report_all(struct draft *d)
     for (size_t i = 0; i < d->plan->database_count; i++) {
         if (d->plan->databases[i].skipped)
             continue;
-        collect(d, &d->plan->databases[i], reasons);
+        collect_unplaced(d, &d->plan->databases[i], reasons);
         block_all(d, reasons, false);
         start_reasons(reasons, false);
     }
     if (reasons[REFUSED_DISK].names.count > 0)
-        block(d, &reasons[REFUSED_DISK]);
+        block_reason(d, &reasons[REFUSED_DISK]);
     if (reasons[REFUSED_MEMORY].names.count > 0)
-        block(d, &reasons[REFUSED_MEMORY]);
-}
-
-/* Whether a blocker is about room and rules, which another host or fewer replicas can change. */
-static bool about_places(const struct plan_issue *issue)
-{
-    static const char *const codes[] = {"memory", "disk", "not-enough-hosts", "rack",
-        "rack-majority", "max-redis-servers", "port", "nodes"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
-        if (strcmp(issue->code, codes[i]) == 0)
-            return true;
-    return false;
-}
-
-/* What was tried and helps stands with the first blocker that it is about. */
-static void advise(struct draft *d, size_t first)
-{
-    for (size_t i = first; i < d->plan->blocker_count; i++) {
-        if (!about_places(&d->plan->blockers[i]))
-            continue;
-        const char *advice = advice_find(d);
-        if (advice)
-            d->plan->blockers[i].hint = advice;
-        return;
-    }
+        block_reason(d, &reasons[REFUSED_MEMORY]);
 }
 
 void refusal_report(struct draft *d)
 {
     const struct plan *plan = d->plan;
-    size_t unplaced = 0, usable = 0, first = plan->blocker_count;
+    size_t unplaced = 0, usable = 0;
 
-    if (d->pins && !d->input->replan) /* each shard's own reason was said */
+    if (d->input->mode == PLAN_PINNED) /* each shard's own reason was said */
         return;
     for (size_t s = 0; s < plan->shard_count; s++)
         unplaced += plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped;
@@ -391,6 +380,4 @@ void refusal_report(struct draft *d)
             const struct plan_issue *why = &plan->warnings[d->hosts[h].exclusion];
             draft_block(d, why, "%s", why->message);
         }
-    if (!d->pins)
-        advise(d, first);
 }

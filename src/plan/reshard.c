@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "draft.h"
+#include "steps.h"
 
 struct resharding {
     struct draft *d;
@@ -66,7 +66,7 @@ static const struct ccs_shard *make_shard(struct resharding *r, const char *uid,
     return made;
 }
 
-static int add(struct resharding *r, const struct ccs_shard *shard, int primary)
+static int append_shard(struct resharding *r, const struct ccs_shard *shard, int primary)
 {
     struct plan *plan = r->d->plan;
 
@@ -89,7 +89,7 @@ static void add_part(struct resharding *r, size_t old, const struct slots *slots
     if (!kept)
         shard = make_shard(
             r, arena_printf(arena, "%s/%d", from->uid, part), from->node_uid, slots, true);
-    int primary = add(r, shard, -1);
+    int primary = append_shard(r, shard, -1);
     for (size_t n = 0; n < r->replicas; n++) {
         const struct ccs_shard *replica = old_replica(r, old, n);
         if (!replica || !kept) {
@@ -97,7 +97,7 @@ static void add_part(struct resharding *r, size_t old, const struct slots *slots
                                       : arena_printf(arena, "%s/%dr%zu", from->uid, part, n + 1);
             replica = make_shard(r, uid, replica ? replica->node_uid : NULL, shard->slots, false);
         }
-        add(r, replica, primary);
+        append_shard(r, replica, primary);
     }
 }
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 enum {
     POINTS = 32,       /* of a host with the memory that most have; up to twice as many */

@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "draft.h"
 #include "recluster/human.h"
+#include "steps.h"
 
 enum { TRIALS_MAX = 10, PRIMARIES_MAX = 1000 /* Redis Cluster's own limit */ };
 static const double STEP = 1.3;
@@ -16,15 +16,6 @@ static const double STEP = 1.3;
 static bool is_splittable(const struct plan_database *db)
 {
     return !db->skipped && db->database->sharded;
-}
-
-static int primaries_of(const struct plan *plan, const struct plan_database *db)
-{
-    int count = 0;
-
-    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++)
-        count += plan->shards[s].primary < 0;
-    return count;
 }
 
 /* Seconds that the loads of its primaries take, one after the other. */
@@ -56,7 +47,7 @@ static bool add_primaries(
         double longest;
         if (!is_splittable(db))
             continue;
-        int now = primaries_of(plan, db);
+        int now = plan_primaries(plan, db);
         double all = load_of(plan, db, &longest);
         double allowed = rto_s - fixed;
         if (longest <= allowed || now >= PRIMARIES_MAX || now == 0)
@@ -72,24 +63,23 @@ static bool add_primaries(
 
 static void block_too_slow(struct plan *plan, int64_t rto_s)
 {
+    struct draft draft = {.plan = plan}; /* has no blocker yet */
     char takes[HUMAN_TEXT_MAX], wanted[HUMAN_TEXT_MAX];
 
     human_duration((int64_t)(plan_seconds(plan) * 1000), takes);
     human_duration(rto_s * 1000, wanted);
-    plan->blockers =
-        xreallocarray(plan->blockers, plan->blocker_count + 1, sizeof(*plan->blockers));
-    plan->blockers[plan->blocker_count++] = (struct plan_issue){.code = "rto",
-        .message = arena_printf(&plan->arena,
-            "the best that these hosts can do is %s, which is more than the %s of --rto", takes,
-            wanted),
-        .hint = "Offer more hosts or cores, or give more time. A database that is not sharded "
-                "loads on one core, whatever the hosts."};
+    draft_block(&draft,
+        &(struct plan_issue){.code = "rto",
+            .hint = "Offer more hosts or cores, or give more time. A database that is not sharded "
+                    "loads on one core, whatever the hosts."},
+        "the best that these hosts can do is %s, which is more than the %s of --rto", takes,
+        wanted);
     plan->feasible = false;
 }
 
 struct plan *rto_plan(const struct plan_input *input)
 {
-    struct plan *best = draft_plan(input);
+    struct plan *best = make_plan(input);
     struct plan_database_input *databases =
         xmemdup(input->databases, input->database_count * sizeof(*databases));
     struct plan_input faster = *input;
@@ -101,7 +91,7 @@ struct plan *rto_plan(const struct plan_input *input)
          i++) {
         if (!add_primaries(last, databases, (double)input->rto_s))
             break;
-        struct plan *next = draft_plan(&faster);
+        struct plan *next = make_plan(&faster);
         plan_free(made);
         made = next;
         last = next;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 int64_t rules_memory_left(const struct draft *d, int host)
 {
@@ -25,7 +25,7 @@ int64_t rules_disk_left(const struct draft *d, int host)
     return disk >= 0 && d->disk_left[disk] < left ? d->disk_left[disk] : left;
 }
 
-bool rules_old_host(const struct draft *d, int shard, int host)
+bool rules_is_old_host(const struct draft *d, int shard, int host)
 {
     const struct draft_shard *ds = &d->shards[shard];
 
@@ -43,7 +43,7 @@ static void forget_work(struct draft *d, int shard, int host)
             d->hosts[d->plan->shards[r].host].work_known = false;
 }
 
-static void count(struct draft *d, int shard, int host, int sign)
+static void account_for(struct draft *d, int shard, int host, int sign)
 {
     const struct plan_shard *ps = &d->plan->shards[shard];
     struct plan_host *ph = &d->plan->hosts[host];
@@ -73,7 +73,7 @@ void rules_put(struct draft *d, int shard, int host)
     rules_put_back(d, shard, host, -1, d->hosts[host].first_shard);
 }
 
-void rules_take(struct draft *d, int shard)
+void rules_remove(struct draft *d, int shard)
 {
     struct draft_shard *ds = &d->shards[shard];
     int host = d->plan->shards[shard].host;
@@ -85,7 +85,7 @@ void rules_take(struct draft *d, int shard)
     if (ds->next >= 0)
         d->shards[ds->next].previous = ds->previous;
     d->plan->shards[shard].host = -1;
-    count(d, shard, host, -1);
+    account_for(d, shard, host, -1);
 }
 
 void rules_put_back(struct draft *d, int shard, int host, int previous, int next)
@@ -101,7 +101,7 @@ void rules_put_back(struct draft *d, int shard, int host, int previous, int next
     if (ds->next >= 0)
         d->shards[ds->next].previous = shard;
     d->plan->shards[shard].host = host;
-    count(d, shard, host, 1);
+    account_for(d, shard, host, 1);
 }
 
 /* Of a primary and its replica. */
@@ -134,7 +134,7 @@ static void keep_worst(enum refusal refusal, int other, enum refusal *worst, int
         *worst = refusal;
 }
 
-enum refusal rules_partner(const struct draft *d, int shard, int host, int *ret_other)
+enum refusal rules_pair_refusal(const struct draft *d, int shard, int host, int *ret_other)
 {
     const struct plan_shard *shards = d->plan->shards;
     const struct draft_shard *ds = &d->shards[shard];
@@ -197,7 +197,7 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
         return REFUSED_DATABASES;
     if ((db->avoid || db->use) && node_refused(d, ps->database, host))
         return REFUSED_NODE;
-    enum refusal refusal = rules_partner(d, shard, host, &other);
+    enum refusal refusal = rules_pair_refusal(d, shard, host, &other);
     if (refusal != REFUSED_NOT)
         return refusal;
     /* Of a host whose rack isn't known, nobody can say that it is in another one. */
@@ -257,9 +257,8 @@ static void warn_of_nodes(struct draft *d, const struct ccs_database *db)
         &(struct plan_issue){.code = "nodes",
             .database = db->label,
             .hint = "Say which host \"replaces\" which old node in the hosts file."},
-        "%s: is to be on certain nodes only (use_nodes), but no host that can be used replaces one "
-        "of them: it may be anywhere",
-        db->label);
+        "is to be on certain nodes only (use_nodes), but no host that can be used replaces one "
+        "of them: it may be anywhere");
 }
 
 static void prepare_nodes(struct draft *d, size_t database)
@@ -285,13 +284,11 @@ static void prepare_databases(struct draft *d, bool majorities, bool racks)
     for (size_t i = 0; i < d->plan->database_count; i++) {
         const struct plan_database *db = &d->plan->databases[i];
         const char *placement = db->database->shards_placement;
-        unsigned primaries = 0;
         if (db->skipped)
             continue;
         d->databases[i].sparse = placement && strcmp(placement, "sparse") == 0;
         prepare_nodes(d, i);
-        for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++)
-            primaries += d->plan->shards[s].primary < 0;
+        unsigned primaries = (unsigned)plan_primaries(d->plan, db);
         if (majorities && db->database->sharded && primaries > 1) {
             d->databases[i].rack_limit = primaries / 2;
             d->databases[i].in_rack =
@@ -302,20 +299,8 @@ static void prepare_databases(struct draft *d, bool majorities, bool racks)
                 &(struct plan_issue){.code = "rack",
                     .database = db->database->label,
                     .hint = "Give each host its \"rack\" in the hosts file."},
-                "%s: is rack aware, but the hosts that can be used do not name two racks",
-                db->database->label);
+                "is rack aware, but the hosts that can be used do not name two racks");
     }
-}
-
-/* Of a primary, whose file is a whole one: replicas are elsewhere. */
-static int file_host(const struct draft *d, const struct plan_shard *shard)
-{
-    const char *name = shard->primary < 0 && shard->file ? shard->file->host : NULL;
-
-    for (size_t h = 0; name && h < d->plan->host_count; h++)
-        if (strcmp(d->plan->hosts[h].host->name, name) == 0)
-            return (int)h;
-    return -1;
 }
 
 void rules_prepare(struct draft *d)
@@ -328,7 +313,9 @@ void rules_prepare(struct draft *d)
         const struct ccs_database *db = d->plan->databases[shard->database].database;
         ds->first_replica = ds->next_replica = ds->next = ds->previous = -1;
         ds->node = draft_number(d->nodes, shard->shard->node_uid);
-        ds->file_host = file_host(d, shard);
+        /* Of a primary, whose file is a whole one: replicas are elsewhere. */
+        bool whole = shard->primary < 0 && shard->file;
+        ds->file_host = draft_host_named(d, whole ? shard->file->host : NULL);
         if (shard->primary < 0) {
             ds->fixed_port = db->sharded ? 0 : ports_endpoint(d, db);
             continue;

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 enum {
     /* Valkey left Redis's numbering here: it refuses 12 to 79 and writes 80 with a magic of its

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
 #include "recluster/clock.h"
+#include "steps.h"
 
 static const char *skip_reason(const struct ccs_database *db)
 {
@@ -51,16 +51,15 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
                 .database = database->label,
                 .hint = "The CCS file is damaged or from the middle of a change: take an older or "
                         "newer copy of it from another node."},
-            "%s: %s%sno primary of the CCS file has the slots %s", database->label,
-            cause ? cause : "", cause ? "; so " : "", draft_slots(d, &missing));
+            "%s%sno primary of the CCS file has the slots %s", cause ? cause : "",
+            cause ? "; so " : "", draft_slots(d, &missing));
     if (twice.count > 0)
         draft_block(d,
             &(struct plan_issue){.code = "ccs-slots-overlap",
                 .database = database->label,
                 .hint = "The CCS file is from the middle of a change: take an older or newer copy "
                         "of it from another node."},
-            "%s: the primaries %s have slots that others have too", database->label,
-            draft_names(d, &twice));
+            "the primaries %s have slots that others have too", draft_names(d, &twice));
 }
 
 static bool is_resharded(const struct ccs *ccs, const struct plan_database_input *in)
@@ -114,12 +113,11 @@ static void add_shards(
     struct plan_issue issue = {.database = database->label};
     if (orphans.count > 0) {
         issue.code = "replica-without-primary";
-        draft_warn(d, &issue, "%s: left out, as no primary has the slots of %s", database->label,
-            draft_names(d, &orphans));
+        draft_warn(
+            d, &issue, "left out, as no primary has the slots of %s", draft_names(d, &orphans));
     } else if (database->replicated && replicas == 0 && !in->no_replicas) {
         issue.code = "replicas-missing";
-        draft_warn(d, &issue, "%s: is replicated, but the CCS file has no replicas of it",
-            database->label);
+        draft_warn(d, &issue, "is replicated, but the CCS file has no replicas of it");
     }
     free_ptr(&place);
 }
@@ -176,7 +174,7 @@ static void match_shard(struct draft *d, struct plan_database *db, struct plan_s
         }
     use_files(d, shard, owners->set, files, count);
     if (count == 1 && slots_contain(own, &owners->set->files[files[0]].slots) &&
-        !json_object_get(sets_known_facts(&owners->set->files[files[0]]), "importing"))
+        !json_object_get(file_facts(&owners->set->files[files[0]]), "importing"))
         shard->file = &owners->set->files[files[0]];
     for (size_t i = 0; i < count; i++)
         seen[files[i]] = false;
@@ -195,9 +193,9 @@ static void warn_of_cuts(struct draft *d, const struct plan_database *db)
     }
     if (shards.count > 0)
         draft_warn(d, &(struct plan_issue){.code = "cut-needed", .database = db->database->label},
-            "%s: the slots of the backup files are not those of the shards: files are cut and "
+            "the slots of the backup files are not those of the shards: files are cut and "
             "joined for %s",
-            db->database->label, draft_names(d, &shards));
+            draft_names(d, &shards));
 }
 
 static void report_lost(struct draft *d, const struct plan_database *db)
@@ -212,12 +210,12 @@ static void report_lost(struct draft *d, const struct plan_database *db)
                 .database = db->database->label,
                 .hint = "Bring the missing files to the location, or name another one with "
                         "--source."},
-            "%s: no file of the backup set '%s' has the slots %s", db->database->label, db->set->id,
+            "no file of the backup set '%s' has the slots %s", db->set->id,
             draft_slots(d, &forbidden));
     else if (!slots_is_empty(&db->lost))
         draft_warn(d, &(struct plan_issue){.code = "slots-lost", .database = db->database->label},
-            "%s: comes back without the keys of the slots %s (--allow-missing-slots)",
-            db->database->label, draft_slots(d, &db->lost));
+            "comes back without the keys of the slots %s (--allow-missing-slots)",
+            draft_slots(d, &db->lost));
 }
 
 /* A shard without slots needs no file: its server starts empty. */
@@ -253,34 +251,20 @@ static void match_single(struct draft *d, const struct plan_database *db)
     free(all);
 }
 
-const char *source_other_database(const struct backup_file *file, json_int_t *ret_keys)
-{
-    json_t *by_db = json_object_get(sets_known_facts(file), "keys_by_db");
-    const char *number;
-    json_t *keys;
-
-    json_object_foreach (by_db, number, keys) {
-        *ret_keys = json_integer_value(keys);
-        if (strcmp(number, "0") != 0 && *ret_keys != 0)
-            return number;
-    }
-    return NULL;
-}
-
 /* The newest version, and Valkey's magic, of a shard's files: what its server must load. */
 static void read_versions(
     const struct plan_database *db, const struct plan_shard *shard, struct draft_shard *ds)
 {
     for (size_t f = 0; f < shard->file_count; f++) {
         const struct backup_file *file = shard->files[f];
-        const json_t *facts = sets_known_facts(file);
+        const json_t *facts = file_facts(file);
         int version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
         json_int_t keys;
         if (version > ds->rdb_version)
             ds->rdb_version = version;
         ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
         if (db->database->sharded)
-            ds->databases |= source_other_database(file, &keys) != NULL;
+            ds->databases |= file_other_database(file, &keys) != NULL;
     }
 }
 
@@ -295,7 +279,7 @@ static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
     slots_clear(&importing);
     for (size_t f = 0; f < db->set->file_count; f++) {
         const struct backup_file *file = &db->set->files[f];
-        const json_t *facts = json_object_get(sets_known_facts(file), "importing");
+        const json_t *facts = json_object_get(file_facts(file), "importing");
         if (file->importing)
             slots_union(&open, file->importing);
         if (facts)
@@ -303,15 +287,15 @@ static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
     }
     if (!slots_is_empty(&importing))
         draft_warn(d, &issue,
-            "%s: when the backup was made, the slots %s were being moved from one node to another: "
+            "when the backup was made, the slots %s were being moved from one node to another: "
             "their keys are taken from the file of the node that they leave",
-            issue.database, draft_slots(d, &importing));
+            draft_slots(d, &importing));
     issue.hint = "Give recover the option --resort: each key then goes where its slot is.";
     if (!slots_is_empty(&open))
         draft_warn(d, &issue,
-            "%s: when the backup was made, the slot%s %s %s being moved from one node to another: "
+            "when the backup was made, the slot%s %s %s being moved from one node to another: "
             "files may have keys of slots that are another's",
-            issue.database, slots_count(&open) == 1 ? "" : "s", draft_slots(d, &open),
+            slots_count(&open) == 1 ? "" : "s", draft_slots(d, &open),
             slots_count(&open) == 1 ? "was" : "were");
 }
 
@@ -337,22 +321,15 @@ static void match_files(struct draft *d, struct plan_database *db)
     warn_of_cuts(d, db);
 }
 
-bool plan_shard_needs_cut(const struct plan_shard *shard)
-{
-    return shard->file_count > 0 && !shard->file;
-}
-
 /* Seconds between the oldest and the newest file, as their heads say; -1: not known. */
 static int64_t skew_of(const struct backup_set *set)
 {
     int64_t oldest = -1, newest = -1;
 
     for (size_t f = 0; f < set->file_count; f++) {
-        const json_t *aux = json_object_get(sets_known_facts(&set->files[f]), "aux");
-        const char *ctime = json_string_value(json_object_get(aux, "ctime"));
-        int64_t at = ctime ? strtoll(ctime, NULL, 10) : -1;
-        if (set->disks) /* the head of an append-only file is older than its end */
-            at = set->files[f].time_ms / 1000;
+        const struct backup_file *file = &set->files[f];
+        /* The head of an append-only file is older than its end. */
+        int64_t at = set->disks ? file->time_ms / 1000 : file_saved_s(file);
         if (at <= 0)
             return -1;
         oldest = oldest < 0 || at < oldest ? at : oldest;
@@ -368,9 +345,10 @@ static void choose_files(
     if (d->input->only_configuration) {
         draft_warn(d,
             &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
-            "%s: comes back empty (--only-configuration)", db->database->label);
-    } else if (!d->input->offline && (in->location || in->only_disks || !d->input->replan)) {
-        sets_choose(d, db, in);
+            "comes back empty (--only-configuration)");
+    } else if (!d->input->offline &&
+               (in->location || in->only_disks || d->input->mode != PLAN_REPLAN)) {
+        choose_set(d, db, in);
         if (db->set)
             db->skew_s = skew_of(db->set);
         match_files(d, db);
@@ -385,10 +363,10 @@ static void warn_of_disks(struct draft *d)
 
     json_array_foreach (d->input->disks, i, folder) {
         const json_t *error = json_object_get(folder, "error");
-        const char *owner = json_string_value(json_object_get(folder, "owner"));
-        const char *path = json_string_value(json_object_get(folder, "path"));
-        const char *message = json_string_value(json_object_get(error, "message"));
-        const char *hint = json_string_value(json_object_get(error, "hint"));
+        const char *owner = fact_text(folder, "owner");
+        const char *path = fact_text(folder, "path");
+        const char *message = fact_text(error, "message");
+        const char *hint = fact_text(error, "hint");
         if (!error)
             continue;
         draft_warn(d,
@@ -404,26 +382,10 @@ static void check_wishes(struct draft *d, const struct plan_database_input *in)
             &(struct plan_issue){.code = "not-sharded",
                 .database = in->database->label,
                 .hint = "Leave it out of --shards."},
-            "%s: is not sharded: its clients know one server only, so it can't become several",
-            in->database->label);
+            "is not sharded: its clients know one server only, so it can't become several");
     if (in->no_replicas && in->database->replicated)
         draft_warn(d, &(struct plan_issue){.code = "no-replicas", .database = in->database->label},
-            "%s: comes back without its replicas (--no-replicas)", in->database->label);
-}
-
-/* Why an earlier plan left it out; it is left out again. */
-static const char *pinned_skip(const struct draft *d, const char *uid)
-{
-    const json_t *database;
-    size_t i;
-
-    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
-        const char *found = json_string_value(json_object_get(database, "uid"));
-        if (found && strcmp(found, uid) == 0)
-            return arena_strdup(
-                &d->plan->arena, json_string_value(json_object_get(database, "skipped")));
-    }
-    return NULL;
+            "comes back without its replicas (--no-replicas)");
 }
 
 void source_choose(struct draft *d)
@@ -439,7 +401,7 @@ void source_choose(struct draft *d)
             .location_label = in->location_label,
             .first_shard = d->plan->shard_count};
         if (!db->skipped)
-            db->skipped = pinned_skip(d, in->database->uid);
+            db->skipped = pins_skipped(d, in->database->uid);
         if (db->skipped)
             continue;
         check_primaries(d, db);
@@ -448,7 +410,7 @@ void source_choose(struct draft *d)
             reshard_add(d, db, in);
         else
             add_shards(d, db, in);
-        ownerless_adopt(d, db);
+        ownerless_slots_adopt(d, db);
         choose_files(d, db, in);
     }
 }

@@ -444,6 +444,51 @@ static json_t *without_host(const struct plan *plan, const char *host)
     return document;
 }
 
+/* A plan that was made before is taken over as it stands, or it says what has changed. */
+static void test_pinned(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_hosts(&w, 5);
+    world_database(&w, &(struct world_database){.primaries = 3, .replicas = 1, .port = 12000});
+    struct plan *before = world_plan(&w);
+    json_t *pinned = plan_json(before);
+    w.input.mode = PLAN_PINNED;
+    w.input.pinned = pinned;
+    /* A new plan would put its first shard onto the host of its old node. */
+    w.hosts[4].replaces = w.ccs.shards[0].node_uid;
+    struct plan *plan = world_plan(&w);
+    assert_true(plan->feasible);
+    assert_string_equal(plan->hash, before->hash);
+    plan_free(plan);
+
+    w.input.host_count = 1;
+    plan = world_plan(&w);
+    const struct plan_issue *issue =
+        world_issue(plan->blockers, plan->blocker_count, "plan-changed");
+    assert_non_null(issue);
+    assert_string_equal(issue->message,
+        "db:1: shard:2 was planned on host 'h2', which is not among the hosts any more");
+    plan_free(plan);
+    w.input.host_count = 5;
+
+    int h1 = before->shards[0].host;
+    json_array_append_new(
+        json_object_get(world_facts(&w, (size_t)h1), "listening"), json_integer(12000));
+    plan = world_plan(&w);
+    assert_false(plan->feasible);
+    issue = world_issue(plan->blockers, plan->blocker_count, "plan-changed");
+    assert_non_null(issue);
+    assert_string_equal(
+        issue->message, "db:1: the port that was planned for shard:1 on host 'h1' is taken");
+    plan_free(plan);
+    plan_free(before);
+    json_decref(pinned);
+    world_release(&w);
+}
+
 static void test_replan(void **state)
 {
     struct world w;
@@ -461,7 +506,7 @@ static void test_replan(void **state)
     w.host_inputs[0].facts = NULL;
     json_object_set_new(world_facts(&w, 1), "server", json_pack("{s:{}}", "error"));
     w.input.pinned = pinned;
-    w.input.replan = true;
+    w.input.mode = PLAN_REPLAN;
     struct plan *plan = world_plan(&w);
     assert_true(plan->feasible);
     size_t moved = 0;
@@ -625,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_memory_says_how_much),
         cmocka_unit_test(test_random_worlds),
         cmocka_unit_test(test_host_order),
+        cmocka_unit_test(test_pinned),
         cmocka_unit_test(test_replan),
         cmocka_unit_test(test_same_input_same_hash),
         cmocka_unit_test(test_small_changes),

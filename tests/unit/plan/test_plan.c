@@ -346,6 +346,22 @@ static void test_server_and_file(void **state)
     expect_blocker(&w, "valkey-file", "no host has such a server: redis 7.0.15 on 'h1'");
 }
 
+/* A file that two shards share, so that neither has it whole, is named where no server loads it. */
+static void test_file_to_cut_that_no_server_loads(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_hosts(&w, 2);
+    world_database(&w, &(struct world_database){.primaries = 2, .rdb_version = 14});
+    struct backup_set *set = &w.catalogues[0].sets[0];
+    set->file_count = 1;
+    slots_fill(&set->files[0].slots);
+    expect_blocker(
+        &w, "server-too-old", "'shard-1.rdb.gz' (shard:1, shard:2) is of RDB version 14");
+}
+
 static void test_facts_that_warn(void **state)
 {
     static const struct {
@@ -616,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_one_folder_twice),
         cmocka_unit_test(test_reasons_of_hosts_become_blockers),
         cmocka_unit_test(test_server_and_file),
+        cmocka_unit_test(test_file_to_cut_that_no_server_loads),
         cmocka_unit_test(test_facts_that_warn),
         cmocka_unit_test(test_other_warnings),
         cmocka_unit_test(test_old_cluster_is_alive),

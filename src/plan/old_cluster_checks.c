@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 enum { SHOWN = 8 };
 
 static const char *text_of(const json_t *object, const char *name)
 {
-    const char *text = json_string_value(json_object_get(object, name));
+    const char *text = fact_text(object, name);
 
     return text ? text : "?";
 }
@@ -50,7 +50,7 @@ static bool majority_answers(const struct ccs *ccs, const struct ccs_database *d
         primaries++;
         if (!shard->node_uid)
             continue;
-        const char *addr = json_string_value(json_object_get(addrs, shard->node_uid));
+        const char *addr = fact_text(addrs, shard->node_uid);
         CLEANUP(free_ptr) char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
         answer += json_object_get(listening, key) != NULL;
     }
@@ -96,7 +96,7 @@ static const char * override(struct draft *d)
 /* "redis-server, process 12, unit redis.service" */
 static const char *process_text(struct draft *d, const json_t *server)
 {
-    const char *unit = json_string_value(json_object_get(server, "unit"));
+    const char *unit = fact_text(server, "unit");
 
     return arena_printf(&d->plan->arena, "%s, process %lld%s%s", text_of(server, "name"),
         json_integer_value(json_object_get(server, "pid")), unit ? ", unit " : "",
@@ -106,7 +106,7 @@ static const char *process_text(struct draft *d, const json_t *server)
 static void warn_of_fence(struct draft *d, const json_t *address)
 {
     const json_t *server = json_object_get(address, "server");
-    const char *unit = json_string_value(json_object_get(server, "unit"));
+    const char *unit = fact_text(server, "unit");
 
     draft_warn(d,
         &(struct plan_issue){.code = "fence",
@@ -121,11 +121,11 @@ static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
 {
     const json_t *error = json_object_get(address, "error");
     const char *addr = text_of(address, "addr"), *why = text_of(error, "message");
-    const char *from = json_string_value(json_object_get(address, "seen_from"));
+    const char *from = fact_text(address, "seen_from");
     struct plan_issue issue = {.code = "old-cluster-survivor"};
 
     issue.hint = error
-                     ? json_string_value(json_object_get(error, "hint"))
+                     ? fact_text(error, "hint")
                      : arena_printf(&d->plan->arena,
                            "On %s: ss -ltnp 'sport = :%lld' names the process: stop it, and keep "
                            "it from starting again (systemctl mask --now UNIT), or let --fence do "
@@ -165,7 +165,7 @@ static void block_alive(struct draft *d)
     size_t i;
 
     json_array_foreach (d->input->alive, i, address) {
-        const char *from = json_string_value(json_object_get(address, "seen_from"));
+        const char *from = fact_text(address, "seen_from");
         draft_names_add(&names, "%s:%lld (%s%s%s)", text_of(address, "addr"), port_of(address),
             text_of(address, "what"), from ? ", as seen from " : "", from ? from : "");
     }
@@ -260,7 +260,7 @@ static void list_unchecked(struct draft *d)
     }
 }
 
-void survey_old_cluster(struct draft *d)
+void old_cluster_checks_run(struct draft *d)
 {
     if (plan_old_cluster_lives(d->input->ccs, d->input->alive))
         block_alive(d);

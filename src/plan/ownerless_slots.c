@@ -5,7 +5,7 @@
  * (--allow-missing-slots).
  */
 
-#include "draft.h"
+#include "steps.h"
 
 /* The primary's own, and its replicas': the shard as the CCS file has it stays as it is. */
 static void adopt(struct draft *d, size_t shard, const struct slots *all)
@@ -18,7 +18,7 @@ static void adopt(struct draft *d, size_t shard, const struct slots *all)
     ps->shard = copy;
 }
 
-void ownerless_adopt(struct draft *d, const struct plan_database *db)
+void ownerless_slots_adopt(struct draft *d, const struct plan_database *db)
 {
     size_t end = db->first_shard + db->shard_count, least = end;
     struct slots missing;
@@ -43,8 +43,8 @@ void ownerless_adopt(struct draft *d, const struct plan_database *db)
     *all = *d->plan->shards[least].shard->slots;
     slots_union(all, &missing);
     draft_warn(d, &(struct plan_issue){.code = "slots-adopted", .database = db->database->label},
-        "%s: the slots %s have no primary in the CCS file: they go to shard:%s, empty",
-        db->database->label, draft_slots(d, &missing), d->plan->shards[least].shard->uid);
+        "the slots %s have no primary in the CCS file: they go to shard:%s, empty",
+        draft_slots(d, &missing), d->plan->shards[least].shard->uid);
     for (size_t i = db->first_shard; i < end; i++)
         if (i == least || d->plan->shards[i].primary == (int)least)
             adopt(d, i, all);

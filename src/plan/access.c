@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "draft.h"
+#include "steps.h"
 
 static const char *read_it_with(struct draft *d, const struct ccs_database *db)
 {
@@ -17,7 +17,7 @@ static const char *read_it_with(struct draft *d, const struct ccs_database *db)
         db->uid, db->label);
 }
 
-static enum plan_login decide(const struct plan_database_input *in)
+static enum plan_login choose_login(const struct plan_database_input *in)
 {
     if (in->password)
         return PLAN_LOGIN_GIVEN;
@@ -35,40 +35,38 @@ static void warn_of_new_password(struct draft *d, const struct ccs_database *db)
 
     if (db->login == CCS_LOGIN_OFF)
         draft_warn(d, &issue,
-            "%s: only named users could log in, and they are not restored: its user 'default' gets a "
-            "new password, which is random",
-            db->label);
+            "only named users could log in, and they are not restored: its user 'default' gets a "
+            "new password, which is random");
     else if (db->login == CCS_LOGIN_UNREADABLE)
         draft_warn(d, &issue,
-            "%s: the password of its clients can't be read from the CCS file: its user 'default' gets "
-            "a new password, which is random",
-            db->label);
+            "the password of its clients can't be read from the CCS file: its user 'default' gets "
+            "a new password, which is random");
     else
         draft_warn(d, &issue,
-            "%s: the CCS file does not tell whether its clients needed a password: its user 'default' "
-            "gets a new password, which is random",
-            db->label);
+            "the CCS file does not tell whether its clients needed a password: its user 'default' "
+            "gets a new password, which is random");
 }
 
 /* Wider than it was, and not to be made up for: a blocker until it is accepted. */
-static void tell_of_weaker_access(
+static void check_weaker_access(
     struct draft *d, const struct plan_database_input *in, const char *what, const char *code)
 {
     const struct ccs_database *db = in->database;
     struct plan_issue issue = {.code = code, .database = db->label};
 
     if (in->weaker_access) {
-        draft_warn(d, &issue, "%s: %s", db->label, what);
+        draft_warn(d, &issue, "%s", what);
         return;
     }
     issue.hint =
         arena_printf(&d->plan->arena, "If that will do, add --accept-weaker-access %s.", db->label);
-    draft_block(d, &issue, "%s: %s", db->label, what);
+    draft_block(d, &issue, "%s", what);
 }
 
-static void look_at(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+static void decide_database(
+    struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
-    db->login = decide(in);
+    db->login = choose_login(in);
     db->data_commands_only = d->input->ccs->has_proxies && db->login != PLAN_LOGIN_OPEN;
     if (db->skipped)
         return;
@@ -76,13 +74,12 @@ static void look_at(struct draft *d, struct plan_database *db, const struct plan
         warn_of_new_password(d, in->database);
     if (db->login == PLAN_LOGIN_OPEN && in->database->login != CCS_LOGIN_OPEN)
         draft_warn(d, &(struct plan_issue){.code = "open-access", .database = in->database->label},
-            "%s: whoever reaches its port may read and change all of it, as the hosts file wants",
-            in->database->label);
+            "whoever reaches its port may read and change all of it, as the hosts file wants");
     if (in->database->tls)
-        tell_of_weaker_access(
+        check_weaker_access(
             d, in, "its clients used TLS; it comes back without, in plain text", "tls-off");
     if (in->database->client_certificates)
-        tell_of_weaker_access(d, in,
+        check_weaker_access(d, in,
             "its clients had to show certificates; it comes back without asking for them",
             "client-certificates-off");
 }
@@ -98,20 +95,9 @@ static void warn_of_findings(struct draft *d)
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
 }
 
-void clients_decide(struct draft *d)
+void access_decide(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++)
-        look_at(d, &d->plan->databases[i], &d->input->databases[i]);
+        decide_database(d, &d->plan->databases[i], &d->input->databases[i]);
     warn_of_findings(d);
-}
-
-const char *plan_login_name(enum plan_login login)
-{
-    static const char *const names[] = {
-        [PLAN_LOGIN_AS_BEFORE] = "as-before",
-        [PLAN_LOGIN_NEW] = "new-password",
-        [PLAN_LOGIN_GIVEN] = "given-password",
-        [PLAN_LOGIN_OPEN] = "open",
-    };
-    return names[login];
 }

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draft.h"
 #include "recluster/clock.h"
+#include "steps.h"
 
 enum {
     SHOWN_FOLDERS = 8,
@@ -27,11 +27,6 @@ static const char *where_text(const struct plan_database_input *in)
     return in->location_label ? in->location_label : "its location";
 }
 
-const json_t *sets_known_facts(const struct backup_file *file)
-{
-    return file->scanned && file->facts ? file->facts : file->head;
-}
-
 /* --- none is chosen --- */
 
 /* The newest set can't be used: what is wrong with its files comes first. */
@@ -45,15 +40,14 @@ static void block_unusable(struct draft *d, const char *label, const struct back
 
     if (newest->cause || slots_is_empty(&newest->missing)) {
         draft_block(d, &issue,
-            "%s: the newest backup set, of %s, can't be used: %s; no other is "
+            "the newest backup set, of %s, can't be used: %s; no other is "
             "complete",
-            label, time_text(d, newest->time_ms),
-            newest->reason ? newest->reason : "it is not complete");
+            time_text(d, newest->time_ms), newest->reason ? newest->reason : "it is not complete");
         return;
     }
     issue.code = "slots-missing";
     draft_block(d, &issue,
-        "%s: the newest backup set, of %s, lacks the slots %s; no other set is complete", label,
+        "the newest backup set, of %s, lacks the slots %s; no other set is complete",
         time_text(d, newest->time_ms), draft_slots(d, &newest->missing));
 }
 
@@ -70,11 +64,11 @@ static void block_without_set(struct draft *d, const struct plan_database_input 
     if (!newest || catalogue->set_count == 0) {
         issue.hint = arena_printf(
             &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
-        draft_block(d, &issue, "%s: there is no backup set at %s", label, where_text(in));
+        draft_block(d, &issue, "there is no backup set at %s", where_text(in));
     } else if (complete) {
         issue.hint = "Give a later --at, or none for the newest set.";
-        draft_block(d, &issue, "%s: no complete backup set is old enough; the oldest is of %s",
-            label, time_text(d, complete->time_ms));
+        draft_block(d, &issue, "no complete backup set is old enough; the oldest is of %s",
+            time_text(d, complete->time_ms));
     } else {
         block_unusable(d, label, newest);
     }
@@ -91,7 +85,7 @@ static void block_location(struct draft *d, const struct plan_database_input *in
                     : arena_printf(&d->plan->arena,
                           "Name the place of its backups: --source %s=LOCATION.", label)};
 
-    draft_block(d, &issue, "%s: %s %s: %s", label,
+    draft_block(d, &issue, "%s %s: %s",
         absent ? "there is no backup set at" : "cannot read the backups at", where_text(in),
         in->error ? in->error->message : "the reason is not known");
 }
@@ -105,8 +99,7 @@ static const char *folders_text(struct draft *d)
 
     json_array_foreach (d->input->disks, i, folder)
         if (i < SHOWN_FOLDERS)
-            draft_names_add(&names, "%s:%s", json_string_value(json_object_get(folder, "owner")),
-                json_string_value(json_object_get(folder, "path")));
+            draft_names_add(&names, "%s:%s", fact_text(folder, "owner"), fact_text(folder, "path"));
     return names.count ? draft_names(d, &names) : NULL;
 }
 
@@ -126,7 +119,7 @@ static void block_disks(struct draft *d, const struct plan_database_input *in)
             "dump.rdb, appendonly.aof and appendonlydir. Name other folders with \"recovery_path\" "
             "in the hosts file.",
             uid, uid, uid);
-    draft_block(d, &issue, "%s: none of its files lies on a disk that was looked at%s%s", label,
+    draft_block(d, &issue, "none of its files lies on a disk that was looked at%s%s",
         folders ? ": " : "", folders ? folders : "");
 }
 
@@ -144,9 +137,8 @@ static void warn_of_later_sets(
         &(struct plan_issue){.code = "set-newer",
             .database = db->database->label,
             .hint = "Leave out --at to lose less."},
-        "%s: the newer backup set '%s' of %s%s is later than --at; the set of %s is taken",
-        db->database->label, set->id, time_text(d, set->time_ms), more,
-        time_text(d, db->set->time_ms));
+        "the newer backup set '%s' of %s%s is later than --at; the set of %s is taken", set->id,
+        time_text(d, set->time_ms), more, time_text(d, db->set->time_ms));
 }
 
 static void warn_of_incomplete_sets(
@@ -161,9 +153,9 @@ static void warn_of_incomplete_sets(
             .database = db->database->label,
             .hint =
                 set->hint ? set->hint : "Bring its missing files to the location to lose less."},
-        "%s: the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken",
-        db->database->label, set->id, time_text(d, set->time_ms), set->reason ? set->reason : "",
-        more, time_text(d, db->set->time_ms));
+        "the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken", set->id,
+        time_text(d, set->time_ms), set->reason ? set->reason : "", more,
+        time_text(d, db->set->time_ms));
 }
 
 static void warn_of_future_set(
@@ -175,8 +167,8 @@ static void warn_of_future_set(
             .hint =
                 "A clock was wrong when it was made, or its name is. If it is the newest, bring it "
                 "to a location of its own and name that with --source."},
-        "%s: the backup set '%s' says that it is of %s, which is still to come: the set of %s is taken",
-        db->database->label, set->id, time_text(d, set->time_ms), time_text(d, db->set->time_ms));
+        "the backup set '%s' says that it is of %s, which is still to come: the set of %s is taken",
+        set->id, time_text(d, set->time_ms), time_text(d, db->set->time_ms));
 }
 
 /*
@@ -219,7 +211,7 @@ static int64_t known_keys(const struct backup_set *set)
 
     for (size_t f = 0; f < set->file_count; f++) {
         const struct backup_file *file = &set->files[f];
-        const json_t *count = json_object_get(sets_known_facts(file), "keys");
+        const json_t *count = json_object_get(file_facts(file), "keys");
         int64_t of_file = json_is_integer(count) ? json_integer_value(count) : file->keys;
         /* A manifest that says 0 of a file that is large is wrong. */
         bool known = json_is_integer(count) || of_file > 0 || file->bytes < EMPTY_FILE_BYTES;
@@ -244,22 +236,19 @@ static void warn_of_no_keys(
     if (older)
         issue.hint = arena_printf(&d->plan->arena, "To take the older set '%s': --at %s", older->id,
             time_text(d, older->time_ms));
-    draft_warn(d, &issue, "%s: the backup set '%s' of %s has no key at all: it comes back empty%s",
-        issue.database, db->set->id, time_text(d, db->set->time_ms),
-        older ? ", though an older set is there" : "");
+    draft_warn(d, &issue, "the backup set '%s' of %s has no key at all: it comes back empty%s",
+        db->set->id, time_text(d, db->set->time_ms), older ? ", though an older set is there" : "");
 }
 
 /* When a file was made, as it says itself; -1: it doesn't. */
 static int64_t own_time_ms(const struct backup_file *file)
 {
-    const json_t *aux = json_object_get(sets_known_facts(file), "aux");
-    const char *ctime = json_string_value(json_object_get(aux, "ctime"));
-    long long at = ctime ? strtoll(ctime, NULL, 10) : 0;
+    int64_t at = file_saved_s(file);
 
     return at > 0 && at < INT64_MAX / 1000 ? at * 1000 : -1;
 }
 
-static bool differ(int64_t a, int64_t b)
+static bool far_apart(int64_t a, int64_t b)
 {
     return a >= 0 && b >= 0 && (a > b ? a - b : b - a) > TIME_DIFFERENCE_MS;
 }
@@ -277,11 +266,11 @@ static void warn_of_times(struct draft *d, const struct plan_database *db)
         const struct backup_file *file = &set->files[f];
         int64_t own_ms = own_time_ms(file);
         bool before = file->modified_ms > 0 && own_ms - file->modified_ms > TIME_DIFFERENCE_MS;
-        if (!differ(own_ms, set->time_ms) && !before)
+        if (!far_apart(own_ms, set->time_ms) && !before)
             continue;
         draft_warn(d, &issue,
-            "%s: the backup set '%s' is of %s, but '%s' says that it was saved at %s%s%s",
-            issue.database, set->id, time_text(d, set->time_ms), file->name, time_text(d, own_ms),
+            "the backup set '%s' is of %s, but '%s' says that it was saved at %s%s%s", set->id,
+            time_text(d, set->time_ms), file->name, time_text(d, own_ms),
             before ? ", and lies at its location since " : "",
             before ? time_text(d, file->modified_ms) : "");
         return;
@@ -295,20 +284,20 @@ static void warn_of_set(
     struct plan_issue issue = {.code = "file-passed-over", .database = db->database->label};
 
     for (size_t i = 0; i < set->note_count; i++)
-        draft_warn(d, &issue, "%s: %s", issue.database, set->notes[i]);
+        draft_warn(d, &issue, "%s", set->notes[i]);
     issue.code = "set-future";
     issue.hint = "A clock was wrong when it was made, or its name is.";
     if (set->future)
         draft_warn(d, &issue,
-            "%s: the backup set '%s' says that it is of %s, which is still to come: how much was "
+            "the backup set '%s' says that it is of %s, which is still to come: how much was "
             "written since then is not known",
-            issue.database, set->id, time_text(d, set->time_ms));
+            set->id, time_text(d, set->time_ms));
     warn_of_no_keys(d, db, catalogue);
     warn_of_times(d, db);
 }
 
 /* A set of files on disks: the location that nobody could look at. */
-static void tell_of_disks(
+static void settle_on_disks(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
     const char *label = db->database->label;
@@ -319,14 +308,13 @@ static void tell_of_disks(
     if (!in->error)
         return;
     if (in->error->code == ERR_NOT_FOUND) { /* nothing newer is there */
-        draft_warn(d, &issue, "%s: there is no backup set at %s: %s; the files on disks are taken",
-            label, where_text(in), in->error->message);
+        draft_warn(d, &issue, "there is no backup set at %s: %s; the files on disks are taken",
+            where_text(in), in->error->message);
         return;
     }
     issue.hint = arena_printf(&d->plan->arena,
         "It may have newer ones than the disks. To do without them: --source %s=disks.", label);
-    draft_block(d, &issue, "%s: cannot read the backups at %s: %s", label, where_text(in),
-        in->error->message);
+    draft_block(d, &issue, "cannot read the backups at %s: %s", where_text(in), in->error->message);
 }
 
 static void take_chosen(
@@ -340,10 +328,10 @@ static void take_chosen(
     warn_of_newer_sets(d, db, in->catalogue);
     warn_of_set(d, db, in->catalogue);
     if (db->set->disks)
-        tell_of_disks(d, db, in);
+        settle_on_disks(d, db, in);
 }
 
-void sets_choose(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
+void choose_set(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
     const struct plan_issue issue = {.code = "no-source",
         .database = in->database->label,
@@ -359,9 +347,8 @@ void sets_choose(struct draft *d, struct plan_database *db, const struct plan_da
         if (in->error)
             block_location(d, in);
     } else if (!in->location) {
-        draft_block(d, &issue,
-            "%s: neither the CCS file nor the hosts file says where its backups are",
-            in->database->label);
+        draft_block(
+            d, &issue, "neither the CCS file nor the hosts file says where its backups are");
     } else {
         block_location(d, in);
     }

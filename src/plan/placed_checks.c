@@ -1,0 +1,316 @@
+/* What the probes found wrong with the hosts that have shards now. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "steps.h"
+
+enum {
+    CLOCK_SKEW_MAX_MS = 5000,
+    BUSY_LOAD_PER_CORE = 4,
+    NOFILE_MIN = 10032, /* 10,000 clients, the servers' default, and 32 files of its own */
+};
+
+/* --- folders with backups that hosts do not see --- */
+
+static bool fetches_from(const struct plan_shard *shard, size_t database, size_t host)
+{
+    if (shard->database != database || shard->host != (int)host)
+        return false;
+    for (size_t f = 0; f < shard->file_count; f++)
+        if (!shard->files[f]->where)
+            return true;
+    return false;
+}
+
+static bool is_needed(const struct draft *d, size_t database, size_t host)
+{
+    for (size_t s = 0; s < d->plan->shard_count; s++)
+        if (fetches_from(&d->plan->shards[s], database, host))
+            return true;
+    return false;
+}
+
+/* Where the admin's own commands run first, one of them may mount it. */
+static bool may_come(const struct host *host)
+{
+    return json_array_size(json_object_get(host->spec, "prepare")) > 0 ||
+           json_is_string(json_object_get(host->spec, "prepare"));
+}
+
+static void check_location(struct draft *d, size_t database)
+{
+    const struct plan_database *db = &d->plan->databases[database];
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const char *why = NULL;
+    bool blocks = false;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        const json_t *unseen = json_object_get(d->plan->hosts[h].facts, "unseen");
+        const json_t *error = json_object_get(json_object_get(unseen, db->database->uid), "error");
+        if (!error || !is_needed(d, database, h))
+            continue;
+        draft_names_add(&names, "'%s'", d->plan->hosts[h].host->name);
+        blocks |= !may_come(d->plan->hosts[h].host);
+        why = why ? why : fact_text(error, "message");
+    }
+    if (!names.count)
+        return;
+    const struct plan_issue issue = {.code = "location-unseen",
+        .database = db->database->label,
+        .hint =
+            "Mount it there, or let the bytes go over this machine: \"relay\": true of these hosts "
+            "(or in \"defaults\") in the hosts file."};
+    (blocks ? draft_block : draft_warn)(d, &issue,
+        "the folder with its backups, '%s', can't be read on %s: %s",
+        db->location_label ? db->location_label : "?", draft_names(d, &names), why ? why : "?");
+}
+
+static void check_locations(struct draft *d)
+{
+    for (size_t i = 0; i < d->plan->database_count; i++)
+        if (!d->plan->databases[i].skipped)
+            check_location(d, i);
+}
+
+/* --- ports of other hosts from which a host got no answer --- */
+
+static bool is_silent(const struct draft *d, int from, int to, int port)
+{
+    const json_t *list = json_object_get(d->plan->hosts[from].facts, "silent"), *target;
+    const char *addr = d->plan->hosts[to].host->addr;
+    size_t i;
+
+    json_array_foreach (list, i, target) {
+        const char *its = fact_text(target, "addr");
+        if (its && strcmp(its, addr) == 0 &&
+            json_integer_value(json_object_get(target, "port")) == port)
+            return true;
+    }
+    return false;
+}
+
+static void warn_of_silent_port(struct draft *d, const struct plan_shard *to, int from, int port)
+{
+    const struct plan_database *db = &d->plan->databases[to->database];
+    const char *its = d->plan->hosts[to->host].host->addr;
+    const struct plan_issue issue = {.code = "port-silent",
+        .database = db->database->label,
+        .host = d->plan->hosts[from].host->name,
+        .hint = arena_printf(&d->plan->arena,
+            "Open TCP port %d of %s for '%s', and the ports of all nodes of this database for each other "
+            "(a firewall, a security group).",
+            port, its, d->plan->hosts[from].host->name)};
+
+    draft_warn(d, &issue, "host '%s' gets no answer from %s:%d, where shard:%s will listen%s",
+        d->plan->hosts[from].host->name, its, port, to->shard->uid,
+        port == to->bus_port ? " to its cluster" : "");
+}
+
+/* One pair of hosts and one port is enough to be told. */
+static bool check_ports_from(struct draft *d, const struct plan_database *db, int from)
+{
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        const struct plan_shard *to = &d->plan->shards[s];
+        const int ports[] = {to->port, to->bus_port};
+        for (size_t p = 0; p < 2 && to->host >= 0 && to->host != from; p++)
+            if (ports[p] && is_silent(d, from, to->host, ports[p])) {
+                warn_of_silent_port(d, to, from, ports[p]);
+                return true;
+            }
+    }
+    return false;
+}
+
+static void check_ports(struct draft *d)
+{
+    for (size_t i = 0; i < d->plan->database_count; i++) {
+        const struct plan_database *db = &d->plan->databases[i];
+        for (size_t s = db->first_shard; !db->skipped && s < db->first_shard + db->shard_count;
+             s++) {
+            const struct plan_shard *from = &d->plan->shards[s];
+            if (from->host >= 0 &&
+                json_array_size(json_object_get(d->plan->hosts[from->host].facts, "silent")) &&
+                check_ports_from(d, db, from->host))
+                break;
+        }
+    }
+}
+
+void placed_check(struct draft *d)
+{
+    check_locations(d);
+    check_ports(d);
+}
+
+/* --- warnings --- */
+
+static bool overcommit_off(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return fact_number(facts, "overcommit", 1) != 1; /* 2 is strict */
+}
+
+static bool thp_always(const struct draft *d, const json_t *facts)
+{
+    const char *thp = fact_text(facts, "thp");
+
+    (void)d;
+    return thp && strcmp(thp, "always") == 0;
+}
+
+static bool nofile_low(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return fact_number(facts, "nofile", NOFILE_MIN) < NOFILE_MIN;
+}
+
+static bool clock_off(const struct draft *d, const json_t *facts)
+{
+    const json_t *skew = json_object_get(facts, "clock_skew_ms"); /* at the moment of the probe */
+    int64_t clock_ms = fact_number(facts, "clock_ms", d->input->now_ms);
+
+    if (skew)
+        return llabs(json_integer_value(skew)) > CLOCK_SKEW_MAX_MS;
+    return llabs(clock_ms - d->input->now_ms) > CLOCK_SKEW_MAX_MS;
+}
+
+static bool is_busy(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return json_number_value(json_object_get(facts, "load1")) >
+           (double)(BUSY_LOAD_PER_CORE * fact_number(facts, "cores", 1));
+}
+
+static bool has_servers(const struct draft *d, const json_t *facts)
+{
+    (void)d;
+    return json_array_size(json_object_get(facts, "servers")) > 0;
+}
+
+static bool lacks_linger(const struct draft *d, const json_t *facts)
+{
+    const char *supervisor = fact_text(facts, "supervisor");
+    (void)d;
+    return supervisor && strcmp(supervisor, "none, no linger") == 0;
+}
+
+static bool run_as_root(const struct draft *d, const json_t *facts)
+{
+    for (size_t i = 0; i < d->plan->host_count; i++)
+        if (d->plan->hosts[i].facts == facts &&
+            json_object_get(d->plan->hosts[i].host->spec, "run_as"))
+            return false;
+    return fact_number(facts, "uid", 1) == 0;
+}
+
+static const struct {
+    const char *code;
+    bool (*is_so)(const struct draft *d, const json_t *facts);
+    const char *message; /* behind "hosts a, b: " */
+    const char *hint;
+} checks[] = {
+    {"overcommit", overcommit_off,
+        "memory overcommit is off or limited: a large server can fail to save or to sync its replica",
+        "On each: sysctl vm.overcommit_memory=1 (and the same line in /etc/sysctl.conf)."},
+    {"thp", thp_always,
+        "transparent huge pages are always on: saving will take more memory and time",
+        "On each: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"},
+    {"nofile", nofile_low, "a process may open too few files for 10,000 clients",
+        "On each, for the user of the servers: ulimit -n 65536 (or LimitNOFILE=65536)."},
+    {"clock", clock_off,
+        "the clock differs by more than 5 s from this machine's: keys would expire "
+        "too early or too late",
+        "On each: chronyc makestep (or: systemctl restart systemd-timesyncd)."},
+    {"busy", is_busy, "the machine is busy with something else: loading will take longer",
+        "See on each what it is: top"},
+    {"other-servers", has_servers, "Redis or Valkey servers run there already and take memory",
+        "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
+    {"as-root", run_as_root,
+        "the servers run as root: one that is taken over has the whole machine",
+        "Give these hosts \"run_as\": \"redis\" (a user of theirs) in the hosts file, or log in as such a "
+        "user."},
+    {"no-linger", lacks_linger,
+        "systemd runs there, but not for this user without a login: servers will be plain daemons, "
+        "which nothing starts again after a reboot",
+        "On each, as root: loginctl enable-linger USER (or log in as root)."},
+};
+
+/* One warning a finding, however many hosts it is true of. */
+static void warn_of_facts(struct draft *d)
+{
+    for (size_t c = 0; c < ARRAY_SIZE(checks); c++) {
+        struct draft_names names = DRAFT_NAMES_INIT;
+        struct plan_issue issue = {.code = checks[c].code, .hint = checks[c].hint};
+        for (size_t i = 0; i < d->plan->host_count; i++) {
+            const struct plan_host *host = &d->plan->hosts[i];
+            if (host->shard_count == 0 || !checks[c].is_so(d, host->facts))
+                continue;
+            draft_names_add(&names, "'%s'", host->host->name);
+            issue.host = names.count == 1 ? host->host->name : NULL;
+        }
+        const char *what = names.count == 1 ? "host" : "hosts";
+        if (names.count > 0)
+            draft_warn(d, &issue, "%s %s: %s", what, draft_names(d, &names), checks[c].message);
+    }
+}
+
+/* Why a host has no rate of its own; NULL: it has, or wasn't asked. */
+static const char *unmeasured(const json_t *facts, const char *what)
+{
+    const json_t *all = json_object_get(facts, "measured");
+    const json_t *error = json_object_get(all, "error");
+
+    if (!error)
+        error = json_object_get(json_object_get(all, what), "error");
+    return error ? fact_text(error, "message") : NULL;
+}
+
+static void warn_of_unmeasured(struct draft *d, const char *what, const char *name)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const char *why = NULL;
+
+    for (size_t i = 0; i < d->plan->host_count; i++) {
+        const char *here = unmeasured(d->plan->hosts[i].facts, what);
+        if (!d->plan->hosts[i].usable || !here)
+            continue;
+        draft_names_add(&names, "'%s'", d->plan->hosts[i].host->name);
+        why = why ? why : here;
+    }
+    bool one = names.count == 1;
+    if (names.count > 0)
+        draft_warn(d,
+            &(struct plan_issue){.code = "not-measured",
+                .hint = "The plan's times use rates that were not measured there."},
+            "host%s %s: the %s could not be measured: %s", one ? "" : "s", draft_names(d, &names),
+            name, why);
+}
+
+static void warn_of_one_machine(struct draft *d)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+
+    for (size_t s = 0; s < d->plan->shard_count; s++) {
+        const struct plan_shard *shard = &d->plan->shards[s];
+        int at = shard->primary >= 0 ? d->plan->shards[shard->primary].host : -1;
+        if (at >= 0 && shard->host >= 0 && d->hosts[at].machine >= 0 &&
+            d->hosts[at].machine == d->hosts[shard->host].machine)
+            draft_names_add(&names, "shard:%s", shard->shard->uid);
+    }
+    bool one = names.count == 1;
+    if (names.count > 0)
+        draft_warn(d,
+            &(struct plan_issue){.code = "same-machine",
+                .hint = "Fine for a rehearsal; else offer hosts that are machines of their own."},
+            "%s %s on the same machine as %s: it fails with both", draft_names(d, &names),
+            one ? "is" : "are", one ? "its primary" : "their primaries");
+}
+
+void placed_warn(struct draft *d)
+{
+    warn_of_facts(d);
+    warn_of_one_machine(d);
+    warn_of_unmeasured(d, "disk", "disk");
+    warn_of_unmeasured(d, "network", "way to the backups");
+}

@@ -1,0 +1,149 @@
+#ifndef RECLUSTER_PLAN_STEPS_H
+#define RECLUSTER_PLAN_STEPS_H
+
+/* What each step of plan_make() offers to those above it, from the top floor down (planner.c). */
+
+#include "draft.h"
+
+/* rto.c: plan_make() where rto_s is said */
+struct plan *rto_plan(const struct plan_input *input);
+
+/* advice.c: puts what would help, if anything does, into a plan in which shards have no place. */
+void advice_add(struct plan *plan, const struct plan_input *input);
+
+/* make.c: one plan of this input */
+struct plan *make_plan(const struct plan_input *input);
+/* Whether all shards find a place; nothing else of a plan is made. */
+bool make_possible(const struct plan_input *input);
+
+/* placement.c */
+void placement_run(struct draft *d);
+/* In a plan by priority: leaves the database out if it has a blocker, which becomes the reason. */
+bool placement_leave_out(struct draft *d, struct plan_database *db);
+
+/* improve.c */
+enum { EXACT_SHARDS = 24 };
+bool improve_is_small(struct draft *d); /* at most EXACT_SHARDS shards and hosts */
+/* Where shards have no place: tries all placements, if they are few. */
+void improve_find(struct draft *d);
+/* Where all have one: better places. */
+void improve_run(struct draft *d);
+
+/* ring.c */
+struct ring *ring_new(const struct draft *d);
+void ring_free(struct ring *ring);
+/* Not for a shard whose old host is among the hosts. */
+bool ring_decides(const struct draft *d, int shard);
+int ring_host(struct draft *d, int shard); /* -1: none of those that it tries */
+/* The part of its memory that a host may fill so that all are even enough. */
+double ring_fill_max(const struct draft *d);
+
+/* pins.c: before any other shard is placed */
+void pins_place(struct draft *d);
+/* Why an earlier plan left the database out; NULL: it did not. */
+const char *pins_skipped(const struct draft *d, const char *uid);
+
+/* refusal.c */
+void refusal_report(struct draft *d);
+void refusal_report_database(struct draft *d, const struct plan_database *db);
+
+/* rules.c */
+/* Before the first question to the rules. */
+void rules_prepare(struct draft *d);
+/*
+ * Why a shard can't be on a host as things stand, in the order in which it is looked at: the host
+ * that comes farthest tells what is missing.
+ */
+enum refusal {
+    REFUSED_HOST,        /* is not used at all */
+    REFUSED_SERVER,      /* can't load the file */
+    REFUSED_MODULE,      /* lacks a type of the file's values, which another host has */
+    REFUSED_DATABASES,   /* its clusters have only database 0, the file more */
+    REFUSED_NODE,        /* by avoid_nodes or use_nodes */
+    REFUSED_SAME_HOST,   /* as its primary or replica */
+    REFUSED_PAIR_SERVER, /* the replica's can't read what the primary's writes */
+    REFUSED_RACK,
+    REFUSED_MAJORITY, /* too many primaries in the rack */
+    REFUSED_COUNT,    /* too many servers on the host */
+    REFUSED_PORT,
+    REFUSED_DISK,
+    REFUSED_MEMORY,
+    REFUSED_NOT,
+};
+enum refusal rules_refusal(const struct draft *d, int shard, int host);
+/* The hardest refusal by its primary, that one's replicas, or its own; the first one to refuse. */
+enum refusal rules_pair_refusal(const struct draft *d, int shard, int host, int *ret_other);
+int64_t rules_memory_left(const struct draft *d, int host);
+int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not known */
+/* It replaces the shard's node, or has its file. */
+bool rules_is_old_host(const struct draft *d, int shard, int host);
+void rules_put(struct draft *d, int shard, int host);
+void rules_remove(struct draft *d, int shard);
+/* The reverse of rules_remove(), to its old neighbours: a walk over the list goes on undisturbed. */
+void rules_put_back(struct draft *d, int shard, int host, int previous, int next);
+
+/* placed_checks.c: of hosts that have shards now */
+void placed_check(struct draft *d); /* what they need and cannot reach */
+void placed_warn(struct draft *d);  /* what clients will notice */
+
+/* source.c: makes the plan's shards */
+void source_choose(struct draft *d);
+size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in);
+
+/* choose_set.c: chooses the backup set of a database, and says what is odd about it. */
+void choose_set(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
+
+/* reshard.c: the shards of a database whose number of primaries is not the CCS's */
+void reshard_add(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
+size_t reshard_shard_max(const struct ccs *ccs, const struct plan_database_input *in);
+
+/* ownerless_slots.c: slots that no primary has go to one of them. */
+void ownerless_slots_adopt(struct draft *d, const struct plan_database *db);
+
+/* modules.c: a type that the shard's files tell of and the host's server lacks; NULL: none. */
+const char *modules_lacked(const struct draft *d, int shard, int host);
+/* Sets draft_shard.modules, and warns where no host has them. */
+void modules_check(struct draft *d, int shard);
+
+/* access.c: how clients log in, of the databases that source_choose() has made */
+void access_decide(struct draft *d);
+
+/* times.c */
+/* Transfer and load of one host, without one shard and with another; -1: none. */
+double times_of_host(const struct draft *d, int host, int without, int with);
+void times_of_stages(struct draft *d);
+
+/* capacity.c: memory and disk of all shards */
+void capacity_shards(struct draft *d);
+
+/* ports.c */
+bool ports_taken(const struct draft_host *host, int port);
+void ports_set(struct draft_host *host, int port, bool taken);
+int ports_endpoint(const struct draft *d, const struct ccs_database *database); /* 0: not known */
+void ports_assign(struct draft *d);
+
+/* host_checks.c: which hosts can be used */
+void host_checks_run(struct draft *d);
+
+/* old_cluster_checks.c: is the old cluster dead */
+void old_cluster_checks_run(struct draft *d);
+
+/* facts.c: of JSON that probes and scans gave */
+int64_t fact_number(const json_t *facts, const char *name, int64_t unknown); /* 0 or more */
+const char *fact_text(const json_t *facts, const char *name);                /* or NULL */
+/* What is known of a file's inside: of the whole of it, else of its head. */
+const json_t *file_facts(const struct backup_file *file);
+int64_t file_saved_s(const struct backup_file *file); /* as it says itself; -1: it doesn't */
+/* A database other than 0 that the file is known to have keys in; NULL: none. */
+const char *file_other_database(const struct backup_file *file, json_int_t *ret_keys);
+
+/* server_version.c */
+/* Whether a server loads files of that version and magic. */
+bool server_loads(bool server_is_valkey, int server_version_max, bool file_is_valkey, int version);
+/* Whether it writes files with Valkey's own magic. */
+bool server_writes_valkey(int server_version_max);
+
+/* plan_json.c: the canonical form of all that matters in a plan; its digest is the plan's hash. */
+json_t *plan_essence(const struct plan *plan);
+
+#endif
