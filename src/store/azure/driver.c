@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "../cloud/location.h"
-#include "../cloud/xml.h"
+#include "../cloud/xml_list.h"
 #include "azure.h"
 
 /*
@@ -22,134 +22,58 @@ static const struct cloud_form form = {
 
 /* --- the list --- */
 
-struct listing {
-    struct azure_store *a;
-    struct store_list *list;
-    char *name, *marker;
-    int64_t bytes, modified_ms;
-};
-
-static void set_text(char **to, const char *text)
+static void azure_page_query(const struct cloud *c, const char *token, struct cloud_request *r)
 {
-    free(*to);
-    *to = xstrdup(text);
+    cloud_query(r, "comp", "list");
+    cloud_query(r, "delimiter", "/");
+    cloud_query(r, "marker", token);
+    cloud_query(r, "maxresults", c->page_size);
+    cloud_query(r, "prefix", c->prefix);
+    cloud_query(r, "restype", "container");
 }
 
-static void on_element(void *arg, const char *path, const char *text)
+/* "Wed, 09 Sep 2009 09:20:02 GMT" */
+static int64_t date_ms(const char *text)
 {
-    struct listing *l = arg;
-    static const char entry[] = "EnumerationResults/Blobs/Blob";
-    size_t prefix_len = strlen(l->a->prefix);
+    time_t seconds = curl_getdate(text, NULL);
 
-    if (strcmp(path, "EnumerationResults/NextMarker") == 0)
-        set_text(&l->marker, text);
-    if (strncmp(path, entry, sizeof(entry) - 1) != 0)
-        return;
-    const char *member = path + sizeof(entry) - 1;
-    if (strcmp(member, "/Name") == 0) {
-        set_text(&l->name, text);
-    } else if (strcmp(member, "/Properties/Content-Length") == 0) {
-        l->bytes = strtoll(text, NULL, 10);
-    } else if (strcmp(member, "/Properties/Last-Modified") == 0) {
-        time_t seconds = curl_getdate(text, NULL);
-        l->modified_ms = seconds < 0 ? -1 : (int64_t)seconds * 1000;
-    } else if (!*member) {
-        if (l->name && strncmp(l->name, l->a->prefix, prefix_len) == 0)
-            store_list_add(l->list, l->name + prefix_len, strlen(l->name) - prefix_len, l->bytes,
-                l->modified_ms);
-        set_text(&l->name, "");
-        l->bytes = l->modified_ms = -1;
-    }
+    return seconds < 0 ? -1 : (int64_t)seconds * 1000;
 }
 
-static int list_page(struct listing *l, struct http_reply *reply, struct err *err)
+static int azure_read_page(struct cloud *c, const struct http_reply *reply, struct store_list *list,
+    char **ret_next, struct err *err)
 {
-    struct azure_request request = {.query = {{"comp", "list"}, {"delimiter", "/"}}};
-    CLEANUP(free_ptr) char *size = xasprintf("%d", l->a->page_size);
-    CLEANUP(free_ptr) char *marker = l->marker;
-    size_t n = 2;
+    static const struct xml_list_form list_form = {
+        .entry = "EnumerationResults/Blobs/Blob",
+        .name = "/Name",
+        .bytes = "/Properties/Content-Length",
+        .modified = "/Properties/Last-Modified",
+        .next = "EnumerationResults/NextMarker",
+        .time_ms = date_ms,
+    };
 
-    l->marker = NULL;
-    if (marker) {
-        request.query[n][0] = "marker";
-        request.query[n++][1] = marker;
-    }
-    request.query[n][0] = "maxresults";
-    request.query[n++][1] = size;
-    request.query[n][0] = "prefix";
-    request.query[n++][1] = l->a->prefix;
-    request.query[n][0] = "restype";
-    request.query[n++][1] = "container";
-    if (azure_send(l->a, &request, reply, err) < 0)
-        return -1;
-    if (reply->status != 200)
-        return azure_error(l->a, &request, reply, err);
-    return xml_walk(reply->text.data, reply->text.len, l->a->label, on_element, l, err);
-}
-
-static int azure_list(void *handle, struct store_list *list, struct err *err)
-{
-    struct listing l = {.a = handle, .list = list, .bytes = -1, .modified_ms = -1};
-    struct http_reply reply = HTTP_REPLY_INIT;
-    int rc;
-
-    struct store_pages pages = {.list = list};
-
-    do {
-        rc = list_page(&l, &reply, err);
-        if (rc == 0 && l.marker && *l.marker)
-            rc = store_pages_next(&pages, l.marker, l.a->label, err);
-    } while (rc == 0 && l.marker && *l.marker);
-    store_pages_release(&pages);
-    free(l.name);
-    free(l.marker);
-    http_reply_release(&reply);
-    return rc;
-}
-
-/* --- objects --- */
-
-static int azure_read(void *handle, const char *name, int64_t offset, int64_t length,
-    const struct store_receiver *receiver, struct err *err)
-{
-    const struct azure_request request = {
-        .name = name, .to = receiver, .offset = offset, .length = length};
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = azure_send(handle, &request, &reply, err);
-    if (rc == 0 && !http_status_is_object(reply.status))
-        rc = azure_error(handle, &request, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-static int azure_remove(void *handle, const char *name, struct err *err)
-{
-    return azure_do(handle, &(struct azure_request){.method = "DELETE", .name = name}, err);
-}
-
-static int64_t azure_retry_after_ms(const void *handle)
-{
-    const struct azure_store *a = handle;
-    return http_retry_after_ms(a->client);
+    return xml_list_read(&list_form, c, reply, list, ret_next, err);
 }
 
 /* --- the handle --- */
 
-static void azure_close(void *handle)
+static void azure_release(struct cloud *c)
 {
-    struct azure_store *a = handle;
+    struct azure_store *a = (struct azure_store *)c; /* its first member */
 
-    http_client_free(a->client);
     secret_free(a->key);
     secret_free(a->sas);
     free(a->account);
-    free(a->container);
-    free(a->prefix);
-    free(a->label);
     free(a->endpoint);
-    free(a);
 }
+
+static const struct cloud_protocol azure_protocol = {
+    .send = azure_send,
+    .error = azure_error,
+    .page_query = azure_page_query,
+    .read_page = azure_read_page,
+    .release = azure_release,
+};
 
 /* The account becomes a part of the host's name. */
 static int check_account(const char *account, struct err *err)
@@ -162,22 +86,23 @@ static int check_account(const char *account, struct err *err)
 static int set_up(struct azure_store *a, const json_t *location, struct err *err)
 {
     const char *endpoint = cloud_text(location, "endpoint");
+    const char *container = cloud_text(location, "container");
+    CLEANUP(free_ptr) char *prefix = cloud_prefix(location, "subdir");
 
     a->account = xstrdup(cloud_text(location, "account_name"));
-    a->container = xstrdup(cloud_text(location, "container"));
-    a->prefix = cloud_prefix(location, "subdir");
-    a->label = xasprintf("azure://%s/%s/%s", a->account, a->container, a->prefix);
     a->endpoint = endpoint ? cloud_endpoint(endpoint)
                            : xasprintf("https://%s.blob.core.windows.net", a->account);
-    a->page_size = cloud_page_size(location, 5000);
-    a->client = http_client_new(location, err);
-    if (!a->client || check_account(a->account, err) < 0 ||
-        cloud_secret(location, "account_key", &a->key, err) < 0 ||
-        (!a->key && cloud_secret(location, "sas_token", &a->sas, err) < 0))
+    const struct cloud_names names = {
+        .bucket = container,
+        .prefix = prefix,
+        .label = xasprintf("azure://%s/%s/%s", a->account, container, prefix),
+        .page_size = cloud_page_size(location, 5000),
+    };
+    if (cloud_set_up(&a->cloud, &azure_protocol, &names, location, err) < 0 ||
+        check_account(a->account, err) < 0 ||
+        cloud_secret(location, "account_key", &a->key, err) < 0)
         return -1;
-    /* A signature, and a token, are good for one place only. */
-    http_client_stay(a->client);
-    return 0;
+    return a->key ? 0 : cloud_secret(location, "sas_token", &a->sas, err);
 }
 
 static void *azure_open(const json_t *location, char **ret_label, struct err *err)
@@ -189,10 +114,10 @@ static void *azure_open(const json_t *location, char **ret_label, struct err *er
     int rc = set_up(a, object, err);
     json_decref(object);
     if (rc < 0) {
-        azure_close(a);
+        cloud_close(a);
         return NULL;
     }
-    *ret_label = xstrdup(a->label);
+    *ret_label = xstrdup(a->cloud.label);
     return a;
 }
 
@@ -274,17 +199,17 @@ static const char *const kinds[] = {"abs", "azure", NULL};
 const struct store_driver store_azure_driver = {
     .kinds = kinds,
     .open = azure_open,
-    .close = azure_close,
-    .list = azure_list,
-    .read = azure_read,
-    .retry_after_ms = azure_retry_after_ms,
+    .close = cloud_close,
+    .list = cloud_list,
+    .read = cloud_read,
+    .retry_after_ms = cloud_retry_after_ms,
     .write_begin = azure_write_begin,
     .write_part = azure_write_part,
     .write_commit = azure_write_commit,
     .write_end = azure_write_end,
     .part_bytes = 8 << 20,
     .parts_max = 50000,
-    .remove = azure_remove,
+    .remove = cloud_remove,
     .members = azure_members,
     .endpoints = form.endpoints,
     .resolve = azure_resolve,

@@ -39,17 +39,11 @@ static const struct {
     {"OperationTimedOut", ERR_TIMEOUT, "it took too long", NULL},
 };
 
-/* The printable address. The caller frees it. */
-static char *label_of(const struct azure_store *a, const char *name)
-{
-    return xasprintf("%s%s", a->label, name ? name : "");
-}
-
-int azure_error(struct azure_store *a, const struct azure_request *request,
+int azure_error(struct cloud *c, const struct cloud_request *request,
     const struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = label_of(a, request->name);
-    const char *code = http_header(a->client, "x-ms-error-code");
+    CLEANUP(free_ptr) char *what = cloud_label(c, request);
+    const char *code = http_header(c->client, "x-ms-error-code");
 
     for (size_t i = 0; code && i < ARRAY_SIZE(failures); i++) {
         if (strcmp(failures[i].name, code) != 0)
@@ -66,44 +60,39 @@ int azure_error(struct azure_store *a, const struct azure_request *request,
                : -1;
 }
 
-static char *url_of(const struct azure_store *a, const struct azure_request *r)
+static char *url_of(const struct azure_store *a, const struct cloud_request *r)
 {
     struct buf url = BUF_INIT;
-    char before = '?';
 
     buf_addf(&url, "%s/", a->endpoint);
-    http_encode(&url, a->container, false);
+    http_encode(&url, a->cloud.bucket, false);
     if (r->name) {
         buf_addc(&url, '/');
-        http_encode(&url, a->prefix, true);
+        http_encode(&url, a->cloud.prefix, true);
         http_encode(&url, r->name, false);
     }
-    for (const char *const(*q)[2] = r->query; (*q)[0]; q++) {
-        buf_addf(&url, "%c%s=", before, (*q)[0]);
-        http_encode(&url, (*q)[1], false);
-        before = '&';
-    }
+    cloud_add_query(&url, r);
     if (a->sas) {
         const char *sas = secret_reveal(a->sas);
-        buf_addf(&url, "%c%s", before, sas + (*sas == '?'));
+        buf_addf(&url, "%c%s", r->query[0][0] ? '&' : '?', sas + (*sas == '?'));
     }
     return buf_take(&url);
 }
 
 /* The x-ms-… headers, for both the request and its signature. */
-static void make_headers(const struct azure_request *r, struct buf *out)
+static void make_headers(const struct cloud_request *r, struct buf *out)
 {
     time_t now = time(NULL);
     char date[64];
     struct tm tm;
 
     strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
-    if (r->blob_type)
-        buf_addf(out, "x-ms-blob-type:%s\n", r->blob_type);
+    if (r->header)
+        buf_addf(out, "%s\n", r->header);
     buf_addf(out, "x-ms-date:%s\nx-ms-version:%s\n", date, api_version);
 }
 
-static int add_signature(const struct azure_store *a, const struct azure_request *r,
+static int add_signature(const struct azure_store *a, const struct cloud_request *r,
     const char *url, const char *x_headers, struct curl_slist **headers, struct err *err)
 {
     const char *path = strchr(strstr(url, "://") + 3, '/');
@@ -135,10 +124,10 @@ static int add_signature(const struct azure_store *a, const struct azure_request
 }
 
 int azure_send(
-    struct azure_store *a, const struct azure_request *r, struct http_reply *reply, struct err *err)
+    struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
+    const struct azure_store *a = (const struct azure_store *)c; /* its first member */
     CLEANUP(free_ptr) char *url = url_of(a, r);
-    CLEANUP(free_ptr) char *what = label_of(a, r->name);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
     struct buf x_headers = BUF_INIT;
     int rc = 0;
@@ -146,36 +135,11 @@ int azure_send(
     make_headers(r, &x_headers);
     for (const char *line = x_headers.data; *line; line += strcspn(line, "\n") + 1)
         http_add_header(&headers, "%.*s", (int)strcspn(line, "\n"), line);
-    if (r->body)
-        http_add_header(&headers, "Content-Type: application/octet-stream");
     if (a->key)
         rc = add_signature(a, r, url, x_headers.data, &headers, err);
     if (rc == 0)
-        rc = http_send(a->client,
-            &(struct http_request){
-                .method = r->method,
-                .url = url,
-                .what = what,
-                .headers = headers,
-                .body = r->body,
-                .body_len = r->body_len,
-                .to = r->to,
-                .offset = r->offset,
-                .length = r->length,
-            },
-            reply, err);
+        rc = cloud_send_to(c, r, url, &headers, reply, err);
     buf_release(&x_headers);
     explicit_bzero(url, strlen(url)); /* the token is in it */
-    return rc;
-}
-
-int azure_do(struct azure_store *a, const struct azure_request *request, struct err *err)
-{
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = azure_send(a, request, &reply, err);
-    if (rc == 0 && !http_status_is_fine(reply.status))
-        rc = azure_error(a, request, &reply, err);
-    http_reply_release(&reply);
     return rc;
 }

@@ -11,7 +11,7 @@
  */
 
 struct azure_upload {
-    struct azure_store *a;
+    struct cloud *c;
     char *name;
     char *mark; /* tells our blocks from those of another upload of this name */
 };
@@ -21,7 +21,7 @@ void *azure_write_begin(void *handle, const char *name, struct err *err)
     struct azure_upload *u = xcalloc(1, sizeof(*u));
 
     (void)err;
-    u->a = handle;
+    u->c = handle;
     u->name = xstrdup(name);
     u->mark = random_hex(8);
     return u;
@@ -39,8 +39,8 @@ int azure_write_part(void *upload, const struct store_part *part, struct err *er
     struct azure_upload *u = upload;
     CLEANUP(free_ptr) char *id = block_id(u, part->number);
 
-    return azure_do(u->a,
-        &(struct azure_request){
+    return cloud_do(u->c,
+        &(struct cloud_request){
             .method = "PUT",
             .name = u->name,
             .query = {{"blockid", id}, {"comp", "block"}},
@@ -60,8 +60,8 @@ static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
         buf_addf(&body, "<Latest>%s</Latest>", id);
     }
     buf_adds(&body, "</BlockList>");
-    int rc = azure_do(u->a,
-        &(struct azure_request){
+    int rc = cloud_do(u->c,
+        &(struct cloud_request){
             .method = "PUT",
             .name = u->name,
             .query = {{"comp", "blocklist"}},
@@ -78,11 +78,11 @@ int azure_write_commit(void *upload, const struct store_part *last, struct err *
     struct azure_upload *u = upload;
 
     if (last->number == 0)
-        return azure_do(u->a,
-            &(struct azure_request){
+        return cloud_do(u->c,
+            &(struct cloud_request){
                 .method = "PUT",
                 .name = u->name,
-                .blob_type = "BlockBlob",
+                .header = "x-ms-blob-type:BlockBlob",
                 .body = last->data,
                 .body_len = last->len,
             },

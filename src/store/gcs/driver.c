@@ -29,137 +29,77 @@ static const char google_tokens[] = "https://oauth2.googleapis.com/token";
 
 /* --- the list --- */
 
+static void gcs_page_query(const struct cloud *c, const char *token, struct cloud_request *r)
+{
+    cloud_query(r, "delimiter", "/");
+    cloud_query(r, "maxResults", c->page_size);
+    cloud_query(r, "pageToken", token);
+    cloud_query(r, "prefix", c->prefix);
+}
+
 static int add_items(
-    const struct gcs_store *g, const json_t *answer, struct store_list *list, struct err *err)
+    const struct cloud *c, const json_t *answer, struct store_list *list, struct err *err)
 {
     const json_t *items = json_object_get(answer, "items");
-    size_t prefix_len = strlen(g->prefix);
+    size_t prefix_len = strlen(c->prefix);
 
     for (size_t i = 0; i < json_array_size(items); i++) {
         const json_t *item = json_array_get(items, i);
         const char *name = cloud_text(item, "name");
         const char *size = cloud_text(item, "size");
         const char *updated = cloud_text(item, "updated");
-        if (!name || strncmp(name, g->prefix, prefix_len) != 0)
-            return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", g->label);
+        if (!name || strncmp(name, c->prefix, prefix_len) != 0)
+            return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", c->label);
         store_list_add(list, name + prefix_len, strlen(name) - prefix_len,
             size ? strtoll(size, NULL, 10) : -1, updated ? cloud_time_ms(updated) : -1);
     }
     return 0;
 }
 
-/* *token: of the page, then of the next one; NULL: none. */
-static int list_page(struct gcs_store *g, struct store_list *list, char **token, struct err *err)
+static int gcs_read_page(struct cloud *c, const struct http_reply *reply, struct store_list *list,
+    char **ret_next, struct err *err)
 {
-    struct http_reply reply = HTTP_REPLY_INIT;
-    struct buf query = BUF_INIT;
+    json_t *answer = json_read(reply->text.data, reply->text.len, 0, "the list", err);
+    int rc = 0;
 
-    buf_addf(&query, "delimiter=%%2F&maxResults=%d&prefix=", g->page_size);
-    http_encode(&query, g->prefix, false);
-    if (*token) {
-        buf_adds(&query, "&pageToken=");
-        http_encode(&query, *token, false);
-    }
-    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, NULL, query.data);
-    buf_release(&query);
-    free(*token);
-    *token = NULL;
-    int rc = gcs_send(g, &(struct gcs_request){.url = url}, &reply, err);
-    if (rc == 0 && reply.status != 200)
-        rc = gcs_error(g, NULL, &reply, err);
-    json_t *answer =
-        rc == 0 ? json_read(reply.text.data, reply.text.len, 0, "the list", err) : NULL;
-    if (rc == 0 && !answer)
-        rc = err_wrap(err, "'%s'", g->label);
-    else if (rc == 0 && !json_is_object(answer))
-        rc = err_set(err, ERR_PROTOCOL, "'%s' gave a list that is not a JSON object", g->label);
+    if (!answer)
+        return err_wrap(err, "'%s'", c->label);
+    if (!json_is_object(answer))
+        rc = err_set(err, ERR_PROTOCOL, "'%s' gave a list that is not a JSON object", c->label);
     if (rc == 0)
-        rc = add_items(g, answer, list, err);
+        rc = add_items(c, answer, list, err);
     const char *next = cloud_text(answer, "nextPageToken");
     if (rc == 0 && next)
-        *token = xstrdup(next);
+        *ret_next = xstrdup(next);
     json_decref(answer);
-    http_reply_release(&reply);
     return rc;
-}
-
-static int gcs_list(void *handle, struct store_list *list, struct err *err)
-{
-    struct gcs_store *g = handle;
-    struct store_pages pages = {.list = list};
-    char *token = NULL;
-    int rc;
-
-    do {
-        rc = list_page(g, list, &token, err);
-        if (rc == 0 && token)
-            rc = store_pages_next(&pages, token, g->label, err);
-    } while (rc == 0 && token);
-    store_pages_release(&pages);
-    free(token);
-    return rc;
-}
-
-/* --- objects --- */
-
-static int gcs_read(void *handle, const char *name, int64_t offset, int64_t length,
-    const struct store_receiver *receiver, struct err *err)
-{
-    struct gcs_store *g = handle;
-    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, name, "alt=media");
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = gcs_send(g,
-        &(struct gcs_request){
-            .url = url, .name = name, .to = receiver, .offset = offset, .length = length},
-        &reply, err);
-    if (rc == 0 && !http_status_is_object(reply.status))
-        rc = gcs_error(g, name, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-static int gcs_remove(void *handle, const char *name, struct err *err)
-{
-    struct gcs_store *g = handle;
-    CLEANUP(free_ptr) char *url = gcs_url(g, gcs_path, name, "");
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = gcs_send(
-        g, &(struct gcs_request){.method = "DELETE", .url = url, .name = name}, &reply, err);
-    if (rc == 0 && !http_status_is_fine(reply.status))
-        rc = gcs_error(g, name, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-static int64_t gcs_retry_after_ms(const void *handle)
-{
-    const struct gcs_store *g = handle;
-    return http_retry_after_ms(g->client);
 }
 
 /* --- the handle --- */
 
-static void gcs_close(void *handle)
+static void gcs_release(struct cloud *c)
 {
-    struct gcs_store *g = handle;
+    struct gcs_store *g = (struct gcs_store *)c; /* its first member */
 
-    http_client_free(g->client);
     secret_free(g->private_key);
     secret_free(g->client_secret);
     secret_free(g->refresh_token);
     secret_free(g->token);
-    free(g->bucket);
-    free(g->prefix);
-    free(g->label);
     free(g->endpoint);
     free(g->token_uri);
     free(g->email);
     free(g->key_id);
     free(g->client_id);
-    free(g);
 }
+
+static const struct cloud_protocol gcs_protocol = {
+    .send = gcs_send,
+    .error = gcs_error,
+    .page_query = gcs_page_query,
+    .read_page = gcs_read_page,
+    .release = gcs_release,
+    .read_query = {"alt", "media"},
+};
 
 static char *dup_text(const json_t *location, const char *key)
 {
@@ -224,20 +164,22 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
         return NULL;
     struct gcs_store *g = xcalloc(1, sizeof(*g));
     const char *endpoint = cloud_text(object, "endpoint");
-    g->bucket = dup_text(object, "bucket_name");
-    g->prefix = cloud_prefix(object, "subdir");
-    g->label = xasprintf("gs://%s/%s", g->bucket, g->prefix);
+    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "subdir");
+    const struct cloud_names names = {
+        .bucket = cloud_text(object, "bucket_name"),
+        .prefix = prefix,
+        .label = xasprintf("gs://%s/%s", cloud_text(object, "bucket_name"), prefix),
+        .page_size = cloud_page_size(object, 1000),
+    };
     g->endpoint = cloud_endpoint(endpoint ? endpoint : google_storage);
-    g->page_size = cloud_page_size(object, 1000);
-    g->client = http_client_new(object, err);
-    bool ok = g->client && read_login(g, object, err) == 0;
+    bool ok = cloud_set_up(&g->cloud, &gcs_protocol, &names, object, err) == 0 &&
+              read_login(g, object, err) == 0;
     json_decref(object);
     if (!ok) {
-        gcs_close(g);
+        cloud_close(g);
         return NULL;
     }
-    http_client_stay(g->client);
-    *ret_label = xstrdup(g->label);
+    *ret_label = xstrdup(g->cloud.label);
     return g;
 }
 
@@ -290,16 +232,16 @@ static const char *const kinds[] = {"gs", "gcs", NULL};
 const struct store_driver store_gcs_driver = {
     .kinds = kinds,
     .open = gcs_open,
-    .close = gcs_close,
-    .list = gcs_list,
-    .read = gcs_read,
-    .retry_after_ms = gcs_retry_after_ms,
+    .close = cloud_close,
+    .list = cloud_list,
+    .read = cloud_read,
+    .retry_after_ms = cloud_retry_after_ms,
     .write_begin = gcs_write_begin,
     .write_part = gcs_write_part,
     .write_commit = gcs_write_commit,
     .write_end = gcs_write_end,
     .part_bytes = 8 << 20, /* must be a multiple of 256 KiB */
-    .remove = gcs_remove,
+    .remove = cloud_remove,
     .members = gcs_members,
     .endpoints = gcs_form.endpoints,
     .resolve = gcs_resolve,

@@ -144,7 +144,7 @@ int gcs_token(struct gcs_store *g, struct err *err)
     http_add_header(&headers, "Content-Type: application/x-www-form-urlencoded");
     int rc = make_form(g, &form, err);
     if (rc == 0)
-        rc = http_send(g->client,
+        rc = http_send(g->cloud.client,
             &(struct http_request){
                 .method = "POST",
                 .url = g->token_uri,

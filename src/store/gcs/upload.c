@@ -29,20 +29,19 @@ void *gcs_write_begin(void *handle, const char *name, struct err *err)
 
 static int begin_session(struct gcs_upload *u, struct err *err)
 {
-    struct buf query = BUF_INIT;
     struct http_reply reply = HTTP_REPLY_INIT;
+    struct buf url = BUF_INIT;
 
-    buf_adds(&query, "uploadType=resumable&name=");
-    http_encode(&query, u->g->prefix, false);
-    http_encode(&query, u->name, false);
-    CLEANUP(free_ptr) char *url = gcs_url(u->g, gcs_upload_path, NULL, query.data);
-    buf_release(&query);
-    int rc = gcs_send(u->g,
-        &(struct gcs_request){.method = "POST", .url = url, .name = u->name, .body = ""}, &reply,
-        err);
-    if (rc == 0 && reply.status != 200 && reply.status != 201)
-        rc = gcs_error(u->g, u->name, &reply, err);
-    const char *session = rc == 0 ? http_header(u->g->client, "Location") : NULL;
+    buf_addf(&url, "%s/upload/storage/v1/b/", u->g->endpoint);
+    http_encode(&url, u->g->cloud.bucket, false);
+    buf_adds(&url, "/o?uploadType=resumable&name=");
+    http_encode(&url, u->g->cloud.prefix, false);
+    http_encode(&url, u->name, false);
+    int rc = cloud_ask(&u->g->cloud,
+        &(struct cloud_request){.method = "POST", .url = url.data, .name = u->name, .body = ""},
+        &reply, err);
+    buf_release(&url);
+    const char *session = rc == 0 ? http_header(u->g->cloud.client, "Location") : NULL;
     if (rc == 0 && !session)
         rc = err_set(
             err, ERR_PROTOCOL, "the store began the upload of '%s' without naming it", u->name);
@@ -56,21 +55,19 @@ static int begin_session(struct gcs_upload *u, struct err *err)
 static int put(struct gcs_upload *u, const char *content_range, const void *data, size_t len,
     struct http_reply *reply, struct err *err)
 {
-    CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
+    CLEANUP(free_ptr) char *header = xasprintf("Content-Range: %s", content_range);
+    const struct cloud_request request = {
+        .method = "PUT",
+        .url = u->session,
+        .name = u->name,
+        .header = header,
+        .body = len ? data : "",
+        .body_len = len,
+    };
 
-    http_add_header(&headers, "Content-Range: %s", content_range);
-    int rc = gcs_send(u->g,
-        &(struct gcs_request){
-            .method = "PUT",
-            .url = u->session,
-            .name = u->name,
-            .headers = headers,
-            .body = len ? data : "",
-            .body_len = len,
-        },
-        reply, err);
+    int rc = gcs_send(&u->g->cloud, &request, reply, err);
     if (rc == 0 && reply->status != 308 && !http_status_is_fine(reply->status))
-        rc = gcs_error(u->g, u->name, reply, err);
+        rc = gcs_error(&u->g->cloud, &request, reply, err);
     u->done |= rc == 0 && http_status_is_fine(reply->status);
     return rc;
 }
@@ -78,7 +75,7 @@ static int put(struct gcs_upload *u, const char *content_range, const void *data
 /* How many bytes have come, after an answer with 308: "Range: bytes=0-41". */
 static int64_t bytes_there(struct gcs_upload *u)
 {
-    const char *range = http_header(u->g->client, "Range");
+    const char *range = http_header(u->g->cloud.client, "Range");
     long long last = -1;
 
     if (range && sscanf(range, "bytes=0-%lld", &last) != 1 && sscanf(range, "0-%lld", &last) != 1)
@@ -149,14 +146,11 @@ void gcs_write_end(void *upload)
     struct gcs_upload *u = upload;
 
     if (!u->done && u->session) {
-        struct http_reply reply = HTTP_REPLY_INIT;
+        const struct cloud_request request = {
+            .method = "DELETE", .url = u->session, .name = u->name};
         struct err nobody_to_tell = ERR_INIT;
-        if (gcs_send(u->g,
-                &(struct gcs_request){.method = "DELETE", .url = u->session, .name = u->name},
-                &reply, &nobody_to_tell) < 0) {
-            /* The store drops the session after a week. */
-        }
-        http_reply_release(&reply);
+        /* The store drops a session that this leaves after a week. */
+        (void)!cloud_do(&u->g->cloud, &request, &nobody_to_tell);
     }
     if (u->session)
         explicit_bzero(u->session, strlen(u->session)); /* whoever knows it may write */

@@ -68,7 +68,7 @@ static void *s3_driver_open(const json_t *location, char **ret_label, struct err
 {
     json_t *object = cloud_location(location, &form, err);
     struct s3_settings settings;
-    struct s3_store *s = NULL;
+    void *s = NULL;
 
     if (!object)
         return NULL;
@@ -121,17 +121,17 @@ static const char *const kinds[] = {"s3", NULL};
 const struct store_driver store_s3_driver = {
     .kinds = kinds,
     .open = s3_driver_open,
-    .close = s3_close,
-    .list = s3_list,
-    .read = s3_read,
-    .retry_after_ms = s3_retry_after_ms,
+    .close = cloud_close,
+    .list = cloud_list,
+    .read = cloud_read,
+    .retry_after_ms = cloud_retry_after_ms,
     .write_begin = s3_write_begin,
     .write_part = s3_write_part,
     .write_commit = s3_write_commit,
     .write_end = s3_write_end,
     .part_bytes = S3_PART_BYTES,
     .parts_max = S3_PARTS_MAX,
-    .remove = s3_remove,
+    .remove = cloud_remove,
     .members = s3_members,
     .endpoints = form.endpoints,
     .resolve = s3_resolve,

@@ -16,7 +16,7 @@ static bool has_hmac_keys(const json_t *location)
 static void *gcs_xml_open(const json_t *location, char **ret_label, struct err *err)
 {
     json_t *object = cloud_location(location, &gcs_form, err);
-    struct s3_store *s = NULL;
+    void *s = NULL;
 
     if (!object)
         return NULL;
@@ -51,17 +51,17 @@ const struct store_driver store_gcs_xml_driver = {
     .kinds = kinds,
     .serves = has_hmac_keys,
     .open = gcs_xml_open,
-    .close = s3_close,
-    .list = s3_list,
-    .read = s3_read,
-    .retry_after_ms = s3_retry_after_ms,
+    .close = cloud_close,
+    .list = cloud_list,
+    .read = cloud_read,
+    .retry_after_ms = cloud_retry_after_ms,
     .write_begin = s3_write_begin,
     .write_part = s3_write_part,
     .write_commit = s3_write_commit,
     .write_end = s3_write_end,
     .part_bytes = S3_PART_BYTES,
     .parts_max = S3_PARTS_MAX,
-    .remove = s3_remove,
+    .remove = cloud_remove,
     .members = gcs_members,
     .endpoints = gcs_form.endpoints,
     .resolve = gcs_resolve,

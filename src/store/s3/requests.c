@@ -6,21 +6,25 @@
 
 #include "../cloud/location.h"
 #include "../cloud/xml.h"
+#include "../cloud/xml_list.h"
 #include "recluster/clock.h"
 #include "sign.h"
 
 static const char default_region[] = "us-east-1";
 
 struct s3_store {
-    struct http_client *client;
-    char *bucket, *prefix, *label;
+    struct cloud cloud;
     char *endpoint; /* NULL: Amazon's */
     char *region;
     bool region_given, host_style;
     char *base; /* URL of the bucket, without a slash at its end */
     struct secret *key_id, *secret, *token;
-    int page_size;
 };
+
+static struct s3_store *s3_of(struct cloud *c)
+{
+    return (struct s3_store *)c; /* its first member */
+}
 
 /* --- errors --- */
 
@@ -82,16 +86,10 @@ static const struct {
         "The object lies in an archive: restore it there first, then try again."},
 };
 
-/* The printable address. The caller frees it. */
-static char *label_of(const struct s3_store *s, const char *name)
+static int s3_error(struct cloud *c, const struct cloud_request *request,
+    const struct http_reply *reply, struct err *err)
 {
-    return xasprintf("%s%s", s->label, name ? name : "");
-}
-
-int s3_error(struct s3_store *s, const struct s3_request *request, const struct http_reply *reply,
-    struct err *err)
-{
-    CLEANUP(free_ptr) char *what = label_of(s, request->name);
+    CLEANUP(free_ptr) char *what = cloud_label(c, request);
     struct s3_failure f;
 
     read_failure(reply, &f);
@@ -101,7 +99,7 @@ int s3_error(struct s3_store *s, const struct s3_request *request, const struct 
                    ? err_hint(err, "Check \"access_key_id\" and \"secret_access_key\".")
                    : -1;
     }
-    if (f.region[0] && strcmp(f.region, s->region) != 0) {
+    if (f.region[0] && strcmp(f.region, s3_of(c)->region) != 0) {
         err_set(err, http_status_code(reply->status), "'%s': %s (%s)", what, f.message, f.code);
         return err_hint(err,
             "The bucket lies in another region: give the location \"region_name\": "
@@ -139,11 +137,11 @@ static void set_base(struct s3_store *s)
     const char *host = strstr(endpoint, "://") + 3;
     free(s->base);
     s->base = s->host_style
-                  ? xasprintf("%.*s%s.%s", (int)(host - endpoint), endpoint, s->bucket, host)
-                  : xasprintf("%s/%s", endpoint, s->bucket);
+                  ? xasprintf("%.*s%s.%s", (int)(host - endpoint), endpoint, s->cloud.bucket, host)
+                  : xasprintf("%s/%s", endpoint, s->cloud.bucket);
 }
 
-static char *url_of(const struct s3_store *s, const struct s3_request *r)
+static char *url_of(const struct s3_store *s, const struct cloud_request *r)
 {
     struct buf url = BUF_INIT;
 
@@ -151,19 +149,17 @@ static char *url_of(const struct s3_store *s, const struct s3_request *r)
     if (r->name || s->host_style)
         buf_addc(&url, '/');
     if (r->name) {
-        http_encode(&url, s->prefix, true);
+        http_encode(&url, s->cloud.prefix, true);
         http_encode(&url, r->name, false);
     }
-    if (r->query)
-        buf_addf(&url, "?%s", r->query);
+    cloud_add_query(&url, r);
     return buf_take(&url);
 }
 
 static int send_once(
-    struct s3_store *s, const struct s3_request *r, struct http_reply *reply, struct err *err)
+    struct s3_store *s, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
     CLEANUP(free_ptr) char *url = url_of(s, r);
-    CLEANUP(free_ptr) char *what = label_of(s, r->name);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
     const struct s3_signed what_is_signed = {
         .method = r->method ? r->method : "GET",
@@ -179,26 +175,13 @@ static int send_once(
 
     if (s->key_id)
         s3_sign(&what_is_signed, &headers);
-    if (r->body)
-        http_add_header(&headers, "Content-Type: application/octet-stream");
-    const struct http_request request = {
-        .method = r->method,
-        .url = url,
-        .what = what,
-        .headers = headers,
-        .body = r->body,
-        .body_len = r->body_len,
-        .to = r->to,
-        .offset = r->offset,
-        .length = r->length,
-    };
-    return http_send(s->client, &request, reply, err);
+    return cloud_send_to(&s->cloud, r, url, &headers, reply, err);
 }
 
 /* The region that the store names in an answer to a request for another one. */
 static bool learn_region(struct s3_store *s, const struct http_reply *reply)
 {
-    const char *region = http_header(s->client, "x-amz-bucket-region");
+    const char *region = http_header(s->cloud.client, "x-amz-bucket-region");
     struct s3_failure f;
 
     if (s->region_given || (reply->status != 301 && reply->status != 307 && reply->status != 400))
@@ -216,161 +199,64 @@ static bool learn_region(struct s3_store *s, const struct http_reply *reply)
     return true;
 }
 
-int s3_send(
-    struct s3_store *s, const struct s3_request *request, struct http_reply *reply, struct err *err)
+static int s3_send(
+    struct cloud *c, const struct cloud_request *request, struct http_reply *reply, struct err *err)
 {
+    struct s3_store *s = s3_of(c);
+
     if (send_once(s, request, reply, err) < 0)
         return -1;
     return learn_region(s, reply) ? send_once(s, request, reply, err) : 0;
 }
 
-const char *s3_header(struct s3_store *s, const char *name)
+/* --- the list --- */
+
+static void s3_page_query(const struct cloud *c, const char *token, struct cloud_request *r)
 {
-    return http_header(s->client, name);
+    cloud_query(r, "continuation-token", token);
+    cloud_query(r, "delimiter", "/");
+    cloud_query(r, "list-type", "2");
+    cloud_query(r, "max-keys", c->page_size);
+    cloud_query(r, "prefix", c->prefix);
 }
 
-/* --- the driver's functions --- */
-
-struct listing {
-    struct s3_store *s;
-    struct store_list *list;
-    char *key, *token;
-    int64_t bytes, modified_ms;
-    bool truncated;
-};
-
-static void set_text(char **to, const char *text)
+static int s3_read_page(struct cloud *c, const struct http_reply *reply, struct store_list *list,
+    char **ret_next, struct err *err)
 {
-    free(*to);
-    *to = xstrdup(text);
-}
+    static const struct xml_list_form form = {
+        .entry = "ListBucketResult/Contents",
+        .name = "/Key",
+        .bytes = "/Size",
+        .modified = "/LastModified",
+        .next = "ListBucketResult/NextContinuationToken",
+        .truncated = "ListBucketResult/IsTruncated",
+        .time_ms = cloud_time_ms,
+    };
 
-static void on_list_element(void *arg, const char *path, const char *text)
-{
-    struct listing *l = arg;
-    static const char entry[] = "ListBucketResult/Contents";
-
-    if (strcmp(path, "ListBucketResult/NextContinuationToken") == 0) {
-        set_text(&l->token, text);
-    } else if (strcmp(path, "ListBucketResult/IsTruncated") == 0) {
-        l->truncated = strcmp(text, "true") == 0;
-    } else if (strcmp(path, entry) == 0) {
-        size_t prefix_len = strlen(l->s->prefix);
-        if (l->key && strncmp(l->key, l->s->prefix, prefix_len) == 0)
-            store_list_add(l->list, l->key + prefix_len, strlen(l->key) - prefix_len, l->bytes,
-                l->modified_ms);
-        set_text(&l->key, "");
-        l->bytes = l->modified_ms = -1;
-    } else if (strncmp(path, entry, sizeof(entry) - 1) == 0) {
-        const char *member = path + sizeof(entry) - 1;
-        if (strcmp(member, "/Key") == 0)
-            set_text(&l->key, text);
-        else if (strcmp(member, "/Size") == 0)
-            l->bytes = strtoll(text, NULL, 10);
-        else if (strcmp(member, "/LastModified") == 0)
-            l->modified_ms = cloud_time_ms(text);
-    }
-}
-
-/* One page; the token of the next is in l->token if l->truncated. */
-static int list_page(struct listing *l, struct http_reply *reply, struct err *err)
-{
-    struct s3_store *s = l->s;
-    struct buf query = BUF_INIT;
-
-    /* Sorted, as the signature wants it. */
-    if (l->token) {
-        buf_adds(&query, "continuation-token=");
-        http_encode(&query, l->token, false);
-        buf_addc(&query, '&');
-    }
-    buf_addf(&query, "delimiter=%%2F&list-type=2&max-keys=%d&prefix=", s->page_size);
-    http_encode(&query, s->prefix, false);
-    const struct s3_request request = {.query = query.data};
-    free(l->token);
-    l->token = NULL;
-    l->truncated = false;
-    int rc = s3_send(s, &request, reply, err);
-    if (rc == 0 && reply->status != 200)
-        rc = s3_error(s, &request, reply, err);
-    if (rc == 0)
-        rc = xml_walk(reply->text.data, reply->text.len, s->label, on_list_element, l, err);
-    if (rc == 0 && l->truncated && (!l->token || !*l->token))
-        rc = err_set(
-            err, ERR_PROTOCOL, "'%s' lists more files without saying how to go on", s->label);
-    buf_release(&query);
-    return rc;
-}
-
-int s3_list(void *handle, struct store_list *list, struct err *err)
-{
-    struct listing l = {.s = handle, .list = list, .bytes = -1, .modified_ms = -1};
-    struct http_reply reply = HTTP_REPLY_INIT;
-    struct store_pages pages = {.list = list};
-    int rc;
-
-    do {
-        rc = list_page(&l, &reply, err);
-        if (rc == 0 && l.truncated)
-            rc = store_pages_next(&pages, l.token, l.s->label, err);
-    } while (rc == 0 && l.truncated);
-    store_pages_release(&pages);
-    free(l.key);
-    free(l.token);
-    http_reply_release(&reply);
-    return rc;
-}
-
-int s3_read(void *handle, const char *name, int64_t offset, int64_t length,
-    const struct store_receiver *receiver, struct err *err)
-{
-    const struct s3_request request = {
-        .name = name, .to = receiver, .offset = offset, .length = length};
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = s3_send(handle, &request, &reply, err);
-    if (rc == 0 && !http_status_is_object(reply.status))
-        rc = s3_error(handle, &request, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-int s3_remove(void *handle, const char *name, struct err *err)
-{
-    const struct s3_request request = {.method = "DELETE", .name = name};
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = s3_send(handle, &request, &reply, err);
-    if (rc == 0 && !http_status_is_fine(reply.status))
-        rc = s3_error(handle, &request, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-int64_t s3_retry_after_ms(const void *handle)
-{
-    const struct s3_store *s = handle;
-    return http_retry_after_ms(s->client);
+    return xml_list_read(&form, c, reply, list, ret_next, err);
 }
 
 /* --- the handle --- */
 
-void s3_close(void *handle)
+static void s3_release(struct cloud *c)
 {
-    struct s3_store *s = handle;
+    struct s3_store *s = s3_of(c);
 
-    http_client_free(s->client);
     secret_free(s->key_id);
     secret_free(s->secret);
     secret_free(s->token);
-    free(s->bucket);
-    free(s->prefix);
-    free(s->label);
     free(s->endpoint);
     free(s->region);
     free(s->base);
-    free(s);
 }
+
+static const struct cloud_protocol s3_protocol = {
+    .send = s3_send,
+    .error = s3_error,
+    .page_query = s3_page_query,
+    .read_page = s3_read_page,
+    .release = s3_release,
+};
 
 /* The bucket becomes a part of the URL as it is, also of the host's name. */
 static int check_bucket(const char *bucket, struct err *err)
@@ -388,13 +274,18 @@ static bool is_region(const char *text)
     return *text && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
 }
 
-struct s3_store *s3_open(
+void *s3_open(
     const struct s3_settings *settings, const json_t *location, char **ret_label, struct err *err)
 {
     struct s3_store *s = xcalloc(1, sizeof(*s));
+    const struct cloud_names names = {
+        .bucket = settings->bucket,
+        .prefix = settings->prefix,
+        .label = xasprintf(
+            "%s://%s/%s", cloud_text(location, "type"), settings->bucket, settings->prefix),
+        .page_size = settings->page_size,
+    };
 
-    s->bucket = xstrdup(settings->bucket);
-    s->prefix = xstrdup(settings->prefix);
     s->endpoint = settings->endpoint ? cloud_endpoint(settings->endpoint) : NULL;
     s->region = xstrdup(settings->region ? settings->region : default_region);
     s->region_given = settings->region != NULL;
@@ -402,26 +293,14 @@ struct s3_store *s3_open(
     s->key_id = settings->key_id;
     s->secret = settings->secret;
     s->token = settings->token;
-    s->page_size = settings->page_size;
-    s->label = xasprintf("%s://%s/%s", cloud_text(location, "type"), s->bucket, s->prefix);
-    s->client = http_client_new(location, err);
-    if (s->client && !s->endpoint && !is_region(s->region)) {
-        err_set(err, ERR_USAGE, "'%s' is not a region of S3", s->region);
-        s3_close(s);
+    int rc = cloud_set_up(&s->cloud, &s3_protocol, &names, location, err);
+    if (rc == 0 && !s->endpoint && !is_region(s->region))
+        rc = err_set(err, ERR_USAGE, "'%s' is not a region of S3", s->region);
+    if (rc < 0 || check_bucket(settings->bucket, err) < 0) {
+        cloud_close(s);
         return NULL;
     }
-    if (!s->client || check_bucket(s->bucket, err) < 0) {
-        s3_close(s);
-        return NULL;
-    }
-    /* A signature is good for one host only; learn_region() follows. */
-    http_client_stay(s->client);
     set_base(s);
-    *ret_label = xstrdup(s->label);
+    *ret_label = xstrdup(s->cloud.label);
     return s;
-}
-
-const char *s3_prefix(const struct s3_store *s)
-{
-    return s->prefix;
 }

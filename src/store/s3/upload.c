@@ -13,7 +13,7 @@
 enum { ETAG_MAX = 128 };
 
 struct s3_upload {
-    struct s3_store *s;
+    struct cloud *c;
     char *name;
     char *id; /* of the multipart upload; NULL: none is begun */
     char (*etags)[ETAG_MAX];
@@ -27,18 +27,9 @@ void *s3_write_begin(void *handle, const char *name, struct err *err)
     struct s3_upload *u = xcalloc(1, sizeof(*u));
 
     (void)err;
-    u->s = handle;
+    u->c = handle;
     u->name = xstrdup(name);
     return u;
-}
-
-/* Sends a request that must be answered with 2xx. */
-static int send_checked(struct s3_upload *u, const struct s3_request *request,
-    struct http_reply *reply, struct err *err)
-{
-    if (s3_send(u->s, request, reply, err) < 0)
-        return -1;
-    return http_status_is_fine(reply->status) ? 0 : s3_error(u->s, request, reply, err);
 }
 
 static void on_initiate_element(void *arg, const char *path, const char *text)
@@ -53,12 +44,12 @@ static void on_initiate_element(void *arg, const char *path, const char *text)
 /* An answer that got lost leaves an upload without parts at the store: it takes no room there. */
 static int initiate(struct s3_upload *u, struct err *err)
 {
-    const struct s3_request request = {
-        .method = "POST", .name = u->name, .query = "uploads=", .body = ""};
+    const struct cloud_request request = {
+        .method = "POST", .name = u->name, .query = {{"uploads", ""}}, .body = ""};
     struct http_reply reply = HTTP_REPLY_INIT;
     char *id = NULL;
 
-    int rc = send_checked(u, &request, &reply, err);
+    int rc = cloud_ask(u->c, &request, &reply, err);
     if (rc == 0)
         rc = xml_walk(reply.text.data, reply.text.len, u->name, on_initiate_element, &id, err);
     if (rc == 0 && (!id || !*id))
@@ -73,32 +64,23 @@ static int initiate(struct s3_upload *u, struct err *err)
     return rc;
 }
 
-/* "partNumber=1&uploadId=…". The caller frees it. */
-static char *upload_query(const struct s3_upload *u, size_t part_number)
+/* The object itself if no multipart upload is begun. */
+static int put(struct s3_upload *u, const struct store_part *part, char *ret_etag, struct err *err)
 {
-    struct buf query = BUF_INIT;
-
-    if (part_number)
-        buf_addf(&query, "partNumber=%zu&", part_number);
-    buf_adds(&query, "uploadId=");
-    http_encode(&query, u->id, false);
-    return buf_take(&query);
-}
-
-static int put(struct s3_upload *u, const char *query, const struct store_part *part,
-    char *ret_etag, struct err *err)
-{
-    const struct s3_request request = {
+    char number[24];
+    struct cloud_request request = {
         .method = "PUT",
         .name = u->name,
-        .query = query,
         .body = part->data ? part->data : "",
         .body_len = part->len,
     };
     struct http_reply reply = HTTP_REPLY_INIT;
 
-    int rc = send_checked(u, &request, &reply, err);
-    const char *etag = rc == 0 ? s3_header(u->s, "ETag") : NULL;
+    snprintf(number, sizeof(number), "%zu", part->number + 1);
+    cloud_query(&request, "partNumber", u->id ? number : NULL);
+    cloud_query(&request, "uploadId", u->id);
+    int rc = cloud_ask(u->c, &request, &reply, err);
+    const char *etag = rc == 0 ? http_header(u->c->client, "ETag") : NULL;
     if (rc == 0 && (!etag || strlen(etag) >= ETAG_MAX || strpbrk(etag, "<&")))
         rc = err_set(err, ERR_PROTOCOL, "the store took a part of '%s' without naming it", u->name);
     if (rc == 0)
@@ -114,8 +96,7 @@ int s3_write_part(void *upload, const struct store_part *part, struct err *err)
 
     if (!u->id && initiate(u, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *query = upload_query(u, part->number + 1);
-    if (put(u, query, part, etag, err) < 0)
+    if (put(u, part, etag, err) < 0)
         return -1;
     if (part->number == u->etag_count) {
         GROW(u->etags, u->etag_count, u->etag_alloc);
@@ -132,11 +113,11 @@ int s3_write_part(void *upload, const struct store_part *part, struct err *err)
  */
 static int check_completed(struct s3_upload *u, struct err *err)
 {
-    const struct s3_request request = {.method = "HEAD", .name = u->name};
+    const struct cloud_request request = {.method = "HEAD", .name = u->name};
     struct http_reply reply = HTTP_REPLY_INIT;
 
-    int rc = send_checked(u, &request, &reply, err);
-    const char *length = rc == 0 ? s3_header(u->s, "Content-Length") : NULL;
+    int rc = cloud_ask(u->c, &request, &reply, err);
+    const char *length = rc == 0 ? http_header(u->c->client, "Content-Length") : NULL;
     if (rc == 0 && (!length || strtoll(length, NULL, 10) != u->bytes))
         rc = err_set(err, ERR_FAILED, "the store dropped the upload of '%s'", u->name);
     http_reply_release(&reply);
@@ -146,7 +127,6 @@ static int check_completed(struct s3_upload *u, struct err *err)
 static int complete(struct s3_upload *u, struct err *err)
 {
     struct buf body = BUF_INIT;
-    CLEANUP(free_ptr) char *query = upload_query(u, 0);
     struct http_reply reply = HTTP_REPLY_INIT;
 
     buf_adds(&body, "<CompleteMultipartUpload>");
@@ -154,16 +134,21 @@ static int complete(struct s3_upload *u, struct err *err)
         buf_addf(
             &body, "<Part><PartNumber>%zu</PartNumber><ETag>%s</ETag></Part>", i + 1, u->etags[i]);
     buf_adds(&body, "</CompleteMultipartUpload>");
-    const struct s3_request request = {
-        .method = "POST", .name = u->name, .query = query, .body = body.data, .body_len = body.len};
+    const struct cloud_request request = {
+        .method = "POST",
+        .name = u->name,
+        .query = {{"uploadId", u->id}},
+        .body = body.data,
+        .body_len = body.len,
+    };
     bool again = u->completing;
     u->completing = true;
-    int rc = s3_send(u->s, &request, &reply, err);
+    int rc = u->c->protocol->send(u->c, &request, &reply, err);
     if (rc == 0 && again && s3_reply_says(&reply, "NoSuchUpload"))
         rc = check_completed(u, err);
     /* An error can come after the head of a success: completing takes long. */
     else if (rc == 0 && (!http_status_is_fine(reply.status) || strstr(reply.text.data, "<Error>")))
-        rc = s3_error(u->s, &request, &reply, err);
+        rc = u->c->protocol->error(u->c, &request, &reply, err);
     http_reply_release(&reply);
     buf_release(&body);
     return rc;
@@ -175,7 +160,7 @@ int s3_write_commit(void *upload, const struct store_part *last, struct err *err
     char etag[ETAG_MAX];
 
     if (last->number == 0) {
-        u->done = put(u, NULL, last, etag, err) == 0;
+        u->done = put(u, last, etag, err) == 0;
         return u->done ? 0 : -1;
     }
     if (last->len && !u->completing && s3_write_part(u, last, err) < 0)
@@ -189,14 +174,11 @@ void s3_write_end(void *upload)
     struct s3_upload *u = upload;
 
     if (!u->done && u->id) {
-        CLEANUP(free_ptr) char *query = upload_query(u, 0);
-        const struct s3_request request = {.method = "DELETE", .name = u->name, .query = query};
-        struct http_reply reply = HTTP_REPLY_INIT;
+        const struct cloud_request request = {
+            .method = "DELETE", .name = u->name, .query = {{"uploadId", u->id}}};
         struct err nobody_to_tell = ERR_INIT;
-        if (s3_send(u->s, &request, &reply, &nobody_to_tell) < 0) {
-            /* The store's own rule for uploads that were never completed will remove it. */
-        }
-        http_reply_release(&reply);
+        /* The store's own rule for uploads that were never completed will remove what this leaves. */
+        (void)!cloud_do(u->c, &request, &nobody_to_tell);
     }
     free(u->name);
     free(u->id);

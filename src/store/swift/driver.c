@@ -28,10 +28,20 @@ static const struct cloud_form form = {
 
 /* --- the list --- */
 
-static int add_files(const struct swift_store *s, const json_t *page, struct store_list *list,
+static void swift_page_query(const struct cloud *c, const char *token, struct cloud_request *r)
+{
+    cloud_query(r, "delimiter", "/");
+    cloud_query(r, "format", "json");
+    cloud_query(r, "limit", c->page_size);
+    cloud_query(r, "marker", token);
+    cloud_query(r, "prefix", c->prefix);
+}
+
+/* *ret_last: the last name of the page, where the next one begins. */
+static int add_files(const struct cloud *c, const json_t *page, struct store_list *list,
     char **ret_last, struct err *err)
 {
-    size_t prefix_len = strlen(s->prefix);
+    size_t prefix_len = strlen(c->prefix);
 
     for (size_t i = 0; i < json_array_size(page); i++) {
         const json_t *item = json_array_get(page, i);
@@ -39,107 +49,51 @@ static int add_files(const struct swift_store *s, const json_t *page, struct sto
         const char *modified = cloud_text(item, "last_modified");
         json_int_t bytes = json_integer_value(json_object_get(item, "bytes"));
         if (!name && !subdir)
-            return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", s->label);
+            return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", c->label);
         free(*ret_last);
         *ret_last = xstrdup(name ? name : subdir);
         /* The list has 0 for an object that is in segments by their common prefix. */
-        if (name && strncmp(name, s->prefix, prefix_len) == 0)
+        if (name && strncmp(name, c->prefix, prefix_len) == 0)
             store_list_add(list, name + prefix_len, strlen(name) - prefix_len,
                 bytes > 0 ? bytes : -1, modified ? cloud_time_ms(modified) : -1);
     }
     return 0;
 }
 
-/* *marker: the last name of the page before; on return of this one, NULL if there was none. */
-static int list_page(struct swift_store *s, struct store_list *list, char **marker, struct err *err)
-{
-    struct http_reply reply = HTTP_REPLY_INIT;
-    struct buf query = BUF_INIT;
-
-    buf_addf(&query, "format=json&delimiter=%%2F&limit=%d&prefix=", s->page_size);
-    http_encode(&query, s->prefix, false);
-    if (*marker) {
-        buf_adds(&query, "&marker=");
-        http_encode(&query, *marker, false);
-    }
-    const struct swift_request request = {.query = query.data};
-    free(*marker);
-    *marker = NULL;
-    int rc = swift_send(s, &request, &reply, err);
-    if (rc == 0 && !http_status_is_fine(reply.status))
-        rc = swift_error(s, &request, &reply, err);
-    if (rc == 0 && reply.status != 204) {
-        json_t *page = json_read(reply.text.data, reply.text.len, 0, "the list", err);
-        if (!page)
-            rc = err_wrap(err, "'%s'", s->label);
-        else
-            rc = json_is_array(page) ? add_files(s, page, list, marker, err)
-                                     : err_set(err, ERR_PROTOCOL,
-                                           "'%s' gave a list that is not a JSON array", s->label);
-        json_decref(page);
-    }
-    buf_release(&query);
-    http_reply_release(&reply);
-    return rc;
-}
-
 /* A page may be shorter than asked for: only an empty one is the end. */
-static int swift_list(void *handle, struct store_list *list, struct err *err)
+static int swift_read_page(struct cloud *c, const struct http_reply *reply, struct store_list *list,
+    char **ret_next, struct err *err)
 {
-    struct swift_store *s = handle;
-    struct store_pages pages = {.list = list};
-    char *marker = NULL;
-    int rc;
-
-    do {
-        rc = list_page(s, list, &marker, err);
-        if (rc == 0 && marker)
-            rc = store_pages_next(&pages, marker, s->label, err);
-    } while (rc == 0 && marker);
-    store_pages_release(&pages);
-    free(marker);
+    if (reply->status == 204)
+        return 0;
+    json_t *page = json_read(reply->text.data, reply->text.len, 0, "the list", err);
+    if (!page)
+        return err_wrap(err, "'%s'", c->label);
+    int rc = json_is_array(page) ? add_files(c, page, list, ret_next, err)
+                                 : err_set(err, ERR_PROTOCOL,
+                                       "'%s' gave a list that is not a JSON array", c->label);
+    json_decref(page);
     return rc;
-}
-
-/* --- objects --- */
-
-static int swift_read(void *handle, const char *name, int64_t offset, int64_t length,
-    const struct store_receiver *receiver, struct err *err)
-{
-    struct swift_store *s = handle;
-    CLEANUP(free_ptr) char *path = xasprintf("%s%s", s->prefix, name);
-    const struct swift_request request = {
-        .path = path, .to = receiver, .offset = offset, .length = length};
-    struct http_reply reply = HTTP_REPLY_INIT;
-
-    int rc = swift_send(s, &request, &reply, err);
-    if (rc == 0 && !http_status_is_object(reply.status))
-        rc = swift_error(s, &request, &reply, err);
-    http_reply_release(&reply);
-    return rc;
-}
-
-static int64_t swift_retry_after_ms(const void *handle)
-{
-    const struct swift_store *s = handle;
-    return http_retry_after_ms(s->client);
 }
 
 /* --- the handle --- */
 
-static void swift_close(void *handle)
+static void swift_release(struct cloud *c)
 {
-    struct swift_store *s = handle;
+    struct swift_store *s = (struct swift_store *)c; /* its first member */
 
-    http_client_free(s->client);
     json_decref(s->login);
     secret_free(s->token);
-    free(s->container);
-    free(s->prefix);
-    free(s->label);
     free(s->storage_url);
-    free(s);
 }
+
+static const struct cloud_protocol swift_protocol = {
+    .send = swift_send,
+    .error = swift_error,
+    .page_query = swift_page_query,
+    .read_page = swift_read_page,
+    .release = swift_release,
+};
 
 static void *swift_open(const json_t *location, char **ret_label, struct err *err)
 {
@@ -148,18 +102,19 @@ static void *swift_open(const json_t *location, char **ret_label, struct err *er
         return NULL;
     struct swift_store *s = xcalloc(1, sizeof(*s));
     const char *storage_url = cloud_text(object, "storage_url");
-    s->container = xstrdup(cloud_text(object, "container"));
-    s->prefix = cloud_prefix(object, "prefix");
-    s->label = xasprintf("swift://%s/%s", s->container, s->prefix);
-    s->page_size = cloud_page_size(object, 10000);
-    s->client = http_client_new(object, err);
-    if (!s->client || cloud_secret(object, "token", &s->token, err) < 0) {
+    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "prefix");
+    const struct cloud_names names = {
+        .bucket = cloud_text(object, "container"),
+        .prefix = prefix,
+        .label = xasprintf("swift://%s/%s", cloud_text(object, "container"), prefix),
+        .page_size = cloud_page_size(object, 10000),
+    };
+    if (cloud_set_up(&s->cloud, &swift_protocol, &names, object, err) < 0 ||
+        cloud_secret(object, "token", &s->token, err) < 0) {
         json_decref(object);
-        swift_close(s);
+        cloud_close(s);
         return NULL;
     }
-    /* A token goes to nobody else. */
-    http_client_stay(s->client);
     if (storage_url && !cloud_text(object, "auth_url")) {
         s->storage_url = cloud_endpoint(storage_url);
         json_decref(object);
@@ -167,7 +122,7 @@ static void *swift_open(const json_t *location, char **ret_label, struct err *er
         s->login = object;
         s->insecure = store_location_is_insecure(object);
     }
-    *ret_label = xstrdup(s->label);
+    *ret_label = xstrdup(s->cloud.label);
     return s;
 }
 
@@ -232,10 +187,10 @@ static const char *const kinds[] = {"swift", NULL};
 const struct store_driver store_swift_driver = {
     .kinds = kinds,
     .open = swift_open,
-    .close = swift_close,
-    .list = swift_list,
-    .read = swift_read,
-    .retry_after_ms = swift_retry_after_ms,
+    .close = cloud_close,
+    .list = cloud_list,
+    .read = cloud_read,
+    .retry_after_ms = cloud_retry_after_ms,
     .write_begin = swift_write_begin,
     .write_part = swift_write_part,
     .write_commit = swift_write_commit,

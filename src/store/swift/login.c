@@ -58,13 +58,13 @@ static int login_v1(struct swift_store *s, const char *url, struct err *err)
     http_add_header(&headers, "X-Auth-User: %s", cloud_text(s->login, "user"));
     http_add_header(&headers, "X-Auth-Key: %s", secret_reveal(key));
     secret_free(key);
-    int rc = http_send(s->client,
+    int rc = http_send(s->cloud.client,
         &(struct http_request){.url = url, .what = url, .headers = headers}, &reply, err);
     if (rc == 0 && !http_status_is_fine(reply.status))
         rc = refused(&reply, url, err);
     if (rc == 0)
-        rc = take_login(s, http_header(s->client, "X-Storage-Url"),
-            http_header(s->client, "X-Auth-Token"), url, err);
+        rc = take_login(s, http_header(s->cloud.client, "X-Storage-Url"),
+            http_header(s->cloud.client, "X-Auth-Token"), url, err);
     http_reply_release(&reply);
     return rc;
 }
@@ -143,7 +143,7 @@ static int take_keystone_answer(
     json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *endpoint = fixed ? fixed : find_endpoint(answer, region);
 
-    int rc = take_login(s, endpoint, http_header(s->client, "X-Subject-Token"), url, err);
+    int rc = take_login(s, endpoint, http_header(s->cloud.client, "X-Subject-Token"), url, err);
     if (rc < 0 && !endpoint)
         err_hint(err,
             "Its catalogue has no public object store%s%s: check \"project\" and "
@@ -167,7 +167,7 @@ static int login_v3(struct swift_store *s, const char *auth_url, struct err *err
     char *body = json_dumps(request, JSON_COMPACT);
     json_decref(request);
     http_add_header(&headers, "Content-Type: application/json");
-    int rc = http_send(s->client,
+    int rc = http_send(s->cloud.client,
         &(struct http_request){
             .method = "POST",
             .url = url,
@@ -202,7 +202,7 @@ int swift_login(struct swift_store *s, struct err *err)
     const char *auth_url = cloud_text(s->login, "auth_url");
 
     if (!auth_url) {
-        err_set(err, ERR_USAGE, "'%s' has no 'auth_url' to log in at", s->label);
+        err_set(err, ERR_USAGE, "'%s' has no 'auth_url' to log in at", s->cloud.label);
         return err_hint(err, "Give it with the location, or set OS_AUTH_URL.");
     }
     if (is_keystone(s->login, auth_url))

@@ -2,17 +2,15 @@
 #define STORE_SWIFT_H
 
 /*
- * OpenStack Swift: requests (swift.c), logins (swift_login.c), the driver (swift_driver.c), uploads
- * and what removing one takes (swift_upload.c).
+ * OpenStack Swift: requests.c, logins (login.c), its driver.c, uploads and what removing one takes
+ * (upload.c).
  */
 
-#include "../http/request.h"
+#include "../cloud/cloud.h"
 #include "recluster/secret.h"
 
 struct swift_store {
-    struct http_client *client;
-    char *container, *prefix, *label;
-    int page_size;
+    struct cloud cloud; /* the bucket is the container */
     json_t *login; /* the location: what swift_login() needs; NULL if the token is all there is */
 
     /* What a login gives. */
@@ -21,32 +19,16 @@ struct swift_store {
     struct secret *token;
 };
 
-struct swift_request {
-    const char *method;
-    const char *container; /* NULL: the location's */
-    const char *path;      /* of the object, whole; NULL: the container itself */
-    const char *query;     /* encoded, NULL: none */
-    const char *accept;    /* type of the answer; NULL: any */
-    const void *body;
-    size_t body_len;
-    const struct store_receiver *to;
-    int64_t offset, length;
-};
-
 /* The login: sets storage_url and token. TempAuth's (v1) or Keystone's (v3). */
 int swift_login(struct swift_store *s, struct err *err) MUST_CHECK;
 
-/* Logs in if needed. Any status that the caller doesn't want goes to swift_error(). */
-int swift_send(struct swift_store *s, const struct swift_request *request, struct http_reply *reply,
+/* For the struct cloud_protocol. Logs in if needed. */
+int swift_send(struct cloud *c, const struct cloud_request *request, struct http_reply *reply,
     struct err *err) MUST_CHECK;
-int swift_error(struct swift_store *s, const struct swift_request *request,
+int swift_error(struct cloud *c, const struct cloud_request *request,
     const struct http_reply *reply, struct err *err);
 
-/* Both: a request that must be answered with 2xx and whose answer's body nobody needs. */
-int swift_do(
-    struct swift_store *s, const struct swift_request *request, struct err *err) MUST_CHECK;
-
-/* The functions of the driver's table that are in swift_upload.c. */
+/* The functions of the driver's table that are in upload.c. */
 void *swift_write_begin(void *handle, const char *name, struct err *err) MUST_CHECK;
 int swift_write_part(void *upload, const struct store_part *part, struct err *err) MUST_CHECK;
 int swift_write_commit(void *upload, const struct store_part *last, struct err *err) MUST_CHECK;

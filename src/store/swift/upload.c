@@ -14,7 +14,7 @@
 
 struct swift_upload {
     struct swift_store *s;
-    char *path;               /* of the object */
+    char *name;               /* of the object */
     char *segments_container; /* NULL: not needed yet */
     char *mark;
     size_t *segment_bytes;
@@ -22,18 +22,13 @@ struct swift_upload {
     bool done;
 };
 
-static char *path_of(const struct swift_store *s, const char *name)
-{
-    return xasprintf("%s%s", s->prefix, name);
-}
-
 void *swift_write_begin(void *handle, const char *name, struct err *err)
 {
     struct swift_upload *u = xcalloc(1, sizeof(*u));
 
     (void)err;
     u->s = handle;
-    u->path = path_of(u->s, name);
+    u->name = xstrdup(name);
     u->mark = random_hex(8);
     return u;
 }
@@ -41,16 +36,16 @@ void *swift_write_begin(void *handle, const char *name, struct err *err)
 /* The caller frees it. */
 static char *segment_path(const struct swift_upload *u, size_t number)
 {
-    return xasprintf("%s/%s/%08zu", u->path, u->mark, number);
+    return xasprintf("%s%s/%s/%08zu", u->s->cloud.prefix, u->name, u->mark, number);
 }
 
 /* One that is there already is fine. */
 static int make_segments_container(struct swift_upload *u, struct err *err)
 {
-    char *name = xasprintf("%s_segments", u->s->container);
-    const struct swift_request request = {.method = "PUT", .container = name, .body = ""};
+    char *name = xasprintf("%s_segments", u->s->cloud.bucket);
+    const struct cloud_request request = {.method = "PUT", .bucket = name, .body = ""};
 
-    if (swift_do(u->s, &request, err) < 0) {
+    if (cloud_do(&u->s->cloud, &request, err) < 0) {
         free(name);
         return -1;
     }
@@ -70,11 +65,11 @@ int swift_write_part(void *upload, const struct store_part *part, struct err *er
         u->count++; /* also if the answer gets lost: it may be there, and is then removed */
     }
     u->segment_bytes[part->number] = part->len;
-    return swift_do(u->s,
-        &(struct swift_request){
+    return cloud_do(&u->s->cloud,
+        &(struct cloud_request){
             .method = "PUT",
-            .container = u->segments_container,
-            .path = path,
+            .bucket = u->segments_container,
+            .name = path,
             .body = part->data,
             .body_len = part->len,
         },
@@ -93,11 +88,11 @@ static int put_manifest(struct swift_upload *u, struct err *err)
     }
     CLEANUP(free_ptr) char *body = json_dumps(manifest, JSON_COMPACT);
     json_decref(manifest);
-    return swift_do(u->s,
-        &(struct swift_request){
+    return cloud_do(&u->s->cloud,
+        &(struct cloud_request){
             .method = "PUT",
-            .path = u->path,
-            .query = "multipart-manifest=put",
+            .name = u->name,
+            .query = {{"multipart-manifest", "put"}},
             .body = body,
             .body_len = strlen(body),
         },
@@ -110,10 +105,10 @@ int swift_write_commit(void *upload, const struct store_part *last, struct err *
     int rc;
 
     if (last->number == 0)
-        rc = swift_do(u->s,
-            &(struct swift_request){
+        rc = cloud_do(&u->s->cloud,
+            &(struct cloud_request){
                 .method = "PUT",
-                .path = u->path,
+                .name = u->name,
                 .body = last->len ? last->data : "",
                 .body_len = last->len,
             },
@@ -132,13 +127,14 @@ void swift_write_end(void *upload)
 
     for (size_t i = 0; i < u->count && !u->done; i++) {
         CLEANUP(free_ptr) char *path = segment_path(u, i);
-        const struct swift_request request = {
-            .method = "DELETE", .container = u->segments_container, .path = path};
+        const struct cloud_request request = {
+            .method = "DELETE", .bucket = u->segments_container, .name = path};
         struct err nobody_to_tell = ERR_INIT;
-        if (swift_do(u->s, &request, &nobody_to_tell) < 0 && nobody_to_tell.code != ERR_NOT_FOUND)
+        if (cloud_do(&u->s->cloud, &request, &nobody_to_tell) < 0 &&
+            nobody_to_tell.code != ERR_NOT_FOUND)
             break; /* the store is gone: don't wait for it once more for each of them */
     }
-    free(u->path);
+    free(u->name);
     free(u->segments_container);
     free(u->mark);
     free(u->segment_bytes);
@@ -161,25 +157,22 @@ static int check_removal(const char *what, const struct http_reply *reply, struc
 
 int swift_remove(void *handle, const char *name, struct err *err)
 {
-    struct swift_store *s = handle;
-    CLEANUP(free_ptr) char *path = path_of(s, name);
+    struct cloud *c = handle;
     struct http_reply reply = HTTP_REPLY_INIT;
-    struct swift_request request = {.method = "HEAD", .path = path};
+    struct cloud_request request = {.method = "HEAD", .name = name};
 
-    int rc = swift_send(s, &request, &reply, err);
-    if (rc == 0 && !http_status_is_fine(reply.status))
-        rc = swift_error(s, &request, &reply, err);
+    int rc = cloud_ask(c, &request, &reply, err);
     if (rc == 0) {
-        const char *large = http_header(s->client, "X-Static-Large-Object");
+        const char *large = http_header(c->client, "X-Static-Large-Object");
         bool segments = large && strcasecmp(large, "true") == 0;
         request.method = "DELETE";
-        request.query = segments ? "multipart-manifest=delete" : NULL;
-        request.accept = segments ? "application/json" : NULL;
-        rc = swift_send(s, &request, &reply, err);
-        if (rc == 0 && !http_status_is_fine(reply.status))
-            rc = swift_error(s, &request, &reply, err);
-        else if (rc == 0 && segments)
-            rc = check_removal(path, &reply, err);
+        if (segments) {
+            cloud_query(&request, "multipart-manifest", "delete");
+            request.header = "Accept: application/json";
+        }
+        rc = cloud_ask(c, &request, &reply, err);
+        if (rc == 0 && segments)
+            rc = check_removal(name, &reply, err);
     }
     http_reply_release(&reply);
     return rc;
