@@ -346,6 +346,27 @@ def test_rsa_keys_of_users(cluster, recovery, lab):
     assert all("wrong passphrase" in text for text in wrong.values()) and len(wrong) == 2, wrong
 
 
+def test_certificates_of_an_agent(cluster, recovery, lab):
+    """A host that knows nothing but who signs keys; an old library can use those of one type."""
+    cluster.add("a")
+    authority = sshd.make_key(recovery.folder / "authority")
+    lab.replace_sshd(1, TrustedUserCAKeys=f"{authority}.pub")
+    recovery.write()
+    recovery.hosts = [lab.entry(1, name="h1", identity=None, base_dir=str(recovery.folder / "hosts" / "h1"))]
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        key = sshd.make_key(recovery.folder / kind, kind=kind)
+        subprocess.run(["ssh-keygen", "-q", "-s", authority, "-I", "me", "-n", sshd.user(), f"{key}.pub"], check=True)
+        agent = sshd.Agent(recovery.folder, key)
+        try:
+            said = unreachable(recovery, SSH_AUTH_SOCK=agent.socket)
+        finally:
+            agent.end()
+        if sshd.library_knows_rsa() or kind == "ecdsa":
+            assert said == {}, (kind, said)
+        else:
+            assert f"{kind}-cert-v01@openssh.com needs libssh2 1.11" in said["h1"], said
+
+
 def test_a_host_that_has_nothing_but_an_rsa_key(cluster, recovery, lab):
     """It is reached, or the message names the cause and the ways out."""
     made = cluster.add("a")
