@@ -58,13 +58,8 @@ static int64_t memory_part(const struct draft *d, const struct plan_database *db
 
     /* By the CCS's own replicas, also where they are not brought back. */
     if (database->replicated) {
-        int64_t old_primaries = 0, old_replicas = 0;
-        for (size_t i = 0; i < database->shard_count; i++)
-            if (d->input->ccs->shards[database->first_shard + i].primary)
-                old_primaries++;
-            else
-                old_replicas++;
-        copies = old_primaries > 0 ? 1 + old_replicas / old_primaries : 1;
+        size_t old = reshard_old_primaries(d->input->ccs, database);
+        copies = old > 0 ? (int64_t)(database->shard_count / old) : 1;
         if (copies < 2)
             copies = 2;
     }

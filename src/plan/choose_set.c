@@ -22,6 +22,12 @@ static const char *time_text(struct draft *d, int64_t time_ms)
                        : arena_strdup(&d->plan->arena, clock_format(time_ms, text));
 }
 
+static const char *name_place(struct draft *d, const char *label)
+{
+    return arena_printf(
+        &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
+}
+
 static const char *where_text(const struct plan_database_input *in)
 {
     return in->location_label ? in->location_label : "its location";
@@ -62,8 +68,7 @@ static void block_without_set(struct draft *d, const struct plan_database_input 
         if (catalogue->sets[i].complete)
             complete = &catalogue->sets[i];
     if (!newest || catalogue->set_count == 0) {
-        issue.hint = arena_printf(
-            &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
+        issue.hint = name_place(d, label);
         draft_block(d, &issue, "there is no backup set at %s", where_text(in));
     } else if (complete) {
         issue.hint = "Give a later --at, or none for the newest set.";
@@ -80,10 +85,8 @@ static void block_location(struct draft *d, const struct plan_database_input *in
     bool absent = in->error && in->error->code == ERR_NOT_FOUND;
     const struct plan_issue issue = {.code = absent ? "set-missing" : "source-unreadable",
         .database = label,
-        .hint = in->error && in->error->hint[0]
-                    ? arena_strdup(&d->plan->arena, in->error->hint)
-                    : arena_printf(&d->plan->arena,
-                          "Name the place of its backups: --source %s=LOCATION.", label)};
+        .hint = in->error && in->error->hint[0] ? arena_strdup(&d->plan->arena, in->error->hint)
+                                                : name_place(d, label)};
 
     draft_block(d, &issue, "%s %s: %s",
         absent ? "there is no backup set at" : "cannot read the backups at", where_text(in),
@@ -125,36 +128,32 @@ static void block_disks(struct draft *d, const struct plan_database_input *in)
 
 /* --- one is chosen, and newer ones are not --- */
 
-/* The first so many sets: --at leaves them out. */
+/* `count` sets were left out by --at. */
 static void warn_of_later_sets(
     struct draft *d, const struct plan_database *db, const struct backup_set *set, int count)
 {
-    char more[40] = "";
-
-    if (count > 1)
-        snprintf(more, sizeof(more), ", and %d others,", count - 1);
     draft_warn(d,
         &(struct plan_issue){.code = "set-newer",
             .database = db->database->label,
             .hint = "Leave out --at to lose less."},
         "the newer backup set '%s' of %s%s is later than --at; the set of %s is taken", set->id,
-        time_text(d, set->time_ms), more, time_text(d, db->set->time_ms));
+        time_text(d, set->time_ms),
+        count > 1 ? arena_printf(&d->plan->arena, ", and %d others,", count - 1) : "",
+        time_text(d, db->set->time_ms));
 }
 
 static void warn_of_incomplete_sets(
     struct draft *d, const struct plan_database *db, const struct backup_set *set, int count)
 {
-    char more[40] = "";
+    const char *hint = "Bring its missing files to the location to lose less.";
 
-    if (count > 1)
-        snprintf(more, sizeof(more), ", nor are %d others", count - 1);
     draft_warn(d,
         &(struct plan_issue){.code = "set-incomplete",
             .database = db->database->label,
-            .hint =
-                set->hint ? set->hint : "Bring its missing files to the location to lose less."},
+            .hint = set->hint ? set->hint : hint},
         "the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken", set->id,
-        time_text(d, set->time_ms), set->reason ? set->reason : "", more,
+        time_text(d, set->time_ms), set->reason ? set->reason : "",
+        count > 1 ? arena_printf(&d->plan->arena, ", nor are %d others", count - 1) : "",
         time_text(d, db->set->time_ms));
 }
 
@@ -333,23 +332,20 @@ static void take_chosen(
 
 void choose_set(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
-    const struct plan_issue issue = {.code = "no-source",
-        .database = in->database->label,
-        .hint = arena_printf(&d->plan->arena,
-            "Name the place of its backups: --source %s=LOCATION.", in->database->label)};
-
     if (in->catalogue && in->catalogue->chosen >= 0) {
         take_chosen(d, db, in);
     } else if (in->only_disks && !in->catalogue) {
         block_disks(d, in);
-    } else if (in->catalogue) {
-        block_without_set(d, in);
-        if (in->error)
-            block_location(d, in);
-    } else if (!in->location) {
-        draft_block(
-            d, &issue, "neither the CCS file nor the hosts file says where its backups are");
+    } else if (!in->catalogue && !in->location) {
+        draft_block(d,
+            &(struct plan_issue){.code = "no-source",
+                .database = in->database->label,
+                .hint = name_place(d, in->database->label)},
+            "neither the CCS file nor the hosts file says where its backups are");
     } else {
-        block_location(d, in);
+        if (in->catalogue)
+            block_without_set(d, in);
+        if (!in->catalogue || in->error)
+            block_location(d, in);
     }
 }

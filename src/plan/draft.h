@@ -66,6 +66,7 @@ struct draft_database {
 };
 
 struct draft {
+    struct arena arena; /* of what the plan does without */
     const struct plan_input *input;
     struct plan *plan;
     const struct plan_rates *rates;

@@ -282,7 +282,7 @@ static void read_ports(struct draft *d, size_t i)
     const json_t *port;
     size_t n;
 
-    d->hosts[i].ports = arena_alloc(&d->plan->arena, (PORT_MAX + 1) / 8);
+    d->hosts[i].ports = arena_alloc(&d->arena, (PORT_MAX + 1) / 8);
     json_array_foreach (listening, n, port) {
         if (json_integer_value(port) > 0 && json_integer_value(port) <= PORT_MAX)
             ports_set(&d->hosts[i], (int)json_integer_value(port), true);

@@ -7,9 +7,9 @@
 #include "recluster/file.h"
 #include "steps.h"
 
-static void *make_array(struct plan *plan, size_t count, size_t bytes)
+static void *make_array(struct arena *arena, size_t count, size_t bytes)
 {
-    return arena_alloc(&plan->arena, (count + 1) * bytes);
+    return arena_alloc(arena, (count + 1) * bytes);
 }
 
 static void start_draft(struct draft *d, const struct plan_input *input)
@@ -21,15 +21,16 @@ static void start_draft(struct draft *d, const struct plan_input *input)
         shards += source_shard_max(input, &input->databases[i]);
     arena_init(&plan->arena);
     plan->database_count = input->database_count;
-    plan->databases = make_array(plan, plan->database_count, sizeof(*plan->databases));
+    plan->databases = make_array(&plan->arena, plan->database_count, sizeof(*plan->databases));
     plan->host_count = input->host_count;
-    plan->hosts = make_array(plan, plan->host_count, sizeof(*plan->hosts));
-    plan->shards = make_array(plan, shards, sizeof(*plan->shards));
-    d->shards = xcalloc(shards + 1, sizeof(*d->shards));
-    d->hosts = xcalloc(plan->host_count + 1, sizeof(*d->hosts));
-    d->machine_memory_left = xcalloc(plan->host_count + 1, sizeof(*d->machine_memory_left));
-    d->disk_left = xcalloc(plan->host_count + 1, sizeof(*d->disk_left));
-    d->databases = xcalloc(plan->database_count + 1, sizeof(*d->databases));
+    plan->hosts = make_array(&plan->arena, plan->host_count, sizeof(*plan->hosts));
+    plan->shards = make_array(&plan->arena, shards, sizeof(*plan->shards));
+    arena_init(&d->arena);
+    d->shards = make_array(&d->arena, shards, sizeof(*d->shards));
+    d->hosts = make_array(&d->arena, plan->host_count, sizeof(*d->hosts));
+    d->machine_memory_left = make_array(&d->arena, plan->host_count, sizeof(int64_t));
+    d->disk_left = make_array(&d->arena, plan->host_count, sizeof(int64_t));
+    d->databases = make_array(&d->arena, plan->database_count, sizeof(*d->databases));
     d->rates = plan->rates = input->rates ? input->rates : &plan_default_rates;
     plan->options = input->options;
     plan->logins = input->logins;
@@ -46,13 +47,7 @@ static void start_draft(struct draft *d, const struct plan_input *input)
 
 static void end_draft(struct draft *d)
 {
-    free(d->shards);
-    free(d->hosts);
-    free(d->machine_memory_left);
-    free(d->disk_left);
-    for (size_t i = 0; i < d->plan->database_count; i++)
-        free(d->databases[i].in_rack);
-    free(d->databases);
+    arena_release(&d->arena);
     json_decref(d->racks);
     json_decref(d->second_racks);
     json_decref(d->nodes);
@@ -81,7 +76,7 @@ static void list_endpoints(struct draft *d, struct plan_database *db)
     struct draft_names lost = DRAFT_NAMES_INIT;
     int port = ports_endpoint(d, database);
 
-    db->endpoints = make_array(d->plan, db->shard_count, sizeof(*db->endpoints));
+    db->endpoints = make_array(&d->plan->arena, db->shard_count, sizeof(*db->endpoints));
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &d->plan->shards[s];
         if (shard->primary < 0 && shard->host >= 0)

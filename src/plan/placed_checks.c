@@ -145,113 +145,102 @@ void placed_check(struct draft *d)
 
 /* --- warnings --- */
 
-static bool overcommit_off(const struct draft *d, const json_t *facts)
-{
-    (void)d;
-    return fact_number(facts, "overcommit", 1) != 1; /* 2 is strict */
-}
-
-static bool thp_always(const struct draft *d, const json_t *facts)
-{
-    const char *thp = fact_text(facts, "thp");
-
-    (void)d;
-    return thp && strcmp(thp, "always") == 0;
-}
-
-static bool nofile_low(const struct draft *d, const json_t *facts)
-{
-    (void)d;
-    return fact_number(facts, "nofile", NOFILE_MIN) < NOFILE_MIN;
-}
-
-static bool clock_off(const struct draft *d, const json_t *facts)
-{
-    const json_t *skew = json_object_get(facts, "clock_skew_ms"); /* at the moment of the probe */
-    int64_t clock_ms = fact_number(facts, "clock_ms", d->input->now_ms);
-
-    if (skew)
-        return llabs(json_integer_value(skew)) > CLOCK_SKEW_MAX_MS;
-    return llabs(clock_ms - d->input->now_ms) > CLOCK_SKEW_MAX_MS;
-}
-
-static bool is_busy(const struct draft *d, const json_t *facts)
-{
-    (void)d;
-    return json_number_value(json_object_get(facts, "load1")) >
-           (double)(BUSY_LOAD_PER_CORE * fact_number(facts, "cores", 1));
-}
-
-static bool has_servers(const struct draft *d, const json_t *facts)
-{
-    (void)d;
-    return json_array_size(json_object_get(facts, "servers")) > 0;
-}
-
-static bool lacks_linger(const struct draft *d, const json_t *facts)
-{
-    const char *supervisor = fact_text(facts, "supervisor");
-    (void)d;
-    return supervisor && strcmp(supervisor, "none, no linger") == 0;
-}
-
-static bool run_as_root(const struct draft *d, const json_t *facts)
-{
-    for (size_t i = 0; i < d->plan->host_count; i++)
-        if (d->plan->hosts[i].facts == facts &&
-            json_object_get(d->plan->hosts[i].host->spec, "run_as"))
-            return false;
-    return fact_number(facts, "uid", 1) == 0;
-}
+enum finding {
+    FOUND_OVERCOMMIT,
+    FOUND_THP,
+    FOUND_NOFILE,
+    FOUND_CLOCK,
+    FOUND_BUSY,
+    FOUND_SERVERS,
+    FOUND_ROOT,
+    FOUND_NO_LINGER,
+    FINDINGS
+};
 
 static const struct {
-    const char *code;
-    bool (*is_so)(const struct draft *d, const json_t *facts);
-    const char *message; /* behind "hosts a, b: " */
-    const char *hint;
-} checks[] = {
-    {"overcommit", overcommit_off,
+    const char *code, *message /* behind "hosts a, b: " */, *hint;
+} finding_texts[FINDINGS] = {
+    [FOUND_OVERCOMMIT] = {"overcommit",
         "memory overcommit is off or limited: a large server can fail to save or to sync its replica",
         "On each: sysctl vm.overcommit_memory=1 (and the same line in /etc/sysctl.conf)."},
-    {"thp", thp_always,
+    [FOUND_THP] = {"thp",
         "transparent huge pages are always on: saving will take more memory and time",
         "On each: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"},
-    {"nofile", nofile_low, "a process may open too few files for 10,000 clients",
+    [FOUND_NOFILE] = {"nofile", "a process may open too few files for 10,000 clients",
         "On each, for the user of the servers: ulimit -n 65536 (or LimitNOFILE=65536)."},
-    {"clock", clock_off,
+    [FOUND_CLOCK] = {"clock",
         "the clock differs by more than 5 s from this machine's: keys would expire "
         "too early or too late",
         "On each: chronyc makestep (or: systemctl restart systemd-timesyncd)."},
-    {"busy", is_busy, "the machine is busy with something else: loading will take longer",
+    [FOUND_BUSY] = {"busy", "the machine is busy with something else: loading will take longer",
         "See on each what it is: top"},
-    {"other-servers", has_servers, "Redis or Valkey servers run there already and take memory",
+    [FOUND_SERVERS] = {"other-servers", "Redis or Valkey servers run there already and take memory",
         "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
-    {"as-root", run_as_root,
+    [FOUND_ROOT] = {"as-root",
         "the servers run as root: one that is taken over has the whole machine",
         "Give these hosts \"run_as\": \"redis\" (a user of theirs) in the hosts file, or log in as such a "
         "user."},
-    {"no-linger", lacks_linger,
+    [FOUND_NO_LINGER] = {"no-linger",
         "systemd runs there, but not for this user without a login: servers will be plain daemons, "
         "which nothing starts again after a reboot",
         "On each, as root: loginctl enable-linger USER (or log in as root)."},
 };
 
+static bool says(const json_t *facts, const char *name, const char *text)
+{
+    const char *found = fact_text(facts, name);
+
+    return found && strcmp(found, text) == 0;
+}
+
+static void find_in_facts(const struct plan_host *host, int64_t now_ms, bool found[FINDINGS])
+{
+    const json_t *facts = host->facts;
+    /* By its clock, the skew is that of the moment of the probe. */
+    json_int_t skew_ms = json_integer_value(json_object_get(facts, "clock_skew_ms"));
+    int64_t clock_ms = fact_number(facts, "clock_ms", now_ms);
+    bool skew_known = json_object_get(facts, "clock_skew_ms") != NULL;
+    double load = json_number_value(json_object_get(facts, "load1"));
+
+    found[FOUND_OVERCOMMIT] = fact_number(facts, "overcommit", 1) != 1; /* 2 is strict */
+    found[FOUND_THP] = says(facts, "thp", "always");
+    found[FOUND_NOFILE] = fact_number(facts, "nofile", NOFILE_MIN) < NOFILE_MIN;
+    found[FOUND_CLOCK] = llabs(skew_known ? skew_ms : clock_ms - now_ms) > CLOCK_SKEW_MAX_MS;
+    found[FOUND_BUSY] = load > (double)(BUSY_LOAD_PER_CORE * fact_number(facts, "cores", 1));
+    found[FOUND_SERVERS] = json_array_size(json_object_get(facts, "servers")) > 0;
+    found[FOUND_ROOT] =
+        fact_number(facts, "uid", 1) == 0 && !json_object_get(host->host->spec, "run_as");
+    found[FOUND_NO_LINGER] = says(facts, "supervisor", "none, no linger");
+}
+
 /* One warning a finding, however many hosts it is true of. */
 static void warn_of_facts(struct draft *d)
 {
-    for (size_t c = 0; c < ARRAY_SIZE(checks); c++) {
-        struct draft_names names = DRAFT_NAMES_INIT;
-        struct plan_issue issue = {.code = checks[c].code, .hint = checks[c].hint};
-        for (size_t i = 0; i < d->plan->host_count; i++) {
-            const struct plan_host *host = &d->plan->hosts[i];
-            if (host->shard_count == 0 || !checks[c].is_so(d, host->facts))
-                continue;
-            draft_names_add(&names, "'%s'", host->host->name);
-            issue.host = names.count == 1 ? host->host->name : NULL;
-        }
-        const char *what = names.count == 1 ? "host" : "hosts";
-        if (names.count > 0)
-            draft_warn(d, &issue, "%s %s: %s", what, draft_names(d, &names), checks[c].message);
+    struct draft_names names[FINDINGS];
+    const char *host_names[FINDINGS] = {0};
+    bool found[FINDINGS];
+
+    for (int f = 0; f < FINDINGS; f++)
+        names[f] = (struct draft_names)DRAFT_NAMES_INIT;
+    for (size_t i = 0; i < d->plan->host_count; i++) {
+        const struct plan_host *host = &d->plan->hosts[i];
+        if (host->shard_count == 0)
+            continue;
+        find_in_facts(host, d->input->now_ms, found);
+        for (int f = 0; f < FINDINGS; f++)
+            if (found[f]) {
+                draft_names_add(&names[f], "'%s'", host->host->name);
+                host_names[f] = host->host->name;
+            }
+    }
+    for (int f = 0; f < FINDINGS; f++) {
+        bool one = names[f].count == 1;
+        const struct plan_issue issue = {.code = finding_texts[f].code,
+            .host = one ? host_names[f] : NULL,
+            .hint = finding_texts[f].hint};
+        if (names[f].count > 0)
+            draft_warn(d, &issue, "host%s %s: %s", one ? "" : "s", draft_names(d, &names[f]),
+                finding_texts[f].message);
     }
 }
 

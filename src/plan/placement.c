@@ -302,10 +302,10 @@ static int compare_priorities(const struct draft *d, int a, int b)
 }
 
 /* Databases in the order of their priority, those of one by the size of their largest shard. */
-static struct item *order_databases(const struct draft *d)
+static struct item *order_databases(struct draft *d)
 {
     const struct plan *plan = d->plan;
-    struct item *order = xcalloc(plan->database_count + 1, sizeof(*order));
+    struct item *order = arena_alloc(&d->arena, (plan->database_count + 1) * sizeof(*order));
 
     for (size_t i = 0; i < plan->database_count; i++) {
         const struct plan_database *db = &plan->databases[i];
@@ -342,7 +342,6 @@ static void place_all(struct draft *d, const struct item *order, struct item *it
 {
     if (place_databases(d, order, items) || !d->ring)
         return;
-    ring_free(d->ring);
     d->ring = NULL;
     for (size_t s = 0; s < d->plan->shard_count; s++)
         if (d->plan->shards[s].host >= 0 && !d->shards[s].stays)
@@ -357,16 +356,14 @@ void placement_run(struct draft *d)
         pins_place(d);
     if (d->input->mode == PLAN_PINNED)
         return;
-    CLEANUP(free_ptr) struct item *databases = order_databases(d);
-    CLEANUP(free_ptr)
-    struct item *shards = xcalloc(d->plan->shard_count + 1, sizeof(*shards));
+    struct item *databases = order_databases(d);
+    struct item *shards = arena_alloc(&d->arena, (d->plan->shard_count + 1) * sizeof(*shards));
     if (!improve_is_small(d))
         d->ring = ring_new(d);
     if (d->input->by_priority)
         place_by_priority(d, databases, shards);
     else
         place_all(d, databases, shards);
-    ring_free(d->ring);
     d->ring = NULL;
     d->database = -1;
     if (!d->input->by_priority)

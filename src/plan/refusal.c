@@ -113,56 +113,45 @@ static void block_databases(struct draft *d, const struct refused *r)
     }
 }
 
-static void block_partner(struct draft *d, const struct refused *r, const char *names)
+/* Rules whose message is no more than the shards and, for some, the hosts that it refuses. */
+static void block_rule(struct draft *d, const struct refused *r, const char *names)
 {
-    struct plan_issue issue = {.database = r->db->database->label};
+    static const struct {
+        const char *code, *before, *behind; /* the names of the shards */
+        bool hosts;                         /* named then */
+        const char *end, *hint;
+    } texts[REFUSED_NOT + 1] = {
+        [REFUSED_NODE] = {"nodes", "by avoid_nodes and use_nodes, none of the hosts may have ", "",
+            false, "",
+            "Offer a host that \"replaces\" a node it may be on, or hosts that replace none."},
+        [REFUSED_SAME_HOST] = {"not-enough-hosts", "",
+            " can't be on the host of its own primary or replica, and no other host can be used",
+            false, "", "Add a host to the hosts file."},
+        [REFUSED_PAIR_SERVER] = {"server-too-old",
+            "no other host's server reads what the server of the primary of ", " writes", false, "",
+            "Install the same server version on all hosts."},
+        [REFUSED_RACK] = {"rack", "no host is in another rack than the primary or replica of ", "",
+            false, "",
+            "Offer hosts in another rack, or hosts whose \"rack\" the hosts file names."},
+        [REFUSED_MAJORITY] = {"rack-majority", "the only hosts with a place for ",
+            " are in a rack that would then have more than half of its primaries: ", true, "",
+            "Offer more memory in the other racks."},
+        [REFUSED_COUNT] = {"max-redis-servers", "no place for ", ": ", true,
+            " have as many servers as they may have",
+            "Add a host, or raise \"max_redis_servers\" in the hosts file."},
+        /* Nothing is moved after the first failure, so no place should have come free since. */
+        [REFUSED_NOT] = {"not-enough-hosts", "no place was found for ", "", false, "",
+            "Add a host to the hosts file."},
+    };
+    /* Another host has the module, and has no place. */
+    bool other = r->reason == REFUSED_HOST || r->reason == REFUSED_MODULE;
+    enum refusal why = other ? REFUSED_NOT : r->reason;
 
-    if (r->reason == REFUSED_SAME_HOST) {
-        issue.code = "not-enough-hosts";
-        issue.hint = "Add a host to the hosts file.";
-        draft_block(d, &issue,
-            "%s can't be on the host of its own primary or replica, and no "
-            "other host can be used",
-            names);
-    } else if (r->reason == REFUSED_RACK) {
-        issue.code = "rack";
-        issue.hint = "Offer hosts in another rack, or hosts whose \"rack\" the hosts file names.";
-        draft_block(
-            d, &issue, "no host is in another rack than the primary or replica of %s", names);
-    } else {
-        issue.code = "server-too-old";
-        issue.hint = "Install the same server version on all hosts.";
-        draft_block(d, &issue,
-            "no other host's server reads what the server of the primary of %s "
-            "writes",
-            names);
-    }
-}
-
-/* Rules on how many, and on which hosts at all. */
-static void block_choice(struct draft *d, const struct refused *r, const char *names)
-{
-    struct plan_issue issue = {.database = r->db->database->label};
-
-    if (r->reason == REFUSED_NODE) {
-        issue.code = "nodes";
-        issue.hint = "Offer a host that \"replaces\" a node it may be on, or hosts that replace "
-                     "none.";
-        draft_block(
-            d, &issue, "by avoid_nodes and use_nodes, none of the hosts may have %s", names);
-    } else if (r->reason == REFUSED_MAJORITY) {
-        issue.code = "rack-majority";
-        issue.hint = "Offer more memory in the other racks.";
-        draft_block(d, &issue,
-            "the only hosts with a place for %s are in a rack that would then have more than "
-            "half of its primaries: %s",
-            names, hosts_of(d, r));
-    } else {
-        issue.code = "max-redis-servers";
-        issue.hint = "Add a host, or raise \"max_redis_servers\" in the hosts file.";
-        draft_block(d, &issue, "no place for %s: %s have as many servers as they may have", names,
-            hosts_of(d, r));
-    }
+    draft_block(d,
+        &(struct plan_issue){
+            .code = texts[why].code, .database = r->db->database->label, .hint = texts[why].hint},
+        "%s%s%s%s%s", texts[why].before, names, texts[why].behind,
+        texts[why].hosts ? hosts_of(d, r) : "", texts[why].end);
 }
 
 static void block_port(struct draft *d, const struct refused *r)
@@ -178,32 +167,27 @@ static void block_port(struct draft *d, const struct refused *r)
     draft_block(d, &issue, "its port %d is taken on %s", port, hosts_of(d, r));
 }
 
+static int64_t space_left(const struct draft *d, int host, bool memory)
+{
+    return memory ? rules_memory_left(d, host) : rules_disk_left(d, host);
+}
+
 static int64_t at_least_0(int64_t n)
 {
     return n > 0 ? n : 0;
 }
 
 /* What all the hosts have left; what a machine or file system has for several hosts counts once. */
-static int64_t memory_left_in_all(const struct draft *d)
+static int64_t left_in_all(const struct draft *d, bool memory)
 {
     int64_t sum = 0;
 
     for (size_t h = 0; h < d->plan->host_count; h++) {
-        if (d->hosts[h].usable && !d->hosts[h].shares_memory)
-            sum += at_least_0(rules_memory_left(d, (int)h));
-        sum += at_least_0(d->machine_memory_left[h]);
-    }
-    return sum;
-}
-
-static int64_t disk_left_in_all(const struct draft *d)
-{
-    int64_t sum = 0;
-
-    for (size_t h = 0; h < d->plan->host_count; h++) {
-        if (d->hosts[h].usable && d->hosts[h].disk < 0)
-            sum += at_least_0(rules_disk_left(d, (int)h));
-        sum += at_least_0(d->disk_left[h]);
+        bool shares = memory ? d->hosts[h].shares_memory : d->hosts[h].disk >= 0;
+        int64_t here = space_left(d, (int)h, memory);
+        if (d->hosts[h].usable && !shares && here < INT64_MAX) /* else it is not known */
+            sum += at_least_0(here);
+        sum += at_least_0(memory ? d->machine_memory_left[h] : d->disk_left[h]);
     }
     return sum;
 }
@@ -212,7 +196,7 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
 {
     bool memory = r->reason == REFUSED_MEMORY;
     int64_t need = memory ? r->memory : r->disk;
-    int64_t left = memory ? memory_left_in_all(d) : disk_left_in_all(d);
+    int64_t left = left_in_all(d, memory);
     int64_t largest = memory ? r->largest_memory : r->largest_disk;
     int64_t most = 0;
     const char *most_host = NULL;
@@ -220,7 +204,7 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
     for (size_t h = 0; h < d->plan->host_count; h++) {
         if (rules_refusal(d, r->first, (int)h) != r->reason)
             continue;
-        int64_t here = memory ? rules_memory_left(d, (int)h) : rules_disk_left(d, (int)h);
+        int64_t here = space_left(d, (int)h, memory);
         if (!most_host || here > most) {
             most = at_least_0(here);
             most_host = d->plan->hosts[h].host->name;
@@ -253,16 +237,6 @@ static void block_reason(struct draft *d, struct refused *r)
     case REFUSED_DATABASES:
         block_databases(d, r);
         break;
-    case REFUSED_SAME_HOST:
-    case REFUSED_PAIR_SERVER:
-    case REFUSED_RACK:
-        block_partner(d, r, names);
-        break;
-    case REFUSED_NODE:
-    case REFUSED_MAJORITY:
-    case REFUSED_COUNT:
-        block_choice(d, r, names);
-        break;
     case REFUSED_PORT:
         block_port(d, r);
         break;
@@ -271,14 +245,15 @@ static void block_reason(struct draft *d, struct refused *r)
         block_space(d, r, names);
         break;
     case REFUSED_HOST:
-    case REFUSED_MODULE: /* another host has the module, and has no place */
+    case REFUSED_MODULE:
+    case REFUSED_NODE:
+    case REFUSED_SAME_HOST:
+    case REFUSED_PAIR_SERVER:
+    case REFUSED_RACK:
+    case REFUSED_MAJORITY:
+    case REFUSED_COUNT:
     case REFUSED_NOT:
-        /* Nothing is moved after the first failure, so no place should have come free since. */
-        draft_block(d,
-            &(struct plan_issue){.code = "not-enough-hosts",
-                .database = r->db->database->label,
-                .hint = "Add a host to the hosts file."},
-            "no place was found for %s", names);
+        block_rule(d, r, names);
         break;
     }
 }

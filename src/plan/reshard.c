@@ -18,7 +18,7 @@ struct resharding {
     int *parts;                 /* how many parts each old primary has given its name to */
 };
 
-static size_t old_primaries(const struct ccs *ccs, const struct ccs_database *db)
+size_t reshard_old_primaries(const struct ccs *ccs, const struct ccs_database *db)
 {
     size_t count = 0;
 
@@ -34,9 +34,15 @@ static size_t replicas_each(const struct plan_database_input *in, size_t primari
     return in->no_replicas || primaries == 0 ? 0 : (replicas + primaries - 1) / primaries;
 }
 
+bool reshard_is_wanted(const struct ccs *ccs, const struct plan_database_input *in)
+{
+    return in->primaries > 0 && in->database->sharded &&
+           (size_t)in->primaries != reshard_old_primaries(ccs, in->database);
+}
+
 size_t reshard_shard_max(const struct ccs *ccs, const struct plan_database_input *in)
 {
-    size_t primaries = old_primaries(ccs, in->database);
+    size_t primaries = reshard_old_primaries(ccs, in->database);
 
     return (size_t)in->primaries * (1 + replicas_each(in, primaries));
 }
@@ -120,13 +126,13 @@ static size_t slots_in_order(const struct resharding *r, unsigned *slots, size_t
 void reshard_add(struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
     struct resharding r = {.d = d, .ccs = d->input->ccs, .database = in->database, .db = db};
-    CLEANUP(free_ptr) unsigned *slots = xcalloc(SLOT_COUNT, sizeof(*slots));
-    CLEANUP(free_ptr) size_t *owners = xcalloc(SLOT_COUNT, sizeof(*owners));
+    unsigned *slots = arena_alloc(&d->arena, SLOT_COUNT * sizeof(*slots));
+    size_t *owners = arena_alloc(&d->arena, SLOT_COUNT * sizeof(*owners));
     size_t parts = (size_t)in->primaries, at = 0;
 
-    r.primaries = old_primaries(r.ccs, in->database);
+    r.primaries = reshard_old_primaries(r.ccs, in->database);
     r.replicas = replicas_each(in, r.primaries);
-    r.parts = xcalloc(r.primaries + 1, sizeof(*r.parts));
+    r.parts = arena_alloc(&d->arena, (r.primaries + 1) * sizeof(*r.parts));
     size_t count = slots_in_order(&r, slots, owners);
     db->resharded = true;
     for (size_t part = 0; part < parts && count >= parts; part++) {
@@ -136,6 +142,5 @@ void reshard_add(struct draft *d, struct plan_database *db, const struct plan_da
             slots_add(own, slots[at]);
         add_part(&r, owners[first], own);
     }
-    free(r.parts);
     db->shard_count = d->plan->shard_count - db->first_shard;
 }

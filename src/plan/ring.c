@@ -95,17 +95,17 @@ double ring_fill_max(const struct draft *d)
     return fmin(1, pow(FILL_STEP, steps));
 }
 
-struct ring *ring_new(const struct draft *d)
+struct ring *ring_new(struct draft *d)
 {
-    struct ring *ring = xcalloc(1, sizeof(*ring));
+    struct ring *ring = arena_alloc(&d->arena, sizeof(*ring));
     double usual = usual_memory(d);
     size_t hosts = d->plan->host_count, all = 0;
 
     for (size_t h = 0; h < hosts; h++)
         all += points_of(d, h, usual);
-    ring->points = xcalloc(all + 1, sizeof(*ring->points));
-    ring->tried = xcalloc(hosts + 1, sizeof(*ring->tried));
-    ring->replaced = xcalloc(json_object_size(d->nodes) + 1, sizeof(*ring->replaced));
+    ring->points = arena_alloc(&d->arena, (all + 1) * sizeof(*ring->points));
+    ring->tried = arena_alloc(&d->arena, (hosts + 1) * sizeof(*ring->tried));
+    ring->replaced = arena_alloc(&d->arena, json_object_size(d->nodes) + 1);
     ring->fill_max = ring_fill_max(d);
     for (size_t h = 0; h < hosts; h++) {
         uint64_t name = hash_of(d->plan->hosts[h].host->name);
@@ -116,16 +116,6 @@ struct ring *ring_new(const struct draft *d)
     }
     qsort(ring->points, ring->count, sizeof(*ring->points), by_place);
     return ring;
-}
-
-void ring_free(struct ring *ring)
-{
-    if (!ring)
-        return;
-    free(ring->points);
-    free(ring->tried);
-    free(ring->replaced);
-    free(ring);
 }
 
 /* The first point behind that of the shard. */

@@ -220,10 +220,10 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
 /* --- what the rules need to know --- */
 
 /* How many different racks, of one of the two levels, the usable hosts name: 0 to `enough`. */
-static int rack_count(const struct draft *d, bool second, int enough)
+static int rack_count(struct draft *d, bool second, int enough)
 {
     const json_t *names = second ? d->second_racks : d->racks;
-    CLEANUP(free_ptr) bool *seen = xcalloc(json_object_size(names) + 1, sizeof(*seen));
+    bool *seen = arena_alloc(&d->arena, json_object_size(names) + 1);
     int found = 0;
 
     for (size_t h = 0; h < d->plan->host_count && found < enough; h++) {
@@ -244,7 +244,7 @@ static int *node_numbers(struct draft *d, const char *const *uids)
         count++;
     if (count == 0)
         return NULL;
-    int *numbers = arena_alloc(&d->plan->arena, (count + 1) * sizeof(*numbers));
+    int *numbers = arena_alloc(&d->arena, (count + 1) * sizeof(*numbers));
     for (size_t i = 0; i < count; i++)
         numbers[i] = draft_number(d->nodes, uids[i]);
     numbers[count] = -1;
@@ -291,8 +291,8 @@ static void prepare_databases(struct draft *d, bool majorities, bool racks)
         unsigned primaries = (unsigned)plan_primaries(d->plan, db);
         if (majorities && db->database->sharded && primaries > 1) {
             d->databases[i].rack_limit = primaries / 2;
-            d->databases[i].in_rack =
-                xcalloc(json_object_size(d->racks), sizeof(*d->databases[i].in_rack));
+            d->databases[i].in_rack = arena_alloc(
+                &d->arena, json_object_size(d->racks) * sizeof(*d->databases[i].in_rack));
         }
         if (db->database->rack_aware && !racks)
             draft_warn(d,

@@ -62,19 +62,10 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
             "the primaries %s have slots that others have too", draft_names(d, &twice));
 }
 
-static bool is_resharded(const struct ccs *ccs, const struct plan_database_input *in)
-{
-    int primaries = 0;
-
-    for (size_t i = 0; i < in->database->shard_count; i++)
-        primaries += ccs->shards[in->database->first_shard + i].primary;
-    return in->primaries > 0 && in->database->sharded && in->primaries != primaries;
-}
-
 size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in)
 {
-    return is_resharded(input->ccs, in) ? reshard_shard_max(input->ccs, in)
-                                        : in->database->shard_count;
+    return reshard_is_wanted(input->ccs, in) ? reshard_shard_max(input->ccs, in)
+                                             : in->database->shard_count;
 }
 
 /* All shards of the CCS file but the replicas that have no primary, or are not wanted. */
@@ -85,7 +76,7 @@ static void add_shards(
     const struct ccs *ccs = d->input->ccs;
     struct draft_names orphans = DRAFT_NAMES_INIT;
     const struct ccs_database *database = db->database;
-    int *place = xcalloc(database->shard_count + 1, sizeof(*place));
+    int *place = arena_alloc(&d->arena, (database->shard_count + 1) * sizeof(*place));
     size_t replicas = 0;
 
     db->first_shard = plan->shard_count;
@@ -119,18 +110,21 @@ static void add_shards(
         issue.code = "replicas-missing";
         draft_warn(d, &issue, "is replicated, but the CCS file has no replicas of it");
     }
-    free_ptr(&place);
 }
 
-/* Which file of the set has each slot; the first one where several have it. */
+/* Which file of a set has each slot; the first one where several have it. */
 struct slot_owners {
     const struct backup_set *set;
     int file[SLOT_COUNT]; /* -1: none */
+    bool *used;           /* by file: the shard has it already */
 };
 
-static void find_owners(struct slot_owners *owners, const struct backup_set *set)
+static struct slot_owners *find_owners(struct draft *d, const struct backup_set *set)
 {
+    struct slot_owners *owners = arena_alloc(&d->arena, sizeof(*owners));
+
     owners->set = set;
+    owners->used = arena_alloc(&d->arena, set->file_count + 1);
     for (int slot = 0; slot < SLOT_COUNT; slot++)
         owners->file[slot] = -1;
     for (size_t f = set->file_count; f-- > 0;)
@@ -138,46 +132,37 @@ static void find_owners(struct slot_owners *owners, const struct backup_set *set
              slots_next_range(&set->files[f].slots, &at, &first, &last);)
             for (; first <= last; first++)
                 owners->file[first] = (int)f;
-}
-
-static void use_files(struct draft *d, struct plan_shard *shard, const struct backup_set *set,
-    const int *files, size_t count)
-{
-    const struct backup_file **list = arena_alloc(&d->plan->arena, (count + 1) * sizeof(*list));
-
-    for (size_t i = 0; i < count; i++)
-        list[i] = &set->files[files[i]];
-    shard->files = list;
-    shard->file_count = count;
+    return owners;
 }
 
 /*
  * The files of a primary's slots, in the order of its slots; what no file has is lost. Keys of slots
  * that were only on their way to its server are cut out of its file.
  */
-static void match_shard(struct draft *d, struct plan_database *db, struct plan_shard *shard,
-    const struct slot_owners *owners, bool *seen)
+static void match_shard(
+    struct draft *d, struct plan_database *db, struct plan_shard *shard, struct slot_owners *owners)
 {
     const struct slots *own = shard->shard->slots;
-    int *files = xcalloc(owners->set->file_count + 1, sizeof(*files));
-    size_t count = 0;
+    const struct backup_file **files = NULL;
+    size_t alloc = 0;
 
     for (unsigned at = 0, first, last; slots_next_range(own, &at, &first, &last);)
         for (; first <= last; first++) {
-            int file = owners->file[first];
-            if (file < 0)
+            int f = owners->file[first];
+            if (f < 0)
                 slots_add(&db->lost, first);
-            else if (!seen[file])
-                files[count++] = file;
-            if (file >= 0)
-                seen[file] = true;
+            if (f < 0 || owners->used[f])
+                continue;
+            owners->used[f] = true;
+            GROW(files, shard->file_count, alloc);
+            files[shard->file_count++] = &owners->set->files[f];
         }
-    use_files(d, shard, owners->set, files, count);
-    if (count == 1 && slots_contain(own, &owners->set->files[files[0]].slots) &&
-        !json_object_get(file_facts(&owners->set->files[files[0]]), "importing"))
-        shard->file = &owners->set->files[files[0]];
-    for (size_t i = 0; i < count; i++)
-        seen[files[i]] = false;
+    for (size_t i = 0; i < shard->file_count; i++)
+        owners->used[files[i] - owners->set->files] = false;
+    if (shard->file_count == 1 && slots_contain(own, &files[0]->slots) &&
+        !json_object_get(file_facts(files[0]), "importing"))
+        shard->file = files[0];
+    shard->files = arena_memdup(&d->plan->arena, files, shard->file_count * sizeof(*files));
     free(files);
 }
 
@@ -221,34 +206,30 @@ static void report_lost(struct draft *d, const struct plan_database *db)
 /* A shard without slots needs no file: its server starts empty. */
 static void match_sharded(struct draft *d, struct plan_database *db)
 {
-    struct slot_owners *owners = xcalloc(1, sizeof(*owners));
-    bool *seen = xcalloc(db->set->file_count + 1, sizeof(*seen));
+    struct slot_owners *owners = find_owners(d, db->set);
 
-    find_owners(owners, db->set);
     for (size_t i = 0; i < db->shard_count; i++) {
         struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
         if (shard->primary < 0)
-            match_shard(d, db, shard, owners, seen);
+            match_shard(d, db, shard, owners);
     }
     report_lost(d, db);
-    free(owners);
-    free(seen);
 }
 
 /* Whatever slots its file's name says; several files are joined. */
 static void match_single(struct draft *d, const struct plan_database *db)
 {
-    int *all = xcalloc(db->set->file_count + 1, sizeof(*all));
+    size_t count = db->set->file_count;
+    const struct backup_file **all = arena_alloc(&d->plan->arena, (count + 1) * sizeof(*all));
 
-    for (size_t f = 0; f < db->set->file_count; f++)
-        all[f] = (int)f;
+    for (size_t f = 0; f < count; f++)
+        all[f] = &db->set->files[f];
     for (size_t i = 0; i < db->shard_count; i++) {
         struct plan_shard *shard = &d->plan->shards[db->first_shard + i];
-        use_files(d, shard, db->set, all, db->set->file_count);
-        if (db->set->file_count == 1)
-            shard->file = &db->set->files[0];
+        shard->files = all;
+        shard->file_count = count;
+        shard->file = count == 1 ? all[0] : NULL;
     }
-    free(all);
 }
 
 /* The newest version, and Valkey's magic, of a shard's files: what its server must load. */
@@ -406,7 +387,7 @@ void source_choose(struct draft *d)
             continue;
         check_primaries(d, db);
         check_wishes(d, in);
-        if (is_resharded(d->input->ccs, in))
+        if (reshard_is_wanted(d->input->ccs, in))
             reshard_add(d, db, in);
         else
             add_shards(d, db, in);

@@ -30,8 +30,7 @@ void improve_find(struct draft *d);
 void improve_run(struct draft *d);
 
 /* ring.c */
-struct ring *ring_new(const struct draft *d);
-void ring_free(struct ring *ring);
+struct ring *ring_new(struct draft *d);
 /* Not for a shard whose old host is among the hosts. */
 bool ring_decides(const struct draft *d, int shard);
 int ring_host(struct draft *d, int shard); /* -1: none of those that it tries */
@@ -94,6 +93,9 @@ size_t source_shard_max(const struct plan_input *input, const struct plan_databa
 void choose_set(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
 
 /* reshard.c: the shards of a database whose number of primaries is not the CCS's */
+/* Primaries of a database in the CCS, where they come first. */
+size_t reshard_old_primaries(const struct ccs *ccs, const struct ccs_database *db);
+bool reshard_is_wanted(const struct ccs *ccs, const struct plan_database_input *in);
 void reshard_add(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
 size_t reshard_shard_max(const struct ccs *ccs, const struct plan_database_input *in);
 

@@ -362,6 +362,21 @@ static void test_file_to_cut_that_no_server_loads(void **state)
         &w, "server-too-old", "'shard-1.rdb.gz' (shard:1, shard:2) is of RDB version 14");
 }
 
+/* A host whose free disk is not known adds nothing to what the hosts have left. */
+static void test_disk_that_is_not_known(void **state)
+{
+    struct world w;
+
+    (void)state;
+    world_init(&w);
+    world_host(&w, &(struct world_host){.disk_bytes = 4 << 20});
+    world_host(&w, &(struct world_host){0});
+    json_object_del(world_facts(&w, 1), "disk_free");
+    json_object_set_new(world_facts(&w, 1), "listening", json_pack("[i]", 12000));
+    world_database(&w, &(struct world_database){.port = 12000});
+    expect_blocker(&w, "disk", "the hosts have 4 MB left");
+}
+
 static void test_facts_that_warn(void **state)
 {
     static const struct {
@@ -633,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_reasons_of_hosts_become_blockers),
         cmocka_unit_test(test_server_and_file),
         cmocka_unit_test(test_file_to_cut_that_no_server_loads),
+        cmocka_unit_test(test_disk_that_is_not_known),
         cmocka_unit_test(test_facts_that_warn),
         cmocka_unit_test(test_other_warnings),
         cmocka_unit_test(test_old_cluster_is_alive),
