@@ -5,9 +5,9 @@
  * Memory.
  *
  * Small allocations die on failure: these functions never return NULL; out of memory prints one
- * line and ends the process with status 71 (memory_limit.h: with an error), a bug with 70. Neither leaves a core, which would hold
- * passwords. A size that comes from a file or a peer must have been held against a limit
- * before it gets here. All results are freed with free(3).
+ * line and ends the process with status 71 (memory_limit.h: with an error), a bug with 70. Neither
+ * leaves a core, which would hold passwords. A size that comes from a file or a peer must have been
+ * held against a limit before it gets here. All results are freed with free(3).
  *
  * An arena owns many small objects that live and die together (a model read from the state file, a
  * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly; an
@@ -27,6 +27,7 @@
 
 __attribute__((noreturn)) void die_of_bug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 __attribute__((noreturn)) void die_of_memory(size_t bytes); /* 0: not known how many */
+extern void (*mem_exhausted)(size_t bytes); /* called first; set by memory_limit.h; or NULL */
 
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);

@@ -46,7 +46,4 @@ void memory_limit_name(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* `tell` returns the exit status. It may allocate. */
 void memory_limit_tell(int (*tell)(void *arg, const struct err *err), void *arg);
 
-/* For mem.c: returns where no limit is set, or where it is not what ran out. `bytes` as die_of_memory(). */
-void memory_limit_reached(size_t bytes);
-
 #endif

@@ -86,12 +86,6 @@ bool rdb_scan_hints_are_false(const struct rdb_scan *s);
 json_t *rdb_scan_json(const struct rdb_scan *s);
 
 /*
- * A key, which stands in hex in the facts, as messages show it: in quotes, what is no printable ASCII
- * as \xHH, cut when long. The caller's.
- */
-char *rdb_key_text(const char *hex);
-
-/*
  * The facts of a file's first bytes (a kilobyte is enough): {"rdb_version", "valkey", "aux",
  * "modules", "importing"} with the aux fields that are whole in it; of a file that is no longer, also
  * "keys" and "module_values". ERR_CORRUPT if it is no RDB file.

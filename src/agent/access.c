@@ -12,7 +12,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "shard.h"
-#include "unit.h"
+#include "systemd_unit.h"
 
 /* "password": a string, or null where the database has none. */
 static int take_password(const json_t *params, const char **ret, struct err *err)

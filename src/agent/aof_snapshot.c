@@ -20,6 +20,7 @@
 #include "server_conf.h"
 #include "server_log.h"
 #include "server_version.h"
+#include "watch.h"
 
 enum {
     FACTS_BYTES_MAX = 64 * 1024,

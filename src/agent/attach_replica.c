@@ -11,6 +11,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "shard.h"
+#include "watch.h"
 
 enum {
     PRIMARY_MS = 60 * 1000, /* for an answer of the primary: it may be forking */

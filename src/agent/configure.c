@@ -13,6 +13,7 @@
 #include "run_as.h"
 #include "server.h"
 #include "shard.h"
+#include "watch.h"
 
 enum { ROOM_MIN_BYTES = 2 * 1024 * 1024 };
 enum { REWRITE_STUCK_MS = 120 * 1000, POLL_MS = 100, CONF_MAX = 1024 * 1024 };

@@ -15,6 +15,7 @@
 #include "scratch.h"
 #include "server.h"
 #include "server_version.h"
+#include "watch.h"
 
 enum {
     ROUNDS = 3, /* the best of each way counts */

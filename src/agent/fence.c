@@ -21,6 +21,7 @@
 #include "recluster/clock.h"
 #include "recluster/rpc.h"
 #include "server.h"
+#include "watch.h"
 
 enum {
     LISTEN_MAX = 10000,

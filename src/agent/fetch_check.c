@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "recluster/json.h"
+#include "recluster/key_text.h"
 #include "recluster/mem.h"
 #include "recluster/rdb_scan.h"
 #include "server_version.h"
@@ -86,7 +87,7 @@ static int check_slots(const struct fetch_needs *needs, const json_t *facts, str
     json_int_t importing = fact_int(json_object_get(facts, "importing"), "keys");
     const json_t *first = json_object_get(foreign, "first");
     const char *hex = json_string_value(json_object_get(first, "key"));
-    CLEANUP(free_ptr) char *key = rdb_key_text(hex ? hex : "");
+    CLEANUP(free_ptr) char *key = key_text_of_hex(hex ? hex : "");
 
     if (!needs->has_slots || (keys == 0 && importing == 0))
         return 0;

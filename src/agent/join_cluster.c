@@ -10,6 +10,7 @@
 #include "recluster/file.h"
 #include "recluster/slots.h"
 #include "server.h"
+#include "watch.h"
 
 enum {
     MEET_MS = 60 * 1000,

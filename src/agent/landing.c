@@ -17,6 +17,7 @@
 #include "recluster/file.h"
 #include "server.h"
 #include "server_conf.h"
+#include "watch.h"
 
 enum {
     HELD_BYTES = 64, /* more than the mark of the end and the checksum */
@@ -234,11 +235,6 @@ static int start_feeder(const struct shard *shard, const char *as, int fifo)
 
 /* --- the server --- */
 
-bool landing_is_open(const struct shard *shard)
-{
-    return shard_string(shard, "landing") != NULL;
-}
-
 bool landing_is_of(const struct shard *shard, const char *as)
 {
     const char *landed = shard_string(shard, "landing");
@@ -247,7 +243,7 @@ bool landing_is_of(const struct shard *shard, const char *as)
 
 int landing_close(struct shard *shard, struct err *err)
 {
-    if (!landing_is_open(shard))
+    if (!shard_is_landing(shard))
         return 0;
     json_object_del(shard->record, "landing");
     return shard_save(shard, err);
@@ -261,8 +257,8 @@ static bool is_free(struct shard *shard)
 
     if (shard_has(shard, SHARD_CONFIGURED) || (file_exists("dump.rdb") && !dump_file_is_pipe()))
         return false;
-    return landing_is_open(shard) ? server_stop(shard, &was_running, &ignored) == 0
-                                  : server_pid(shard) == 0;
+    return shard_is_landing(shard) ? server_stop(shard, &was_running, &ignored) == 0
+                                   : server_pid(shard) == 0;
 }
 
 void landing_begin(struct landing *landing, struct shard *shard, const char *as)

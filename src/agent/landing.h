@@ -37,9 +37,6 @@ struct landing {
 void landing_begin(struct landing *landing, struct shard *shard, const char *as);
 /* `good`: incoming/AS is there. Else the server is gone afterwards. */
 void landing_end(struct landing *landing, struct shard *shard, bool good);
-
-/* The shard's server, if one runs, was started on a pipe, and has proven nothing yet. */
-bool landing_is_open(const struct shard *shard);
 /* It was started on this file. */
 bool landing_is_of(const struct shard *shard, const char *as);
 /* It has proven its data, or is gone. */

@@ -201,7 +201,7 @@ static int load(struct agent_call *call, struct shard *shard, const char *as,
     bool landed = false;
 
     bool already = server_connect(shard, password, &r, &absent) == 0;
-    if (landing_is_open(shard)) {
+    if (shard_is_landing(shard)) {
         if (take_landed(call, shard, as, expected, &r, &info, err) < 0)
             return -1;
         landed = already = r != NULL;

@@ -12,7 +12,7 @@
 #include "server_conf.h"
 #include "server_version.h"
 #include "shard.h"
-#include "unit.h"
+#include "systemd_unit.h"
 
 /* The fields of the record that come from the parameters. */
 static int take_params(const json_t *params, json_t **ret, struct err *err)

@@ -22,8 +22,8 @@
 #include "run_as.h"
 #include "serve.h"
 #include "server_version.h"
+#include "systemd_unit.h"
 #include "trial.h"
-#include "unit.h"
 
 static int hello_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {

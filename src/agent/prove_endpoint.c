@@ -9,6 +9,7 @@
 #include "redis.h"
 #include "samples.h"
 #include "server.h"
+#include "watch.h"
 
 enum { COMMAND_MS = 10 * 1000, CLUSTER_MS = 30 * 1000, POLL_MS = 100, PINGS = 9 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "method.h"
+#include "recluster/key_text.h"
 #include "recluster/rdb_scan.h"
 
 static int digit(char c)
@@ -63,7 +64,7 @@ static int look(struct redis *r, const json_t *sample, json_int_t *db, struct sa
                                             : strcmp(reply->str, kind) == 0;
     seen->same += same;
     if (!same && seen->first.code == ERR_NONE) {
-        CLEANUP(free_ptr) char *shown = rdb_key_text(hex);
+        CLEANUP(free_ptr) char *shown = key_text_of_hex(hex);
         err_set(&seen->first, ERR_CHECK,
             "the key %s in database %" JSON_INTEGER_FORMAT " is of type '%s', not '%s'", shown,
             wanted_db, reply->str, kind);

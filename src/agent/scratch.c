@@ -14,6 +14,7 @@
 #include "run_as.h"
 #include "server.h"
 #include "server_log.h"
+#include "watch.h"
 
 enum { POLL_MS = 10, LOG_END = 400 };
 

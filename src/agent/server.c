@@ -9,7 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "landing.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -17,7 +16,8 @@
 #include "run_as.h"
 #include "server_log.h"
 #include "server_process.h"
-#include "unit.h"
+#include "systemd_unit.h"
+#include "watch.h"
 
 enum {
     COMMAND_MS = 60 * 1000, /* a server that loads or forks may think for long */
@@ -28,24 +28,6 @@ enum {
     LOOK_AGAIN_MS = 200,
     PROGRESS_MS = 200,
 };
-
-void pause_ms(int ms)
-{
-    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
-    while (nanosleep(&left, &left) < 0 && errno == EINTR)
-        ;
-}
-
-bool watch_is_stuck(struct watch *watch, uint64_t progress)
-{
-    int64_t now = clock_mono_ms();
-
-    if (!watch->since_ms || progress != watch->last) {
-        watch->since_ms = now;
-        watch->last = progress;
-    }
-    return now - watch->since_ms > watch->patience_ms;
-}
 
 /* The socket of a server that has just been started comes a moment later than its process. */
 static int connect_socket(
@@ -259,7 +241,7 @@ static bool ends_by_command(const struct shard *shard, const struct process *p)
     struct redis *r = NULL;
 
     /* One that waits for bytes of its file can't hear, and has nothing to lose. */
-    if (landing_is_open(shard) || connect_within(shard, NULL, STOP_MS, &r, &refused) < 0)
+    if (shard_is_landing(shard) || connect_within(shard, NULL, STOP_MS, &r, &refused) < 0)
         return false;
     int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");
     redis_close(r);

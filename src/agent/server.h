@@ -27,7 +27,7 @@ int server_connect(const struct shard *shard, const char *password, struct redis
 int server_connect_default(const struct shard *shard, const char *password, struct redis **ret,
     struct err *err) MUST_CHECK;
 
-/* Starts the server on its own configuration, without a word with it. */
+/* Launches the server on its own configuration, but does not connect to it. */
 int server_launch(const struct shard *shard, struct err *err) MUST_CHECK;
 
 /*
@@ -55,25 +55,5 @@ int server_stop(const struct shard *shard, bool *ret_was_running, struct err *er
  * Returns -1.
  */
 int server_explain(const struct shard *shard, struct err *err);
-
-/* Sleeps; for the loops that watch a server. */
-void pause_ms(int ms);
-
-/*
- * A watch ends a wait in which nothing moves any more:
- *
- *     struct watch watch = WATCH_INIT(120000);
- *     while (…) if (watch_is_stuck(&watch, bytes)) return …;
- */
-struct watch {
-    int64_t patience_ms;
-    int64_t since_ms;
-    uint64_t last;
-};
-#define WATCH_INIT(ms)                                                                             \
-    {                                                                                              \
-        .patience_ms = (ms)                                                                        \
-    }
-bool watch_is_stuck(struct watch *watch, uint64_t progress);
 
 #endif

@@ -157,6 +157,11 @@ int shard_set(struct shard *shard, enum shard_mark mark, struct err *err)
     return shard_save(shard, err);
 }
 
+bool shard_is_landing(const struct shard *shard)
+{
+    return shard_string(shard, "landing") != NULL;
+}
+
 const char *shard_string(const struct shard *shard, const char *name)
 {
     return json_string_value(json_object_get(shard->record, name));

@@ -45,6 +45,9 @@ enum shard_mark { SHARD_CONFIGURED, SHARD_OPENED, SHARD_SEALED };
 bool shard_has(const struct shard *shard, enum shard_mark mark);
 int shard_set(struct shard *shard, enum shard_mark mark, struct err *err) MUST_CHECK;
 
+/* The shard's server, if one runs, was started on a file that is still coming, and has proven nothing yet. */
+bool shard_is_landing(const struct shard *shard);
+
 /* Of the record; NULL, 0 where it has no such field. */
 const char *shard_string(const struct shard *shard, const char *name);
 int shard_int(const struct shard *shard, const char *name);

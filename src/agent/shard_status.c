@@ -9,7 +9,7 @@
 #include "server.h"
 #include "server_log.h"
 #include "shard.h"
-#include "unit.h"
+#include "systemd_unit.h"
 
 enum { LOG_MAX = 2000 };
 

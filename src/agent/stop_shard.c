@@ -9,7 +9,7 @@
 #include "recluster/file.h"
 #include "server.h"
 #include "shard.h"
-#include "unit.h"
+#include "systemd_unit.h"
 
 /* "sealed": true, where the operator has named the cluster whose open databases are to go too. */
 static int refuse_sealed(const struct shard *shard, const json_t *params, struct err *err)

@@ -18,6 +18,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "server_log.h"
+#include "watch.h"
 
 enum {
     START_MS = 5000,

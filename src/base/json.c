@@ -5,7 +5,7 @@
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 /* Behind the text in quotes that begins at `at`. */
-static size_t skip_string(const char *text, size_t len, size_t at)
+static size_t pass_string(const char *text, size_t len, size_t at)
 {
     for (at++; at < len && text[at] != '"'; at++)
         if (text[at] == '\\')
@@ -21,7 +21,7 @@ static int check_size(const char *text, size_t len, const char *what, struct err
     for (size_t at = 0; at < len; at++) {
         char c = text[at];
         if (c == '"')
-            at = skip_string(text, len, at);
+            at = pass_string(text, len, at);
         else if (c == '[' || c == '{')
             depth++;
         else if ((c == ']' || c == '}') && depth)

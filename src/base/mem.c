@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "recluster/memory_limit.h"
-
 void die_of_bug(const char *fmt, ...)
 {
     va_list args;
@@ -20,9 +18,12 @@ void die_of_bug(const char *fmt, ...)
     _exit(70);
 }
 
+void (*mem_exhausted)(size_t bytes);
+
 void die_of_memory(size_t bytes)
 {
-    memory_limit_reached(bytes);
+    if (mem_exhausted)
+        mem_exhausted(bytes);
     if (bytes)
         fprintf(stderr, "recluster: out of memory (%zu bytes)\n", bytes);
     else

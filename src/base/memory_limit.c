@@ -67,6 +67,30 @@ static void take_stack(void)
     (void)stack[0];
 }
 
+static int print(const struct err *err)
+{
+    fprintf(stderr, "recluster: %s\n%s\n", err->message, err->hint);
+    return err_code_exit_status(err->code);
+}
+
+/* Returns where no limit is set, or where it is not what ran out. */
+static void reached(size_t bytes)
+{
+    enum { NEAR_BYTES = 1 << 20 };
+    struct err err = ERR_INIT;
+    char most[HUMAN_TEXT_MAX];
+
+    if (!limit.set || (bytes && used_bytes() + bytes + NEAR_BYTES < limit.now))
+        return;
+    memory_limit_lift();
+    err_set(&err, ERR_LIMIT, "%s takes more memory to read than the limit, %s",
+        limit.name[0] ? limit.name : "what others sent", human_bytes(limit.now, most));
+    err_hint(&err, limit.inherited
+                       ? "Raise the limit that this program was started with: ulimit -v unlimited"
+                       : "It is damaged, or made to do harm: take another copy of it.");
+    _exit(limit.tell ? limit.tell(limit.arg, &err) : print(&err));
+}
+
 void memory_limit_set(uint64_t bytes)
 {
     struct rlimit as;
@@ -84,6 +108,7 @@ void memory_limit_set(uint64_t bytes)
     limit.now = as.rlim_cur;
     take_stack();
     limit.set = setrlimit(RLIMIT_AS, &as) == 0;
+    mem_exhausted = reached;
     json_set_alloc_funcs(xmalloc, free);
 }
 
@@ -111,27 +136,4 @@ void memory_limit_tell(int (*tell)(void *arg, const struct err *err), void *arg)
 {
     limit.tell = tell;
     limit.arg = arg;
-}
-
-static int print(const struct err *err)
-{
-    fprintf(stderr, "recluster: %s\n%s\n", err->message, err->hint);
-    return err_code_exit_status(err->code);
-}
-
-void memory_limit_reached(size_t bytes)
-{
-    enum { NEAR_BYTES = 1 << 20 };
-    struct err err = ERR_INIT;
-    char most[HUMAN_TEXT_MAX];
-
-    if (!limit.set || (bytes && used_bytes() + bytes + NEAR_BYTES < limit.now))
-        return;
-    memory_limit_lift();
-    err_set(&err, ERR_LIMIT, "%s takes more memory to read than the limit, %s",
-        limit.name[0] ? limit.name : "what others sent", human_bytes(limit.now, most));
-    err_hint(&err, limit.inherited
-                       ? "Raise the limit that this program was started with: ulimit -v unlimited"
-                       : "It is damaged, or made to do harm: take another copy of it.");
-    _exit(limit.tell ? limit.tell(limit.arg, &err) : print(&err));
 }

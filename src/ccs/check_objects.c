@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "reader.h"
+#include "fields.h"
 
 static const char *const typed_prefixes[] = {"node", "bdb", "redis", "endpoint", "dmc", "user"};
 

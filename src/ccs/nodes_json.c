@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reader.h"
+#include "fields.h"
 #include "recluster/buf.h"
 #include "recluster/file.h"
 #include "typed.h"

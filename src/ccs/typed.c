@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "reader.h"
+#include "fields.h"
 #include "recluster/buf.h"
 
 static int add_cluster(struct import *im)

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "reader.h"
+#include "fields.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
 #include "typed.h"

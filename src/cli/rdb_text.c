@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "recluster/human.h"
+#include "recluster/key_text.h"
 #include "recluster/rdb_scan.h"
 
 enum { COLUMN = 12 };
@@ -38,7 +39,7 @@ static void add_bytes(struct buf *out, uint64_t n)
 
 static void add_key(struct buf *out, const char *hex)
 {
-    CLEANUP(free_ptr) char *text = rdb_key_text(hex);
+    CLEANUP(free_ptr) char *text = key_text_of_hex(hex);
     buf_adds(out, text);
 }
 

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/key_text.h"
 #include "recluster/mem.h"
 #include "scan_impl.h"
-#include "split_impl.h"
+#include "splitting.h"
 
 /* --- functions --- */
 
@@ -30,7 +31,7 @@ static char *library_of(struct rdb_bytes code)
 
 int split_function(struct rdb_split *s, struct rdb_bytes code, struct err *err)
 {
-    struct function f = {.unit = BUF_INIT};
+    struct held_library f = {.unit = BUF_INIT};
 
     digest_of(code.data, code.len, f.digest);
     f.library = library_of(code);
@@ -61,7 +62,7 @@ int split_function(struct rdb_split *s, struct rdb_bytes code, struct err *err)
 
 static int by_digest(const void *a, const void *b)
 {
-    const struct function *x = a, *y = b;
+    const struct held_library *x = a, *y = b;
     return strcmp(x->digest, y->digest);
 }
 

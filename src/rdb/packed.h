@@ -10,7 +10,8 @@
  *     while (!why && (why = packed_next(&it, &entry)) == NULL && !it.at_end) …
  */
 
-#include "reader_impl.h"
+#include "cursor.h"
+#include "recluster/rdb.h"
 
 struct packed {
     enum packing packing;

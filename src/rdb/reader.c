@@ -5,7 +5,7 @@
 
 #include "reader_impl.h"
 #include "recluster/crc64.h"
-#include "twice.h"
+#include "recluster/key_text.h"
 
 enum {
     REDIS_VERSION_MAX = 14,

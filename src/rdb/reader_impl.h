@@ -8,34 +8,21 @@
  * the bytes at hand. What must be seen as one piece (a length; a key with its type byte; an element
  * that was asked for) is an atom. Rules:
  *
- *  1. A function that takes from the cursor returns TAKEN, FAILED, or STARVED with cursor.need set
- * to how many bytes the atom has at least. When STARVED it has changed nothing but the cursor, and
+ *  1. A function that takes from the cursor returns TAKEN, FAILED, or STARVED with cursor.need set to
+ *     how many bytes the atom has at least. When STARVED it has changed nothing but the cursor, and
  *     is called again with the whole atom from its first byte.
  *  2. commit() ends an atom: all before the cursor is done with and recorded in the reader.
- *  3. The bytes of an unfinished atom are kept in `carry`, never more of them than `need`. So when
- * an atom in it succeeds, it ends exactly where the carry ends, and reading goes on in the caller's
+ *  3. The bytes of an unfinished atom are kept in `carry`, never more of them than `need`. So when an
+ *     atom in it succeeds, it ends exactly where the carry ends, and reading goes on in the caller's
  *     bytes.
  *  4. Bytes that nobody wants are counted in `skip` and passed over without being looked at.
  *
  * The same code thus reads from the caller's buffer and, at the seams, from the carry.
  */
 
-#include <endian.h>
-#include <string.h>
-
+#include "cursor.h"
 #include "recluster/buf.h"
 #include "recluster/rdb.h"
-
-enum taken { TAKEN = 0, STARVED = 1, FAILED = -1 };
-
-struct cursor {
-    const uint8_t *data; /* first byte; in the file it stands at `offset` */
-    const uint8_t *atom; /* where the present atom starts */
-    const uint8_t *p;
-    const uint8_t *end;
-    uint64_t offset;
-    uint64_t need;
-};
 
 typedef enum taken step_fn(struct rdb_reader *r, struct cursor *c, struct err *err);
 
@@ -48,7 +35,6 @@ enum layout {
     LAYOUT_NODES,    /* a count, then packed strings */
 };
 
-enum packing { PACKED_NONE, PACKED_ZIPLIST, PACKED_LISTPACK, PACKED_INTSET, PACKED_ZIPMAP };
 enum score { SCORE_NONE, SCORE_TEXT, SCORE_DOUBLE };
 enum expiry {
     EXPIRY_NONE,
@@ -135,54 +121,9 @@ struct raw_string {
     uint64_t stored; /* bytes at data */
     uint64_t full;   /* LZF: bytes when decompressed */
 };
-enum { INTEGER_TEXT_MAX = 24 };
-
-static inline uint64_t offset_of(const struct cursor *c, const uint8_t *p)
-{
-    return c->offset + (uint64_t)(p - c->data);
-}
-
-static inline void commit(struct cursor *c)
-{
-    c->atom = c->p;
-}
-
-static inline uint16_t load16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof(v));
-    return le16toh(v);
-}
-
-static inline uint32_t load32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return le32toh(v);
-}
-
-static inline uint64_t load64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return le64toh(v);
-}
-
 /* Sets the error: "WHAT at offset N, in key 'k'". Returns FAILED. */
 enum taken reader_fail(const struct rdb_reader *r, const struct cursor *c, enum err_code code,
     struct err *err, const char *fmt, ...) PRINTF_LIKE(5, 6);
-
-/* The atom goes on for n bytes from the cursor on, which are not all there. */
-static inline enum taken starve(struct cursor *c, uint64_t n)
-{
-    c->need = (uint64_t)(c->p - c->atom) + n;
-    return STARVED;
-}
-
-static inline enum taken want(struct cursor *c, size_t n)
-{
-    return (size_t)(c->end - c->p) >= n ? TAKEN : starve(c, n);
-}
 
 /* Can n more bytes come? `what` is the word for n: "length", "count". */
 enum taken reader_fits(const struct rdb_reader *r, const struct cursor *c, uint64_t n,

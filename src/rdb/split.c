@@ -4,7 +4,7 @@
 
 #include "recluster/json.h"
 #include "scan_impl.h"
-#include "split_impl.h"
+#include "splitting.h"
 
 static int send(struct rdb_split *s, const void *bytes, size_t len, struct err *err)
 {

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "reader_impl.h"
+#include "recluster/key_text.h"
 #include "twice.h"
 
 enum { CHECKSUM_SINCE = 5, CHECKSUM_BYTES = 8, MARK_DIGITS = 40 };

@@ -29,8 +29,4 @@ void key_list_release(struct key_list *list);
 /* The error for a key that is there twice: where its second record starts, and the first if known. */
 int fail_repeated(const struct rdb_record *record, int64_t first_offset, struct err *err);
 
-/* Shows a key as messages do: what is no printable ASCII as \xHH, cut when long. */
-enum { KEY_TEXT_MAX = 4 * 64 + 8 };
-const char *key_text(struct rdb_bytes key, char text[KEY_TEXT_MAX]);
-
 #endif

@@ -21,17 +21,6 @@ struct http_store {
     bool webdav;               /* it says so: no index is asked for */
 };
 
-char *http_folder_address(const struct http_folder *folder, const char *name)
-{
-    struct buf url = BUF_INIT;
-
-    buf_adds(&url, folder->base);
-    if (name)
-        http_encode(&url, name, false);
-    buf_adds(&url, folder->query);
-    return buf_take(&url);
-}
-
 static int http_read(void *handle, const char *name, int64_t offset, int64_t length,
     const struct store_receiver *to, struct err *err)
 {

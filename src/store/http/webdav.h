@@ -8,17 +8,7 @@
  * moved to its name; a server without MOVE gets it by its name at once.
  */
 
-#include "request.h"
-
-struct http_folder {
-    struct http_client *client;
-    char *base;  /* ends with '/'; without user, password and query */
-    char *query; /* "?…" or "" */
-    char *label;
-};
-
-/* The address of a file, or of the folder if name is NULL. The caller frees it. */
-char *http_folder_address(const struct http_folder *folder, const char *name);
+#include "folder.h"
 
 int webdav_list(struct http_folder *folder, struct store_list *list, struct err *err) MUST_CHECK;
 

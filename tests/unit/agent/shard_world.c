@@ -6,12 +6,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../../../src/agent/port.h"
-#include "../../../src/agent/serve.h"
+#include "port.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "serve.h"
+#include "watch.h"
 
 static char *root; /* removed at the end */
 char *base_dir;

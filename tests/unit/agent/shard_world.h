@@ -15,11 +15,11 @@
 
 #include <cmocka.h>
 
-#include "../../../src/agent/method.h"
-#include "../../../src/agent/redis.h"
-#include "../../../src/agent/server.h"
+#include "method.h"
 #include "recluster/buf.h"
 #include "recluster/digest.h"
+#include "redis.h"
+#include "server.h"
 
 #define RECOVERY "0123456789abcdef"
 #define PASSWORD "client's \"pass\" word"

@@ -19,12 +19,12 @@
 
 #include <cmocka.h>
 
-#include "../../../src/agent/serve.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
+#include "serve.h"
 
 enum { DEADLINE_MS = 30000 };
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "../../../src/agent/listener.h"
-#include "../../../src/agent/machine.h"
+#include "listener.h"
+#include "machine.h"
 #include "recluster/file.h"
 
 static char *root;

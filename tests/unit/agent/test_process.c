@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../../src/agent/process.h"
+#include "process.h"
 #include "recluster/clock.h"
 
 enum { PATIENCE_MS = 10000 };

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../src/agent/server_log.h"
+#include "server_log.h"
 
 #define AT "12:M 30 Nov 2026 13:00:00.000 "
 #define START AT "# oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n"

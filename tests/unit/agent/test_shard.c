@@ -14,6 +14,7 @@
 #include "recluster/protocol.h"
 #include "recluster/slots.h"
 #include "shard_world.h"
+#include "watch.h"
 
 /* Gives the server's process. */
 static pid_t check_load(const char *dir, int port)

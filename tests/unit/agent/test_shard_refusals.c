@@ -8,10 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../../src/agent/port.h"
+#include "port.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "shard_world.h"
+#include "watch.h"
 
 static void test_expired(void **state)
 {

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../../src/link/shell.h"
 #include "echo_agent.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
@@ -21,6 +20,7 @@
 #include "recluster/link.h"
 #include "recluster/program.h"
 #include "recluster/shell_quote.h"
+#include "shell.h"
 
 static char *root; /* of the test; removed at the end */
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../../src/rdb/crc64_impl.h"
+#include "crc64_impl.h"
 #include "recluster/crc64.h"
 #include "recluster/mem.h"
 

@@ -18,7 +18,7 @@
 
 #include <jansson.h>
 
-#include "../../../src/rdb/reader_impl.h"
+#include "reader_impl.h"
 #include "recluster/rdb.h"
 
 enum feeding { FEED_WHOLE, FEED_BYTES, FEED_ODD, FEED_WAYS };

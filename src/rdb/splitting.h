@@ -1,5 +1,5 @@
-#ifndef RECLUSTER_SPLIT_IMPL_H
-#define RECLUSTER_SPLIT_IMPL_H
+#ifndef RECLUSTER_SPLITTING_H
+#define RECLUSTER_SPLITTING_H
 
 /* The inside of cutting and joining: split.c moves the bytes, join.c says what counts of several files. */
 
@@ -26,7 +26,7 @@ enum {
 /* Where bytes go; below: an output. */
 enum { NOWHERE = OUTPUTS_MAX, EVERYWHERE, EVERYWHERE_AUX };
 
-struct function {
+struct held_library {
     char digest[DIGEST_HEX_MAX];
     char *library;   /* "" where the code does not say */
     struct buf unit; /* its bytes, until they are written */
@@ -59,7 +59,7 @@ struct rdb_split {
     json_t *modules_left_out;
     bool module_data, module_data_before; /* of this input, of an earlier one */
     bool one_is_all;                      /* one output of all slots: a copy, if of one input */
-    struct function *functions;
+    struct held_library *functions;
     size_t function_count, function_alloc;
     struct rdb_split_source source;
     uint64_t bytes_before; /* of earlier inputs */

@@ -1,5 +1,5 @@
-#ifndef AGENT_UNIT_H
-#define AGENT_UNIT_H
+#ifndef AGENT_SYSTEMD_UNIT_H
+#define AGENT_SYSTEMD_UNIT_H
 
 /*
  * The systemd unit of a shard's server, where systemd runs:

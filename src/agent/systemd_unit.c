@@ -1,4 +1,4 @@
-#include "unit.h"
+#include "systemd_unit.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-#ifndef CCS_READER_H
-#define CCS_READER_H
+#ifndef CCS_FIELDS_H
+#define CCS_FIELDS_H
 
 /*
  * Reads the fields of one object as what they mean. A field that is missing or empty gives
