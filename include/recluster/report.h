@@ -24,8 +24,7 @@ void report_inspect_text(const json_t *inspect, bool colour, struct buf *out);
 /* From the document of plan_json(). */
 void report_plan_text(const json_t *plan, bool colour, struct buf *out);
 
-/* The layout by rack and host: for Graphviz, and as a picture of its own. From the same document. */
-void report_plan_dot(const json_t *plan, struct buf *out);
+/* The layout by rack and host, as a picture. From the same document. */
 void report_plan_svg(const json_t *plan, struct buf *out);
 
 /*

@@ -70,7 +70,7 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_abort = {
     .name = "abort",
-    .words = "",
+    .words = "--state FILE",
     .summary = "stop a recovery and remove what it made on the hosts",
     .help =
         "Databases that clients were let into stay as they are, unless --open-databases names the "

@@ -64,9 +64,14 @@ int cli_main(const struct command *const *table, int argc, char **argv)
     int status;
 
     signal(SIGPIPE, SIG_IGN);
-    if (strcmp(word, "--version") == 0) {
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 || strcmp(word, "version") == 0) {
         buf_adds(&text, "recluster " RECLUSTER_VERSION "\n");
         status = print_text(&text, &err);
+    } else if (strcmp(word, "help") == 0 && argc > 2) {
+        const struct command *command = find_command(table, argv[2], &err);
+        if (command)
+            command_help(command, &text);
+        status = command ? print_text(&text, &err) : -1;
     } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
                strcmp(word, "help") == 0) {
         add_general_help(table, &text);

@@ -15,104 +15,114 @@
 #include "recluster/buf.h"
 #include "recluster/err.h"
 
-/* X(identifier, name, argument or NULL, repeatable, help). "[db:1]" may be left out: then it is "".
- * A word behind the option is taken for it only if it begins as the example does, up to the ':'. */
-#define CLI_OPTIONS(X)                                                                             \
-    X(OPT_HOSTS, "hosts", "HOSTS", false, "the machines to recover onto (hosts.json)")             \
-    X(OPT_STATE, "state", "FILE", false, "the state file of the recovery")                         \
-    X(OPT_DATABASE, "database", "db:1|NAME", true, "only this database; may be repeated")          \
-    X(OPT_SOURCE, "source", "db:1=LOCATION", true,                                                 \
-        "where its backups are, instead of what the CCS file says; may be repeated")               \
-    X(OPT_AT, "at", "TIME", false, "use the newest complete backup set not after TIME")            \
-    X(OPT_UNTIL, "until", "STAGE", false, "stop after prepare, transfer, load or open")            \
-    X(OPT_OLD_CLUSTER_IS_DEAD, "old-cluster-is-dead", "NAME", false,                               \
-        "don't ask the old cluster; NAME is its name, to be sure")                                 \
-    X(OPT_OPEN_DATABASES, "open-databases", "NAME", false,                                         \
-        "remove also what clients use, with its data; NAME is the cluster's, to be sure")          \
-    X(OPT_FENCE, "fence", NULL, false,                                                             \
-        "stop servers that are left of the old cluster for good; plan only names them")            \
-    X(OPT_FULL_SYNC, "full-sync", NULL, false,                                                     \
-        "let primaries send their data to replicas, which otherwise load the same file")           \
-    X(OPT_FAST_LOAD, "fast-load", NULL, false,                                                     \
-        "load with huge pages on hosts that prove to load faster so; until their next "            \
-        "restart servers then need more time and memory to fork")                                  \
-    X(OPT_LOAD_WHILE_LANDING, "load-while-landing", "WHEN", false,                                 \
-        "start servers on files that are still coming: auto (plain files from afar), always or "   \
-        "never")                                                                                   \
-    X(OPT_ACCEPT_NEW_HOST_KEYS, "accept-new-host-keys", NULL, false,                               \
-        "trust SSH host keys that are new; they are kept in the state file only")                  \
-    X(OPT_ACCEPT_WEAKER_ACCESS, "accept-weaker-access", "db:1", true,                              \
-        "recover this database although access to it will be weaker than it was (without TLS or "  \
-        "client certificates); may be repeated")                                                   \
-    X(OPT_INSECURE, "insecure", NULL, false,                                                       \
-        "send logins of --source and LOCATION also over connections without TLS")                  \
-    X(OPT_FORCE, "force", NULL, false,                                                             \
-        "replace the file that is written, if there is one already")                               \
-    X(OPT_SLOTS, "slots", "SLOTS=FILE", true,                                                      \
-        "write the keys of these slots to FILE (\"0-8191=a.rdb\"); may be repeated")               \
-    X(OPT_SHARDS, "shards", "N", false, "split into N equal parts, in the folder of --out")        \
-    X(OPT_OUT, "out", "OUT", false, "join: the file to write; split --shards: the folder")         \
-    X(OPT_TAKE, "take", "SLOTS=FILE", true,                                                        \
-        "of this input only the keys of these slots count; may be repeated")                       \
-    X(OPT_STAMP, "stamp", NULL, false,                                                             \
-        "give outputs a repl-id made of their data, so that replicas can start on them")           \
-    X(OPT_RESORT, "resort", NULL, false,                                                           \
-        "look for a shard's keys in all files of the backup set, where they are not in order")     \
-    X(OPT_AOF_COMMANDS, "aof-commands", "NAMES", false,                                            \
-        "replay also these commands of append-only files, which are no data: \"EVAL,EVALSHA\"")    \
-    X(OPT_AOF_ERRORS, "aof-errors", NULL, false,                                                   \
-        "do without what commands of append-only files wrote that the server refuses")             \
-    X(OPT_OFFLINE, "offline", NULL, false,                                                         \
-        "ask neither hosts nor locations: plan by the CCS file and HOSTS alone")                   \
-    X(OPT_WITHOUT, "without", "host:NAME|rack:NAME", true,                                         \
-        "as if these hosts, or a file on a disk (file:NAME:PATH), were not there; "                \
-        "may be repeated")                                                                         \
-    X(OPT_EXTRA, "extra", "HOSTS", true, "more hosts, of another file; may be repeated")           \
-    X(OPT_NO_REPLICAS, "no-replicas", "[db:1]", true,                                              \
-        "leave the replicas out, of this database or of all; may be repeated")                     \
-    X(OPT_PRIORITY, "priority", "db:3,db:1", false,                                                \
-        "recover these first, then the others; leave out what can't be recovered")                 \
-    X(OPT_ONLY_CONFIGURATION, "only-configuration", NULL, false,                                   \
-        "bring the databases back empty, with all their settings")                                 \
-    X(OPT_ALLOW_MISSING_SLOTS, "allow-missing-slots", "SLOTS", false,                              \
-        "do without the keys of these slots (\"0-5460,6000\")")                                    \
-    X(OPT_PLAN_SHARDS, "shards", "db:1=N", true,                                                   \
-        "bring this database back with N primaries; may be repeated")                              \
-    X(OPT_RTO, "rto", "TIME", false,                                                               \
-        "as many primaries as it takes to be ready in TIME (\"10m\")")                             \
-    X(OPT_MEASURE, "measure", NULL, false,                                                         \
-        "let each host measure its disk, by a file of up to 256 MiB that has no name and is gone " \
-        "afterwards, and its way to the backups, for better estimates")                            \
-    X(OPT_PLAN_OUT, "out", "FILE", false, "write the plan, for recover --plan")                    \
-    X(OPT_DIFF, "diff", "FILE", false, "show what has changed since the plan in FILE")             \
-    X(OPT_DOT, "dot", NULL, false, "print the layout for Graphviz")                                \
-    X(OPT_SVG, "svg", "OUT", false, "draw the layout")                                             \
-    X(OPT_PLAN, "plan", "FILE", false, "carry out just this plan, or say what has changed")        \
-    X(OPT_PLAN_HASH, "plan-hash", "HASH", false, "refuse any plan but the one of this hash")       \
-    X(OPT_REPLAN_LOST, "replan-lost", NULL, false,                                                 \
-        "place the shards of hosts that stay away on others")                                      \
-    X(OPT_PATIENCE, "patience", "TIME", false,                                                     \
-        "how long a host may stay away before it is given up (60 s)")                              \
-    X(OPT_LOCATION, "location", "FILE", true,                                                      \
-        "a JSON file with a location, as in hosts.json; may be repeated")                          \
-    X(OPT_LIMIT_RATE, "limit-rate", "BYTES", false,                                                \
-        "read no more bytes a second than this, all transfers together (\"50M\")")                 \
-    X(OPT_DIGEST, "digest", NULL, false,                                                           \
-        "make the SHA-256 of each file, unpacked, which takes the longest time of all checks")     \
-    X(OPT_FETCHES, "fetches", "N", false,                                                          \
-        "fetch no more files than N at a time, all hosts together (256)")                          \
-    X(OPT_HTML, "html", "OUT", false, "write one self-contained page")                             \
-    X(OPT_JSON, "json", NULL, false, "print JSON")                                                 \
-    X(OPT_YES, "yes", NULL, false, "don't ask")                                                    \
-    X(OPT_VERBOSE, "verbose", NULL, false, "tell each step on standard error")                     \
-    X(OPT_HELP, "help", NULL, false, "print this help")
+/*
+ * X(identifier, group, name, argument or NULL, repeatable, help). "[db:1]" may be left out: then it is
+ * "". A word behind the option is taken for it only if it begins as the example does, up to the ':'.
+ */
+#define CLI_OPTIONS(X)                                                                                                                      \
+    X(OPT_HOSTS, FOR_WHAT, "hosts", "HOSTS", true,                                                                                          \
+        "the hosts file: machines to recover onto; repeat it for more of them")                                                             \
+    X(OPT_STATE, FOR_WHAT, "state", "FILE", false, "the state file of the recovery")                                                        \
+    X(OPT_DATABASE, FOR_WHAT, "database", "db:1|NAME", true,                                                                                \
+        "recover only this database; may be repeated")                                                                                      \
+    X(OPT_PRIORITY, FOR_WHAT, "priority", "db:3,db:1", false,                                                                               \
+        "recover these first, then the others; leave out what cannot be recovered")                                                         \
+    X(OPT_SOURCE, FOR_WHAT, "source", "db:1=LOCATION", true,                                                                                \
+        "read its backups from LOCATION, not where the CCS file says; may be repeated")                                                     \
+    X(OPT_LOCATION, FOR_WHAT, "location", "FILE", true,                                                                                     \
+        "a JSON file with a location, as in hosts.json; may be repeated")                                                                   \
+    X(OPT_AT, FOR_WHAT, "at", "TIME", false,                                                                                                \
+        "use the newest complete backup set that is not after TIME")                                                                        \
+    X(OPT_ALLOW_MISSING_SLOTS, FOR_WHAT, "allow-missing-slots", "SLOTS", false,                                                             \
+        "accept that the keys of these slots are lost (\"0-5460,6000\")")                                                                   \
+    X(OPT_RESORT, FOR_WHAT, "resort", NULL, false,                                                                                          \
+        "search every file of the set for each shard's keys (backups taken while resharding)")                                              \
+    X(OPT_AOF_COMMANDS, FOR_WHAT, "aof-commands", "NAMES", false,                                                                           \
+        "also replay these commands of append-only files, which are not data: \"EVAL,EVALSHA\"")                                            \
+    X(OPT_AOF_ERRORS, FOR_WHAT, "aof-errors", NULL, false,                                                                                  \
+        "accept that commands of append-only files are lost if the server refuses them")                                                    \
+    X(OPT_ONLY_CONFIGURATION, FOR_WHAT, "only-configuration", NULL, false,                                                                  \
+        "create the databases empty, with all their settings")                                                                              \
+    X(OPT_WITHOUT, FOR_LAYOUT, "without", "host:NAME|rack:NAME", true,                                                                      \
+        "plan without these hosts, or without a file on a disk (file:NAME:PATH); may be repeated")                                          \
+    X(OPT_NO_REPLICAS, FOR_LAYOUT, "no-replicas", "[db:1]", true,                                                                           \
+        "create no replicas, for this database or for all; may be repeated")                                                                \
+    X(OPT_PLAN_SHARDS, FOR_LAYOUT, "shards", "db:1=N", true,                                                                                \
+        "give this database N primaries; may be repeated")                                                                                  \
+    X(OPT_RTO, FOR_LAYOUT, "rto", "TIME", false,                                                                                            \
+        "add primaries until the estimated recovery fits into TIME (\"10m\")")                                                              \
+    X(OPT_MEASURE, FOR_LAYOUT, "measure", NULL, false,                                                                                      \
+        "measure each host's disk (with a temporary file of up to 256 MiB) and its bandwidth to the backups")                               \
+    X(OPT_OFFLINE, FOR_LAYOUT, "offline", NULL, false,                                                                                      \
+        "ask no host and no location: plan from the CCS file and HOSTS alone")                                                              \
+    X(OPT_PLAN, FOR_LAYOUT, "plan", "FILE", false,                                                                                          \
+        "carry out the plan in FILE, or refuse and say what has changed")                                                                   \
+    X(OPT_PLAN_HASH, FOR_LAYOUT, "plan-hash", "HASH", false,                                                                                \
+        "with --plan: refuse any plan but the one with this hash")                                                                          \
+    X(OPT_DIFF, FOR_LAYOUT, "diff", "FILE", false, "show what has changed since the plan in FILE")                                          \
+    X(OPT_OLD_CLUSTER_IS_DEAD, FOR_SAFETY, "old-cluster-is-dead", "NAME", false,                                                            \
+        "skip the check that the old cluster is down; NAME must be its name")                                                               \
+    X(OPT_FENCE, FOR_SAFETY, "fence", NULL, false,                                                                                          \
+        "stop the servers that are left of the old cluster, for good; plan only names them")                                                \
+    X(OPT_OPEN_DATABASES, FOR_SAFETY, "open-databases", "NAME", false,                                                                      \
+        "also remove databases that clients use, with their data; NAME must be the cluster's name")                                         \
+    X(OPT_ACCEPT_NEW_HOST_KEYS, FOR_SAFETY, "accept-new-host-keys", NULL, false,                                                            \
+        "accept SSH host keys that are not known yet; they are kept in the state file only")                                                \
+    X(OPT_ACCEPT_WEAKER_ACCESS, FOR_SAFETY, "accept-weaker-access", "db:1", true,                                                           \
+        "recover this database without the TLS or client certificates that it had; may be repeated")                                        \
+    X(OPT_INSECURE, FOR_SAFETY, "insecure", NULL, false,                                                                                    \
+        "send logins of --source and LOCATION over connections without TLS too")                                                            \
+    X(OPT_YES, FOR_SAFETY, "yes", NULL, false, "do not ask")                                                                                \
+    X(OPT_UNTIL, FOR_RUN, "until", "STAGE", false,                                                                                          \
+        "stop after this stage: prepare, transfer, load or open")                                                                           \
+    X(OPT_REPLAN_LOST, FOR_RUN, "replan-lost", NULL, false,                                                                                 \
+        "move the shards of hosts that stay away to other hosts")                                                                           \
+    X(OPT_PATIENCE, FOR_RUN, "patience", "TIME", false,                                                                                     \
+        "give a host up that stays away for TIME (60s)")                                                                                    \
+    X(OPT_LIMIT_RATE, FOR_RUN, "limit-rate", "BYTES", false,                                                                                \
+        "read at most BYTES a second, all transfers together (\"50M\")")                                                                    \
+    X(OPT_FETCHES, FOR_RUN, "fetches", "N", false,                                                                                          \
+        "fetch at most N files at a time, all hosts together (256)")                                                                        \
+    X(OPT_FULL_SYNC, FOR_RUN, "full-sync", NULL, false,                                                                                     \
+        "copy the data from primaries to replicas; without it, both load the same file")                                                    \
+    X(OPT_FAST_LOAD, FOR_RUN, "fast-load", NULL, false,                                                                                     \
+        "load with huge pages on hosts where that proves faster; until their next restart, servers then need more time and memory to fork") \
+    X(OPT_LOAD_WHILE_LANDING, FOR_RUN, "load-while-landing", "WHEN", false,                                                                 \
+        "load files while they download: auto (uncompressed files over a network), always or never")                                        \
+    X(OPT_SLOTS, FOR_FILES, "slots", "SLOTS=FILE", true,                                                                                    \
+        "write the keys of these slots to FILE (\"0-8191=a.rdb\"); may be repeated")                                                        \
+    X(OPT_SHARDS, FOR_FILES, "shards", "N", false,                                                                                          \
+        "split into N equal parts, in the folder of --out")                                                                                 \
+    X(OPT_TAKE, FOR_FILES, "take", "SLOTS=FILE", true,                                                                                      \
+        "of this input, use only the keys of these slots; may be repeated")                                                                 \
+    X(OPT_STAMP, FOR_FILES, "stamp", NULL, false,                                                                                           \
+        "give outputs a repl-id made of their data, so replicas can start from them")                                                       \
+    X(OPT_DIGEST, FOR_FILES, "digest", NULL, false,                                                                                         \
+        "compute the SHA-256 of each file, unpacked; this takes longer than all other checks")                                              \
+    X(OPT_OUT, FOR_OUTPUT, "out", "OUT", false,                                                                                             \
+        "join: the file to write; split --shards: the folder")                                                                              \
+    X(OPT_PLAN_OUT, FOR_OUTPUT, "out", "FILE", false,                                                                                       \
+        "write the plan to FILE, for recover --plan")                                                                                       \
+    X(OPT_SVG, FOR_OUTPUT, "svg", "OUT", false, "draw the layout")                                                                          \
+    X(OPT_HTML, FOR_OUTPUT, "html", "OUT", false, "write one self-contained page")                                                          \
+    X(OPT_FORCE, FOR_OUTPUT, "force", NULL, false, "replace an output file that exists")                                                    \
+    X(OPT_JSON, FOR_OUTPUT, "json", NULL, false, "print JSON")                                                                              \
+    X(OPT_VERBOSE, FOR_OUTPUT, "verbose", NULL, false, "print each step on standard error")                                                 \
+    X(OPT_HELP, FOR_OUTPUT, "help", NULL, false, "print this help")
 
-enum option {
-#define CLI_ENUM(id, name, arg, repeatable, help) id,
-    CLI_OPTIONS(CLI_ENUM)
+/* The headings under which the help of a command with many options lists them. */
+#define CLI_GROUPS(X)                                                                              \
+    X(FOR_WHAT, "What to recover")                                                                 \
+    X(FOR_LAYOUT, "The plan")                                                                      \
+    X(FOR_SAFETY, "Safety")                                                                        \
+    X(FOR_RUN, "The run")                                                                          \
+    X(FOR_FILES, "Files")                                                                          \
+    X(FOR_OUTPUT, "Output")
+
+#define CLI_ENUM(id, ...) id,
+enum option { CLI_OPTIONS(CLI_ENUM) OPT_COUNT };
+enum option_group { CLI_GROUPS(CLI_ENUM) GROUP_COUNT };
 #undef CLI_ENUM
-        OPT_COUNT
-};
 
 struct arguments {
     const char **words; /* what is no option; NULL-ended */
@@ -123,7 +133,7 @@ struct arguments {
 
 struct command {
     const char *name;
-    const char *words;   /* for the usage line: "CCS", "FILE|LOCATION…"; may be "" */
+    const char *words; /* for the usage line: "CCS --hosts HOSTS", "FILE|LOCATION…"; may be "" */
     const char *summary; /* one line, no full stop */
     const char *help;    /* more about it, one paragraph; may be NULL */
     size_t min_words, max_words;
@@ -209,7 +219,7 @@ struct request_options {
     (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
         OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \
         OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_INSECURE) |                          \
-        OPTION_BIT(OPT_ACCEPT_WEAKER_ACCESS) | OPTION_BIT(OPT_WITHOUT) | OPTION_BIT(OPT_EXTRA) |   \
+        OPTION_BIT(OPT_ACCEPT_WEAKER_ACCESS) | OPTION_BIT(OPT_WITHOUT) |                           \
         OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
         OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
         OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \

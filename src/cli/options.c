@@ -8,11 +8,18 @@
 
 static const struct {
     const char *name, *arg, *help;
+    enum option_group group;
     bool repeatable;
 } options[] = {
-#define CLI_ROW(id, name, arg, repeatable, help) [id] = {name, arg, help, repeatable},
+#define CLI_ROW(id, group, name, arg, repeatable, help) [id] = {name, arg, help, group, repeatable},
     CLI_OPTIONS(CLI_ROW)
 #undef CLI_ROW
+};
+
+static const char *const headings[] = {
+#define CLI_HEADING(id, heading) [id] = (heading),
+    CLI_GROUPS(CLI_HEADING)
+#undef CLI_HEADING
 };
 
 static int unknown_option(const struct command *command, const char *word, struct err *err)
@@ -234,9 +241,39 @@ static void add_wrapped(struct buf *out, const char *text, size_t column, size_t
     buf_addc(out, '\n');
 }
 
-void command_help(const struct command *command, struct buf *out)
+static void add_option_help(size_t option, struct buf *out)
 {
     enum { HELP_COLUMN = 28 };
+    const char *arg = options[option].arg;
+    size_t start = out->len;
+
+    buf_addf(out, "  --%s%s%s", options[option].name, arg ? " " : "", arg ? arg : "");
+    if (out->len - start + 1 >= HELP_COLUMN)
+        buf_addf(out, "\n%*s", HELP_COLUMN, "");
+    else
+        buf_addf(out, "%*s", (int)(HELP_COLUMN - (out->len - start)), "");
+    add_wrapped(out, options[option].help, HELP_COLUMN, HELP_COLUMN);
+}
+
+static void add_group_help(
+    const struct command *command, enum option_group group, bool headed, struct buf *out)
+{
+    bool first = true;
+
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        if (!(command->options & OPTION_BIT(i)) || options[i].group != group)
+            continue;
+        if (first && headed)
+            buf_addf(out, "\n%s:\n", headings[group]);
+        first = false;
+        add_option_help(i, out);
+    }
+}
+
+void command_help(const struct command *command, struct buf *out)
+{
+    enum { MANY = 10 };
+    bool headed = __builtin_popcountll(command->options) > MANY;
 
     command_usage(command, out);
     buf_addf(out, "\n\n");
@@ -245,18 +282,8 @@ void command_help(const struct command *command, struct buf *out)
         buf_addc(out, '\n');
         add_wrapped(out, command->help, 0, 0);
     }
-    buf_adds(out, "\nOptions:\n");
-    for (size_t i = 0; i < OPT_COUNT; i++) {
-        if (!(command->options & OPTION_BIT(i)))
-            continue;
-        size_t start = out->len;
-        buf_addf(out, "  --%s%s%s", options[i].name, options[i].arg ? " " : "",
-            options[i].arg ? options[i].arg : "");
-        if (out->len - start + 1 >= HELP_COLUMN) {
-            buf_addf(out, "\n%*s", HELP_COLUMN, "");
-        } else {
-            buf_addf(out, "%*s", (int)(HELP_COLUMN - (out->len - start)), "");
-        }
-        add_wrapped(out, options[i].help, HELP_COLUMN, HELP_COLUMN);
-    }
+    if (!headed)
+        buf_adds(out, "\nOptions:\n");
+    for (enum option_group group = 0; group < GROUP_COUNT; group++)
+        add_group_help(command, group, headed, out);
 }

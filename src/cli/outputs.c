@@ -12,7 +12,7 @@
 
 /* Options whose value is a file or folder that is read; --state is kept as well. */
 static const enum option inputs[] = {
-    OPT_HOSTS, OPT_EXTRA, OPT_STATE, OPT_DIFF, OPT_PLAN, OPT_LOCATION, OPT_SOURCE};
+    OPT_HOSTS, OPT_STATE, OPT_DIFF, OPT_PLAN, OPT_LOCATION, OPT_SOURCE};
 static const enum option outputs[] = {OPT_SVG, OPT_PLAN_OUT, OPT_HTML, OPT_OUT, OPT_SLOTS};
 
 static bool is_same_file(const struct stat *a, const struct stat *b)

@@ -34,16 +34,6 @@ static void text(const json_t *document, bool colour, struct buf *out)
         report_plan_changes_text(changes, colour, out);
 }
 
-static int print(const struct arguments *args, const json_t *document, struct err *err)
-{
-    CLEANUP(buf_release) struct buf out = BUF_INIT;
-
-    if (!args->given[OPT_DOT])
-        return print_result(args, document, text, err);
-    report_plan_dot(document, &out);
-    return print_text(&out, err);
-}
-
 /* The command that carries this plan out, for a shell. */
 static char *recover_command(const struct arguments *args)
 {
@@ -78,7 +68,7 @@ static int show(const struct arguments *args, const struct survey *survey, struc
         json_object_set_new(document, "next", json_string(command));
     }
     if (rc == 0)
-        rc = print(args, document, err);
+        rc = print_result(args, document, text, err);
     json_decref(old);
     json_decref(document);
     if (rc < 0)
@@ -93,8 +83,6 @@ static int run(const struct arguments *args, struct err *err)
     struct survey *survey;
     struct state *st;
 
-    if (args->given[OPT_DOT] && args->given[OPT_JSON])
-        return err_set(err, ERR_USAGE, "'--dot' and '--json' both want the standard output");
     if (outputs_check(args, err) < 0 || request_from_arguments(args, &request, &owned, err) < 0)
         return -1;
     if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
@@ -115,7 +103,7 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_plan = {
     .name = "plan",
-    .words = "CCS",
+    .words = "CCS --hosts HOSTS",
     .summary = "dry run: layout, bytes, memory, time, what would be lost",
     .help = "Reads the CCS file, asks the hosts what they have and the locations what backups they "
             "hold, and prints where everything would go. Touches nothing, but for --measure. Exit "
@@ -123,7 +111,7 @@ const struct command command_plan = {
     .min_words = 1,
     .max_words = 1,
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_OFFLINE) | OPTION_BIT(OPT_PLAN_OUT) |
-               OPTION_BIT(OPT_DIFF) | OPTION_BIT(OPT_DOT) | OPTION_BIT(OPT_SVG) |
-               OPTION_BIT(OPT_FORCE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+               OPTION_BIT(OPT_DIFF) | OPTION_BIT(OPT_SVG) | OPTION_BIT(OPT_FORCE) |
+               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,
 };

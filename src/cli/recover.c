@@ -363,11 +363,11 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_recover = {
     .name = "recover",
-    .words = "[CCS]",
-    .summary = "plan and carry out; with --state alone: carry on",
+    .words = "[CCS --hosts HOSTS] --state FILE",
+    .summary = "plan and carry out; with --state alone: resume",
     .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four "
-            "stages: prepare, transfer, load, open. With only --state FILE: carries on with a "
-            "recovery that was stopped, by whatever. The latter may be run again at any time.",
+            "stages: prepare, transfer, load, open. With --state FILE alone: resumes a recovery "
+            "that was interrupted, whatever the cause. It is safe to run this again at any time.",
     .max_words = 1,
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
                OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |

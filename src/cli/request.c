@@ -142,11 +142,27 @@ static int add_times(const struct arguments *args, json_t *options, struct err *
     return 0;
 }
 
+/* The hosts files behind the first. */
+static int add_more_hosts(const struct arguments *args, json_t *options, struct err *err)
+{
+    json_t *more = json_array();
+
+    for (size_t i = 1; args->values[OPT_HOSTS][0] && args->values[OPT_HOSTS][i]; i++)
+        if (json_array_append_new(more, json_string(args->values[OPT_HOSTS][i])) < 0) {
+            json_decref(more);
+            return err_set(err, ERR_USAGE, "the name of a hosts file is not UTF-8");
+        }
+    if (json_array_size(more))
+        json_object_set(options, "extra", more);
+    json_decref(more);
+    return 0;
+}
+
 static int read_options(const struct arguments *args, json_t *options, struct err *err)
 {
     if (add_list(args, OPT_DATABASE, "databases", options, err) < 0 ||
         add_list(args, OPT_WITHOUT, "without", options, err) < 0 ||
-        add_list(args, OPT_EXTRA, "extra", options, err) < 0 ||
+        add_more_hosts(args, options, err) < 0 ||
         add_list(args, OPT_NO_REPLICAS, "no_replicas", options, err) < 0 ||
         add_list(args, OPT_ACCEPT_WEAKER_ACCESS, "accept_weaker_access", options, err) < 0 ||
         add_priority(argument(args, OPT_PRIORITY), options, err) < 0 ||
@@ -247,7 +263,7 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
     *owned = (struct request_options){.options = json_object()};
     *ret = (struct survey_request){
         .ccs_path = args->words[0],
-        .hosts_path = argument(args, OPT_HOSTS),
+        .hosts_path = args->given[OPT_HOSTS] ? args->values[OPT_HOSTS][0] : NULL,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],
         .full_sync = args->given[OPT_FULL_SYNC],

@@ -22,7 +22,7 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_status = {
     .name = "status",
-    .words = "",
+    .words = "--state FILE",
     .summary = "show how far a recovery is, live or after its end",
     .help =
         "Reads the state file only; the hosts are not asked. The last line names the command to "

@@ -36,7 +36,7 @@ def test_plan_replaces_no_input(planned, cluster, option, force, name):
     before = path.read_bytes()
     for alias in aliases(planned.folder, path):
         run = planned.plan(
-            "--source", f"db:1={cluster.backups}", "--diff", diff, "--extra", extra, option, alias,
+            "--source", f"db:1={cluster.backups}", "--diff", diff, "--hosts", extra, option, alias,
             *(["--force"] if force else []), status=REFUSED)
         assert run.says("never replaced") or run.says("is there already") or run.says("does not replace"), run
         assert path.read_bytes() == before
