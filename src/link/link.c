@@ -1,5 +1,6 @@
 #include "recluster/link.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/human.h"
 #include "recluster/rpc.h"
+#include "recluster/secret.h"
 
 enum {
     READ_BYTES = 64 * 1024,
@@ -47,6 +49,7 @@ struct link {
     uint64_t last_id;
     bool busy;   /* our code is on the stack below a callback: don't free */
     bool closed; /* by link_close() */
+    bool traced;
 };
 
 /* Ends the call that *at points to: takes it off the list, then tells its owner. */
@@ -92,6 +95,18 @@ static void lose(struct link *link, const struct err *why)
     end_calls(link, &link->lost);
     if (!link->closed && link->events.lost)
         link->events.lost(link->arg, &link->lost);
+}
+
+/* With RECLUSTER_TRACE in the environment: each message, on standard error. */
+static void trace(const struct link *link, const char *way, const char *what, const json_t *payload)
+{
+    if (!link->traced)
+        return;
+    json_t *masked = payload ? secret_mask_json(payload) : NULL;
+    char *text = masked ? json_dumps(masked, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    fprintf(stderr, "%s %s %s %s\n", link->host, way, what, text ? text : "");
+    free(text);
+    json_decref(masked);
 }
 
 static void begin_end(struct link *link)
@@ -193,7 +208,14 @@ static void write_out(struct link *link)
 static int handle(struct link *link, const struct rpc_message *m, struct err *err)
 {
     uint64_t id = m->id;
+    const struct call *asked = m->kind == RPC_NOTIFICATION ? NULL : *find_call(link, id);
 
+    trace(link, "<",
+        m->kind == RPC_ERROR ? m->error.message
+        : asked              ? asked->method
+        : m->method          ? m->method
+                             : "?",
+        m->payload);
     if (m->kind == RPC_REQUEST)
         return err_set(err, ERR_PROTOCOL, "the agent asks for '%s'", m->method);
     if (m->kind == RPC_ERROR && id == 0) {
@@ -392,6 +414,7 @@ int link_open(struct loop *loop, const struct link_target *target, const struct 
         .stream = stream,
         .host = xstrdup(target->host),
         .silence_ms = target->silence_ms ? target->silence_ms : LINK_SILENCE_MS,
+        .traced = getenv("RECLUSTER_TRACE") != NULL,
         .arg = arg,
         .in = RPC_INPUT_INIT,
         .out = BUF_INIT,
@@ -407,6 +430,7 @@ static void send_request(struct link *link, struct call *call, json_t *params)
 {
     size_t before = link->out.len;
 
+    trace(link, ">", call->method, params);
     rpc_add_request(&link->out, call->id, call->method, params);
     if (link->out.len - before <= RPC_LINE_MAX)
         return;
@@ -455,6 +479,7 @@ void link_tell(
         json_decref(params);
         return;
     }
+    trace(link, ">", method, params);
     if (data_len)
         rpc_add_data(&link->out, method, params, data, data_len);
     else

@@ -90,8 +90,10 @@ def assert_masked(state):
 def test_tables_are_masked_and_a_rerun_still_knows_them(guarded):
     guarded.recover("--until", "prepare", env={"PHRASE": "CANARY-operator"})
     assert_masked(guarded.state)
-    guarded.resume(env={"PHRASE": "CANARY-operator"})
+    traced = guarded.resume(env={"PHRASE": "CANARY-operator", "RECLUSTER_TRACE": "1"})
     assert_masked(guarded.state)
+    assert " > load_shard {" in traced.err and " < load_shard {" in traced.err
+    assert not any(c in traced.err for c in CANARIES)
     for made in guarded.made:
         guarded.assert_recovered(made)
 
