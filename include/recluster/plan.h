@@ -2,63 +2,71 @@
 #define RECLUSTER_PLAN_H
 
 /*
- * The plan: which shard goes where, from which file. Pure: facts in, plan out; no clock, no I/O,
- * the same input gives the same plan.
+ * The plan: which shard goes to which host, and from which file. The planner is pure: no clock, no
+ * I/O; the same input gives the same plan.
  *
- *     struct plan *plan = plan_make(&input);   // always a plan; look at plan->feasible
+ *     struct plan *plan = plan_make(&input);   // never NULL; look at plan->feasible
  *     json_t *doc = plan_json(plan);           // `plan --json`
  *     plan_free(plan);
  *
- * Hard rules. A primary and its replicas are on different hosts; where the database is rack aware
- * and the hosts name two racks, in different ones, and the same of second racks. Where the hosts
- * name three racks or more, none has more than half of a sharded database's primaries. A host that
- * `replaces` a node of avoid_nodes gets no shard of the database; where a host replaces one of
- * use_nodes, no other gets one. On each host: no more memory than its cap (hosts.json "memory",
- * else what it has available less a reserve of a tenth, at least 256 MiB; hosts of one machine
- * share that), no more disk than is free, no port twice nor one that is taken, no more servers than
- * max_redis_servers (of hosts.json, else of the node that it replaces), a server that loads the
- * file and, for a replica, what its primary's server writes.
+ * Issues. A blocker stops the plan. It says in the user's words what is missing and what would
+ * help. A living old cluster is a blocker; so is each address of a dead one that still answers,
+ * unless its server is to be stopped. A database that no plan can recover (memcached,
+ * Active-Active) is left out with a reason and does not stop the others. A host that cannot be used
+ * (not reached, no server, a folder that is not empty, …) is left out with a warning; if shards
+ * found no place, the same reason is a blocker too.
  *
- * Then, in this order: the host that `replaces` the shard's old node, or has its file on a disk;
- * for databases that are "sparse", the one with the fewest shards of the database ("dense" allows
- * several, it doesn't ask for them: nothing is gained by it any more); the smallest estimated time
- * of the slowest host, where a tenth and 10 seconds make no difference; the evenest memory,
- * relative to the caps; the earlier one in hosts.json (for a replica: the next one behind its
- * primary's). With more than 24 shards or hosts both are given up for plans that change little when
- * the input does: the slowest host may then take a twentieth more than the mean, and the fullest be
- * 5 % fuller than all would be if they were equally full. Placement is greedy, then repaired, then
- * improved, each within a fixed budget, so that time is bounded. With up to 24 shards on 24 hosts a
- * search settles whether there is a plan at all; with more, a plan is nearly always found where
- * there is one, which is not proven.
+ * Rules. They always hold.
+ *   - A primary and its replicas are on different hosts. If the database is rack aware and the
+ *     hosts name two racks, they are in different racks; the same holds for second racks.
+ *   - If the hosts name three racks or more, no rack has more than half of the primaries of a
+ *     sharded database.
+ *   - A host that `replaces` a node of avoid_nodes gets no shard of the database. If a host
+ *     replaces a node of use_nodes, only such hosts get shards of it.
+ *   - The shards of a host need at most its memory: "memory" of hosts.json, or what is available
+ *     there less a reserve of a tenth, at least 256 MiB. Hosts on one machine share its memory.
+ *   - They need at most its free disk. No port is used twice, or used if it is taken.
+ *   - A host has at most max_redis_servers servers, by hosts.json or else by the node it replaces.
+ *   - Its server loads the file. The server of a replica reads what the server of its primary
+ *     writes.
  *
- * An old cluster that lives stops the plan; so does each address of one that doesn't but still
- * answers, unless it is to be stopped.
+ * Preferences, the most important first.
+ *   1. The host that replaces the shard's old node, or has its file on a disk.
+ *   2. For a "sparse" database, the host with the fewest shards of it. "dense" permits several
+ *      shards of a database on a host but does not prefer it.
+ *   3. The least estimated time of the slowest host; a tenth and 10 seconds make no difference.
+ *   4. Memory that is filled evenly, in relation to the caps.
+ *   5. The earlier host in hosts.json; for a replica, the next one behind the host of its primary.
+ * With more than 24 shards or hosts, 3 and 4 give way to stability: a small change of the input
+ * should move few shards. The slowest host may then take a twentieth more than the mean, and the
+ * fullest may be 5 % fuller than if all were equally full.
  *
- * What stops the plan is a blocker; it says in the user's words what is missing and what would
- * help. A database that can't be recovered by any plan (memcached, Active-Active) is left out with
- * a reason and doesn't stop the others. A host that can't be used (not reached, no server, a folder
- * that isn't empty, …) is left out with a warning; the same is a blocker too where shards found no
- * place.
+ * Search. Shards are placed one after the other, then places are repaired, then improved, each
+ * within a fixed budget, so the time has a limit. With up to 24 shards on 24 hosts the search also
+ * finds out whether a plan exists at all. With more, it nearly always finds a plan that exists.
  *
- * Ports: the primary of a database that is not sharded has the endpoint's port, its replica the
- * same one where it is free. Of a sharded database the first server on each host has it where it is
- * free. All others are from 21000 to 22767, bus ports 10,000 above where those are free.
+ * Ports. The primary of a database that is not sharded has the endpoint's port; its replica has the
+ * same one if it is free. For a sharded database, the first server on each host has that port if it
+ * is free. All other ports are from 21000 to 22767; bus ports are 10,000 above if those are free.
  *
- * Limits: 10,000 hosts, 1,000,000 shards; 1,000 hosts and 20,000 shards take about a second. In
- * bytes, of a shard: data = the larger of its part of the database's memory_size and what its file
- * is predicted to take (the larger of used-mem of its head and, where it was read whole, what its
- * records take by type and encoding; else three times the stored size). Memory = data, + a tenth of
- * it for copy-on-write where its server forks (persistence, replicas), + 16 MiB of replication
- * backlog, + 16 MiB for the process. Disk = two times the unpacked file (itself and one more copy,
- * of a sync or a rewrite), three times where the database has persistence or the file is an
- * append-only one; a file that is packed is taken to be a third of it. An append-only file is taken
- * to be as large in RAM as on the disk, or as its own head says, if that is more.
+ * Limits: 10,000 hosts, 1,000,000 shards. 1,000 hosts and 20,000 shards take about a second.
  *
- * Seconds: each host fetches its shards' files at the rate that it measured, at most as fast as it
- * writes them unpacked, else at that of `rates`; up to PLAN_FETCHES_PER_HOST at a time share it. As
- * many servers load at a time as it has cores, together no faster than it reads from its disk.
- * Replicas count as their primaries where their servers can start on the same file (7.0 and later),
- * else as copies that are sent to them, one after the other into one host.
+ * Bytes, of a shard.
+ *   - Data: the larger of its part of the database's memory_size and what its file is predicted to
+ *     take. The prediction is the larger of used-mem in the file's head and, if the file was read
+ *     whole, what its records take by type and encoding; without both, three times the stored size.
+ *     An append-only file takes as much memory as disk, or what its head says if that is more.
+ *   - Memory: data, a tenth of it for copy-on-write if the server forks (persistence, replicas),
+ *     16 MiB of replication backlog and 16 MiB for the process.
+ *   - Disk: two times the unpacked file (itself, and one more copy for a sync or a rewrite); three
+ *     times if the database has persistence or the file is an append-only one. A packed file is
+ *     taken to be a third of its unpacked size.
+ *
+ * Seconds. Each host fetches its files at the rate that it measured, but no faster than it writes
+ * them unpacked; without a measurement at that of `rates`. Up to PLAN_FETCHES_PER_HOST fetches at a
+ * time share this rate. A host loads as many servers at a time as it has cores, together no faster
+ * than it reads from its disk. A replica counts like its primary if its server can start on the
+ * same file (7.0 and later). Otherwise it is sent a copy; copies into one host are sent one by one.
  */
 
 #include <jansson.h>
@@ -72,37 +80,35 @@
 #include "recluster/hosts.h"
 #include "recluster/mem.h"
 
-/* X(name): the four stages, in order. */
 enum plan_stage { STAGE_PREPARE = 1, STAGE_TRANSFER, STAGE_LOAD, STAGE_OPEN };
 const char *plan_stage_name(enum plan_stage stage); /* "prepare", "transfer", "load", "open" */
 
 struct plan_host_input {
     const struct host *host;
-    const char *without;     /* the option that keeps it out, "rack:b"; NULL: none */
-    const json_t *facts;     /* result of `probe`; NULL: not reached */
+    const char *without;     /* the value of --without that excludes it, "rack:b"; NULL: none */
+    json_t *facts;           /* result of `probe`; the planner only reads it. NULL: not reached */
     const struct err *error; /* why not */
 };
 
 struct plan_database_input {
     const struct ccs_database *database;
-    const json_t *location;            /* where its backups are; NULL: none known, or see `error` */
-    const char *location_label;        /* as it may be printed */
-    const struct catalogue *catalogue; /* NULL: could not be read */
-    const struct err *error;           /* why not; with a catalogue, it has files on disks only */
-    bool only_disks;                   /* instead of a location: files on disks, as is wanted */
-    int priority;                      /* 1: first; 0: after all that have one */
+    const json_t *location;      /* where its backups are; NULL: none known, or see `error` */
+    const char *location_label;  /* as it may be printed */
+    struct catalogue *catalogue; /* the planner only reads it. NULL: could not be read */
+    const struct err *error; /* why not; with a catalogue: the catalogue has only files on disks */
+    bool only_disks;         /* the operator wants files on disks instead of a location */
+    int priority;            /* 1: first; 0: after all databases with a priority */
     bool no_replicas;
-    int primaries; /* another number of them than in the CCS; 0: the same */
-    /* Of clients from now on: a password of the operator's (a secret; NULL: none is given), no
-     * password, as he wants; and that he accepts weaker access than it had. */
-    const char *password;
-    bool open_access, weaker_access;
+    int primaries;        /* 0: as many as in the CCS */
+    const char *password; /* that clients get from the operator, a secret; NULL: none */
+    bool open_access;     /* clients need no password, as the operator wants */
+    bool weaker_access;   /* the operator accepts weaker access than before */
 };
 
-/* Files that are fetched at a time, by one host and, unless it is asked for another number, by all. */
+/* Fetches at a time: of one host, and of all hosts by default. */
 enum { PLAN_FETCHES_PER_HOST = 4, PLAN_FETCHES = 256 };
 
-/* Bytes a second, and seconds that a stage takes whatever its bytes. */
+/* Bytes a second; and the seconds that a stage takes for any number of bytes. */
 struct plan_rates {
     double transfer; /* of stored bytes, into one host */
     double load;     /* of unpacked bytes, by one server */
@@ -114,11 +120,12 @@ extern const struct plan_rates plan_default_rates;
 
 enum plan_mode {
     PLAN_FRESH,
-    /* The placement of an earlier plan is taken over as it stands. */
+    /* Each shard gets the place that an earlier plan gave it. A place that a rule forbids by now is
+     * a blocker. */
     PLAN_PINNED,
-    /* Of an earlier plan, shards whose host is null find a new place. The others are where it says,
-     * and are only counted there: no rule is asked about them. Databases without a location need
-     * no file, unless it is only_disks. */
+    /* Shards whose host is null in an earlier plan get a new place. The others keep theirs: they
+     * are counted there, no rule is applied to them. A database without a location needs no file,
+     * unless it is only_disks. */
     PLAN_REPLAN,
 };
 
@@ -131,32 +138,32 @@ struct plan_input {
     size_t database_count;
     /*
      * Addresses of the old cluster that answer: [{"addr", "port", "what"}, …]; NULL: none, or not
-     * asked. Of those that are to be stopped "server" tells {"pid", "name", "unit" or null}, or
-     * "error" why they can't be.
+     * asked. One that is to be stopped also has "server": {"pid", "name", "unit" or null}, or
+     * "error": why it cannot be stopped.
      */
     const json_t *alive;
     /* Sentinels that watch addresses of the old cluster: [{"addr", "port", "master", "watches"}] */
     const json_t *sentinels;
-    /* Addresses of it that say nothing, and the uids of the nodes of which all are so; and what could
-     * not be asked: [{"name", "what", "why"}]. `old_cluster_silent`: too many to be sure. NULL: none. */
-    const json_t *silent, *silent_nodes, *unasked;
-    bool old_cluster_silent;
+    const json_t *silent;       /* addresses of it that neither answer nor refuse, like `alive` */
+    const json_t *silent_nodes; /* uids of the nodes all of whose addresses are silent */
+    const json_t *unasked;      /* names that could not be asked: [{"name", "what", "why"}] */
+    bool old_cluster_silent;    /* too many nodes are silent to call it dead */
     bool alive_not_asked;
     int64_t now_ms;
-    bool offline;   /* neither hosts nor locations were asked: sizes are those of memory_size */
-    bool full_sync; /* replicas are sent copies, whatever the servers */
+    bool offline;   /* hosts and locations were not asked: sizes are those of memory_size */
+    bool full_sync; /* all replicas are sent copies */
     bool only_configuration;           /* databases come back empty */
-    bool by_priority;                  /* databases that can't be recovered are left out */
+    bool by_priority;                  /* databases that cannot be recovered are left out */
     const struct slots *allow_missing; /* slots that may stay empty; NULL: none */
-    int64_t rto_s;                     /* 0: any; else primaries are added until it is met */
-    const json_t *options;             /* what was asked for, for the document; NULL: nothing */
+    int64_t rto_s;                     /* primaries are added until the time is met; 0: any time */
+    const json_t *options;             /* the operator's options, for the document; NULL: none */
     enum plan_mode mode;
-    const json_t *pinned; /* document of the earlier plan; NULL: PLAN_FRESH */
+    const json_t *pinned;           /* document of the earlier plan; NULL: PLAN_FRESH */
     const struct plan_rates *rates; /* NULL: plan_default_rates */
     /* Endpoints that get a login: [{"database": label, "endpoint", "clear": bool, "named_by"}];
      * NULL: none. */
     const json_t *logins;
-    /* Folders on disks that were looked into: [{"owner", "path", "error"?: {"name",
+    /* Folders on disks that were searched: [{"owner", "path", "error"?: {"name",
      * "message", "hint"}}]; NULL: none. */
     const json_t *disks;
 };
@@ -165,7 +172,7 @@ struct plan_issue {
     const char *code; /* a stable word: "slots-missing", "memory", "port", … */
     const char *message;
     const char *hint;     /* NULL: none */
-    const char *database; /* label, NULL: of the whole plan */
+    const char *database; /* label, which begins the message; NULL: of the whole plan */
     const char *host;     /* name, NULL */
 };
 
@@ -180,7 +187,7 @@ struct plan_shard {
     int64_t memory_bytes;
     int64_t disk_bytes;
     const struct backup_file *file; /* of the shard's slots; of the primary's for replicas too */
-    /* All that have slots of it: one and equal to `file`, or the shard needs a cut. */
+    /* All files that have slots of it. If it is not just `file`, the shard needs a cut. */
     const struct backup_file *const *files;
     size_t file_count;
     double transfer_s, load_s; /* estimates; of a replica that is sent a copy, load_s is its sync */
@@ -195,7 +202,7 @@ struct plan_endpoint {
     int port;
 };
 
-/* With what clients log in afterwards; in the document by its name. */
+/* How clients log in afterwards; the document has its name. */
 enum plan_login {
     PLAN_LOGIN_AS_BEFORE,
     PLAN_LOGIN_NEW,   /* a random password */
@@ -210,35 +217,35 @@ struct plan_database {
     const struct backup_set *set; /* NULL: none */
     const json_t *location;       /* NULL: none, or the set is on disks */
     const char *location_label;
-    int64_t age_s;                   /* of the set: the data that is lost (RPO) */
+    int64_t age_s;                   /* of the set: how much is lost (RPO); -1: not known */
     int64_t skew_s;                  /* between its files; -1: not known */
     bool resharded;                  /* has other primaries than the CCS */
-    struct slots lost;               /* slots without data, as was allowed */
+    struct slots lost;               /* slots without data, which --allow-missing-slots allows */
     size_t first_shard, shard_count; /* in plan.shards */
     struct plan_endpoint *endpoints;
     size_t endpoint_count;
     int64_t maxmemory_bytes; /* of each shard; 0: none */
     enum plan_login login;
-    bool
-        data_commands_only; /* of clients, as behind the old proxy: the user admin has the others */
+    /* Clients have no administrative commands, as behind the old proxy; the user admin has them. */
+    bool data_commands_only;
 };
 
 struct plan_host {
     const struct host *host;
     const json_t *facts;
-    bool usable;          /* else a warning says why not */
+    bool usable;          /* false: a warning says why */
     int64_t memory_bytes; /* that may be planned */
     int64_t planned_bytes;
     int64_t disk_free_bytes, planned_disk_bytes;
     int64_t cores; /* at least 1 */
-    /* Bytes a second that it measured; 0: it didn't. */
+    /* Bytes a second that it measured; 0: not measured. */
     double network, disk_write, disk_read;
     size_t shard_count;
 };
 
 struct plan {
     struct arena arena;
-    char hash[65]; /* over all that matters: CCS file, placement, files and their sizes */
+    char hash[65]; /* of all that matters: CCS file, placement, files and their sizes */
     bool feasible;
     struct plan_database *databases;
     size_t database_count;
@@ -250,7 +257,7 @@ struct plan {
     size_t blocker_count;
     struct plan_issue *warnings;
     size_t warning_count;
-    const char **unchecked; /* what was not looked at, one sentence each */
+    const char **unchecked; /* what was not checked, a sentence each */
     size_t unchecked_count;
     const char *ccs_sha256;
     int64_t made_ms;
@@ -265,8 +272,8 @@ struct plan {
 };
 
 /*
- * Whether the old cluster, of which these addresses answer, has a quorum: more than half of its
- * nodes answer, or of the primaries of a sharded database.
+ * Whether the old cluster has a quorum, if these addresses answer: more than half of its nodes, or
+ * of the primaries of a sharded database.
  */
 bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive);
 
@@ -278,28 +285,42 @@ struct plan *plan_make(const struct plan_input *input);
 void plan_free(struct plan *plan);
 
 /*
- * {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options", "databases": [{"uid": "1",
- * "label": "db:1", "name", "skipped": reason or null, "source": location or null, "maxmemory",
- * "login": "as-before|new-password|given-password|open", "client_rules": "all|data", "primaries": another number than in the CCS or null, "slots_lost": [] or those that stay empty,
- * "backup_set": null or {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s" or null, "disks":
- * bool, "files": [{"name", "bytes" or null, "slots": [[0, 5460]], "where", "host", "kind", "time"
- * (of a file on a disk, else null)}]}, "shards": [{"uid", "database": uid, "role":
- * "primary|replica", "primary": uid or null, "host", "addr" (null: no place), "port", "bus_port",
- * "dir", "slots", "source": file name or null, "sources": file names if it needs a cut, else null,
- * "memory", "disk", "transfer_s", "load_s"}], "endpoints": [{"addr", "port"}]}], "hosts": [{"name",
- * "addr", "rack", "second_rack" or null, "usable", "memory", "planned_memory", "disk_free" or null,
- * "planned_disk", "cores", "measured": null or {"network", "disk_write", "disk_read"} (bytes a
- * second, or null), "shards": n}], "stages": [{"stage", "bytes", "seconds"}], "rates": {"transfer",
- * "load", "sync", "source", "measured_hosts": n (whose own rates were used)}, "logins": as
- * in the input, "unchecked": [text], "blockers", "warnings": [{"code", "message", "hint", "database": label, "host"}, the last three
- * or null]}
+ * The document:
+ *
+ *     {"hash", "feasible", "ccs_sha256", "made_ms", "offline", "options",
+ *      "logins": as in the input,
+ *      "databases": [DATABASE], "hosts": [HOST], "unchecked": [text],
+ *      "stages": [{"stage", "bytes", "seconds"}],
+ *      "rates": {"transfer", "load", "sync", "source", "measured_hosts": how many have own rates},
+ *      "blockers", "warnings": [{"code", "message", "hint", "database": label, "host"}]}
+ *
+ *     DATABASE: {"uid": "1", "label": "db:1", "name", "skipped": reason or null,
+ *      "source": location or null, "maxmemory", "slots_lost": those that stay empty,
+ *      "login": "as-before|new-password|given-password|open", "client_rules": "all|data",
+ *      "primaries": null, or another number than in the CCS, "backup_set": SET or null,
+ *      "shards": [SHARD], "endpoints": [{"addr", "port"}]}
+ *
+ *     SET: {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s", "disks": bool,
+ *      "files": [{"name", "bytes", "slots": [[0, 5460]], and of a file on a disk "where", "host",
+ *                 "kind", "time"}]}
+ *
+ *     SHARD: {"uid", "database": uid, "role": "primary|replica", "primary": uid or null,
+ *      "host", "addr": null without a place, "port", "bus_port", "dir", "slots",
+ *      "source": file name, "sources": file names if it needs a cut, "memory", "disk",
+ *      "transfer_s", "load_s"}
+ *
+ *     HOST: {"name", "addr", "rack", "second_rack", "usable", "memory", "planned_memory",
+ *      "disk_free", "planned_disk", "cores", "shards": how many,
+ *      "measured": null or {"network", "disk_write", "disk_read"} in bytes a second}
+ *
+ * What is not known, or does not apply, is null.
  */
 json_t *plan_json(const struct plan *plan);
 
 /*
  * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15")
- * loads: 9, 10, 11, 12 …; 80 of Valkey 9, which has a magic of its own (and refuses 12 to 79,
- * Redis's own); 0: not known.
+ * loads: 9, 10, 11, 12 …; 0: not known. Valkey 9 has 80 and a magic of its own, and refuses 12 to
+ * 79, which are Redis's.
  */
 int plan_rdb_version_max(const char *kind, const char *version);
 

@@ -1,7 +1,7 @@
 /*
- * How clients log in afterwards. Access never comes back wider than it was without a word: where the
- * old password is not known, or user default was off, it gets a new password; what can't be made up
- * for stops the plan until the operator accepts it.
+ * How clients log in afterwards. Access never comes back wider than it was without a word: where
+ * the old password is not known, or user default was off, it gets a new password; what can't be
+ * made up for stops the plan until the operator accepts it.
  */
 
 #include <string.h>

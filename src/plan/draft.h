@@ -2,8 +2,8 @@
 #define RECLUSTER_PLAN_DRAFT_H
 
 /*
- * A plan in the making: what the steps of plan_make() share (steps.h). Shards and hosts are known by
- * their index in the plan; the arrays here run beside the plan's own.
+ * A plan in the making: what the steps of plan_make() share (steps.h). Shards and hosts are known
+ * by their index in the plan; the arrays here run beside the plan's own.
  */
 
 #include <jansson.h>

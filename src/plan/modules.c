@@ -51,8 +51,8 @@ static const struct backup_file *file_with_values(const struct plan_shard *shard
 }
 
 /*
- * Whether keys are of the module, only a scan can tell. Where a host has it, that one is taken; where
- * none has, the transfer refuses a file with such keys.
+ * Whether keys are of the module, only a scan can tell. Where a host has it, that one is taken;
+ * where none has, the transfer refuses a file with such keys.
  */
 void modules_check(struct draft *d, int shard)
 {

@@ -1,6 +1,6 @@
 /*
- * The places that an earlier plan gave to shards. A plan that is carried out later takes them all, if
- * no rule forbids one by now. A replan keeps those that are named still, whatever has become of
+ * The places that an earlier plan gave to shards. A plan that is carried out later takes them all,
+ * if no rule forbids one by now. A replan keeps those that are named still, whatever has become of
  * their hosts, as the servers are there already.
  */
 

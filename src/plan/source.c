@@ -136,8 +136,8 @@ static struct slot_owners *find_owners(struct draft *d, const struct backup_set 
 }
 
 /*
- * The files of a primary's slots, in the order of its slots; what no file has is lost. Keys of slots
- * that were only on their way to its server are cut out of its file.
+ * The files of a primary's slots, in the order of its slots; what no file has is lost. Keys of
+ * slots that were only on their way to its server are cut out of its file.
  */
 static void match_shard(
     struct draft *d, struct plan_database *db, struct plan_shard *shard, struct slot_owners *owners)

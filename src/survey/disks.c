@@ -194,13 +194,12 @@ static void choose_for(struct survey *survey, struct plan_database_input *in,
         .set_at_ms = wishes_time(survey, in->database),
         .without = json_object_get(survey->options, "without"),
     };
-    struct catalogue *catalogue;
+    struct catalogue *catalogue = in->catalogue;
 
     slots_fill(wanted);
     wishes_missing_slots(survey->options, &missing);
     slots_subtract(wanted, &missing);
     set_shards(survey, in->database, &query);
-    memcpy(&catalogue, &in->catalogue, sizeof(catalogue)); /* the planner's view of it is const */
     if (!catalogue) {
         catalogue = xmalloc(sizeof(*catalogue));
         *catalogue = (struct catalogue){.arena = ARENA_INIT, .chosen = -1};

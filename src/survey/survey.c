@@ -478,7 +478,7 @@ static int check_old_cluster(
     if (old_cluster_ask(survey->old, err) < 0)
         return -1;
     for (size_t i = 0; i < survey->hosts->count; i++) {
-        json_t *facts = (json_t *)(uintptr_t)survey->host_inputs[i].facts;
+        json_t *facts = survey->host_inputs[i].facts;
         const json_t *answers = json_object_get(facts, "knocks");
         if (answers)
             old_cluster_take(survey->old, survey->hosts->hosts[i].name, answers);
@@ -517,7 +517,9 @@ void survey_make_plan(struct survey *survey, const struct survey_request *reques
         .allow_missing = wishes_missing_slots(options, &missing) ? &missing : NULL,
         .rto_s = json_integer_value(json_object_get(options, "rto_s")),
         .options = options,
-        .mode = survey->replan ? PLAN_REPLAN : survey->pinned ? PLAN_PINNED : PLAN_FRESH,
+        .mode = survey->replan   ? PLAN_REPLAN
+                : survey->pinned ? PLAN_PINNED
+                                 : PLAN_FRESH,
         .pinned = survey->pinned,
         .disks = survey->disks,
         .logins = survey->logins,
@@ -583,14 +585,13 @@ void survey_free(struct survey *survey)
         return;
     plan_free(survey->plan);
     for (size_t i = 0; i < survey->database_count; i++) {
-        struct catalogue *catalogue;
-        memcpy(&catalogue, &survey->databases[i].catalogue, sizeof(catalogue));
+        struct catalogue *catalogue = survey->databases[i].catalogue;
         if (catalogue)
             catalogue_release(catalogue);
         free(catalogue);
     }
     for (size_t i = 0; survey->host_inputs && i < survey->hosts->count; i++)
-        json_decref((json_t *)(uintptr_t)survey->host_inputs[i].facts);
+        json_decref(survey->host_inputs[i].facts);
     free(survey->databases);
     free(survey->database_errors);
     free(survey->host_inputs);
