@@ -1,7 +1,7 @@
 /*
- * How clients log in afterwards. Access never comes back wider than it was without a word: where
- * the old password is not known, or user default was off, it gets a new password; what can't be
- * made up for stops the plan until the operator accepts it.
+ * How clients log in afterwards. Access never becomes wider silently: if the old password is not
+ * known, or user default was off, the database gets a new password. Any other weaker access stops
+ * the plan until the operator accepts it.
  */
 
 #include <string.h>
@@ -11,7 +11,7 @@
 static const char *read_it_with(struct draft *d, const struct ccs_database *db)
 {
     return arena_printf(&d->plan->arena,
-        "Read it, once there is a state file, with: sqlite3 FILE \"SELECT value FROM secret WHERE "
+        "To read it, once there is a state file: sqlite3 FILE \"SELECT value FROM secret WHERE "
         "place = 'target.password' AND id = '%s'\". To choose it, write in the hosts file: "
         "\"databases\": {\"%s\": {\"password\": {\"file\": PATH}}}.",
         db->uid, db->label);
@@ -36,18 +36,18 @@ static void warn_of_new_password(struct draft *d, const struct ccs_database *db)
     if (db->login == CCS_LOGIN_OFF)
         draft_warn(d, &issue,
             "only named users could log in, and they are not restored: its user 'default' gets a "
-            "new password, which is random");
+            "new random password");
     else if (db->login == CCS_LOGIN_UNREADABLE)
         draft_warn(d, &issue,
-            "the password of its clients can't be read from the CCS file: its user 'default' gets "
-            "a new password, which is random");
+            "cannot read the password of its clients from the CCS file: its user 'default' gets a "
+            "new random password");
     else
         draft_warn(d, &issue,
-            "the CCS file does not tell whether its clients needed a password: its user 'default' "
-            "gets a new password, which is random");
+            "the CCS file does not say whether its clients needed a password: its user 'default' "
+            "gets a new random password");
 }
 
-/* Wider than it was, and not to be made up for: a blocker until it is accepted. */
+/* A new password does not help: a blocker until the operator accepts it. */
 static void check_weaker_access(
     struct draft *d, const struct plan_database_input *in, const char *what, const char *code)
 {
@@ -58,8 +58,8 @@ static void check_weaker_access(
         draft_warn(d, &issue, "%s", what);
         return;
     }
-    issue.hint =
-        arena_printf(&d->plan->arena, "If that will do, add --accept-weaker-access %s.", db->label);
+    issue.hint = arena_printf(
+        &d->plan->arena, "If this is acceptable, add --accept-weaker-access %s.", db->label);
     draft_block(d, &issue, "%s", what);
 }
 
@@ -74,17 +74,18 @@ static void decide_database(
         warn_of_new_password(d, in->database);
     if (db->login == PLAN_LOGIN_OPEN && in->database->login != CCS_LOGIN_OPEN)
         draft_warn(d, &(struct plan_issue){.code = "open-access", .database = in->database->label},
-            "whoever reaches its port may read and change all of it, as the hosts file wants");
+            "anyone who reaches its port can read and change all of it, as \"open_access\" of the "
+            "hosts file asks");
     if (in->database->tls)
         check_weaker_access(
-            d, in, "its clients used TLS; it comes back without, in plain text", "tls-off");
+            d, in, "its clients used TLS; it comes back without TLS, in plain text", "tls-off");
     if (in->database->client_certificates)
         check_weaker_access(d, in,
-            "its clients had to show certificates; it comes back without asking for them",
+            "its clients had to show certificates; it comes back without this check",
             "client-certificates-off");
 }
 
-/* What the CCS file has and is not restored: findings that are about access. */
+/* Users of the CCS file, which are not restored. */
 static void warn_of_findings(struct draft *d)
 {
     const struct ccs *ccs = d->input->ccs;

@@ -1,6 +1,6 @@
 /*
- * Which one change would make a plan work that does not: one more host, or a database without its
- * replicas. Nothing is said that was not tried, with the planner itself.
+ * Which one change would make a plan work: one more host, or a database without its replicas. Each
+ * advice has been tried with the planner itself.
  */
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "recluster/human.h"
 #include "steps.h"
 
-/* A plan takes time in the order of hosts times shards: large ones are tried less often. */
+/* The time of a plan grows with hosts times shards: large plans are tried less often. */
 static const int64_t TRIAL_WORK = 100000000;
 enum { TRIALS_MAX = 24, ALTERNATIVES_MAX = 2 };
 
@@ -26,7 +26,7 @@ static bool try_input(struct advice *a, const struct plan_input *input)
     return a->trials_left-- > 0 && make_possible(input);
 }
 
-/* As people say sizes: whole megabytes, or from 2 GB on whole gigabytes. */
+/* To a usual size: a multiple of 64 MB, from 2 GB on whole gigabytes. */
 static int64_t rounded_up(int64_t bytes)
 {
     int64_t unit = bytes >= (int64_t)2 << 30 ? (int64_t)1 << 30 : (int64_t)64 << 20;
@@ -41,7 +41,7 @@ static bool works_with_host(struct advice *a, const char *rack, int64_t memory_b
     json_t *facts = json_pack("{s:I, s:i, s:{s:s, s:s}, s:[], s:{s:s}, s:s}", "memory_available",
         (json_int_t)memory_bytes * 2, "cores", 1000, "server", "kind", "redis", "version", "0",
         "listening", "base_dir", "state", "absent", "machine", "\x01 one more host");
-    /* Like the first host that is used, but for its name, memory, rack and ports. */
+    /* Like the first usable host but for its name, memory, rack and ports. */
     struct host host = {.name = "\x01 one more host",
         .addr = "192.0.2.1",
         .rack = rack,
@@ -81,7 +81,7 @@ static void add_alternative(struct advice *a, const char *fmt, ...)
     va_end(args);
 }
 
-/* The least memory, in useful steps, that one more host must have; 0: none is enough. */
+/* The least memory that one more host must have, roughly; 0: no memory is enough. */
 static int64_t least_host(struct advice *a, const char *rack, int64_t largest, int64_t all)
 {
     int64_t low = rounded_up(largest), high = rounded_up(all + largest);
@@ -203,7 +203,7 @@ static bool has_all_placed(const struct plan *plan)
     return true;
 }
 
-/* Whether a blocker is about room and rules, which another host or fewer replicas can change. */
+/* Whether another host or fewer replicas can remove the blocker. */
 static bool is_about_places(const struct plan_issue *issue)
 {
     static const char *const codes[] = {"memory", "disk", "not-enough-hosts", "rack",

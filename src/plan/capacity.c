@@ -10,10 +10,10 @@ enum {
     MEMORY_RATIO = 3, /* data in RAM to stored bytes */
     PROCESS_MIB = 16,
     BACKLOG_MIB = 16,   /* of replication */
-    COPY_ON_WRITE = 10, /* its part of the data: one in ten pages changes while a copy is written */
+    COPY_ON_WRITE = 10, /* one in ten pages changes while a copy is written */
 };
 
-/* No one server is larger; so sums over 1,000,000 shards can't overflow, whatever a peer claims. */
+/* No server is larger. Sums over 1,000,000 shards cannot overflow, whatever a peer claims. */
 static const int64_t SHARD_BYTES_MAX = (int64_t)1 << 42;
 
 static int64_t limited(int64_t bytes)
@@ -28,11 +28,11 @@ static int64_t data_bytes(const struct backup_file *file)
     const json_t *aux = json_object_get(file_facts(file), "aux");
     const char *used = fact_text(aux, "used-mem");
     int64_t bytes = used ? strtoll(used, NULL, 10) : 0;
-    /* Of a file that was read whole: by type and encoding of its records (rdb_scan.h). */
+    /* By type and encoding of the records of a file that was read whole (rdb_scan.h). */
     int64_t scanned =
         file->scanned ? limited(json_integer_value(json_object_get(file->facts, "memory"))) : 0;
 
-    /* Its head speaks of what it began with; commands take about what they leave. */
+    /* The head is older than the commands; these take about the memory that they fill. */
     if (file->aof)
         return limited(bytes > file->bytes ? bytes : file->bytes);
     bytes = limited(bytes) > scanned ? bytes : scanned;
@@ -50,13 +50,13 @@ static int64_t unpacked_bytes(const struct backup_file *file)
     return limited(limited(file->bytes) * (gzipped ? GZIP_RATIO : 1));
 }
 
-/* The part of one shard in memory_size, which counts replicas where the database is replicated. */
+/* The part of one shard in memory_size, which includes the replicas of the database. */
 static int64_t memory_part(const struct draft *d, const struct plan_database *db)
 {
     const struct ccs_database *database = db->database;
     int64_t primaries = plan_primaries(d->plan, db), copies = 1;
 
-    /* By the CCS's own replicas, also where they are not brought back. */
+    /* The replicas of the CCS count even if they are not restored. */
     if (database->replicated) {
         size_t old = reshard_old_primaries(d->input->ccs, database);
         copies = old > 0 ? (int64_t)(database->shard_count / old) : 1;
@@ -96,7 +96,7 @@ static void size_of_data(struct draft *d, size_t s, int64_t part)
         ds->data_bytes += (int64_t)((double)data_bytes(file) * of_it);
         ds->file_bytes += (int64_t)((double)unpacked_bytes(file) * of_it);
         ds->from_aof |= file->aof;
-        ds->stored_bytes += limited(file->bytes); /* what is cut out comes there whole */
+        ds->stored_bytes += limited(file->bytes); /* a file that is cut is fetched whole */
     }
 }
 
@@ -118,7 +118,7 @@ static void size_shard(struct draft *d, size_t s, const struct plan_database *db
     shard->memory_bytes = data + (forks(d, shard) ? data / COPY_ON_WRITE : 0) +
                           ((int64_t)(PROCESS_MIB + BACKLOG_MIB) << 20);
     bool persists = db->database->persistence != CCS_PERSIST_NONE;
-    /* Of an append-only file there are a copy, its snapshot and the file that is checked. */
+    /* An append-only file needs a copy, its snapshot and the file that is checked. */
     shard->disk_bytes = (persists || d->shards[s].from_aof ? 3 : 2) * d->shards[s].file_bytes;
     shard->transfer_s = (double)d->shards[s].stored_bytes / d->rates->transfer;
     shard->load_s = (double)d->shards[s].file_bytes / d->rates->load;
@@ -137,16 +137,16 @@ static void warn_of_sizes(
     if (unknown > 0) {
         issue.code = "size-unknown";
         draft_warn(d, &issue,
-            "the location doesn't tell the size of %zu of the files: the memory and disk "
-            "they need are not counted",
+            "the location does not say the size of %zu of the files: the memory and disk that they "
+            "need are not counted",
             unknown);
     }
     if (over > 0) {
         issue.code = "limit-below-data";
-        issue.hint = "The limit is raised where it is below what the data takes.";
+        issue.hint = "The limit is raised if it is below what the data takes.";
         draft_warn(d, &issue,
-            "the data of %zu of %zu shards is predicted to take more than the memory limit "
-            "of each, %s",
+            "the data of %zu of %zu shards is predicted to take more than the memory limit of "
+            "each, %s",
             over, db->shard_count, draft_bytes(d, db->maxmemory_bytes));
     }
 }

@@ -1,4 +1,4 @@
-/* Which backup set a database comes back from, and what is odd about it or speaks against others. */
+/* Which backup set a database is restored from, and what the operator should know about it. */
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 enum {
     SHOWN_FOLDERS = 8,
     EMPTY_FILE_BYTES = 1024,
-    /* Names of files may be in the time of some zone. */
+    /* File names may have local time. */
     TIME_DIFFERENCE_MS = 26 * 3600 * 1000,
 };
 
@@ -25,7 +25,7 @@ static const char *time_text(struct draft *d, int64_t time_ms)
 static const char *name_place(struct draft *d, const char *label)
 {
     return arena_printf(
-        &d->plan->arena, "Name the place of its backups: --source %s=LOCATION.", label);
+        &d->plan->arena, "Name the location of its backups: --source %s=LOCATION.", label);
 }
 
 static const char *where_text(const struct plan_database_input *in)
@@ -33,21 +33,21 @@ static const char *where_text(const struct plan_database_input *in)
     return in->location_label ? in->location_label : "its location";
 }
 
-/* --- none is chosen --- */
+/* --- no set is chosen --- */
 
-/* The newest set can't be used: what is wrong with its files comes first. */
+/* The newest set cannot be used. What is wrong with its files is said first. */
 static void block_unusable(struct draft *d, const char *label, const struct backup_set *newest)
 {
     struct plan_issue issue = {.code = "set-incomplete",
         .database = label,
-        .hint = newest->hint ? newest->hint
-                             : "Bring the missing files to the location, or name another one with "
-                               "--source."};
+        .hint =
+            newest->hint
+                ? newest->hint
+                : "Bring the missing files to the location, or name another one with --source."};
 
     if (newest->cause || slots_is_empty(&newest->missing)) {
         draft_block(d, &issue,
-            "the newest backup set, of %s, can't be used: %s; no other is "
-            "complete",
+            "the newest backup set, of %s, cannot be used: %s; no other set is complete",
             time_text(d, newest->time_ms), newest->reason ? newest->reason : "it is not complete");
         return;
     }
@@ -71,7 +71,7 @@ static void block_without_set(struct draft *d, const struct plan_database_input 
         issue.hint = name_place(d, label);
         draft_block(d, &issue, "there is no backup set at %s", where_text(in));
     } else if (complete) {
-        issue.hint = "Give a later --at, or none for the newest set.";
+        issue.hint = "Give a later --at, or leave it out for the newest set.";
         draft_block(d, &issue, "no complete backup set is old enough; the oldest is of %s",
             time_text(d, complete->time_ms));
     } else {
@@ -117,16 +117,16 @@ static void block_disks(struct draft *d, const struct plan_database_input *in)
         "Name the folders with \"recovery_path\" of hosts or \"old_nodes\" in the hosts file.";
     if (folders)
         issue.hint = arena_printf(&d->plan->arena,
-            "Looked for were redis-%s.rdb, appendonly-%s.aof and appendonly-%s.aof.dir, and the same "
-            "of its other shards; and, beside a nodes.conf whose line 'myself' has one of these ids, "
-            "dump.rdb, appendonly.aof and appendonlydir. Name other folders with \"recovery_path\" "
-            "in the hosts file.",
+            "It looked for redis-%s.rdb, appendonly-%s.aof, appendonly-%s.aof.dir and the same "
+            "files of its other shards. Beside a nodes.conf whose line 'myself' has one of these "
+            "ids it looked for dump.rdb, appendonly.aof and appendonlydir. Name other folders "
+            "with \"recovery_path\" in the hosts file.",
             uid, uid, uid);
-    draft_block(d, &issue, "none of its files lies on a disk that was looked at%s%s",
+    draft_block(d, &issue, "none of its files is on a disk that was searched%s%s",
         folders ? ": " : "", folders ? folders : "");
 }
 
-/* --- one is chosen, and newer ones are not --- */
+/* --- newer sets that are not chosen --- */
 
 /* `count` sets were left out by --at. */
 static void warn_of_later_sets(
@@ -164,15 +164,15 @@ static void warn_of_future_set(
         &(struct plan_issue){.code = "set-future",
             .database = db->database->label,
             .hint =
-                "A clock was wrong when it was made, or its name is. If it is the newest, bring it "
-                "to a location of its own and name that with --source."},
-        "the backup set '%s' says that it is of %s, which is still to come: the set of %s is taken",
+                "A clock was wrong when it was made, or its name is. If it is the newest, bring "
+                "it to a location of its own and name that with --source."},
+        "the backup set '%s' claims to be of %s, which is in the future: the set of %s is taken",
         set->id, time_text(d, set->time_ms), time_text(d, db->set->time_ms));
 }
 
 /*
- * Sets between the chosen one and the next newer complete one were passed over, those from there on
- * left out by --at; those of the future are told of by themselves.
+ * Why newer sets are not chosen: those below the next newer complete set are incomplete, those from
+ * there on are later than --at. Sets of the future have a warning of their own.
  */
 static void warn_of_newer_sets(
     struct draft *d, const struct plan_database *db, const struct catalogue *catalogue)
@@ -201,9 +201,9 @@ static void warn_of_newer_sets(
             warn_of_future_set(d, db, &catalogue->sets[i]);
 }
 
-/* --- what is odd about the one that is chosen --- */
+/* --- the chosen set --- */
 
-/* How many keys it has, as far as is known without reading files whole; -1: not known. */
+/* How many keys it has, without reading files whole; -1: not known. */
 static int64_t known_keys(const struct backup_set *set)
 {
     int64_t keys = 0;
@@ -212,7 +212,7 @@ static int64_t known_keys(const struct backup_set *set)
         const struct backup_file *file = &set->files[f];
         const json_t *count = json_object_get(file_facts(file), "keys");
         int64_t of_file = json_is_integer(count) ? json_integer_value(count) : file->keys;
-        /* A manifest that says 0 of a file that is large is wrong. */
+        /* A manifest that says 0 keys for a large file is wrong. */
         bool known = json_is_integer(count) || of_file > 0 || file->bytes < EMPTY_FILE_BYTES;
         if (of_file < 0 || file->aof || !known)
             return -1;
@@ -235,11 +235,12 @@ static void warn_of_no_keys(
     if (older)
         issue.hint = arena_printf(&d->plan->arena, "To take the older set '%s': --at %s", older->id,
             time_text(d, older->time_ms));
-    draft_warn(d, &issue, "the backup set '%s' of %s has no key at all: it comes back empty%s",
-        db->set->id, time_text(d, db->set->time_ms), older ? ", though an older set is there" : "");
+    draft_warn(d, &issue, "the backup set '%s' of %s has no keys: it comes back empty%s",
+        db->set->id, time_text(d, db->set->time_ms),
+        older ? ", although there is an older set" : "");
 }
 
-/* When a file was made, as it says itself; -1: it doesn't. */
+/* When a file was made, by its own head; -1: it does not say. */
 static int64_t own_time_ms(const struct backup_file *file)
 {
     int64_t at = file_saved_s(file);
@@ -252,14 +253,14 @@ static bool far_apart(int64_t a, int64_t b)
     return a >= 0 && b >= 0 && (a > b ? a - b : b - a) > TIME_DIFFERENCE_MS;
 }
 
-/* Its name, its files and the store tell when it was made: are they far apart? */
+/* The times in its name, in its files and in the store should be close. */
 static void warn_of_times(struct draft *d, const struct plan_database *db)
 {
     const struct backup_set *set = db->set;
     const struct plan_issue issue = {.code = "set-time",
         .database = db->database->label,
-        .hint = "See whether it is the set that is meant, and what others there are: recluster "
-                "verify LOCATION"};
+        .hint = "Check whether it is the right set, and which others there are: recluster verify "
+                "LOCATION"};
 
     for (size_t f = 0; f < set->file_count && !set->disks; f++) {
         const struct backup_file *file = &set->files[f];
@@ -270,7 +271,7 @@ static void warn_of_times(struct draft *d, const struct plan_database *db)
         draft_warn(d, &issue,
             "the backup set '%s' is of %s, but '%s' says that it was saved at %s%s%s", set->id,
             time_text(d, set->time_ms), file->name, time_text(d, own_ms),
-            before ? ", and lies at its location since " : "",
+            before ? ", and is at its location since " : "",
             before ? time_text(d, file->modified_ms) : "");
         return;
     }
@@ -288,14 +289,14 @@ static void warn_of_set(
     issue.hint = "A clock was wrong when it was made, or its name is.";
     if (set->future)
         draft_warn(d, &issue,
-            "the backup set '%s' says that it is of %s, which is still to come: how much was "
-            "written since then is not known",
+            "the backup set '%s' claims to be of %s, which is in the future: it is not known how "
+            "much was written since then",
             set->id, time_text(d, set->time_ms));
     warn_of_no_keys(d, db, catalogue);
     warn_of_times(d, db);
 }
 
-/* A set of files on disks: the location that nobody could look at. */
+/* The set is files on disks: says why the location is not used. */
 static void settle_on_disks(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
@@ -306,13 +307,13 @@ static void settle_on_disks(
     db->location_label = db->set->disks;
     if (!in->error)
         return;
-    if (in->error->code == ERR_NOT_FOUND) { /* nothing newer is there */
+    if (in->error->code == ERR_NOT_FOUND) { /* it has nothing newer */
         draft_warn(d, &issue, "there is no backup set at %s: %s; the files on disks are taken",
             where_text(in), in->error->message);
         return;
     }
     issue.hint = arena_printf(&d->plan->arena,
-        "It may have newer ones than the disks. To do without them: --source %s=disks.", label);
+        "It may have newer backups than the disks. To do without them: --source %s=disks.", label);
     draft_block(d, &issue, "cannot read the backups at %s: %s", where_text(in), in->error->message);
 }
 

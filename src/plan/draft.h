@@ -15,7 +15,7 @@
 
 enum { PORT_MAX = 65535 };
 
-/* What the shards of one host bring to the stages, in bytes. */
+/* The bytes that the shards of one host add to the stages. */
 struct draft_work {
     int64_t transfer, load, sync;
     int64_t longest_load, longest_sync;
@@ -23,7 +23,7 @@ struct draft_work {
 
 struct draft_host {
     bool usable;
-    size_t exclusion; /* if not: index of the warning that says why */
+    size_t exclusion; /* if not usable: index of the warning that says why */
     bool valkey;
     int rdb_version_max;
     int rack, second_rack, node, machine, disk; /* numbers from draft_number(); -1: none */
@@ -33,40 +33,40 @@ struct draft_host {
     double free_part;    /* of its memory */
     unsigned spread;     /* shards of the database that is being placed */
     int first_shard;     /* of those placed here; -1: none */
-    int ported_database; /* the last one that asked for its endpoint's port here */
-    int alike;           /* the first host that differs in nothing but its name */
+    int ported_database; /* the last one whose endpoint's port was given here */
+    int alike;           /* the first host that differs only in its name */
     struct draft_work work;
-    bool work_known; /* `work` is that of the shards which are here now */
+    bool work_known; /* `work` is up to date */
 };
 
 struct draft_shard {
     int rdb_version;                 /* of its file; 0: not known */
     bool valkey;                     /* the file has Valkey's own magic */
-    bool modules;                    /* it tells of data of modules that a host has */
-    bool databases;                  /* one of a cluster has keys in others than database 0 */
+    bool modules;                    /* it has data of modules, and a host has these */
+    bool databases;                  /* a cluster's file has keys outside of database 0 */
     int64_t data_bytes, file_bytes;  /* predicted: in RAM, unpacked on disk */
     int64_t stored_bytes;            /* at the location */
-    bool from_aof;                   /* a snapshot is made of it on the primary's host */
+    bool from_aof;                   /* the primary's host makes a snapshot of it */
     int node;                        /* that it was on */
     int file_host;                   /* the host that has its file on a disk; -1: none */
     bool apart, far_apart;           /* its primary or replica must be in another (second) rack */
-    int fixed_port;                  /* that its host must have free; 0: any port will do */
+    int fixed_port;                  /* that must be free on its host; 0: any port */
     int first_replica, next_replica; /* of a primary; of the same primary */
     int next, previous;              /* on the same host */
-    bool moving;                     /* by a repair: not to be moved again inside it */
+    bool moving;                     /* by a repair, which must not move it again */
     const json_t *pin;               /* in the document of an earlier plan; NULL: not in it */
-    bool stays;                      /* where that plan has put it */
+    bool stays;                      /* where that plan placed it, with its ports */
 };
 
 struct draft_database {
     bool sparse;
     unsigned rack_limit; /* of its primaries in one rack; 0: any number */
     unsigned *in_rack;   /* its primaries, by rack */
-    int *avoid, *use;    /* node numbers, -1 behind the last; use is NULL where it asks nothing */
+    int *avoid, *use;    /* node numbers, ended by -1; use is NULL without use_nodes */
 };
 
 struct draft {
-    struct arena arena; /* of what the plan does without */
+    struct arena arena; /* of what lives only as long as the draft */
     const struct plan_input *input;
     struct plan *plan;
     const struct plan_rates *rates;
@@ -76,10 +76,10 @@ struct draft {
     json_t *racks, *second_racks, *nodes, *machines, *disks; /* name to number */
     json_t *host_names;                                      /* the same, of the hosts */
     int64_t *machine_memory_left, *disk_left;                /* by number */
-    int database;                                            /* that is being placed */
-    bool trial;            /* of make_possible(): quick before thorough */
-    struct ring *ring;     /* of a cluster that is not small; else NULL */
-    int64_t repair_budget; /* looks at a host that repairs may still take */
+    int database;                                            /* being placed */
+    bool trial;            /* of make_possible(): speed over thoroughness */
+    struct ring *ring;     /* of a large cluster; else NULL */
+    int64_t repair_budget; /* how many looks at a host repairs have left */
     size_t blocker_alloc, warning_alloc, unchecked_alloc;
 };
 
@@ -88,8 +88,8 @@ int draft_number(json_t *numbers, const char *name);
 int draft_host_named(const struct draft *d, const char *name); /* -1: none, or NULL */
 
 /*
- * Adds an issue: code and what else is known in `issue`, the message as a format. The message of a
- * database's issue is put behind its label: "db:1: ".
+ * Adds an issue: `issue` with a message. If it has a database, the message begins with the label:
+ * "db:1: ".
  */
 void draft_block(struct draft *d, const struct plan_issue *issue, const char *fmt, ...)
     PRINTF_LIKE(3, 4);

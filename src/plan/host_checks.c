@@ -10,11 +10,11 @@
 enum {
     MIB = 1 << 20,
     MEMORY_RESERVE_MIN_MIB = 256,
-    /* Clients are kept out of an unproven database by ACLs: Redis 6, whose RDB version is 5's. */
+    /* The first with ACLs, which keep clients out of an unproven database. */
     SERVER_MAJOR_MIN = 6,
 };
 
-/* With a warning that says why; `issue` has its code and hint. */
+/* Excludes the host with a warning; `issue` has its code and hint. */
 static void exclude(struct draft *d, size_t i, struct plan_issue issue, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 static void exclude(struct draft *d, size_t i, struct plan_issue issue, const char *fmt, ...)
@@ -30,7 +30,7 @@ static void exclude(struct draft *d, size_t i, struct plan_issue issue, const ch
     draft_warn(d, &issue, "host '%s' is not used: %s", issue.host, why);
 }
 
-/* The hosts that an option keeps out, in one warning. */
+/* One warning for each value of --without that excludes hosts. */
 static void warn_of_options(struct draft *d)
 {
     const struct plan_host_input *hosts = d->input->hosts;
@@ -57,7 +57,7 @@ static void check_reached(struct draft *d, size_t i)
     if (in->facts)
         return;
     issue.hint = in->error && in->error->hint[0] ? arena_strdup(&d->plan->arena, in->error->hint)
-                                                 : "Mend it, or take it out of the hosts file.";
+                                                 : "Fix it, or remove it from the hosts file.";
     exclude(d, i, issue, "%s", in->error ? in->error->message : "it was not reached");
 }
 
@@ -70,8 +70,9 @@ static void check_server(struct draft *d, size_t i)
     struct plan_issue issue = {.code = "server-missing", .hint = hint};
 
     if (!hint)
-        issue.hint = "Install redis-server or valkey-server there, or name the program with "
-                     "\"server\" in the hosts file.";
+        issue.hint =
+            "Install redis-server or valkey-server there, or name the program with \"server\" in "
+            "the hosts file.";
     d->hosts[i].rdb_version_max = plan_rdb_version_max(kind, version);
     d->hosts[i].valkey = kind && strcmp(kind, "valkey") == 0;
     if (error || !kind || !version) {
@@ -82,12 +83,13 @@ static void check_server(struct draft *d, size_t i)
     } else if (atoi(version) < SERVER_MAJOR_MIN) {
         issue.code = "server-too-old";
         exclude(d, i, issue,
-            "its server, %s %s, is older than 6.0 and can't keep clients out of an unproven database",
+            "its server, %s %s, is older than 6.0 and cannot keep clients out of an unproven "
+            "database",
             kind, version);
     }
 }
 
-/* Of an earlier recovery, whatever became of it. */
+/* The folder belongs to an earlier recovery. */
 static void exclude_leftovers(struct draft *d, size_t i, const json_t *base_dir)
 {
     const char *recovery = fact_text(base_dir, "recovery");
@@ -96,9 +98,9 @@ static void exclude_leftovers(struct draft *d, size_t i, const json_t *base_dir)
     exclude(d, i,
         (struct plan_issue){.code = "base-dir-foreign",
             .hint =
-                "Go on with that recovery (recluster recover --state FILE), remove what it left "
-                "(recluster abort --state FILE), or name an empty folder with \"base_dir\" in "
-                "the hosts file."},
+                "Resume that recovery (recluster recover --state FILE), remove what it left "
+                "(recluster abort --state FILE), or name an empty folder with \"base_dir\" in the "
+                "hosts file."},
         "its folder '%s' belongs to another recovery (%s%s%s%s%s)",
         d->input->hosts[i].host->base_dir, recovery ? recovery : "unknown", who ? " of " : "",
         who ? who : "", since ? " since " : "", since ? since : "");
@@ -120,8 +122,8 @@ static void check_place(struct draft *d, size_t i)
         exclude(d, i, issue, "its folder '%s' is locked by %s%s%s", host->base_dir,
             who ? who : "another run", since ? " since " : "", since ? since : "");
     } else if (state && strcmp(state, "foreign") == 0) {
-        issue.hint = "Name an empty folder with \"base_dir\" in the hosts file, or move away what "
-                     "is in it.";
+        issue.hint =
+            "Name an empty folder with \"base_dir\" in the hosts file, or move away what is in it.";
         exclude(d, i, issue, "its folder '%s' is not empty%s%s%s", host->base_dir,
             detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
     } else if (state && strcmp(state, "unsafe") == 0) {
@@ -137,7 +139,7 @@ static void check_place(struct draft *d, size_t i)
     }
 }
 
-/* Two entries for one machine are fine, with a folder each. */
+/* Two hosts on one machine need two folders. */
 static void check_shared_folder(struct draft *d, size_t i, json_t *folders)
 {
     const char *base_dir = d->input->hosts[i].host->base_dir;
@@ -153,7 +155,7 @@ static void check_shared_folder(struct draft *d, size_t i, json_t *folders)
             "its folder '%s' is also that of another host on the same machine", base_dir);
 }
 
-/* The old node that the host stands for; NULL: none. */
+/* The old node that the host replaces; NULL: none. */
 static const struct ccs_node *old_node(const struct draft *d, size_t i)
 {
     const struct ccs *ccs = d->input->ccs;
@@ -200,14 +202,14 @@ static void read_memory(struct draft *d, size_t i)
             host->host->name, draft_bytes(d, in->host->memory_bytes), draft_bytes(d, available));
     }
     if (dh->shares_memory) {
-        /* The hosts of one machine were probed a moment apart: the least counts. */
+        /* Hosts on one machine were probed one after the other: the lowest figure counts. */
         int64_t *left = &d->machine_memory_left[dh->machine];
         if (*left < 0 || host->memory_bytes < *left)
             *left = host->memory_bytes;
     }
 }
 
-/* Hosts of one machine whose file systems are of one size are taken to share it. */
+/* Hosts on one machine share a file system if theirs have the same size. */
 static void read_disk(struct draft *d, size_t i)
 {
     const json_t *facts = d->input->hosts[i].facts;
@@ -261,7 +263,7 @@ static void read_rates(struct draft *d, size_t i)
     host->disk_read = measured(facts, "disk", "read");
 }
 
-/* What is stopped before anything else frees its port. */
+/* Servers that will be stopped first free their ports. */
 static void free_fenced(struct draft *d, size_t i)
 {
     const json_t *address;
@@ -290,7 +292,7 @@ static void read_ports(struct draft *d, size_t i)
     free_fenced(d, i);
 }
 
-/* Whether it can be used; what is found first keeps it out. */
+/* The first fault found excludes the host. */
 static void check_probe(struct draft *d, size_t i, json_t *folders)
 {
     check_reached(d, i);

@@ -1,9 +1,9 @@
 /*
- * What greedy placement leaves to be won: the slowest host made faster, then the fullest host less
- * full. Shards leave the worst host, alone or in exchange for a smaller one, as long as that helps.
- * Those that are back on the host of their old node stay. Up to EXACT_SHARDS shards, all placements
- * are searched (depth first, within a budget): whether there is one at all, then for more even
- * ones, in steps of 3 %.
+ * Improves a greedy placement: first the slowest host becomes faster, then the fullest host less
+ * full. Shards leave the worst host, alone or in exchange for a smaller one, as long as this helps.
+ * A shard on the host of its old node stays. With up to EXACT_SHARDS shards, a search through all
+ * placements (depth first, within a budget) finds whether there is one at all, then more even ones,
+ * in steps of 3 %.
  */
 
 #include <stdlib.h>
@@ -13,10 +13,10 @@
 static const int64_t TIME_BUDGET = 500000; /* looks at a place */
 static const int64_t MEMORY_BUDGET = 5000000;
 static const int64_t EXACT_BUDGET = 3000000;
-static const double SLACK = 1.02;     /* of memory: what is not worth a move */
+static const double SLACK = 1.02;     /* of memory: less is not worth a move */
 static const double TIME_SLACK = 1.1; /* of time; and seconds */
 static const double TIME_SLACK_S = 10;
-/* Of the mean time of all hosts, in clusters that are not small: less is not worth another plan. */
+/* Of the mean time of all hosts, in large clusters: less is not worth another plan. */
 static const double UNEVEN_TIME = 1.05;
 static const double EXACT_STEP = 0.97;
 
@@ -65,7 +65,7 @@ static int worst_host(const struct draft *d, enum measure what, double *ret)
     return worst;
 }
 
-/* How long the slowest host may take before a shard of it is moved. */
+/* How long the slowest host may take before its shards are moved. */
 static double time_good_enough(struct draft *d)
 {
     double seconds = 0;
@@ -80,7 +80,7 @@ static double time_good_enough(struct draft *d)
     return TIME_SLACK_S + (hosts > 0 ? seconds / (double)hosts * UNEVEN_TIME : 0);
 }
 
-/* Below this no placement can get. */
+/* No placement fills the fullest host less than this. */
 static double lower_bound(const struct draft *d)
 {
     int64_t need = 0, have = 0, largest = 0, room = 0;
@@ -128,7 +128,7 @@ static bool time_allows(const struct search *s, int host, int without, int with)
     return s->seconds_max <= 0 || times_of_host(s->d, host, without, with) <= s->seconds_max;
 }
 
-/* The host where the shard does least harm, if both are better off than `limit`. */
+/* Moves the shard to the host that it makes least bad, if that is below `limit`. */
 static bool move_alone(struct search *s, enum measure what, int shard, int from, double limit)
 {
     struct draft *d = s->d;
@@ -202,7 +202,7 @@ static bool swap_any(struct search *s, enum measure what, int shard, int from, d
     return false;
 }
 
-/* One move that leaves the worst host, and all it touches, better off. */
+/* One move or exchange after which all its hosts are better than the worst host was. */
 static bool relieve(struct search *s, enum measure what, int host, double now)
 {
     const struct draft *d = s->d;
@@ -235,7 +235,7 @@ static void relieve_all(struct search *s, enum measure what, double good_enough)
 
 /* --- small clusters --- */
 
-/* Whether an earlier host that is empty too, and like this one, was tried already. */
+/* Whether an earlier host like this one, empty too, was tried already. */
 static bool tried_alike(const struct draft *d, int host)
 {
     if (d->hosts[host].first_shard >= 0)
@@ -301,7 +301,7 @@ static int compare_shards(const void *a, const void *b, void *arg)
     return x < y ? -1 : x > y;
 }
 
-/* Takes the shards from their hosts and searches; if that leads nowhere, puts them back. */
+/* Takes the shards off their hosts and searches; puts them back if nothing is found. */
 static bool place_all(struct search *s, bool also_settled)
 {
     struct draft *d = s->d;
@@ -365,7 +365,7 @@ bool improve_is_small(struct draft *d)
     return true;
 }
 
-/* Of a plan that can't work, nothing is worth improving. */
+/* A plan that cannot work is not improved. */
 static bool all_placed(const struct draft *d)
 {
     for (size_t s = 0; s < d->plan->shard_count; s++)

@@ -68,7 +68,7 @@ static void name_folders(struct plan *plan)
     }
 }
 
-/* Clients of a database reach its primaries: the one, or by redirection from any of them all. */
+/* Clients reach the primaries of a database: the only one, or by redirection all of them. */
 static void list_endpoints(struct draft *d, struct plan_database *db)
 {
     const struct ccs_database *database = db->database;
@@ -98,8 +98,8 @@ static void check_anything_left(struct draft *d)
     for (size_t i = 0; i < d->plan->database_count; i++)
         skipped += d->plan->databases[i].skipped != NULL;
     if (skipped == d->plan->database_count && d->plan->blocker_count == 0)
-        draft_block(d, &(struct plan_issue){.code = "nothing-to-recover"},
-            "there is no database that could be recovered");
+        draft_block(
+            d, &(struct plan_issue){.code = "nothing-to-recover"}, "no database can be recovered");
 }
 
 static void hash_plan(struct plan *plan)

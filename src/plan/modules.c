@@ -1,4 +1,4 @@
-/* Data of modules in the files, and the servers that have their types. */
+/* Whether servers have the module types that the files contain. */
 
 #include <string.h>
 
@@ -9,7 +9,7 @@ static const json_t *types_of(const struct backup_file *file)
     return json_object_get(file_facts(file), "modules");
 }
 
-/* Its server was asked for the types of the files that were meant at first; of others all is open. */
+/* A type that the server was not asked about does not count as lacked. */
 const char *modules_lacked(const struct draft *d, int shard, int host)
 {
     const struct plan_shard *ps = &d->plan->shards[shard];
@@ -51,8 +51,8 @@ static const struct backup_file *file_with_values(const struct plan_shard *shard
 }
 
 /*
- * Whether keys are of the module, only a scan can tell. Where a host has it, that one is taken;
- * where none has, the transfer refuses a file with such keys.
+ * Only a scan tells whether keys are of the module. If a host has the module, such a host is
+ * chosen; if none has it, the transfer refuses a file with such keys.
  */
 void modules_check(struct draft *d, int shard)
 {
@@ -81,7 +81,7 @@ void modules_check(struct draft *d, int shard)
     else
         draft_warn(d, &issue,
             "'%s' has data of the module type '%s', which no host's server has: if keys are of "
-            "it, the transfer refuses the file; else what the module kept outside of keys is left "
-            "out",
+            "this type, the transfer refuses the file; if not, only the module's data outside of "
+            "keys is left out",
             ps->file ? ps->file->name : "?", lacked);
 }

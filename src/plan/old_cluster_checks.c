@@ -1,4 +1,4 @@
-/* What is left of the old cluster: whether it lives, its single survivors, Sentinels that know it. */
+/* Whether the old cluster is dead: survivors, silent nodes, Sentinels that watch it. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static json_int_t port_of(const json_t *address)
 
 /* --- is it alive --- */
 
-/* Nodes of which any address answers. */
+/* How many nodes have an address that answers. */
 static size_t nodes_alive(const struct ccs *ccs, const json_t *alive)
 {
     json_t *addrs = json_object();
@@ -37,7 +37,7 @@ static size_t nodes_alive(const struct ccs *ccs, const json_t *alive)
     return count;
 }
 
-/* Servers vote for themselves: a majority of its primaries keeps a sharded database open. */
+/* A majority of its primaries keeps a sharded database open: its servers vote. */
 static bool majority_answers(const struct ccs *ccs, const struct ccs_database *db,
     const json_t *addrs, const json_t *listening)
 {
@@ -61,7 +61,7 @@ bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive)
 {
     json_t *listening = json_object(), *addrs = json_object();
     const json_t *address;
-    /* Of nodes that nobody knows, nobody can say that they have no majority. */
+    /* If no node is known, any answer may be that of a majority. */
     bool lives = ccs->node_count == 0 ? json_array_size(alive) > 0
                                       : nodes_alive(ccs, alive) * 2 > ccs->node_count;
     size_t i;
@@ -83,13 +83,14 @@ bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive)
 
 /* --- survivors --- */
 
-/* What to do where nobody may be stopped from here. */
+/* The hint if recluster may not stop a server. */
 static const char * override(struct draft *d)
 {
     const char *name = d->input->ccs->cluster_name;
 
     return arena_printf(&d->plan->arena,
-        "If that is something else, type the old cluster's name: --old-cluster-is-dead '%s'",
+        "If it is something else, confirm it with the old cluster's name: --old-cluster-is-dead "
+        "'%s'",
         name ? name : "");
 }
 
@@ -110,8 +111,9 @@ static void warn_of_fence(struct draft *d, const json_t *address)
 
     draft_warn(d,
         &(struct plan_issue){.code = "fence",
-            .hint = "What it holds in memory and has not saved is gone then: if that may be newer "
-                    "than the backups, save it first (redis-cli --rdb FILE)."},
+            .hint =
+                "It loses what it has in memory and has not saved. If that may be newer than the "
+                "backups, save it first (redis-cli --rdb FILE)."},
         "%s:%lld (%s) of the old cluster, %s, is stopped for good before anything else%s",
         text_of(address, "addr"), port_of(address), text_of(address, "what"),
         process_text(d, server), unit ? ", and its unit masked" : "");
@@ -124,23 +126,22 @@ static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
     const char *from = fact_text(address, "seen_from");
     struct plan_issue issue = {.code = "old-cluster-survivor"};
 
-    issue.hint = error
-                     ? fact_text(error, "hint")
-                     : arena_printf(&d->plan->arena,
-                           "On %s: ss -ltnp 'sport = :%lld' names the process: stop it, and keep "
-                           "it from starting again (systemctl mask --now UNIT), or let --fence do "
-                           "that. %s",
-                           addr, port_of(address), override(d));
+    issue.hint =
+        error ? fact_text(error, "hint")
+              : arena_printf(&d->plan->arena,
+                    "On %s: ss -ltnp 'sport = :%lld' shows the process. Stop it and keep it from "
+                    "starting again (systemctl mask --now UNIT), or let --fence do this. %s",
+                    addr, port_of(address), override(d));
     issue.hint = issue.hint ? arena_strdup(&d->plan->arena, issue.hint) : override(d);
     draft_block(d, &issue,
-        "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), "
-        "%s:%lld (%s) still accepts connections%s%s%s%s",
+        "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), %s:%lld (%s) "
+        "still accepts connections%s%s%s%s",
         nodes, d->input->ccs->node_count, addr, port_of(address), text_of(address, "what"),
-        from ? ", as seen from " : "", from ? from : "", error ? " and can't be stopped: " : "",
+        from ? ", as seen from " : "", from ? from : "", error ? " and cannot be stopped: " : "",
         error ? why : "");
 }
 
-/* One that lives without a quorum still has data that clients may write to. */
+/* Clients may still write to a server without a quorum. */
 static void report_survivors(struct draft *d)
 {
     size_t nodes = nodes_alive(d->input->ccs, d->input->alive), i, blocked = 0;
@@ -157,7 +158,7 @@ static void report_survivors(struct draft *d)
             "of the old cluster, %zu more addresses accept connections", blocked - SHOWN);
 }
 
-/* Two clusters of one name and data, both open to clients, tear the data apart. */
+/* If clients write to two clusters with the same data, the data diverges. */
 static void block_alive(struct draft *d)
 {
     struct draft_names names = DRAFT_NAMES_INIT;
@@ -171,12 +172,12 @@ static void block_alive(struct draft *d)
     }
     draft_block(d,
         &(struct plan_issue){.code = "old-cluster-alive",
-            .hint = arena_printf(&d->plan->arena, "Stop it, by its own means. %s", override(d))},
+            .hint = arena_printf(&d->plan->arena, "Stop it with its own tools. %s", override(d))},
         "the old cluster is alive, a majority of it answers: %s accept connections",
         draft_names(d, &names));
 }
 
-/* A Sentinel that is left over takes new servers at old addresses for its own. */
+/* A Sentinel takes new servers at old addresses for those that it watches. */
 static void warn_of_sentinels(struct draft *d)
 {
     const json_t *sentinel;
@@ -189,13 +190,13 @@ static void warn_of_sentinels(struct draft *d)
                 .hint =
                     arena_printf(&d->plan->arena, "redis-cli -h %s -p %lld SENTINEL REMOVE '%s'",
                         addr, port_of(sentinel), master)},
-            "a Sentinel at %s:%lld still watches '%s' of the old cluster (%s): it may send clients "
-            "there, or change servers that get its address",
+            "a Sentinel at %s:%lld still watches '%s' of the old cluster (%s): it may send "
+            "clients there, or change servers that get its address",
             addr, port_of(sentinel), master, text_of(sentinel, "watches"));
     }
 }
 
-/* Off, or out of sight? Nobody can tell from here. */
+/* A silent node may be off, or just unreachable from here. */
 static void report_silent(struct draft *d)
 {
     struct draft_names names = DRAFT_NAMES_INIT;
@@ -212,18 +213,18 @@ static void report_silent(struct draft *d)
         draft_block(d,
             &(struct plan_issue){.code = "old-cluster-silent",
                 .hint = arena_printf(
-                    &d->plan->arena, "Look at its machines: are they off? %s", override(d))},
-            "%zu of %zu nodes of the old cluster do not answer at all: they may be off, or only out of "
-            "sight behind a firewall or a broken network, and at work: %s",
+                    &d->plan->arena, "Check whether its machines are off. %s", override(d))},
+            "%zu of %zu nodes of the old cluster do not answer at all: they may be off, or they "
+            "may be running behind a firewall or a broken network: %s",
             nodes, d->input->ccs->node_count, list);
     else if (count)
         draft_warn(d,
             &(struct plan_issue){.code = "old-cluster-silent",
-                .hint = "Make sure that these are off, not only out of sight."},
+                .hint = "Make sure that they are off, and not just unreachable from here."},
             "addresses of the old cluster that neither answer nor refuse: %s", list);
 }
 
-/* A name that isn't known here may be known to clients; one whose lookup hangs, all the more. */
+/* Clients may know a name that this machine cannot look up. */
 static void report_unasked(struct draft *d)
 {
     struct draft_names unknown = DRAFT_NAMES_INIT, late = DRAFT_NAMES_INIT;
@@ -236,24 +237,27 @@ static void report_unasked(struct draft *d)
             none ? &unknown : &late, "%s (%s)", text_of(item, "name"), text_of(item, "what"));
     }
     if (unknown.count)
-        draft_unchecked(d, "the old cluster behind names that are not known here: %s",
+        draft_unchecked(d, "the old cluster behind names that cannot be looked up here: %s",
             draft_names(d, &unknown));
     if (late.count)
         draft_warn(d,
             &(struct plan_issue){.code = "old-cluster-unasked",
                 .hint = "Make sure that nothing of the old cluster answers there."},
-            "names of the old cluster could not be looked up in time, so it was not asked there: %s",
+            "names of the old cluster could not be looked up in time, so it was not asked there: "
+            "%s",
             draft_names(d, &late));
 }
 
 static void list_unchecked(struct draft *d)
 {
     if (d->input->offline) {
-        draft_unchecked(d, "the hosts: whether they are reached, their servers' versions, folders, "
-                           "free ports, clocks, and the memory and disk that is really free");
+        draft_unchecked(d,
+            "the hosts: whether they can be reached, their server versions, folders, free ports, "
+            "clocks, and how much memory and disk is free");
         if (!d->input->only_configuration)
-            draft_unchecked(d, "the backups: whether there are any, complete and readable, their "
-                               "age, sizes and slots; sizes are those of memory_size");
+            draft_unchecked(d,
+                "the backups: whether there are any, whether they are complete and readable, "
+                "their age, sizes and slots; sizes come from memory_size");
         draft_unchecked(d, "the old cluster: whether it is dead");
     } else if (d->input->alive_not_asked) {
         draft_unchecked(d, "the old cluster: whether it is dead (--old-cluster-is-dead)");

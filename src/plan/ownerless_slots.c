@@ -1,13 +1,12 @@
 /*
- * Slots that no primary of the CCS file has, as of a cluster of which a primary was dead when its
- * configuration was written. A cluster serves nothing as long as one slot has no owner: they go to
- * the primary that has the fewest slots, empty. Whether that is wanted is asked elsewhere
- * (--allow-missing-slots).
+ * Slots that no primary of the CCS file has, because a primary was dead when it was written. A
+ * cluster serves nothing while a slot has no owner, so the primary with the fewest slots gets them,
+ * empty, if --allow-missing-slots allows it.
  */
 
 #include "steps.h"
 
-/* The primary's own, and its replicas': the shard as the CCS file has it stays as it is. */
+/* Gives the plan a copy of the shard with these slots; the CCS stays unchanged. */
 static void adopt(struct draft *d, size_t shard, const struct slots *all)
 {
     struct plan_shard *ps = &d->plan->shards[shard];
@@ -33,7 +32,7 @@ void ownerless_slots_adopt(struct draft *d, const struct plan_database *db)
             slots_count(ps->shard->slots) < slots_count(d->plan->shards[least].shard->slots))
             least = i;
     }
-    /* Others are a blocker. */
+    /* Other missing slots are a blocker. */
     if (d->input->allow_missing)
         slots_intersect(&missing, d->input->allow_missing);
     if (!d->input->allow_missing || !db->database->sharded || least == end ||
@@ -43,7 +42,7 @@ void ownerless_slots_adopt(struct draft *d, const struct plan_database *db)
     *all = *d->plan->shards[least].shard->slots;
     slots_union(all, &missing);
     draft_warn(d, &(struct plan_issue){.code = "slots-adopted", .database = db->database->label},
-        "the slots %s have no primary in the CCS file: they go to shard:%s, empty",
+        "the slots %s have no primary in the CCS file: shard:%s gets them, without keys",
         draft_slots(d, &missing), d->plan->shards[least].shard->uid);
     for (size_t i = db->first_shard; i < end; i++)
         if (i == least || d->plan->shards[i].primary == (int)least)

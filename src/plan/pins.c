@@ -1,7 +1,7 @@
 /*
- * The places that an earlier plan gave to shards. A plan that is carried out later takes them all,
- * if no rule forbids one by now. A replan keeps those that are named still, whatever has become of
- * their hosts, as the servers are there already.
+ * The places that an earlier plan gave to shards. PLAN_PINNED takes all of them, unless a rule
+ * forbids one by now. PLAN_REPLAN keeps those that still have a host, whatever state the host is
+ * in, because the servers are already there.
  */
 
 #include <string.h>
@@ -51,16 +51,16 @@ static void block_pin(struct draft *d, size_t s, const char *host, const char *w
         host ? host : "", host ? "', which " : "", what);
 }
 
-/* Only where it can be still. */
+/* On the same host, if the rules still allow it. */
 static void place_again(struct draft *d, size_t s, const char *name, int host)
 {
-    static const char *const reasons[REFUSED_NOT] = {[REFUSED_HOST] = "can't be used",
-        [REFUSED_SERVER] = "has a server that can't load the file",
+    static const char *const reasons[REFUSED_NOT] = {[REFUSED_HOST] = "cannot be used",
+        [REFUSED_SERVER] = "has a server that cannot load the file",
         [REFUSED_MODULE] = "has a server that lacks a module of the file",
         [REFUSED_DATABASES] = "has a server whose clusters have only database 0",
         [REFUSED_NODE] = "replaces another node",
         [REFUSED_SAME_HOST] = "has its primary or replica",
-        [REFUSED_PAIR_SERVER] = "has a server that can't read what the primary's writes",
+        [REFUSED_PAIR_SERVER] = "has a server that cannot read what the primary's server writes",
         [REFUSED_RACK] = "is in the rack of its primary or replica",
         [REFUSED_MAJORITY] = "is in a rack that would have more than half of the primaries",
         [REFUSED_COUNT] = "would have more servers than max_redis_servers",
@@ -71,7 +71,7 @@ static void place_again(struct draft *d, size_t s, const char *name, int host)
     if (!name) {
         block_pin(d, s, NULL, "is not in the plan");
     } else if (host < 0) {
-        block_pin(d, s, name, "is not among the hosts any more");
+        block_pin(d, s, name, "is no longer among the hosts");
     } else {
         enum refusal refusal = rules_refusal(d, (int)s, host);
         if (refusal == REFUSED_NOT)

@@ -11,7 +11,7 @@ enum {
     NOFILE_MIN = 10032, /* 10,000 clients, the servers' default, and 32 files of its own */
 };
 
-/* --- folders with backups that hosts do not see --- */
+/* --- folders with backups that hosts cannot read --- */
 
 static bool fetches_from(const struct plan_shard *shard, size_t database, size_t host)
 {
@@ -31,7 +31,7 @@ static bool is_needed(const struct draft *d, size_t database, size_t host)
     return false;
 }
 
-/* Where the admin's own commands run first, one of them may mount it. */
+/* One of the admin's commands that run first may mount it. */
 static bool may_come(const struct host *host)
 {
     return json_array_size(json_object_get(host->spec, "prepare")) > 0 ||
@@ -58,11 +58,10 @@ static void check_location(struct draft *d, size_t database)
         return;
     const struct plan_issue issue = {.code = "location-unseen",
         .database = db->database->label,
-        .hint =
-            "Mount it there, or let the bytes go over this machine: \"relay\": true of these hosts "
-            "(or in \"defaults\") in the hosts file."};
+        .hint = "Mount it there, or send the files through this machine: \"relay\": true for these "
+                "hosts (or in \"defaults\") in the hosts file."};
     (blocks ? draft_block : draft_warn)(d, &issue,
-        "the folder with its backups, '%s', can't be read on %s: %s",
+        "cannot read the folder with its backups, '%s', on %s: %s",
         db->location_label ? db->location_label : "?", draft_names(d, &names), why ? why : "?");
 }
 
@@ -73,7 +72,7 @@ static void check_locations(struct draft *d)
             check_location(d, i);
 }
 
-/* --- ports of other hosts from which a host got no answer --- */
+/* --- ports of other hosts that a host cannot reach --- */
 
 static bool is_silent(const struct draft *d, int from, int to, int port)
 {
@@ -98,8 +97,8 @@ static void warn_of_silent_port(struct draft *d, const struct plan_shard *to, in
         .database = db->database->label,
         .host = d->plan->hosts[from].host->name,
         .hint = arena_printf(&d->plan->arena,
-            "Open TCP port %d of %s for '%s', and the ports of all nodes of this database for each other "
-            "(a firewall, a security group).",
+            "Open TCP port %d of %s for '%s', and the ports of all nodes of this database for "
+            "each other (a firewall, a security group).",
             port, its, d->plan->hosts[from].host->name)};
 
     draft_warn(d, &issue, "host '%s' gets no answer from %s:%d, where shard:%s will listen%s",
@@ -107,7 +106,7 @@ static void warn_of_silent_port(struct draft *d, const struct plan_shard *to, in
         port == to->bus_port ? " to its cluster" : "");
 }
 
-/* One pair of hosts and one port is enough to be told. */
+/* One warning is enough: the first silent port. */
 static bool check_ports_from(struct draft *d, const struct plan_database *db, int from)
 {
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
@@ -161,7 +160,8 @@ static const struct {
     const char *code, *message /* behind "hosts a, b: " */, *hint;
 } finding_texts[FINDINGS] = {
     [FOUND_OVERCOMMIT] = {"overcommit",
-        "memory overcommit is off or limited: a large server can fail to save or to sync its replica",
+        "memory overcommit is off or limited: a large server can fail to save or to sync its "
+        "replica",
         "On each: sysctl vm.overcommit_memory=1 (and the same line in /etc/sysctl.conf)."},
     [FOUND_THP] = {"thp",
         "transparent huge pages are always on: saving will take more memory and time",
@@ -169,20 +169,20 @@ static const struct {
     [FOUND_NOFILE] = {"nofile", "a process may open too few files for 10,000 clients",
         "On each, for the user of the servers: ulimit -n 65536 (or LimitNOFILE=65536)."},
     [FOUND_CLOCK] = {"clock",
-        "the clock differs by more than 5 s from this machine's: keys would expire "
-        "too early or too late",
+        "the clock differs by more than 5 s from this machine's: keys would expire too early or "
+        "too late",
         "On each: chronyc makestep (or: systemctl restart systemd-timesyncd)."},
     [FOUND_BUSY] = {"busy", "the machine is busy with something else: loading will take longer",
-        "See on each what it is: top"},
+        "On each, see what it is: top"},
     [FOUND_SERVERS] = {"other-servers", "Redis or Valkey servers run there already and take memory",
-        "See on each what they are (pgrep -a 'redis|valkey'), and stop those that need not be."},
+        "On each, see what they are (pgrep -a 'redis|valkey'), and stop those not needed."},
     [FOUND_ROOT] = {"as-root",
-        "the servers run as root: one that is taken over has the whole machine",
-        "Give these hosts \"run_as\": \"redis\" (a user of theirs) in the hosts file, or log in as such a "
-        "user."},
+        "the servers run as root: an attacker who takes over one controls the whole machine",
+        "Give these hosts \"run_as\": \"redis\" (a user that they have) in the hosts file, or log "
+        "in as such a user."},
     [FOUND_NO_LINGER] = {"no-linger",
-        "systemd runs there, but not for this user without a login: servers will be plain daemons, "
-        "which nothing starts again after a reboot",
+        "systemd runs there, but not for this user without a login: servers will be plain "
+        "daemons, which nothing starts again after a reboot",
         "On each, as root: loginctl enable-linger USER (or log in as root)."},
 };
 
@@ -196,7 +196,7 @@ static bool says(const json_t *facts, const char *name, const char *text)
 static void find_in_facts(const struct plan_host *host, int64_t now_ms, bool found[FINDINGS])
 {
     const json_t *facts = host->facts;
-    /* By its clock, the skew is that of the moment of the probe. */
+    /* The skew at the moment of the probe; without it, that of the clock. */
     json_int_t skew_ms = json_integer_value(json_object_get(facts, "clock_skew_ms"));
     int64_t clock_ms = fact_number(facts, "clock_ms", now_ms);
     bool skew_known = json_object_get(facts, "clock_skew_ms") != NULL;
@@ -213,7 +213,7 @@ static void find_in_facts(const struct plan_host *host, int64_t now_ms, bool fou
     found[FOUND_NO_LINGER] = says(facts, "supervisor", "none, no linger");
 }
 
-/* One warning a finding, however many hosts it is true of. */
+/* One warning for each finding, with all hosts that have it. */
 static void warn_of_facts(struct draft *d)
 {
     struct draft_names names[FINDINGS];
@@ -244,7 +244,7 @@ static void warn_of_facts(struct draft *d)
     }
 }
 
-/* Why a host has no rate of its own; NULL: it has, or wasn't asked. */
+/* Why a host has no rate of its own; NULL: it has one, or was not asked. */
 static const char *unmeasured(const json_t *facts, const char *what)
 {
     const json_t *all = json_object_get(facts, "measured");
@@ -291,8 +291,8 @@ static void warn_of_one_machine(struct draft *d)
     if (names.count > 0)
         draft_warn(d,
             &(struct plan_issue){.code = "same-machine",
-                .hint = "Fine for a rehearsal; else offer hosts that are machines of their own."},
-            "%s %s on the same machine as %s: it fails with both", draft_names(d, &names),
+                .hint = "Fine for a rehearsal. Otherwise offer hosts on separate machines."},
+            "%s %s on the same machine as %s: one failure hits both", draft_names(d, &names),
             one ? "is" : "are", one ? "its primary" : "their primaries");
 }
 

@@ -1,9 +1,8 @@
 /*
- * The host of each shard: all primaries first, then the replicas, large before small, each onto the
- * best host that no rule forbids; in a plan by priority one database after the other. Where none is
- * left, a repair moves another shard out of the way, and for that one, if need be, a third (a chain
- * of at most REPAIR_DEPTH moves). Repairs share a budget, so that a plan that can't work is found
- * out in bounded time.
+ * The host of each shard: all primaries first, then the replicas, large before small, each on the
+ * best host that no rule forbids; in a plan by priority one database after the other. If no host is
+ * left, a repair moves another shard away, and for this one a third if needed (a chain of at most
+ * REPAIR_DEPTH moves). Repairs share a budget, which limits the time of a plan that cannot work.
  */
 
 #include <stdlib.h>
@@ -28,8 +27,8 @@ static bool better(const struct draft *d, int shard, int a, int b)
 }
 
 /*
- * Among equals the earlier host; for a replica the next one behind its primary's, round and round,
- * which spreads the replicas over equal hosts as evenly as the primaries.
+ * Among equals the earlier host; for a replica the next one behind the host of its primary, so that
+ * replicas spread over equal hosts as evenly as primaries.
  */
 static int best_host(const struct draft *d, int shard)
 {
@@ -47,7 +46,7 @@ static int best_host(const struct draft *d, int shard)
 
 static bool settle(struct draft *d, int shard, int depth);
 
-/* Puts the shard onto the host in place of another one, and that one elsewhere. */
+/* Puts the shard on the host in place of another shard, and that one elsewhere. */
 static bool exchange(struct draft *d, int shard, int host, int other, int depth)
 {
     if (other < 0 || d->shards[other].moving || d->shards[other].stays || d->repair_budget <= 0)
@@ -89,7 +88,7 @@ static bool thin_out(struct draft *d, int shard, int host, int depth)
     return false;
 }
 
-/* Tries to make the host free for the shard by moving another one that stands in its way. */
+/* Tries to make room for the shard on the host by moving another shard. */
 static bool displace(struct draft *d, int shard, int host, int depth)
 {
     int other;
@@ -130,8 +129,8 @@ static bool settle(struct draft *d, int shard, int depth)
 }
 
 /*
- * Moves shards off the host, one by one, until the new one fits; where that fails, back again. What
- * the chain of exchanges can't do: make room for a large shard where several small ones are.
+ * Moves shards off the host, one by one, until the new one fits, or else back. Unlike a chain of
+ * exchanges this makes room for a large shard where several small ones are.
  */
 static bool evacuate(struct draft *d, int shard, int host)
 {
@@ -177,7 +176,7 @@ static bool repair(struct draft *d, int shard)
     return false;
 }
 
-/* Larger ones first, in steps of a sixteenth, so that a small change of size changes little. */
+/* Larger items first, in steps of a sixteenth: a small change of size changes little. */
 struct item {
     int64_t bytes;
     int index;
@@ -214,7 +213,7 @@ static void start_database(struct draft *d, int database)
             d->hosts[d->plan->shards[s].host].spread++;
 }
 
-/* A replica whose primary has no place would only be in its way. */
+/* A replica would take the place that its primary may need. */
 static bool has_partner_placed(const struct draft *d, int shard)
 {
     int primary = d->plan->shards[shard].primary;
@@ -222,7 +221,7 @@ static bool has_partner_placed(const struct draft *d, int shard)
     return primary < 0 || d->plan->shards[primary].host >= 0;
 }
 
-/* To the first good host on the ring, else to the best; where there is none, by a repair. */
+/* On the first good host of the ring, else on the best host, else by a repair. */
 static bool place(struct draft *d, int shard)
 {
     int host = ring_decides(d, shard) ? ring_host(d, shard) : -1;
@@ -250,7 +249,7 @@ static bool place_database(struct draft *d, int database, bool replicas, struct 
         if (!has_partner_placed(d, shard) || place(d, shard))
             continue;
         all = false;
-        /* The plan can't work now, whatever becomes of the others. */
+        /* The plan cannot work any more. */
         if (!d->input->by_priority)
             d->repair_budget = 0;
     }
@@ -276,7 +275,7 @@ bool placement_leave_out(struct draft *d, struct plan_database *db)
     return db->skipped != NULL;
 }
 
-/* A database after the other; one that doesn't fit is left out whole and makes room for the next. */
+/* One database after the other; one that does not fit is left out and frees its space. */
 static void place_by_priority(struct draft *d, const struct item *order, struct item *items)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
@@ -301,7 +300,7 @@ static int compare_priorities(const struct draft *d, int a, int b)
     return x - y;
 }
 
-/* Databases in the order of their priority, those of one by the size of their largest shard. */
+/* By priority, then by the size of the largest shard. */
 static struct item *order_databases(struct draft *d)
 {
     const struct plan *plan = d->plan;
@@ -337,7 +336,7 @@ static bool place_databases(struct draft *d, const struct item *order, struct it
     return all;
 }
 
-/* Where the ring leaves a shard without a place, all are placed anew, as evenly as they can be. */
+/* If a shard finds no place by the ring, all are placed anew, as evenly as possible. */
 static void place_all(struct draft *d, const struct item *order, struct item *items)
 {
     if (place_databases(d, order, items) || !d->ring)

@@ -1,11 +1,11 @@
-/* The plan as a document, and the part of it that its hash is over. */
+/* The plan as a document, and the part of it that the hash covers. */
 
 #include <stdlib.h>
 
 #include "recluster/clock.h"
 #include "steps.h"
 
-/* A text or null. Names of files and databases may be any bytes: those of none UTF-8 become "\xHH". */
+/* A text or null. Names may have any bytes: those that are not UTF-8 become "\xHH". */
 static json_t *text_value(const char *s)
 {
     if (!s)
@@ -66,7 +66,7 @@ static int64_t source_bytes(const struct plan_shard *shard)
     return shard->file_count > 0 ? bytes : -1;
 }
 
-/* What stands in the document and counts for the hash. */
+/* The part of the document that the hash covers. */
 static json_t *shard_essence(const struct plan *plan, const struct plan_shard *shard)
 {
     const struct host *host = host_of(plan, shard);

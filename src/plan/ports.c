@@ -40,7 +40,7 @@ int ports_endpoint(const struct draft *d, const struct ccs_database *database)
     return is_port(database->port) ? database->port : 0;
 }
 
-/* The wanted port if it is one and free, else the first free one of the pool; 0 if there is none. */
+/* The wanted port if it is free, else the first free one of the pool; 0: none is free. */
 static int take_port(struct draft_host *host, int wanted, int first, int last)
 {
     int port = wanted;
@@ -67,7 +67,7 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
     return ports_endpoint(d, db->database);
 }
 
-/* As an earlier plan has it; 0: it is taken by now. */
+/* The port of an earlier plan; 0: it is taken by now. */
 static int pinned_port(struct draft *d, size_t s, const char *which)
 {
     struct draft_host *host = &d->hosts[d->plan->shards[s].host];
@@ -99,7 +99,7 @@ static void block_port(struct draft *d, size_t s)
         name, shard->shard->uid, PORT_FIRST, PORT_LAST);
 }
 
-/* Its clients know the other one. */
+/* Clients know the port that it should have. */
 static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wanted)
 {
     const char *name = d->plan->hosts[shard->host].host->name;
@@ -108,7 +108,8 @@ static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wa
         .database = label,
         .host = name,
         .hint = arena_printf(&d->plan->arena,
-            "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or tell the clients.",
+            "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or tell the clients the "
+            "new port.",
             wanted)};
 
     draft_warn(d, &issue, "its port %d is taken on host '%s': shard:%s gets %d there", wanted, name,
@@ -147,7 +148,7 @@ static void assign_ports(struct draft *d, size_t s)
 
 void ports_assign(struct draft *d)
 {
-    /* First those that have theirs already. */
+    /* First the ports that an earlier plan fixed. */
     for (int pinned = 1; pinned >= 0; pinned--)
         for (size_t s = 0; s < d->plan->shard_count; s++)
             if (d->plan->shards[s].host >= 0 && d->shards[s].stays == (pinned == 1))

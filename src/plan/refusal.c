@@ -1,4 +1,4 @@
-/* Why shards found no place: one blocker for each database and reason, and what would help. */
+/* Why shards found no place: one blocker for each database and reason. */
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "steps.h"
 
-/* The shards of a database, for space of all databases, that the same rule keeps from their places. */
+/* The shards without a place for one reason: of a database, or for space of all databases. */
 struct refused {
     const struct plan_database *db; /* the first one, of space in several */
     size_t databases;
@@ -17,7 +17,7 @@ struct refused {
     int first;                            /* of the shards */
 };
 
-/* The host that comes farthest tells what is missing. */
+/* The reason of the host that fails at the last rule: it is nearest to taking the shard. */
 static enum refusal farthest(const struct draft *d, int shard)
 {
     enum refusal reason = REFUSED_HOST;
@@ -41,7 +41,7 @@ static const char *hosts_of(struct draft *d, const struct refused *r)
     return draft_names(d, &names);
 }
 
-/* The file that asks the most of a server: of the newest RDB version. */
+/* The file of the newest RDB version, which asks the most of a server. */
 static const struct backup_file *newest_file(const struct plan_shard *shard)
 {
     const struct backup_file *newest = NULL;
@@ -74,18 +74,18 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
     const char *have = draft_names(d, &servers);
     if (ds->valkey) {
         issue.code = "valkey-file";
-        issue.hint = "Install valkey-server 9.0 or newer on a host, and name it with \"server\" in "
-                     "the hosts file.";
+        issue.hint =
+            "Install valkey-server 9.0 or newer on a host, and name it with \"server\" in the "
+            "hosts file.";
         draft_block(d, &issue,
-            "'%s' (%s) was written by Valkey 9 or newer, and no host has such "
-            "a server: %s",
+            "'%s' (%s) was written by Valkey 9 or newer, and no host has such a server: %s",
             file->name, names, have);
     } else {
         issue.code = "server-too-old";
         issue.hint =
-            "Install a server that is as new as the one that wrote the file on a host, and "
-            "name it with \"server\" in the hosts file.";
-        draft_block(d, &issue, "'%s' (%s) is of RDB version %d, which no host's server loads: %s",
+            "On a host, install a server that is as new as the one that wrote the file, and name "
+            "it with \"server\" in the hosts file.";
+        draft_block(d, &issue, "'%s' (%s) has RDB version %d, which no host's server loads: %s",
             file->name, names, ds->rdb_version, have);
     }
 }
@@ -95,9 +95,10 @@ static void block_databases(struct draft *d, const struct refused *r)
     const struct plan_shard *ps = &d->plan->shards[r->first];
     const struct plan_issue issue = {.database = r->db->database->label,
         .code = "keys-outside-db0",
-        .hint = "Name a server of Valkey 9.0 or later with \"server\" in the hosts file, whose "
-                "clusters can have several databases. Or take these keys out of the file, or "
-                "restore it into a single server."};
+        .hint =
+            "Name a server of Valkey 9.0 or later with \"server\" in the hosts file, whose "
+            "clusters can have several databases. Or take these keys out of the file, or restore "
+            "it into a single server."};
 
     for (size_t f = 0; f < ps->file_count; f++) {
         const struct backup_file *file = ps->files[f];
@@ -106,14 +107,14 @@ static void block_databases(struct draft *d, const struct refused *r)
         if (!number)
             continue;
         draft_block(d, &issue,
-            "'%s' holds %" JSON_INTEGER_FORMAT " keys in database %s, and clusters of these "
-            "hosts' servers have only database 0: %s",
+            "'%s' holds %" JSON_INTEGER_FORMAT
+            " keys in database %s, and clusters of these hosts' servers have only database 0: %s",
             file->where ? file->where : file->name, keys, number, hosts_of(d, r));
         return;
     }
 }
 
-/* Rules whose message is no more than the shards and, for some, the hosts that it refuses. */
+/* Rules whose message names the shards and, for some, the hosts, and nothing else. */
 static void block_rule(struct draft *d, const struct refused *r, const char *names)
 {
     static const struct {
@@ -125,7 +126,7 @@ static void block_rule(struct draft *d, const struct refused *r, const char *nam
             false, "",
             "Offer a host that \"replaces\" a node it may be on, or hosts that replace none."},
         [REFUSED_SAME_HOST] = {"not-enough-hosts", "",
-            " can't be on the host of its own primary or replica, and no other host can be used",
+            " cannot be on the host of its own primary or replica, and no other host can be used",
             false, "", "Add a host to the hosts file."},
         [REFUSED_PAIR_SERVER] = {"server-too-old",
             "no other host's server reads what the server of the primary of ", " writes", false, "",
@@ -139,11 +140,11 @@ static void block_rule(struct draft *d, const struct refused *r, const char *nam
         [REFUSED_COUNT] = {"max-redis-servers", "no place for ", ": ", true,
             " have as many servers as they may have",
             "Add a host, or raise \"max_redis_servers\" in the hosts file."},
-        /* Nothing is moved after the first failure, so no place should have come free since. */
+        /* A host became free after the shard was tried, which should not happen. */
         [REFUSED_NOT] = {"not-enough-hosts", "no place was found for ", "", false, "",
             "Add a host to the hosts file."},
     };
-    /* Another host has the module, and has no place. */
+    /* The host with the module has no place. */
     bool other = r->reason == REFUSED_HOST || r->reason == REFUSED_MODULE;
     enum refusal why = other ? REFUSED_NOT : r->reason;
 
@@ -217,7 +218,7 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
         memory ? "Offer a host with %s more memory, or raise \"memory\" in the hosts file."
                : "Offer hosts with %s more disk, or a \"base_dir\" on a larger file system.",
         draft_bytes(d, at_least_0(missing)));
-    /* Room may be there, but in pieces that are too small. */
+    /* There may be room, but in pieces that are too small. */
     const char *lacks = need > left ? "are missing" : "more are needed on one of them";
     draft_block(d, &issue,
         "no %s for %s: %s needed; the hosts have %s left, and none more than %s ('%s'): %s %s",
@@ -266,7 +267,7 @@ static void collect_unplaced(
         const struct plan_shard *shard = &d->plan->shards[s];
         if (shard->host >= 0)
             continue;
-        /* A replica lacks first of all its primary. */
+        /* A replica without its primary has the reason of the primary. */
         bool orphan = shard->primary >= 0 && d->plan->shards[shard->primary].host < 0;
         struct refused *r = &reasons[farthest(d, orphan ? shard->primary : (int)s)];
         draft_names_add(&r->names, "shard:%s", shard->shard->uid);
@@ -310,7 +311,7 @@ void refusal_report_database(struct draft *d, const struct plan_database *db)
     block_all(d, reasons, true);
 }
 
-/* Space that is missing is missing for all of them together. */
+/* Missing space is reported for all databases together. */
 static void report_all(struct draft *d)
 {
     struct refused reasons[REFUSED_NOT + 1];
@@ -334,7 +335,7 @@ void refusal_report(struct draft *d)
     const struct plan *plan = d->plan;
     size_t unplaced = 0, usable = 0;
 
-    if (d->input->mode == PLAN_PINNED) /* each shard's own reason was said */
+    if (d->input->mode == PLAN_PINNED) /* pins.c has said why, for each shard */
         return;
     for (size_t s = 0; s < plan->shard_count; s++)
         unplaced += plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped;
@@ -344,12 +345,13 @@ void refusal_report(struct draft *d)
         return;
     if (usable == 0)
         draft_block(d,
-            &(struct plan_issue){
-                .code = "not-enough-hosts", .hint = "Mend or replace the hosts, as said for each."},
+            &(struct plan_issue){.code = "not-enough-hosts",
+                .hint = "Fix or replace the hosts; the reason is "
+                        "given for each."},
             "none of the %zu hosts can be used", plan->host_count);
     else
         report_all(d);
-    /* Hosts that are mended might be enough. */
+    /* The unusable hosts, if they are fixed, might be enough. */
     for (size_t h = 0; h < plan->host_count; h++)
         if (!d->hosts[h].usable && !d->input->hosts[h].without) {
             const struct plan_issue *why = &plan->warnings[d->hosts[h].exclusion];

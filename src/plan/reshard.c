@@ -1,8 +1,8 @@
 /*
  * A database with another number of primaries than in the CCS: its slots, in the order of the old
- * primaries, cut into even parts. A part that is just an old primary's keeps its uid; the others
- * are named for the old shard that their first slot comes from: "4/1", "4/2" of shard 4, and their
- * replicas for its replicas.
+ * primaries, are cut into even parts. A part equal to an old primary keeps its uid. The others are
+ * named after the old shard of their first slot: "4/1", "4/2" of shard 4; their replicas after its
+ * replicas.
  */
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ struct resharding {
     const struct ccs_database *database;
     struct plan_database *db;
     size_t primaries, replicas; /* of the CCS; of each primary from now on */
-    int *parts;                 /* how many parts each old primary has given its name to */
+    int *parts;                 /* named after each old primary so far */
 };
 
 size_t reshard_old_primaries(const struct ccs *ccs, const struct ccs_database *db)
@@ -83,7 +83,7 @@ static int append_shard(struct resharding *r, const struct ccs_shard *shard, int
     return (int)plan->shard_count++;
 }
 
-/* One part with its replicas, which stand behind it. */
+/* One part, followed by its replicas. */
 static void add_part(struct resharding *r, size_t old, const struct slots *slots)
 {
     struct arena *arena = &r->d->plan->arena;

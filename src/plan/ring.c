@@ -1,8 +1,8 @@
 /*
- * Where shards go first in clusters that are not small: a small change of the input is to change
- * the plan little, so a shard's place is not to depend on the places of all before it. Hosts have
- * points on a ring, by their memory, and a shard goes to the first host behind its own point that
- * may have it and is not made fuller than all hosts need to be, and a little more.
+ * Where the shards of a large cluster are placed first. A small change of the input should change
+ * the plan little, so the place of a shard must not depend on all places before it. Hosts have
+ * points on a ring, in proportion to their memory. A shard goes to the first host behind its own
+ * point that the rules allow and that stays about as empty as all hosts can be.
  */
 
 #include <math.h>
@@ -16,7 +16,7 @@ enum {
     POINTS_MAX = 1024, /* of one host */
     HOSTS_TRIED = 64,
 };
-/* How full hosts may get, in steps: it stays the same when what is needed changes a little. */
+/* How full hosts may get, in steps: a small change of the need changes nothing. */
 static const double FILL_SLACK = 1.025, FILL_STEP = 1.02;
 
 struct point {
@@ -29,8 +29,8 @@ struct ring {
     size_t count;
     double fill_max;
     unsigned walk;   /* number of the last one */
-    unsigned *tried; /* by host: the last walk that came by */
-    bool *replaced;  /* by node: a host stands for it */
+    unsigned *tried; /* by host: the last walk that tried it */
+    bool *replaced;  /* by node: a host replaces it */
 };
 
 static uint64_t mixed(uint64_t x)
@@ -118,7 +118,7 @@ struct ring *ring_new(struct draft *d)
     return ring;
 }
 
-/* The first point behind that of the shard. */
+/* The first point behind the point of the shard. */
 static size_t start_of(const struct ring *ring, const char *uid)
 {
     uint64_t at = hash_of(uid);
@@ -142,7 +142,7 @@ static bool stays_even(const struct draft *d, int shard, int host, double fill_m
            (double)h->memory_bytes * fill_max;
 }
 
-/* The fewest shards of its database that a host has which may have it. */
+/* The fewest shards of its database on a host that the rules allow. */
 static unsigned least_spread(const struct draft *d, int shard)
 {
     unsigned least = UINT32_MAX;

@@ -1,7 +1,7 @@
 /*
  * How many primaries it takes to be ready in time. A server loads on one core, so more primaries
- * load faster, as long as hosts and cores are there. First what the arithmetic says, then more step
- * by step; what is best is kept.
+ * load faster while there are hosts and cores. The first number comes from arithmetic, the next
+ * ones are larger step by step; the best plan is kept.
  */
 
 #include <math.h>
@@ -34,7 +34,7 @@ static double load_of(const struct plan *plan, const struct plan_database *db, d
     return all;
 }
 
-/* More primaries for each database whose longest load is too long; false: there is none. */
+/* More primaries for each database that loads too long; false: there is none. */
 static bool add_primaries(
     const struct plan *plan, struct plan_database_input *databases, double rto_s)
 {

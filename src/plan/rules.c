@@ -1,4 +1,4 @@
-/* Whether a shard may be on a host as things stand, and the account of what is where. */
+/* Whether a shard may be on a host, given what is where; and the account of what is where. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,7 @@ bool rules_is_old_host(const struct draft *d, int shard, int host)
     return (ds->node >= 0 && ds->node == d->hosts[host].node) || ds->file_host == host;
 }
 
-/* How replicas get their data depends on the server of their primary, too. */
+/* How replicas get their data also depends on the server of their primary. */
 static void forget_work(struct draft *d, int shard, int host)
 {
     d->hosts[host].work_known = false;
@@ -145,7 +145,7 @@ enum refusal rules_pair_refusal(const struct draft *d, int shard, int host, int 
     if (primary >= 0)
         keep_worst(pair_refusal(d, ds, shards[primary].host, host), primary, &worst, ret_other);
     int r = primary >= 0 ? d->shards[primary].first_replica : ds->first_replica;
-    /* Nothing is harder than the same host: a hostile CCS file gives a primary replicas by the thousand. */
+    /* No refusal is harder than the same host. A hostile CCS file may have thousands. */
     for (; r >= 0 && worst != REFUSED_SAME_HOST; r = d->shards[r].next_replica) {
         enum refusal refusal = REFUSED_NOT;
         if (primary < 0)
@@ -200,7 +200,7 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
     enum refusal refusal = rules_pair_refusal(d, shard, host, &other);
     if (refusal != REFUSED_NOT)
         return refusal;
-    /* Of a host whose rack isn't known, nobody can say that it is in another one. */
+    /* A host whose rack is not known does not count as in another rack. */
     if ((ds->apart && dh->rack < 0) || (ds->far_apart && dh->second_rack < 0))
         return REFUSED_RACK;
     if (db->rack_limit && ps->primary < 0 && dh->rack >= 0 &&
@@ -217,7 +217,7 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
     return REFUSED_NOT;
 }
 
-/* --- what the rules need to know --- */
+/* --- preparation --- */
 
 /* How many different racks, of one of the two levels, the usable hosts name: 0 to `enough`. */
 static int rack_count(struct draft *d, bool second, int enough)
@@ -257,8 +257,8 @@ static void warn_of_nodes(struct draft *d, const struct ccs_database *db)
         &(struct plan_issue){.code = "nodes",
             .database = db->label,
             .hint = "Say which host \"replaces\" which old node in the hosts file."},
-        "is to be on certain nodes only (use_nodes), but no host that can be used replaces one "
-        "of them: it may be anywhere");
+        "use_nodes limits it to certain nodes, but no usable host replaces one of them: it may be "
+        "placed on any host");
 }
 
 static void prepare_nodes(struct draft *d, size_t database)
@@ -299,7 +299,7 @@ static void prepare_databases(struct draft *d, bool majorities, bool racks)
                 &(struct plan_issue){.code = "rack",
                     .database = db->database->label,
                     .hint = "Give each host its \"rack\" in the hosts file."},
-                "is rack aware, but the hosts that can be used do not name two racks");
+                "is rack aware, but the usable hosts do not name two racks");
     }
 }
 
@@ -313,7 +313,7 @@ void rules_prepare(struct draft *d)
         const struct ccs_database *db = d->plan->databases[shard->database].database;
         ds->first_replica = ds->next_replica = ds->next = ds->previous = -1;
         ds->node = draft_number(d->nodes, shard->shard->node_uid);
-        /* Of a primary, whose file is a whole one: replicas are elsewhere. */
+        /* For a primary with one whole file; replicas are on other hosts. */
         bool whole = shard->primary < 0 && shard->file;
         ds->file_host = draft_host_named(d, whole ? shard->file->host : NULL);
         if (shard->primary < 0) {

@@ -1,4 +1,4 @@
-/* Which file of its backup set each primary loads. */
+/* The shards of each database, and the files of its backup set that each primary loads. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static const char *skip_reason(const struct ccs_database *db)
     return NULL;
 }
 
-/* Why slots of a node are not known; NULL: they all are. */
+/* Why the slots of a node are not known; NULL: all are known. */
 static const char *slots_unreadable(const struct ccs *ccs)
 {
     for (size_t i = 0; i < ccs->finding_count; i++)
@@ -24,7 +24,7 @@ static const char *slots_unreadable(const struct ccs *ccs)
     return NULL;
 }
 
-/* The slots of the primaries must be all, each once. */
+/* The primaries must have all slots, each once. */
 static void check_primaries(struct draft *d, const struct plan_database *db)
 {
     const struct ccs_database *database = db->database;
@@ -57,9 +57,10 @@ static void check_primaries(struct draft *d, const struct plan_database *db)
         draft_block(d,
             &(struct plan_issue){.code = "ccs-slots-overlap",
                 .database = database->label,
-                .hint = "The CCS file is from the middle of a change: take an older or newer copy "
-                        "of it from another node."},
-            "the primaries %s have slots that others have too", draft_names(d, &twice));
+                .hint =
+                    "The CCS file is from the middle of a change: take an older or newer copy of "
+                    "it from another node."},
+            "the primaries %s have slots that other primaries have too", draft_names(d, &twice));
 }
 
 size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in)
@@ -68,7 +69,7 @@ size_t source_shard_max(const struct plan_input *input, const struct plan_databa
                                              : in->database->shard_count;
 }
 
-/* All shards of the CCS file but the replicas that have no primary, or are not wanted. */
+/* All shards of the CCS file except replicas without a primary, or that are not wanted. */
 static void add_shards(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
@@ -104,8 +105,7 @@ static void add_shards(
     struct plan_issue issue = {.database = database->label};
     if (orphans.count > 0) {
         issue.code = "replica-without-primary";
-        draft_warn(
-            d, &issue, "left out, as no primary has the slots of %s", draft_names(d, &orphans));
+        draft_warn(d, &issue, "left out %s: no primary has their slots", draft_names(d, &orphans));
     } else if (database->replicated && replicas == 0 && !in->no_replicas) {
         issue.code = "replicas-missing";
         draft_warn(d, &issue, "is replicated, but the CCS file has no replicas of it");
@@ -136,8 +136,8 @@ static struct slot_owners *find_owners(struct draft *d, const struct backup_set 
 }
 
 /*
- * The files of a primary's slots, in the order of its slots; what no file has is lost. Keys of
- * slots that were only on their way to its server are cut out of its file.
+ * The files of a primary, in the order of its slots; slots that no file has are lost. A file with
+ * keys of slots that its server was importing needs a cut too.
  */
 static void match_shard(
     struct draft *d, struct plan_database *db, struct plan_shard *shard, struct slot_owners *owners)
@@ -178,8 +178,8 @@ static void warn_of_cuts(struct draft *d, const struct plan_database *db)
     }
     if (shards.count > 0)
         draft_warn(d, &(struct plan_issue){.code = "cut-needed", .database = db->database->label},
-            "the slots of the backup files are not those of the shards: files are cut and "
-            "joined for %s",
+            "the slots of the backup files are not those of the shards: files are cut and joined "
+            "for %s",
             draft_names(d, &shards));
 }
 
@@ -193,8 +193,8 @@ static void report_lost(struct draft *d, const struct plan_database *db)
         draft_block(d,
             &(struct plan_issue){.code = "slots-missing",
                 .database = db->database->label,
-                .hint = "Bring the missing files to the location, or name another one with "
-                        "--source."},
+                .hint =
+                    "Bring the missing files to the location, or name another one with --source."},
             "no file of the backup set '%s' has the slots %s", db->set->id,
             draft_slots(d, &forbidden));
     else if (!slots_is_empty(&db->lost))
@@ -216,7 +216,7 @@ static void match_sharded(struct draft *d, struct plan_database *db)
     report_lost(d, db);
 }
 
-/* Whatever slots its file's name says; several files are joined. */
+/* Takes all files, whatever slots their names say; several files are joined. */
 static void match_single(struct draft *d, const struct plan_database *db)
 {
     size_t count = db->set->file_count;
@@ -232,7 +232,7 @@ static void match_single(struct draft *d, const struct plan_database *db)
     }
 }
 
-/* The newest version, and Valkey's magic, of a shard's files: what its server must load. */
+/* What the server of a shard must load: the newest RDB version, Valkey's magic. */
 static void read_versions(
     const struct plan_database *db, const struct plan_shard *shard, struct draft_shard *ds)
 {
@@ -249,7 +249,7 @@ static void read_versions(
     }
 }
 
-/* Slots that were being moved when the backup was made, as nodes.json says, and as the files say. */
+/* Slots that were being moved during the backup, by nodes.json and by the files. */
 static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
 {
     struct plan_issue issue = {.code = "slots-open", .database = db->database->label};
@@ -275,7 +275,7 @@ static void warn_of_open_slots(struct draft *d, const struct plan_database *db)
     if (!slots_is_empty(&open))
         draft_warn(d, &issue,
             "when the backup was made, the slot%s %s %s being moved from one node to another: "
-            "files may have keys of slots that are another's",
+            "files may have keys of slots that belong to another node",
             slots_count(&open) == 1 ? "" : "s", draft_slots(d, &open),
             slots_count(&open) == 1 ? "was" : "were");
 }
@@ -302,7 +302,7 @@ static void match_files(struct draft *d, struct plan_database *db)
     warn_of_cuts(d, db);
 }
 
-/* Seconds between the oldest and the newest file, as their heads say; -1: not known. */
+/* Seconds between the oldest and the newest file, by their heads; -1: not known. */
 static int64_t skew_of(const struct backup_set *set)
 {
     int64_t oldest = -1, newest = -1;
@@ -336,7 +336,7 @@ static void choose_files(
     }
 }
 
-/* Folders that can't be looked into. */
+/* Folders that could not be searched. */
 static void warn_of_disks(struct draft *d)
 {
     const json_t *folder;
@@ -352,7 +352,7 @@ static void warn_of_disks(struct draft *d)
             continue;
         draft_warn(d,
             &(struct plan_issue){.code = "disk-unreadable", .hint = hint && *hint ? hint : NULL},
-            "files in '%s' of %s are not known: %s", path, owner, message);
+            "cannot look for files in '%s' of %s: %s", path, owner, message);
     }
 }
 
@@ -363,7 +363,7 @@ static void check_wishes(struct draft *d, const struct plan_database_input *in)
             &(struct plan_issue){.code = "not-sharded",
                 .database = in->database->label,
                 .hint = "Leave it out of --shards."},
-            "is not sharded: its clients know one server only, so it can't become several");
+            "is not sharded: its clients know one server only, so it cannot be split");
     if (in->no_replicas && in->database->replicated)
         draft_warn(d, &(struct plan_issue){.code = "no-replicas", .database = in->database->label},
             "comes back without its replicas (--no-replicas)");

@@ -8,17 +8,17 @@
 /* rto.c: plan_make() where rto_s is said */
 struct plan *rto_plan(const struct plan_input *input);
 
-/* advice.c: puts what would help, if anything does, into a plan in which shards have no place. */
+/* advice.c: adds what would help, if shards have no place and one change helps. */
 void advice_add(struct plan *plan, const struct plan_input *input);
 
 /* make.c: one plan of this input */
 struct plan *make_plan(const struct plan_input *input);
-/* Whether all shards find a place; nothing else of a plan is made. */
+/* Whether all shards find a place; the rest of the plan is not made. */
 bool make_possible(const struct plan_input *input);
 
 /* placement.c */
 void placement_run(struct draft *d);
-/* In a plan by priority: leaves the database out if it has a blocker, which becomes the reason. */
+/* If the database has a blocker: leaves it out (by_priority); the blocker is the reason. */
 bool placement_leave_out(struct draft *d, struct plan_database *db);
 
 /* improve.c */
@@ -33,8 +33,8 @@ void improve_run(struct draft *d);
 struct ring *ring_new(struct draft *d);
 /* Not for a shard whose old host is among the hosts. */
 bool ring_decides(const struct draft *d, int shard);
-int ring_host(struct draft *d, int shard); /* -1: none of those that it tries */
-/* The part of its memory that a host may fill so that all are even enough. */
+int ring_host(struct draft *d, int shard); /* -1: none of the hosts it tries */
+/* How full a host may be, as a part of its memory, so that all are even enough. */
 double ring_fill_max(const struct draft *d);
 
 /* pins.c: before any other shard is placed */
@@ -49,18 +49,15 @@ void refusal_report_database(struct draft *d, const struct plan_database *db);
 /* rules.c */
 /* Before the first question to the rules. */
 void rules_prepare(struct draft *d);
-/*
- * Why a shard can't be on a host as things stand, in the order in which it is looked at: the host
- * that comes farthest tells what is missing.
- */
+/* Why a shard cannot be on a host now, in the order of the checks. */
 enum refusal {
     REFUSED_HOST,        /* is not used at all */
-    REFUSED_SERVER,      /* can't load the file */
+    REFUSED_SERVER,      /* cannot load the file */
     REFUSED_MODULE,      /* lacks a type of the file's values, which another host has */
-    REFUSED_DATABASES,   /* its clusters have only database 0, the file more */
+    REFUSED_DATABASES,   /* its clusters have only database 0, the file has more */
     REFUSED_NODE,        /* by avoid_nodes or use_nodes */
     REFUSED_SAME_HOST,   /* as its primary or replica */
-    REFUSED_PAIR_SERVER, /* the replica's can't read what the primary's writes */
+    REFUSED_PAIR_SERVER, /* the replica's cannot read what the primary's writes */
     REFUSED_RACK,
     REFUSED_MAJORITY, /* too many primaries in the rack */
     REFUSED_COUNT,    /* too many servers on the host */
@@ -70,7 +67,7 @@ enum refusal {
     REFUSED_NOT,
 };
 enum refusal rules_refusal(const struct draft *d, int shard, int host);
-/* The hardest refusal by its primary, that one's replicas, or its own; the first one to refuse. */
+/* The hardest refusal by its primary, its replicas or those of its primary; the first to refuse. */
 enum refusal rules_pair_refusal(const struct draft *d, int shard, int host, int *ret_other);
 int64_t rules_memory_left(const struct draft *d, int host);
 int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not known */
@@ -78,18 +75,18 @@ int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not know
 bool rules_is_old_host(const struct draft *d, int shard, int host);
 void rules_put(struct draft *d, int shard, int host);
 void rules_remove(struct draft *d, int shard);
-/* The reverse of rules_remove(), to its old neighbours: a walk over the list goes on undisturbed. */
+/* Undoes rules_remove(), between its old neighbours: a walk over the list can continue. */
 void rules_put_back(struct draft *d, int shard, int host, int previous, int next);
 
 /* placed_checks.c: of hosts that have shards now */
 void placed_check(struct draft *d); /* what they need and cannot reach */
-void placed_warn(struct draft *d);  /* what clients will notice */
+void placed_warn(struct draft *d);  /* what will trouble their servers */
 
 /* source.c: makes the plan's shards */
 void source_choose(struct draft *d);
 size_t source_shard_max(const struct plan_input *input, const struct plan_database_input *in);
 
-/* choose_set.c: chooses the backup set of a database, and says what is odd about it. */
+/* choose_set.c: the backup set of a database, with blockers and warnings about it */
 void choose_set(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
 
 /* reshard.c: the shards of a database whose number of primaries is not the CCS's */
@@ -127,7 +124,7 @@ void ports_assign(struct draft *d);
 /* host_checks.c: which hosts can be used */
 void host_checks_run(struct draft *d);
 
-/* old_cluster_checks.c: is the old cluster dead */
+/* old_cluster_checks.c: whether the old cluster is dead */
 void old_cluster_checks_run(struct draft *d);
 
 /* facts.c: of JSON that probes and scans gave */
@@ -135,7 +132,7 @@ int64_t fact_number(const json_t *facts, const char *name, int64_t unknown); /* 
 const char *fact_text(const json_t *facts, const char *name);                /* or NULL */
 /* What is known of a file's inside: of the whole of it, else of its head. */
 const json_t *file_facts(const struct backup_file *file);
-int64_t file_saved_s(const struct backup_file *file); /* as it says itself; -1: it doesn't */
+int64_t file_saved_s(const struct backup_file *file); /* by its own head; -1: it does not say */
 /* A database other than 0 that the file is known to have keys in; NULL: none. */
 const char *file_other_database(const struct backup_file *file, json_int_t *ret_keys);
 

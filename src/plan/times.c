@@ -9,7 +9,7 @@ const struct plan_rates plan_default_rates = {.transfer = 100e6,
     .open_s = 2,
     .source = "defaults"};
 
-/* From 7.0 on (RDB version 10) a replica starts on its primary's file; else it is sent a copy. */
+/* From 7.0 on (RDB version 10) a replica starts on its primary's file, else it is sent a copy. */
 static bool loads_file(const struct draft *d, int shard, int host)
 {
     enum { VERSION_MIN = 10 };
@@ -48,7 +48,7 @@ static struct draft_work count_work(const struct draft *d, int host, int without
     return work;
 }
 
-/* Of the shards that are here, without one and with another; -1: none. */
+/* The work of the shards here, without one and with another; -1: none. */
 static struct draft_work work_of(const struct draft *d, int host, int without, int with)
 {
     struct draft_host *dh = &d->hosts[host];
@@ -72,7 +72,7 @@ static double transfer_seconds(const struct draft *d, int host, int64_t stored, 
     return coming > written ? coming : written;
 }
 
-/* By one server at least, by as many at a time as there are cores, all of them from one disk. */
+/* Bounded by the longest load, by the cores, and by the disk. */
 static double load_seconds(const struct draft *d, int host, int64_t longest, int64_t all)
 {
     const struct plan_host *h = &d->plan->hosts[host];
@@ -99,7 +99,7 @@ static void raise_to(double *seconds, double at_least)
         *seconds = at_least;
 }
 
-/* Hosts work at the same time: the slowest one counts. */
+/* Hosts work at the same time: the slowest host counts. */
 static void add_host(
     const struct draft *d, int host, const struct draft_work *work, struct plan_stage_cost *stages)
 {
@@ -114,7 +114,7 @@ static void add_host(
                                          load_seconds(d, host, work->longest_sync, work->sync));
 }
 
-/* What one shard of a host takes beside the others that are at it at the same time. */
+/* The time of one shard, while others of its host are fetched and loaded too. */
 static void time_shard(const struct draft *d, int shard, int host, const struct draft_work *all)
 {
     struct plan_shard *ps = &d->plan->shards[shard];

@@ -458,8 +458,8 @@ static int refuse_if_alive(struct state *st, const json_t *alive, struct err *er
             json_string_value(json_object_get(address, "addr")),
             json_integer_value(json_object_get(address, "port")),
             json_string_value(json_object_get(address, "what")));
-        return err_hint(err, "Stop it; or, if that is something else, type the old cluster's name: "
-                             "--old-cluster-is-dead NAME");
+        return err_hint(err, "Stop it. If it is something else, confirm it with the old cluster's "
+                             "name: --old-cluster-is-dead NAME");
     }
     return 0;
 }

@@ -27,9 +27,9 @@ def test_default_user_that_was_off_gets_a_new_password(cluster, recovery, passwo
     made = cluster.add("a", default_user="disabled", password=password)
     recovery.add_hosts(1).write()
     warning, = [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "login-lost"]
-    assert "new password" in warning["message"]
+    assert "new random password" in warning["message"]
     run = recovery.recover()
-    assert run.says("new password")
+    assert run.says("new random password")
     shard, = recovery.database(made)["shards"]
     assert "NOAUTH" in refused(shard["addr"], shard["port"])
     if password:

@@ -83,7 +83,7 @@ def test_a_folder_that_hosts_do_not_see(cluster, recovery):
     (blocker,) = run.json["blockers"]
     assert blocker["code"] == "location-unseen" and "'h1', 'h2'" in blocker["message"]
     assert "\"relay\": true" in blocker["hint"]
-    assert recovery.recover(status=REFUSED).says("can't be read on 'h1'") and recovery.server_folders() == []
+    assert recovery.recover(status=REFUSED).says("cannot read the folder with its backups") and recovery.server_folders() == []
     recovery.defaults["relay"] = True
     recovery.write()
     recovery.recover(status=DONE)

@@ -28,8 +28,8 @@ LOADED_BY = {
     "valkey91": ("valkey91",),
 }
 REFUSED_AS = {
-    "system": "is of RDB version 10", "valkey80": "is of RDB version 11", "valkey81": "is of RDB version 11",
-    "redis80": "is of RDB version 12", "redis80s": "is of RDB version 12",
+    "system": "has RDB version 10", "valkey80": "has RDB version 11", "valkey81": "has RDB version 11",
+    "redis80": "has RDB version 12", "redis80s": "has RDB version 12",
     "valkey91": "was written by Valkey 9 or newer",
 }
 CELLS = [a if a == b else (a, b) for a in NAMES for b in LOADED_BY[a]]

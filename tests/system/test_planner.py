@@ -193,7 +193,7 @@ def test_refuses_a_plan_when_the_world_has_changed(recovery, cluster):
     recovery.hosts = [h for h in kept if h["name"] != used]
     recovery.write_hosts()
     run = recovery.recover("--plan", "plan.json", status=REFUSED)
-    assert run.says("is not among the hosts any more") and run.says(f"host:{used} is gone")
+    assert run.says("is no longer among the hosts") and run.says(f"host:{used} is gone")
     recovery.hosts = kept
     recovery.write_hosts()
     made.files[0].write_bytes(made.files[0].read_bytes() + b"\0")

@@ -470,7 +470,7 @@ static void test_pinned(void **state)
         world_issue(plan->blockers, plan->blocker_count, "plan-changed");
     assert_non_null(issue);
     assert_string_equal(issue->message,
-        "db:1: shard:2 was planned on host 'h2', which is not among the hosts any more");
+        "db:1: shard:2 was planned on host 'h2', which is no longer among the hosts");
     plan_free(plan);
     w.input.host_count = 5;
 

@@ -94,7 +94,7 @@ static void test_sources(void **state)
     struct plan *plan = world_plan(&w);
     assert_string_equal(plan->blockers[0].code, "no-source");
     assert_string_equal(
-        plan->blockers[0].hint, "Name the place of its backups: --source db:1=LOCATION.");
+        plan->blockers[0].hint, "Name the location of its backups: --source db:1=LOCATION.");
     /* What else is known is planned all the same. */
     assert_int_equal(plan->shards[0].host, 0);
     plan_free(plan);
@@ -338,7 +338,7 @@ static void test_server_and_file(void **state)
     make_single(&w);
     json_object_set_new(w.heads[0], "rdb_version", json_integer(11));
     expect_blocker(&w, "server-too-old",
-        "'shard-1.rdb.gz' (shard:1) is of RDB version 11, which no host's server loads: "
+        "'shard-1.rdb.gz' (shard:1) has RDB version 11, which no host's server loads: "
         "redis 7.0.15 on 'h1'");
     make_single(&w);
     json_object_set_new(w.heads[0], "rdb_version", json_integer(80));
@@ -358,8 +358,7 @@ static void test_file_to_cut_that_no_server_loads(void **state)
     struct backup_set *set = &w.catalogues[0].sets[0];
     set->file_count = 1;
     slots_fill(&set->files[0].slots);
-    expect_blocker(
-        &w, "server-too-old", "'shard-1.rdb.gz' (shard:1, shard:2) is of RDB version 14");
+    expect_blocker(&w, "server-too-old", "'shard-1.rdb.gz' (shard:1, shard:2) has RDB version 14");
 }
 
 /* A host whose free disk is not known adds nothing to what the hosts have left. */
