@@ -35,7 +35,7 @@ def test_default_user_that_was_off_gets_a_new_password(cluster, recovery, passwo
     if password:
         assert "WRONGPASS" in refused(shard["addr"], shard["port"], password)
     # The command that the plan names.
-    command = warning["hint"].split("with: ")[1].split(". To choose")[0].replace("FILE", str(recovery.state))
+    command = warning["hint"].split("state file: ")[1].split(". To choose")[0].replace("FILE", str(recovery.state))
     made.password = subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     assert len(made.password) >= 32
     recovery.assert_recovered(made)
