@@ -36,7 +36,8 @@ struct login {
     bool knows_ways;
     struct attempt *attempts;
     size_t count, alloc, next;
-    size_t skipped;          /* the first one that was not offered; SIZE_MAX: none */
+    size_t skipped;          /* the first key, as keys were not offered; SIZE_MAX: none */
+    bool went_back;          /* to it, once they were */
     bool asks_about_refusal; /* of a password: the ways that are offered after it tell more */
     struct agent *agent;
     bool agent_listed;
@@ -263,8 +264,8 @@ static void note_agent_key(struct login *l, enum session_login login)
     if (login != LOGIN_KEY_UNUSABLE)
         buf_addf(&l->tried, "the agent's key '%s' %s; ", key->comment, outcome(login));
     else if (!session_knows_user_key(key->type))
-        buf_addf(&l->tried, "the agent's key '%s' can't be used (%s needs libssh2 1.11); ",
-            key->comment, key->type);
+        buf_addf(&l->tried, "the agent's key '%s' can't be used (%s needs %s); ", key->comment,
+            key->type, session_newer_library());
     else
         buf_addf(&l->tried, "the agent does not sign with its key '%s'; ", key->comment);
 }
@@ -280,8 +281,9 @@ static int refuse(struct login *l, enum ssh_failure *ret_failure, struct err *er
     err_set(err, ERR_DENIED, "it refuses the login as '%s': %s", l->how->user, l->tried.data);
     if (l->rsa_refused)
         err_hint(err,
-            "Use a key of the type ed25519 or ecdsa, libssh2 1.11 or later, or reach a host by "
-            "\"link\": \"command\" with ssh.");
+            "Use a key of the type ed25519 or ecdsa, %s or later, or reach a host by \"link\": "
+            "\"command\" with ssh.",
+            session_newer_library());
     return -1;
 }
 
@@ -307,9 +309,9 @@ static void explain_refusal(struct login *l, unsigned ways)
     bool accepted = !(ways & way_of(&l->attempts[l->next]));
 
     note_password(l, accepted ? LOGIN_WANTS_MORE : LOGIN_REFUSED);
-    bool back = accepted && l->skipped < l->next;
+    bool back = accepted && !l->went_back && l->skipped < l->next;
+    l->went_back |= back;
     go_on(l, back ? l->skipped : l->next + 1);
-    l->skipped = SIZE_MAX;
 }
 
 /* Which ways the server offers now. */

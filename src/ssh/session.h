@@ -19,7 +19,8 @@ struct session;
 struct session *session_new(int fd, struct err *err) MUST_CHECK; /* the socket stays the caller's */
 void session_free(struct session *s, bool says_good_bye);        /* NULL is fine */
 
-const char *session_library(void); /* name and version */
+const char *session_library(void);       /* name and version */
+const char *session_newer_library(void); /* the version that knows all that this one may lack */
 
 /*
  * What the library can do with keys of a type ("ssh-ed25519", …): check a host's, and log in with

@@ -30,6 +30,11 @@ const char *session_library(void)
     return name;
 }
 
+const char *session_newer_library(void)
+{
+    return "libssh2 1.11";
+}
+
 /* --- memory: bounded, and wiped as long as it may hold what a login needs --- */
 
 LIBSSH2_ALLOC_FUNC(library_allocate)
@@ -164,13 +169,13 @@ static int outcome(struct session *s, int rc, const char *what, struct err *err)
 
 /* --- methods --- */
 
-/* Names of the library's, those of `wanted` first if they are in it; the caller's. */
+/* Of the methods of a kind that the library knows: those of `wanted` first, then the others. */
 struct wish {
     int method;
     enum offer_kind kind;
-    const char *const *wanted;   /* NULL-ended; NULL: as the library orders them */
-    const char *const *unwanted; /* parts of names */
-    bool only_wanted;
+    const char *const *wanted;   /* NULL-ended; may be NULL */
+    const char *const *unwanted; /* parts of names; the same */
+    bool only_wanted;            /* none of the others */
 };
 
 static bool is_unwanted(const struct wish *w, const char *name)
