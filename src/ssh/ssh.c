@@ -21,7 +21,8 @@
 enum {
     READ_BYTES = 256 << 10,
     WRITE_BYTES = 256 << 10,
-    ERRORS_BYTES = 4 << 10, /* of standard error, at a time */
+    ERRORS_BYTES = 32 << 10, /* of standard error, at a time */
+    ERRORS_READS = 128,      /* more than a channel's window can hold */
 };
 
 /*
@@ -256,11 +257,89 @@ void ssh_wait(const struct ssh *s, struct wait *wait)
 
 /* --- the channel --- */
 
-/* Forgets what belongs to the channel before. */
+/* Notes whether this call has to come again before any other. */
+static void note(struct ssh *s, enum call call, ssize_t rc)
+{
+    s->sending = rc == SSH_WAIT && session_is_sending(s->session) ? call : NO_CALL;
+}
+
+static int flush(struct ssh *s, struct err *err)
+{
+    while (s->out_at < s->out.len) {
+        ssize_t n = session_write(s->session, s->out.data + s->out_at, s->out.len - s->out_at, err);
+        note(s, WRITE, n);
+        if (n < 0)
+            return (int)n;
+        s->out_at += (size_t)n;
+    }
+    buf_clear(&s->out);
+    s->out_at = 0;
+    return 0;
+}
+
+/* 1: bytes are there; 0: the end; SSH_WAIT; -1. */
+static int fill(struct ssh *s, struct err *err)
+{
+    if (s->in_at < s->in_len)
+        return 1;
+    if (!s->in)
+        s->in = xmalloc(READ_BYTES);
+    ssize_t n = session_read(s->session, SESSION_OUTPUT, s->in, READ_BYTES, err);
+    note(s, READ_OUTPUT, n);
+    s->in_at = 0;
+    s->in_len = n > 0 ? (size_t)n : 0;
+    return n > 0 ? 1 : (int)n;
+}
+
+static int take_errors(struct ssh *s, struct err *err)
+{
+    char bytes[ERRORS_BYTES];
+
+    for (int i = 0; i < ERRORS_READS; i++) {
+        ssize_t n = session_read(s->session, SESSION_ERRORS, bytes, sizeof(bytes), err);
+        note(s, READ_ERRORS, n);
+        if (n <= 0)
+            return (int)n;
+        buf_add(&s->errors, bytes, (size_t)n);
+        if (s->errors.len > SSH_ERRORS_MAX)
+            buf_consume(&s->errors, s->errors.len - SSH_ERRORS_MAX);
+    }
+    return SSH_WAIT;
+}
+
+/* Before another call: the one that has sent half a packet. 0, SSH_WAIT, -1. */
+static int finish_sending(struct ssh *s, struct err *err)
+{
+    int rc = 0;
+
+    switch (s->sending) {
+    case NO_CALL:
+        return 0;
+    case READ_OUTPUT:
+        rc = fill(s, err);
+        break;
+    case READ_ERRORS:
+        rc = take_errors(s, err);
+        break;
+    case WRITE:
+        rc = flush(s, err);
+        break;
+    case SEND_EOF:
+        rc = session_send_eof(s->session, err);
+        note(s, SEND_EOF, rc);
+        break;
+    }
+    return rc == -1 ? -1 : s->sending != NO_CALL ? SSH_WAIT : 0;
+}
+
+/* Closes the channel before, and forgets what belongs to it. */
 static int begin_channel(struct ssh *s, struct err *err)
 {
-    int rc = session_close_channel(s->session, err);
+    struct err ignored = ERR_INIT; /* of what is left of it */
 
+    if (finish_sending(s, &ignored) == SSH_WAIT)
+        return SSH_WAIT;
+    int rc = session_close_channel(s->session, err);
     if (rc != 0)
         return rc;
     buf_clear(&s->out);
@@ -304,80 +383,6 @@ int ssh_start(struct ssh *s, enum ssh_service service, const char *name, struct 
     return 0;
 }
 
-/* Notes whether this call has to come again before any other. */
-static void note(struct ssh *s, enum call call, ssize_t rc)
-{
-    s->sending = rc == SSH_WAIT && session_is_sending(s->session) ? call : NO_CALL;
-}
-
-static int flush(struct ssh *s, struct err *err)
-{
-    while (s->out_at < s->out.len) {
-        ssize_t n = session_write(s->session, s->out.data + s->out_at, s->out.len - s->out_at, err);
-        note(s, WRITE, n);
-        if (n < 0)
-            return (int)n;
-        s->out_at += (size_t)n;
-    }
-    buf_clear(&s->out);
-    s->out_at = 0;
-    return 0;
-}
-
-/* 1: bytes are there; 0: the end; SSH_WAIT; -1. */
-static int fill(struct ssh *s, struct err *err)
-{
-    if (s->in_at < s->in_len)
-        return 1;
-    if (!s->in)
-        s->in = xmalloc(READ_BYTES);
-    ssize_t n = session_read(s->session, SESSION_OUTPUT, s->in, READ_BYTES, err);
-    note(s, READ_OUTPUT, n);
-    s->in_at = 0;
-    s->in_len = n > 0 ? (size_t)n : 0;
-    return n > 0 ? 1 : (int)n;
-}
-
-static int take_errors(struct ssh *s, struct err *err)
-{
-    char bytes[ERRORS_BYTES];
-
-    for (;;) {
-        ssize_t n = session_read(s->session, SESSION_ERRORS, bytes, sizeof(bytes), err);
-        note(s, READ_ERRORS, n);
-        if (n <= 0)
-            return (int)n;
-        buf_add(&s->errors, bytes, (size_t)n);
-        if (s->errors.len > SSH_ERRORS_MAX)
-            buf_consume(&s->errors, s->errors.len - SSH_ERRORS_MAX);
-    }
-}
-
-/* Before another call: the one that has sent half a packet. 0, SSH_WAIT, -1. */
-static int finish_sending(struct ssh *s, struct err *err)
-{
-    int rc = 0;
-
-    switch (s->sending) {
-    case NO_CALL:
-        return 0;
-    case READ_OUTPUT:
-        rc = fill(s, err);
-        break;
-    case READ_ERRORS:
-        rc = take_errors(s, err);
-        break;
-    case WRITE:
-        rc = flush(s, err);
-        break;
-    case SEND_EOF:
-        rc = session_send_eof(s->session, err);
-        note(s, SEND_EOF, rc);
-        break;
-    }
-    return rc == -1 ? -1 : s->sending != NO_CALL ? SSH_WAIT : 0;
-}
-
 ssize_t ssh_write(struct ssh *s, const void *data, size_t len, struct err *err)
 {
     int rc = finish_sending(s, err);
@@ -392,18 +397,33 @@ ssize_t ssh_write(struct ssh *s, const void *data, size_t len, struct err *err)
     return flush(s, err) == -1 ? -1 : (ssize_t)len;
 }
 
+/* Sends what can be sent. A write that failed, as the other side closed, is no end of the output. */
+static void send_before_reading(struct ssh *s)
+{
+    struct err ignored = ERR_INIT; /* the next write meets it again */
+    int rc = finish_sending(s, &ignored);
+
+    if (rc == 0)
+        rc = flush(s, &ignored);
+    if (rc != -1)
+        return;
+    buf_clear(&s->out);
+    s->out_at = 0;
+    s->sending = NO_CALL;
+}
+
 ssize_t ssh_read(struct ssh *s, const char **ret, size_t most, struct err *err)
 {
     if (s->in_at == s->in_len) {
-        int rc = finish_sending(s, err);
-        if (rc == 0 && s->out.len)
-            rc = flush(s, err);
-        if (rc == -1 || s->sending != NO_CALL)
-            return rc;
-        rc = fill(s, err);
-        /* What is not taken of it takes the place of what we wait for. */
-        if (rc == SSH_WAIT && s->sending == NO_CALL && take_errors(s, err) == -1)
-            return -1;
+        send_before_reading(s);
+        int rc = s->sending == NO_CALL ? fill(s, err) : SSH_WAIT;
+        /* Standard error that nobody takes fills the window; to take it may bring in output. */
+        if (rc == SSH_WAIT && s->sending == NO_CALL) {
+            if (take_errors(s, err) == -1)
+                return -1;
+            if (s->sending == NO_CALL)
+                rc = fill(s, err);
+        }
         if (rc != 1)
             return rc;
     }

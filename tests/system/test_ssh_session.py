@@ -26,4 +26,4 @@ def test_what_a_session_must_be_able_to_do(settings, folder, net):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     finally:
         daemon.stop()
-    assert done.returncode == 0 and done.stdout.count("ok ") == 8, done.stdout
+    assert done.returncode == 0 and done.stdout.count("ok ") == 9, done.stdout

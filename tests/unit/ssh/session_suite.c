@@ -20,6 +20,7 @@ enum {
     LATE_MS = 20 * 1000,
     BIG_BYTES = 8 << 20,
     STDERR_BYTES = 5 << 20, /* more than a channel's window */
+    ROUNDS = 2000,
     SHORT_MS = 400,
     TURNS_OF_A_SILENT_ONE = 5,
 };
@@ -170,6 +171,31 @@ static void standard_error_is_kept_and_never_in_the_way(void)
     ssh_close(s);
 }
 
+/* Whatever is taken in on behalf of the one stream, nothing of the other waits for the next packet. */
+static void questions_and_answers_on_both_streams(void)
+{
+    struct err err = ERR_INIT;
+    struct ssh *s = running("while read x; do echo error >&2; echo $x; done");
+    int64_t until_ms = soon();
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct buf answer = BUF_INIT;
+        CHECK(ssh_write(s, "hello\n", 6, &err) == 6);
+        while (answer.len < 6) {
+            const char *data;
+            ssize_t n = ssh_read(s, &data, 6, &err);
+            CHECK((n > 0 || n == SSH_WAIT) && clock_mono_ms() < until_ms);
+            if (n > 0)
+                buf_add(&answer, data, (size_t)n);
+            else
+                sleep_on(s, until_ms);
+        }
+        CHECK(strcmp(answer.data, "hello\n") == 0);
+        buf_release(&answer);
+    }
+    ssh_close(s);
+}
+
 static void it_is_known_how_a_command_ended(void)
 {
     static const struct {
@@ -266,6 +292,7 @@ int main(int argc, char **argv)
         CHECK_OF(bytes_go_both_ways_at_once),
         CHECK_OF(the_end_of_the_input_is_seen),
         CHECK_OF(standard_error_is_kept_and_never_in_the_way),
+        CHECK_OF(questions_and_answers_on_both_streams),
         CHECK_OF(it_is_known_how_a_command_ended),
         CHECK_OF(a_service_that_is_not_there_is_no_end),
         CHECK_OF(bytes_before_a_cut_are_not_lost),
