@@ -32,4 +32,16 @@ json_t *json_read_quietly(const char *text, size_t len, size_t flags);
 /* Whether an array (or NULL) holds this string. */
 bool json_has_text(const json_t *texts, const char *text);
 
+/*
+ * A field of an object. One that is missing or of another type has the value that the caller names:
+ * documents also come from older and newer versions of the program. `o` may be NULL.
+ */
+const char *json_text(const json_t *o, const char *field, const char *missing);
+json_int_t json_int(
+    const json_t *o, const char *field, json_int_t missing); /* true is 1, reals are cut */
+double json_number(const json_t *o, const char *field, double missing);
+bool json_flag(const json_t *o, const char *field);    /* it is true */
+bool json_has(const json_t *o, const char *field);     /* it is there, and not null */
+size_t json_count(const json_t *o, const char *field); /* items of an array */
+
 #endif

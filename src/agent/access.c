@@ -8,6 +8,7 @@
 
 #include "method.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "server.h"
 #include "server_conf.h"
@@ -73,7 +74,7 @@ static int set_user(const struct shard *shard, struct redis *r, const char *name
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
-    const char *rules = json_string_value(json_object_get(params, "rules"));
+    const char *rules = json_text(params, "rules", NULL);
     bool data_only = rules && strcmp(rules, "data") == 0;
     struct shard shard;
     const char *password;

@@ -90,7 +90,7 @@ static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *fact
 static int check_part(
     const struct copy *c, const json_t *part, bool last, uint64_t whole_bytes, struct err *err)
 {
-    json_int_t expected = json_integer_value(json_object_get(part, "bytes"));
+    json_int_t expected = json_int(part, "bytes", 0);
 
     if (expected >= 0 && (uint64_t)expected != c->part_bytes) {
         err_set(err, ERR_CORRUPT, "it has %llu bytes instead of %lld",
@@ -108,7 +108,7 @@ static int check_part(
 static int copy_part(struct copy *c, struct store *store, const json_t *part, bool last,
     json_t **ret_dropped, struct err *err)
 {
-    const char *name = json_string_value(json_object_get(part, "name"));
+    const char *name = json_text(part, "name", NULL);
     uint64_t begin = c->out_bytes;
     struct aof_facts facts = {.bytes = 0};
 
@@ -289,13 +289,13 @@ static int await_loaded(struct agent_call *call, struct loader *l, json_t *facts
 
 static int check_errors(const json_t *facts, const struct aof_wishes *wishes, struct err *err)
 {
-    json_int_t errors = json_integer_value(json_object_get(facts, "errors"));
+    json_int_t errors = json_int(facts, "errors", 0);
 
     if (errors <= 0 || wishes->errors)
         return 0;
     err_set(err, ERR_CHECK,
         "the server that loaded it refused %" JSON_INTEGER_FORMAT " of its commands (%s)", errors,
-        json_string_value(json_object_get(facts, "error_names")));
+        json_text(facts, "error_names", NULL));
     return err_hint(err,
         "What they wrote is lost: take an older file of the same slots, or a server "
         "of the release that wrote this one. To do without them, begin anew with "
@@ -378,7 +378,7 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
 
     if (copy_aof(call, input, wishes, store, &facts, err) < 0)
         return -1;
-    const char *name = json_string_value(json_object_get(input, "name"));
+    const char *name = json_text(input, "name", NULL);
     if (make_snapshot(call, shard, wishes, facts, err) < 0) {
         json_decref(facts);
         return err_wrap(err, "'%s'", name);
@@ -400,7 +400,7 @@ int aof_snapshot(struct agent_call *call, const struct shard *shard, const struc
     const char *folder, json_t **ret_facts, struct err *err)
 {
     const json_t *input = in->file;
-    const char *name = json_string_value(json_object_get(input, "name"));
+    const char *name = json_text(input, "name", NULL);
 
     if (!name || !*name || name[0] == '.' || strchr(name, '/'))
         return err_set(err, ERR_PROTOCOL, "the append-only file has no plain name");

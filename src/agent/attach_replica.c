@@ -7,6 +7,7 @@
 #include "join_cluster.h"
 #include "method.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "server.h"
 #include "server_conf.h"
@@ -259,9 +260,9 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         .call = call,
         .keys = -1,
         .meet = json_object_get(params, "meet"),
-        .repl_id = json_string_value(json_object_get(params, "repl_id")),
+        .repl_id = json_text(params, "repl_id", NULL),
     };
-    const char *password = json_string_value(json_object_get(params, "password"));
+    const char *password = json_text(params, "password", NULL);
     struct shard shard;
     json_int_t port;
 

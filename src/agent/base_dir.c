@@ -59,7 +59,7 @@ static int read_record(const char *path, struct base_dir *base_dir, struct err *
     int rc = file_read(file, RECORD_MAX, &text, err);
     if (rc == 0) {
         base_dir->record = json_read_quietly(text.data, text.len, 0);
-        base_dir->recovery = json_string_value(json_object_get(base_dir->record, "recovery"));
+        base_dir->recovery = json_text(base_dir->record, "recovery", NULL);
     }
     buf_release(&text);
     return rc;

@@ -10,6 +10,7 @@
 #include "method.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "run_as.h"
 #include "server.h"
 #include "shard.h"
@@ -224,7 +225,7 @@ static int configure(struct agent_call *call, struct shard *shard, const struct 
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_string_value(json_object_get(params, "password"));
+    const char *password = json_text(params, "password", NULL);
     struct settings settings;
     struct shard shard;
 

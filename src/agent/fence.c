@@ -19,6 +19,7 @@
 #include "process.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/rpc.h"
 #include "server.h"
 #include "watch.h"
@@ -242,7 +243,7 @@ static int await_closed(const char *addr, int port, struct err *err)
 /* The server that was looked at before, and no other that came in its place. */
 static int check_same(const struct old_server *s, const json_t *params, struct err *err)
 {
-    const char *unit = json_string_value(json_object_get(params, "unit")), *name;
+    const char *unit = json_text(params, "unit", NULL), *name;
     json_int_t pid, started;
 
     if (param_int(params, "pid", &pid, err) < 0 ||

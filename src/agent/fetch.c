@@ -72,8 +72,8 @@ static void take_wishes(const json_t *params, struct source *source)
         if (json_is_string(name))
             source->also[count++] = json_string_value(name);
     }
-    source->wishes = (struct aof_wishes){
-        .also = source->also, .errors = json_is_true(json_object_get(params, "aof_errors"))};
+    source->wishes =
+        (struct aof_wishes){.also = source->also, .errors = json_flag(params, "aof_errors")};
 }
 
 static void take_source(const json_t *params, struct source *source)
@@ -81,7 +81,7 @@ static void take_source(const json_t *params, struct source *source)
     const json_t *more = json_object_get(params, "more"), *file;
     size_t i;
 
-    source->limit_rate = json_integer_value(json_object_get(params, "limit_rate"));
+    source->limit_rate = json_int(params, "limit_rate", 0);
     take_wishes(params, source);
     source->count = json_array_size(more) + 1;
     source->files = xcalloc(source->count, sizeof(*source->files));
@@ -143,7 +143,7 @@ static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
         return -1;
     if (!is_made(f))
         return 0;
-    const char *as = json_string_value(json_object_get(fetched, "as"));
+    const char *as = json_text(fetched, "as", NULL);
     if (!as || strcmp(as, f->as) != 0 ||
         (f->stamp && !json_equal(stamp, json_object_get(json_object_get(facts, "aux"), "repl-id"))))
         return err_set(err, ERR_CHECK, "it is not the file that was made for this shard");

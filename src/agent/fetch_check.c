@@ -12,14 +12,14 @@
 
 static json_int_t fact_int(const json_t *facts, const char *name)
 {
-    return json_integer_value(json_object_get(facts, name));
+    return json_int(facts, name, 0);
 }
 
 static int check_version(const struct fetch_needs *needs, const json_t *facts, struct err *err)
 {
     json_int_t version = fact_int(facts, "rdb_version");
 
-    if (json_is_true(json_object_get(facts, "valkey"))) {
+    if (json_flag(facts, "valkey")) {
         if (needs->valkey_ok)
             return 0;
         err_set(err, ERR_CHECK,
@@ -86,7 +86,7 @@ static int check_slots(const struct fetch_needs *needs, const json_t *facts, str
     json_int_t keys = fact_int(foreign, "keys");
     json_int_t importing = fact_int(json_object_get(facts, "importing"), "keys");
     const json_t *first = json_object_get(foreign, "first");
-    const char *hex = json_string_value(json_object_get(first, "key"));
+    const char *hex = json_text(first, "key", NULL);
     CLEANUP(free_ptr) char *key = key_text_of_hex(hex ? hex : "");
 
     if (!needs->has_slots || (keys == 0 && importing == 0))

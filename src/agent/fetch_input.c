@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "relay_store.h"
 
 static struct store *open_store(
@@ -20,8 +21,7 @@ static struct store *open_store(
     }
     if (!json_object_get(file, "parts"))
         return store_open(location, err);
-    json_t *below =
-        store_location_below(location, json_string_value(json_object_get(file, "name")));
+    json_t *below = store_location_below(location, json_text(file, "name", NULL));
     struct store *store = store_open(below, err);
     json_decref(below);
     return store;
@@ -29,7 +29,7 @@ static struct store *open_store(
 
 bool fetch_input_is_aof(const json_t *file)
 {
-    const char *kind = json_string_value(json_object_get(file, "kind"));
+    const char *kind = json_text(file, "kind", NULL);
     return kind && strncmp(kind, "aof", 3) == 0;
 }
 
@@ -60,9 +60,9 @@ int fetch_input_open(struct fetch_input *ret, const struct fetch_reader *reader,
     if (param_string(file, "name", &in.name, err) < 0 ||
         param_int(file, "bytes", &in.bytes, err) < 0)
         return -1;
-    const char *where = json_string_value(json_object_get(file, "where"));
+    const char *where = json_text(file, "where", NULL);
     in.label = where ? where : in.name;
-    in.sha256 = json_string_value(json_object_get(file, "sha256"));
+    in.sha256 = json_text(file, "sha256", NULL);
     in.store = open_store(reader->call, file, number, err);
     if (!in.store)
         return -1;

@@ -2,12 +2,13 @@
 
 #include "join_cluster.h"
 #include "method.h"
+#include "recluster/json.h"
 #include "server.h"
 #include "shard.h"
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_string_value(json_object_get(params, "password"));
+    const char *password = json_text(params, "password", NULL);
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
     struct shard shard;
     json_int_t forgotten;

@@ -8,6 +8,7 @@
 #include "recluster/buf.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 #include "server.h"
 #include "watch.h"
@@ -204,9 +205,8 @@ static bool is_gone_replica(const struct node_line *line, const void *arg)
         return false;
     json_array_foreach ((const json_t *)arg, i, place) {
         CLEANUP(free_ptr)
-        char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@",
-            json_string_value(json_object_get(place, "addr")),
-            json_integer_value(json_object_get(place, "port")));
+        char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@", json_text(place, "addr", NULL),
+            json_int(place, "port", 0));
         if (strncmp(line->at, at, strlen(at)) == 0)
             return true;
     }

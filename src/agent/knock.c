@@ -1,6 +1,7 @@
 /* knock: what of these addresses can be reached from here, where clients are too. */
 
 #include "recluster/knock.h"
+#include "recluster/json.h"
 
 #include <stdlib.h>
 
@@ -22,9 +23,9 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     }
     struct knock *knocks = xcalloc(count + 1, sizeof(*knocks));
     json_array_foreach (addresses, i, address) {
-        const char *addr = json_string_value(json_object_get(address, "addr"));
+        const char *addr = json_text(address, "addr", NULL);
         knocks[i].addr = addr ? addr : "";
-        knocks[i].port = (int)json_integer_value(json_object_get(address, "port"));
+        knocks[i].port = (int)json_int(address, "port", 0);
     }
     int rc = knock_all(knocks, count, HOST_KNOCK_MS, err);
     for (i = 0; i < count; i++)

@@ -9,6 +9,7 @@
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "server.h"
 #include "server_conf.h"
 #include "shard.h"
@@ -193,7 +194,7 @@ static int let_others_in(
 static int load(struct agent_call *call, struct shard *shard, const char *as,
     const struct expected *expected, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_string_value(json_object_get(params, "password"));
+    const char *password = json_text(params, "password", NULL);
     int64_t start_ms = clock_mono_ms();
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
     CLEANUP(free_ptr) char *info = NULL;
@@ -238,8 +239,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (param_int(params, "keys", &expected.keys, err) < 0 ||
         param_int(params, "expires", &expected.expires, err) < 0)
         return -1;
-    expected.empty = json_integer_value(json_object_get(params, "empty"));
-    expected.fields = json_integer_value(json_object_get(params, "field_expires"));
+    expected.empty = json_int(params, "empty", 0);
+    expected.fields = json_int(params, "field_expires", 0);
     if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
         return -1;
     if (json_object_get(params, "backlog_bytes") &&

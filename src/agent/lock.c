@@ -61,8 +61,8 @@ static json_t *read_holder(const char *path)
 static int refuse_locked(const char *path, const char *base_dir, struct err *err)
 {
     json_t *holder = read_holder(path);
-    const char *who = json_string_value(json_object_get(holder, "operator"));
-    const char *since = json_string_value(json_object_get(holder, "since"));
+    const char *who = json_text(holder, "operator", NULL);
+    const char *since = json_text(holder, "since", NULL);
 
     err_set(err, ERR_LOCKED, "'%s' is locked by %s%s%s", base_dir, who ? who : "another run",
         since ? " since " : "", since ? since : "");
@@ -126,9 +126,9 @@ static bool is_holder(const struct process *p, const json_t *holder, const char 
 static void end_predecessor(const char *path, const char *recovery, const char *who)
 {
     json_t *holder = read_holder(path);
-    const char *its_recovery = json_string_value(json_object_get(holder, "recovery"));
-    const char *its_operator = json_string_value(json_object_get(holder, "operator"));
-    pid_t pid = (pid_t)json_integer_value(json_object_get(holder, "agent"));
+    const char *its_recovery = json_text(holder, "recovery", NULL);
+    const char *its_operator = json_text(holder, "operator", NULL);
+    pid_t pid = (pid_t)json_int(holder, "agent", 0);
 
     struct process p;
     if (its_recovery && strcmp(its_recovery, recovery) == 0 && its_operator &&
@@ -305,7 +305,7 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
             remove_empty(path);
     }
     strv_free(names, count);
-    bool made = json_is_true(json_object_get(found->record, "made_base_dir"));
+    bool made = json_flag(found->record, "made_base_dir");
     if (remove_file(base_dir, "prepared.json", err) < 0 ||
         remove_file(base_dir, "fast_load.json", err) < 0 ||
         remove_file(base_dir, "recovery.json", err) < 0 || dir_sync(base_dir, err) < 0 ||
@@ -318,7 +318,7 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
 
 static int release_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *recovery = json_string_value(json_object_get(params, "recovery"));
+    const char *recovery = json_text(params, "recovery", NULL);
     const struct host_lock *held = agent_host_lock(call);
     struct base_dir found = BASE_DIR_INIT;
     const char *base_dir;

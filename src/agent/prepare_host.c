@@ -24,7 +24,7 @@ static json_t *read_done(const char *path, const char *recovery, struct err *err
         return json_array();
     if (file_read(path, RECORD_MAX, &text, err) == 0) {
         record = json_read_quietly(text.data, text.len, 0);
-        const char *of = json_string_value(json_object_get(record, "recovery"));
+        const char *of = json_text(record, "recovery", NULL);
         done = of && strcmp(of, recovery) == 0 ? json_incref(json_object_get(record, "done"))
                                                : json_array();
     }
@@ -43,7 +43,7 @@ static int write_done(const char *path, const char *recovery, json_t *done, stru
 }
 
 /* What a command prints may be any bytes. */
-static json_t *json_text(struct buf *text)
+static json_t *text_json(struct buf *text)
 {
     json_t *value = json_stringn(text->data, text->len);
 
@@ -66,7 +66,7 @@ static int run_one(const char *command, json_t *done, struct err *err)
                       "again.");
     } else {
         json_array_append_new(
-            done, json_pack("{s:s, s:o, s:I}", "command", command, "output", json_text(&output),
+            done, json_pack("{s:s, s:o, s:I}", "command", command, "output", text_json(&output),
                       "ms", (json_int_t)(clock_mono_ms() - start_ms)));
     }
     buf_release(&output);

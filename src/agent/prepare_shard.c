@@ -8,6 +8,7 @@
 #include "method.h"
 #include "port.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "server.h"
 #include "server_conf.h"
 #include "server_version.h"
@@ -95,9 +96,9 @@ static int begin_anew(const struct shard *shard, struct err *err)
 static int check_version(const struct shard *shard, struct err *err)
 {
     json_t *record = shard->record;
-    const char *server = json_string_value(json_object_get(record, "server"));
-    json_int_t port = json_integer_value(json_object_get(record, "port"));
-    json_int_t bus_port = json_integer_value(json_object_get(record, "bus_port"));
+    const char *server = json_text(record, "server", NULL);
+    json_int_t port = json_int(record, "port", 0);
+    json_int_t bus_port = json_int(record, "bus_port", 0);
     struct server_version version;
 
     /* From outside: a program of that name in the shard's folder is taken for its server. */
@@ -121,9 +122,9 @@ static int check_version(const struct shard *shard, struct err *err)
 
 static int check_ports(const json_t *record, struct err *err)
 {
-    const char *addr = json_string_value(json_object_get(record, "addr"));
-    int port = (int)json_integer_value(json_object_get(record, "port"));
-    int bus_port = (int)json_integer_value(json_object_get(record, "bus_port"));
+    const char *addr = json_text(record, "addr", NULL);
+    int port = (int)json_int(record, "port", 0);
+    int bus_port = (int)json_int(record, "bus_port", 0);
 
     if (port_check(addr, port, err) < 0)
         return -1;
@@ -147,7 +148,7 @@ static int decide_fast_load(const struct shard *shard, struct err *err)
 {
     json_t *measured;
 
-    if (!json_is_true(json_object_get(shard->record, "fast_load")))
+    if (!json_flag(shard->record, "fast_load"))
         return 0;
     if (fast_load_measure(shard, &measured, err) < 0)
         return -1;
@@ -168,7 +169,7 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
         goto fail;
     if (shard->record) {
         int before = shard_int(shard, "generation");
-        json_int_t now = json_integer_value(json_object_get(record, "generation"));
+        json_int_t now = json_int(record, "generation", 0);
         if (now < before) {
             err_set(err, ERR_CHECK, "'%s' belongs to a later plan of this recovery", shard->path);
             goto fail;

@@ -16,6 +16,7 @@
 #include "reach.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
@@ -124,7 +125,7 @@ static int try_server(const char *path, const struct server_version *version, co
     const struct trial_params trial = {.server = path,
         .version = version,
         .modules = json_object_get(params, "modules"),
-        .run_as = json_string_value(json_object_get(params, "run_as")),
+        .run_as = json_text(params, "run_as", NULL),
         .types = json_object_get(params, "types")};
     struct err why = ERR_INIT;
     json_t *found;
@@ -246,7 +247,7 @@ static int probe_base_dir(const char *path, const char *run_as, json_t *result, 
         return -1;
     json_t *base_dir = json_pack("{s:s}", "state", names[found.state]);
     for (size_t i = 0; found.state == BASE_DIR_RECOVERY && i < ARRAY_SIZE(of_record); i++) {
-        const char *text = json_string_value(json_object_get(found.record, of_record[i]));
+        const char *text = json_text(found.record, of_record[i], NULL);
         if (text)
             json_object_set_new(base_dir, of_record[i], json_string(text));
     }
@@ -308,8 +309,7 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
     if (json_is_integer(now))
         json_object_set_new(result, "clock_skew_ms",
             json_integer((json_int_t)clock_wall_ms() - json_integer_value(now)));
-    if (probe_base_dir(
-            base_dir, json_string_value(json_object_get(params, "run_as")), result, err) < 0 ||
+    if (probe_base_dir(base_dir, json_text(params, "run_as", NULL), result, err) < 0 ||
         probe_machine(result, err) < 0 || probe_disk(base_dir, result, err) < 0 ||
         probe_addresses(addr, result, err) < 0) {
         json_decref(result);

@@ -6,6 +6,7 @@
 
 #include "method.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "redis.h"
 #include "samples.h"
 #include "server.h"
@@ -105,7 +106,7 @@ static int prove(struct endpoint *e, const json_t *samples, json_t **ret, struct
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    struct endpoint e = {.password = json_string_value(json_object_get(params, "password"))};
+    struct endpoint e = {.password = json_text(params, "password", NULL)};
     const json_t *samples = json_object_get(params, "samples");
     json_int_t port;
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/mem.h"
 
 enum { AT_A_TIME = 256, WAIT_MS = 1500, TARGETS_MAX = 20000 };
@@ -33,8 +34,7 @@ static bool is_silence(int sys)
 /* -1: it is decided; *ret_silent says how. */
 static int begin(const json_t *target, const struct addrinfo *from, bool *ret_silent)
 {
-    struct addrinfo *to = find(json_string_value(json_object_get(target, "addr")),
-        (int)json_integer_value(json_object_get(target, "port")));
+    struct addrinfo *to = find(json_text(target, "addr", NULL), (int)json_int(target, "port", 0));
     int fd = to ? socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
 
     *ret_silent = false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/json.h"
 #include "recluster/relay.h"
 #include "serve.h"
 
@@ -60,7 +61,7 @@ static int take_end(struct answer *a, const json_t *params, struct err *err)
 {
     const json_t *error = json_object_get(params, "error");
 
-    a->retry_after_ms = json_integer_value(json_object_get(params, "retry_after_ms"));
+    a->retry_after_ms = json_int(params, "retry_after_ms", 0);
     if (error) {
         err_from_json(error, err);
         return -1;

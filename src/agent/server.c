@@ -12,6 +12,7 @@
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "run_as.h"
 #include "server_log.h"
@@ -159,8 +160,7 @@ static int start_daemon(const struct shard *shard, struct err *err)
     struct buf said = BUF_INIT;
 
     umask(077); /* the server keeps it for all that it writes */
-    if (json_is_true(json_object_get(shard->record, "fast_load")) &&
-        !shard_has(shard, SHARD_CONFIGURED))
+    if (json_flag(shard->record, "fast_load") && !shard_has(shard, SHARD_CONFIGURED))
         ask_for_huge_pages();
     int rc = run_as_user(shard, server, &said, err);
     if (rc < 0) {

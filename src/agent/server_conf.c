@@ -5,6 +5,7 @@
 #include "recluster/buf.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "server_version.h"
 
@@ -54,21 +55,10 @@ void server_conf_add_modules(const json_t *modules, struct buf *conf)
     }
 }
 
-static const char *string_of(const json_t *record, const char *name)
-{
-    const char *s = json_string_value(json_object_get(record, name));
-    return s ? s : "";
-}
-
-static json_int_t int_of(const json_t *record, const char *name)
-{
-    return json_integer_value(json_object_get(record, name));
-}
-
 static void add_cluster(const json_t *record, struct buf *out)
 {
-    json_int_t port = int_of(record, "port"), bus_port = int_of(record, "bus_port");
-    json_int_t databases = int_of(record, "databases");
+    json_int_t port = json_int(record, "port", 0), bus_port = json_int(record, "bus_port", 0);
+    json_int_t databases = json_int(record, "databases", 0);
 
     buf_adds(out, "cluster-enabled yes\n");
     if (databases > 1) /* Valkey 9 */
@@ -76,7 +66,7 @@ static void add_cluster(const json_t *record, struct buf *out)
     buf_adds(out, "cluster-config-file nodes.conf\n");
     buf_addf(out, "cluster-node-timeout %d\n", RECOVERY_NODE_TIMEOUT_MS);
     buf_adds(out, "cluster-replica-no-failover yes\n");
-    add_quoted(out, "cluster-announce-ip", string_of(record, "addr"));
+    add_quoted(out, "cluster-announce-ip", json_text(record, "addr", ""));
     /* Servers before 7.0 don't know the setting; they have this one port. */
     if (bus_port != port + 10000)
         buf_addf(out, "cluster-port %" JSON_INTEGER_FORMAT "\n", bus_port);
@@ -87,29 +77,29 @@ static void add_cluster(const json_t *record, struct buf *out)
 static void add_replication(const json_t *record, struct buf *out)
 {
     const json_t *primary = json_object_get(record, "primary");
-    json_int_t backlog = int_of(record, "load_backlog_bytes");
+    json_int_t backlog = json_int(record, "load_backlog_bytes", 0);
 
-    if (backlog < int_of(record, "repl_backlog_bytes"))
-        backlog = int_of(record, "repl_backlog_bytes");
+    if (backlog < json_int(record, "repl_backlog_bytes", 0))
+        backlog = json_int(record, "repl_backlog_bytes", 0);
     add_quoted(out, "masteruser", REPLICATION_USER);
-    add_quoted(out, "masterauth", string_of(record, "replication_password"));
+    add_quoted(out, "masterauth", json_text(record, "replication_password", ""));
     buf_adds(out, "repl-diskless-sync yes\n");
     buf_adds(out, "repl-diskless-sync-delay 0\n");
     buf_adds(out, "repl-backlog-ttl 0\n");
     if (backlog > 0)
         buf_addf(out, "repl-backlog-size %" JSON_INTEGER_FORMAT "\n", backlog);
-    if (!int_of(record, "bus_port") && json_is_object(primary))
-        buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", string_of(primary, "addr"),
-            int_of(primary, "port"));
+    if (!json_int(record, "bus_port", 0) && json_is_object(primary))
+        buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", json_text(primary, "addr", ""),
+            json_int(primary, "port", 0));
 }
 
 static void add_conf(const json_t *record, const char *path, struct buf *out)
 {
-    json_int_t databases = int_of(record, "databases");
+    json_int_t databases = json_int(record, "databases", 0);
 
     add_quoted(out, "dir", path);
-    add_quoted(out, "bind", string_of(record, "addr"));
-    buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", int_of(record, "port"));
+    add_quoted(out, "bind", json_text(record, "addr", ""));
+    buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", json_int(record, "port", 0));
     buf_adds(out, "protected-mode no\n");
     buf_adds(out, "unixsocket redis.sock\n");
     buf_adds(out, "unixsocketperm 700\n");
@@ -117,7 +107,7 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "pidfile redis.pid\n");
     buf_adds(out, "logfile server.log\n");
     buf_adds(out, "aclfile users.acl\n");
-    if (databases > 16 && !int_of(record, "bus_port"))
+    if (databases > 16 && !json_int(record, "bus_port", 0))
         buf_addf(out, "databases %" JSON_INTEGER_FORMAT "\n", databases);
     buf_adds(out, "dbfilename dump.rdb\n");
     buf_adds(out, "save \"\"\n");
@@ -126,9 +116,9 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "maxmemory-policy noeviction\n");
     server_conf_add_modules(json_object_get(record, "modules"), out);
     add_replication(record, out);
-    if (int_of(record, "bus_port"))
+    if (json_int(record, "bus_port", 0))
         add_cluster(record, out);
-    if (json_is_true(json_object_get(record, "fast_load")))
+    if (json_flag(record, "fast_load"))
         buf_adds(out, "disable-thp no\n");
 }
 
@@ -144,8 +134,8 @@ const char *const *server_acl_all(const json_t *record)
 
 static void add_users(const json_t *record, struct buf *out)
 {
-    const char *recovery = string_of(record, "recovery_password");
-    const char *replication = string_of(record, "replication_password");
+    const char *recovery = json_text(record, "recovery_password", "");
+    const char *replication = json_text(record, "replication_password", "");
     char hex[DIGEST_HEX_MAX];
 
     buf_adds(out, "user default off\n");

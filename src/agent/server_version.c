@@ -5,6 +5,7 @@
 
 #include "recluster/buf.h"
 #include "recluster/child.h"
+#include "recluster/json.h"
 
 static bool parse(const char *text, struct server_version *ret)
 {
@@ -33,8 +34,8 @@ int server_version_ask(const char *server, struct server_version *ret, struct er
 
 void server_version_of_record(const json_t *record, struct server_version *ret)
 {
-    const char *kind = json_string_value(json_object_get(record, "server_kind"));
-    const char *version = json_string_value(json_object_get(record, "server_version"));
+    const char *kind = json_text(record, "server_kind", NULL);
+    const char *version = json_text(record, "server_version", NULL);
 
     *ret = (struct server_version){.valkey = kind && strcmp(kind, "valkey") == 0};
     if (version)

@@ -106,7 +106,7 @@ int shard_find(const json_t *params, struct shard *ret, struct err *err)
         err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard.path);
         goto fail;
     }
-    shard.admin_password = json_string_value(json_object_get(params, "admin_password"));
+    shard.admin_password = json_text(params, "admin_password", NULL);
     *ret = shard;
     return 0;
 fail:
@@ -146,7 +146,7 @@ int shard_save(const struct shard *shard, struct err *err)
 
 bool shard_has(const struct shard *shard, enum shard_mark mark)
 {
-    return json_is_true(json_object_get(shard->record, mark_names[mark]));
+    return json_flag(shard->record, mark_names[mark]);
 }
 
 int shard_set(struct shard *shard, enum shard_mark mark, struct err *err)
@@ -164,12 +164,12 @@ bool shard_is_landing(const struct shard *shard)
 
 const char *shard_string(const struct shard *shard, const char *name)
 {
-    return json_string_value(json_object_get(shard->record, name));
+    return json_text(shard->record, name, NULL);
 }
 
 int shard_int(const struct shard *shard, const char *name)
 {
-    return (int)json_integer_value(json_object_get(shard->record, name));
+    return (int)json_int(shard->record, name, 0);
 }
 
 bool shard_is_replica(const struct shard *shard)

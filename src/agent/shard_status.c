@@ -5,6 +5,7 @@
 
 #include "join_cluster.h"
 #include "method.h"
+#include "recluster/json.h"
 #include "samples.h"
 #include "server.h"
 #include "server_log.h"
@@ -109,7 +110,7 @@ static int add_running(json_t *status, const struct shard *shard, const char *pa
     if (shard_int(shard, "bus_port") && add_cluster(status, r, err) < 0)
         return -1;
     /* A cluster that is not ok yet answers nothing about keys. */
-    const char *state = json_string_value(json_object_get(status, "cluster_state"));
+    const char *state = json_text(status, "cluster_state", NULL);
     if (samples && (!state || strcmp(state, "ok") == 0) &&
         check_samples(status, r, shard, samples, err) < 0)
         return -1;
@@ -118,7 +119,7 @@ static int add_running(json_t *status, const struct shard *shard, const char *pa
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_string_value(json_object_get(params, "password"));
+    const char *password = json_text(params, "password", NULL);
     struct shard shard;
     int rc = 0;
 

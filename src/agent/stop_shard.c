@@ -7,6 +7,7 @@
 
 #include "method.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "server.h"
 #include "shard.h"
 #include "systemd_unit.h"
@@ -14,7 +15,7 @@
 /* "sealed": true, where the operator has named the cluster whose open databases are to go too. */
 static int refuse_sealed(const struct shard *shard, const json_t *params, struct err *err)
 {
-    if (!shard_has(shard, SHARD_SEALED) || json_is_true(json_object_get(params, "sealed")))
+    if (!shard_has(shard, SHARD_SEALED) || json_flag(params, "sealed"))
         return 0;
     err_set(err, ERR_CHECK, "the shard in '%s' is recovered and in use", shard->path);
     return err_hint(

@@ -12,6 +12,7 @@
 #include "recluster/child.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/out_file.h"
 
 enum { SYSTEMCTL_MS = 90 * 1000, SAID_MAX = 64 * 1024, NAME_HASH_DIGITS = 10, WORD_MAX = 60 };
@@ -207,8 +208,7 @@ static void add_limits(struct buf *out, const struct shard *shard)
 static char *unit_text(const struct shard *shard, const char *search_path, bool restarts)
 {
     struct buf out = BUF_INIT;
-    bool fast = json_is_true(json_object_get(shard->record, "fast_load")) &&
-                !shard_has(shard, SHARD_CONFIGURED);
+    bool fast = json_flag(shard->record, "fast_load") && !shard_has(shard, SHARD_CONFIGURED);
 
     buf_adds(&out, "# Made by recluster; `recluster abort` removes it.\n"
                    "[Unit]\nDescription=");

@@ -72,3 +72,47 @@ bool json_has_text(const json_t *texts, const char *text)
             return true;
     return false;
 }
+
+const char *json_text(const json_t *o, const char *field, const char *missing)
+{
+    const json_t *value = json_object_get(o, field);
+
+    return json_is_string(value) ? json_string_value(value) : missing;
+}
+
+json_int_t json_int(const json_t *o, const char *field, json_int_t missing)
+{
+    static const double limit = 9.2e18;
+    const json_t *value = json_object_get(o, field);
+    double real = json_real_value(value); /* 0 for other types */
+
+    if (json_is_integer(value))
+        return json_integer_value(value);
+    if (json_is_real(value) && real > -limit && real < limit)
+        return (json_int_t)real;
+    return json_is_boolean(value) ? json_is_true(value) : missing;
+}
+
+double json_number(const json_t *o, const char *field, double missing)
+{
+    const json_t *value = json_object_get(o, field);
+
+    return json_is_number(value) ? json_number_value(value) : missing;
+}
+
+bool json_flag(const json_t *o, const char *field)
+{
+    return json_is_true(json_object_get(o, field));
+}
+
+bool json_has(const json_t *o, const char *field)
+{
+    const json_t *value = json_object_get(o, field);
+
+    return value && !json_is_null(value);
+}
+
+size_t json_count(const json_t *o, const char *field)
+{
+    return json_array_size(json_object_get(o, field));
+}

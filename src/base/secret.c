@@ -1,4 +1,5 @@
 #include "recluster/secret.h"
+#include "recluster/json.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -66,8 +67,8 @@ struct secret *secret_from_json(const json_t *value, const char *what, struct er
     if (json_is_string(value))
         return secret_new(json_string_value(value));
     if (json_is_object(value) && json_object_size(value) == 1) {
-        const char *env = json_string_value(json_object_get(value, "env"));
-        const char *file = json_string_value(json_object_get(value, "file"));
+        const char *env = json_text(value, "env", NULL);
+        const char *file = json_text(value, "file", NULL);
         if (env) {
             const char *plain = getenv(env);
             if (plain)

@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "capture.h"
+#include "recluster/json.h"
 
 /* The kind that a wrapper {"type": …, "value": …} names; false if json is no wrapper. */
 static bool wrapper_kind(const json_t *json, enum rdb_kind *ret)
 {
-    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *type = json_text(json, "type", NULL);
 
     if (!type || !json_object_get(json, "value"))
         return false;

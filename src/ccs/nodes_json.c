@@ -18,6 +18,7 @@
 #include "fields.h"
 #include "recluster/buf.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "typed.h"
 
 /* One entry. Text is borrowed from the document. */
@@ -46,13 +47,13 @@ static void add_finding(
 
 static void read_server(struct import *im, const json_t *entry, struct server *s)
 {
-    json_int_t port = json_integer_value(json_object_get(entry, "port"));
+    json_int_t port = json_int(entry, "port", 0);
     const json_t *slots = json_object_get(entry, "slots");
     struct err err;
 
-    s->name = json_string_value(json_object_get(entry, "name"));
-    s->host = json_string_value(json_object_get(entry, "host"));
-    s->replicate = json_string_value(json_object_get(entry, "replicate"));
+    s->name = json_text(entry, "name", NULL);
+    s->host = json_text(entry, "host", NULL);
+    s->replicate = json_text(entry, "replicate", NULL);
     slots_clear(&s->slots);
     s->slots_unreadable = false;
     if (port > 0 && port <= 65535)

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "fields.h"
+#include "recluster/json.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
 #include "typed.h"
@@ -139,7 +140,7 @@ static void add_s3_server(struct import *im, json_t *location)
 {
     static const char *const fields[] = {"s3_url", "s3_ca_cert"};
     const struct object *cluster = objects_find(im->objects, "cluster", NULL);
-    const char *type = json_string_value(json_object_get(location, "type"));
+    const char *type = json_text(location, "type", NULL);
 
     for (size_t i = 0; type && strcmp(type, "s3") == 0 && i < ARRAY_SIZE(fields); i++) {
         const char *value = object_text(cluster, fields[i]);

@@ -306,7 +306,7 @@ static bool save_points_of_text(const char *text, struct save_points *points)
     return true;
 }
 
-static bool json_number(const json_t *json, int64_t *ret)
+static bool number_of_json(const json_t *json, int64_t *ret)
 {
     if (json_is_integer(json)) {
         *ret = json_integer_value(json);
@@ -329,15 +329,15 @@ static bool save_points_of_json(const json_t *json, struct save_points *points)
 {
     if (json_is_object(json)) {
         int64_t seconds, changes;
-        return json_number(member(json, "secs", "seconds", "sec"), &seconds) &&
-               json_number(member(json, "writes", "changes", "keys"), &changes) &&
+        return number_of_json(member(json, "secs", "seconds", "sec"), &seconds) &&
+               number_of_json(member(json, "writes", "changes", "keys"), &changes) &&
                add_save_point(points, seconds, changes);
     }
     if (json_is_string(json))
         return save_points_of_text(json_string_value(json), points);
     int64_t seconds, changes;
-    if (json_array_size(json) == 2 && json_number(json_array_get(json, 0), &seconds) &&
-        json_number(json_array_get(json, 1), &changes))
+    if (json_array_size(json) == 2 && number_of_json(json_array_get(json, 0), &seconds) &&
+        number_of_json(json_array_get(json, 1), &changes))
         return add_save_point(points, seconds, changes);
     for (size_t i = 0; i < json_array_size(json); i++)
         if (!save_points_of_json(json_array_get(json, i), points))
@@ -374,7 +374,7 @@ bool value_location_complete(json_t *location)
         {"swift", "container", "auth_url"},
         {"mount_point", "path", "path"},
     };
-    const char *type = json_string_value(json_object_get(location, "type"));
+    const char *type = json_text(location, "type", NULL);
 
     if (type && *type)
         return true;

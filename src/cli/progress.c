@@ -9,6 +9,7 @@
 #include "command.h"
 #include "recluster/clock.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/recover.h"
 
 enum { BAR_WIDTH = 24, LINE_EVERY_MS = 5000, RATE_OVER_MS = 2000 };
@@ -163,7 +164,7 @@ void progress_doing(void *arg, const char *line)
 /* Steps of single shards are for --verbose; what ends, fails or is odd is for all. */
 static bool is_worth_a_line(const struct progress *p, const json_t *event)
 {
-    const char *code = json_string_value(json_object_get(event, "event"));
+    const char *code = json_text(event, "event", NULL);
 
     return p->verbose || (strcmp(code, "task-started") != 0 && strcmp(code, "task-done") != 0);
 }
@@ -171,18 +172,18 @@ static bool is_worth_a_line(const struct progress *p, const json_t *event)
 /* Those of tasks that failed are told at the end. */
 static const char *hint_of(const json_t *event)
 {
-    const char *code = json_string_value(json_object_get(event, "code"));
+    const char *code = json_text(event, "code", NULL);
 
     return code && strcmp(code, "task-failed") == 0
                ? NULL
-               : json_string_value(json_object_get(json_object_get(event, "detail"), "hint"));
+               : json_text(json_object_get(event, "detail"), "hint", NULL);
 }
 
 void progress_event(void *arg, const json_t *event)
 {
     struct progress *p = arg;
-    const char *severity = json_string_value(json_object_get(event, "severity"));
-    const char *message = json_string_value(json_object_get(event, "message"));
+    const char *severity = json_text(event, "severity", NULL);
+    const char *message = json_text(event, "message", NULL);
 
     if (!is_worth_a_line(p, event))
         return;

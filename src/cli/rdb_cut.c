@@ -9,6 +9,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/memory_limit.h"
 #include "recluster/out_file.h"
 #include "recluster/pull.h"
@@ -367,11 +368,6 @@ int rdb_cut(const struct arguments *args, bool join, json_t **ret_document, stru
     return rc;
 }
 
-static uint64_t number(const json_t *o, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(o, name));
-}
-
 void rdb_cut_text(const json_t *document, bool colour, struct buf *out)
 {
     const json_t *source = json_object_get(document, "source");
@@ -381,14 +377,15 @@ void rdb_cut_text(const json_t *document, bool colour, struct buf *out)
     (void)colour;
     for (size_t i = 0; i < json_array_size(outputs); i++) {
         const json_t *o = json_array_get(outputs, i);
-        const char *id = json_string_value(json_object_get(o, "repl_id"));
-        buf_addf(out, "%s: %s keys, %s%s%s\n", json_string_value(json_object_get(o, "path")),
-            human_count(number(o, "keys"), keys), human_bytes(number(o, "bytes"), bytes),
-            id ? ", repl-id " : "", id ? id : "");
+        const char *id = json_text(o, "repl_id", NULL);
+        buf_addf(out, "%s: %s keys, %s%s%s\n", json_text(o, "path", NULL),
+            human_count((uint64_t)json_int(o, "keys", 0), keys),
+            human_bytes((uint64_t)json_int(o, "bytes", 0), bytes), id ? ", repl-id " : "",
+            id ? id : "");
     }
-    buf_addf(out, "%s keys were read", human_count(number(source, "keys"), keys));
-    if (number(source, "left_out"))
-        buf_addf(
-            out, "; %s of them are in no output", human_count(number(source, "left_out"), keys));
+    buf_addf(out, "%s keys were read", human_count((uint64_t)json_int(source, "keys", 0), keys));
+    if ((uint64_t)json_int(source, "left_out", 0))
+        buf_addf(out, "; %s of them are in no output",
+            human_count((uint64_t)json_int(source, "left_out", 0), keys));
     buf_adds(out, ".\n");
 }

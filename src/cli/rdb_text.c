@@ -5,20 +5,11 @@
 #include <string.h>
 
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/key_text.h"
 #include "recluster/rdb_scan.h"
 
 enum { COLUMN = 12 };
-
-static const char *text_of(const json_t *o, const char *name)
-{
-    return json_string_value(json_object_get(o, name));
-}
-
-static uint64_t number_of(const json_t *o, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(o, name));
-}
 
 static void line(struct buf *out, const char *label)
 {
@@ -77,7 +68,8 @@ static void add_kinds(struct buf *out, const json_t *kinds)
 
 static void add_oldest(struct buf *out, const json_t *oldest)
 {
-    const char *redis = text_of(oldest, "redis"), *valkey = text_of(oldest, "valkey");
+    const char *redis = json_text(oldest, "redis", NULL),
+               *valkey = json_text(oldest, "valkey", NULL);
 
     line(out, "loads on");
     if (redis)
@@ -97,13 +89,13 @@ static void add_needs(struct buf *out, const json_t *list, const char *unit, con
     json_t *need;
 
     json_array_foreach (list, i, need) {
-        const char *since = text_of(need, "redis");
-        const char *first = text_of(json_object_get(need, "first"), "key");
+        const char *since = json_text(need, "redis", NULL);
+        const char *first = json_text(json_object_get(need, "first"), "key", NULL);
         if (redis ? !since || strcmp(since, redis) != 0 : since != NULL)
             continue;
         line(out, "");
-        buf_addf(out, "needed for %s: ", text_of(need, "name"));
-        add_count(out, number_of(need, unit));
+        buf_addf(out, "needed for %s: ", json_text(need, "name", NULL));
+        add_count(out, (uint64_t)json_int(need, unit, 0));
         if (first) {
             buf_adds(out, ", first ");
             add_key(out, first);
@@ -119,11 +111,11 @@ static void add_largest(struct buf *out, const json_t *largest)
 
     json_array_foreach (largest, i, key) {
         line(out, i ? "" : "largest");
-        add_key(out, text_of(key, "key"));
-        buf_addf(out, " %s, ", text_of(key, "kind"));
-        add_bytes(out, number_of(key, "bytes"));
-        if (number_of(key, "db"))
-            buf_addf(out, ", database %" PRIu64, number_of(key, "db"));
+        add_key(out, json_text(key, "key", NULL));
+        buf_addf(out, " %s, ", json_text(key, "kind", NULL));
+        add_bytes(out, (uint64_t)json_int(key, "bytes", 0));
+        if ((uint64_t)json_int(key, "db", 0))
+            buf_addf(out, ", database %" PRIu64, (uint64_t)json_int(key, "db", 0));
         buf_addc(out, '\n');
     }
 }
@@ -149,25 +141,25 @@ static void add_scan(struct buf *out, const json_t *facts)
     const json_t *oldest = json_object_get(facts, "oldest");
 
     line(out, "keys");
-    add_count(out, number_of(facts, "keys"));
+    add_count(out, (uint64_t)json_int(facts, "keys", 0));
     buf_adds(out, ", of which expire ");
-    add_count(out, number_of(facts, "expires"));
+    add_count(out, (uint64_t)json_int(facts, "expires", 0));
     buf_adds(out, "; already expired ");
-    add_count(out, number_of(facts, "expired"));
+    add_count(out, (uint64_t)json_int(facts, "expired", 0));
     buf_addc(out, '\n');
     line(out, "types");
     add_kinds(out, json_object_get(facts, "kinds"));
     line(out, "databases");
     add_kinds(out, json_object_get(facts, "keys_by_db"));
     line(out, "slots");
-    buf_addf(out, "%" PRIu64 " have keys\n", number_of(slots, "covered"));
+    buf_addf(out, "%" PRIu64 " have keys\n", (uint64_t)json_int(slots, "covered", 0));
     line(out, "memory");
     buf_adds(out, "about ");
-    add_bytes(out, number_of(facts, "memory"));
+    add_bytes(out, (uint64_t)json_int(facts, "memory", 0));
     buf_adds(out, " when loaded\n");
     add_oldest(out, oldest);
-    add_needs(out, json_object_get(facts, "types"), "keys", text_of(oldest, "redis"));
-    add_needs(out, json_object_get(facts, "opcodes"), "count", text_of(oldest, "redis"));
+    add_needs(out, json_object_get(facts, "types"), "keys", json_text(oldest, "redis", NULL));
+    add_needs(out, json_object_get(facts, "opcodes"), "count", json_text(oldest, "redis", NULL));
     modules = json_object_get(facts, "modules");
     for (size_t i = 0; i < json_array_size(modules); i++) {
         line(out, i ? "" : "modules");
@@ -178,21 +170,21 @@ static void add_scan(struct buf *out, const json_t *facts)
 
 static void add_file(struct buf *out, const json_t *facts)
 {
-    const char *error = text_of(facts, "error"), *hint = text_of(facts, "hint");
+    const char *error = json_text(facts, "error", NULL), *hint = json_text(facts, "hint", NULL);
     const json_t *version = json_object_get(facts, "rdb_version");
 
-    buf_addf(out, "%s: %s\n", text_of(facts, "path"), error ? error : "good");
+    buf_addf(out, "%s: %s\n", json_text(facts, "path", NULL), error ? error : "good");
     if (hint)
         buf_addf(out, "  %s\n", hint);
     if (!version)
         return;
     line(out, "format");
     buf_addf(out, "RDB version %d%s", (int)json_integer_value(version),
-        json_is_true(json_object_get(facts, "valkey")) ? " of Valkey" : "");
+        json_flag(facts, "valkey") ? " of Valkey" : "");
     if (json_object_get(facts, "bytes")) {
         buf_adds(out, ", ");
-        add_bytes(out, number_of(facts, "bytes"));
-        buf_addf(out, ", checksum %s", text_of(facts, "checksum"));
+        add_bytes(out, (uint64_t)json_int(facts, "bytes", 0));
+        buf_addf(out, ", checksum %s", json_text(facts, "checksum", NULL));
     }
     buf_addc(out, '\n');
     add_aux(out, json_object_get(facts, "aux"));

@@ -1,5 +1,6 @@
 #include "recluster/recover.h"
 #include "recluster/aof.h"
+#include "recluster/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ static int confirm(const struct plan *plan, const struct arguments *args, struct
 /* That the world is still as the plan says that was given, so that just that is carried out. */
 static int check_plan(const struct survey *survey, const json_t *wanted, bool json, struct err *err)
 {
-    const char *hash = json_string_value(json_object_get(wanted, "hash"));
+    const char *hash = json_text(wanted, "hash", NULL);
     const struct plan *plan = survey_plan(survey);
     CLEANUP(buf_release) struct buf text = BUF_INIT;
 
@@ -191,7 +192,7 @@ static int begin(const struct arguments *args, const char *path, struct state *s
     if (rc == 0)
         rc = keep_choices(args, st, err);
     /* Of a plan that was made before, too. */
-    if (rc == 0 && json_is_true(json_object_get(request.options, "resort")))
+    if (rc == 0 && json_flag(request.options, "resort"))
         rc = state_set_meta(st, "resort", "yes", err);
     if (rc == 0)
         rc = recover_save_plan(survey, st, err);

@@ -5,6 +5,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/recover.h"
 #include "recluster/slots.h"
 
@@ -205,7 +206,7 @@ json_t *read_plan(const char *path, struct err *err)
 static int check_hash(const json_t *plan, const char *wanted, struct err *err)
 {
     enum { DIGITS_MIN = 12 };
-    const char *hash = json_string_value(json_object_get(plan, "hash"));
+    const char *hash = json_text(plan, "hash", NULL);
 
     if (!wanted)
         return 0;
@@ -231,7 +232,7 @@ static int use_plan(const struct arguments *args, struct request_options *owned,
     owned->plan = read_plan(path, err);
     if (!owned->plan || check_hash(owned->plan, argument(args, OPT_PLAN_HASH), err) < 0)
         return -1;
-    if (json_is_true(json_object_get(owned->plan, "offline"))) {
+    if (json_flag(owned->plan, "offline")) {
         err_set(err, ERR_CHECK, "'%s' was planned offline: nothing in it was checked", path);
         return err_hint(err, "Plan again without --offline.");
     }

@@ -7,6 +7,7 @@
 #include "recluster/catalogue.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/report.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
@@ -223,7 +224,7 @@ static void mark_sets(json_t *sets, const json_t *bad)
         json_array_foreach (json_object_get(set, "files"), k, file) {
             const char *path = json_string_value(file);
             const json_t *was_read = json_object_get(bad, path);
-            if (!was_read || !json_is_true(json_object_get(set, "complete")))
+            if (!was_read || !json_flag(set, "complete"))
                 continue;
             json_object_set_new(set, "complete", json_false());
             json_object_set_new(set, "reason",
@@ -248,11 +249,10 @@ static void name_older_sets(json_t *sets)
     size_t i, k;
 
     json_array_foreach (sets, i, set) {
-        for (k = i + 1; !json_is_true(json_object_get(set, "complete")) &&
-                        (older = json_array_get(sets, k)) != NULL;
+        for (k = i + 1; !json_flag(set, "complete") && (older = json_array_get(sets, k)) != NULL;
              k++) {
-            if (!json_is_true(json_object_get(older, "complete")) ||
-                !json_object_get(older, "time") || !is_same_text(set, older, "location") ||
+            if (!json_flag(older, "complete") || !json_object_get(older, "time") ||
+                !is_same_text(set, older, "location") ||
                 !is_same_text(set, older, "database_uid") ||
                 !is_same_text(set, older, "database_name"))
                 continue;
@@ -273,7 +273,7 @@ static json_t *document_of(struct verify *v, int *ret_status)
     for (size_t f = 0; f < v->count; f++) {
         json_t *entry = v->files[f].entry;
         bool not_asked = json_is_false(json_object_get(entry, "checked"));
-        if (!json_is_true(json_object_get(entry, "ok"))) {
+        if (!json_flag(entry, "ok")) {
             *(not_asked ? &v->not_asked : &v->bad) = true;
             json_object_set_new(bad, v->files[f].path, json_boolean(!not_asked));
         }
@@ -285,8 +285,7 @@ static json_t *document_of(struct verify *v, int *ret_status)
     name_older_sets(v->sets);
     json_array_foreach (v->sets, i, set) {
         /* Not because of a file that could not be read. */
-        v->bad |= !json_is_true(json_object_get(set, "complete")) &&
-                  !json_is_false(json_object_get(set, "checked"));
+        v->bad |= !json_flag(set, "complete") && !json_is_false(json_object_get(set, "checked"));
     }
     *ret_status = v->bad ? err_code_exit_status(ERR_FAILED) : v->not_asked ? EXIT_NOT_ASKED : 0;
     return json_pack("{s:o, s:O, s:O}", "files", files, "sets", v->sets, "notes", v->notes);

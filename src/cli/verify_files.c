@@ -75,9 +75,9 @@ static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
 static int check_keys(void *arg, const json_t *facts, struct err *err)
 {
     const struct child *c = arg;
-    json_int_t keys = json_integer_value(json_object_get(facts, "keys"));
+    json_int_t keys = json_int(facts, "keys", 0);
     const json_t *foreign = json_object_get(facts, "foreign");
-    json_int_t strays = json_integer_value(json_object_get(foreign, "keys"));
+    json_int_t strays = json_int(foreign, "keys", 0);
 
     if (strays) {
         err_set(err, ERR_CORRUPT,
@@ -102,7 +102,7 @@ bool verify_was_not_asked(enum err_code code)
 /* What was read of a file that was not read to its end is not its size. */
 static void correct_size(json_t *entry)
 {
-    const char *checksum = json_string_value(json_object_get(entry, "checksum"));
+    const char *checksum = json_text(entry, "checksum", NULL);
 
     if (!checksum || strcmp(checksum, "not reached") != 0)
         return;

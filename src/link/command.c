@@ -11,6 +11,7 @@
 
 #include "recluster/child.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/mem.h"
 #include "shell.h"
 
@@ -25,7 +26,7 @@ struct command {
 
 const char *link_user(const json_t *spec)
 {
-    const char *user = json_string_value(json_object_get(spec, "user"));
+    const char *user = json_text(spec, "user", NULL);
     const struct passwd *me = user ? NULL : getpwuid(getuid());
 
     return user ? user : me ? me->pw_name : getenv("USER");
@@ -35,8 +36,8 @@ const char *link_user(const json_t *spec)
 static const char *fill_in(const struct link_target *target, const char *arg, struct err *err)
 {
     static const char *const names[] = {"{addr}", "{name}", "{user}"};
-    const char *values[] = {json_string_value(json_object_get(target->spec, "addr")), target->host,
-        link_user(target->spec)};
+    const char *values[] = {
+        json_text(target->spec, "addr", NULL), target->host, link_user(target->spec)};
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (!strstr(arg, names[i]))

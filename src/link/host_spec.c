@@ -9,6 +9,7 @@
 
 #include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 enum { HOST_COUNT_MAX = 100000 };
 
@@ -193,7 +194,7 @@ void spec_expand_paths(json_t *spec)
     static const char *const paths[] = {"base_dir", "identity", "known_hosts"};
 
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        const char *path = json_string_value(json_object_get(spec, paths[i]));
+        const char *path = json_text(spec, paths[i], NULL);
         if (!path || path[0] != '~')
             continue;
         char *expanded = path_expand_home(path);

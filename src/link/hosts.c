@@ -5,6 +5,7 @@
 
 #include "host_spec.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20 };
 
@@ -70,7 +71,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
 static int read_host(
     struct hosts *hosts, struct host *h, json_t *entry, json_t *defaults, size_t n, struct err *err)
 {
-    const char *name = json_string_value(json_object_get(entry, "name"));
+    const char *name = json_text(entry, "name", NULL);
     char *where = name ? arena_printf(&hosts->arena, "host '%s': ", name)
                        : arena_printf(&hosts->arena, "host no. %zu: ", n);
 
@@ -201,11 +202,10 @@ static int check_databases(json_t *databases, struct err *err)
         if (spec_check_keys(entry, keys, where, err) < 0 ||
             spec_check_flag(entry, "open_access", where, err) < 0)
             return -1;
-        if (json_object_get(entry, "password") &&
-            json_is_true(json_object_get(entry, "open_access")))
+        if (json_object_get(entry, "password") && json_flag(entry, "open_access"))
             return err_set(err, ERR_USAGE, "%sboth a password and open access", where);
         if (json_is_string(json_object_get(entry, "password")) &&
-            !*json_string_value(json_object_get(entry, "password"))) {
+            !*json_text(entry, "password", NULL)) {
             err_set(err, ERR_USAGE, "%sthe password is empty", where);
             return err_hint(err, "For a database without a password write \"open_access\": true.");
         }
@@ -245,7 +245,7 @@ static int check_unique(const struct hosts *hosts, struct err *err)
 
     for (size_t i = 0; i < hosts->count && result == 0; i++) {
         const struct host *h = &hosts->hosts[i];
-        const char *other = json_string_value(json_object_get(addrs, h->addr));
+        const char *other = json_text(addrs, h->addr, NULL);
         if (json_object_get(names, h->name))
             result = err_set(err, ERR_USAGE, "two hosts have the name '%s'", h->name);
         else if (other)

@@ -1,4 +1,5 @@
 #include "recluster/link.h"
+#include "recluster/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,7 +224,7 @@ static int handle(struct link *link, const struct rpc_message *m, struct err *er
         return -1;
     }
     if (m->kind == RPC_NOTIFICATION) {
-        json_int_t of = json_integer_value(json_object_get(m->payload, "id"));
+        json_int_t of = json_int(m->payload, "id", 0);
         const struct call *call = *find_call(link, of > 0 ? (uint64_t)of : 0);
         if (!call)
             return 0;

@@ -1,4 +1,5 @@
 #include "recluster/relay.h"
+#include "recluster/json.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -73,20 +74,15 @@ static int send_out(struct sending *s, struct err *err)
     return rc;
 }
 
-static int64_t number(const json_t *params, const char *name)
-{
-    const json_t *value = json_object_get(params, name);
-    return json_is_integer(value) ? json_integer_value(value) : -1;
-}
-
 static int await_room(struct sending *s, struct err *err)
 {
     while (s->on_their_way >= RELAY_WINDOW) {
         struct rpc_message m;
         if (relay_await(s->fd, s->in, TAKEN_MS, &m, err) < 0)
             return -1;
-        bool ours = m.kind == RPC_NOTIFICATION && number(m.payload, "stream") == s->read->stream;
-        int64_t taken = number(m.payload, "bytes");
+        bool ours =
+            m.kind == RPC_NOTIFICATION && json_int(m.payload, "stream", -1) == s->read->stream;
+        int64_t taken = json_int(m.payload, "bytes", -1);
         bool stop = ours && strcmp(m.method, "stop") == 0;
         if (ours && strcmp(m.method, "more") == 0 && taken > 0)
             s->on_their_way -= taken < s->on_their_way ? taken : s->on_their_way;
@@ -160,10 +156,10 @@ int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, stru
 
 void relay_object(const json_t *begin, struct store_object *ret, int64_t *ret_first_byte)
 {
-    const char *validator = json_string_value(json_object_get(begin, "validator"));
+    const char *validator = json_text(begin, "validator", NULL);
 
     *ret = (struct store_object){
-        .bytes = number(begin, "bytes"), .modified_ms = number(begin, "modified_ms")};
+        .bytes = json_int(begin, "bytes", -1), .modified_ms = json_int(begin, "modified_ms", -1)};
     snprintf(ret->validator, sizeof(ret->validator), "%s", validator ? validator : "");
-    *ret_first_byte = number(begin, "first_byte");
+    *ret_first_byte = json_int(begin, "first_byte", -1);
 }

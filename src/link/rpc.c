@@ -228,17 +228,11 @@ json_t *err_to_json(const struct err *err)
         text_to_json(err->message), "hint", text_to_json(err->hint));
 }
 
-static const char *member(const json_t *value, const char *name)
-{
-    const char *text = json_string_value(json_object_get(value, name));
-    return text ? text : "";
-}
-
 void err_from_json(const json_t *value, struct err *ret)
 {
-    enum err_code code = err_code_by_name(member(value, "name"));
+    enum err_code code = err_code_by_name(json_text(value, "name", ""));
 
     /* An error stays one, whatever a peer calls it. */
-    err_set(ret, code == ERR_NONE ? ERR_FAILED : code, "%s", member(value, "message"));
-    err_hint(ret, "%s", member(value, "hint"));
+    err_set(ret, code == ERR_NONE ? ERR_FAILED : code, "%s", json_text(value, "message", ""));
+    err_hint(ret, "%s", json_text(value, "hint", ""));
 }

@@ -5,6 +5,7 @@
 
 #include "recluster/clock.h"
 #include "recluster/digest.h"
+#include "recluster/json.h"
 #include "recluster/program.h"
 #include "recluster/shell_quote.h"
 
@@ -152,7 +153,7 @@ static int64_t soon(int64_t ms)
 static int shell_open(const struct shell_driver *driver, const struct link_target *target,
     void **ret, struct err *err)
 {
-    const char *base_dir = json_string_value(json_object_get(target->spec, "base_dir"));
+    const char *base_dir = json_text(target->spec, "base_dir", NULL);
     struct program *program = program_self(err);
     void *stream;
 

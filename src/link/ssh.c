@@ -1,6 +1,7 @@
 /* Shells over SSH, by the sessions of src/ssh. */
 
 #include "recluster/ssh.h"
+#include "recluster/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static int read_secret(const json_t *spec, const char *name, struct secret **ret
 /* All lines that count for this host's entry. */
 static int read_known(struct ssh_link *s, struct err *err)
 {
-    const char *own = json_string_value(json_object_get(s->target.spec, "known_hosts"));
+    const char *own = json_text(s->target.spec, "known_hosts", NULL);
 
     if (own && known_hosts_read(own, &s->known, err) < 0)
         return err_wrap(err, "\"known_hosts\"");
@@ -62,10 +63,10 @@ static int accept_host_key(void *arg, const char *line, const char *fingerprint,
 static int read_entry(struct ssh_link *s, struct ssh_target *ret, struct err *err)
 {
     const json_t *spec = s->target.spec;
-    const char *identity = json_string_value(json_object_get(spec, "identity"));
+    const char *identity = json_text(spec, "identity", NULL);
 
     *ret = (struct ssh_target){
-        .host = json_string_value(json_object_get(spec, "addr")),
+        .host = json_text(spec, "addr", NULL),
         .answer_ms = ANSWER_MS,
         .accept_host_key = s->target.accept_host_key ? accept_host_key : NULL,
         .accept_arg = s,
@@ -122,7 +123,7 @@ static int ssh_link_open(const struct link_target *target, void **ret, struct er
 static void add_hint(const struct ssh_link *s, struct err *err)
 {
     const json_t *spec = s->target.spec;
-    const char *file = json_string_value(json_object_get(spec, "known_hosts"));
+    const char *file = json_text(spec, "known_hosts", NULL);
     struct err before = *err;
 
     switch (ssh_failure(s->ssh)) {

@@ -14,6 +14,7 @@
 #include "journal.h"
 #include "ready.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/shell_quote.h"
 #include "relay.h"
 #include "shard_params.h"
@@ -32,7 +33,7 @@ struct starts {
 
 bool lane_has_room(const struct host_run *h, enum lane lane)
 {
-    json_int_t cores = json_integer_value(json_object_get(h->facts, "cores"));
+    json_int_t cores = json_int(h->facts, "cores", 0);
 
     switch (lane) {
     case LANE_PREPARE:
@@ -97,13 +98,13 @@ static void on_task_progress(void *ctx, const json_t *params)
 {
     struct task_run *t = ctx;
     const json_t *total = json_object_get(params, "total");
-    const char *phase = json_string_value(json_object_get(params, "phase"));
+    const char *phase = json_text(params, "phase", NULL);
     const char *doing = phase ? phase : t->kind->doing ? t->kind->doing : "";
 
     if (strcmp(doing, t->doing) != 0)
         t->bytes_total = 0;
     snprintf(t->doing, sizeof(t->doing), "%s", doing);
-    t->bytes_done = json_integer_value(json_object_get(params, "bytes"));
+    t->bytes_done = json_int(params, "bytes", 0);
     if (json_integer_value(total) > 0)
         t->bytes_total = json_integer_value(total);
     t->told = false;

@@ -4,6 +4,7 @@
 
 #include "fetch_group.h"
 #include "host_run.h"
+#include "recluster/json.h"
 #include "relay.h"
 
 /* Each relay is a process that reads on this machine, and its network is one only. */
@@ -11,8 +12,7 @@ enum { RELAYS_MAX = 16 };
 
 static bool wants_relay(const struct executor *x, const struct task_run *t, const json_t *location)
 {
-    return json_is_true(json_object_get(x->hosts[t->host].spec, "relay")) ||
-           json_is_true(json_object_get(location, "relay"));
+    return json_flag(x->hosts[t->host].spec, "relay") || json_flag(location, "relay");
 }
 
 /* A file at a location. */
@@ -31,8 +31,8 @@ static void add_place(
 static void add_disk(
     const struct executor *x, const struct task_run *t, json_t *file, const json_t *source)
 {
-    const char *kind = json_string_value(json_object_get(source, "kind"));
-    const char *host = json_string_value(json_object_get(source, "host"));
+    const char *kind = json_text(source, "kind", NULL);
+    const char *host = json_text(source, "host", NULL);
     json_t *folder = json_object_get(source, "folder"), *parts = json_object_get(source, "parts");
 
     if (kind && strcmp(kind, "rdb") != 0)
@@ -97,7 +97,7 @@ json_t *fetch_files(const struct executor *x, const struct task_run *t)
 static int is_host_ready(struct executor *x, const json_t *file, bool has_come,
     int64_t *look_again_ms, bool *ret_ready, struct err *err)
 {
-    const char *name = json_string_value(json_object_get(json_object_get(file, "from"), "host"));
+    const char *name = json_text(json_object_get(file, "from"), "host", NULL);
     struct host_run *h = executor_host(x, name);
 
     if (!name)
@@ -108,8 +108,8 @@ static int is_host_ready(struct executor *x, const json_t *file, bool has_come,
         if (has_come)
             return 0;
         *err = h->error;
-        return err_wrap(err, "host '%s', which has '%s', is given up", name,
-            json_string_value(json_object_get(file, "name")));
+        return err_wrap(
+            err, "host '%s', which has '%s', is given up", name, json_text(file, "name", NULL));
     }
     *ret_ready &= h->state == HOST_READY;
     return 0;

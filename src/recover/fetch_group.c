@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "ready.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 
 /* Files on disks may have the same name in several folders. */
 static const char *name_of(const json_t *file)
 {
-    const char *where = json_string_value(json_object_get(file, "where"));
-    return where ? where : json_string_value(json_object_get(file, "name"));
+    const char *where = json_text(file, "where", NULL);
+    return where ? where : json_text(file, "name", NULL);
 }
 
 /* --- who belongs together --- */

@@ -6,6 +6,7 @@
 #include "moved.h"
 #include "ready.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/shell_quote.h"
 #include "shard_params.h"
 
@@ -96,7 +97,7 @@ static void on_status(void *ctx, const json_t *result, const struct err *error)
     /* A lost link answers nothing: the question is asked again when the host is back. */
     bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
     shard_set_unsure(x, s, !answered);
-    if (answered && (error || !json_is_true(json_object_get(result, "running"))) &&
+    if (answered && (error || !json_flag(result, "running")) &&
         journal_shard_reset(x, q->shard, error ? error->message : "its server does not run", &err) <
             0)
         journal_lost(x, &err);
@@ -175,7 +176,7 @@ static void on_prepared(void *ctx, const json_t *result, const struct err *error
         host_failed(h, error);
         return;
     }
-    if (!json_is_true(json_object_get(result, "already")) &&
+    if (!json_flag(result, "already") &&
         state_tell(
             h->x->st, &event, &err, "host '%s': its \"prepare\" commands were run", h->name) < 0)
         journal_lost(h->x, &err);

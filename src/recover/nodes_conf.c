@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "recluster/digest.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 
 enum { NODE_ID_DIGITS = 40 };
@@ -29,8 +30,8 @@ static const struct {
 bool nodes_conf_is_taken(const json_t *server)
 {
     const json_t *asked = json_object_get(server, "nodes_conf");
-    const char *kind = json_string_value(json_object_get(server, "kind"));
-    const char *version = json_string_value(json_object_get(server, "version"));
+    const char *kind = json_text(server, "kind", NULL);
+    const char *version = json_text(server, "version", NULL);
     int major, minor;
 
     if (json_is_boolean(asked))

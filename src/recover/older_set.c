@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/shell_quote.h"
 
 enum { SECOND_MS = 1000 };
@@ -41,7 +42,7 @@ static const json_t *failed_source(const struct shard_run *s, const struct err *
     size_t i;
 
     json_array_foreach (s->sources, i, source) {
-        const char *name = json_string_value(json_object_get(source, "name"));
+        const char *name = json_text(source, "name", NULL);
         if (name && strstr(failure->message, name))
             return source;
     }
@@ -51,8 +52,8 @@ static const json_t *failed_source(const struct shard_run *s, const struct err *
 static void offer_next_file(
     struct executor *x, const json_t *source, const char *before, struct err *failure)
 {
-    const char *where = json_string_value(json_object_get(source, "where"));
-    const char *next = json_string_value(json_object_get(source, "next"));
+    const char *where = json_text(source, "where", NULL);
+    const char *next = json_text(source, "next", NULL);
     const char *space = before[0] ? " " : "";
     CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
     CLEANUP(free_ptr) char *file = xasprintf("file:%s", where);

@@ -1,5 +1,6 @@
 #include "planned_files.h"
 
+#include "recluster/json.h"
 #include <string.h>
 
 bool planned_files_any(const struct executor *x, size_t database)
@@ -27,7 +28,7 @@ const json_t *planned_files_lost(const struct executor *x, size_t database)
         if (x->shards[i].database != (int)database)
             continue;
         json_array_foreach (x->shards[i].sources, k, source) {
-            if (is_lost(x, json_string_value(json_object_get(source, "host"))))
+            if (is_lost(x, json_text(source, "host", NULL)))
                 return source;
         }
     }
@@ -43,7 +44,7 @@ static bool has_file(const struct executor *x, const char *shard_uid, const char
         if (strcmp(x->shards[i].uid, shard_uid) != 0)
             continue;
         json_array_foreach (x->shards[i].sources, k, source) {
-            const char *known = json_string_value(json_object_get(source, "where"));
+            const char *known = json_text(source, "where", NULL);
             if (known && strcmp(known, where) == 0)
                 return true;
         }

@@ -8,6 +8,7 @@
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/memory_limit.h"
 #include "recluster/relay.h"
 #include "recluster/store.h"
@@ -123,7 +124,7 @@ static int read_in_child(void *arg, int fd)
     close_all_but(fd);
     memory_limit_name("'%s', which is read for a host,", r->name);
     if (json_object_get(r->file, "parts"))
-        below = store_location_below(location, json_string_value(json_object_get(r->file, "name")));
+        below = store_location_below(location, json_text(r->file, "name", NULL));
     struct store *store = store_open(below ? below : location, &err);
     int rc = store ? relay_send(fd, &in, &read, store, &err) : -1;
     rpc_add_notification(&out, "end",
@@ -233,8 +234,8 @@ static void on_host_answer(void *ctx, const json_t *result, const struct err *er
 static int ask_host(struct reader *r, const json_t *from, struct err *err)
 {
     const struct link_listener listener = {.notice = on_host_notice, .ctx = r};
-    const char *name = json_string_value(json_object_get(from, "host"));
-    const char *folder = json_string_value(json_object_get(from, "folder"));
+    const char *name = json_text(from, "host", NULL);
+    const char *folder = json_text(from, "folder", NULL);
     const struct host_run *h = executor_host(r->relay->x, name);
 
     if (!h || h->state != HOST_READY)
@@ -242,7 +243,7 @@ static int ask_host(struct reader *r, const json_t *from, struct err *err)
             err, ERR_LINK, "host '%s', which has the file, is not reached", name ? name : "?");
     CLEANUP(free_ptr)
     char *below = json_object_get(r->file, "parts")
-                      ? path_join(folder, json_string_value(json_object_get(r->file, "name")))
+                      ? path_join(folder, json_text(r->file, "name", NULL))
                       : xstrdup(folder);
     r->from = h->link;
     r->from_call = link_call(h->link, "read_file",
@@ -273,7 +274,7 @@ static void give_up_reader(struct relay *relay)
 static const char *allowed_name(const json_t *file, const char *wanted)
 {
     json_t *parts = json_object_get(file, "parts"), *part;
-    const char *name = json_string_value(json_object_get(file, "name"));
+    const char *name = json_text(file, "name", NULL);
     size_t i;
 
     if (!wanted || !name)
@@ -281,22 +282,16 @@ static const char *allowed_name(const json_t *file, const char *wanted)
     if (!parts)
         return strcmp(name, wanted) == 0 ? name : NULL;
     json_array_foreach (parts, i, part) {
-        name = json_string_value(json_object_get(part, "name"));
+        name = json_text(part, "name", NULL);
         if (name && strcmp(name, wanted) == 0)
             return name;
     }
     return NULL;
 }
 
-static json_int_t number(const json_t *params, const char *name)
-{
-    const json_t *value = json_object_get(params, name);
-    return json_is_integer(value) ? json_integer_value(value) : -1;
-}
-
 static void begin_read(struct relay *relay, const json_t *params)
 {
-    json_int_t at = number(params, "file");
+    json_int_t at = json_int(params, "file", -1);
     const json_t *file = json_array_get(relay->files, at < 0 ? SIZE_MAX : (size_t)at);
     const json_t *from = json_object_get(file, "from");
     struct reader *r = xmalloc(sizeof(*r));
@@ -306,10 +301,10 @@ static void begin_read(struct relay *relay, const json_t *params)
     *r = (struct reader){
         .relay = relay,
         .file = file,
-        .name = allowed_name(file, json_string_value(json_object_get(params, "name"))),
-        .stream = number(params, "stream"),
-        .offset = number(params, "offset"),
-        .length = number(params, "length"),
+        .name = allowed_name(file, json_text(params, "name", NULL)),
+        .stream = json_int(params, "stream", -1),
+        .offset = json_int(params, "offset", -1),
+        .length = json_int(params, "length", -1),
         .in = RPC_INPUT_INIT,
         .out = BUF_INIT,
     };
@@ -327,10 +322,10 @@ static void begin_read(struct relay *relay, const json_t *params)
 
 static void hand_back(struct reader *r, const json_t *params)
 {
-    if (number(params, "stream") != r->stream)
+    if (json_int(params, "stream", -1) != r->stream)
         return;
     json_t *more = relay_params(r->from ? r->from_call : r->relay->call, r->stream);
-    json_object_set_new(more, "bytes", json_integer(number(params, "bytes")));
+    json_object_set_new(more, "bytes", json_integer(json_int(params, "bytes", -1)));
     if (r->from) {
         link_tell(r->from, "more", more, NULL, 0);
         return;
@@ -348,7 +343,7 @@ static void on_notice(void *ctx, const struct rpc_message *m)
         begin_read(relay, m->payload);
     else if (r && strcmp(m->method, "more") == 0)
         hand_back(r, m->payload);
-    else if (r && strcmp(m->method, "stop") == 0 && number(m->payload, "stream") == r->stream)
+    else if (r && strcmp(m->method, "stop") == 0 && json_int(m->payload, "stream", -1) == r->stream)
         give_up_reader(relay);
 }
 

@@ -5,6 +5,7 @@
 
 #include "planned_files.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/shell_quote.h"
 #include "recluster/survey.h"
 #include "save_plan.h"
@@ -93,8 +94,8 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
 static int keep_without_source(
     const struct replan *r, size_t database, const json_t *source, struct err *err)
 {
-    const char *where = json_string_value(json_object_get(source, "where"));
-    const char *next = json_string_value(json_object_get(source, "next"));
+    const char *where = json_text(source, "where", NULL);
+    const char *next = json_text(source, "next", NULL);
     CLEANUP(free_ptr) char *state = shell_word(state_path(r->x->st));
     CLEANUP(free_ptr)
     char *message = xasprintf("%s comes from '%s', which is on a lost host: it gets no new plan",
@@ -230,7 +231,7 @@ static void own_folders(const struct replan *r)
 {
     for (size_t i = 0; i < r->survey->hosts->count; i++) {
         json_t *base_dir = json_object_get(r->survey->host_inputs[i].facts, "base_dir");
-        const char *recovery = json_string_value(json_object_get(base_dir, "recovery"));
+        const char *recovery = json_text(base_dir, "recovery", NULL);
         if (recovery && strcmp(recovery, r->x->recovery) == 0)
             json_object_set_new(base_dir, "state", json_string("empty"));
     }
@@ -248,11 +249,11 @@ static void pin(struct replan *r)
     json_decref(r->survey->pinned);
     r->survey->pinned = json_deep_copy(r->document);
     json_array_foreach (json_object_get(r->survey->pinned, "databases"), i, database) {
-        int at = database_by_uid(r->x, json_string_value(json_object_get(database, "uid")));
+        int at = database_by_uid(r->x, json_text(database, "uid", NULL));
         if (at < 0 || r->fates[at] == FATE_STAYS)
             continue;
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            int s = shard_by_uid(r->x, json_string_value(json_object_get(shard, "uid")));
+            int s = shard_by_uid(r->x, json_text(shard, "uid", NULL));
             if (s >= 0 && r->lost[s])
                 json_object_set_new(shard, "host", json_null());
         }
@@ -435,7 +436,7 @@ static json_t *merged_document(const struct replan *r)
     size_t i;
 
     json_array_foreach (databases, i, database) {
-        int at = database_by_uid(r->x, json_string_value(json_object_get(database, "uid")));
+        int at = database_by_uid(r->x, json_text(database, "uid", NULL));
         json_t *before = json_array_get(json_object_get(r->document, "databases"), i);
         if (!before || (at >= 0 && r->fates[at] == FATE_ANEW))
             continue;

@@ -8,6 +8,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/fence.h"
+#include "recluster/json.h"
 #include "recluster/rpc.h"
 #include "recluster/secret.h"
 #include "recluster/survey.h"
@@ -123,7 +124,7 @@ static const char *server_fact(
     const struct plan *plan, const struct plan_shard *s, const char *name)
 {
     const json_t *server = json_object_get(plan->hosts[s->host].facts, "server");
-    return json_string_value(json_object_get(server, name));
+    return json_text(server, name, NULL);
 }
 
 /* Redis 7.0 came with RDB version 10; Valkey began above that. */

@@ -1,5 +1,6 @@
 #include "shard_params.h"
 
+#include "recluster/json.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@ json_t *shard_params(const struct executor *x, const struct shard_run *s)
 
 static const char *repl_id(const struct shard_run *s)
 {
-    return json_string_value(json_object_get(s->facts, "repl_id"));
+    return json_text(s->facts, "repl_id", NULL);
 }
 
 bool shard_loads_file(const struct executor *x, const struct shard_run *s)
@@ -47,7 +48,7 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 
     /* All nodes of a cluster have as many, and load before the files of all have been read. */
     if (s->bus_port) {
-        if (json_is_true(json_object_get(server, "cluster_databases")))
+        if (json_flag(server, "cluster_databases"))
             json_object_set_new(params, "databases", json_integer(CLUSTER_DATABASES));
         return;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "nodes_conf.h"
+#include "recluster/json.h"
 #include "shard_params.h"
 
 /* The agent watches for progress; this only bounds the whole. */
@@ -18,8 +19,7 @@ static const int64_t BACKLOG_MAX = (int64_t)1 << 30;
 static void load_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
-    int64_t expires = json_integer_value(json_object_get(s->facts, "expires")) +
-                      json_integer_value(json_object_get(s->facts, "field_expires"));
+    int64_t expires = json_int(s->facts, "expires", 0) + json_int(s->facts, "field_expires", 0);
     int64_t backlog = expires < BACKLOG_MAX / REMOVAL_BYTES ? expires * REMOVAL_BYTES : BACKLOG_MAX;
 
     shard_add_databases(x, s, params);
@@ -44,11 +44,10 @@ static enum finish load_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     struct shard_run *s = &x->shards[t->shard];
-    const char *check = json_string_value(json_object_get(result, "check"));
-    json_int_t in_file = json_integer_value(json_object_get(s->facts, "keys")) -
-                         json_integer_value(json_object_get(s->facts, "empty"));
-    json_int_t loaded = json_integer_value(json_object_get(result, "keys_loaded"));
-    json_int_t expired = json_integer_value(json_object_get(result, "keys_expired"));
+    const char *check = json_text(result, "check", NULL);
+    json_int_t in_file = json_int(s->facts, "keys", 0) - json_int(s->facts, "empty", 0);
+    json_int_t loaded = json_int(result, "keys_loaded", 0);
+    json_int_t expired = json_int(result, "keys_expired", 0);
 
     /*
      * The agent has compared them too; the records are ours, and so is the verdict. A server that

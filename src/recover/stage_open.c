@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 #include "shard_params.h"
 
@@ -45,12 +46,12 @@ static enum finish attach_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     struct shard_run *s = &x->shards[t->shard];
-    int64_t keys = json_integer_value(json_object_get(result, "keys"));
+    int64_t keys = json_int(result, "keys", 0);
 
     if (state_run(x->st, err, "UPDATE placement SET loaded = ?, keys = ? WHERE shard_uid = ?",
             "jis", result, keys, s->uid) < 0)
         return FINISH_FAIL;
-    if (s->file && json_integer_value(json_object_get(result, "sync_full")) > 0 &&
+    if (s->file && json_int(result, "sync_full", 0) > 0 &&
         tell_of_full_sync(x, t,
             shard_loads_file(x, s) ? "the primary could not continue where the file ends"
                                    : "its file is not equal to that of its primary",
@@ -87,11 +88,6 @@ static enum finish not_yet(
     return FINISH_NOT_YET;
 }
 
-static long long number(const json_t *status, const char *name)
-{
-    return json_integer_value(json_object_get(status, name));
-}
-
 /* Of a database that was in use already when they were lost: its servers still know of them. */
 static long long lost_nodes(const struct executor *x, int database)
 {
@@ -111,8 +107,8 @@ static int64_t waited_ms(const struct task_run *t)
 static const struct shard_run *shard_at(
     const struct executor *x, const struct database_run *db, const json_t *place)
 {
-    const char *addr = json_string_value(json_object_get(place, "addr"));
-    json_int_t port = json_integer_value(json_object_get(place, "port"));
+    const char *addr = json_text(place, "addr", NULL);
+    json_int_t port = json_int(place, "port", 0);
 
     for (size_t i = db->first_shard; addr && i < db->first_shard + db->shard_count; i++)
         if (x->shards[i].port == port && strcmp(x->shards[i].addr, addr) == 0)
@@ -155,14 +151,15 @@ static enum finish prove_cluster(
 {
     const struct shard_run *s = &x->shards[t->shard];
     const struct database_run *db = &x->databases[s->database];
-    const char *state = json_string_value(json_object_get(status, "cluster_state"));
-    long long known = number(status, "known_nodes"), all = (long long)db->shard_count;
+    const char *state = json_text(status, "cluster_state", NULL);
+    long long known = json_int(status, "known_nodes", 0), all = (long long)db->shard_count;
 
     if (known < all || known > all + lost_nodes(x, s->database))
         return not_yet(err, s, "it knows of so many nodes of its cluster:", known, all);
-    if (number(status, "slots_ok") != SLOT_COUNT)
+    if (json_int(status, "slots_ok", 0) != SLOT_COUNT)
         return not_yet(err, s,
-            "so many slots of its cluster are served:", number(status, "slots_ok"), SLOT_COUNT);
+            "so many slots of its cluster are served:", json_int(status, "slots_ok", 0),
+            SLOT_COUNT);
     if (!state || strcmp(state, "ok") != 0) {
         err_set(err, ERR_CHECK, "shard '%s': its cluster is in state '%s'", s->uid,
             state ? state : "?");
@@ -191,10 +188,10 @@ static enum finish prove_finish(
     struct executor *x, struct task_run *t, const json_t *status, struct err *err)
 {
     const struct shard_run *s = &x->shards[t->shard];
-    const char *role = json_string_value(json_object_get(status, "role"));
+    const char *role = json_text(status, "role", NULL);
     const char *wanted = s->is_primary ? "primary" : "replica";
 
-    if (!json_is_true(json_object_get(status, "running"))) {
+    if (!json_flag(status, "running")) {
         err_set(err, ERR_SERVER, "the server of shard '%s' on host '%s' has ended", s->uid,
             x->hosts[s->host].name);
         err_hint(err, "Look at server.log in the shard's folder, then resume the recovery.");
@@ -205,10 +202,10 @@ static enum finish prove_finish(
             role ? role : "?");
         return FINISH_FAIL;
     }
-    if (s->is_primary && number(status, "replicas") != (long long)replica_count(x, t->shard))
-        return not_yet(err, s, "so many replicas are in step:", number(status, "replicas"),
+    if (s->is_primary && json_int(status, "replicas", 0) != (long long)replica_count(x, t->shard))
+        return not_yet(err, s, "so many replicas are in step:", json_int(status, "replicas", 0),
             (long long)replica_count(x, t->shard));
-    if (!s->is_primary && !json_is_true(json_object_get(status, "link_up"))) {
+    if (!s->is_primary && !json_flag(status, "link_up")) {
         err_set(err, ERR_CHECK, "replica '%s' has lost its primary", s->uid);
         return FINISH_NOT_YET;
     }
@@ -320,7 +317,7 @@ static enum finish endpoint_finish(
     const struct shard_run *s = &x->shards[t->shard];
     json_t *samples = samples_of(x, s);
     json_int_t asked = (json_int_t)json_array_size(samples);
-    json_int_t same = json_integer_value(json_object_get(result, "samples_ok"));
+    json_int_t same = json_int(result, "samples_ok", 0);
 
     json_decref(samples);
     if (same == asked)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "nodes_conf.h"
+#include "recluster/json.h"
 #include "shard_params.h"
 
 enum { REPLICATION_BACKLOG_BYTES = 16 * 1024 * 1024 };
@@ -52,7 +53,7 @@ static enum finish prepare_finish(
 {
     const struct shard_run *s = &x->shards[t->shard];
     json_t *measured = json_object_get(result, "fast_load");
-    bool helps = json_is_true(json_object_get(measured, "helps"));
+    bool helps = json_flag(measured, "helps");
 
     if (!json_is_object(measured) || !is_first_of_host(x, s))
         return FINISH_OK;
@@ -62,9 +63,8 @@ static enum finish prepare_finish(
     return state_tell(x->st, &event, err,
                "--fast-load is %s on host '%s': a file to try it took %lld ms to load with huge "
                "pages, %lld ms without",
-               helps ? "used" : "not used", event.host,
-               (long long)json_integer_value(json_object_get(measured, "fast_ms")),
-               (long long)json_integer_value(json_object_get(measured, "usual_ms"))) < 0
+               helps ? "used" : "not used", event.host, (long long)json_int(measured, "fast_ms", 0),
+               (long long)json_int(measured, "usual_ms", 0)) < 0
                ? FINISH_FAIL
                : FINISH_OK;
 }

@@ -12,6 +12,7 @@
 #include "fetch_group.h"
 #include "ready.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 #include "recluster/store.h"
 #include "relay.h"
@@ -29,7 +30,7 @@ enum { SAMPLED_KEYS = 32 };
 static char *incoming_name(const struct shard_run *s)
 {
     CLEANUP(free_ptr) char *plain = xstrdup(s->file);
-    const char *kind = json_string_value(json_object_get(json_array_get(s->sources, 0), "kind"));
+    const char *kind = json_text(json_array_get(s->sources, 0), "kind", NULL);
     size_t len = strlen(plain);
 
     if (kind && strcmp(kind, "rdb") != 0) {
@@ -76,8 +77,8 @@ static void fetch_called(struct executor *x, struct task_run *t, uint64_t call)
     t->relay = relay_begin(x, x->hosts[t->host].link, call, files);
     t->bytes_total = 0;
     json_array_foreach (files, i, file)
-        if (json_integer_value(json_object_get(file, "bytes")) > 0)
-            t->bytes_total += json_integer_value(json_object_get(file, "bytes"));
+        if (json_int(file, "bytes", 0) > 0)
+            t->bytes_total += json_int(file, "bytes", 0);
     for (i = 0; i < t->with_count; i++)
         t->with[i]->bytes_total = 0;
     json_decref(files);
@@ -125,8 +126,8 @@ static bool may_land(const struct executor *x, const struct task_run *t)
     enum { REDIS_7_RDB_VERSION = 10 };
     const struct shard_run *s = &x->shards[t->shard];
     const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
-    const char *kind = json_string_value(json_object_get(server, "kind"));
-    const char *version = json_string_value(json_object_get(server, "version"));
+    const char *kind = json_text(server, "kind", NULL);
+    const char *version = json_text(server, "version", NULL);
 
     if (x->landing == LANDING_NEVER || s->files || !kind || !version ||
         plan_rdb_version_max(kind, version) < REDIS_7_RDB_VERSION)
@@ -174,8 +175,8 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     const struct shard_run *s = &x->shards[t->shard];
     const struct database_run *db = &x->databases[t->database];
     const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
-    const char *kind = json_string_value(json_object_get(server, "kind"));
-    const char *version = json_string_value(json_object_get(server, "version"));
+    const char *kind = json_text(server, "kind", NULL);
+    const char *version = json_text(server, "version", NULL);
     CLEANUP(free_ptr) char *as = incoming_name(s);
 
     json_object_set_new(params, "as", json_string(as));
@@ -185,9 +186,7 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "land", json_boolean(t->landing));
     if (db->ccs->sharded)
         json_object_set_new(params, "databases",
-            json_integer(json_is_true(json_object_get(server, "cluster_databases"))
-                             ? CLUSTER_DATABASES
-                             : 1));
+            json_integer(json_flag(server, "cluster_databases") ? CLUSTER_DATABASES : 1));
     json_object_set_new(params, "rdb_version_max",
         json_integer(kind && version ? plan_rdb_version_max(kind, version) : 0));
     json_object_set_new(params, "valkey_ok", json_boolean(kind && strcmp(kind, "valkey") == 0));
@@ -244,11 +243,11 @@ static json_int_t count_keys(const struct shard_run *s, json_t *files)
     size_t i;
 
     json_array_foreach (sources, i, file) {
-        const char *name = json_string_value(json_object_get(file, "name"));
+        const char *name = json_text(file, "name", NULL);
         json_object_set(files, name, json_object_get(file, "keys"));
     }
-    return json_integer_value(json_object_get(s->facts, "keys")) +
-           json_integer_value(json_object_get(json_object_get(s->facts, "doubles"), "keys"));
+    return json_int(s->facts, "keys", 0) +
+           json_int(json_object_get(s->facts, "doubles"), "keys", 0);
 }
 
 /*
@@ -290,22 +289,21 @@ static int tell_of_aof(
     struct event cut = task_event(t, "warning", "aof-tail-cut");
     struct event errors_event = task_event(t, "warning", "aof-errors");
     const json_t *dropped = json_object_get(aof, "dropped");
-    const char *name = json_string_value(json_object_get(aof, "name"));
-    json_int_t errors = json_integer_value(json_object_get(aof, "errors"));
+    const char *name = json_text(aof, "name", NULL);
+    json_int_t errors = json_int(aof, "errors", 0);
 
     cut.detail = errors_event.detail = aof;
     if (json_is_object(dropped) &&
         state_tell(x->st, &cut, err,
             "the last %lld bytes of '%s' (from byte %lld of '%s' on) are not a whole command, as a "
             "crash leaves them: they were cut off, on a copy",
-            (long long)json_integer_value(json_object_get(dropped, "bytes")), name,
-            (long long)json_integer_value(json_object_get(dropped, "offset")),
-            json_string_value(json_object_get(dropped, "file"))) < 0)
+            (long long)json_int(dropped, "bytes", 0), name,
+            (long long)json_int(dropped, "offset", 0), json_text(dropped, "file", NULL)) < 0)
         return -1;
     if (errors > 0)
         return state_tell(x->st, &errors_event, err,
             "%lld commands of '%s' were refused by the server that loaded it (%s)",
-            (long long)errors, name, json_string_value(json_object_get(aof, "error_names")));
+            (long long)errors, name, json_text(aof, "error_names", NULL));
     if (errors < 0)
         return state_tell(x->st, &errors_event, err,
             "whether commands of '%s' were refused is not known: servers before 6.2 don't count them",
@@ -336,8 +334,7 @@ static int tell_of_no_keys(
     const struct event event = task_event(t, "warning", "set-empty");
     const struct shard_run *s = &x->shards[t->shard];
 
-    if (!s->is_primary || x->databases[t->database].ccs->sharded ||
-        json_integer_value(json_object_get(facts, "keys")) != 0)
+    if (!s->is_primary || x->databases[t->database].ccs->sharded || json_int(facts, "keys", 0) != 0)
         return 0;
     return state_tell(
         x->st, &event, err, "'%s' has no key at all: the database comes back empty", s->file);
@@ -357,11 +354,9 @@ static int tell_of_doubles(
     return state_tell(x->st, &event, err,
         "keys that are in two files: %lld, first '%s' in slot %lld; the copy of '%s' counts, that "
         "of '%s' is left out, as the map of slots says",
-        (long long)json_integer_value(json_object_get(doubles, "keys")),
-        json_string_value(json_object_get(first, "key")),
-        (long long)json_integer_value(json_object_get(first, "slot")),
-        json_string_value(json_object_get(first, "kept")),
-        json_string_value(json_object_get(first, "dropped")));
+        (long long)json_int(doubles, "keys", 0), json_text(first, "key", NULL),
+        (long long)json_int(first, "slot", 0), json_text(first, "kept", NULL),
+        json_text(first, "dropped", NULL));
 }
 
 /* Modules that the server lacks: what they kept outside of keys is not in its file. */

@@ -5,47 +5,6 @@
 
 #include "recluster/clock.h"
 
-const char *doc_text(const json_t *doc, const char *field, const char *missing)
-{
-    const char *text = json_string_value(json_object_get(doc, field));
-    return text ? text : missing;
-}
-
-int64_t doc_int(const json_t *doc, const char *field, int64_t missing)
-{
-    const json_t *value = json_object_get(doc, field);
-
-    if (json_is_integer(value))
-        return json_integer_value(value);
-    if (json_is_real(value))
-        return (int64_t)json_real_value(value);
-    if (json_is_boolean(value))
-        return json_is_true(value);
-    return missing;
-}
-
-double doc_real(const json_t *doc, const char *field, double missing)
-{
-    const json_t *value = json_object_get(doc, field);
-    return json_is_number(value) ? json_number_value(value) : missing;
-}
-
-bool doc_bool(const json_t *doc, const char *field)
-{
-    return json_is_true(json_object_get(doc, field));
-}
-
-bool doc_has(const json_t *doc, const char *field)
-{
-    const json_t *value = json_object_get(doc, field);
-    return value && !json_is_null(value);
-}
-
-size_t doc_count(const json_t *doc, const char *field)
-{
-    return json_array_size(json_object_get(doc, field));
-}
-
 uint32_t doc_next_char(const char **s)
 {
     const unsigned char *p = (const unsigned char *)*s;
@@ -111,7 +70,7 @@ json_t *doc_int_or_null(int64_t n, int64_t null_value)
 const char *doc_message(const json_t *issue)
 {
     const char *text = json_string_value(issue);
-    return text ? text : doc_text(issue, "message", "");
+    return text ? text : json_text(issue, "message", "");
 }
 
 const char *doc_time(const json_t *doc, const char *field, char *text)
@@ -120,7 +79,7 @@ const char *doc_time(const json_t *doc, const char *field, char *text)
 
     if (json_is_string(value))
         return json_string_value(value);
-    return json_is_number(value) ? clock_format(doc_int(doc, field, 0), text) : "unknown time";
+    return json_is_number(value) ? clock_format(json_int(doc, field, 0), text) : "unknown time";
 }
 
 void doc_ranges(const json_t *ranges, size_t max, struct buf *out)

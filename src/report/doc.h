@@ -1,24 +1,14 @@
 #ifndef RECLUSTER_REPORT_DOC_H
 #define RECLUSTER_REPORT_DOC_H
 
-/*
- * Reading and making JSON documents. A field that is missing or of another type has the value that
- * the caller names: documents also come from older and newer versions of the program.
- */
+/* Making JSON documents, and what of them is shown to people. */
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "recluster/buf.h"
-
-const char *doc_text(const json_t *doc, const char *field, const char *missing);
-int64_t doc_int(
-    const json_t *doc, const char *field, int64_t missing); /* true is 1, reals are cut */
-double doc_real(const json_t *doc, const char *field, double missing);
-bool doc_bool(const json_t *doc, const char *field);
-bool doc_has(const json_t *doc, const char *field);     /* there, and not null */
-size_t doc_count(const json_t *doc, const char *field); /* items of an array */
+#include "recluster/json.h"
 
 /* A JSON string of any bytes: what is not UTF-8 becomes U+FFFD. NULL becomes null. */
 json_t *doc_string(const char *s);

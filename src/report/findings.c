@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "doc.h"
+#include "recluster/json.h"
 
 int finding_rank(const json_t *finding)
 {
-    const char *severity = doc_text(finding, "severity", "");
+    const char *severity = json_text(finding, "severity", "");
     return strcmp(severity, "error") == 0 ? 0 : strcmp(severity, "warning") == 0 ? 1 : 2;
 }
 
@@ -27,10 +28,10 @@ void findings_text(struct text *t, const json_t *findings)
         json_array_foreach (findings, i, finding) {
             if (finding_rank(finding) != rank || shown >= SHOWN)
                 continue;
-            text_put(t, styles[rank], "  %-9.9s", doc_text(finding, "severity", "?"));
-            text_put(t, TEXT_PLAIN, "%.60s", doc_text(finding, "code", ""));
+            text_put(t, styles[rank], "  %-9.9s", json_text(finding, "severity", "?"));
+            text_put(t, TEXT_PLAIN, "%.60s", json_text(finding, "code", ""));
             text_end(t);
-            text_wrap(t, TEXT_PLAIN, "           ", "%s", doc_text(finding, "message", ""));
+            text_wrap(t, TEXT_PLAIN, "           ", "%s", json_text(finding, "message", ""));
             shown++;
         }
     }
@@ -47,7 +48,7 @@ void issue_subject(const json_t *issue, struct buf *out)
         {"database", "", ""}, {"shard", "", ""}, {"host", "host '", "'"}, {"task", "task ", ""}};
 
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-        const char *name = doc_text(issue, parts[i].field, NULL);
+        const char *name = json_text(issue, parts[i].field, NULL);
         if (name)
             buf_addf(
                 out, "%s%s%s%s", out->len > 0 ? ", " : "", parts[i].before, name, parts[i].after);
@@ -64,11 +65,11 @@ void issues_text(struct text *t, const char *heading, enum text_style style, con
     text_heading(t, "%s (%zu)", heading, json_array_size(issues));
     json_array_foreach (issues, i, issue) {
         struct buf subject = BUF_INIT;
-        const char *hint = doc_text(issue, "hint", NULL);
+        const char *hint = json_text(issue, "hint", NULL);
         if (i == TEXT_LIST_MAX)
             break;
         /* What a plan says names its subject itself. */
-        if (!doc_has(issue, "code"))
+        if (!json_has(issue, "code"))
             issue_subject(issue, &subject);
         text_wrap(t, style, "  - ", "%s%s%s", subject.data, subject.len > 0 ? ": " : "",
             doc_message(issue));

@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -15,15 +16,15 @@ static void cluster_text(struct text *t, const json_t *inspect)
     const json_t *cluster = json_object_get(inspect, "cluster");
     char time[32], age[HUMAN_TEXT_MAX];
 
-    text_wrap(t, TEXT_BOLD, "", "Cluster %s", doc_text(cluster, "name", "(without a name)"));
-    text_field(t, "CCS file", "%s (%s)", doc_text(cluster, "source", "?"),
-        doc_text(cluster, "format", "?"));
-    if (doc_has(cluster, "age_s"))
+    text_wrap(t, TEXT_BOLD, "", "Cluster %s", json_text(cluster, "name", "(without a name)"));
+    text_field(t, "CCS file", "%s (%s)", json_text(cluster, "source", "?"),
+        json_text(cluster, "format", "?"));
+    if (json_has(cluster, "age_s"))
         text_field(t, "saved", "%s, %s ago", doc_time(cluster, "saved_ms", time),
-            human_duration(doc_int(cluster, "age_s", 0) * 1000, age));
+            human_duration(json_int(cluster, "age_s", 0) * 1000, age));
     else
         text_field(t, "saved", "the file does not say when");
-    text_field(t, "rack aware", "%s", doc_bool(cluster, "rack_aware") ? "yes" : "no");
+    text_field(t, "rack aware", "%s", json_flag(cluster, "rack_aware") ? "yes" : "no");
 }
 
 static void nodes_text(struct text *t, const json_t *nodes)
@@ -41,16 +42,16 @@ static void nodes_text(struct text *t, const json_t *nodes)
     for (i = 0; i < ARRAY_SIZE(heads); i++)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
     json_array_foreach (nodes, i, node) {
-        int64_t bytes = doc_int(node, "memory", -1);
+        int64_t bytes = json_int(node, "memory", -1);
         if (i == TEXT_LIST_MAX)
             break;
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(node, "label", "?"));
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(node, "addr", "-"));
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(node, "rack", "-"));
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(node, "status", "-"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(node, "label", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(node, "addr", "-"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(node, "rack", "-"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(node, "status", "-"));
         text_table_cell(
             &table, TEXT_PLAIN, "%s", bytes < 0 ? "-" : human_bytes((uint64_t)bytes, memory));
-        text_table_cell(&table, TEXT_PLAIN, "%" PRId64, doc_int(node, "shards", 0));
+        text_table_cell(&table, TEXT_PLAIN, "%" PRId64, (int64_t)json_int(node, "shards", 0));
     }
     text_table_print(&table, t, 2);
     text_more(t, 2, json_array_size(nodes), TEXT_LIST_MAX);
@@ -62,7 +63,7 @@ static size_t count_role(const json_t *shards, const char *role)
     json_t *shard;
 
     json_array_foreach (shards, i, shard) {
-        if (strcmp(doc_text(shard, "role", ""), role) == 0)
+        if (strcmp(json_text(shard, "role", ""), role) == 0)
             count++;
     }
     return count;
@@ -82,12 +83,12 @@ static void shards_text(struct text *t, const json_t *database)
     text_field(t, "shards", "%s %s, %s %s", human_count(primaries, text),
         primaries == 1 ? "primary" : "primaries", human_count(replicas, more),
         replicas == 1 ? "replica" : "replicas");
-    if (!doc_bool(database, "sharded"))
+    if (!json_flag(database, "sharded"))
         return;
     json_array_foreach (shards, i, shard) {
-        if (strcmp(doc_text(shard, "role", ""), "primary") != 0 || shown++ >= SHOWN)
+        if (strcmp(json_text(shard, "role", ""), "primary") != 0 || shown++ >= SHOWN)
             continue;
-        buf_addf(&list, "%s%s: ", list.len > 0 ? "; " : "", doc_text(shard, "label", "?"));
+        buf_addf(&list, "%s%s: ", list.len > 0 ? "; " : "", json_text(shard, "label", "?"));
         doc_ranges(json_object_get(shard, "slots"), 3, &list);
     }
     if (primaries > SHOWN)
@@ -103,7 +104,7 @@ static void shards_text(struct text *t, const json_t *database)
 
 static void persistence_text(struct text *t, const json_t *database)
 {
-    const char *kind = doc_text(database, "persistence", "none");
+    const char *kind = json_text(database, "persistence", "none");
     struct buf line = BUF_INIT;
     size_t i;
     json_t *point;
@@ -111,7 +112,7 @@ static void persistence_text(struct text *t, const json_t *database)
     buf_adds(&line, kind);
     if (strcmp(kind, "aof") == 0)
         buf_adds(&line,
-            doc_bool(database, "fsync_always") ? ", fsync at each write" : ", fsync every second");
+            json_flag(database, "fsync_always") ? ", fsync at each write" : ", fsync every second");
     json_array_foreach (json_object_get(database, "save_points"), i, point) {
         buf_addf(&line, "%s after %lld s if %lld changes", i > 0 ? "," : "",
             (long long)json_integer_value(json_array_get(point, 0)),
@@ -125,14 +126,14 @@ static void persistence_text(struct text *t, const json_t *database)
 static void location_text(struct text *t, const json_t *database)
 {
     json_t *location = json_object_get(database, "backup_location");
-    int64_t interval_s = doc_int(database, "backup_interval_s", 0);
+    int64_t interval_s = json_int(database, "backup_interval_s", 0);
     struct buf line = BUF_INIT;
     char every[HUMAN_TEXT_MAX];
     const char *field;
     json_t *value;
 
     buf_adds(&line, json_is_string(location) ? json_string_value(location)
-                                             : doc_text(location, "type", "none"));
+                                             : json_text(location, "type", "none"));
     json_object_foreach (location, field, value) {
         const char *plain = json_string_value(value);
         if (plain && strcmp(plain, SECRET_MASK) != 0 && strcmp(field, "type") != 0)
@@ -156,8 +157,8 @@ static void endpoints_text(struct text *t, const json_t *database)
         if (i == SHOWN)
             break;
         buf_addf(&line, "%s%s:%" PRId64, i > 0 ? ", " : "",
-            doc_text(endpoint, "dns_name", doc_text(endpoint, "addr", "?")),
-            doc_int(endpoint, "port", 0));
+            json_text(endpoint, "dns_name", json_text(endpoint, "addr", "?")),
+            (int64_t)json_int(endpoint, "port", 0));
     }
     if (i < json_array_size(endpoints))
         buf_addf(&line, ", … and %zu more (see --json)", json_array_size(endpoints) - i);
@@ -167,26 +168,26 @@ static void endpoints_text(struct text *t, const json_t *database)
 
 static void database_text(struct text *t, const json_t *database)
 {
-    int64_t bytes = doc_int(database, "memory", 0);
+    int64_t bytes = json_int(database, "memory", 0);
     char memory[HUMAN_TEXT_MAX];
 
-    text_wrap(t, TEXT_BOLD, "  ", "%s  %s", doc_text(database, "label", "?"),
-        doc_text(database, "name", ""));
-    text_field(t, "kind", "%s%s%s, %s, %s%s%s%s", doc_text(database, "type", "?"),
-        doc_has(database, "redis_version") ? " " : "", doc_text(database, "redis_version", ""),
-        doc_bool(database, "sharded") ? "sharded" : "not sharded",
-        doc_bool(database, "replicated") ? "replicated" : "not replicated",
-        doc_bool(database, "active_active") ? ", Active-Active" : "",
-        doc_bool(database, "tls") ? ", TLS" : "",
-        strcmp(doc_text(database, "slots_policy", ""), "legacy") == 0 ? ", legacy slots" : "");
-    text_field(t, "status", "%s", doc_text(database, "status", "not known"));
+    text_wrap(t, TEXT_BOLD, "  ", "%s  %s", json_text(database, "label", "?"),
+        json_text(database, "name", ""));
+    text_field(t, "kind", "%s%s%s, %s, %s%s%s%s", json_text(database, "type", "?"),
+        json_has(database, "redis_version") ? " " : "", json_text(database, "redis_version", ""),
+        json_flag(database, "sharded") ? "sharded" : "not sharded",
+        json_flag(database, "replicated") ? "replicated" : "not replicated",
+        json_flag(database, "active_active") ? ", Active-Active" : "",
+        json_flag(database, "tls") ? ", TLS" : "",
+        strcmp(json_text(database, "slots_policy", ""), "legacy") == 0 ? ", legacy slots" : "");
+    text_field(t, "status", "%s", json_text(database, "status", "not known"));
     shards_text(t, database);
     text_field(t, "memory", "%s, eviction policy %s",
         bytes > 0 ? human_bytes((uint64_t)bytes, memory) : "no limit",
-        doc_text(database, "eviction_policy", "not known"));
+        json_text(database, "eviction_policy", "not known"));
     persistence_text(t, database);
     endpoints_text(t, database);
-    text_field(t, "password", "%s", doc_bool(database, "password") ? "set" : "none");
+    text_field(t, "password", "%s", json_flag(database, "password") ? "set" : "none");
     location_text(t, database);
 }
 

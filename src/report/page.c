@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -32,8 +33,8 @@ static int64_t sum(const json_t *proofs, const char *field)
     json_t *proof;
 
     json_array_foreach (proofs, i, proof) {
-        if (strcmp(doc_text(proof, "role", ""), "primary") == 0)
-            total += doc_int(proof, field, 0);
+        if (strcmp(json_text(proof, "role", ""), "primary") == 0)
+            total += json_int(proof, field, 0);
     }
     return total;
 }
@@ -46,7 +47,7 @@ static void database_card(struct buf *out, const json_t *status)
     char text[64];
 
     json_array_foreach (databases, i, database) {
-        opened += doc_has(database, "opened_ms");
+        opened += json_has(database, "opened_ms");
     }
     snprintf(text, sizeof(text), "%zu of %zu", opened, json_array_size(databases));
     card(out, "Databases open", text, NULL);
@@ -72,11 +73,11 @@ static void cards(struct buf *out, const json_t *report)
     char text[HUMAN_TEXT_MAX];
 
     buf_adds(out, "<dl class=\"cards\">\n");
-    card(out, doc_has(status, "ended_ms") ? "Recovery took (RTO)" : "Time so far",
-        doc_has(status, "rto_ms") ? human_duration(doc_int(status, "rto_ms", 0), text) : "-",
+    card(out, json_has(status, "ended_ms") ? "Recovery took (RTO)" : "Time so far",
+        json_has(status, "rto_ms") ? human_duration(json_int(status, "rto_ms", 0), text) : "-",
         "from the start to the end of the run");
     card(out, "Data lost (RPO)",
-        doc_has(status, "rpo_s") ? human_duration(doc_int(status, "rpo_s", 0) * 1000, text) : "-",
+        json_has(status, "rpo_s") ? human_duration(json_int(status, "rpo_s", 0) * 1000, text) : "-",
         "at most: age of the oldest set used");
     database_card(out, status);
     card(out, "Keys loaded", human_count((uint64_t)sum(proofs, "keys_loaded"), text),
@@ -99,23 +100,23 @@ static void heading(struct buf *out, const json_t *report)
 
     buf_adds(out, "<header>\n");
     html_element(
-        out, "p", NULL, "Recovery of cluster %s", doc_text(cluster, "name", "(without a name)"));
+        out, "p", NULL, "Recovery of cluster %s", json_text(cluster, "name", "(without a name)"));
     buf_addf(out, "<div class=\"verdict %s\">\n", classes[status_verdict(status)]);
     html_element(out, "h1", NULL, "%s", status_headline(status));
     html_element(out, "p", NULL, "%s", times);
     buf_adds(out, "</div>\n");
-    if (doc_has(cluster, "saved_ms"))
+    if (json_has(cluster, "saved_ms"))
         html_element(out, "p", NULL, "From a CCS file (%s) that was saved %s.",
-            doc_text(cluster, "format", "?"), doc_time(cluster, "saved_ms", time));
+            json_text(cluster, "format", "?"), doc_time(cluster, "saved_ms", time));
     buf_adds(out, "</header>\n");
 }
 
 static void next_section(struct buf *out, const json_t *status)
 {
     html_section(out, "next", "What to do next");
-    if (doc_count(status, "errors") > 0)
+    if (json_count(status, "errors") > 0)
         html_element(out, "p", NULL, "Mend what the errors name, then run:");
-    html_element(out, "pre", NULL, "%s", doc_text(status, "next", ""));
+    html_element(out, "pre", NULL, "%s", json_text(status, "next", ""));
     html_section_end(out);
 }
 
@@ -130,7 +131,7 @@ void report_html(const json_t *report, struct buf *out)
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
         "'unsafe-inline'\">\n");
     html_element(out, "title", NULL, "Recovery of %s",
-        doc_text(json_object_get(report, "cluster"), "name", "a cluster"));
+        json_text(json_object_get(report, "cluster"), "name", "a cluster"));
     buf_adds(out, "\n<style>\n");
     for (size_t i = 0; i < ARRAY_SIZE(style); i++)
         buf_addf(out, "%s\n", style[i]);
@@ -143,11 +144,11 @@ void report_html(const json_t *report, struct buf *out)
     page_slots(out, report);
     page_proof(out, report);
     page_issues(out, report);
-    if (strcmp(doc_text(status, "state", ""), "done") != 0)
+    if (strcmp(json_text(status, "state", ""), "done") != 0)
         next_section(out, status);
     page_events(out, report);
     buf_adds(out, "<footer>");
-    html_put(out, "Made by recluster %s, %s.", doc_text(report, "version", "?"),
+    html_put(out, "Made by recluster %s, %s.", json_text(report, "version", "?"),
         doc_time(report, "made_ms", time));
     buf_adds(out, "</footer>\n</main>\n</body>\n</html>\n");
 }

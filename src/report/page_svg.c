@@ -7,6 +7,7 @@
 #include "doc.h"
 #include "plan_facts.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/slots.h"
 
 enum {
@@ -24,10 +25,10 @@ struct span {
 /* A task that never ended reaches to the end of the picture. */
 static bool task_span(const json_t *task, int64_t end_ms, struct span *ret)
 {
-    if (!doc_has(task, "started_ms"))
+    if (!json_has(task, "started_ms"))
         return false;
-    ret->start_ms = doc_int(task, "started_ms", 0);
-    ret->end_ms = doc_int(task, "ended_ms", end_ms);
+    ret->start_ms = json_int(task, "started_ms", 0);
+    ret->end_ms = json_int(task, "ended_ms", end_ms);
     if (ret->end_ms < ret->start_ms)
         ret->end_ms = ret->start_ms;
     return true;
@@ -36,8 +37,8 @@ static bool task_span(const json_t *task, int64_t end_ms, struct span *ret)
 static bool whole_span(const json_t *report, struct span *ret)
 {
     const json_t *status = json_object_get(report, "status");
-    bool running = strcmp(doc_text(status, "state", ""), "running") == 0;
-    int64_t until = running ? doc_int(report, "made_ms", 0) : 0;
+    bool running = strcmp(json_text(status, "state", ""), "running") == 0;
+    int64_t until = running ? json_int(report, "made_ms", 0) : 0;
     struct span task_ms;
     bool any = false;
     size_t i;
@@ -100,9 +101,9 @@ static void axis(struct buf *out, const struct span *whole, int height)
 
 static void task_bar(struct buf *out, const json_t *task, const struct span *whole, int y)
 {
-    const char *state = doc_text(task, "state", "");
+    const char *state = json_text(task, "state", "");
     bool failed = strcmp(state, "failed") == 0;
-    const char *stage = doc_text(task, "stage", "");
+    const char *stage = json_text(task, "stage", "");
     struct span at;
     char took[HUMAN_TEXT_MAX];
 
@@ -114,20 +115,20 @@ static void task_bar(struct buf *out, const json_t *task, const struct span *who
     buf_addf(out, "\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"2\"%s>", x, y + 4,
         width < 1.5 ? 1.5 : width, ROW - 8,
         strcmp(state, "running") == 0 ? " opacity=\"0.5\"" : "");
-    html_element(out, "title", NULL, "%s: %s, %s, %s%s%s", stage, doc_text(task, "kind", "?"),
-        state, human_duration(at.end_ms - at.start_ms, took), doc_has(task, "host") ? " on " : "",
-        doc_text(task, "host", ""));
+    html_element(out, "title", NULL, "%s: %s, %s, %s%s%s", stage, json_text(task, "kind", "?"),
+        state, human_duration(at.end_ms - at.start_ms, took), json_has(task, "host") ? " on " : "",
+        json_text(task, "host", ""));
     buf_adds(out, "</rect>");
 }
 
 /* The row that a task belongs to: its shard, else its database, else its host. */
 static char *row_name(const json_t *task)
 {
-    if (doc_has(task, "shard_uid"))
-        return xasprintf("shard:%s", doc_text(task, "shard_uid", ""));
-    if (doc_has(task, "database_uid"))
-        return xasprintf("db:%s", doc_text(task, "database_uid", ""));
-    return xasprintf("host %s", doc_text(task, "host", "?"));
+    if (json_has(task, "shard_uid"))
+        return xasprintf("shard:%s", json_text(task, "shard_uid", ""));
+    if (json_has(task, "database_uid"))
+        return xasprintf("db:%s", json_text(task, "database_uid", ""));
+    return xasprintf("host %s", json_text(task, "host", "?"));
 }
 
 /* Tasks by row, in the order in which rows appear: hosts, then each database with its shards. */
@@ -138,20 +139,20 @@ static json_t *rows_of(const json_t *report)
     json_t *item;
 
     json_array_foreach (json_object_get(report, "tasks"), i, item) {
-        if (doc_has(item, "shard_uid") || doc_has(item, "database_uid"))
+        if (json_has(item, "shard_uid") || json_has(item, "database_uid"))
             continue;
         CLEANUP(free_ptr) char *name = row_name(item);
         json_object_set_new(rows, name, json_array());
     }
     json_array_foreach (json_object_get(report, "proof"), i, item) {
-        json_object_set_new(rows, doc_text(item, "database", "?"), json_array());
-        json_object_set_new(rows, doc_text(item, "label", "?"), json_array());
+        json_object_set_new(rows, json_text(item, "database", "?"), json_array());
+        json_object_set_new(rows, json_text(item, "label", "?"), json_array());
     }
     json_array_foreach (json_object_get(report, "tasks"), i, item) {
         CLEANUP(free_ptr) char *name = row_name(item);
         if (!json_object_get(rows, name))
             json_object_set_new(rows, name, json_array());
-        if (doc_has(item, "started_ms"))
+        if (json_has(item, "started_ms"))
             json_array_append(json_object_get(rows, name), item);
     }
     return rows;
@@ -223,7 +224,7 @@ void page_timeline(struct buf *out, const json_t *report)
 
 static void slots_strip(struct buf *out, const json_t *report, const json_t *database)
 {
-    const char *uid = doc_text(database, "uid", "");
+    const char *uid = json_text(database, "uid", "");
     struct buf ranges = BUF_INIT;
     size_t primary = 0, i, k;
     json_t *proof, *range;
@@ -233,14 +234,14 @@ static void slots_strip(struct buf *out, const json_t *report, const json_t *dat
         "aria-label=\"Slots 0 to %d by shard; the list below has the same ranges\">\n",
         SLOT_COUNT, SLOT_COUNT - 1);
     json_array_foreach (json_object_get(report, "proof"), i, proof) {
-        if (strcmp(doc_text(proof, "role", ""), "primary") != 0 ||
-            strcmp(doc_text(proof, "database_uid", ""), uid) != 0)
+        if (strcmp(json_text(proof, "role", ""), "primary") != 0 ||
+            strcmp(json_text(proof, "database_uid", ""), uid) != 0)
             continue;
         buf_clear(&ranges);
         doc_ranges(json_object_get(proof, "slots"), 8, &ranges);
         buf_addf(out, "<g fill=\"var(--s%zu)\">", primary++ % 8);
         html_element(
-            out, "title", NULL, "%s: slots %s", doc_text(proof, "label", "?"), ranges.data);
+            out, "title", NULL, "%s: slots %s", json_text(proof, "label", "?"), ranges.data);
         json_array_foreach (json_object_get(proof, "slots"), k, range) {
             json_int_t first = json_integer_value(json_array_get(range, 0));
             json_int_t last = json_integer_value(json_array_get(range, 1));
@@ -277,7 +278,7 @@ static void missing_legend(struct buf *out, const struct slots *covered)
 static void slots_legend(struct buf *out, const json_t *report, const json_t *database)
 {
     enum { SHOWN = 48 };
-    const char *uid = doc_text(database, "uid", "");
+    const char *uid = json_text(database, "uid", "");
     struct err ignored = ERR_INIT;
     struct slots covered;
     size_t primary = 0, i;
@@ -288,15 +289,15 @@ static void slots_legend(struct buf *out, const json_t *report, const json_t *da
     json_array_foreach (json_object_get(report, "proof"), i, proof) {
         const json_t *slots = json_object_get(proof, "slots");
         struct buf ranges = BUF_INIT;
-        if (strcmp(doc_text(proof, "role", ""), "primary") != 0 ||
-            strcmp(doc_text(proof, "database_uid", ""), uid) != 0)
+        if (strcmp(json_text(proof, "role", ""), "primary") != 0 ||
+            strcmp(json_text(proof, "database_uid", ""), uid) != 0)
             continue;
         /* Ranges that can't be read cover nothing, and so are shown as missing. */
         if (slots_from_json(slots, &covered, &ignored) < 0 || primary++ >= SHOWN)
             continue;
         doc_ranges(slots, 4, &ranges);
         buf_addf(out, "<li><i style=\"background:var(--s%zu)\"></i>", (primary - 1) % 8);
-        html_put(out, "%s  %s", doc_text(proof, "label", "?"), ranges.data);
+        html_put(out, "%s  %s", json_text(proof, "label", "?"), ranges.data);
         buf_adds(out, "</li>");
         buf_release(&ranges);
     }
@@ -313,13 +314,13 @@ void page_slots(struct buf *out, const json_t *report)
     json_t *database;
 
     json_array_foreach (json_object_get(report, "databases"), i, database) {
-        if (!doc_bool(database, "sharded") || doc_has(database, "skipped"))
+        if (!json_flag(database, "sharded") || json_has(database, "skipped"))
             continue;
         if (!begun)
             html_section(out, "slots", "Slots");
         begun = true;
-        html_element(out, "h3", NULL, "%s %s", doc_text(database, "label", "?"),
-            doc_text(database, "name", ""));
+        html_element(out, "h3", NULL, "%s %s", json_text(database, "label", "?"),
+            json_text(database, "name", ""));
         slots_strip(out, report, database);
         slots_legend(out, report, database);
     }

@@ -9,6 +9,7 @@
 #include "proof_words.h"
 #include "recluster/clock.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 enum { ROWS_MAX = 400 /* of a table; all of it stands in the JSON document */ };
 
@@ -37,8 +38,8 @@ static void duration_cell(struct buf *out, const json_t *doc, const char *second
     char text[HUMAN_TEXT_MAX];
 
     html_element(out, "td", "n", "%s",
-        doc_has(doc, seconds_field) ? human_duration(doc_int(doc, seconds_field, 0) * 1000, text)
-                                    : "-");
+        json_has(doc, seconds_field) ? human_duration(json_int(doc, seconds_field, 0) * 1000, text)
+                                     : "-");
 }
 
 static void endpoints_cell(struct buf *out, const json_t *endpoints)
@@ -63,26 +64,26 @@ static void endpoints_cell(struct buf *out, const json_t *endpoints)
 
 static void database_row(struct buf *out, const json_t *database)
 {
-    const char *state = doc_text(database, "state", "?");
+    const char *state = json_text(database, "state", "?");
     char text[HUMAN_TEXT_MAX];
 
     buf_adds(out, "<tr><td>");
-    html_element(out, "b", NULL, "%s", doc_text(database, "label", "?"));
+    html_element(out, "b", NULL, "%s", json_text(database, "label", "?"));
     buf_addc(out, ' ');
-    html_escape(out, doc_text(database, "name", ""));
+    html_escape(out, json_text(database, "name", ""));
     buf_adds(out, "</td><td>");
     html_badge(out, state_class(state), state);
-    if (doc_has(database, "skipped"))
-        html_element(out, "div", "soft", "%s", doc_text(database, "skipped", ""));
+    if (json_has(database, "skipped"))
+        html_element(out, "div", "soft", "%s", json_text(database, "skipped", ""));
     buf_adds(out, "</td>");
     duration_cell(out, database, "rpo_s");
     duration_cell(out, database, "rto_s");
     buf_adds(out, "<td class=\"long\">");
-    if (doc_has(database, "set_name"))
-        html_put(out, "%s of %s", doc_text(database, "set_name", "?"),
+    if (json_has(database, "set_name"))
+        html_put(out, "%s of %s", json_text(database, "set_name", "?"),
             doc_time(database, "set_time_ms", text));
-    if (doc_has(database, "location"))
-        html_element(out, "div", "soft", "%s", doc_text(database, "location", ""));
+    if (json_has(database, "location"))
+        html_element(out, "div", "soft", "%s", json_text(database, "location", ""));
     buf_adds(out, "</td>");
     endpoints_cell(out, json_object_get(database, "endpoints"));
     buf_adds(out, "</tr>\n");
@@ -120,11 +121,11 @@ static void host_chips(struct buf *out, const json_t *plan, const char *host)
     buf_adds(out, "<div class=\"chips\">");
     json_array_foreach (json_object_get(plan, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            bool replica = strcmp(doc_text(shard, "role", ""), "replica") == 0;
-            if (strcmp(doc_text(shard, "host", ""), host) != 0 || found++ >= SHOWN)
+            bool replica = strcmp(json_text(shard, "role", ""), "replica") == 0;
+            if (strcmp(json_text(shard, "host", ""), host) != 0 || found++ >= SHOWN)
                 continue;
             html_element(out, "span", replica ? "chip replica" : "chip", "%s shard:%s%s",
-                doc_text(database, "label", "?"), doc_text(shard, "uid", "?"),
+                json_text(database, "label", "?"), json_text(shard, "uid", "?"),
                 replica ? " replica" : "");
         }
     }
@@ -135,8 +136,8 @@ static void host_chips(struct buf *out, const json_t *plan, const char *host)
 
 static void host_block(struct buf *out, const json_t *plan, const json_t *host)
 {
-    const char *name = doc_text(host, "name", "?");
-    int64_t whole = doc_int(host, "memory", 0), part = doc_int(host, "planned_memory", 0);
+    const char *name = json_text(host, "name", "?");
+    int64_t whole = json_int(host, "memory", 0), part = json_int(host, "planned_memory", 0);
     char planned[HUMAN_TEXT_MAX], available[HUMAN_TEXT_MAX];
 
     human_bytes((uint64_t)(part > 0 ? part : 0), planned);
@@ -162,14 +163,14 @@ void page_layout(struct buf *out, const json_t *report)
 
     html_section(out, "layout", "Layout by rack and host");
     json_array_foreach (hosts, i, host) {
-        json_object_set_new(racks, doc_text(host, "rack", ""), json_null());
+        json_object_set_new(racks, json_text(host, "rack", ""), json_null());
     }
     buf_adds(out, "<div class=\"racks\">\n");
     json_object_foreach (racks, rack, value) {
         buf_adds(out, "<div class=\"rack\">");
         html_element(out, "h3", NULL, "%s%s", *rack ? "Rack " : "No rack", rack);
         json_array_foreach (hosts, i, host) {
-            if (strcmp(doc_text(host, "rack", ""), rack) == 0 && shown++ < SHOWN)
+            if (strcmp(json_text(host, "rack", ""), rack) == 0 && shown++ < SHOWN)
                 host_block(out, plan, host);
         }
         buf_adds(out, "</div>\n");
@@ -200,31 +201,31 @@ static void proof_row(struct buf *out, const json_t *proof)
     char text[HUMAN_TEXT_MAX];
 
     buf_adds(out, "<tr><td class=\"w\">");
-    html_element(out, "b", NULL, "%s", doc_text(proof, "label", "?"));
-    html_element(
-        out, "div", "soft", "%s %s", doc_text(proof, "database", ""), doc_text(proof, "role", "?"));
+    html_element(out, "b", NULL, "%s", json_text(proof, "label", "?"));
+    html_element(out, "div", "soft", "%s %s", json_text(proof, "database", ""),
+        json_text(proof, "role", "?"));
     buf_adds(out, "</td>");
-    html_element(out, "td", NULL, "%s", doc_text(proof, "host", "?"));
+    html_element(out, "td", NULL, "%s", json_text(proof, "host", "?"));
     buf_adds(out, "<td class=\"mono long\">");
     const char *place = json_string_value(json_array_get(json_object_get(proof, "places"), 0));
-    html_escape(out, place ? place : doc_text(proof, "file", "-"));
-    if (doc_has(proof, "sha256"))
-        html_element(out, "div", "soft", "sha256 %.16s…", doc_text(proof, "sha256", ""));
+    html_escape(out, place ? place : json_text(proof, "file", "-"));
+    if (json_has(proof, "sha256"))
+        html_element(out, "div", "soft", "sha256 %.16s…", json_text(proof, "sha256", ""));
     buf_adds(out, "</td>");
     buf_adds(out, "<td class=\"n\">");
     html_escape(out, proof_bytes(proof, "file_bytes", text));
     html_element(out, "div", "soft", "%s", proof_bytes(proof, "bytes", text));
     buf_adds(out, "</td>");
-    html_element(out, "td", "w", "%s", doc_text(proof, "checksum", "-"));
+    html_element(out, "td", "w", "%s", json_text(proof, "checksum", "-"));
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
         buf_adds(out, "<td class=\"n\">");
         html_escape(out, proof_count(proof, counts[i], text));
-        if (i == 0 && doc_int(proof, "empty", 0) > 0)
+        if (i == 0 && json_int(proof, "empty", 0) > 0)
             html_element(
                 out, "div", "soft", "%s without elements", proof_count(proof, "empty", text));
         buf_adds(out, "</td>");
     }
-    html_element(out, "td", "w", "%s", doc_text(proof, "sync", "-"));
+    html_element(out, "td", "w", "%s", json_text(proof, "sync", "-"));
     for (int64_t stage = 1; stage <= 4; stage++)
         time_cell(out, proof, stage_word(stage));
     buf_adds(out, "<td>");
@@ -241,16 +242,16 @@ void page_stages(struct buf *out, const json_t *report)
     html_table(out, "Over all shards, which go through the stages each at its own pace.",
         "Stage|#Tasks done|#Took|#Planned");
     json_array_foreach (json_object_get(status, "stages"), i, stage) {
-        int64_t began = doc_int(stage, "started_ms", -1), ended = doc_int(stage, "ended_ms", -1);
+        int64_t began = json_int(stage, "started_ms", -1), ended = json_int(stage, "ended_ms", -1);
         bool known = began >= 0 && ended >= began;
         buf_adds(out, "<tr>");
-        html_element(out, "td", "w", "%zu %s", i + 1, doc_text(stage, "stage", "?"));
-        html_element(out, "td", "n", "%" PRId64 " of %" PRId64, doc_int(stage, "done", 0),
-            doc_int(stage, "total", 0));
+        html_element(out, "td", "w", "%zu %s", i + 1, json_text(stage, "stage", "?"));
+        html_element(out, "td", "n", "%" PRId64 " of %" PRId64, (int64_t)json_int(stage, "done", 0),
+            (int64_t)json_int(stage, "total", 0));
         html_element(out, "td", "n", "%s", known ? human_duration(ended - began, text) : "-");
         html_element(out, "td", "n", "%s",
-            doc_has(stage, "planned_s")
-                ? human_duration((int64_t)(doc_real(stage, "planned_s", 0) * 1000), text)
+            json_has(stage, "planned_s")
+                ? human_duration((int64_t)(json_number(stage, "planned_s", 0) * 1000), text)
                 : "-");
         buf_adds(out, "</tr>\n");
     }
@@ -281,7 +282,7 @@ void page_proof(struct buf *out, const json_t *report)
 
 static void issue_item(struct buf *out, const char *class, const char *word, const json_t *issue)
 {
-    const char *hint = doc_text(issue, "hint", NULL);
+    const char *hint = json_text(issue, "hint", NULL);
     struct buf subject = BUF_INIT;
 
     issue_subject(issue, &subject);
@@ -289,7 +290,7 @@ static void issue_item(struct buf *out, const char *class, const char *word, con
     html_badge(out, class, word);
     buf_addc(out, ' ');
     html_element(
-        out, "span", "soft", "%s", subject.len > 0 ? subject.data : doc_text(issue, "code", ""));
+        out, "span", "soft", "%s", subject.len > 0 ? subject.data : json_text(issue, "code", ""));
     html_element(out, "p", NULL, "%s", doc_message(issue));
     if (hint)
         html_element(out, "p", "soft", "%s", hint);
@@ -328,7 +329,7 @@ void page_issues(struct buf *out, const json_t *report)
     for (int rank = 0; rank < 3; rank++)
         json_array_foreach (findings, i, finding) {
             if (finding_rank(finding) == rank && shown++ < ROWS_MAX)
-                issue_item(out, classes[rank], doc_text(finding, "severity", "?"), finding);
+                issue_item(out, classes[rank], json_text(finding, "severity", "?"), finding);
         }
     buf_adds(out, "</ul>\n");
     if (json_array_size(errors) + json_array_size(blockers) + json_array_size(warnings) + shown ==
@@ -341,7 +342,7 @@ void page_issues(struct buf *out, const json_t *report)
 static void event_row(struct buf *out, const json_t *event, int64_t started_ms)
 {
     static const char *const classes[] = {"bad", "warn", "plain"};
-    int64_t at_ms = doc_int(event, "at_ms", 0);
+    int64_t at_ms = json_int(event, "at_ms", 0);
     char time[CLOCK_TEXT_MAX], since[HUMAN_TEXT_MAX];
 
     buf_adds(out, "<tr>");
@@ -349,10 +350,10 @@ static void event_row(struct buf *out, const json_t *event, int64_t started_ms)
     html_element(out, "td", "n", "%s",
         started_ms < 0 || at_ms < started_ms ? "" : human_duration(at_ms - started_ms, since));
     buf_adds(out, "<td>");
-    html_badge(out, classes[finding_rank(event)], doc_text(event, "severity", "info"));
+    html_badge(out, classes[finding_rank(event)], json_text(event, "severity", "info"));
     buf_adds(out, "</td>");
-    html_element(out, "td", NULL, "%s", doc_text(event, "host", ""));
-    html_element(out, "td", NULL, "%s", doc_text(event, "message", ""));
+    html_element(out, "td", NULL, "%s", json_text(event, "host", ""));
+    html_element(out, "td", NULL, "%s", json_text(event, "message", ""));
     buf_adds(out, "</tr>\n");
 }
 
@@ -360,7 +361,7 @@ void page_events(struct buf *out, const json_t *report)
 {
     const json_t *events = json_object_get(report, "events");
     size_t count = json_array_size(events), i;
-    int64_t started_ms = doc_int(json_object_get(report, "status"), "started_ms", -1);
+    int64_t started_ms = json_int(json_object_get(report, "status"), "started_ms", -1);
     json_t *event;
 
     html_section(out, "events", "History");

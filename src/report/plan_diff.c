@@ -6,6 +6,7 @@
 #include "doc.h"
 #include "plan_facts.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/report.h"
 #include "text.h"
 
@@ -46,7 +47,7 @@ static json_t *index_by(const json_t *list, const char *key)
     size_t i;
 
     json_array_foreach (list, i, item) {
-        const char *name = json_string_value(json_object_get(item, key));
+        const char *name = json_text(item, key, NULL);
         if (name)
             json_object_set(index, name, item);
     }
@@ -96,7 +97,7 @@ static void compare_database(json_t *changes, const json_t *old, const json_t *n
     const json_t *new_set = json_object_get(new, "backup_set");
     CLEANUP(buf_release) struct buf subject = BUF_INIT;
 
-    buf_addf(&subject, "%s backup set", doc_text(old, "label", "?"));
+    buf_addf(&subject, "%s backup set", json_text(old, "label", "?"));
     compare_fields(changes, subject.data, set_fields, old_set, new_set);
     compare_lists(changes, "file ", "name", file_fields, json_object_get(old_set, "files"),
         json_object_get(new_set, "files"), NULL);
@@ -111,7 +112,7 @@ static void compare_host(json_t *changes, const json_t *old, const json_t *new)
     json_int_t a = json_integer_value(before), b = json_integer_value(after);
     CLEANUP(buf_release) struct buf subject = BUF_INIT;
 
-    buf_addf(&subject, "host:%s", doc_text(old, "name", "?"));
+    buf_addf(&subject, "host:%s", json_text(old, "name", "?"));
     if ((a > b ? a - b : b - a) > a / 20)
         add(changes, subject.data, "memory", before, after);
 }
@@ -190,14 +191,14 @@ void report_plan_changes_text(const json_t *changes, bool colour, struct buf *ou
     if (json_array_size(changes) == 0)
         text_wrap(&t, TEXT_PLAIN, "  ", "none: the plans are the same");
     json_array_foreach (changes, i, change) {
-        const char *what = doc_text(change, "what", "?");
+        const char *what = json_text(change, "what", "?");
         bool over = strcmp(what, "gone") == 0, begun = strcmp(what, "new") == 0;
         CLEANUP(buf_release) struct buf old = BUF_INIT, new = BUF_INIT;
         if (i == SHOWN)
             break;
         value_text(json_object_get(change, "old"), what, &old);
         value_text(json_object_get(change, "new"), what, &new);
-        const char *subject = doc_text(change, "subject", "?");
+        const char *subject = json_text(change, "subject", "?");
         if (over || begun)
             text_wrap(&t, over ? TEXT_RED : TEXT_GREEN, "  ", "%s is %s", subject, what);
         else

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "doc.h"
+#include "recluster/json.h"
 #include "recluster/plan.h"
 
 int64_t plan_set_bytes(const json_t *set)
@@ -14,7 +15,7 @@ int64_t plan_set_bytes(const json_t *set)
     json_t *file;
 
     json_array_foreach (json_object_get(set, "files"), i, file) {
-        int64_t bytes = doc_int(file, "bytes", -1);
+        int64_t bytes = json_int(file, "bytes", -1);
         if (bytes < 0)
             return -1;
         total += bytes;
@@ -29,18 +30,18 @@ double plan_total_seconds(const json_t *plan)
     json_t *stage;
 
     json_array_foreach (json_object_get(plan, "stages"), i, stage) {
-        seconds += doc_real(stage, "seconds", 0);
+        seconds += json_number(stage, "seconds", 0);
     }
     return seconds;
 }
 
 void plan_endpoint(const json_t *endpoint, struct buf *out)
 {
-    const char *addr = doc_text(endpoint, "addr", "?");
+    const char *addr = json_text(endpoint, "addr", "?");
     bool v6 = strchr(addr, ':') != NULL;
 
-    buf_addf(
-        out, "%s%s%s:%" PRId64, v6 ? "[" : "", addr, v6 ? "]" : "", doc_int(endpoint, "port", 0));
+    buf_addf(out, "%s%s%s:%" PRId64, v6 ? "[" : "", addr, v6 ? "]" : "",
+        (int64_t)json_int(endpoint, "port", 0));
 }
 
 void plan_endpoints(const json_t *database, size_t max, struct buf *out)
@@ -65,10 +66,10 @@ void plan_host_shards(const json_t *plan, const char *host, size_t max, struct b
 
     json_array_foreach (json_object_get(plan, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            if (strcmp(doc_text(shard, "host", ""), host) != 0 || found++ >= max)
+            if (strcmp(json_text(shard, "host", ""), host) != 0 || found++ >= max)
                 continue;
-            buf_addf(out, "%sshard:%s%s", found > 1 ? ", " : "", doc_text(shard, "uid", "?"),
-                strcmp(doc_text(shard, "role", ""), "replica") == 0 ? " (replica)" : "");
+            buf_addf(out, "%sshard:%s%s", found > 1 ? ", " : "", json_text(shard, "uid", "?"),
+                strcmp(json_text(shard, "role", ""), "replica") == 0 ? " (replica)" : "");
         }
     }
     if (found > max)
@@ -94,7 +95,7 @@ static void find_racks(struct plan_layout *layout, const json_t *plan)
 
     layout->racks = xcalloc(json_array_size(hosts) + 1, sizeof(*layout->racks));
     json_array_foreach (hosts, i, host) {
-        const char *rack = doc_text(host, "rack", "");
+        const char *rack = json_text(host, "rack", "");
         if (json_object_get(known, rack))
             continue;
         json_object_set_new(known, rack, json_true());
@@ -111,11 +112,11 @@ void plan_layout_init(struct plan_layout *layout, const json_t *plan)
     *layout = (struct plan_layout){.placed = NULL};
     json_array_foreach (json_object_get(plan, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            if (!doc_has(shard, "host"))
+            if (!json_has(shard, "host"))
                 continue;
             GROW(layout->placed, layout->count, alloc);
             layout->placed[layout->count++] =
-                (struct plan_placed){doc_text(shard, "host", ""), database, shard, i, k};
+                (struct plan_placed){json_text(shard, "host", ""), database, shard, i, k};
         }
     }
     if (layout->count > 0)

@@ -7,6 +7,7 @@
 #include "html.h"
 #include "plan_facts.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 #include "recluster/report.h"
 #include "text.h"
 
@@ -75,8 +76,8 @@ static int width_of(const char *text)
 static bool chip(
     struct buf *out, const struct plan_placed *placed, int left, int top, int *x, int *y)
 {
-    const char *uid = doc_text(placed->shard, "uid", "?");
-    bool replica = strcmp(doc_text(placed->shard, "role", ""), "replica") == 0;
+    const char *uid = json_text(placed->shard, "uid", "?");
+    bool replica = strcmp(json_text(placed->shard, "role", ""), "replica") == 0;
     char bytes[HUMAN_TEXT_MAX];
     int width = width_of(uid);
 
@@ -94,9 +95,9 @@ static bool chip(
     html_escape(out, uid);
     buf_adds(out, "</text>");
     html_element(out, "title", NULL, "%s shard:%s, %s, port %" PRId64 ", %s",
-        doc_text(placed->database, "label", "?"), uid, doc_text(placed->shard, "role", "?"),
-        doc_int(placed->shard, "port", 0),
-        human_bytes((uint64_t)doc_int(placed->shard, "memory", 0), bytes));
+        json_text(placed->database, "label", "?"), uid, json_text(placed->shard, "role", "?"),
+        (int64_t)json_int(placed->shard, "port", 0),
+        human_bytes((uint64_t)(int64_t)json_int(placed->shard, "memory", 0), bytes));
     buf_adds(out, "</g>\n");
     *x += width + 6;
     return true;
@@ -116,7 +117,7 @@ static void card_name(struct buf *out, int x, int y, const char *name)
 
 static void memory_bar(struct buf *out, const json_t *host, int x, int y)
 {
-    int64_t whole = doc_int(host, "memory", 0), part = doc_int(host, "planned_memory", 0);
+    int64_t whole = json_int(host, "memory", 0), part = json_int(host, "planned_memory", 0);
     char planned[HUMAN_TEXT_MAX], memory[HUMAN_TEXT_MAX];
     double share = whole > 0 ? (double)part / (double)whole : 0;
     int width = CARD - 2 * PAD;
@@ -141,7 +142,7 @@ static int card(struct buf *out, const json_t *host, const struct plan_layout *l
 {
     CLEANUP(buf_release) struct buf chips = BUF_INIT;
     size_t count, i = 0;
-    const struct plan_placed *placed = plan_layout_of(layout, doc_text(host, "name", ""), &count);
+    const struct plan_placed *placed = plan_layout_of(layout, json_text(host, "name", ""), &count);
     int x = left + PAD, y = top + HEAD;
 
     while (i < count && chip(&chips, &placed[i], left, top, &x, &y))
@@ -153,7 +154,7 @@ static int card(struct buf *out, const json_t *host, const struct plan_layout *l
         buf_addf(out,
             "<rect class=\"card\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n", left,
             top, CARD, height);
-        card_name(out, left + PAD, top + 22, doc_text(host, "name", "?"));
+        card_name(out, left + PAD, top + 22, json_text(host, "name", "?"));
         memory_bar(out, host, left + PAD, top + 32);
         buf_add(out, chips.data, chips.len);
         if (i < count)
@@ -190,7 +191,7 @@ static int band_cards(struct buf *out, const json_t *plan, const struct plan_lay
     json_t *host;
 
     json_array_foreach (json_object_get(plan, "hosts"), i, host) {
-        if (i >= HOSTS_MAX || strcmp(doc_text(host, "rack", ""), band->rack) != 0)
+        if (i >= HOSTS_MAX || strcmp(json_text(host, "rack", ""), band->rack) != 0)
             continue;
         row[in_row++] = host;
         seen++;
@@ -216,7 +217,7 @@ static struct band band_of(const json_t *plan, const struct plan_layout *layout,
     json_t *host;
 
     json_array_foreach (json_object_get(plan, "hosts"), i, host) {
-        band.hosts += i < HOSTS_MAX && strcmp(doc_text(host, "rack", ""), rack) == 0;
+        band.hosts += i < HOSTS_MAX && strcmp(json_text(host, "rack", ""), rack) == 0;
     }
     band.columns = band.hosts < COLUMNS ? band.hosts : COLUMNS;
     band.height = band_cards(NULL, plan, layout, &band, 0, BAND_HEAD);
@@ -276,14 +277,14 @@ static int legend(struct buf *out, const json_t *plan, int y)
 
     json_array_foreach (databases, i, database) {
         CLEANUP(buf_release) struct buf text = BUF_INIT;
-        const char *name = doc_text(database, "name", "");
+        const char *name = json_text(database, "name", "");
         bool more = i == SHOWN;
         if (more)
             buf_addf(&text, "and %zu more", json_array_size(databases) - i);
         else
-            buf_addf(&text, "%s  %s%s", doc_text(database, "label", "?"),
+            buf_addf(&text, "%s  %s%s", json_text(database, "label", "?"),
                 text_width(name) > 30 ? "" : name,
-                doc_has(database, "skipped") ? " (left out)" : "");
+                json_has(database, "skipped") ? " (left out)" : "");
         int width = width_of(text.data) + 24;
         if (x + width > WIDTH - MARGIN) {
             x = MARGIN;
@@ -304,17 +305,17 @@ static int legend(struct buf *out, const json_t *plan, int y)
 void report_plan_svg(const json_t *plan, struct buf *out)
 {
     CLEANUP(buf_release) struct buf body = BUF_INIT;
-    size_t hosts = doc_count(plan, "hosts");
+    size_t hosts = json_count(plan, "hosts");
     struct plan_layout layout;
     char time[HUMAN_TEXT_MAX];
-    bool feasible = doc_bool(plan, "feasible");
+    bool feasible = json_flag(plan, "feasible");
 
     plan_layout_init(&layout, plan);
-    text_at(&body, "t", MARGIN, 44, "Plan %.12s", doc_text(plan, "hash", ""));
+    text_at(&body, "t", MARGIN, 44, "Plan %.12s", json_text(plan, "hash", ""));
     text_at(&body, feasible ? "s" : "s bad", MARGIN, 66,
         "%s%s, about %s; filled: primary, dashed: replica",
         feasible ? "can be carried out" : "can't be carried out",
-        doc_bool(plan, "offline") ? ", planned offline" : "",
+        json_flag(plan, "offline") ? ", planned offline" : "",
         human_duration((int64_t)(plan_total_seconds(plan) * 1000), time));
     int y = legend(&body, plan, 84);
     y = bands(&body, plan, &layout, y);

@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -66,10 +67,10 @@ static void logins_text(struct text *t, const json_t *logins)
     if (json_array_size(logins) > 0)
         text_wrap(t, TEXT_PLAIN, "", "Logins go to:");
     json_array_foreach (logins, i, login) {
-        bool clear = doc_bool(login, "clear");
+        bool clear = json_flag(login, "clear");
         text_wrap(t, clear ? TEXT_YELLOW : TEXT_PLAIN, "  - ", "%s%s (%s, named by %s)",
-            doc_text(login, "endpoint", "?"), clear ? " in clear text" : "",
-            doc_text(login, "database", "?"), doc_text(login, "named_by", "?"));
+            json_text(login, "endpoint", "?"), clear ? " in clear text" : "",
+            json_text(login, "database", "?"), json_text(login, "named_by", "?"));
     }
 }
 
@@ -86,19 +87,19 @@ static struct summary summary_of(const json_t *plan)
     json_t *item;
 
     json_array_foreach (json_object_get(plan, "databases"), i, item) {
-        int64_t age_s = doc_int(json_object_get(item, "backup_set"), "age_s", -1);
+        int64_t age_s = json_int(json_object_get(item, "backup_set"), "age_s", -1);
         sum.databases++;
-        sum.skipped += doc_has(item, "skipped");
-        sum.shards += doc_count(item, "shards");
-        if (!doc_has(item, "skipped") && age_s > sum.age_s)
+        sum.skipped += json_has(item, "skipped");
+        sum.shards += json_count(item, "shards");
+        if (!json_has(item, "skipped") && age_s > sum.age_s)
             sum.age_s = age_s;
     }
     json_array_foreach (json_object_get(plan, "hosts"), i, item) {
         sum.hosts++;
-        sum.used += doc_int(item, "shards", 0) > 0;
-        if (json_is_true(json_object_get(item, "usable")))
-            sum.memory += doc_int(item, "memory", 0);
-        sum.planned += doc_int(item, "planned_memory", 0);
+        sum.used += json_int(item, "shards", 0) > 0;
+        if (json_flag(item, "usable"))
+            sum.memory += json_int(item, "memory", 0);
+        sum.planned += json_int(item, "planned_memory", 0);
     }
     return sum;
 }
@@ -123,15 +124,15 @@ static void summary_text(struct text *t, const json_t *plan)
 
 static void verdict_text(struct text *t, const json_t *plan)
 {
-    size_t blockers = doc_count(plan, "blockers");
+    size_t blockers = json_count(plan, "blockers");
 
-    if (doc_bool(plan, "feasible"))
+    if (json_flag(plan, "feasible"))
         text_wrap(t, TEXT_GREEN, "", "Feasible: this plan can be carried out.");
     else
         text_wrap(t, TEXT_RED, "", "NOT FEASIBLE: %zu %s this plan.", blockers,
             blockers == 1 ? "blocker stops" : "blockers stop");
-    if (doc_has(plan, "hash"))
-        text_wrap(t, TEXT_PLAIN, "", "Plan %.12s", doc_text(plan, "hash", ""));
+    if (json_has(plan, "hash"))
+        text_wrap(t, TEXT_PLAIN, "", "Plan %.12s", json_text(plan, "hash", ""));
     summary_text(t, plan);
     options_text(t, json_object_get(plan, "options"));
     logins_text(t, json_object_get(plan, "logins"));
@@ -144,7 +145,7 @@ static size_t count_homeless(const json_t *shards)
     json_t *shard;
 
     json_array_foreach (shards, i, shard) {
-        count += !doc_has(shard, "host");
+        count += !json_has(shard, "host");
     }
     return count;
 }
@@ -158,12 +159,12 @@ static void placed_text(struct text *t, const json_t *shards)
     json_t *shard;
 
     json_array_foreach (shards, i, shard) {
-        bool replica = strcmp(doc_text(shard, "role", ""), "replica") == 0;
+        bool replica = strcmp(json_text(shard, "role", ""), "replica") == 0;
         if (i == SHOWN)
             buf_addf(&line, ", … and %zu more (see --json)", json_array_size(shards) - i);
         if (i < SHOWN)
-            buf_addf(&line, "%s%s on %s%s", i > 0 ? ", " : "", doc_text(shard, "uid", "?"),
-                doc_text(shard, "host", "no host"), replica ? " (replica)" : "");
+            buf_addf(&line, "%s%s on %s%s", i > 0 ? ", " : "", json_text(shard, "uid", "?"),
+                json_text(shard, "host", "no host"), replica ? " (replica)" : "");
     }
     if (line.len > 0)
         text_field(t, "goes to", "%s", line.data);
@@ -174,18 +175,18 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
     const json_t *set = json_object_get(database, "backup_set");
     const json_t *options = json_object_get(plan, "options");
     char text[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
-    int64_t bytes = plan_set_bytes(set), skew_s = doc_int(set, "skew_s", 0);
+    int64_t bytes = plan_set_bytes(set), skew_s = json_int(set, "skew_s", 0);
     CLEANUP(buf_release) struct buf lost = BUF_INIT;
-    size_t files = doc_count(set, "files");
+    size_t files = json_count(set, "files");
 
-    if (doc_bool(options, "only_configuration")) {
+    if (json_flag(options, "only_configuration")) {
         text_field(t, "comes back", "empty, with its settings");
     } else if (json_is_object(set)) {
-        text_field(t, "backup set", "%s of %s", doc_text(set, "id", "the set"),
-            doc_has(set, "time") ? doc_time(set, "time", age) : "unknown time");
-        if (doc_has(set, "age_s"))
+        text_field(t, "backup set", "%s of %s", json_text(set, "id", "the set"),
+            json_has(set, "time") ? doc_time(set, "time", age) : "unknown time");
+        if (json_has(set, "age_s"))
             text_field(t, "would lose", "what was written in the %s since then",
-                human_duration(doc_int(set, "age_s", 0) * 1000, age));
+                human_duration(json_int(set, "age_s", 0) * 1000, age));
         else
             text_field(t, "would lose", "not known: when the set was made is not");
         if (skew_s > 0)
@@ -194,12 +195,12 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
         text_field(t, "size", "%s in %zu %s",
             bytes < 0 ? "not known," : human_bytes((uint64_t)bytes, text), files,
             files == 1 ? "file" : "files");
-    } else if (doc_bool(plan, "offline")) {
+    } else if (json_flag(plan, "offline")) {
         text_field(t, "backup set", "not looked for");
     } else {
         text_wrap(t, TEXT_RED, "    ", "no complete backup set was found");
     }
-    if (doc_count(database, "slots_lost") > 0) {
+    if (json_count(database, "slots_lost") > 0) {
         doc_ranges(json_object_get(database, "slots_lost"), 8, &lost);
         text_field(t, "without", "the keys of the slots %s", lost.data);
     }
@@ -216,38 +217,38 @@ static void disk_files_text(struct text *t, const json_t *set)
         CLEANUP(buf_release) struct buf slots = BUF_INIT;
         char bytes[HUMAN_TEXT_MAX], time[HUMAN_TEXT_MAX];
         if (i == SHOWN) {
-            text_field(t, "", "… and %zu more (see --json)", doc_count(set, "files") - i);
+            text_field(t, "", "… and %zu more (see --json)", json_count(set, "files") - i);
             return;
         }
         doc_ranges(json_object_get(file, "slots"), 4, &slots);
         text_field(t, i == 0 ? "files" : "", "%s of %s, %s, for the slots %s",
-            doc_text(file, "where", "?"), doc_time(file, "time", time),
-            human_bytes((uint64_t)doc_int(file, "bytes", 0), bytes), slots.data);
+            json_text(file, "where", "?"), doc_time(file, "time", time),
+            human_bytes((uint64_t)json_int(file, "bytes", 0), bytes), slots.data);
     }
 }
 
 static void database_text(struct text *t, const json_t *plan, const json_t *database)
 {
     size_t homeless = count_homeless(json_object_get(database, "shards"));
-    size_t shards = doc_count(database, "shards");
+    size_t shards = json_count(database, "shards");
     struct buf endpoints = BUF_INIT;
 
-    text_wrap(t, TEXT_BOLD, "  ", "%s  %s", doc_text(database, "label", "?"),
-        doc_text(database, "name", ""));
-    if (doc_has(database, "skipped")) {
-        text_wrap(t, TEXT_YELLOW, "    ", "left out: %s", doc_text(database, "skipped", "?"));
+    text_wrap(t, TEXT_BOLD, "  ", "%s  %s", json_text(database, "label", "?"),
+        json_text(database, "name", ""));
+    if (json_has(database, "skipped")) {
+        text_wrap(t, TEXT_YELLOW, "    ", "left out: %s", json_text(database, "skipped", "?"));
         return;
     }
     set_text(t, plan, database);
-    if (doc_has(database, "source"))
-        text_field(t, "from", "%s", doc_text(database, "source", ""));
-    if (doc_bool(json_object_get(database, "backup_set"), "disks"))
+    if (json_has(database, "source"))
+        text_field(t, "from", "%s", json_text(database, "source", ""));
+    if (json_flag(json_object_get(database, "backup_set"), "disks"))
         disk_files_text(t, json_object_get(database, "backup_set"));
     if (homeless > 0)
         text_field(t, "shards", "%zu, for %zu of them there is no place", shards, homeless);
     else
         text_field(t, "shards", "%zu%s", shards,
-            doc_has(database, "primaries") ? ", with another number of primaries" : "");
+            json_has(database, "primaries") ? ", with another number of primaries" : "");
     placed_text(t, json_object_get(database, "shards"));
     plan_endpoints(database, 6, &endpoints);
     text_field(t, "endpoints", "%s", endpoints.data);
@@ -275,14 +276,14 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
     issues_text(&t, "Warnings", TEXT_YELLOW, json_object_get(plan, "warnings"));
     issues_text(&t, "Blockers", TEXT_RED, json_object_get(plan, "blockers"));
     text_end(&t);
-    if (doc_bool(plan, "offline")) {
+    if (json_flag(plan, "offline")) {
         text_wrap(&t, TEXT_BOLD, "Next: ",
             "plan without --offline, so that hosts, backups and the old cluster are looked at.");
-    } else if (!doc_bool(plan, "feasible")) {
+    } else if (!json_flag(plan, "feasible")) {
         text_wrap(&t, TEXT_BOLD,
             "Next: ", "mend what the blockers name, then run 'recluster plan' again.");
-    } else if (doc_has(plan, "next")) {
+    } else if (json_has(plan, "next")) {
         text_wrap(&t, TEXT_BOLD, "Next: ", "carry it out with");
-        text_command(&t, doc_text(plan, "next", ""));
+        text_command(&t, json_text(plan, "next", ""));
     }
 }

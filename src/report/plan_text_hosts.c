@@ -5,6 +5,7 @@
 #include "plan_facts.h"
 #include "plan_text.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 static const char *bytes(int64_t n, char *text)
 {
@@ -13,7 +14,8 @@ static const char *bytes(int64_t n, char *text)
 
 static void measured_text(struct text *t, const json_t *measured)
 {
-    double network = doc_real(measured, "network", 0), writes = doc_real(measured, "disk_write", 0);
+    double network = json_number(measured, "network", 0),
+           writes = json_number(measured, "disk_write", 0);
     char text[HUMAN_TEXT_MAX];
     CLEANUP(buf_release) struct buf line = BUF_INIT;
 
@@ -22,7 +24,7 @@ static void measured_text(struct text *t, const json_t *measured)
     if (writes > 0) {
         buf_addf(
             &line, "%sdisk writes %s/s", network > 0 ? ", " : "", bytes((int64_t)writes, text));
-        buf_addf(&line, ", reads %s/s", bytes(doc_int(measured, "disk_read", 0), text));
+        buf_addf(&line, ", reads %s/s", bytes(json_int(measured, "disk_read", 0), text));
     }
     if (line.len > 0)
         text_wrap(t, TEXT_PLAIN, "    ", "measured: %s", line.data);
@@ -31,12 +33,12 @@ static void measured_text(struct text *t, const json_t *measured)
 static void host_text(struct text *t, const json_t *plan, const json_t *host)
 {
     enum { SHOWN_SHARDS = 12, BAR = 20 };
-    int64_t whole = doc_int(host, "memory", 0), part = doc_int(host, "planned_memory", 0);
+    int64_t whole = json_int(host, "memory", 0), part = json_int(host, "planned_memory", 0);
     char planned[HUMAN_TEXT_MAX], available[HUMAN_TEXT_MAX];
     struct buf line = BUF_INIT;
 
-    text_wrap(t, TEXT_BOLD, "  ", "%s%s%s", doc_text(host, "name", "?"),
-        doc_has(host, "rack") ? "  rack " : "", doc_text(host, "rack", ""));
+    text_wrap(t, TEXT_BOLD, "  ", "%s%s%s", json_text(host, "name", "?"),
+        json_has(host, "rack") ? "  rack " : "", json_text(host, "rack", ""));
     if (json_is_false(json_object_get(host, "usable"))) {
         text_wrap(t, TEXT_YELLOW, "    ", "can't be used");
         return;
@@ -46,7 +48,7 @@ static void host_text(struct text *t, const json_t *plan, const json_t *host)
         bytes(part, planned), bytes(whole, available));
     buf_clear(&line);
     measured_text(t, json_object_get(host, "measured"));
-    plan_host_shards(plan, doc_text(host, "name", ""), SHOWN_SHARDS, &line);
+    plan_host_shards(plan, json_text(host, "name", ""), SHOWN_SHARDS, &line);
     text_wrap(t, TEXT_PLAIN, "    ", "%s", line.len > 0 ? line.data : "no shards");
     buf_release(&line);
 }
@@ -63,7 +65,7 @@ struct rack {
 
 static void add_host(struct rack *rack, const json_t *host)
 {
-    int64_t memory = doc_int(host, "memory", 0), planned = doc_int(host, "planned_memory", 0);
+    int64_t memory = json_int(host, "memory", 0), planned = json_int(host, "planned_memory", 0);
     double full = memory > 0 ? (double)planned / (double)memory : 0;
 
     rack->hosts++;
@@ -71,13 +73,13 @@ static void add_host(struct rack *rack, const json_t *host)
         rack->unusable++;
         return;
     }
-    rack->used += doc_int(host, "shards", 0) > 0;
-    rack->shards += doc_int(host, "shards", 0);
+    rack->used += json_int(host, "shards", 0) > 0;
+    rack->shards += json_int(host, "shards", 0);
     rack->memory += memory;
     rack->planned += planned;
     if (full > rack->fullest) {
         rack->fullest = full;
-        rack->fullest_host = doc_text(host, "name", "?");
+        rack->fullest_host = json_text(host, "name", "?");
     }
 }
 
@@ -89,7 +91,7 @@ static struct rack *racks_of(const json_t *hosts, size_t *ret_count)
     size_t count = 0, i;
 
     json_array_foreach (hosts, i, host) {
-        const char *name = doc_text(host, "rack", "");
+        const char *name = json_text(host, "rack", "");
         const json_t *known = json_object_get(numbers, name);
         size_t at = known ? (size_t)json_integer_value(known) : count++;
         if (!known)

@@ -4,6 +4,7 @@
 #include "plan_facts.h"
 #include "plan_text.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 static const char *rate(double bytes_per_second, char *text)
 {
@@ -23,9 +24,9 @@ static void table_text(struct text *t, const json_t *stages)
     for (i = 0; i < ARRAY_SIZE(heads); i++)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
     json_array_foreach (stages, i, stage) {
-        double seconds = doc_real(stage, "seconds", 0);
-        int64_t bytes = doc_int(stage, "bytes", 0);
-        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
+        double seconds = json_number(stage, "seconds", 0);
+        int64_t bytes = json_int(stage, "bytes", 0);
+        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, json_text(stage, "stage", "?"));
         text_table_cell(
             &table, TEXT_PLAIN, "%s", bytes > 0 ? human_bytes((uint64_t)bytes, text) : "-");
         text_table_cell(&table, TEXT_PLAIN, "%s", human_duration((int64_t)(seconds * 1000), text));
@@ -45,7 +46,7 @@ static double slowest(const json_t *hosts, const char *what)
     json_t *host;
 
     json_array_foreach (hosts, i, host) {
-        double here = doc_real(json_object_get(host, "measured"), what, 0);
+        double here = json_number(json_object_get(host, "measured"), what, 0);
         if (here > 0 && (least <= 0 || here < least))
             least = here;
     }
@@ -56,7 +57,7 @@ static void measured_text(struct text *t, const json_t *plan)
 {
     const json_t *hosts = json_object_get(plan, "hosts");
     double network = slowest(hosts, "network"), writes = slowest(hosts, "disk_write");
-    int64_t count = doc_int(json_object_get(plan, "rates"), "measured_hosts", 0);
+    int64_t count = json_int(json_object_get(plan, "rates"), "measured_hosts", 0);
     char at[HUMAN_TEXT_MAX], written[HUMAN_TEXT_MAX], read[HUMAN_TEXT_MAX];
 
     text_wrap(t, TEXT_PLAIN, "  ",
@@ -69,16 +70,16 @@ static void measured_text(struct text *t, const json_t *plan)
 void plan_text_stages(struct text *t, const json_t *plan)
 {
     const json_t *rates = json_object_get(plan, "rates"), *hosts = json_object_get(plan, "hosts");
-    bool stored = strcmp(doc_text(rates, "source", ""), "stored") == 0;
-    bool measured = doc_int(rates, "measured_hosts", 0) > 0;
+    bool stored = strcmp(json_text(rates, "source", ""), "stored") == 0;
+    bool measured = json_int(rates, "measured_hosts", 0) > 0;
     char transfer[HUMAN_TEXT_MAX], load[HUMAN_TEXT_MAX];
 
     text_heading(t, "Stages");
     table_text(t, json_object_get(plan, "stages"));
-    if (!doc_has(rates, "load"))
+    if (!json_has(rates, "load"))
         return;
-    rate(doc_real(rates, "transfer", 0), transfer);
-    rate(doc_real(rates, "load", 0), load);
+    rate(json_number(rates, "transfer", 0), transfer);
+    rate(json_number(rates, "load", 0), load);
     if (measured)
         measured_text(t, plan);
     if (measured && slowest(hosts, "network") > 0)

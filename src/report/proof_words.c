@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "doc.h"
+#include "recluster/json.h"
 
 enum proof_result proof_result(const json_t *proof)
 {
@@ -12,11 +13,11 @@ enum proof_result proof_result(const json_t *proof)
 
 const char *proof_word(const json_t *proof)
 {
-    const char *state = doc_text(proof, "state", "?");
+    const char *state = json_text(proof, "state", "?");
 
     switch (proof_result(proof)) {
     case PROOF_GOOD:
-        return strcmp(doc_text(proof, "role", ""), "primary") == 0 ? "equal" : "in step";
+        return strcmp(json_text(proof, "role", ""), "primary") == 0 ? "equal" : "in step";
     case PROOF_BAD:
         return strcmp(state, "failed") == 0 ? "failed" : "differs";
     case PROOF_OPEN:
@@ -27,13 +28,13 @@ const char *proof_word(const json_t *proof)
 
 const char *proof_bytes(const json_t *proof, const char *field, char text[HUMAN_TEXT_MAX])
 {
-    int64_t bytes = doc_int(proof, field, -1);
+    int64_t bytes = json_int(proof, field, -1);
     return bytes < 0 ? "-" : human_bytes((uint64_t)bytes, text);
 }
 
 const char *proof_count(const json_t *proof, const char *field, char text[HUMAN_TEXT_MAX])
 {
-    int64_t count = doc_int(proof, field, -1);
+    int64_t count = json_int(proof, field, -1);
     return count < 0 ? "-" : human_count((uint64_t)count, text);
 }
 
@@ -44,10 +45,10 @@ static int64_t stage_ms(const json_t *proof, const char *stage)
     json_t *task;
 
     json_array_foreach (json_object_get(proof, "times"), i, task) {
-        if (strcmp(doc_text(task, "stage", ""), stage) != 0 || !doc_has(task, "started_ms") ||
-            !doc_has(task, "ended_ms"))
+        if (strcmp(json_text(task, "stage", ""), stage) != 0 || !json_has(task, "started_ms") ||
+            !json_has(task, "ended_ms"))
             continue;
-        int64_t took = doc_int(task, "ended_ms", 0) - doc_int(task, "started_ms", 0);
+        int64_t took = json_int(task, "ended_ms", 0) - json_int(task, "started_ms", 0);
         total = (total < 0 ? 0 : total) + (took > 0 ? took : 0);
     }
     return total;
@@ -63,7 +64,7 @@ const char *proof_planned(const json_t *proof, const char *stage, char text[HUMA
 {
     bool load = strcmp(stage, "load") == 0;
     double planned_s = load || strcmp(stage, "transfer") == 0
-                           ? doc_real(proof, load ? "planned_load_s" : "planned_transfer_s", -1)
+                           ? json_number(proof, load ? "planned_load_s" : "planned_transfer_s", -1)
                            : -1;
     return planned_s < 0 ? "-" : human_duration((int64_t)(planned_s * 1000), text);
 }

@@ -1,4 +1,5 @@
 #include "recluster/report.h"
+#include "recluster/json.h"
 
 #include <string.h>
 
@@ -30,8 +31,8 @@ static void copy_field(json_t *to, const char *field, const json_t *from, const 
 /* What the server said: of a primary after its load, of a replica when it was in step. */
 static void add_loaded(json_t *proof, const json_t *loaded, bool primary)
 {
-    bool full = doc_int(loaded, "sync_full", 0) > 0;
-    bool partial = doc_int(loaded, "sync_partial", 0) > 0;
+    bool full = json_int(loaded, "sync_full", 0) > 0;
+    bool partial = json_int(loaded, "sync_partial", 0) > 0;
 
     copy_field(proof, "keys_loaded", loaded, primary ? "keys_loaded" : "keys");
     copy_field(proof, "keys_expired", loaded, "keys_expired");
@@ -53,11 +54,11 @@ static json_t *proven_json(const json_t *proof, bool primary, const char *state)
     if (!primary)
         return strcmp(state, "in-step") == 0 || strcmp(state, "open") == 0 ? json_true()
                                                                            : json_null();
-    if (!doc_has(proof, "keys_loaded") || !doc_has(proof, "keys_in_file"))
+    if (!json_has(proof, "keys_loaded") || !json_has(proof, "keys_in_file"))
         return json_null();
-    int64_t known = doc_int(proof, "keys_loaded", 0) + doc_int(proof, "keys_expired", 0);
-    int64_t in_file = doc_int(proof, "keys_in_file", -1);
-    return json_boolean(known == in_file || known + doc_int(proof, "empty", 0) == in_file);
+    int64_t known = json_int(proof, "keys_loaded", 0) + json_int(proof, "keys_expired", 0);
+    int64_t in_file = json_int(proof, "keys_in_file", -1);
+    return json_boolean(known == in_file || known + json_int(proof, "empty", 0) == in_file);
 }
 
 /* Where its files lay, if it was on disks; else null. */
@@ -90,18 +91,19 @@ static json_t *proof_row(const struct rows *rows)
     json_t *facts = json_incref(json_object_get(proof, "facts"));
     json_t *loaded = json_incref(json_object_get(proof, "loaded"));
     json_t *sources = json_incref(json_object_get(proof, "sources"));
-    bool primary = strcmp(doc_text(proof, "role", ""), "primary") == 0;
+    bool primary = strcmp(json_text(proof, "role", ""), "primary") == 0;
 
     json_object_del(proof, "facts");
     json_object_del(proof, "loaded");
     json_object_del(proof, "sources");
-    json_object_set_new(proof, "label", doc_label("shard", doc_text(proof, "uid", NULL)));
-    json_object_set_new(proof, "database", doc_label("db", doc_text(proof, "database_uid", NULL)));
-    json_object_set_new(proof, "slots", slots_json(doc_text(proof, "slots", NULL)));
+    json_object_set_new(proof, "label", doc_label("shard", json_text(proof, "uid", NULL)));
+    json_object_set_new(proof, "database", doc_label("db", json_text(proof, "database_uid", NULL)));
+    json_object_set_new(proof, "slots", slots_json(json_text(proof, "slots", NULL)));
     add_facts(proof, facts);
     json_object_set_new(proof, "places", places_json(json_is_null(sources) ? NULL : sources));
     add_loaded(proof, loaded, primary);
-    json_object_set_new(proof, "proven", proven_json(proof, primary, doc_text(proof, "state", "")));
+    json_object_set_new(
+        proof, "proven", proven_json(proof, primary, json_text(proof, "state", "")));
     json_object_set_new(proof, "times", json_array());
     json_decref(facts);
     json_decref(loaded);
@@ -123,7 +125,7 @@ static int add_proof(struct state *st, json_t *report, json_t *by_uid, struct er
         return -1;
     while (rows_next(&rows)) {
         json_t *proof = proof_row(&rows);
-        json_object_set(by_uid, doc_text(proof, "uid", ""), proof);
+        json_object_set(by_uid, json_text(proof, "uid", ""), proof);
         json_array_append_new(list, proof);
     }
     return rows_end(&rows, err);
@@ -143,9 +145,9 @@ static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, str
         return -1;
     while (rows_next(&rows)) {
         json_t *task = rows_object(&rows);
-        json_t *proof = json_object_get(by_uid, doc_text(task, "shard_uid", ""));
+        json_t *proof = json_object_get(by_uid, json_text(task, "shard_uid", ""));
 
-        json_object_set_new(task, "stage", json_string(stage_word(doc_int(task, "stage", 0))));
+        json_object_set_new(task, "stage", json_string(stage_word(json_int(task, "stage", 0))));
         if (proof)
             json_array_append(json_object_get(proof, "times"), task);
         json_array_append_new(list, task);
@@ -162,7 +164,7 @@ static json_t *databases_json(const json_t *status)
 
     json_array_foreach (json_object_get(status, "databases"), i, database) {
         json_t *o = json_copy(database);
-        bool skipped = strcmp(doc_text(o, "state", ""), "skipped") == 0;
+        bool skipped = strcmp(json_text(o, "state", ""), "skipped") == 0;
         copy_field(o, "skipped", skipped ? database : NULL, "reason");
         json_object_del(o, "shards");
         json_array_append_new(list, o);
@@ -203,7 +205,7 @@ static void add_planned(const json_t *report, const json_t *by_uid)
 
     json_array_foreach (json_object_get(plan, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            json_t *proof = json_object_get(by_uid, doc_text(shard, "uid", ""));
+            json_t *proof = json_object_get(by_uid, json_text(shard, "uid", ""));
             copy_field(proof, "planned_transfer_s", proof ? shard : NULL, "transfer_s");
             copy_field(proof, "planned_load_s", proof ? shard : NULL, "load_s");
         }

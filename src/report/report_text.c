@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -16,9 +17,9 @@ static void proof_row_text(struct text_table *table, const json_t *proof)
         [PROOF_OPEN] = TEXT_PLAIN, [PROOF_GOOD] = TEXT_GREEN, [PROOF_BAD] = TEXT_RED};
     char text[HUMAN_TEXT_MAX];
 
-    text_table_cell(table, TEXT_PLAIN, "%s", doc_text(proof, "label", "?"));
-    text_table_cell(table, TEXT_PLAIN, "%s", doc_text(proof, "role", "?"));
-    text_table_cell(table, TEXT_PLAIN, "%s", doc_text(proof, "host", "?"));
+    text_table_cell(table, TEXT_PLAIN, "%s", json_text(proof, "label", "?"));
+    text_table_cell(table, TEXT_PLAIN, "%s", json_text(proof, "role", "?"));
+    text_table_cell(table, TEXT_PLAIN, "%s", json_text(proof, "host", "?"));
     text_table_cell(table, TEXT_PLAIN, "%s", proof_bytes(proof, "file_bytes", text));
     text_table_cell(table, TEXT_PLAIN, "%s", proof_count(proof, "keys_in_file", text));
     text_table_cell(table, TEXT_PLAIN, "%s", proof_count(proof, "keys_loaded", text));
@@ -34,8 +35,8 @@ static void empty_text(struct text *t, const json_t *proofs)
     json_t *proof;
 
     json_array_foreach (proofs, i, proof) {
-        if (strcmp(doc_text(proof, "role", ""), "primary") == 0)
-            empty += doc_int(proof, "empty", 0);
+        if (strcmp(json_text(proof, "role", ""), "primary") == 0)
+            empty += json_int(proof, "empty", 0);
     }
     if (empty)
         text_wrap(t, TEXT_PLAIN, "  ",
@@ -93,8 +94,8 @@ static void times_text(struct text *t, const json_t *proofs)
     json_array_foreach (proofs, i, proof) {
         if (i == TEXT_LIST_MAX)
             break;
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(proof, "label", "?"));
-        text_table_cell(&table, TEXT_PLAIN, "%s", doc_text(proof, "host", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(proof, "label", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%s", json_text(proof, "host", "?"));
         for (size_t k = 0; k < ARRAY_SIZE(stages); k++) {
             text_table_cell(&table, TEXT_PLAIN, "%s", proof_took(proof, stages[k], text));
             text_table_cell(&table, TEXT_PLAIN, "%s", proof_planned(proof, stages[k], text));
@@ -110,11 +111,11 @@ static void files_text(struct text *t, const json_t *proofs)
     json_t *proof;
 
     json_array_foreach (proofs, i, proof) {
-        const char *checksum = doc_text(proof, "checksum", "");
-        const char *sync = doc_text(proof, "sync", "");
+        const char *checksum = json_text(proof, "checksum", "");
+        const char *sync = json_text(proof, "sync", "");
         full += strcmp(sync, "full") == 0;
         partial += strcmp(sync, "partial") == 0;
-        if (strcmp(doc_text(proof, "role", ""), "primary") != 0)
+        if (strcmp(json_text(proof, "role", ""), "primary") != 0)
             continue;
         primaries++;
         checked += strcmp(checksum, "ok") == 0;
@@ -155,7 +156,7 @@ void report_text(const json_t *report, bool colour, struct buf *out)
     json_t *warnings = warnings_of(report);
 
     text_wrap(&t, TEXT_BOLD, "", "Recovery of cluster %s",
-        doc_text(json_object_get(report, "cluster"), "name", "(without a name)"));
+        json_text(json_object_get(report, "cluster"), "name", "(without a name)"));
     status_verdict_text(&t, status);
     status_databases_text(&t, status);
     proof_text(&t, json_object_get(report, "proof"));

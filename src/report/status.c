@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <stdlib.h>
@@ -25,15 +26,15 @@ static int64_t not_negative(int64_t n)
 static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t *rpo_s)
 {
     json_t *o = rows_object(rows);
-    bool skipped = strcmp(doc_text(o, "state", ""), "skipped") == 0;
+    bool skipped = strcmp(json_text(o, "state", ""), "skipped") == 0;
     int64_t age_s = -1, rto_s = -1;
 
     /* The age that its data had when the recovery started. */
-    if (started_ms >= 0 && !skipped && doc_has(o, "set_time_ms"))
-        age_s = not_negative((started_ms - doc_int(o, "set_time_ms", 0)) / 1000);
-    if (started_ms >= 0 && doc_has(o, "opened_ms"))
-        rto_s = (doc_int(o, "opened_ms", 0) - started_ms + 500) / 1000;
-    json_object_set_new(o, "label", doc_label("db", doc_text(o, "uid", NULL)));
+    if (started_ms >= 0 && !skipped && json_has(o, "set_time_ms"))
+        age_s = not_negative((started_ms - json_int(o, "set_time_ms", 0)) / 1000);
+    if (started_ms >= 0 && json_has(o, "opened_ms"))
+        rto_s = (json_int(o, "opened_ms", 0) - started_ms + 500) / 1000;
+    json_object_set_new(o, "label", doc_label("db", json_text(o, "uid", NULL)));
     json_object_set_new(o, "rto_s", doc_int_or_null(rto_s, -1));
     json_object_set_new(o, "rpo_s", doc_int_or_null(age_s, -1));
     json_object_set_new(o, "endpoints", json_array());
@@ -59,7 +60,7 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
         return -1;
     while (rows_next(&rows)) {
         json_t *database = database_row(&rows, started_ms, rpo_s);
-        json_object_set(by_uid, doc_text(database, "uid", ""), database);
+        json_object_set(by_uid, json_text(database, "uid", ""), database);
         json_array_append_new(list, database);
     }
     return rows_end(&rows, err);
@@ -68,14 +69,14 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
 /* What it is doing right now, with the rate since its task began: what rows_object() gave of that. */
 static json_t *shard_progress(json_t *o)
 {
-    int64_t done = doc_int(o, "bytes_done", 0);
-    int64_t took_ms = doc_int(o, "progress_ms", 0) - doc_int(o, "started_ms", 0);
+    int64_t done = json_int(o, "bytes_done", 0);
+    int64_t took_ms = json_int(o, "progress_ms", 0) - json_int(o, "started_ms", 0);
     json_t *progress = json_pack("{s:O, s:O, s:O, s:O, s:o}", "doing", json_object_get(o, "doing"),
         "bytes_done", json_object_get(o, "bytes_done"), "bytes_total",
         json_object_get(o, "bytes_total"), "at_ms", json_object_get(o, "progress_ms"),
         "bytes_per_s", took_ms > 0 && done > 0 ? json_integer(done * 1000 / took_ms) : json_null());
 
-    if (doc_has(o, "doing"))
+    if (json_has(o, "doing"))
         return progress;
     json_decref(progress);
     return json_null();
@@ -87,9 +88,9 @@ static json_t *shard_row(const struct rows *rows)
         "database_uid", "doing", "bytes_done", "bytes_total", "progress_ms", "started_ms", NULL};
     json_t *o = rows_object(rows);
 
-    json_object_set_new(o, "label", doc_label("shard", doc_text(o, "uid", NULL)));
-    if (doc_has(o, "stage"))
-        json_object_set_new(o, "stage", json_string(stage_word(doc_int(o, "stage", 0))));
+    json_object_set_new(o, "label", doc_label("shard", json_text(o, "uid", NULL)));
+    if (json_has(o, "stage"))
+        json_object_set_new(o, "stage", json_string(stage_word(json_int(o, "stage", 0))));
     json_object_set_new(o, "progress", shard_progress(o));
     for (size_t i = 0; of_progress[i]; i++)
         json_object_del(o, of_progress[i]);
@@ -99,7 +100,7 @@ static json_t *shard_row(const struct rows *rows)
 /* Clients use the primaries: the one of a database that is not sharded, else each of them. */
 static void add_endpoint(json_t *database, const json_t *shard)
 {
-    if (!doc_has(database, "opened_ms") || strcmp(doc_text(shard, "role", ""), "primary") != 0)
+    if (!json_has(database, "opened_ms") || strcmp(json_text(shard, "role", ""), "primary") != 0)
         return;
     json_array_append_new(json_object_get(database, "endpoints"),
         json_pack("{s:O,s:O}", "addr", json_object_get(shard, "addr"), "port",
@@ -131,7 +132,7 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
 
 static void bump(json_t *o, const char *field, int64_t by)
 {
-    json_object_set_new(o, field, json_integer(doc_int(o, field, 0) + by));
+    json_object_set_new(o, field, json_integer(json_int(o, field, 0) + by));
 }
 
 static json_t *new_counts(void)
@@ -178,9 +179,9 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
             json_object_set(stage, "bytes_total", json_object_get(bytes, "bytes_total"));
             json_decref(bytes);
         }
-        if (!rows_is_null(&rows, 3) && started < doc_int(stage, "started_ms", INT64_MAX))
+        if (!rows_is_null(&rows, 3) && started < json_int(stage, "started_ms", INT64_MAX))
             json_object_set_new(stage, "started_ms", json_integer(started));
-        if (!rows_is_null(&rows, 4) && ended > doc_int(stage, "ended_ms", -1))
+        if (!rows_is_null(&rows, 4) && ended > json_int(stage, "ended_ms", -1))
             json_object_set_new(stage, "ended_ms", json_integer(ended));
     }
     return rows_end(&rows, err);
@@ -212,10 +213,11 @@ static json_t *error_row(const struct rows *rows)
 {
     json_t *o = rows_object(rows), *error = json_object_get(o, "error");
 
-    json_object_set_new(o, "database", doc_label("db", doc_text(o, "database", NULL)));
-    json_object_set_new(o, "shard", doc_label("shard", doc_text(o, "shard", NULL)));
-    json_object_set_new(o, "message", doc_string(doc_text(error, "message", "no reason is known")));
-    json_object_set_new(o, "hint", doc_string(doc_text(error, "hint", NULL)));
+    json_object_set_new(o, "database", doc_label("db", json_text(o, "database", NULL)));
+    json_object_set_new(o, "shard", doc_label("shard", json_text(o, "shard", NULL)));
+    json_object_set_new(
+        o, "message", doc_string(json_text(error, "message", "no reason is known")));
+    json_object_set_new(o, "hint", doc_string(json_text(error, "hint", NULL)));
     json_object_del(o, "error");
     return o;
 }
@@ -270,7 +272,7 @@ static bool others_can_help(const json_t *status)
     size_t i;
 
     json_array_foreach (json_object_get(status, "errors"), i, error) {
-        if (strstr(doc_text(error, "hint", ""), "--replan-lost"))
+        if (strstr(json_text(error, "hint", ""), "--replan-lost"))
             return true;
     }
     return false;
@@ -288,7 +290,7 @@ static void add_next(json_t *status, const char *state, const char *path)
         holder = 0;
     if (holder > 0)
         step = NEXT_STATUS;
-    else if (strcmp(state, "failed") != 0 && over && doc_count(status, "errors") == 0)
+    else if (strcmp(state, "failed") != 0 && over && json_count(status, "errors") == 0)
         step = NEXT_REPORT;
     else if (others_can_help(status))
         step = NEXT_REPLAN;

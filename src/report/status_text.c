@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -25,10 +26,10 @@ void status_verdict_text(struct text *t, const json_t *status)
 /* "running, 1.2 of 4.2 GB" */
 static void stage_now(struct text_table *table, const json_t *stage)
 {
-    int64_t done = doc_int(stage, "bytes_done", -1), total = doc_int(stage, "bytes_total", -1);
+    int64_t done = json_int(stage, "bytes_done", -1), total = json_int(stage, "bytes_total", -1);
     char done_text[HUMAN_TEXT_MAX], total_text[HUMAN_TEXT_MAX];
 
-    if (doc_int(stage, "running", 0) <= 0)
+    if (json_int(stage, "running", 0) <= 0)
         text_table_cell(table, TEXT_PLAIN, "%s", "");
     else if (done < 0)
         text_table_cell(table, TEXT_PLAIN, "running");
@@ -50,20 +51,20 @@ void status_stages_text(struct text *t, const json_t *status)
     text_heading(t, "Stages");
     text_table_init(&table, "lllrL");
     json_array_foreach (json_object_get(status, "stages"), i, stage) {
-        int64_t done = doc_int(stage, "done", 0), total = doc_int(stage, "total", 0);
-        int64_t failed = doc_int(stage, "failed", 0);
-        int64_t started_ms = doc_int(stage, "started_ms", -1);
-        int64_t ended_ms = doc_int(stage, "ended_ms", -1);
+        int64_t done = json_int(stage, "done", 0), total = json_int(stage, "total", 0);
+        int64_t failed = json_int(stage, "failed", 0);
+        int64_t started_ms = json_int(stage, "started_ms", -1);
+        int64_t ended_ms = json_int(stage, "ended_ms", -1);
         struct buf bar = BUF_INIT;
 
         text_bar(&bar, (double)done, (double)total, BAR);
-        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, doc_text(stage, "stage", "?"));
+        text_table_cell(&table, TEXT_PLAIN, "%zu %s", i + 1, json_text(stage, "stage", "?"));
         text_table_cell(&table, TEXT_PLAIN, "%s", bar.data);
         text_table_cell(&table, TEXT_PLAIN, "%" PRId64 " of %" PRId64, done, total);
         bool ended = started_ms >= 0 && ended_ms >= started_ms;
-        bool compared = ended && doc_has(stage, "planned_s");
+        bool compared = ended && json_has(stage, "planned_s");
         human_duration(ended ? ended_ms - started_ms : 0, took);
-        human_duration((int64_t)(doc_real(stage, "planned_s", 0) * 1000), planned);
+        human_duration((int64_t)(json_number(stage, "planned_s", 0) * 1000), planned);
         text_table_cell(&table, TEXT_PLAIN, "%s%s%s", ended ? took : "",
             compared ? ", planned " : "", compared ? planned : "");
         if (failed > 0)
@@ -86,7 +87,7 @@ static void count_states(const json_t *shards, struct buf *out)
     for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
         size_t count = 0;
         json_array_foreach (shards, k, shard) {
-            if (strcmp(doc_text(shard, "state", ""), states[i]) == 0)
+            if (strcmp(json_text(shard, "state", ""), states[i]) == 0)
                 count++;
         }
         if (count > 0)
@@ -112,14 +113,14 @@ static void running_text(struct text *t, const json_t *shards)
 
     json_array_foreach (shards, i, shard) {
         const json_t *now = json_object_get(shard, "progress");
-        int64_t done = doc_int(now, "bytes_done", 0), total = doc_int(now, "bytes_total", 0);
-        int64_t rate = doc_int(now, "bytes_per_s", 0);
+        int64_t done = json_int(now, "bytes_done", 0), total = json_int(now, "bytes_total", 0);
+        int64_t rate = json_int(now, "bytes_per_s", 0);
         CLEANUP(buf_release) struct buf line = BUF_INIT;
         char one[HUMAN_TEXT_MAX], other[HUMAN_TEXT_MAX];
         if (!json_is_object(now) || count++ >= SHOWN)
             continue;
-        buf_addf(&line, "%s on %s: %s", doc_text(shard, "uid", "?"), doc_text(shard, "host", "?"),
-            doc_text(now, "doing", "?"));
+        buf_addf(&line, "%s on %s: %s", json_text(shard, "uid", "?"), json_text(shard, "host", "?"),
+            json_text(now, "doing", "?"));
         if (done > 0)
             buf_addf(&line, " %s", human_bytes((uint64_t)done, one));
         if (total >= done && total > 0)
@@ -136,23 +137,23 @@ static void running_text(struct text *t, const json_t *shards)
 static void database_text(struct text *t, const json_t *database)
 {
     const json_t *shards = json_object_get(database, "shards");
-    const char *state = doc_text(database, "state", "?");
+    const char *state = json_text(database, "state", "?");
     int64_t keys = status_keys(database);
     struct buf line = BUF_INIT;
     char text[HUMAN_TEXT_MAX];
 
-    text_wrap(t, state_style(state), "  ", "%s  %s  %s", doc_text(database, "label", "?"), state,
-        doc_text(database, "name", ""));
-    if (doc_has(database, "reason"))
-        text_field(t, "because", "%s", doc_text(database, "reason", ""));
-    if (doc_has(database, "set_name"))
-        text_field(t, "backup set", "%s of %s", doc_text(database, "set_name", "?"),
+    text_wrap(t, state_style(state), "  ", "%s  %s  %s", json_text(database, "label", "?"), state,
+        json_text(database, "name", ""));
+    if (json_has(database, "reason"))
+        text_field(t, "because", "%s", json_text(database, "reason", ""));
+    if (json_has(database, "set_name"))
+        text_field(t, "backup set", "%s of %s", json_text(database, "set_name", "?"),
             doc_time(database, "set_time_ms", text));
-    if (doc_has(database, "location"))
-        text_field(t, "from", "%s", doc_text(database, "location", ""));
-    if (doc_has(database, "rpo_s"))
+    if (json_has(database, "location"))
+        text_field(t, "from", "%s", json_text(database, "location", ""));
+    if (json_has(database, "rpo_s"))
         text_field(t, "lost", "what was written in the last %s before the recovery",
-            human_duration(doc_int(database, "rpo_s", 0) * 1000, text));
+            human_duration(json_int(database, "rpo_s", 0) * 1000, text));
     count_states(shards, &line);
     if (line.len > 0)
         text_field(t, "shards", "%s", line.data);
@@ -160,7 +161,7 @@ static void database_text(struct text *t, const json_t *database)
     if (keys >= 0)
         text_field(t, "keys", "%s", human_count((uint64_t)keys, text));
     buf_clear(&line);
-    if (doc_count(database, "endpoints") > 0) {
+    if (json_count(database, "endpoints") > 0) {
         plan_endpoints(database, 6, &line);
         text_field(t, "endpoints", "%s", line.data);
     }
@@ -185,10 +186,10 @@ void status_databases_text(struct text *t, const json_t *status)
 
 void status_next_text(struct text *t, const json_t *status)
 {
-    text_heading(t, doc_count(status, "errors") > 0 && !doc_has(status, "pid")
+    text_heading(t, json_count(status, "errors") > 0 && !json_has(status, "pid")
                         ? "Next: mend the errors above, then run"
                         : "Next");
-    text_command(t, doc_text(status, "next", ""));
+    text_command(t, json_text(status, "next", ""));
 }
 
 void report_status_text(const json_t *status, bool colour, struct buf *out)

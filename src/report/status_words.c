@@ -5,6 +5,7 @@
 #include "doc.h"
 #include "recluster/clock.h"
 #include "recluster/human.h"
+#include "recluster/json.h"
 
 static const struct {
     const char *state;
@@ -20,36 +21,36 @@ static const struct {
 
 enum verdict status_verdict(const json_t *status)
 {
-    if (doc_bool(status, "interrupted"))
+    if (json_flag(status, "interrupted"))
         return VERDICT_MIXED;
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
-        if (strcmp(doc_text(status, "state", ""), verdicts[i].state) == 0)
+        if (strcmp(json_text(status, "state", ""), verdicts[i].state) == 0)
             return verdicts[i].verdict;
     return VERDICT_OPEN;
 }
 
 const char *status_headline(const json_t *status)
 {
-    if (doc_bool(status, "interrupted"))
+    if (json_flag(status, "interrupted"))
         return "Interrupted: the recovery ended before its work was done.";
-    if (strcmp(doc_text(status, "state", ""), "planned") == 0 && doc_has(status, "started_ms"))
+    if (strcmp(json_text(status, "state", ""), "planned") == 0 && json_has(status, "started_ms"))
         return "Begun, and stopped before its end.";
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
-        if (strcmp(doc_text(status, "state", ""), verdicts[i].state) == 0)
+        if (strcmp(json_text(status, "state", ""), verdicts[i].state) == 0)
             return verdicts[i].headline;
-    return doc_text(status, "state", "?");
+    return json_text(status, "state", "?");
 }
 
 char *status_times(const json_t *status)
 {
     char time[CLOCK_TEXT_MAX], took[HUMAN_TEXT_MAX];
 
-    if (!doc_has(status, "started_ms"))
+    if (!json_has(status, "started_ms"))
         return xstrdup("Not started.");
-    human_duration(doc_int(status, "rto_ms", 0), took);
+    human_duration(json_int(status, "rto_ms", 0), took);
     char *times = xasprintf("Started %s, %s %s.", doc_time(status, "started_ms", time),
-        doc_has(status, "ended_ms") ? "took" : "so far", took);
-    if (!doc_has(status, "ended_ms") || doc_has(status, "pid"))
+        json_has(status, "ended_ms") ? "took" : "so far", took);
+    if (!json_has(status, "ended_ms") || json_has(status, "pid"))
         return times;
     CLEANUP(free_ptr) char *ended = times;
     return xasprintf(
@@ -63,8 +64,8 @@ int64_t status_keys(const json_t *database)
     json_t *shard;
 
     json_array_foreach (json_object_get(database, "shards"), i, shard) {
-        if (strcmp(doc_text(shard, "role", ""), "primary") == 0 && doc_has(shard, "keys"))
-            keys = (keys < 0 ? 0 : keys) + doc_int(shard, "keys", 0);
+        if (strcmp(json_text(shard, "role", ""), "primary") == 0 && json_has(shard, "keys"))
+            keys = (keys < 0 ? 0 : keys) + json_int(shard, "keys", 0);
     }
     return keys;
 }

@@ -1,3 +1,4 @@
+#include "recluster/json.h"
 #include "recluster/report.h"
 
 #include <inttypes.h>
@@ -15,11 +16,11 @@ static void keys_text(struct text *t, const json_t *file)
     const char *db;
     json_t *value;
 
-    if (!doc_has(file, "keys"))
+    if (!json_has(file, "keys"))
         return;
     buf_addf(&line, "%s, %s of them with an expiry",
-        human_count((uint64_t)doc_int(file, "keys", 0), keys),
-        human_count((uint64_t)doc_int(file, "expires", 0), expires));
+        human_count((uint64_t)json_int(file, "keys", 0), keys),
+        human_count((uint64_t)json_int(file, "expires", 0), expires));
     if (json_object_size(by_db) > 1 ||
         (json_object_size(by_db) == 1 && !json_object_get(by_db, "0")))
         json_object_foreach (by_db, db, value) {
@@ -44,10 +45,10 @@ static void file_text(struct text *t, const json_t *file)
 {
     const json_t *error = json_object_get(file, "error");
     const json_t *slots = json_object_get(file, "slots");
-    const char *checksum = doc_text(file, "checksum", "not reached");
+    const char *checksum = json_text(file, "checksum", "not reached");
     const json_t *aux = json_object_get(file, "aux");
-    const char *server = doc_text(aux, "valkey-ver", doc_text(aux, "redis-ver", NULL));
-    bool ok = doc_bool(file, "ok");
+    const char *server = json_text(aux, "valkey-ver", json_text(aux, "redis-ver", NULL));
+    bool ok = json_flag(file, "ok");
     struct buf ranges = BUF_INIT;
     char text[HUMAN_TEXT_MAX];
 
@@ -59,31 +60,32 @@ static void file_text(struct text *t, const json_t *file)
         ok            ? "ok   "
         : not_checked ? "?    "
                       : "BAD  ",
-        "%s", doc_text(file, "path", "?"));
+        "%s", json_text(file, "path", "?"));
     if (error && !json_is_null(error)) {
         text_field(t, "error", "%s", doc_message(error));
-        if (doc_has(file, "hint"))
-            text_field(t, "", "%s", doc_text(file, "hint", ""));
+        if (json_has(file, "hint"))
+            text_field(t, "", "%s", json_text(file, "hint", ""));
     }
-    if (doc_has(file, "rdb_version"))
-        text_field(t, "format", "RDB version %" PRId64 "%s%s", doc_int(file, "rdb_version", 0),
-            server ? ", written by " : "", server ? server : "");
-    if (doc_has(file, "read_bytes"))
+    if (json_has(file, "rdb_version"))
+        text_field(t, "format", "RDB version %" PRId64 "%s%s",
+            (int64_t)json_int(file, "rdb_version", 0), server ? ", written by " : "",
+            server ? server : "");
+    if (json_has(file, "read_bytes"))
         text_field(t, "read", "%s of it, unpacked",
-            human_bytes((uint64_t)doc_int(file, "read_bytes", 0), text));
-    if (doc_has(file, "bytes"))
-        text_field(t, "size", "%s", human_bytes((uint64_t)doc_int(file, "bytes", 0), text));
+            human_bytes((uint64_t)json_int(file, "read_bytes", 0), text));
+    if (json_has(file, "bytes"))
+        text_field(t, "size", "%s", human_bytes((uint64_t)json_int(file, "bytes", 0), text));
     if (!not_checked)
         text_field(t, "checksum", "%s",
             strcmp(checksum, "absent") == 0 ? "absent (not an error)" : checksum);
-    if (doc_has(file, "sha256"))
-        text_field(t, "SHA-256", "%s", doc_text(file, "sha256", ""));
+    if (json_has(file, "sha256"))
+        text_field(t, "SHA-256", "%s", json_text(file, "sha256", ""));
     keys_text(t, file);
     notes_text(t, file);
-    if (doc_int(slots, "covered", 0) > 0) {
+    if (json_int(slots, "covered", 0) > 0) {
         doc_ranges(json_object_get(slots, "ranges"), 6, &ranges);
-        text_field(
-            t, "slots", "%" PRId64 " hold keys: %s", doc_int(slots, "covered", 0), ranges.data);
+        text_field(t, "slots", "%" PRId64 " hold keys: %s", (int64_t)json_int(slots, "covered", 0),
+            ranges.data);
     }
     buf_release(&ranges);
 }
@@ -91,24 +93,24 @@ static void file_text(struct text *t, const json_t *file)
 static void set_text(struct text *t, const json_t *set)
 {
     const json_t *older = json_object_get(set, "older");
-    bool complete = doc_bool(set, "complete");
-    const char *name = doc_text(set, "database_name", NULL);
+    bool complete = json_flag(set, "complete");
+    const char *name = json_text(set, "database_name", NULL);
     size_t files = json_array_size(json_object_get(set, "files"));
     CLEANUP(free_ptr) char *of = name ? xasprintf(" of '%s'", name) : xstrdup("");
     char bytes[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
-    bool sized = doc_has(set, "bytes"), dated = doc_has(set, "age_s");
+    bool sized = json_has(set, "bytes"), dated = json_has(set, "age_s");
 
-    human_bytes((uint64_t)doc_int(set, "bytes", 0), bytes);
-    human_duration(doc_int(set, "age_s", 0) * 1000, age);
+    human_bytes((uint64_t)json_int(set, "bytes", 0), bytes);
+    human_duration(json_int(set, "age_s", 0) * 1000, age);
     text_wrap(t, complete ? TEXT_GREEN : TEXT_RED, complete ? "ok   " : "BAD  ",
-        "set %s%s: %zu file%s%s%s in %s%s%s", doc_text(set, "id", "?"), of, files,
+        "set %s%s: %zu file%s%s%s in %s%s%s", json_text(set, "id", "?"), of, files,
         files == 1 ? "" : "s", sized ? ", " : "", sized ? bytes : "",
-        doc_text(set, "location", "?"), dated ? ", old: " : "", dated ? age : "");
+        json_text(set, "location", "?"), dated ? ", old: " : "", dated ? age : "");
     if (!complete)
-        text_field(t, "incomplete", "%s", doc_text(set, "reason", "?"));
-    if (doc_has(set, "older"))
+        text_field(t, "incomplete", "%s", json_text(set, "reason", "?"));
+    if (json_has(set, "older"))
         text_field(t, "instead", "the next older complete set is %s: recluster recover … --at %s",
-            doc_text(older, "id", "?"), doc_text(older, "time", "?"));
+            json_text(older, "id", "?"), json_text(older, "time", "?"));
 }
 
 /* The sets, and what else there is to say. Returns how many are incomplete. */
@@ -121,7 +123,7 @@ static size_t sets_text(struct text *t, const json_t *verify)
 
     json_array_foreach (sets, i, item) {
         set_text(t, item);
-        bad += !doc_bool(item, "complete");
+        bad += !json_flag(item, "complete");
     }
     json_array_foreach (notes, i, item) {
         text_wrap(t, TEXT_PLAIN, "", "%s", json_string_value(item));
@@ -138,7 +140,7 @@ void report_verify_text(const json_t *verify, bool colour, struct buf *out)
 
     json_array_foreach (files, i, file) {
         file_text(&t, file);
-        good += doc_bool(file, "ok");
+        good += json_flag(file, "ok");
         not_checked += json_is_false(json_object_get(file, "checked"));
     }
     size_t checked = json_array_size(files) - not_checked;

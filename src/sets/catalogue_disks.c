@@ -3,6 +3,7 @@
 
 #include "catalogue_draft.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 
 /* The set of files that lie on disks: of each slot range the newest one that is of use. */
 
@@ -25,15 +26,9 @@ struct disk_draft {
     int64_t oldest_ms; /* of the files that were taken */
 };
 
-static const char *text_of(const json_t *facts, const char *key)
-{
-    const char *text = json_string_value(json_object_get(facts, key));
-    return text ? text : "";
-}
-
 static bool is_previous(const struct candidate *c)
 {
-    return json_is_true(json_object_get(c->facts, "previous"));
+    return json_flag(c->facts, "previous");
 }
 
 static int newest_first(const void *a, const void *b)
@@ -76,14 +71,14 @@ static void add_candidates(struct disk_draft *d, const struct disk_folder *folde
     size_t i;
 
     json_array_foreach (folder->files, i, facts) {
-        const struct disk_shard *shard = find_shard(d->query, text_of(facts, "shard"));
+        const struct disk_shard *shard = find_shard(d->query, json_text(facts, "shard", ""));
         const json_t *time = json_object_get(facts, "time_ms");
         int64_t time_ms = json_is_integer(time) ? json_integer_value(time) : -1;
         if (!shard || (d->query->at_ms >= 0 && (time_ms < 0 || time_ms > d->query->at_ms)))
             continue;
         bool slash = folder->path[0] && folder->path[strlen(folder->path) - 1] == '/';
-        char *where = xasprintf(
-            "%s:%s%s%s", folder->owner, folder->path, slash ? "" : "/", text_of(facts, "name"));
+        char *where = xasprintf("%s:%s%s%s", folder->owner, folder->path, slash ? "" : "/",
+            json_text(facts, "name", ""));
         if (is_left_out(d->query->without, where)) {
             free(where);
             continue;
@@ -95,7 +90,7 @@ static void add_candidates(struct disk_draft *d, const struct disk_folder *folde
 
 static const char *error_of(const struct candidate *c)
 {
-    return json_string_value(json_object_get(c->facts, "error"));
+    return json_text(c->facts, "error", NULL);
 }
 
 static const char *time_text(const struct candidate *c, char text[CLOCK_TEXT_MAX])
@@ -125,17 +120,17 @@ static void take(struct disk_draft *d, const struct candidate *c, const struct c
     struct arena *arena = &d->draft.catalogue->arena;
     const json_t *bytes = json_object_get(c->facts, "bytes");
     const struct store_entry entry = {
-        .name = (char *)(uintptr_t)text_of(c->facts, "name"),
+        .name = (char *)(uintptr_t)json_text(c->facts, "name", ""),
         .bytes = json_is_integer(bytes) ? json_integer_value(bytes) : -1,
         .modified_ms = c->time_ms,
     };
     struct backup_file *file = set_draft_add(&d->set, &d->draft, &entry);
     char when[CLOCK_TEXT_MAX];
 
-    file->shard_uid = arena_strdup(arena, text_of(c->facts, "shard"));
+    file->shard_uid = arena_strdup(arena, json_text(c->facts, "shard", ""));
     file->slots = *d->query->ranges[c->range];
     file->head = json_incref(json_object_get(c->facts, "head"));
-    file->kind = arena_strdup(arena, text_of(c->facts, "kind"));
+    file->kind = arena_strdup(arena, json_text(c->facts, "kind", ""));
     file->aof = strcmp(file->kind, "rdb") != 0;
     file->where = arena_strdup(arena, c->where);
     file->host = c->folder->host;

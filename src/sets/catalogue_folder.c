@@ -23,8 +23,7 @@ static bool ends_with(const char *text, const char *ending)
 /* The time at which a file was made: as it says itself, else as the store says; -1: not known. */
 static int64_t time_of_file(const struct backup_file *file, int64_t modified_ms)
 {
-    const char *ctime =
-        json_string_value(json_object_get(json_object_get(file->head, "aux"), "ctime"));
+    const char *ctime = json_text(json_object_get(file->head, "aux"), "ctime", NULL);
     char *end = NULL;
     long long seconds = ctime ? strtoll(ctime, &end, 10) : 0;
 
@@ -97,7 +96,7 @@ static const struct slots *slots_importing(struct arena *arena, const json_t *no
 static int add_node(struct catalogue_draft *draft, struct set_draft *set, const json_t *node,
     struct slots *taken, struct err *err)
 {
-    const char *id = json_string_value(json_object_get(node, "name"));
+    const char *id = json_text(node, "name", NULL);
     const json_t *ranges = json_object_get(node, "slots");
     struct slots slots;
 
@@ -267,8 +266,8 @@ static void give_empty_files(
 
     for (size_t i = 0; i < set->count; i++) {
         struct backup_file *file = &set->files[i];
-        bool empty = file->scanned && slots_is_empty(&file->slots) &&
-                     json_integer_value(json_object_get(file->facts, "keys")) == 0;
+        bool empty =
+            file->scanned && slots_is_empty(&file->slots) && json_int(file->facts, "keys", 0) == 0;
         while (empty && shard < query->shard_count && owners[shard])
             shard++;
         if (empty && shard == query->shard_count) {

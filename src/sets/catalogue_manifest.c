@@ -46,9 +46,9 @@ static int add_file(struct manifest *m, const json_t *described, struct err *err
 {
     struct catalogue_draft *draft = m->draft;
     struct arena *arena = &draft->catalogue->arena;
-    const char *name = json_string_value(json_object_get(described, "name"));
-    const char *sha256 = json_string_value(json_object_get(described, "sha256"));
-    const char *shard = json_string_value(json_object_get(described, "shard"));
+    const char *name = json_text(described, "name", NULL);
+    const char *sha256 = json_text(described, "sha256", NULL);
+    const char *shard = json_text(described, "shard", NULL);
     const json_t *bytes = json_object_get(described, "bytes");
     const json_t *keys = json_object_get(described, "keys");
     const json_t *ranges = json_object_get(described, "slots");
@@ -103,8 +103,8 @@ static void add_set(
     struct manifest m = {.draft = draft, .set = SET_DRAFT_INIT};
     struct catalogue *c = draft->catalogue;
     const json_t *database = json_object_get(text, "database");
-    const char *uid = json_string_value(json_object_get(database, "uid"));
-    const char *id = json_string_value(json_object_get(text, "set"));
+    const char *uid = json_text(database, "uid", NULL);
+    const char *id = json_text(text, "set", NULL);
     const json_t *time = json_object_get(text, "time");
     const char *wanted = draft->query->database_uid;
     struct err failure = ERR_INIT;
@@ -128,8 +128,7 @@ static void add_set(
     set_draft_end(&m.set, draft, id ? id : name, time_ms);
     struct backup_set *set = &c->sets[c->set_count - 1];
     set->database_uid = arena_strdup(&c->arena, uid);
-    set->database_name =
-        arena_strdup(&c->arena, json_string_value(json_object_get(database, "name")));
+    set->database_name = arena_strdup(&c->arena, json_text(database, "name", NULL));
 }
 
 static int take_text(void *arg, const void *data, size_t len, struct err *err)
@@ -149,7 +148,7 @@ static int add_manifest(struct catalogue_draft *draft, const char *name, struct 
         return -1;
     }
     json_t *manifest = rc < 0 ? NULL : json_read(text.data, text.len, 0, "it", &failure);
-    json_int_t format = json_integer_value(json_object_get(manifest, "recluster_manifest"));
+    json_int_t format = json_int(manifest, "recluster_manifest", 0);
     const char *why_not = failure.message;
     if (manifest)
         why_not = format == 1  ? NULL

@@ -6,6 +6,7 @@
 
 #include "recluster/aof.h"
 #include "recluster/buf.h"
+#include "recluster/json.h"
 #include "recluster/rdb_scan.h"
 #include "recluster/store.h"
 
@@ -153,7 +154,7 @@ static int read_head(
 /* A snapshot says itself when it was taken. */
 static void take_own_time(json_t *facts, const json_t *head)
 {
-    const char *ctime = json_string_value(json_object_get(json_object_get(head, "aux"), "ctime"));
+    const char *ctime = json_text(json_object_get(head, "aux"), "ctime", NULL);
     char *end = NULL;
     long long seconds = ctime ? strtoll(ctime, &end, 10) : 0;
 
@@ -163,7 +164,7 @@ static void take_own_time(json_t *facts, const json_t *head)
 
 static void look_at_file(struct store *s, const struct store_entry *entry, json_t *facts)
 {
-    bool snapshot = strcmp(json_string_value(json_object_get(facts, "kind")), "rdb") == 0;
+    bool snapshot = strcmp(json_text(facts, "kind", NULL), "rdb") == 0;
     struct err bad = ERR_INIT;
     json_t *head = NULL;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "recluster/json.h"
 
 enum { SILENCE_MAX_S = 3600 };
 
@@ -64,7 +65,7 @@ static char *scheme_of(const char *text)
 
 static char *kind_of(const json_t *location)
 {
-    const char *type = json_string_value(json_object_get(location, "type"));
+    const char *type = json_text(location, "type", NULL);
     if (type && strcmp(type, "url") != 0)
         return xstrdup(type);
     const char *url = store_location_text(location, "url");

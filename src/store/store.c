@@ -1,4 +1,5 @@
 #include "recluster/store.h"
+#include "recluster/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +205,7 @@ json_t *store_location_below(const json_t *location, const char *folder)
 
     for (size_t i = 0; i < ARRAY_SIZE(members) && !text; i++) {
         member = members[i];
-        text = json_string_value(json_object_get(location, member));
+        text = json_text(location, member, NULL);
     }
     CLEANUP(free_ptr) char *below = path_join(text ? text : "", folder);
     if (!member)

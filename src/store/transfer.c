@@ -75,8 +75,7 @@ static bool note_holds(const struct transfer *t, const struct store_object *obje
         file_read(path, NOTE_BYTES_MAX, &text, &unreadable) < 0)
         return false;
     json_t *kept = json_read_quietly(text.data, text.len, 0), *now = note_of(t, object);
-    bool holds =
-        kept && json_equal(kept, now) && *json_string_value(json_object_get(now, "boot_id"));
+    bool holds = kept && json_equal(kept, now) && *json_text(now, "boot_id", NULL);
     json_decref(kept);
     json_decref(now);
     return holds;

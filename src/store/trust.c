@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "handle.h"
+#include "recluster/json.h"
 #include "recluster/secret.h"
 
 /* The mark of locations of a CCS file. It can't stand in one: members are taken from a list. */
@@ -118,7 +119,7 @@ static void apply_words(const struct store_driver *driver, json_t *location, con
         const json_t *word = word_for(trusted, endpoint);
         count++;
         all = all && word;
-        insecure = insecure || json_is_true(json_object_get(word, "insecure"));
+        insecure = insecure || json_flag(word, "insecure");
     }
     if (!count || !all)
         return;
@@ -191,7 +192,7 @@ fail:
 
 bool store_location_is_of_ccs(const json_t *location)
 {
-    const char *from = json_string_value(json_object_get(location, source_member));
+    const char *from = json_text(location, source_member, NULL);
     return from && strcmp(from, ccs_word) == 0;
 }
 
@@ -253,9 +254,8 @@ static int check_clear(const json_t *resolved, struct err *err)
     size_t i;
 
     json_array_foreach (logins, i, login)
-        if (rc == 0 && json_is_true(json_object_get(login, "clear")) &&
-            !store_location_is_insecure(resolved))
-            rc = refuse_clear(resolved, json_string_value(json_object_get(login, "endpoint")), err);
+        if (rc == 0 && json_flag(login, "clear") && !store_location_is_insecure(resolved))
+            rc = refuse_clear(resolved, json_text(login, "endpoint", NULL), err);
     json_decref(logins);
     return rc;
 }
@@ -271,8 +271,7 @@ static void keep_keys_here(json_t *location)
                (store_location_text(location, "key") &&
                    strstr(store_location_text(location, "key"), "PRIVATE KEY"));
 
-    if (key && !store_location_is_of_ccs(location) &&
-        !json_is_true(json_object_get(location, "share_login")))
+    if (key && !store_location_is_of_ccs(location) && !json_flag(location, "share_login"))
         json_object_set_new(location, "relay", json_true());
 }
 

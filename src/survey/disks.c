@@ -5,6 +5,7 @@
 
 #include "recluster/file.h"
 #include "recluster/host_link.h"
+#include "recluster/json.h"
 #include "recluster/rpc.h"
 #include "wishes.h"
 
@@ -81,8 +82,8 @@ json_t *disks_paths_of_host(const struct survey *survey, const struct host *host
 /* `answer`: an element of "folders" of `list_files`. */
 static void take_folder(struct survey *survey, json_t *folder, const json_t *answer)
 {
-    const char *code = json_string_value(json_object_get(answer, "code"));
-    const char *message = json_string_value(json_object_get(answer, "error"));
+    const char *code = json_text(answer, "code", NULL);
+    const char *message = json_text(answer, "error", NULL);
 
     if (code)
         json_object_set_new(folder, "error",
@@ -117,9 +118,8 @@ void disks_take(
 static char *where_of(const json_t *folder, const json_t *file)
 {
     CLEANUP(free_ptr)
-    char *path = path_join(json_string_value(json_object_get(folder, "path")),
-        json_string_value(json_object_get(file, "name")));
-    return xasprintf("%s:%s", json_string_value(json_object_get(folder, "owner")), path);
+    char *path = path_join(json_text(folder, "path", NULL), json_text(file, "name", NULL));
+    return xasprintf("%s:%s", json_text(folder, "owner", NULL), path);
 }
 
 static bool is_there(const struct survey *survey, const char *where)
@@ -235,9 +235,9 @@ int survey_choose_disks(struct survey *survey, struct err *err)
         if (!json_array_size(files))
             continue;
         folders[used++] = (struct disk_folder){
-            .owner = json_string_value(json_object_get(folder, "owner")),
-            .host = json_string_value(json_object_get(folder, "host")),
-            .path = json_string_value(json_object_get(folder, "path")),
+            .owner = json_text(folder, "owner", NULL),
+            .host = json_text(folder, "host", NULL),
+            .path = json_text(folder, "path", NULL),
             .location = json_object_get(folder, "location"),
             .files = files,
         };

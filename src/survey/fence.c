@@ -92,7 +92,7 @@ static void refuse(json_t *server, const struct err *err)
 /* Into the machine's list, or with an error if there is none. */
 static void add_server(const struct survey *survey, json_t *machines, json_t *server)
 {
-    const char *addr = json_string_value(json_object_get(server, "addr"));
+    const char *addr = json_text(server, "addr", NULL);
     const struct ccs_node *node = node_at(survey->ccs, addr);
     struct err err = ERR_INIT;
 
@@ -145,7 +145,7 @@ static void take_found(json_t *server, const json_t *found)
         json_object_set_new(server, "server", json_deep_copy(found));
     } else {
         err_set(&err, ERR_CHECK, "nothing listens at %s on the machine itself",
-            json_string_value(json_object_get(server, "addr")));
+            json_text(server, "addr", NULL));
         err_hint(&err, "Something passes connections on, such as a container or a firewall's rule: "
                        "stop it by hand.");
         refuse(server, &err);
@@ -199,8 +199,8 @@ static int run_machines(
     for (size_t i = 0; i < count; i++) {
         struct old_machine *m = &machines[i];
         const struct host_opening opening = {
-            .target = {.host = json_string_value(json_object_get(m->target, "name")),
-                .kind = json_string_value(json_object_get(m->target, "link")),
+            .target = {.host = json_text(m->target, "name", NULL),
+                .kind = json_text(m->target, "link", NULL),
                 .spec = json_object_get(m->target, "spec")},
             .ready = on_ready,
             .failed = on_failed,
@@ -265,17 +265,14 @@ static int journal(const struct old_machine *m, const char *code, const char *se
     const char *what, const json_t *detail)
 {
     const json_t *at = server_now(m), *server = json_object_get(at, "server");
-    const char *unit = json_string_value(json_object_get(server, "unit"));
+    const char *unit = json_text(server, "unit", NULL);
     CLEANUP(free_ptr)
     char *message = xasprintf("%s at %s:%lld (process %lld%s%s) of the old cluster %s",
-        json_string_value(json_object_get(server, "name")),
-        json_string_value(json_object_get(at, "addr")),
-        json_integer_value(json_object_get(at, "port")),
-        json_integer_value(json_object_get(server, "pid")), unit ? ", unit " : "", unit ? unit : "",
-        what);
+        json_text(server, "name", NULL), json_text(at, "addr", NULL), json_int(at, "port", 0),
+        json_int(server, "pid", 0), unit ? ", unit " : "", unit ? unit : "", what);
     const struct event event = {.severity = severity,
         .code = code,
-        .host = json_string_value(json_object_get(m->target, "name")),
+        .host = json_text(m->target, "name", NULL),
         .message = message,
         .detail = (json_t *)(uintptr_t)detail};
 
@@ -285,7 +282,7 @@ static int journal(const struct old_machine *m, const char *code, const char *se
 static void on_fenced(void *ctx, const json_t *result, const struct err *error)
 {
     struct old_machine *m = ctx;
-    const char *off = json_string_value(json_object_get(result, "unit_off"));
+    const char *off = json_text(result, "unit_off", NULL);
     CLEANUP(free_ptr)
     char *what = error ? xasprintf("could not be stopped: %s", error->message)
                        : xasprintf("is stopped%s%s", off ? ", its unit " : "", off ? off : "");
@@ -350,8 +347,7 @@ static int check_closed(const json_t *targets, const struct ccs *ccs, struct err
         if (rc < 0 || !is_fenced(targets, address))
             continue;
         rc = err_set(err, ERR_CHECK, "%s:%lld of the old cluster still accepts connections",
-            json_string_value(json_object_get(address, "addr")),
-            json_integer_value(json_object_get(address, "port")));
+            json_text(address, "addr", NULL), json_int(address, "port", 0));
         err_hint(
             err, "Something starts it again, or answers for it: stop it by hand, then resume.");
     }

@@ -2,6 +2,7 @@
 
 #include "questions.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 #include "recluster/store.h"
 
 const struct backup_set *chosen_set(const struct plan_database_input *in)
@@ -63,8 +64,7 @@ static json_t *folders_to_see(const struct survey *survey, const struct host *ho
         const struct plan_database_input *in = &survey->databases[i];
         const struct backup_set *set = chosen_set(in);
         if (set && !set->disks && in->location && store_location_is_folder(in->location) &&
-            !json_is_true(json_object_get(host->spec, "relay")) &&
-            !json_is_true(json_object_get(in->location, "relay")))
+            !json_flag(host->spec, "relay") && !json_flag(in->location, "relay"))
             json_object_set_new(folders, in->database->uid, folder_to_see(in, set));
     }
     return folders;

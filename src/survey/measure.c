@@ -5,6 +5,7 @@
  */
 
 #include "questions.h"
+#include "recluster/json.h"
 #include "recluster/rpc.h"
 #include "recluster/store.h"
 
@@ -38,8 +39,8 @@ json_t *measure_params(const struct survey *survey, size_t host)
     json_t *location = set ? store_resolve_location(in->location, &ignored) : NULL;
 
     /* A way over the operator's machine is not the host's to measure, nor does it get that login. */
-    if (location && !json_is_true(json_object_get(survey->hosts->hosts[host].spec, "relay")) &&
-        !json_is_true(json_object_get(location, "relay"))) {
+    if (location && !json_flag(survey->hosts->hosts[host].spec, "relay") &&
+        !json_flag(location, "relay")) {
         json_object_set(params, "location", location);
         json_object_set_new(params, "name", json_string(set->files[host % set->file_count].name));
     }

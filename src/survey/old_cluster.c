@@ -1,4 +1,5 @@
 #include "recluster/old_cluster.h"
+#include "recluster/json.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -439,8 +440,7 @@ static int is_ours(struct state *st, const json_t *address, int64_t *ret, struct
     return state_get_int(st, 0, ret, err,
         "SELECT COUNT(*) FROM (SELECT addr, port FROM placement UNION ALL SELECT addr, port FROM "
         "moved) WHERE addr = ? AND port = ?",
-        "si", json_string_value(json_object_get(address, "addr")),
-        (int64_t)json_integer_value(json_object_get(address, "port")));
+        "si", json_text(address, "addr", NULL), (int64_t)json_int(address, "port", 0));
 }
 
 static int refuse_if_alive(struct state *st, const json_t *alive, struct err *err)
@@ -455,9 +455,8 @@ static int refuse_if_alive(struct state *st, const json_t *alive, struct err *er
         if (ours)
             continue;
         err_set(err, ERR_CHECK, "the old cluster is alive: %s:%lld (%s) accepts connections",
-            json_string_value(json_object_get(address, "addr")),
-            json_integer_value(json_object_get(address, "port")),
-            json_string_value(json_object_get(address, "what")));
+            json_text(address, "addr", NULL), json_int(address, "port", 0),
+            json_text(address, "what", NULL));
         return err_hint(err, "Stop it. If it is something else, confirm it with the old cluster's "
                              "name: --old-cluster-is-dead NAME");
     }

@@ -12,6 +12,7 @@
 #include "recluster/disk_files.h"
 #include "recluster/file.h"
 #include "recluster/host_link.h"
+#include "recluster/json.h"
 #include "recluster/memory_limit.h"
 #include "recluster/rpc.h"
 
@@ -39,7 +40,7 @@ static void copy_member(json_t *to, const char *name, const json_t *from, const 
 
 static void set_identity(json_t *location, const json_t *login)
 {
-    const char *identity = json_string_value(json_object_get(login, "identity"));
+    const char *identity = json_text(login, "identity", NULL);
     CLEANUP(free_ptr) char *path = identity ? path_expand_home(identity) : NULL;
 
     if (path)
@@ -65,8 +66,8 @@ static json_t *node_location(const json_t *login, const char *addr)
     set_identity(location, login);
     /* Logins stay on this machine: others read the files by way of it, unless they may have them. */
     bool own = !json_object_get(login, "identity") && !json_object_get(login, "password");
-    bool shared = json_is_true(json_object_get(login, "share_login")) && !own;
-    bool relay = !shared || json_is_true(json_object_get(login, "relay"));
+    bool shared = json_flag(login, "share_login") && !own;
+    bool relay = !shared || json_flag(login, "relay");
     copy_member(location, "share_login", login, "share_login");
     json_object_set_new(location, "relay", json_boolean(relay));
     return location;

@@ -1,6 +1,7 @@
 /* Facts for a plan: the CCS, the hosts as their agents see them, the locations, the old cluster. */
 
 #include "recluster/survey.h"
+#include "recluster/json.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -146,7 +147,7 @@ int survey_probe_hosts(
     struct host_probe *probes = xcalloc(count, sizeof(*probes));
     struct loop *loop = loop_new();
     struct host_links links = {st, request->accept_new_host_keys};
-    bool offline = json_is_true(json_object_get(survey->options, "offline"));
+    bool offline = json_flag(survey->options, "offline");
     int knocking = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -260,7 +261,7 @@ static int take_access(struct survey *survey, struct plan_database_input *in, st
         const json_t *value = json_object_get(entry, "password");
         if (!same_database(survey->ccs, label, in->database))
             continue;
-        in->open_access = json_is_true(json_object_get(entry, "open_access"));
+        in->open_access = json_flag(entry, "open_access");
         struct secret *password = value ? secret_from_json(value, "password", err) : NULL;
         if (value && !password)
             return err_wrap(err, "\"databases\", '%s'", label);
@@ -345,7 +346,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
         return NULL;
     CLEANUP(free_ptr) char *label = store_location_shown(in->location);
     in->location_label = arena_strdup(&survey->ccs->arena, label);
-    if (json_is_true(json_object_get(survey->options, "offline")))
+    if (json_flag(survey->options, "offline"))
         return NULL;
     json_t *resolved = store_resolve_location(in->location, error), *login;
     json_t *logins = resolved ? store_logins(resolved) : NULL;
@@ -353,10 +354,9 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
     if (!resolved)
         in->error = error;
     json_array_foreach (logins, i, login) {
-        bool clear = json_is_true(json_object_get(login, "clear"));
+        bool clear = json_flag(login, "clear");
         say(request, true, "%s: a login goes to %s%s, which %s names", in->database->label,
-            json_string_value(json_object_get(login, "endpoint")), clear ? " in clear text" : "",
-            named_by);
+            json_text(login, "endpoint", NULL), clear ? " in clear text" : "", named_by);
         json_object_set_new(login, "database", json_string(in->database->label));
         json_object_set_new(login, "named_by", json_string(named_by));
         json_array_append(survey->logins, login);
@@ -369,8 +369,8 @@ static void catalogue_database(struct survey *survey, struct plan_database_input
     const json_t *resolved, struct err *error)
 {
     const struct ccs_database *db = in->database;
-    struct survey_query wanted = {.at_ms = wishes_time(survey, db),
-        .resort = json_is_true(json_object_get(survey->options, "resort"))};
+    struct survey_query wanted = {
+        .at_ms = wishes_time(survey, db), .resort = json_flag(survey->options, "resort")};
     struct slots missing;
 
     slots_fill(&wanted.slots);
@@ -399,7 +399,7 @@ static void take_pinned_count(const struct survey *survey, struct plan_database_
     size_t i;
 
     json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
-        const char *uid = json_string_value(json_object_get(database, "uid"));
+        const char *uid = json_text(database, "uid", NULL);
         const json_t *primaries = json_object_get(database, "primaries");
         if (uid && strcmp(uid, in->database->uid) == 0 && json_is_integer(primaries))
             in->primaries = (int)json_integer_value(primaries);
@@ -451,7 +451,7 @@ static int find_old_cluster(
 {
     const char *name = survey->ccs->cluster_name ? survey->ccs->cluster_name : "";
 
-    if (json_is_true(json_object_get(survey->options, "offline")))
+    if (json_flag(survey->options, "offline"))
         return 0;
     if (request->old_cluster_is_dead && strcmp(request->old_cluster_is_dead, name) != 0)
         return old_cluster_wrong_name(request->old_cluster_is_dead, name, err);
@@ -510,12 +510,12 @@ void survey_make_plan(struct survey *survey, const struct survey_request *reques
         .old_cluster_silent = survey->old && old_cluster_is_silent(survey->old),
         .alive_not_asked = request->old_cluster_is_dead != NULL,
         .now_ms = clock_wall_ms(),
-        .offline = json_is_true(json_object_get(options, "offline")),
+        .offline = json_flag(options, "offline"),
         .full_sync = request->full_sync,
-        .only_configuration = json_is_true(json_object_get(options, "only_configuration")),
+        .only_configuration = json_flag(options, "only_configuration"),
         .by_priority = !survey->replan && json_object_get(options, "priority") != NULL,
         .allow_missing = wishes_missing_slots(options, &missing) ? &missing : NULL,
-        .rto_s = json_integer_value(json_object_get(options, "rto_s")),
+        .rto_s = json_int(options, "rto_s", 0),
         .options = options,
         .mode = survey->replan   ? PLAN_REPLAN
                 : survey->pinned ? PLAN_PINNED

@@ -1,6 +1,7 @@
 #include "wishes.h"
 
 #include "recluster/clock.h"
+#include "recluster/json.h"
 
 #include <string.h>
 
@@ -134,7 +135,7 @@ const char *survey_without(const json_t *options, const struct host *host)
 
 bool wishes_missing_slots(const json_t *options, struct slots *ret)
 {
-    const char *text = json_string_value(json_object_get(options, "allow_missing_slots"));
+    const char *text = json_text(options, "allow_missing_slots", NULL);
     struct err ignored = ERR_INIT;
 
     slots_clear(ret);
@@ -151,9 +152,9 @@ int64_t wishes_time(const struct survey *survey, const struct ccs_database *db)
     size_t i;
 
     json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
-        const char *uid = json_string_value(json_object_get(database, "uid"));
+        const char *uid = json_text(database, "uid", NULL);
         const json_t *set = json_object_get(database, "backup_set");
-        const char *time = json_string_value(json_object_get(set, "time"));
+        const char *time = json_text(set, "time", NULL);
         if (uid && strcmp(uid, db->uid) == 0 && time && clock_parse(time, &at_ms, &ignored) == 0)
             return at_ms + SECOND_MS - 1;
     }
@@ -163,5 +164,5 @@ int64_t wishes_time(const struct survey *survey, const struct ccs_database *db)
 bool wishes_backups(const struct survey *survey, const struct plan_database_input *in)
 {
     return !in->database->active_active && strcmp(in->database->type, "memcached") != 0 &&
-           !json_is_true(json_object_get(survey->options, "only_configuration"));
+           !json_flag(survey->options, "only_configuration");
 }

@@ -8,6 +8,7 @@
 #include "../driver.h"
 #include "recluster/buf.h"
 #include "recluster/clock.h"
+#include "recluster/json.h"
 
 static int bad_url(const struct cloud_form *form, const char *url, const char *why, struct err *err)
 {
@@ -119,7 +120,7 @@ fail:
 
 const char *cloud_text(const json_t *location, const char *key)
 {
-    const char *text = json_string_value(json_object_get(location, key));
+    const char *text = json_text(location, key, NULL);
     return text && *text ? text : NULL;
 }
 

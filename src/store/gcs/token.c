@@ -116,7 +116,7 @@ static int take_token(struct gcs_store *g, const struct http_reply *reply, struc
 {
     json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *token = cloud_text(answer, "access_token");
-    json_int_t life_s = json_integer_value(json_object_get(answer, "expires_in"));
+    json_int_t life_s = json_int(answer, "expires_in", 0);
     int rc = 0;
 
     if (token) {

@@ -4,6 +4,7 @@
 #include "../address.h"
 #include "index.h"
 #include "netrc.h"
+#include "recluster/json.h"
 #include "recluster/secret.h"
 #include "webdav.h"
 
@@ -97,7 +98,7 @@ static const char *webdav_scheme(const char *text)
 static int set_address(
     struct http_store *h, const json_t *location, const char *text, struct err *err)
 {
-    const char *type = json_string_value(json_object_get(location, "type"));
+    const char *type = json_text(location, "type", NULL);
     const char *scheme = webdav_scheme(text);
     struct address a;
 
@@ -129,7 +130,7 @@ static int set_secret(struct http_store *h, CURLoption option, const json_t *loc
 static int set_login(struct http_store *h, const json_t *location, struct err *err)
 {
     CURL *curl = http_client_curl(h->folder.client);
-    const char *auth = json_string_value(json_object_get(location, "auth"));
+    const char *auth = json_text(location, "auth", NULL);
     bool bearer = json_object_get(location, "bearer") != NULL;
     bool digest = auth && strcmp(auth, "digest") == 0;
 
@@ -184,7 +185,7 @@ static void *http_open(const json_t *location, char **ret_label, struct err *err
 static void http_logins(const json_t *location, json_t *logins)
 {
     const char *url = store_location_text(location, "url");
-    const char *auth = json_string_value(json_object_get(location, "auth"));
+    const char *auth = json_text(location, "auth", NULL);
     struct err unknown = ERR_INIT;
     struct address a;
 

@@ -40,14 +40,13 @@ static int parse_json(
     }
     json_array_foreach (index, i, item) {
         const json_t *name = json_is_string(item) ? item : json_object_get(item, "name");
-        const char *type = json_string_value(json_object_get(item, "type"));
+        const char *type = json_text(item, "type", NULL);
         const json_t *size = json_object_get(item, "size");
         if (!json_is_string(name) || (type && strcmp(type, "file") != 0))
             continue;
         bool sized = json_is_integer(size) && json_integer_value(size) >= 0;
         store_list_add(list, json_string_value(name), json_string_length(name),
-            sized ? json_integer_value(size) : -1,
-            date_to_ms(json_string_value(json_object_get(item, "mtime"))));
+            sized ? json_integer_value(size) : -1, date_to_ms(json_text(item, "mtime", NULL)));
     }
     json_decref(index);
     return 0;

@@ -8,6 +8,7 @@
 #include "../address.h"
 #include "recluster/buf.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 
 enum { NETRC_BYTES_MAX = 1 << 20 };
 
@@ -67,7 +68,7 @@ static void find_login(
 
 int netrc_resolve(json_t *location, bool own, struct err *err)
 {
-    const char *named = getenv("NETRC"), *url = json_string_value(json_object_get(location, "url"));
+    const char *named = getenv("NETRC"), *url = json_text(location, "url", NULL);
     const char *user = NULL, *password = NULL;
     CLEANUP(free_ptr) char *path = path_expand_home(named ? named : "~/.netrc");
     struct address address;

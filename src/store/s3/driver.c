@@ -3,6 +3,7 @@
 
 #include "../cloud/location.h"
 #include "credentials.h"
+#include "recluster/json.h"
 #include "s3.h"
 
 /*
@@ -26,7 +27,7 @@ static const struct cloud_form form = {
 static bool is_true(const json_t *location, const char *key)
 {
     const char *text = cloud_text(location, key);
-    return json_is_true(json_object_get(location, key)) ||
+    return json_flag(location, key) ||
            (text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0));
 }
 

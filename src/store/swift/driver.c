@@ -47,7 +47,7 @@ static int add_files(const struct cloud *c, const json_t *page, struct store_lis
         const json_t *item = json_array_get(page, i);
         const char *name = cloud_text(item, "name"), *subdir = cloud_text(item, "subdir");
         const char *modified = cloud_text(item, "last_modified");
-        json_int_t bytes = json_integer_value(json_object_get(item, "bytes"));
+        json_int_t bytes = json_int(item, "bytes", 0);
         if (!name && !subdir)
             return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", c->label);
         free(*ret_last);

@@ -145,7 +145,7 @@ void swift_write_end(void *upload)
 static int check_removal(const char *what, const struct http_reply *reply, struct err *err)
 {
     json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
-    const char *status = json_string_value(json_object_get(answer, "Response Status"));
+    const char *status = json_text(answer, "Response Status", NULL);
     int rc = 0;
 
     if (!status || status[0] != '2')
