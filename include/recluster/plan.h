@@ -277,6 +277,7 @@ struct plan {
  */
 bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive);
 
+bool plan_is_placed(const struct plan *plan); /* all shards that are not left out have a host */
 int plan_primaries(const struct plan *plan, const struct plan_database *db);
 double plan_seconds(const struct plan *plan); /* of all stages */
 

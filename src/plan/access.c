@@ -10,7 +10,7 @@
 
 static const char *read_it_with(struct draft *d, const struct ccs_database *db)
 {
-    return arena_printf(&d->plan->arena,
+    return draft_text(d,
         "To read it, once there is a state file: sqlite3 FILE \"SELECT value FROM secret WHERE "
         "place = 'target.password' AND id = '%s'\". To choose it, write in the hosts file: "
         "\"databases\": {\"%s\": {\"password\": {\"file\": PATH}}}.",
@@ -58,8 +58,7 @@ static void check_weaker_access(
         draft_warn(d, &issue, "%s", what);
         return;
     }
-    issue.hint = arena_printf(
-        &d->plan->arena, "If this is acceptable, add --accept-weaker-access %s.", db->label);
+    issue.hint = draft_text(d, "If this is acceptable, add --accept-weaker-access %s.", db->label);
     draft_block(d, &issue, "%s", what);
 }
 

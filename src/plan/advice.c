@@ -175,7 +175,7 @@ static void try_without_replicas(struct advice *a)
 }
 
 /* A sentence: "Add one host of 48 GB in rack b, or …"; NULL: no one change helps. */
-static const char *find(struct plan *plan, const struct plan_input *input)
+static const char *find_change(struct plan *plan, const struct plan_input *input)
 {
     int64_t work = (int64_t)(plan->host_count + 1) * (int64_t)(plan->shard_count + 1);
     int64_t trials = TRIAL_WORK / work;
@@ -193,14 +193,6 @@ static const char *find(struct plan *plan, const struct plan_input *input)
     }
     buf_release(&a.text);
     return text;
-}
-
-static bool has_all_placed(const struct plan *plan)
-{
-    for (size_t s = 0; s < plan->shard_count; s++)
-        if (plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped)
-            return false;
-    return true;
 }
 
 /* Whether another host or fewer replicas can remove the blocker. */
@@ -221,9 +213,9 @@ void advice_add(struct plan *plan, const struct plan_input *input)
 
     while (i < plan->blocker_count && !is_about_places(&plan->blockers[i]))
         i++;
-    if (i == plan->blocker_count || has_all_placed(plan))
+    if (i == plan->blocker_count || plan_is_placed(plan))
         return;
-    const char *advice = find(plan, input);
+    const char *advice = find_change(plan, input);
     if (advice)
         plan->blockers[i].hint = advice;
 }

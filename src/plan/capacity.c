@@ -137,8 +137,8 @@ static void warn_of_sizes(
     if (unknown > 0) {
         issue.code = "size-unknown";
         draft_warn(d, &issue,
-            "the location does not say the size of %zu of the files: the memory and disk that they "
-            "need are not counted",
+            "the location does not say the size of %zu of the files: the memory and disk that "
+            "they need are not counted",
             unknown);
     }
     if (over > 0) {

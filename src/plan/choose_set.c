@@ -24,8 +24,7 @@ static const char *time_text(struct draft *d, int64_t time_ms)
 
 static const char *name_place(struct draft *d, const char *label)
 {
-    return arena_printf(
-        &d->plan->arena, "Name the location of its backups: --source %s=LOCATION.", label);
+    return draft_text(d, "Name the location of its backups: --source %s=LOCATION.", label);
 }
 
 static const char *where_text(const struct plan_database_input *in)
@@ -116,7 +115,7 @@ static void block_disks(struct draft *d, const struct plan_database_input *in)
     issue.hint =
         "Name the folders with \"recovery_path\" of hosts or \"old_nodes\" in the hosts file.";
     if (folders)
-        issue.hint = arena_printf(&d->plan->arena,
+        issue.hint = draft_text(d,
             "It looked for redis-%s.rdb, appendonly-%s.aof, appendonly-%s.aof.dir and the same "
             "files of its other shards. Beside a nodes.conf whose line 'myself' has one of these "
             "ids it looked for dump.rdb, appendonly.aof and appendonlydir. Name other folders "
@@ -137,8 +136,7 @@ static void warn_of_later_sets(
             .database = db->database->label,
             .hint = "Leave out --at to lose less."},
         "the newer backup set '%s' of %s%s is later than --at; the set of %s is taken", set->id,
-        time_text(d, set->time_ms),
-        count > 1 ? arena_printf(&d->plan->arena, ", and %d others,", count - 1) : "",
+        time_text(d, set->time_ms), count > 1 ? draft_text(d, ", and %d others,", count - 1) : "",
         time_text(d, db->set->time_ms));
 }
 
@@ -153,7 +151,7 @@ static void warn_of_incomplete_sets(
             .hint = set->hint ? set->hint : hint},
         "the newer backup set '%s' of %s is not complete (%s)%s; the set of %s is taken", set->id,
         time_text(d, set->time_ms), set->reason ? set->reason : "",
-        count > 1 ? arena_printf(&d->plan->arena, ", nor are %d others", count - 1) : "",
+        count > 1 ? draft_text(d, ", nor are %d others", count - 1) : "",
         time_text(d, db->set->time_ms));
 }
 
@@ -233,8 +231,8 @@ static void warn_of_no_keys(
         if (catalogue->sets[i].complete && known_keys(&catalogue->sets[i]) != 0)
             older = &catalogue->sets[i];
     if (older)
-        issue.hint = arena_printf(&d->plan->arena, "To take the older set '%s': --at %s", older->id,
-            time_text(d, older->time_ms));
+        issue.hint = draft_text(
+            d, "To take the older set '%s': --at %s", older->id, time_text(d, older->time_ms));
     draft_warn(d, &issue, "the backup set '%s' of %s has no keys: it comes back empty%s",
         db->set->id, time_text(d, db->set->time_ms),
         older ? ", although there is an older set" : "");
@@ -312,7 +310,7 @@ static void settle_on_disks(
             where_text(in), in->error->message);
         return;
     }
-    issue.hint = arena_printf(&d->plan->arena,
+    issue.hint = draft_text(d,
         "It may have newer backups than the disks. To do without them: --source %s=disks.", label);
     draft_block(d, &issue, "cannot read the backups at %s: %s", where_text(in), in->error->message);
 }

@@ -109,6 +109,8 @@ struct draft_names {
 void draft_names_add(struct draft_names *names, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *draft_names(struct draft *d, struct draft_names *names); /* empties it */
 
+/* A text of the plan. */
+#define draft_text(d, ...) arena_printf(&(d)->plan->arena, __VA_ARGS__)
 const char *draft_bytes(struct draft *d, int64_t bytes);         /* "1.5 GB" */
 const char *draft_slots(struct draft *d, const struct slots *s); /* "0-5460,6000" */
 

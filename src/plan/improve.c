@@ -365,20 +365,11 @@ bool improve_is_small(struct draft *d)
     return true;
 }
 
-/* A plan that cannot work is not improved. */
-static bool all_placed(const struct draft *d)
-{
-    for (size_t s = 0; s < d->plan->shard_count; s++)
-        if (d->plan->shards[s].host < 0 && !d->plan->databases[d->plan->shards[s].database].skipped)
-            return false;
-    return true;
-}
-
 void improve_find(struct draft *d)
 {
     struct search s = {.d = d, .fill_max = 1, .budget = EXACT_BUDGET};
 
-    if (!all_placed(d) && improve_is_small(d))
+    if (!plan_is_placed(d->plan) && improve_is_small(d))
         place_all(&s, true);
 }
 
@@ -395,7 +386,8 @@ void improve_run(struct draft *d)
     struct search s = {.d = d, .budget = TIME_BUDGET};
     double seconds, now;
 
-    if (d->input->mode != PLAN_FRESH || !all_placed(d))
+    /* A plan that cannot work is not improved. */
+    if (d->input->mode != PLAN_FRESH || !plan_is_placed(d->plan))
         return;
     relieve_all(&s, MEASURE_TIME, time_good_enough(d));
     worst_host(d, MEASURE_TIME, &seconds);

@@ -147,16 +147,13 @@ bool make_possible(const struct plan_input *input)
 {
     struct plan *plan = xcalloc(1, sizeof(*plan));
     struct draft draft = {.input = input, .plan = plan, .trial = true};
-    bool possible = true;
 
     start_draft(&draft, input);
     host_checks_run(&draft);
     source_choose(&draft);
     capacity_shards(&draft);
     placement_run(&draft);
-    for (size_t s = 0; s < plan->shard_count && possible; s++)
-        possible =
-            plan->shards[s].host >= 0 || plan->databases[plan->shards[s].database].skipped != NULL;
+    bool possible = plan_is_placed(plan);
     end_draft(&draft);
     plan_free(plan);
     return possible;

@@ -88,10 +88,19 @@ static const char * override(struct draft *d)
 {
     const char *name = d->input->ccs->cluster_name;
 
-    return arena_printf(&d->plan->arena,
+    return draft_text(d,
         "If it is something else, confirm it with the old cluster's name: --old-cluster-is-dead "
         "'%s'",
         name ? name : "");
+}
+
+/* "10.0.0.1:12000 (endpoint of db:1, as seen from h1)" */
+static const char *address_text(struct draft *d, const json_t *address)
+{
+    const char *from = fact_text(address, "seen_from");
+
+    return draft_text(d, "%s:%lld (%s%s%s)", text_of(address, "addr"), port_of(address),
+        text_of(address, "what"), from ? ", as seen from " : "", from ? from : "");
 }
 
 /* "redis-server, process 12, unit redis.service" */
@@ -99,7 +108,7 @@ static const char *process_text(struct draft *d, const json_t *server)
 {
     const char *unit = fact_text(server, "unit");
 
-    return arena_printf(&d->plan->arena, "%s, process %lld%s%s", text_of(server, "name"),
+    return draft_text(d, "%s, process %lld%s%s", text_of(server, "name"),
         json_integer_value(json_object_get(server, "pid")), unit ? ", unit " : "",
         unit ? unit : "");
 }
@@ -114,31 +123,27 @@ static void warn_of_fence(struct draft *d, const json_t *address)
             .hint =
                 "It loses what it has in memory and has not saved. If that may be newer than the "
                 "backups, save it first (redis-cli --rdb FILE)."},
-        "%s:%lld (%s) of the old cluster, %s, is stopped for good before anything else%s",
-        text_of(address, "addr"), port_of(address), text_of(address, "what"),
-        process_text(d, server), unit ? ", and its unit masked" : "");
+        "%s of the old cluster, %s, is stopped for good before anything else%s",
+        address_text(d, address), process_text(d, server), unit ? ", and its unit masked" : "");
 }
 
 static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
 {
     const json_t *error = json_object_get(address, "error");
-    const char *addr = text_of(address, "addr"), *why = text_of(error, "message");
-    const char *from = fact_text(address, "seen_from");
-    struct plan_issue issue = {.code = "old-cluster-survivor"};
+    const char *hint = fact_text(error, "hint");
 
-    issue.hint =
-        error ? fact_text(error, "hint")
-              : arena_printf(&d->plan->arena,
-                    "On %s: ss -ltnp 'sport = :%lld' shows the process. Stop it and keep it from "
-                    "starting again (systemctl mask --now UNIT), or let --fence do this. %s",
-                    addr, port_of(address), override(d));
-    issue.hint = issue.hint ? arena_strdup(&d->plan->arena, issue.hint) : override(d);
-    draft_block(d, &issue,
-        "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), %s:%lld (%s) "
-        "still accepts connections%s%s%s%s",
-        nodes, d->input->ccs->node_count, addr, port_of(address), text_of(address, "what"),
-        from ? ", as seen from " : "", from ? from : "", error ? " and cannot be stopped: " : "",
-        error ? why : "");
+    if (!error)
+        hint = draft_text(d,
+            "On %s: ss -ltnp 'sport = :%lld' shows the process. Stop it and keep it from starting "
+            "again (systemctl mask --now UNIT), or let --fence do this. %s",
+            text_of(address, "addr"), port_of(address), override(d));
+    draft_block(d,
+        &(struct plan_issue){.code = "old-cluster-survivor",
+            .hint = hint ? arena_strdup(&d->plan->arena, hint) : override(d)},
+        "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), %s still "
+        "accepts connections%s%s",
+        nodes, d->input->ccs->node_count, address_text(d, address),
+        error ? " and cannot be stopped: " : "", error ? text_of(error, "message") : "");
 }
 
 /* Clients may still write to a server without a quorum. */
@@ -165,14 +170,11 @@ static void block_alive(struct draft *d)
     const json_t *address;
     size_t i;
 
-    json_array_foreach (d->input->alive, i, address) {
-        const char *from = fact_text(address, "seen_from");
-        draft_names_add(&names, "%s:%lld (%s%s%s)", text_of(address, "addr"), port_of(address),
-            text_of(address, "what"), from ? ", as seen from " : "", from ? from : "");
-    }
+    json_array_foreach (d->input->alive, i, address)
+        draft_names_add(&names, "%s", address_text(d, address));
     draft_block(d,
         &(struct plan_issue){.code = "old-cluster-alive",
-            .hint = arena_printf(&d->plan->arena, "Stop it with its own tools. %s", override(d))},
+            .hint = draft_text(d, "Stop it with its own tools. %s", override(d))},
         "the old cluster is alive, a majority of it answers: %s accept connections",
         draft_names(d, &names));
 }
@@ -187,9 +189,8 @@ static void warn_of_sentinels(struct draft *d)
         const char *addr = text_of(sentinel, "addr"), *master = text_of(sentinel, "master");
         draft_warn(d,
             &(struct plan_issue){.code = "old-sentinel",
-                .hint =
-                    arena_printf(&d->plan->arena, "redis-cli -h %s -p %lld SENTINEL REMOVE '%s'",
-                        addr, port_of(sentinel), master)},
+                .hint = draft_text(d, "redis-cli -h %s -p %lld SENTINEL REMOVE '%s'", addr,
+                    port_of(sentinel), master)},
             "a Sentinel at %s:%lld still watches '%s' of the old cluster (%s): it may send "
             "clients there, or change servers that get its address",
             addr, port_of(sentinel), master, text_of(sentinel, "watches"));
@@ -203,17 +204,14 @@ static void report_silent(struct draft *d)
     size_t nodes = json_array_size(d->input->silent_nodes), i;
     const json_t *address;
 
-    json_array_foreach (d->input->silent, i, address) {
-        draft_names_add(&names, "%s:%lld (%s)", text_of(address, "addr"), port_of(address),
-            text_of(address, "what"));
-    }
+    json_array_foreach (d->input->silent, i, address)
+        draft_names_add(&names, "%s", address_text(d, address));
     size_t count = names.count;
     const char *list = draft_names(d, &names);
     if (count && d->input->old_cluster_silent)
         draft_block(d,
             &(struct plan_issue){.code = "old-cluster-silent",
-                .hint = arena_printf(
-                    &d->plan->arena, "Check whether its machines are off. %s", override(d))},
+                .hint = draft_text(d, "Check whether its machines are off. %s", override(d))},
             "%zu of %zu nodes of the old cluster do not answer at all: they may be off, or they "
             "may be running behind a firewall or a broken network: %s",
             nodes, d->input->ccs->node_count, list);

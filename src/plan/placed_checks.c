@@ -96,7 +96,7 @@ static void warn_of_silent_port(struct draft *d, const struct plan_shard *to, in
     const struct plan_issue issue = {.code = "port-silent",
         .database = db->database->label,
         .host = d->plan->hosts[from].host->name,
-        .hint = arena_printf(&d->plan->arena,
+        .hint = draft_text(d,
             "Open TCP port %d of %s for '%s', and the ports of all nodes of this database for "
             "each other (a firewall, a security group).",
             port, its, d->plan->hosts[from].host->name)};

@@ -37,6 +37,14 @@ int plan_primaries(const struct plan *plan, const struct plan_database *db)
     return count;
 }
 
+bool plan_is_placed(const struct plan *plan)
+{
+    for (size_t s = 0; s < plan->shard_count; s++)
+        if (plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped)
+            return false;
+    return true;
+}
+
 double plan_seconds(const struct plan *plan)
 {
     double seconds = 0;

@@ -29,7 +29,7 @@ static json_t *integer_value(int64_t n)
     return json_integer((json_int_t)n);
 }
 
-static void set_value(json_t *object, const char *key, json_t *value)
+static void put(json_t *object, const char *key, json_t *value)
 {
     json_object_set_new(object, key, value);
 }
@@ -72,19 +72,19 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     const struct host *host = host_of(plan, shard);
     json_t *o = json_object();
 
-    set_value(o, "uid", text_value(shard->shard->uid));
-    set_value(o, "database", text_value(plan->databases[shard->database].database->uid));
-    set_value(o, "role", text_value(shard->primary < 0 ? "primary" : "replica"));
-    set_value(o, "primary",
+    put(o, "uid", text_value(shard->shard->uid));
+    put(o, "database", text_value(plan->databases[shard->database].database->uid));
+    put(o, "role", text_value(shard->primary < 0 ? "primary" : "replica"));
+    put(o, "primary",
         text_value(shard->primary < 0 ? NULL : plan->shards[shard->primary].shard->uid));
-    set_value(o, "host", text_value(host ? host->name : NULL));
-    set_value(o, "addr", text_value(host ? host->addr : NULL));
-    set_value(o, "port", integer_value(shard->port));
-    set_value(o, "bus_port", integer_value(shard->bus_port));
-    set_value(o, "dir", text_value(shard->dir));
-    set_value(o, "slots", slots_to_json(shard->shard->slots));
-    set_value(o, "source", text_value(shard->file ? source_name(shard->file) : NULL));
-    set_value(o, "sources", sources_json(shard));
+    put(o, "host", text_value(host ? host->name : NULL));
+    put(o, "addr", text_value(host ? host->addr : NULL));
+    put(o, "port", integer_value(shard->port));
+    put(o, "bus_port", integer_value(shard->bus_port));
+    put(o, "dir", text_value(shard->dir));
+    put(o, "slots", slots_to_json(shard->shard->slots));
+    put(o, "source", text_value(shard->file ? source_name(shard->file) : NULL));
+    put(o, "sources", sources_json(shard));
     return o;
 }
 
@@ -92,27 +92,27 @@ json_t *plan_essence(const struct plan *plan)
 {
     json_t *o = json_object(), *databases = json_array(), *shards = json_array();
 
-    set_value(o, "ccs_sha256", text_value(plan->ccs_sha256));
-    set_value(o, "databases", databases);
-    set_value(o, "shards", shards);
+    put(o, "ccs_sha256", text_value(plan->ccs_sha256));
+    put(o, "databases", databases);
+    put(o, "shards", shards);
     for (size_t i = 0; i < plan->database_count; i++) {
         const struct plan_database *db = &plan->databases[i];
         json_t *d = json_object();
-        set_value(d, "uid", text_value(db->database->uid));
-        set_value(d, "skipped", json_boolean(db->skipped != NULL));
-        set_value(d, "location", text_value(db->location_label));
-        set_value(d, "set", text_value(db->set ? db->set->id : NULL));
-        set_value(d, "maxmemory", integer_value(db->maxmemory_bytes));
-        set_value(d, "slots_lost", slots_to_json(&db->lost));
-        set_value(d, "login", text_value(plan_login_name(db->login)));
+        put(d, "uid", text_value(db->database->uid));
+        put(d, "skipped", json_boolean(db->skipped != NULL));
+        put(d, "location", text_value(db->location_label));
+        put(d, "set", text_value(db->set ? db->set->id : NULL));
+        put(d, "maxmemory", integer_value(db->maxmemory_bytes));
+        put(d, "slots_lost", slots_to_json(&db->lost));
+        put(d, "login", text_value(plan_login_name(db->login)));
         json_array_append_new(databases, d);
     }
     for (size_t s = 0; s < plan->shard_count; s++) {
         const struct plan_shard *shard = &plan->shards[s];
         const struct host *host = host_of(plan, shard);
         json_t *d = shard_essence(plan, shard);
-        set_value(d, "base_dir", text_value(host ? host->base_dir : NULL));
-        set_value(d, "bytes", integer_value(source_bytes(shard)));
+        put(d, "base_dir", text_value(host ? host->base_dir : NULL));
+        put(d, "bytes", integer_value(source_bytes(shard)));
         json_array_append_new(shards, d);
     }
     return o;
@@ -129,23 +129,23 @@ static json_t *backup_set_json(const struct plan_database *db)
         return json_null();
     }
     o = json_object();
-    set_value(o, "id", text_value(backup->id));
-    set_value(o, "time",
+    put(o, "id", text_value(backup->id));
+    put(o, "time",
         backup->time_ms >= 0 ? text_value(clock_format(backup->time_ms, time)) : json_null());
-    set_value(o, "age_s", db->age_s >= 0 ? integer_value(db->age_s) : json_null());
-    set_value(o, "skew_s", db->skew_s >= 0 ? integer_value(db->skew_s) : json_null());
-    set_value(o, "disks", json_boolean(backup->disks != NULL));
-    set_value(o, "files", files);
+    put(o, "age_s", db->age_s >= 0 ? integer_value(db->age_s) : json_null());
+    put(o, "skew_s", db->skew_s >= 0 ? integer_value(db->skew_s) : json_null());
+    put(o, "disks", json_boolean(backup->disks != NULL));
+    put(o, "files", files);
     for (size_t i = 0; i < backup->file_count; i++) {
         const struct backup_file *file = &backup->files[i];
         json_t *f = json_object();
-        set_value(f, "name", text_value(file->name));
-        set_value(f, "bytes", file->bytes >= 0 ? integer_value(file->bytes) : json_null());
-        set_value(f, "slots", slots_to_json(&file->slots));
-        set_value(f, "where", text_value(file->where));
-        set_value(f, "host", text_value(file->host));
-        set_value(f, "kind", text_value(file->kind));
-        set_value(f, "time",
+        put(f, "name", text_value(file->name));
+        put(f, "bytes", file->bytes >= 0 ? integer_value(file->bytes) : json_null());
+        put(f, "slots", slots_to_json(&file->slots));
+        put(f, "where", text_value(file->where));
+        put(f, "host", text_value(file->host));
+        put(f, "kind", text_value(file->kind));
+        put(f, "time",
             file->kind && file->time_ms >= 0 ? text_value(clock_format(file->time_ms, time))
                                              : json_null());
         json_array_append_new(files, f);
@@ -157,33 +157,32 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
 {
     json_t *o = json_object(), *shards = json_array(), *endpoints = json_array();
 
-    set_value(o, "uid", text_value(db->database->uid));
-    set_value(o, "label", text_value(db->database->label));
-    set_value(o, "name", text_value(db->database->name));
-    set_value(o, "skipped", text_value(db->skipped));
-    set_value(o, "source", text_value(db->location_label));
-    set_value(o, "backup_set", backup_set_json(db));
-    set_value(
-        o, "primaries", db->resharded ? integer_value(plan_primaries(plan, db)) : json_null());
-    set_value(o, "slots_lost", slots_to_json(&db->lost));
-    set_value(o, "maxmemory", integer_value(db->maxmemory_bytes));
-    set_value(o, "login", text_value(plan_login_name(db->login)));
-    set_value(o, "client_rules", text_value(db->data_commands_only ? "data" : "all"));
-    set_value(o, "shards", shards);
-    set_value(o, "endpoints", endpoints);
+    put(o, "uid", text_value(db->database->uid));
+    put(o, "label", text_value(db->database->label));
+    put(o, "name", text_value(db->database->name));
+    put(o, "skipped", text_value(db->skipped));
+    put(o, "source", text_value(db->location_label));
+    put(o, "backup_set", backup_set_json(db));
+    put(o, "primaries", db->resharded ? integer_value(plan_primaries(plan, db)) : json_null());
+    put(o, "slots_lost", slots_to_json(&db->lost));
+    put(o, "maxmemory", integer_value(db->maxmemory_bytes));
+    put(o, "login", text_value(plan_login_name(db->login)));
+    put(o, "client_rules", text_value(db->data_commands_only ? "data" : "all"));
+    put(o, "shards", shards);
+    put(o, "endpoints", endpoints);
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &plan->shards[s];
         json_t *d = shard_essence(plan, shard);
-        set_value(d, "memory", integer_value(shard->memory_bytes));
-        set_value(d, "disk", integer_value(shard->disk_bytes));
-        set_value(d, "transfer_s", json_real(shard->transfer_s));
-        set_value(d, "load_s", json_real(shard->load_s));
+        put(d, "memory", integer_value(shard->memory_bytes));
+        put(d, "disk", integer_value(shard->disk_bytes));
+        put(d, "transfer_s", json_real(shard->transfer_s));
+        put(d, "load_s", json_real(shard->load_s));
         json_array_append_new(shards, d);
     }
     for (size_t i = 0; i < db->endpoint_count; i++) {
         json_t *e = json_object();
-        set_value(e, "addr", text_value(db->endpoints[i].addr));
-        set_value(e, "port", integer_value(db->endpoints[i].port));
+        put(e, "addr", text_value(db->endpoints[i].addr));
+        put(e, "port", integer_value(db->endpoints[i].port));
         json_array_append_new(endpoints, e);
     }
     return o;
@@ -206,9 +205,9 @@ static json_t *measured_json(const struct plan_host *host)
     if (!is_measured(host))
         return json_null();
     o = json_object();
-    set_value(o, "network", rate_value(host->network));
-    set_value(o, "disk_write", rate_value(host->disk_write));
-    set_value(o, "disk_read", rate_value(host->disk_read));
+    put(o, "network", rate_value(host->network));
+    put(o, "disk_write", rate_value(host->disk_write));
+    put(o, "disk_read", rate_value(host->disk_read));
     return o;
 }
 
@@ -216,19 +215,19 @@ static json_t *host_json(const struct plan_host *host)
 {
     json_t *o = json_object();
 
-    set_value(o, "name", text_value(host->host->name));
-    set_value(o, "addr", text_value(host->host->addr));
-    set_value(o, "rack", text_value(host->host->rack));
-    set_value(o, "second_rack", text_value(host->host->second_rack));
-    set_value(o, "usable", json_boolean(host->usable));
-    set_value(o, "memory", integer_value(host->memory_bytes));
-    set_value(o, "planned_memory", integer_value(host->planned_bytes));
-    set_value(o, "disk_free",
+    put(o, "name", text_value(host->host->name));
+    put(o, "addr", text_value(host->host->addr));
+    put(o, "rack", text_value(host->host->rack));
+    put(o, "second_rack", text_value(host->host->second_rack));
+    put(o, "usable", json_boolean(host->usable));
+    put(o, "memory", integer_value(host->memory_bytes));
+    put(o, "planned_memory", integer_value(host->planned_bytes));
+    put(o, "disk_free",
         host->disk_free_bytes >= 0 ? integer_value(host->disk_free_bytes) : json_null());
-    set_value(o, "planned_disk", integer_value(host->planned_disk_bytes));
-    set_value(o, "cores", integer_value(host->cores));
-    set_value(o, "measured", measured_json(host));
-    set_value(o, "shards", integer_value((int64_t)host->shard_count));
+    put(o, "planned_disk", integer_value(host->planned_disk_bytes));
+    put(o, "cores", integer_value(host->cores));
+    put(o, "measured", measured_json(host));
+    put(o, "shards", integer_value((int64_t)host->shard_count));
     return o;
 }
 
@@ -238,11 +237,11 @@ static json_t *issues_json(const struct plan_issue *issues, size_t count)
 
     for (size_t i = 0; i < count; i++) {
         json_t *o = json_object();
-        set_value(o, "code", text_value(issues[i].code));
-        set_value(o, "message", text_value(issues[i].message));
-        set_value(o, "hint", text_value(issues[i].hint));
-        set_value(o, "database", text_value(issues[i].database));
-        set_value(o, "host", text_value(issues[i].host));
+        put(o, "code", text_value(issues[i].code));
+        put(o, "message", text_value(issues[i].message));
+        put(o, "hint", text_value(issues[i].hint));
+        put(o, "database", text_value(issues[i].database));
+        put(o, "host", text_value(issues[i].host));
         json_array_append_new(list, o);
     }
     return list;
@@ -254,9 +253,9 @@ static json_t *stages_json(const struct plan *plan)
 
     for (int i = STAGE_PREPARE; i <= STAGE_OPEN; i++) {
         json_t *o = json_object();
-        set_value(o, "stage", text_value(plan_stage_name((enum plan_stage)i)));
-        set_value(o, "bytes", integer_value(plan->stages[i].bytes));
-        set_value(o, "seconds", json_real(plan->stages[i].seconds));
+        put(o, "stage", text_value(plan_stage_name((enum plan_stage)i)));
+        put(o, "bytes", integer_value(plan->stages[i].bytes));
+        put(o, "seconds", json_real(plan->stages[i].seconds));
         json_array_append_new(list, o);
     }
     return list;
@@ -271,11 +270,11 @@ static json_t *rates_json(const struct plan *plan)
     for (size_t i = 0; i < plan->host_count; i++)
         hosts += is_measured(&plan->hosts[i]);
 
-    set_value(o, "transfer", json_real(rates->transfer));
-    set_value(o, "load", json_real(rates->load));
-    set_value(o, "sync", json_real(rates->sync));
-    set_value(o, "source", text_value(rates->source));
-    set_value(o, "measured_hosts", integer_value(hosts));
+    put(o, "transfer", json_real(rates->transfer));
+    put(o, "load", json_real(rates->load));
+    put(o, "sync", json_real(rates->sync));
+    put(o, "source", text_value(rates->source));
+    put(o, "measured_hosts", integer_value(hosts));
     return o;
 }
 
@@ -292,20 +291,20 @@ json_t *plan_json(const struct plan *plan)
 {
     json_t *o = json_object(), *databases = json_array(), *hosts = json_array();
 
-    set_value(o, "hash", text_value(plan->hash));
-    set_value(o, "feasible", json_boolean(plan->feasible));
-    set_value(o, "ccs_sha256", text_value(plan->ccs_sha256));
-    set_value(o, "made_ms", integer_value(plan->made_ms));
-    set_value(o, "offline", json_boolean(plan->offline));
-    set_value(o, "options", plan->options ? json_deep_copy(plan->options) : json_object());
-    set_value(o, "databases", databases);
-    set_value(o, "hosts", hosts);
-    set_value(o, "stages", stages_json(plan));
-    set_value(o, "rates", rates_json(plan));
-    set_value(o, "logins", plan->logins ? json_deep_copy(plan->logins) : json_array());
-    set_value(o, "unchecked", unchecked_json(plan));
-    set_value(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
-    set_value(o, "warnings", issues_json(plan->warnings, plan->warning_count));
+    put(o, "hash", text_value(plan->hash));
+    put(o, "feasible", json_boolean(plan->feasible));
+    put(o, "ccs_sha256", text_value(plan->ccs_sha256));
+    put(o, "made_ms", integer_value(plan->made_ms));
+    put(o, "offline", json_boolean(plan->offline));
+    put(o, "options", plan->options ? json_deep_copy(plan->options) : json_object());
+    put(o, "databases", databases);
+    put(o, "hosts", hosts);
+    put(o, "stages", stages_json(plan));
+    put(o, "rates", rates_json(plan));
+    put(o, "logins", plan->logins ? json_deep_copy(plan->logins) : json_array());
+    put(o, "unchecked", unchecked_json(plan));
+    put(o, "blockers", issues_json(plan->blockers, plan->blocker_count));
+    put(o, "warnings", issues_json(plan->warnings, plan->warning_count));
     for (size_t i = 0; i < plan->database_count; i++)
         json_array_append_new(databases, database_json(plan, &plan->databases[i]));
     for (size_t i = 0; i < plan->host_count; i++)

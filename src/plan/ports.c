@@ -107,7 +107,7 @@ static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wa
     const struct plan_issue issue = {.code = "port-taken",
         .database = label,
         .host = name,
-        .hint = arena_printf(&d->plan->arena,
+        .hint = draft_text(d,
             "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or tell the clients the "
             "new port.",
             wanted)};

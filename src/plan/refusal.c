@@ -163,8 +163,8 @@ static void block_port(struct draft *d, const struct refused *r)
     for (size_t h = 0; h < d->plan->host_count && !issue.host; h++)
         if (rules_refusal(d, r->first, (int)h) == REFUSED_PORT)
             issue.host = d->plan->hosts[h].host->name;
-    issue.hint = arena_printf(&d->plan->arena,
-        "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or add a host.", port);
+    issue.hint = draft_text(
+        d, "Stop what listens there (ss -ltnp 'sport = :%d' shows it), or add a host.", port);
     draft_block(d, &issue, "its port %d is taken on %s", port, hosts_of(d, r));
 }
 
@@ -214,7 +214,7 @@ static void block_space(struct draft *d, const struct refused *r, const char *na
     int64_t missing = need > left ? need - left : largest - most;
     struct plan_issue issue = {.code = memory ? "memory" : "disk"};
     issue.database = r->databases == 1 ? r->db->database->label : NULL;
-    issue.hint = arena_printf(&d->plan->arena,
+    issue.hint = draft_text(d,
         memory ? "Offer a host with %s more memory, or raise \"memory\" in the hosts file."
                : "Offer hosts with %s more disk, or a \"base_dir\" on a larger file system.",
         draft_bytes(d, at_least_0(missing)));
@@ -333,21 +333,17 @@ static void report_all(struct draft *d)
 void refusal_report(struct draft *d)
 {
     const struct plan *plan = d->plan;
-    size_t unplaced = 0, usable = 0;
+    size_t usable = 0;
 
-    if (d->input->mode == PLAN_PINNED) /* pins.c has said why, for each shard */
+    /* Of pinned shards, pins.c has said why. */
+    if (d->input->mode == PLAN_PINNED || plan_is_placed(plan))
         return;
-    for (size_t s = 0; s < plan->shard_count; s++)
-        unplaced += plan->shards[s].host < 0 && !plan->databases[plan->shards[s].database].skipped;
     for (size_t h = 0; h < plan->host_count; h++)
         usable += d->hosts[h].usable;
-    if (unplaced == 0)
-        return;
     if (usable == 0)
         draft_block(d,
             &(struct plan_issue){.code = "not-enough-hosts",
-                .hint = "Fix or replace the hosts; the reason is "
-                        "given for each."},
+                .hint = "Fix or replace the hosts; the reason is given for each."},
             "none of the %zu hosts can be used", plan->host_count);
     else
         report_all(d);
