@@ -71,6 +71,46 @@ int state_run(
     struct state *st, struct err *err, const char *sql, const char *types, ...) MUST_CHECK;
 int64_t state_last_id(const struct state *st); /* rowid of the last INSERT */
 
+/*
+ * A row with many columns, each beside its name:
+ *
+ *     state_insert(st, "shard",
+ *         (const struct column[]){COL_TEXT("uid", uid), COL_INT_OR_NULL("port", port, 0), COL_END}, err)
+ *
+ * Names of tables and columns must be string literals.
+ */
+struct column {
+    const char *name;
+    enum { COLUMN_INT, COLUMN_TEXT, COLUMN_JSON } type;
+    const char *text; /* NULL is NULL */
+    const json_t *json;
+    int64_t n;
+    bool null;
+};
+#define COL_TEXT(column, value)                                                                    \
+    {                                                                                              \
+        .name = (column), .type = COLUMN_TEXT, .text = (value)                                     \
+    }
+#define COL_JSON(column, value)                                                                    \
+    {                                                                                              \
+        .name = (column), .type = COLUMN_JSON, .json = (value)                                     \
+    }
+#define COL_INT(column, value)                                                                     \
+    {                                                                                              \
+        .name = (column), .n = (value)                                                             \
+    }
+/* `nothing` stands for NULL; evaluates `value` twice. */
+#define COL_INT_OR_NULL(column, value, nothing)                                                    \
+    {                                                                                              \
+        .name = (column), .n = (value), .null = (value) == (nothing)                               \
+    }
+#define COL_END                                                                                    \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+int state_insert(
+    struct state *st, const char *table, const struct column *columns, struct err *err) MUST_CHECK;
+
 struct rows {
     sqlite3_stmt *stmt;
     struct state *state;

@@ -21,19 +21,28 @@ static int add_cluster(struct import *im)
 static int add_node(struct import *im, const struct reader *r, const char *uid)
 {
     bool accepts = read_bool(r, "accept_servers", true) && !read_bool(r, "quorum_only", false);
+    int64_t memory = read_bytes(r, "total_memory", -1);
+    int64_t cores = read_int(r, "cores", 0, INT_MAX, -1);
+    int64_t max_shards = read_int(r, "max_redis_servers", 0, INT_MAX, -1);
+    const struct column row[] = {
+        COL_TEXT("uid", uid),
+        COL_TEXT("addr", read_text(r, "addr", NULL)),
+        COL_TEXT("external_addr", read_joined(r, "external_addr")),
+        COL_TEXT("rack", read_text(r, "rack_id", NULL)),
+        COL_TEXT("second_rack", read_text(r, "second_rack_id", NULL)),
+        COL_TEXT("status", read_text(r, "status", "active")),
+        COL_TEXT("version", read_text(r, "software_version|cnm_version", NULL)),
+        COL_TEXT("persistent_path", read_text(r, "persistent_storage_path", NULL)),
+        COL_TEXT("ephemeral_path", read_text(r, "ephemeral_storage_path", NULL)),
+        COL_TEXT("recovery_path", read_text(r, "recovery_path", NULL)),
+        COL_INT_OR_NULL("memory", memory, -1),
+        COL_INT_OR_NULL("cores", cores, -1),
+        COL_INT_OR_NULL("max_shards", max_shards, -1),
+        COL_INT("accepts_shards", accepts),
+        COL_END,
+    };
 
-    return state_run(im->state, im->err,
-        "INSERT INTO node (uid, addr, external_addr, rack, second_rack, status, version,"
-        " persistent_path, ephemeral_path, recovery_path, memory, cores, max_shards,"
-        " accepts_shards) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), NULLIF(?, -1),"
-        " NULLIF(?, -1), ?)",
-        "ssssssssssiiii", uid, read_text(r, "addr", NULL), read_joined(r, "external_addr"),
-        read_text(r, "rack_id", NULL), read_text(r, "second_rack_id", NULL),
-        read_text(r, "status", "active"), read_text(r, "software_version|cnm_version", NULL),
-        read_text(r, "persistent_storage_path", NULL), read_text(r, "ephemeral_storage_path", NULL),
-        read_text(r, "recovery_path", NULL), read_bytes(r, "total_memory", -1),
-        read_int(r, "cores", 0, INT_MAX, -1), read_int(r, "max_redis_servers", 0, INT_MAX, -1),
-        (int64_t)accepts);
+    return state_insert(im->state, "node", row, im->err);
 }
 
 /* Without a role: a primary, unless the database has replicas that it could be one of. */

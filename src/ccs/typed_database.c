@@ -235,32 +235,46 @@ static int insert_database(
     const char *password = read_text(r, "authentication_redis_pass", NULL);
     const enum ccs_login login = read_login(r);
 
+    int64_t port = read_int(r, "port", 0, 65535, 0);
+    int64_t max_clients = read_int(r, "maxclients|max_connections", 0, INT_MAX, 0);
+    int64_t interval_s = read_int(r, "backup_interval", 0, INT64_MAX, 0);
+
     int rc = state_set_secret(im->state, "database.password", uid, password, im->err);
     if (rc == 0)
         rc = state_set_secrets_of(
             im->state, "database.backup_location", uid, location, &masked, im->err);
+    const struct column row[] = {
+        COL_TEXT("uid", uid),
+        COL_TEXT("name", read_text(r, "name", NULL)),
+        COL_TEXT("type", read_text(r, "type", "redis")),
+        COL_TEXT("status", read_text(r, "status", "active")),
+        COL_TEXT("redis_version", read_text(r, "redis_version|version", NULL)),
+        COL_INT("sharded", topology->sharded),
+        COL_INT("replicated", topology->replicated),
+        COL_INT("rack_aware", read_bool(r, "rack_aware", false)),
+        COL_INT("active_active", read_active_active(r)),
+        COL_TEXT("slots_policy", read_slots_policy(r)),
+        COL_INT_OR_NULL("primaries", topology->primaries, -1),
+        COL_INT("memory_size", read_bytes(r, "memory_size", 0)),
+        COL_INT_OR_NULL("port", port, 0),
+        COL_INT_OR_NULL("max_clients", max_clients, 0),
+        COL_TEXT("eviction_policy", read_eviction_policy(r)),
+        COL_TEXT("persistence", persistence_names[persistence]),
+        COL_INT("fsync_always", persistence == CCS_PERSIST_AOF && read_fsync(r)),
+        COL_JSON("save_points", save_points),
+        COL_TEXT("shards_placement", read_text(r, "shards_placement", "dense")),
+        COL_TEXT("password", password ? SECRET_MASK : NULL),
+        COL_INT("login_lost", login == CCS_LOGIN_OFF || login == CCS_LOGIN_UNREADABLE),
+        COL_INT("tls", read_tls(r)),
+        COL_JSON("modules", modules),
+        COL_JSON("backup_location", masked),
+        COL_INT_OR_NULL("backup_interval_s", interval_s, 0),
+        COL_TEXT("login", ccs_login_name(login)),
+        COL_INT("client_certificates", read_client_certificates(r)),
+        COL_END,
+    };
     if (rc == 0)
-        rc = state_run(im->state, im->err,
-            "INSERT INTO database (uid, name, type, status, redis_version, sharded, replicated,"
-            " rack_aware, active_active, slots_policy, primaries, memory_size, port, max_clients,"
-            " eviction_policy, persistence, fsync_always, save_points, shards_placement, password,"
-            " login_lost, tls, modules, backup_location, backup_interval_s, login,"
-            " client_certificates)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, NULLIF(?, 0), NULLIF(?, 0),"
-            " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, 0), ?, ?)",
-            "sssssiiiisiiiissijssiijjisi", uid, read_text(r, "name", NULL),
-            read_text(r, "type", "redis"), read_text(r, "status", "active"),
-            read_text(r, "redis_version|version", NULL), (int64_t)topology->sharded,
-            (int64_t)topology->replicated, (int64_t)read_bool(r, "rack_aware", false),
-            (int64_t)read_active_active(r), read_slots_policy(r), topology->primaries,
-            read_bytes(r, "memory_size", 0), read_int(r, "port", 0, 65535, 0),
-            read_int(r, "maxclients|max_connections", 0, INT_MAX, 0), read_eviction_policy(r),
-            persistence_names[persistence],
-            (int64_t)(persistence == CCS_PERSIST_AOF && read_fsync(r)), save_points,
-            read_text(r, "shards_placement", "dense"), password ? SECRET_MASK : NULL,
-            (int64_t)(login == CCS_LOGIN_OFF || login == CCS_LOGIN_UNREADABLE),
-            (int64_t)read_tls(r), modules, masked, read_int(r, "backup_interval", 0, INT64_MAX, 0),
-            ccs_login_name(login), (int64_t)read_client_certificates(r));
+        rc = state_insert(im->state, "database", row, im->err);
     json_decref(save_points);
     json_decref(modules);
     json_decref(location);

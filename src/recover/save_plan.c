@@ -56,23 +56,37 @@ static int save_hosts(const struct plan *plan, struct state *st, struct err *err
 static int save_set(struct state *st, const struct plan_database *db, const char *location_label,
     const struct backup_set *set, struct err *err)
 {
-    if (state_run(st, err,
-            "INSERT INTO backup_set (database_uid, location, name, time_ms, complete, chosen, "
-            "reason) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            "sssiiis", db->database->uid, set->disks ? set->disks : location_label, set->id,
-            set->time_ms, (int64_t)set->complete, (int64_t)(set == db->set), set->reason) < 0)
+    const struct column row[] = {
+        COL_TEXT("database_uid", db->database->uid),
+        COL_TEXT("location", set->disks ? set->disks : location_label),
+        COL_TEXT("name", set->id),
+        COL_INT("time_ms", set->time_ms),
+        COL_INT("complete", set->complete),
+        COL_INT("chosen", set == db->set),
+        COL_TEXT("reason", set->reason),
+        COL_END,
+    };
+
+    if (state_insert(st, "backup_set", row, err) < 0)
         return -1;
     int64_t id = state_last_id(st);
     for (size_t i = 0; i < set->file_count; i++) {
         const struct backup_file *f = &set->files[i];
         CLEANUP(buf_release) struct buf slots = BUF_INIT;
         slots_format(&f->slots, &slots);
-        if (state_run(st, err,
-                "INSERT INTO backup_file (set_id, name, bytes, slots, sha256, head, kind, place, "
-                "time_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1))",
-                "isissjssi", id, f->name, f->bytes, slots.data, f->sha256, f->head, f->kind,
-                f->where, f->kind ? f->time_ms : (int64_t)-1) < 0)
+        const struct column file[] = {
+            COL_INT("set_id", id),
+            COL_TEXT("name", f->name),
+            COL_INT("bytes", f->bytes),
+            COL_TEXT("slots", slots.data),
+            COL_TEXT("sha256", f->sha256),
+            COL_JSON("head", f->head),
+            COL_TEXT("kind", f->kind),
+            COL_TEXT("place", f->where),
+            COL_INT_OR_NULL("time_ms", f->kind ? f->time_ms : -1, -1),
+            COL_END,
+        };
+        if (state_insert(st, "backup_file", file, err) < 0)
             return -1;
     }
     return 0;
@@ -105,14 +119,22 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
             state_set_secret(st, "target.admin_password", uid, admin, err) < 0 ||
             state_set_secrets_of(st, "target.location", uid, db->location, &location, err) < 0)
             return -1;
-        int rc = state_run(st, err,
-            "INSERT INTO target (database_uid, name, state, reason, location, set_name, "
-            "set_time_ms, maxmemory, password, client_rules, admin_password) VALUES (?, ?, ?, ?, ?, ?, "
-            "NULLIF(?, -1), ?, ?, ?, ?)",
-            "ssssjsiisss", uid, db->database->name, db->skipped ? "skipped" : "planned",
-            db->skipped, location, db->set ? db->set->id : NULL, set_time, db->maxmemory_bytes,
-            password ? SECRET_MASK : NULL, db->data_commands_only ? "data" : "all",
-            admin ? SECRET_MASK : NULL);
+        const struct column row[] = {
+            COL_TEXT("database_uid", uid),
+            COL_TEXT("name", db->database->name),
+            COL_TEXT(
+                "state", database_state_name(db->skipped ? DATABASE_SKIPPED : DATABASE_PLANNED)),
+            COL_TEXT("reason", db->skipped),
+            COL_JSON("location", location),
+            COL_TEXT("set_name", db->set ? db->set->id : NULL),
+            COL_INT_OR_NULL("set_time_ms", set_time, -1),
+            COL_INT("maxmemory", db->maxmemory_bytes),
+            COL_TEXT("password", password ? SECRET_MASK : NULL),
+            COL_TEXT("client_rules", db->data_commands_only ? "data" : "all"),
+            COL_TEXT("admin_password", admin ? SECRET_MASK : NULL),
+            COL_END,
+        };
+        int rc = state_insert(st, "target", row, err);
         json_decref(location);
         if (rc < 0)
             return -1;
@@ -338,18 +360,29 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     slots_format(s->shard->slots, &slots);
     int rc =
         state_set_secrets_of(to->st, "placement.sources", s->shard->uid, sources, &masked, err);
+    const struct column row[] = {
+        COL_TEXT("shard_uid", s->shard->uid),
+        COL_TEXT("database_uid", db->database->uid),
+        COL_INT("position", s - plan->shards),
+        COL_TEXT("role", s->shard->primary ? "primary" : "replica"),
+        COL_TEXT("primary_uid", s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL),
+        COL_TEXT("host", host->host->name),
+        COL_TEXT("addr", host->host->addr),
+        COL_INT("port", s->port),
+        COL_INT("bus_port", s->bus_port),
+        COL_TEXT("dir", s->dir),
+        COL_TEXT("slots", slots.data),
+        COL_INT("memory", s->memory_bytes),
+        COL_TEXT("file", file ? file->name : NULL),
+        COL_INT_OR_NULL("file_bytes", file ? file->bytes : -1, -1),
+        COL_TEXT("file_sha256", file ? file->sha256 : NULL),
+        COL_TEXT("node_id", node_id),
+        COL_JSON("files", files),
+        COL_JSON("sources", masked),
+        COL_END,
+    };
     if (rc == 0)
-        rc = state_run(to->st, err,
-            "INSERT INTO placement (shard_uid, database_uid, position, role, primary_uid, host, addr, "
-            "port, "
-            "bus_port, dir, slots, memory, file, file_bytes, file_sha256, node_id, files, sources) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULLIF(?, -1), ?, ?, ?, ?)",
-            "ssissssiissisissjj", s->shard->uid, db->database->uid, (int64_t)(s - plan->shards),
-            s->shard->primary ? "primary" : "replica",
-            s->primary >= 0 ? plan->shards[s->primary].shard->uid : NULL, host->host->name,
-            host->host->addr, (int64_t)s->port, (int64_t)s->bus_port, s->dir, slots.data,
-            s->memory_bytes, file ? file->name : NULL, file ? file->bytes : (int64_t)-1,
-            file ? file->sha256 : NULL, node_id, files, masked);
+        rc = state_insert(to->st, "placement", row, err);
     json_decref(files);
     json_decref(masked);
     json_decref(sources);

@@ -28,12 +28,20 @@ int state_event(struct state *st, const struct event *e, struct err *err)
 {
     int64_t now = clock_wall_ms();
 
-    if (state_run(st, err,
-            "INSERT INTO event (at_ms, severity, code, database_uid, shard_uid, host, stage, "
-            "message, "
-            "detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            "isssssssj", now, e->severity ? e->severity : "info", e->code, e->database, e->shard,
-            e->host, e->stage, e->message, e->detail) < 0)
+    const struct column row[] = {
+        COL_INT("at_ms", now),
+        COL_TEXT("severity", e->severity ? e->severity : "info"),
+        COL_TEXT("code", e->code),
+        COL_TEXT("database_uid", e->database),
+        COL_TEXT("shard_uid", e->shard),
+        COL_TEXT("host", e->host),
+        COL_TEXT("stage", e->stage),
+        COL_TEXT("message", e->message),
+        COL_JSON("detail", e->detail),
+        COL_END,
+    };
+
+    if (state_insert(st, "event", row, err) < 0)
         return -1;
     if (st->on_event)
         json_array_append_new(st->pending_events, event_json(e, now));

@@ -16,6 +16,8 @@ struct state {
     int lock_fd; /* -1: none */
     struct cached_statement *cache;
     size_t cache_count, cache_alloc;
+    char **inserts; /* statements of state_insert(), by text */
+    size_t insert_count, insert_alloc;
     int transaction_depth;
     json_t *pending_events; /* told to the listener once they are committed */
     size_t

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "recluster/buf.h"
 
 int state_sqlite_error(struct state *st, const char *what, struct err *err)
 {
@@ -76,6 +77,11 @@ void state_forget_statements(struct state *st)
     free(st->cache);
     st->cache = NULL;
     st->cache_count = st->cache_alloc = 0;
+    for (size_t i = 0; i < st->insert_count; i++)
+        free(st->inserts[i]);
+    free(st->inserts);
+    st->inserts = NULL;
+    st->insert_count = st->insert_alloc = 0;
 }
 
 static bool is_text(const void *data, size_t len)
@@ -151,6 +157,59 @@ int state_run(struct state *st, struct err *err, const char *sql, const char *ty
         return -1;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
         ;
+    if (rc != SQLITE_DONE)
+        state_sqlite_error(st, "cannot write the state file", err);
+    release(st, stmt);
+    return rc == SQLITE_DONE ? 0 : -1;
+}
+
+/* The statement's text at an address of its own, by which it is cached. */
+static const char *insert_text(struct state *st, const char *table, const struct column *columns)
+{
+    struct buf sql = BUF_INIT, marks = BUF_INIT;
+
+    buf_addf(&sql, "INSERT INTO %s (", table);
+    for (const struct column *c = columns; c->name; c++) {
+        buf_addf(&sql, "%s%s", c == columns ? "" : ", ", c->name);
+        buf_adds(&marks, c == columns ? "?" : ", ?");
+    }
+    buf_addf(&sql, ") VALUES (%s)", marks.data);
+    buf_release(&marks);
+    for (size_t i = 0; i < st->insert_count; i++)
+        if (strcmp(st->inserts[i], sql.data) == 0) {
+            buf_release(&sql);
+            return st->inserts[i];
+        }
+    GROW(st->inserts, st->insert_count, st->insert_alloc);
+    return st->inserts[st->insert_count++] = buf_take(&sql);
+}
+
+static int bind_column(sqlite3_stmt *stmt, int i, const struct column *c)
+{
+    if (c->null)
+        return sqlite3_bind_null(stmt, i);
+    switch (c->type) {
+    case COLUMN_TEXT:
+        return sqlite3_bind_text(stmt, i, c->text, -1, SQLITE_TRANSIENT);
+    case COLUMN_JSON:
+        return bind_json(stmt, i, c->json);
+    case COLUMN_INT:
+        break;
+    }
+    return sqlite3_bind_int64(stmt, i, c->n);
+}
+
+int state_insert(struct state *st, const char *table, const struct column *columns, struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int rc = SQLITE_OK;
+
+    if (prepare(st, insert_text(st, table, columns), &stmt, err) < 0)
+        return -1;
+    for (int i = 0; columns[i].name && rc == SQLITE_OK; i++)
+        rc = bind_column(stmt, i + 1, &columns[i]);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
     if (rc != SQLITE_DONE)
         state_sqlite_error(st, "cannot write the state file", err);
     release(st, stmt);
