@@ -123,7 +123,6 @@ int rows_end(struct rows *rows, struct err *err) MUST_CHECK; /* also needed afte
 int64_t rows_int(const struct rows *rows, int column);
 double rows_double(const struct rows *rows, int column);
 const char *rows_text(const struct rows *rows, int column); /* NULL for NULL; until the next step */
-size_t rows_bytes(const struct rows *rows, int column);     /* length of text or blob */
 bool rows_is_null(const struct rows *rows, int column);
 json_t *rows_json(const struct rows *rows, int column); /* parsed; NULL for NULL; caller's */
 

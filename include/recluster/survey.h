@@ -81,7 +81,6 @@ struct survey {
 int survey_run(const struct survey_request *request, struct state *st, struct survey **ret,
     struct err *err) MUST_CHECK;
 void survey_free(struct survey *survey);
-const struct ccs *survey_ccs(const struct survey *survey);
 const struct plan *survey_plan(const struct survey *survey);
 json_t *survey_plan_json(const struct survey *survey); /* `plan --json`; the caller's */
 

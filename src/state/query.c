@@ -265,11 +265,6 @@ const char *rows_text(const struct rows *rows, int column)
     return (const char *)sqlite3_column_text(rows->stmt, column);
 }
 
-size_t rows_bytes(const struct rows *rows, int column)
-{
-    return (size_t)sqlite3_column_bytes(rows->stmt, column);
-}
-
 bool rows_is_null(const struct rows *rows, int column)
 {
     return sqlite3_column_type(rows->stmt, column) == SQLITE_NULL;

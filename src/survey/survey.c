@@ -609,11 +609,6 @@ void survey_free(struct survey *survey)
     free(survey);
 }
 
-const struct ccs *survey_ccs(const struct survey *survey)
-{
-    return survey->ccs;
-}
-
 const struct plan *survey_plan(const struct survey *survey)
 {
     return survey->plan;

@@ -153,14 +153,14 @@ static void bytes_are_text_where_they_can_be(void **state)
             state_run(st, &err, "INSERT INTO ccs_entry (db, key, kind) VALUES (0, ?, 'string')",
                 "b", (const void *)cases[i].data, cases[i].len),
             0);
-    assert_int_equal(state_query(st, &rows, &err,
-                         "SELECT typeof(key), key FROM ccs_entry ORDER BY entry_id", ""),
+    assert_int_equal(
+        state_query(st, &rows, &err,
+            "SELECT typeof(key), length(CAST(key AS BLOB)) FROM ccs_entry ORDER BY entry_id", ""),
         0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_true(rows_next(&rows));
         assert_string_equal(rows_text(&rows, 0), cases[i].type);
-        rows_text(&rows, 1);
-        assert_int_equal(rows_bytes(&rows, 1), cases[i].len);
+        assert_int_equal(rows_int(&rows, 1), cases[i].len);
     }
     assert_false(rows_next(&rows));
     assert_int_equal(rows_end(&rows, &err), 0);
