@@ -170,8 +170,9 @@ static void block_alive(struct draft *d)
     const json_t *address;
     size_t i;
 
-    json_array_foreach (d->input->alive, i, address)
+    json_array_foreach (d->input->alive, i, address) {
         draft_names_add(&names, "%s", address_text(d, address));
+    }
     draft_block(d,
         &(struct plan_issue){.code = "old-cluster-alive",
             .hint = draft_text(d, "Stop it with its own tools. %s", override(d))},
@@ -204,8 +205,9 @@ static void report_silent(struct draft *d)
     size_t nodes = json_array_size(d->input->silent_nodes), i;
     const json_t *address;
 
-    json_array_foreach (d->input->silent, i, address)
+    json_array_foreach (d->input->silent, i, address) {
         draft_names_add(&names, "%s", address_text(d, address));
+    }
     size_t count = names.count;
     const char *list = draft_names(d, &names);
     if (count && d->input->old_cluster_silent)

@@ -27,12 +27,13 @@ static void read_pins(struct draft *d)
     json_t *by_uid = json_object(), *database, *shard;
     size_t i, k;
 
-    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database)
+    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
             const char *uid = fact_text(shard, "uid");
             if (uid)
                 json_object_set(by_uid, uid, shard);
         }
+    }
     for (size_t s = 0; s < d->plan->shard_count; s++)
         d->shards[s].pin = json_object_get(by_uid, d->plan->shards[s].shard->uid);
     json_decref(by_uid);
