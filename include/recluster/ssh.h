@@ -29,8 +29,8 @@
  * which hint fits.
  *
  * Logins, in this order: the private key (`identity` or `key`), the keys of ssh-agent, the usual
- * files of ~/.ssh, the password (also as the answer to what the server asks). Where the server takes
- * one and wants another too, the remaining ones go on. RSA keys sign with SHA-2 only.
+ * files of ~/.ssh, the password (also as the answer to what the server asks). Where the server accepts
+ * one and wants another too, the rest is tried. RSA keys sign with SHA-2 if the server knows it.
  *
  * No configuration of OpenSSH is read, and no file but those that are named here.
  */

@@ -131,7 +131,7 @@ def sftp_bench(folder, net, rdb, size, fetched):
     ours = best("recluster, all verified", size, *fetched(sshd.location()), out=out)
     print(f"  ratio to sftp {theirs / ours:.2f} (wanted 1.0), to libssh2 alone {library / ours:.2f}, "
           f"of one connection to libssh2 alone {library / one:.2f} (wanted 1.0)")
-    print(f"  memory of the processes together {memory_mb(fetched(sshd.location())):.1f} MB (wanted: under 48)", flush=True)
+    print(f"  memory of the processes together {memory_mb(fetched(sshd.location())):.1f} MB (wanted: under 32)", flush=True)
 
 
 def memory_mb(argv):
