@@ -318,6 +318,9 @@ void plan_free(struct plan *plan);
  */
 json_t *plan_json(const struct plan *plan);
 
+/* DATABASE of that uid in a document; NULL: none, or no document. */
+const json_t *plan_json_database(const json_t *document, const char *uid);
+
 /*
  * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15")
  * loads: 9, 10, 11, 12 …; 0: not known. Valkey 9 has 80 and a magic of its own, and refuses 12 to

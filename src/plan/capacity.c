@@ -26,11 +26,10 @@ static int64_t limited(int64_t bytes)
 static int64_t data_bytes(const struct backup_file *file)
 {
     const json_t *aux = json_object_get(file_facts(file), "aux");
-    const char *used = fact_text(aux, "used-mem");
+    const char *used = json_text(aux, "used-mem", NULL);
     int64_t bytes = used ? strtoll(used, NULL, 10) : 0;
     /* By type and encoding of the records of a file that was read whole (rdb_scan.h). */
-    int64_t scanned =
-        file->scanned ? limited(json_integer_value(json_object_get(file->facts, "memory"))) : 0;
+    int64_t scanned = file->scanned ? limited(json_int(file->facts, "memory", 0)) : 0;
 
     /* The head is older than the commands; these take about the memory that they fill. */
     if (file->aof)

@@ -101,7 +101,8 @@ static const char *folders_text(struct draft *d)
 
     json_array_foreach (d->input->disks, i, folder)
         if (i < SHOWN_FOLDERS)
-            draft_names_add(&names, "%s:%s", fact_text(folder, "owner"), fact_text(folder, "path"));
+            draft_names_add(
+                &names, "%s:%s", json_text(folder, "owner", "?"), json_text(folder, "path", "?"));
     return names.count ? draft_names(d, &names) : NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "recluster/buf.h"
+#include "recluster/json.h"
 #include "recluster/plan.h"
 
 enum { PORT_MAX = 65535 };

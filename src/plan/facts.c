@@ -13,11 +13,6 @@ int64_t fact_number(const json_t *facts, const char *name, int64_t unknown)
                                                                     : unknown;
 }
 
-const char *fact_text(const json_t *facts, const char *name)
-{
-    return json_string_value(json_object_get(facts, name));
-}
-
 const json_t *file_facts(const struct backup_file *file)
 {
     return file->scanned && file->facts ? file->facts : file->head;
@@ -25,7 +20,7 @@ const json_t *file_facts(const struct backup_file *file)
 
 int64_t file_saved_s(const struct backup_file *file)
 {
-    const char *ctime = fact_text(json_object_get(file_facts(file), "aux"), "ctime");
+    const char *ctime = json_text(json_object_get(file_facts(file), "aux"), "ctime", NULL);
 
     return ctime ? strtoll(ctime, NULL, 10) : -1;
 }

@@ -65,8 +65,9 @@ static void check_server(struct draft *d, size_t i)
 {
     const json_t *server = json_object_get(d->input->hosts[i].facts, "server");
     const json_t *error = json_object_get(server, "error");
-    const char *kind = fact_text(server, "kind"), *version = fact_text(server, "version");
-    const char *message = fact_text(error, "message"), *hint = fact_text(error, "hint");
+    const char *kind = json_text(server, "kind", NULL);
+    const char *version = json_text(server, "version", NULL);
+    const char *message = json_text(error, "message", NULL), *hint = json_text(error, "hint", NULL);
     struct plan_issue issue = {.code = "server-missing", .hint = hint};
 
     if (!hint)
@@ -92,8 +93,9 @@ static void check_server(struct draft *d, size_t i)
 /* The folder belongs to an earlier recovery. */
 static void exclude_leftovers(struct draft *d, size_t i, const json_t *base_dir)
 {
-    const char *recovery = fact_text(base_dir, "recovery");
-    const char *who = fact_text(base_dir, "operator"), *since = fact_text(base_dir, "since");
+    const char *recovery = json_text(base_dir, "recovery", NULL);
+    const char *who = json_text(base_dir, "operator", NULL);
+    const char *since = json_text(base_dir, "since", NULL);
 
     exclude(d, i,
         (struct plan_issue){.code = "base-dir-foreign",
@@ -111,9 +113,11 @@ static void check_place(struct draft *d, size_t i)
     const struct host *host = d->input->hosts[i].host;
     const json_t *facts = d->input->hosts[i].facts;
     const json_t *base_dir = json_object_get(facts, "base_dir");
-    const char *state = fact_text(base_dir, "state"), *detail = fact_text(base_dir, "detail");
+    const char *state = json_text(base_dir, "state", NULL);
+    const char *detail = json_text(base_dir, "detail", NULL);
     const json_t *holder = json_object_get(base_dir, "locked_by");
-    const char *who = fact_text(holder, "operator"), *since = fact_text(holder, "since");
+    const char *who = json_text(holder, "operator", NULL);
+    const char *since = json_text(holder, "since", NULL);
     struct plan_issue issue = {.code = "base-dir-foreign"};
 
     if (holder) {
@@ -128,7 +132,7 @@ static void check_place(struct draft *d, size_t i)
             detail ? " (" : "", detail ? detail : "", detail ? ")" : "");
     } else if (state && strcmp(state, "unsafe") == 0) {
         issue.code = "base-dir-unsafe";
-        issue.hint = fact_text(base_dir, "hint");
+        issue.hint = json_text(base_dir, "hint", NULL);
         exclude(d, i, issue, "%s", detail ? detail : "its folder is not safe");
     } else if (state && strcmp(state, "recovery") == 0) {
         exclude_leftovers(d, i, base_dir);
@@ -248,7 +252,7 @@ static void read_counts(struct draft *d, size_t i)
 static double measured(const json_t *facts, const char *what, const char *how)
 {
     const json_t *found = json_object_get(json_object_get(facts, "measured"), what);
-    double rate = json_number_value(json_object_get(found, how));
+    double rate = json_number(found, how, 0);
 
     return rate >= 1 ? rate : 0;
 }
@@ -270,7 +274,7 @@ static void free_fenced(struct draft *d, size_t i)
     size_t n;
 
     json_array_foreach (d->input->alive, n, address) {
-        const char *addr = fact_text(address, "addr");
+        const char *addr = json_text(address, "addr", NULL);
         int64_t port = fact_number(address, "port", 0);
         if (json_object_get(address, "server") && addr && port <= PORT_MAX &&
             strcmp(addr, d->input->hosts[i].host->addr) == 0)
@@ -321,7 +325,7 @@ void host_checks_run(struct draft *d)
         dh->rack = draft_number(d->racks, in->host->rack);
         dh->second_rack = draft_number(d->second_racks, in->host->second_rack);
         dh->node = draft_number(d->nodes, in->host->replaces);
-        dh->machine = draft_number(d->machines, fact_text(in->facts, "machine"));
+        dh->machine = draft_number(d->machines, json_text(in->facts, "machine", NULL));
         dh->disk = dh->first_shard = dh->ported_database = -1;
         read_counts(d, i);
         if (dh->usable && !d->input->offline)

@@ -7,18 +7,6 @@
 
 enum { SHOWN = 8 };
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = fact_text(object, name);
-
-    return text ? text : "?";
-}
-
-static json_int_t port_of(const json_t *address)
-{
-    return json_integer_value(json_object_get(address, "port"));
-}
-
 /* --- is it alive --- */
 
 /* How many nodes have an address that answers. */
@@ -29,7 +17,7 @@ static size_t nodes_alive(const struct ccs *ccs, const json_t *alive)
     size_t i, count = 0;
 
     json_array_foreach (alive, i, address) {
-        json_object_set_new(addrs, text_of(address, "addr"), json_true());
+        json_object_set_new(addrs, json_text(address, "addr", "?"), json_true());
     }
     for (size_t n = 0; n < ccs->node_count; n++)
         count += ccs->nodes[n].addr && json_object_get(addrs, ccs->nodes[n].addr);
@@ -50,7 +38,7 @@ static bool majority_answers(const struct ccs *ccs, const struct ccs_database *d
         primaries++;
         if (!shard->node_uid)
             continue;
-        const char *addr = fact_text(addrs, shard->node_uid);
+        const char *addr = json_text(addrs, shard->node_uid, NULL);
         CLEANUP(free_ptr) char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
         answer += json_object_get(listening, key) != NULL;
     }
@@ -68,7 +56,8 @@ bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive)
 
     json_array_foreach (alive, i, address) {
         CLEANUP(free_ptr)
-        char *key = xasprintf("%s:%lld", text_of(address, "addr"), (long long)port_of(address));
+        char *key =
+            xasprintf("%s:%lld", json_text(address, "addr", "?"), json_int(address, "port", 0));
         json_object_set_new(listening, key, json_true());
     }
     for (size_t n = 0; n < ccs->node_count; n++)
@@ -97,26 +86,26 @@ static const char * override(struct draft *d)
 /* "10.0.0.1:12000 (endpoint of db:1, as seen from h1)" */
 static const char *address_text(struct draft *d, const json_t *address)
 {
-    const char *from = fact_text(address, "seen_from");
+    const char *from = json_text(address, "seen_from", NULL);
 
-    return draft_text(d, "%s:%lld (%s%s%s)", text_of(address, "addr"), port_of(address),
-        text_of(address, "what"), from ? ", as seen from " : "", from ? from : "");
+    return draft_text(d, "%s:%lld (%s%s%s)", json_text(address, "addr", "?"),
+        json_int(address, "port", 0), json_text(address, "what", "?"),
+        from ? ", as seen from " : "", from ? from : "");
 }
 
 /* "redis-server, process 12, unit redis.service" */
 static const char *process_text(struct draft *d, const json_t *server)
 {
-    const char *unit = fact_text(server, "unit");
+    const char *unit = json_text(server, "unit", NULL);
 
-    return draft_text(d, "%s, process %lld%s%s", text_of(server, "name"),
-        json_integer_value(json_object_get(server, "pid")), unit ? ", unit " : "",
-        unit ? unit : "");
+    return draft_text(d, "%s, process %lld%s%s", json_text(server, "name", "?"),
+        json_int(server, "pid", 0), unit ? ", unit " : "", unit ? unit : "");
 }
 
 static void warn_of_fence(struct draft *d, const json_t *address)
 {
     const json_t *server = json_object_get(address, "server");
-    const char *unit = fact_text(server, "unit");
+    const char *unit = json_text(server, "unit", NULL);
 
     draft_warn(d,
         &(struct plan_issue){.code = "fence",
@@ -130,20 +119,20 @@ static void warn_of_fence(struct draft *d, const json_t *address)
 static void block_survivor(struct draft *d, const json_t *address, size_t nodes)
 {
     const json_t *error = json_object_get(address, "error");
-    const char *hint = fact_text(error, "hint");
+    const char *hint = json_text(error, "hint", NULL);
 
     if (!error)
         hint = draft_text(d,
             "On %s: ss -ltnp 'sport = :%lld' shows the process. Stop it and keep it from starting "
             "again (systemctl mask --now UNIT), or let --fence do this. %s",
-            text_of(address, "addr"), port_of(address), override(d));
+            json_text(address, "addr", "?"), json_int(address, "port", 0), override(d));
     draft_block(d,
         &(struct plan_issue){.code = "old-cluster-survivor",
             .hint = hint ? arena_strdup(&d->plan->arena, hint) : override(d)},
         "of the old cluster, which has no quorum any more (%zu of %zu nodes answer), %s still "
         "accepts connections%s%s",
         nodes, d->input->ccs->node_count, address_text(d, address),
-        error ? " and cannot be stopped: " : "", error ? text_of(error, "message") : "");
+        error ? " and cannot be stopped: " : "", error ? json_text(error, "message", "?") : "");
 }
 
 /* Clients may still write to a server without a quorum. */
@@ -187,14 +176,15 @@ static void warn_of_sentinels(struct draft *d)
     size_t i;
 
     json_array_foreach (d->input->sentinels, i, sentinel) {
-        const char *addr = text_of(sentinel, "addr"), *master = text_of(sentinel, "master");
+        const char *addr = json_text(sentinel, "addr", "?");
+        const char *master = json_text(sentinel, "master", "?");
         draft_warn(d,
             &(struct plan_issue){.code = "old-sentinel",
                 .hint = draft_text(d, "redis-cli -h %s -p %lld SENTINEL REMOVE '%s'", addr,
-                    port_of(sentinel), master)},
+                    json_int(sentinel, "port", 0), master)},
             "a Sentinel at %s:%lld still watches '%s' of the old cluster (%s): it may send "
             "clients there, or change servers that get its address",
-            addr, port_of(sentinel), master, text_of(sentinel, "watches"));
+            addr, json_int(sentinel, "port", 0), master, json_text(sentinel, "watches", "?"));
     }
 }
 
@@ -232,9 +222,9 @@ static void report_unasked(struct draft *d)
     size_t i;
 
     json_array_foreach (d->input->unasked, i, item) {
-        bool none = strcmp(text_of(item, "why"), "no such name") == 0;
-        draft_names_add(
-            none ? &unknown : &late, "%s (%s)", text_of(item, "name"), text_of(item, "what"));
+        bool none = strcmp(json_text(item, "why", "?"), "no such name") == 0;
+        draft_names_add(none ? &unknown : &late, "%s (%s)", json_text(item, "name", "?"),
+            json_text(item, "what", "?"));
     }
     if (unknown.count)
         draft_unchecked(d, "the old cluster behind names that cannot be looked up here: %s",

@@ -4,22 +4,7 @@
  * in, because the servers are already there.
  */
 
-#include <string.h>
-
 #include "steps.h"
-
-const char *pins_skipped(const struct draft *d, const char *uid)
-{
-    const json_t *database;
-    size_t i;
-
-    json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
-        const char *found = fact_text(database, "uid");
-        if (found && strcmp(found, uid) == 0)
-            return arena_strdup(&d->plan->arena, fact_text(database, "skipped"));
-    }
-    return NULL;
-}
 
 /* Finds each shard in the document of the earlier plan. */
 static void read_pins(struct draft *d)
@@ -29,7 +14,7 @@ static void read_pins(struct draft *d)
 
     json_array_foreach (json_object_get(d->input->pinned, "databases"), i, database) {
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
-            const char *uid = fact_text(shard, "uid");
+            const char *uid = json_text(shard, "uid", NULL);
             if (uid)
                 json_object_set(by_uid, uid, shard);
         }
@@ -86,7 +71,7 @@ void pins_place(struct draft *d)
 {
     read_pins(d);
     for (size_t s = 0; s < d->plan->shard_count; s++) {
-        const char *name = fact_text(d->shards[s].pin, "host");
+        const char *name = json_text(d->shards[s].pin, "host", NULL);
         int host = draft_host_named(d, name);
         if (d->plan->databases[d->plan->shards[s].database].skipped)
             continue;

@@ -34,7 +34,7 @@ static bool is_needed(const struct draft *d, size_t database, size_t host)
 /* One of the admin's commands that run first may mount it. */
 static bool may_come(const struct host *host)
 {
-    return json_array_size(json_object_get(host->spec, "prepare")) > 0 ||
+    return json_count(host->spec, "prepare") > 0 ||
            json_is_string(json_object_get(host->spec, "prepare"));
 }
 
@@ -52,7 +52,7 @@ static void check_location(struct draft *d, size_t database)
             continue;
         draft_names_add(&names, "'%s'", d->plan->hosts[h].host->name);
         blocks |= !may_come(d->plan->hosts[h].host);
-        why = why ? why : fact_text(error, "message");
+        why = why ? why : json_text(error, "message", NULL);
     }
     if (!names.count)
         return;
@@ -81,9 +81,8 @@ static bool is_silent(const struct draft *d, int from, int to, int port)
     size_t i;
 
     json_array_foreach (list, i, target) {
-        const char *its = fact_text(target, "addr");
-        if (its && strcmp(its, addr) == 0 &&
-            json_integer_value(json_object_get(target, "port")) == port)
+        const char *its = json_text(target, "addr", NULL);
+        if (its && strcmp(its, addr) == 0 && json_int(target, "port", 0) == port)
             return true;
     }
     return false;
@@ -128,8 +127,7 @@ static void check_ports(struct draft *d)
         for (size_t s = db->first_shard; !db->skipped && s < db->first_shard + db->shard_count;
              s++) {
             const struct plan_shard *from = &d->plan->shards[s];
-            if (from->host >= 0 &&
-                json_array_size(json_object_get(d->plan->hosts[from->host].facts, "silent")) &&
+            if (from->host >= 0 && json_count(d->plan->hosts[from->host].facts, "silent") &&
                 check_ports_from(d, db, from->host))
                 break;
         }
@@ -188,7 +186,7 @@ static const struct {
 
 static bool says(const json_t *facts, const char *name, const char *text)
 {
-    const char *found = fact_text(facts, name);
+    const char *found = json_text(facts, name, NULL);
 
     return found && strcmp(found, text) == 0;
 }
@@ -197,17 +195,17 @@ static void find_in_facts(const struct plan_host *host, int64_t now_ms, bool fou
 {
     const json_t *facts = host->facts;
     /* The skew at the moment of the probe; without it, that of the clock. */
-    json_int_t skew_ms = json_integer_value(json_object_get(facts, "clock_skew_ms"));
+    json_int_t skew_ms = json_int(facts, "clock_skew_ms", 0);
     int64_t clock_ms = fact_number(facts, "clock_ms", now_ms);
     bool skew_known = json_object_get(facts, "clock_skew_ms") != NULL;
-    double load = json_number_value(json_object_get(facts, "load1"));
+    double load = json_number(facts, "load1", 0);
 
     found[FOUND_OVERCOMMIT] = fact_number(facts, "overcommit", 1) != 1; /* 2 is strict */
     found[FOUND_THP] = says(facts, "thp", "always");
     found[FOUND_NOFILE] = fact_number(facts, "nofile", NOFILE_MIN) < NOFILE_MIN;
     found[FOUND_CLOCK] = llabs(skew_known ? skew_ms : clock_ms - now_ms) > CLOCK_SKEW_MAX_MS;
     found[FOUND_BUSY] = load > (double)(BUSY_LOAD_PER_CORE * fact_number(facts, "cores", 1));
-    found[FOUND_SERVERS] = json_array_size(json_object_get(facts, "servers")) > 0;
+    found[FOUND_SERVERS] = json_count(facts, "servers") > 0;
     found[FOUND_ROOT] =
         fact_number(facts, "uid", 1) == 0 && !json_object_get(host->host->spec, "run_as");
     found[FOUND_NO_LINGER] = says(facts, "supervisor", "none, no linger");
@@ -252,7 +250,7 @@ static const char *unmeasured(const json_t *facts, const char *what)
 
     if (!error)
         error = json_object_get(json_object_get(all, what), "error");
-    return error ? fact_text(error, "message") : NULL;
+    return error ? json_text(error, "message", NULL) : NULL;
 }
 
 static void warn_of_unmeasured(struct draft *d, const char *what, const char *name)

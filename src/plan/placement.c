@@ -291,16 +291,20 @@ static void place_by_priority(struct draft *d, const struct item *order, struct 
     }
 }
 
-static int compare_priorities(const struct draft *d, int a, int b)
+/* By priority, then the largest shard first. */
+static int compare_databases(const void *a, const void *b, void *arg)
 {
-    int x = d->input->databases[a].priority, y = d->input->databases[b].priority;
+    const struct plan_input *input = ((const struct draft *)arg)->input;
+    int x = input->databases[((const struct item *)a)->index].priority;
+    int y = input->databases[((const struct item *)b)->index].priority;
 
-    if ((x > 0) != (y > 0))
-        return x > 0 ? -1 : 1;
-    return x - y;
+    if (!input->by_priority || x == y)
+        return compare_items(a, b);
+    if (x > 0 && y > 0)
+        return x - y;
+    return x > 0 ? -1 : 1;
 }
 
-/* By priority, then by the size of the largest shard. */
 static struct item *order_databases(struct draft *d)
 {
     const struct plan *plan = d->plan;
@@ -313,15 +317,7 @@ static struct item *order_databases(struct draft *d)
             if (plan->shards[s].memory_bytes > order[i].bytes)
                 order[i].bytes = plan->shards[s].memory_bytes;
     }
-    qsort(order, plan->database_count, sizeof(*order), compare_items);
-    /* Stable, and lists of priorities are short. */
-    for (size_t i = 1; i < plan->database_count && d->input->by_priority; i++)
-        for (size_t k = i; k > 0 && compare_priorities(d, order[k].index, order[k - 1].index) < 0;
-             k--) {
-            struct item swapped = order[k];
-            order[k] = order[k - 1];
-            order[k - 1] = swapped;
-        }
+    qsort_r(order, plan->database_count, sizeof(*order), compare_databases, d);
     return order;
 }
 

@@ -1,6 +1,7 @@
 /* The plan as a document, and the part of it that the hash covers. */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "recluster/clock.h"
 #include "steps.h"
@@ -310,4 +311,15 @@ json_t *plan_json(const struct plan *plan)
     for (size_t i = 0; i < plan->host_count; i++)
         json_array_append_new(hosts, host_json(&plan->hosts[i]));
     return o;
+}
+
+const json_t *plan_json_database(const json_t *document, const char *uid)
+{
+    const json_t *database;
+    size_t i;
+
+    json_array_foreach (json_object_get(document, "databases"), i, database)
+        if (strcmp(json_text(database, "uid", ""), uid) == 0)
+            return database;
+    return NULL;
 }

@@ -71,7 +71,7 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
 static int pinned_port(struct draft *d, size_t s, const char *which)
 {
     struct draft_host *host = &d->hosts[d->plan->shards[s].host];
-    json_int_t port = json_integer_value(json_object_get(d->shards[s].pin, which));
+    json_int_t port = json_int(d->shards[s].pin, which, 0);
 
     if (port < 1 || port > PORT_MAX || ports_taken(host, (int)port))
         return 0;

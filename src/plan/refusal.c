@@ -49,7 +49,7 @@ static const struct backup_file *newest_file(const struct plan_shard *shard)
 
     for (size_t f = 0; f < shard->file_count; f++) {
         const json_t *facts = file_facts(shard->files[f]);
-        json_int_t version = json_integer_value(json_object_get(facts, "rdb_version"));
+        json_int_t version = json_int(facts, "rdb_version", 0);
         if (version <= newest_version)
             continue;
         newest = shard->files[f];
@@ -68,8 +68,8 @@ static void block_server(struct draft *d, const struct refused *r, const char *n
     for (size_t h = 0; h < d->plan->host_count; h++) {
         const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
         if (d->hosts[h].usable)
-            draft_names_add(&servers, "%s %s on '%s'", fact_text(server, "kind"),
-                fact_text(server, "version"), d->plan->hosts[h].host->name);
+            draft_names_add(&servers, "%s %s on '%s'", json_text(server, "kind", NULL),
+                json_text(server, "version", NULL), d->plan->hosts[h].host->name);
     }
     const char *have = draft_names(d, &servers);
     if (ds->valkey) {

@@ -193,7 +193,7 @@ enum refusal rules_refusal(const struct draft *d, int shard, int host)
         return REFUSED_SERVER;
     if (ds->modules && modules_lacked(d, shard, host))
         return REFUSED_MODULE;
-    if (ds->databases && !json_is_true(json_object_get(server_of(d, host), "cluster_databases")))
+    if (ds->databases && !json_flag(server_of(d, host), "cluster_databases"))
         return REFUSED_DATABASES;
     if ((db->avoid || db->use) && node_refused(d, ps->database, host))
         return REFUSED_NODE;

@@ -239,11 +239,11 @@ static void read_versions(
     for (size_t f = 0; f < shard->file_count; f++) {
         const struct backup_file *file = shard->files[f];
         const json_t *facts = file_facts(file);
-        int version = (int)json_integer_value(json_object_get(facts, "rdb_version"));
+        int version = (int)json_int(facts, "rdb_version", 0);
         json_int_t keys;
         if (version > ds->rdb_version)
             ds->rdb_version = version;
-        ds->valkey = ds->valkey || json_is_true(json_object_get(facts, "valkey"));
+        ds->valkey = ds->valkey || json_flag(facts, "valkey");
         if (db->database->sharded)
             ds->databases |= file_other_database(file, &keys) != NULL;
     }
@@ -344,10 +344,10 @@ static void warn_of_disks(struct draft *d)
 
     json_array_foreach (d->input->disks, i, folder) {
         const json_t *error = json_object_get(folder, "error");
-        const char *owner = fact_text(folder, "owner");
-        const char *path = fact_text(folder, "path");
-        const char *message = fact_text(error, "message");
-        const char *hint = fact_text(error, "hint");
+        const char *owner = json_text(folder, "owner", NULL);
+        const char *path = json_text(folder, "path", NULL);
+        const char *message = json_text(error, "message", NULL);
+        const char *hint = json_text(error, "hint", NULL);
         if (!error)
             continue;
         draft_warn(d,
@@ -381,8 +381,10 @@ void source_choose(struct draft *d)
             .location = in->location,
             .location_label = in->location_label,
             .first_shard = d->plan->shard_count};
-        if (!db->skipped)
-            db->skipped = pins_skipped(d, in->database->uid);
+        if (!db->skipped) /* the earlier plan left it out: so does this one */
+            db->skipped = arena_strdup(
+                &d->plan->arena, json_text(plan_json_database(d->input->pinned, in->database->uid),
+                                     "skipped", NULL));
         if (db->skipped)
             continue;
         check_primaries(d, db);

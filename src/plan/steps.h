@@ -39,8 +39,6 @@ double ring_fill_max(const struct draft *d);
 
 /* pins.c: before any other shard is placed */
 void pins_place(struct draft *d);
-/* Why an earlier plan left the database out; NULL: it did not. */
-const char *pins_skipped(const struct draft *d, const char *uid);
 
 /* refusal.c */
 void refusal_report(struct draft *d);
@@ -129,7 +127,6 @@ void old_cluster_checks_run(struct draft *d);
 
 /* facts.c: of JSON that probes and scans gave */
 int64_t fact_number(const json_t *facts, const char *name, int64_t unknown); /* 0 or more */
-const char *fact_text(const json_t *facts, const char *name);                /* or NULL */
 /* What is known of a file's inside: of the whole of it, else of its head. */
 const json_t *file_facts(const struct backup_file *file);
 int64_t file_saved_s(const struct backup_file *file); /* by its own head; -1: it does not say */

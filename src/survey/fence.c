@@ -274,7 +274,7 @@ static int journal(const struct old_machine *m, const char *code, const char *se
         .code = code,
         .host = json_text(m->target, "name", NULL),
         .message = message,
-        .detail = (json_t *)(uintptr_t)detail};
+        .detail = detail};
 
     return state_event(m->all->st, &event, &m->all->fatal);
 }

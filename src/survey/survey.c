@@ -395,15 +395,9 @@ static void catalogue_database(struct survey *survey, struct plan_database_input
 /* --rto has chosen it when the plan was made. */
 static void take_pinned_count(const struct survey *survey, struct plan_database_input *in)
 {
-    const json_t *database;
-    size_t i;
+    const json_t *database = plan_json_database(survey->pinned, in->database->uid);
 
-    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
-        const char *uid = json_text(database, "uid", NULL);
-        const json_t *primaries = json_object_get(database, "primaries");
-        if (uid && strcmp(uid, in->database->uid) == 0 && json_is_integer(primaries))
-            in->primaries = (int)json_integer_value(primaries);
-    }
+    in->primaries = (int)json_int(database, "primaries", in->primaries);
 }
 
 int survey_databases(struct survey *survey, const struct survey_request *request, struct err *err)

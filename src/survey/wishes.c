@@ -146,18 +146,14 @@ bool wishes_missing_slots(const json_t *options, struct slots *ret)
 int64_t wishes_time(const struct survey *survey, const struct ccs_database *db)
 {
     enum { SECOND_MS = 1000 };
-    const json_t *database, *at = json_object_get(survey->options, "at_ms");
+    const json_t *at = json_object_get(survey->options, "at_ms");
+    const json_t *database = plan_json_database(survey->pinned, db->uid);
+    const char *time = json_text(json_object_get(database, "backup_set"), "time", NULL);
     struct err ignored = ERR_INIT;
     int64_t at_ms;
-    size_t i;
 
-    json_array_foreach (json_object_get(survey->pinned, "databases"), i, database) {
-        const char *uid = json_text(database, "uid", NULL);
-        const json_t *set = json_object_get(database, "backup_set");
-        const char *time = json_text(set, "time", NULL);
-        if (uid && strcmp(uid, db->uid) == 0 && time && clock_parse(time, &at_ms, &ignored) == 0)
-            return at_ms + SECOND_MS - 1;
-    }
+    if (time && clock_parse(time, &at_ms, &ignored) == 0)
+        return at_ms + SECOND_MS - 1;
     return at ? json_integer_value(at) : -1;
 }
 
