@@ -371,7 +371,7 @@ static void serve(struct agent *agent, const struct rpc_message *m)
         err_set(&err, ERR_UNSUPPORTED, "unknown method '%s'", m->method);
         rpc_add_error(&agent->out, m->id, RPC_METHOD_NOT_FOUND, &err);
     } else if (json_is_array(m->payload)) {
-        err_set(&err, ERR_PROTOCOL, "the parameters of '%s' are no object", m->method);
+        err_set(&err, ERR_PROTOCOL, "the parameters of '%s' are not an object", m->method);
         add_error(&agent->out, m->id, &err);
     } else {
         struct agent_call *call = xcalloc(1, sizeof(*call));

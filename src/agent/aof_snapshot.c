@@ -298,7 +298,7 @@ static int check_errors(const json_t *facts, const struct aof_wishes *wishes, st
         json_text(facts, "error_names", NULL));
     return err_hint(err,
         "What they wrote is lost: take an older file of the same slots, or a server "
-        "of the release that wrote this one. To do without them, begin anew with "
+        "of the release that wrote this one. To do without them, start again with "
         "--aof-errors.");
 }
 

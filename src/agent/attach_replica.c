@@ -92,7 +92,7 @@ static int check_role(
     if (!host) {
         if (clock_mono_ms() - since_ms < ROLE_MS)
             return 0;
-        return err_set(err, ERR_CHECK, "the server in '%s' is no replica", a->shard->path);
+        return err_set(err, ERR_CHECK, "the server in '%s' is not a replica", a->shard->path);
     }
     int64_t port = info_int(info, "master_port", 0);
     if (strcmp(host, a->primary_addr) != 0 || port != a->primary_port)
@@ -267,7 +267,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     json_int_t port;
 
     if (!json_is_object(primary))
-        return err_set(err, ERR_PROTOCOL, "the parameter 'primary' is no object");
+        return err_set(err, ERR_PROTOCOL, "the parameter 'primary' is not an object");
     if (param_string(primary, "addr", &a.primary_addr, err) < 0 ||
         param_int(primary, "port", &port, err) < 0)
         return -1;
@@ -281,7 +281,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     a.shard = &shard;
     int rc = shard_is_replica(&shard)
                  ? attach(&a, password, ret, err)
-                 : err_set(err, ERR_PROTOCOL, "'%s' is no replica", shard.path);
+                 : err_set(err, ERR_PROTOCOL, "'%s' is not a replica", shard.path);
     redis_close(a.primary);
     redis_close(a.replica);
     shard_release(&shard);

@@ -66,7 +66,7 @@ static int resolve(const char *addr, struct addrinfo **ret, struct err *err)
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
 
     if (getaddrinfo(addr, NULL, &hints, ret) != 0)
-        return err_set(err, ERR_CHECK, "'%s' is no IP address", addr);
+        return err_set(err, ERR_CHECK, "'%s' is not an IP address", addr);
     if (port_addr_is_local(*ret))
         return 0;
     freeaddrinfo(*ret);
@@ -256,7 +256,7 @@ static int check_same(const struct old_server *s, const json_t *params, struct e
         return 0;
     err_set(err, ERR_CHANGED, "'%s' (process %d) listens there now, not process %d that was shown",
         s->process.name, (int)s->process.pid, (int)pid);
-    return err_hint(err, "Begin anew, so that it is shown before it is stopped.");
+    return err_hint(err, "Start again: a new plan shows it before it is stopped.");
 }
 
 static int stop(

@@ -100,7 +100,8 @@ static int check_slots(const struct fetch_needs *needs, const json_t *facts, str
             "%" JSON_INTEGER_FORMAT " keys are of slots of other shards, first %s in slot "
             "%" JSON_INTEGER_FORMAT,
             keys, key, fact_int(first, "slot"));
-    return err_hint(err, "Begin anew with --resort: each key then goes where its slot is.");
+    return err_hint(
+        err, "Start again with --resort: each key then goes to the shard that owns its slot.");
 }
 
 static int refuse_database(

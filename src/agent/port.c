@@ -52,10 +52,10 @@ int port_check(const char *addr, int port, struct err *err)
     int on = 1;
 
     if (port < 1 || port > 65535)
-        return err_set(err, ERR_PROTOCOL, "%d is no port", port);
+        return err_set(err, ERR_PROTOCOL, "%d is not a port", port);
     snprintf(service, sizeof(service), "%d", port);
     if (getaddrinfo(addr, service, &hints, &found) != 0)
-        return err_set(err, ERR_CHECK, "'%s' is no IP address", addr);
+        return err_set(err, ERR_CHECK, "'%s' is not an IP address", addr);
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = 0;
     /* As the server does it: connections that are just ending don't keep it from starting. */

@@ -62,7 +62,7 @@ static int run_one(const char *command, json_t *done, struct err *err)
     int rc = child_run(argv, COMMAND_MS, OUTPUT_MAX, &output, err);
     if (rc < 0) {
         err_wrap(err, "\"prepare\": the command '%.200s'", command);
-        err_hint(err, "Mend it on the host or in the hosts file; those before it are not run "
+        err_hint(err, "Fix it on the host or in the hosts file; the commands before it are not run "
                       "again.");
     } else {
         json_array_append_new(
@@ -87,7 +87,7 @@ static int prepare_host_run(
         param_string(params, "recovery", &recovery, err) < 0)
         return -1;
     if (!json_is_array(commands))
-        return err_set(err, ERR_USAGE, "\"prepare\" is no list of commands");
+        return err_set(err, ERR_USAGE, "\"prepare\" is not a list of commands");
     json_array_foreach (commands, i, command) {
         if (!json_is_string(command))
             return err_set(err, ERR_USAGE, "\"prepare\": command no. %zu is not a text", i + 1);

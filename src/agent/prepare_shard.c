@@ -79,7 +79,7 @@ static int begin_anew(const struct shard *shard, struct err *err)
     bool was_running;
 
     if (shard_has(shard, SHARD_OPENED)) {
-        err_set(err, ERR_CHECK, "the shard in '%s' is open to clients: it can't begin anew",
+        err_set(err, ERR_CHECK, "the shard in '%s' is open to clients: it cannot start again",
             shard->path);
         return err_hint(err, "Its data may be newer than any backup: look at it first.");
     }

@@ -117,7 +117,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         param_bool(params, "cluster", &e.cluster, err) < 0)
         return -1;
     if (!json_is_array(samples))
-        return err_set(err, ERR_PROTOCOL, "the parameter 'samples' is no list");
+        return err_set(err, ERR_PROTOCOL, "the parameter 'samples' is not a list");
     e.port = (int)port;
     int rc = prove(&e, samples, ret, err);
     redis_close(e.redis);

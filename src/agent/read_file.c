@@ -19,7 +19,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     read.offset = offset;
     read.length = length;
     if (!json_is_string(folder) || json_string_value(folder)[0] != '/')
-        return err_set(err, ERR_PROTOCOL, "parameter 'folder' is no absolute path");
+        return err_set(err, ERR_PROTOCOL, "parameter 'folder' is not an absolute path");
     struct store *store = store_open(folder, err);
     if (!store)
         return -1;

@@ -172,7 +172,7 @@ int redis_text(struct redis *r, char **ret, const char *const *argv, struct err 
     if (redis_command_argv(r, &reply, argv, NULL, err) < 0)
         return -1;
     if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_STATUS) {
-        err_set(err, ERR_PROTOCOL, "%s at %s: the answer is no text", argv[0], r->peer);
+        err_set(err, ERR_PROTOCOL, "%s at %s: the answer is not text", argv[0], r->peer);
         freeReplyObject(reply);
         return -1;
     }

@@ -286,8 +286,8 @@ int unit_start(const struct shard *shard, struct err *err)
         return -1;
     if (run(shard, "start", true, err) == 0)
         return 0;
-    return err_hint(err, "What it said stands in: journalctl %s-u %s",
-        is_users(shard) ? "--user " : "", shard_string(shard, "unit"));
+    return err_hint(err, "Its log: journalctl %s-u %s", is_users(shard) ? "--user " : "",
+        shard_string(shard, "unit"));
 }
 
 int unit_enable(const struct shard *shard, struct err *err)

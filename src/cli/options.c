@@ -163,7 +163,7 @@ int argument_rate(const struct arguments *args, int64_t *ret, struct err *err)
     if (human_parse_bytes(text, &bytes, err) < 0)
         return err_wrap(err, "--limit-rate");
     if (bytes == 0 || bytes > INT64_MAX)
-        return err_set(err, ERR_USAGE, "--limit-rate: '%s' is no speed", text);
+        return err_set(err, ERR_USAGE, "--limit-rate: '%s' is not a rate such as 50M", text);
     *ret = (int64_t)bytes;
     return 0;
 }

@@ -78,7 +78,7 @@ int ask_yes(const char *question, struct err *err)
     char answer[16];
 
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-        err_set(err, ERR_CHECK, "this asks first, and there is no terminal to ask on");
+        err_set(err, ERR_CHECK, "confirmation is needed, but standard input is not a terminal");
         return err_hint(err, "Add --yes if you are sure.");
     }
     fprintf(stderr, "%s [yes/no] ", question);

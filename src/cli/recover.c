@@ -135,13 +135,15 @@ static int refuse_choices(const struct arguments *args, struct err *err)
 {
     if (args->given[OPT_FENCE]) {
         err_set(err, ERR_USAGE, "'--fence' can't be given to a recovery that has begun");
-        return err_hint(err, "What was to be stopped stands in its plan. Stop others by hand.");
+        return err_hint(
+            err, "The plan already lists what will be stopped. Stop anything else by hand.");
     }
     for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
         if (args->given[choices[i].option]) {
             err_set(err, ERR_USAGE, "'%s' can't be given to a recovery that has begun",
                 choices[i].word);
-            return err_hint(err, "It goes with CCS; `recluster abort` makes way for a new one.");
+            return err_hint(err,
+                "Give it with the CCS file when a recovery starts. To start over, run `recluster abort` first.");
         }
     return 0;
 }
@@ -242,7 +244,7 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
     for (*ret = STAGE_PREPARE; *ret <= STAGE_OPEN; (*ret)++)
         if (strcmp(plan_stage_name(*ret), word) == 0)
             return 0;
-    err_set(err, ERR_USAGE, "--until '%s' is no stage", word);
+    err_set(err, ERR_USAGE, "--until: '%s' is not a stage", word);
     return err_hint(err, "Stages are: prepare, transfer, load, open.");
 }
 
@@ -267,8 +269,7 @@ static int check_landing(const char *word, struct err *err)
     if (!word || strcmp(word, "auto") == 0 || strcmp(word, "always") == 0 ||
         strcmp(word, "never") == 0)
         return 0;
-    return err_set(
-        err, ERR_USAGE, "--load-while-landing '%s' is none of auto, always and never", word);
+    return err_set(err, ERR_USAGE, "--load-while-landing: '%s' is not auto, always or never", word);
 }
 
 static int parse_patience(const char *word, int64_t *ret_ms, struct err *err)
@@ -291,7 +292,7 @@ static int parse_fetches(const char *word, int64_t *ret, struct err *err)
         return 0;
     *ret = strtol(word, &end, 10);
     if (end == word || *end || *ret < 1)
-        return err_set(err, ERR_USAGE, "--fetches: '%s' is no number of files", word);
+        return err_set(err, ERR_USAGE, "--fetches: '%s' is not a number of files", word);
     return 0;
 }
 

@@ -226,7 +226,7 @@ static int use_plan(const struct arguments *args, struct request_options *owned,
         return err_set(err, ERR_USAGE, "--plan-hash goes with --plan");
     size_t wanted = json_object_size(owned->options);
     if (wanted > (args->given[OPT_RESORT] ? 1U : 0U)) {
-        err_set(err, ERR_USAGE, "what is wanted stands in the plan '%s' already", path);
+        err_set(err, ERR_USAGE, "the plan '%s' already says what is wanted", path);
         return err_hint(err, "Leave out --database, --at, --without and the like, or --plan.");
     }
     owned->plan = read_plan(path, err);
@@ -274,7 +274,7 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
     };
     if (!ret->hosts_path) {
         err_set(err, ERR_USAGE, "no hosts are named to recover onto");
-        return err_hint(err, "Add --hosts HOSTS; man recluster, FILES, shows what stands in it.");
+        return err_hint(err, "Add --hosts HOSTS; man recluster, FILES, describes it.");
     }
     if (check_together(args, err) < 0)
         return -1;

@@ -123,7 +123,7 @@ static void try_end(struct link *link)
     if (link->driver->end(link->stream, &why) == LINK_IO_WAIT) {
         if (clock_mono_ms() < link->ending_until_ms)
             return;
-        err_set(&why, ERR_LINK, "the agent hung up");
+        err_set(&why, ERR_LINK, "the agent closed the link");
     }
     lose(link, &why);
 }

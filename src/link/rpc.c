@@ -97,7 +97,7 @@ static int parse_line(const char *line, size_t len, struct rpc_message *m, struc
         return err_set(err, why.code == ERR_LIMIT ? ERR_LIMIT : ERR_PROTOCOL, "%s: '%s'",
             why.message, excerpt(line, len, text));
     if (!classify(m))
-        err_set(err, ERR_PROTOCOL, "a line is no message of JSON-RPC 2.0: '%s'",
+        err_set(err, ERR_PROTOCOL, "a line is not a JSON-RPC 2.0 message: '%s'",
             excerpt(line, len, text));
     else if (m->data_len > RPC_DATA_MAX)
         err_set(err, ERR_LIMIT, "a message brings more than %d bytes", RPC_DATA_MAX);

@@ -331,7 +331,7 @@ static int explain_end(struct shell *s, struct err *err)
     if (s->driver->end(s->stream, &why) == LINK_IO_WAIT) {
         if (clock_mono_ms() < s->deadline_ms)
             return LINK_IO_WAIT;
-        err_set(&why, ERR_LINK, "its shell hung up");
+        err_set(&why, ERR_LINK, "its shell closed the link");
     }
     *err = why;
     if (s->step == ASK) { /* no agent runs yet */

@@ -138,7 +138,7 @@ static int refuse(const struct aof_reader *r, struct err *err)
             "older file of the same slots.");
     return err_hint(err,
         "Nothing of the file was run. If clients of the old servers used that command (a script, or "
-        "a module's), begin anew with --aof-commands %s; else take an older file of the same slots.",
+        "a module's), start again with --aof-commands %s; else use an older file of the same slots.",
         r->words[0].text);
 }
 
@@ -492,7 +492,7 @@ int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err)
     if (!r->failure.code && r->expect == EXPECT_PREAMBLE && rdb_reader_end(r->rdb, &r->failure) < 0)
         err_wrap(&r->failure, "the RDB part that it begins with");
     if (!r->failure.code && r->expect == EXPECT_MAGIC && r->magic_len)
-        err_set(&r->failure, ERR_CORRUPT, "it is no append-only file");
+        err_set(&r->failure, ERR_CORRUPT, "it is not an append-only file");
     if (r->failure.code) {
         *err = r->failure;
         return -1;

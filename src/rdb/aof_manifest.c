@@ -94,8 +94,8 @@ static int take_line(char *line, struct manifest_line *ret, struct err *err)
     if (!l.seq && l.type != 'h')
         return err_set(err, ERR_CORRUPT, "the manifest gives '%s' no sequence number", l.name);
     if (!is_plain_name(l.name))
-        return err_set(
-            err, ERR_CORRUPT, "the manifest names '%s', which is no file beside it", l.name);
+        return err_set(err, ERR_CORRUPT,
+            "the manifest names '%s', but there is no such file beside it", l.name);
     *ret = l;
     return 0;
 }

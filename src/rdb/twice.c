@@ -100,7 +100,7 @@ int fail_repeated(const struct rdb_record *record, int64_t first_offset, struct 
     err_set(err, ERR_CORRUPT,
         "the key '%s' of database %" PRIu64 " is there twice: %sat offset %" PRIu64 "%s",
         key_text(record->key, key), record->db, first, record->offset,
-        record->key.len ? "" : ", where zero bytes begin that are no data");
+        record->key.len ? "" : ", where zero bytes begin that are not data");
     return err_hint(err,
         "Servers refuse a file that has a key twice: take another copy of it, or an "
         "older backup. To save the other keys, cut out the slots that are whole: "

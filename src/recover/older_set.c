@@ -62,12 +62,12 @@ static void offer_next_file(
     if (!next)
         err_hint(failure,
             "%s%sIt is '%s', and no other file of these slots is of use: name more folders in the "
-            "hosts file (recovery_path), or a location with --source, and begin anew.",
+            "hosts file (recovery_path), or a location with --source, and start again.",
             before, space, where);
     else
         err_hint(failure,
             "%s%sIt is '%s'; the next newest of these slots is %s. To take that: recluster abort "
-            "--state %s; then begin anew with the option --without %s added.",
+            "--state %s; then start again with the option --without %s added.",
             before, space, where, next, state, without);
 }
 
@@ -103,7 +103,7 @@ int older_set_offer(
     if (t->kind == &task_fetch && (failure->code == ERR_NETWORK || failure->code == ERR_TIMEOUT)) {
         err_hint(failure,
             "%s%sIf host '%s' can't reach the location, but this machine can, give the host "
-            "\"relay\": true in the hosts file and begin anew.",
+            "\"relay\": true in the hosts file and start again.",
             before, space, x->hosts[t->host].name);
         return 0;
     }
@@ -129,7 +129,7 @@ int older_set_offer(
     CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
     err_hint(failure,
         "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "
-        "%sthen begin anew: %s",
+        "%sthen start again: %s",
         before, space, name, time, state,
         x->database_count > 1
             ? "name a new \"base_dir\" for hosts on which other databases of this recovery stay; "

@@ -311,7 +311,7 @@ static void begin_read(struct relay *relay, const json_t *params)
     relay->reader = r;
     int rc = -1;
     if (!r->name || !from || r->offset < 0)
-        err_set(&err, ERR_PROTOCOL, "the host asks for a file that is none of its fetch");
+        err_set(&err, ERR_PROTOCOL, "the host asks for a file that does not belong to its fetch");
     else
         rc = json_object_get(from, "host") ? ask_host(r, from, &err) : start_child(r, &err);
     if (rc == 0)

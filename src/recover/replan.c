@@ -85,7 +85,7 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
             r->x->databases[database].label, shards);
 
     return tell(r, database, "error", "replan-refused", message,
-        "Bring the host back. If it is gone for good, recover this database anew, with a state file "
+        "Bring the host back. If it is gone for good, recover this database again, with a state file "
         "of its own.",
         err);
 }
@@ -104,7 +104,7 @@ static int keep_without_source(
     char *instead = next ? xasprintf("the next newest of these slots is %s", next)
                          : xstrdup("no other file of these slots is of use");
     CLEANUP(free_ptr)
-    char *hint = xasprintf("Bring the host back. Without it %s%s. To begin anew: recluster abort "
+    char *hint = xasprintf("Bring the host back. Without it %s%s. To start again: recluster abort "
                            "--state %s; %sthen recover with a new state file.",
         instead,
         next ? ""
@@ -456,7 +456,7 @@ static int tell_of_change(const struct replan *r, size_t database, struct err *e
     CLEANUP(free_ptr)
     char *message =
         r->fates[database] == FATE_ANEW
-            ? xasprintf("%s begins anew, with new places for what is lost: %s", label, shards)
+            ? xasprintf("%s starts again, with new places for what is lost: %s", label, shards)
             : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
 
     return tell(r, database, "warning", "replanned", message, NULL, err);

@@ -53,7 +53,7 @@ static int open_the_run(struct executor *x, struct err *err)
     bool started = is_resumed(x->st);
     CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
     const struct event event = {.code = started ? "recovery-resumed" : "recovery-started",
-        .message = started ? "the recovery is carried on" : "the recovery begins"};
+        .message = started ? "the recovery is resumed" : "the recovery begins"};
 
     if (state_begin(x->st, err) < 0)
         return -1;

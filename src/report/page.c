@@ -115,7 +115,7 @@ static void next_section(struct buf *out, const json_t *status)
 {
     html_section(out, "next", "What to do next");
     if (json_count(status, "errors") > 0)
-        html_element(out, "p", NULL, "Mend what the errors name, then run:");
+        html_element(out, "p", NULL, "Fix what the errors name, then run:");
     html_element(out, "pre", NULL, "%s", json_text(status, "next", ""));
     html_section_end(out);
 }

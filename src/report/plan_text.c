@@ -245,7 +245,7 @@ static void database_text(struct text *t, const json_t *plan, const json_t *data
     if (json_flag(json_object_get(database, "backup_set"), "disks"))
         disk_files_text(t, json_object_get(database, "backup_set"));
     if (homeless > 0)
-        text_field(t, "shards", "%zu, for %zu of them there is no place", shards, homeless);
+        text_field(t, "shards", "%zu, %zu of them without a place", shards, homeless);
     else
         text_field(t, "shards", "%zu%s", shards,
             json_has(database, "primaries") ? ", with another number of primaries" : "");
@@ -281,7 +281,7 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
             "plan without --offline, so that hosts, backups and the old cluster are looked at.");
     } else if (!json_flag(plan, "feasible")) {
         text_wrap(&t, TEXT_BOLD,
-            "Next: ", "mend what the blockers name, then run 'recluster plan' again.");
+            "Next: ", "fix what the blockers name, then run 'recluster plan' again.");
     } else if (json_has(plan, "next")) {
         text_wrap(&t, TEXT_BOLD, "Next: ", "carry it out with");
         text_command(&t, json_text(plan, "next", ""));

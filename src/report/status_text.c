@@ -187,7 +187,7 @@ void status_databases_text(struct text *t, const json_t *status)
 void status_next_text(struct text *t, const json_t *status)
 {
     text_heading(t, json_count(status, "errors") > 0 && !json_has(status, "pid")
-                        ? "Next: mend the errors above, then run"
+                        ? "Next: fix the errors above, then run"
                         : "Next");
     text_command(t, json_text(status, "next", ""));
 }

@@ -52,8 +52,8 @@ int address_parse(const char *text, const char *scheme, struct address *ret, str
     if (rc == CURLUE_OK && ret->plain && ret->host && *ret->host && ret->path)
         return 0;
     address_release(ret);
-    return err_set(err, ERR_USAGE, "'%s' is no address of a folder%s%s", masked, rc ? ": " : "",
-        rc ? curl_url_strerror(rc) : "");
+    return err_set(err, ERR_USAGE, "'%s' is not the address of a folder%s%s", masked,
+        rc ? ": " : "", rc ? curl_url_strerror(rc) : "");
 }
 
 static void wipe(char *text)

@@ -36,7 +36,7 @@ static char *path_of_url(const char *url, struct err *err)
     char *decoded = curl_easy_unescape(NULL, path, (int)strlen(path), &len);
     char *copy = decoded && strlen(decoded) == (size_t)len ? xstrdup(decoded) : NULL;
     if (!copy)
-        err_set(err, ERR_USAGE, "'%s' is no URL of a folder", url);
+        err_set(err, ERR_USAGE, "'%s' is not the URL of a folder", url);
     curl_free(decoded);
     return copy;
 }

@@ -364,7 +364,7 @@ static int check_name(const struct store *s, const char *name, struct err *err)
 {
     if (store_name_is_possible(name, strlen(name)))
         return 0;
-    return err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
+    return err_set(err, ERR_USAGE, "'%s' is not a possible file name in '%s'", name, s->label);
 }
 
 int store_read_once(struct store *s, const char *name, int64_t offset, int64_t length,

@@ -36,7 +36,7 @@ static size_t room_of_part(const struct store_driver *driver, size_t number)
 struct store_writer *store_write_begin(struct store *s, const char *name, struct err *err)
 {
     if (!store_name_is_possible(name, strlen(name))) {
-        err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
+        err_set(err, ERR_USAGE, "'%s' is not a possible file name in '%s'", name, s->label);
         return NULL;
     }
     if (!s->driver->write_begin) {
@@ -138,7 +138,7 @@ int store_remove(struct store *s, const char *name, struct err *err)
     struct patience patience;
 
     if (!store_name_is_possible(name, strlen(name)))
-        return err_set(err, ERR_USAGE, "'%s' is no name of a file in '%s'", name, s->label);
+        return err_set(err, ERR_USAGE, "'%s' is not a possible file name in '%s'", name, s->label);
     if (!s->driver->remove) {
         err_set(err, ERR_UNSUPPORTED, "nothing can be removed from '%s'", s->label);
         return err_hint(err, "Locations of this kind can only be read.");

@@ -134,7 +134,7 @@ def test_commands_of_modules(recovery, disks, made, public):
     put(disks, made, GOOD + command("TMOD.SET", "t:1", 7))
     recovery.hosts[0]["modules"] = [str(so)]
     recovery.write()
-    assert recovery.recover(status=REFUSED).says("begin anew with --aof-commands TMOD.SET")
+    assert recovery.recover(status=REFUSED).says("start again with --aof-commands TMOD.SET")
     recovery.run("abort", "--state", recovery.state, "--yes")
     recovery.state = recovery.folder / "second.state"
     recovery.recover("--aof-commands", "tmod.set")

@@ -85,7 +85,7 @@ def test_a_survivor_is_stopped(world):
     assert redis_server.runs(pid), "plan touches nothing"
 
     args = [a for a in world.recover_args("--fence") if a != "--yes"]
-    assert world.run(*args, status=REFUSED).says("no terminal to ask on")
+    assert world.run(*args, status=REFUSED).says("is not a terminal")
     assert redis_server.runs(pid) and not world.state.exists()
 
     world.recover("--fence")

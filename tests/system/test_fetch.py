@@ -143,7 +143,7 @@ def test_a_plan_reads_no_more_than_heads_and_sees_what_servers_cannot_load(clust
 def test_a_number_of_fetches_is_a_number(recovery):
     for word in ("0", "-1", "3x", ""):
         run = recovery.run("recover", "--state", recovery.state, "--fetches", word, status=USAGE)
-        assert run.says(f"--fetches: '{word}' is no number"), run
+        assert run.says(f"--fetches: '{word}' is not a number"), run
 
 
 def test_all_transfers_together_keep_the_limit(cluster, recovery):

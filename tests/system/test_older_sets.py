@@ -88,7 +88,7 @@ def test_the_command_can_be_pasted_whatever_the_paths_hold(recovery, folder, net
     made.files[0].write_bytes(SPOIL["short"](made.files[0].read_bytes()))
     recovery.resume(status=None)
     hint = next(e["hint"] for e in recovery.status()["errors"] if made.files[0].name in e["message"])
-    abort, again = re.search(r": (recluster abort .*?); .*then begin anew: (recluster recover .*)$", hint).groups()
+    abort, again = re.search(r": (recluster abort .*?); .*then start again: (recluster recover .*)$", hint).groups()
     shell = f'recluster() {{ "{PROGRAM}" "$@"; }}\n{abort} --yes && NEW=\'{folder}/new.state\' && '
     shell += again.replace("--state NEW", '--state "$NEW"') + " --yes"
     done = subprocess.run(

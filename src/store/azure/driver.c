@@ -80,7 +80,7 @@ static int check_account(const char *account, struct err *err)
 {
     if (strspn(account, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(account))
         return 0;
-    return err_set(err, ERR_USAGE, "'%s' is no name of a storage account", account);
+    return err_set(err, ERR_USAGE, "'%s' is not the name of a storage account", account);
 }
 
 static int set_up(struct azure_store *a, const json_t *location, struct err *err)

@@ -63,7 +63,7 @@ static int read_query(json_t *object, const struct cloud_form *form, const char 
         }
         CLEANUP(free_ptr) char *key = xstrndup(query, key_len);
         if (set_decoded(object, key, equals + 1, len - key_len - 1, true) < 0)
-            return bad_url(form, url, "is no proper URL", err);
+            return bad_url(form, url, "is not a proper URL", err);
         query += len + (query[len] == '&');
     }
     return 0;
@@ -74,7 +74,7 @@ static int read_url(json_t *object, const struct cloud_form *form, const char *u
     const char *p = strstr(url, "://");
 
     if (!p || strpbrk(p, "#@"))
-        return bad_url(form, url, "is no address of a location of this kind", err);
+        return bad_url(form, url, "is not the address of a location of this kind", err);
     p += 3;
     const char *end = p + strcspn(p, "?");
     for (const char *const *word = form->words; *word; word++) {
@@ -86,7 +86,7 @@ static int read_url(json_t *object, const struct cloud_form *form, const char *u
         p += len + (p[len] == '/');
     }
     if (end > p && set_decoded(object, form->prefix, p, (size_t)(end - p), false) < 0)
-        return bad_url(form, url, "is no proper URL", err);
+        return bad_url(form, url, "is not a proper URL", err);
     return *end ? read_query(object, form, url, end + 1, err) : 0;
 }
 

@@ -79,7 +79,7 @@ int xml_walk(const void *data, size_t len, const char *what, xml_element on_elem
     XML_SetElementHandler(w.parser, on_start, on_end);
     XML_SetCharacterDataHandler(w.parser, on_text);
     if (XML_Parse(w.parser, data, (int)len, 1) == XML_STATUS_ERROR)
-        rc = err_set(err, ERR_PROTOCOL, "'%s' gave an answer that is no proper XML: %s", what,
+        rc = err_set(err, ERR_PROTOCOL, "'%s' gave an answer that is not proper XML: %s", what,
             w.too_much ? "too long or too deep" : XML_ErrorString(XML_GetErrorCode(w.parser)));
     XML_ParserFree(w.parser);
     buf_release(&w.path);

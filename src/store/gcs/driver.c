@@ -139,7 +139,7 @@ static int read_key_file(json_t *location, const char *path, struct err *err)
     json_t *key = rc == 0 ? json_read_quietly(text.data, text.len, 0) : NULL;
     const char *type = cloud_text(key, "type");
     if (rc == 0 && !json_is_object(key)) {
-        rc = err_set(err, ERR_USAGE, "'%s' is no JSON file of Google credentials", real);
+        rc = err_set(err, ERR_USAGE, "'%s' is not a JSON file of Google credentials", real);
     } else if (rc == 0 && type && strcmp(type, "service_account") != 0 &&
                strcmp(type, "authorized_user") != 0) {
         err_set(err, ERR_UNSUPPORTED, "'%s' holds credentials of the type '%s'", real, type);

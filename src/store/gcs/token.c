@@ -59,7 +59,7 @@ static char *make_claim(const struct gcs_store *g, struct err *err)
     unsigned char *signature = sign_rs256(secret_reveal(g->private_key), text, strlen(text), &len);
 
     if (!signature) {
-        err_set(err, ERR_USAGE, "the 'private_key' of '%s' is no RSA key in PEM", g->email);
+        err_set(err, ERR_USAGE, "the 'private_key' of '%s' is not an RSA key in PEM", g->email);
         err_hint(err, "Copy it whole from the key file of the service account, with its newlines.");
         return NULL;
     }

@@ -135,7 +135,7 @@ static int set_login(struct http_store *h, const json_t *location, struct err *e
     bool digest = auth && strcmp(auth, "digest") == 0;
 
     if (auth && !digest && strcmp(auth, "basic") != 0)
-        return err_set(err, ERR_USAGE, "'%s' is no kind of login (basic, digest)", auth);
+        return err_set(err, ERR_USAGE, "'%s' is not a kind of login (basic, digest)", auth);
     curl_easy_setopt(curl, CURLOPT_HTTPAUTH,
         bearer   ? CURLAUTH_BEARER
         : digest ? CURLAUTH_DIGEST

@@ -62,7 +62,7 @@ static int read_style(const json_t *location, struct s3_settings *settings, stru
     settings->host_style = strcmp(style, "host") == 0 || strcmp(style, "virtual") == 0;
     if (settings->host_style || strcmp(style, "path") == 0)
         return 0;
-    return err_set(err, ERR_USAGE, "'%s' is no style of S3 addresses (path, host)", style);
+    return err_set(err, ERR_USAGE, "'%s' is not a style of S3 addresses (path, host)", style);
 }
 
 static void *s3_driver_open(const json_t *location, char **ret_label, struct err *err)

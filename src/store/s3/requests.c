@@ -265,7 +265,7 @@ static int check_bucket(const char *bucket, struct err *err)
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
     if (strspn(bucket, allowed) == strlen(bucket) && bucket[0] != '.')
         return 0;
-    return err_set(err, ERR_USAGE, "'%s' is not a name of a bucket", bucket);
+    return err_set(err, ERR_USAGE, "'%s' is not the name of a bucket", bucket);
 }
 
 /* Regions become a part of the host's name too. */

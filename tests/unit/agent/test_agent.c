@@ -900,7 +900,7 @@ static void prepare_commands_run_once(void **state)
     assert_string_equal(text.data, "x\nx\n");
     buf_release(&text);
     expect_error(p, "prepare_host", prepare_params("r1", json_pack("[i]", 1)), ERR_USAGE, "no. 1");
-    expect_error(p, "prepare_host", prepare_params("r1", json_string("x")), ERR_USAGE, "no list");
+    expect_error(p, "prepare_host", prepare_params("r1", json_string("x")), ERR_USAGE, "not a list");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

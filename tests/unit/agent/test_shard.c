@@ -238,7 +238,7 @@ static void test_replica(void **state)
     must_do(&agent_prepare_shard, replica_params("r", replica_port, port));
     place_backup("p", "b.rdb");
     must_do(&agent_load_shard, load_params("p", "b.rdb", KEYS + 1, 0));
-    must_fail(&agent_attach_replica, attach_params("p", port), ERR_PROTOCOL, "is no replica");
+    must_fail(&agent_attach_replica, attach_params("p", port), ERR_PROTOCOL, "is not a replica");
 
     json_t *attached = must(&agent_attach_replica, attach_params("r", port));
     assert_int_equal(number(attached, "keys"), KEYS + 1);

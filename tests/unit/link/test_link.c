@@ -231,7 +231,7 @@ static void a_lost_link_ends_all_calls(void **state)
     } cases[] = {
         {"exit", "lost the link to host 'h1': the agent ended with status 3"},
         {"kill", "lost the link to host 'h1': the agent ended by signal 9 (Killed)"},
-        {"hang-up", "lost the link to host 'h1': the agent hung up"},
+        {"hang-up", "lost the link to host 'h1': the agent closed the link"},
         {"garbage", "'Segmentation fault? Not really.'"},
         {"lie", "the agent answers a call that was never made"},
         {"endless", "a message is longer than"},

@@ -113,7 +113,7 @@ static void what_is_no_tail_is_corrupt(void **state)
         CASE("hello world", "corrupt at byte 0: the begin of a command or of an RDB file"),
         CASE("REDIX0010", "corrupt at byte 0"),
         CASE("hel", "corrupt at byte 0"),
-        CASE("RED", "no append-only file"),
+        CASE("RED", "not an append-only file"),
         CASE("SET a b\r\n", "corrupt at byte 0"),
         CASE("\0\0\0\0\0\0\0\0", "corrupt at byte 0: the begin of a command or of an RDB file was "
                                  "expected, 0x00 is there"),

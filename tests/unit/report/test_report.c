@@ -136,7 +136,7 @@ static void test_status_of_partly(void **arg)
     assert_has(out.data, "Partly recovered");
     assert_has(out.data, "db:1, shard:2, host 'b1', task load_shard: host 'b1' was lost");
     assert_has(out.data, "Look after <b1>.");
-    assert_has(out.data, "mend the errors above");
+    assert_has(out.data, "fix the errors above");
     buf_release(&out);
     json_decref(status);
     state_close(st);

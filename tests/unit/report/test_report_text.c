@@ -241,7 +241,7 @@ static void test_plan_that_cannot_work(void **arg)
     assert_has(out.data, "no host has room for ?]0;shard? 4");
     assert_has(out.data, "Offer a host");
     assert_has(out.data, "a blocker in plain words");
-    assert_has(out.data, "\nNext: mend what the blockers name");
+    assert_has(out.data, "\nNext: fix what the blockers name");
     buf_release(&out);
     json_decref(plan);
 }

@@ -210,7 +210,7 @@ static void manifests_say_the_parts(void **state)
         {{{BASE, NOTHING}, {INCR_1, NOTHING}}, LINE(BASE, "b") LINE(INCR_1, "i"), NULL,
             "all its files are empty", false},
         {{{BASE, NOISE}}, LINE(BASE, "b"), NULL, "does not begin", false},
-        {{{BASE, SNAPSHOT}}, LINE("../redis-1.rdb", "b"), NULL, "is no file beside it", false},
+        {{{BASE, SNAPSHOT}}, LINE("../redis-1.rdb", "b"), NULL, "no such file beside it", false},
         {{{BASE, SNAPSHOT}, {INCR_1, SNAPSHOT}}, LINE(BASE, "b") LINE(INCR_1, "b"), NULL,
             "two base files", false},
         {{{BASE, SNAPSHOT}}, "", NULL, "names no file", false},
