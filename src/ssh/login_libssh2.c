@@ -9,11 +9,6 @@
 
 enum { QUESTION_ROUNDS_MAX = 8 };
 
-bool session_signs_with_rsa(void)
-{
-    return library_is(VERSION_RSA_SHA2);
-}
-
 /* Older ones put the wrong name, or the wrong form, around the signatures of these. */
 bool session_knows_user_key(const char *type)
 {

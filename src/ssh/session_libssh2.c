@@ -21,6 +21,11 @@ bool library_is(int version)
     return libssh2_version(version) != NULL;
 }
 
+bool session_signs_with_rsa(void)
+{
+    return library_is(VERSION_RSA_SHA2);
+}
+
 const char *session_library(void)
 {
     static char name[64];
