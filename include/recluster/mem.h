@@ -40,7 +40,8 @@ char *xstrndup(const char *s, size_t max);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 char *xvasprintf(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 
-/* For CLEANUP: frees a pointer variable of any type. */
+/* Before the declaration of a pointer: frees what it points to when it leaves its scope. */
+#define AUTO_FREE CLEANUP(free_ptr)
 void free_ptr(void *pointer_to_pointer);
 
 /*

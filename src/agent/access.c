@@ -60,7 +60,7 @@ static const char *const data_rules[] = {"-@admin", "-@dangerous", "+info", "+ke
 static int set_user(const struct shard *shard, struct redis *r, const char *name,
     const char *password, const char *const *more, struct err *err)
 {
-    CLEANUP(free_ptr) char *added = password ? xasprintf(">%s", password) : xstrdup("nopass");
+    AUTO_FREE char *added = password ? xasprintf(">%s", password) : xstrdup("nopass");
     const char *argv[48] = {"ACL", "SETUSER", name, "on", "resetpass", added};
     size_t argc = 6;
 

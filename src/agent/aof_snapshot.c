@@ -266,7 +266,7 @@ static int await_loaded(struct agent_call *call, struct loader *l, json_t *facts
     struct watch watch = {.patience_ms = STUCK_MS};
 
     for (;;) {
-        CLEANUP(free_ptr) char *info = NULL;
+        AUTO_FREE char *info = NULL;
         if (redis_info(l->s.redis, &info, err) < 0)
             return explain_end(err);
         if (info_is(info, "loading", "0")) {
@@ -307,7 +307,7 @@ static int save_snapshot(const struct loader *l, struct err *err)
 {
     if (redis_command(l->s.redis, NULL, err, l->save) == 0)
         return 0;
-    CLEANUP(free_ptr) char *tail = scratch_log_end();
+    AUTO_FREE char *tail = scratch_log_end();
     bool full = strstr(tail, strerror(ENOSPC)) || strstr(tail, strerror(EDQUOT));
     err_set(err, full ? ERR_SPACE : ERR_SERVER,
         "cannot write the snapshot of it; the log of the server that loaded it ends: %s", tail);
@@ -356,7 +356,7 @@ static int make_snapshot(struct agent_call *call, const struct shard *shard,
 /* What a finished snapshot of the same input left; NULL: there is none. */
 static json_t *finished(const char *folder, const json_t *input)
 {
-    CLEANUP(free_ptr) char *path = path_join(folder, facts_name);
+    AUTO_FREE char *path = path_join(folder, facts_name);
     CLEANUP(buf_release) struct buf text = BUF_INIT;
     struct err absent = ERR_INIT;
 
@@ -387,7 +387,7 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
         json_decref(facts);
         return err_sys(err, ERR_IO, "cannot rename 'dump.rdb' to '%s'", AOF_SNAPSHOT_NAME);
     }
-    CLEANUP(free_ptr) char *text = json_dumps(facts, 0);
+    AUTO_FREE char *text = json_dumps(facts, 0);
     if (file_write_atomic(facts_name, text, strlen(text), 0600, err) < 0) {
         json_decref(facts);
         return -1;

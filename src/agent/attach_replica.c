@@ -87,7 +87,7 @@ static void tell(struct agent_call *call, const char *info)
 static int check_role(
     const struct attachment *a, const char *info, int64_t since_ms, struct err *err)
 {
-    CLEANUP(free_ptr) char *host = info_string(info, "master_host");
+    AUTO_FREE char *host = info_string(info, "master_host");
 
     if (!host) {
         if (clock_mono_ms() - since_ms < ROLE_MS)

@@ -51,7 +51,7 @@ static char *name_entries(char *const *names, size_t count)
 /* Reads recovery.json, if there is one. */
 static int read_record(const char *path, struct base_dir *base_dir, struct err *err)
 {
-    CLEANUP(free_ptr) char *file = path_join(path, "recovery.json");
+    AUTO_FREE char *file = path_join(path, "recovery.json");
     struct buf text = BUF_INIT;
 
     if (!file_exists(file))
@@ -165,7 +165,7 @@ static int check_owner(const char *path, struct err *err)
 /* Each folder on the way, from the root. */
 static int check_way(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *part = xstrdup(path);
+    AUTO_FREE char *part = xstrdup(path);
 
     if (check_owner("/", err) < 0)
         return -1;
@@ -182,7 +182,7 @@ static int check_way(const char *path, struct err *err)
 
 int base_dir_check_owners(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *there = xstrdup(path);
+    AUTO_FREE char *there = xstrdup(path);
     char *real = NULL;
 
     if (check_way(path, err) < 0)

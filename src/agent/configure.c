@@ -50,7 +50,7 @@ static int set(struct redis *r, const char *name, const char *value, struct err 
 
 static int set_int(struct redis *r, const char *name, json_int_t value, struct err *err)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("%" JSON_INTEGER_FORMAT, value);
+    AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, value);
     return set(r, name, text, err);
 }
 
@@ -61,7 +61,7 @@ static int set_int(struct redis *r, const char *name, json_int_t value, struct e
 static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret_limit,
     json_t *warnings, struct err *err)
 {
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
 
     if (redis_info(r, &info, err) < 0)
         return -1;
@@ -72,8 +72,7 @@ static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret
     if (s->maxmemory && used + room > s->maxmemory) {
         char takes[HUMAN_TEXT_MAX], limit[HUMAN_TEXT_MAX], raised[HUMAN_TEXT_MAX];
         *ret_limit = used + room;
-        CLEANUP(free_ptr)
-        char *text = xasprintf(
+        AUTO_FREE char *text = xasprintf(
             "the memory limit is %s instead of %s: the data takes %s, so keys would be lost. Lower "
             "it later with: CONFIG SET maxmemory %" JSON_INTEGER_FORMAT ", then CONFIG REWRITE",
             human_bytes((uint64_t)*ret_limit, raised), human_bytes((uint64_t)s->maxmemory, limit),
@@ -96,8 +95,7 @@ static int set_clients(struct redis *r, const struct settings *s, json_t *warnin
         *err = refused;
         return -1;
     }
-    CLEANUP(free_ptr)
-    char *text = xasprintf(
+    AUTO_FREE char *text = xasprintf(
         "maxclients is not set to %" JSON_INTEGER_FORMAT ": %s", s->maxclients, refused.message);
     json_array_append_new(warnings, json_string(text));
     return 0;
@@ -110,7 +108,7 @@ static int await_aof(
     struct watch watch = WATCH_INIT(REWRITE_STUCK_MS);
 
     for (;;) {
-        CLEANUP(free_ptr) char *info = NULL;
+        AUTO_FREE char *info = NULL;
         if (redis_info(r, &info, err) < 0)
             return -1;
         bool busy = info_is(info, "aof_rewrite_in_progress", "1") ||

@@ -34,7 +34,7 @@ static int link_file(const struct shard *shard, const char *source, struct err *
 
 int dump_file_place(const struct shard *shard, const char *as, struct err *err)
 {
-    CLEANUP(free_ptr) char *source = as ? path_join("incoming", as) : NULL;
+    AUTO_FREE char *source = as ? path_join("incoming", as) : NULL;
 
     if (source && !file_exists(source)) {
         err_set(err, ERR_NOT_FOUND, "'%s/%s' is not there", shard->path, source);
@@ -43,7 +43,7 @@ int dump_file_place(const struct shard *shard, const char *as, struct err *err)
     if (source && same_file(source, "dump.rdb"))
         return 0;
     if (file_exists("dump.rdb") && !dump_file_is_pipe()) {
-        CLEANUP(free_ptr) char *aside = aside_name("dump.rdb", "aside");
+        AUTO_FREE char *aside = aside_name("dump.rdb", "aside");
         if (rename("dump.rdb", aside) < 0)
             return err_sys(err, ERR_IO, "cannot move '%s/dump.rdb' to '%s'", shard->path, aside);
     }

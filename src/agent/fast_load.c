@@ -83,7 +83,7 @@ static int load(const struct shard *shard, bool fast, int64_t *ret_ms, struct er
 
     int rc = start(shard, fast, &s, err);
     while (rc == 0 && loading) {
-        CLEANUP(free_ptr) char *info = NULL;
+        AUTO_FREE char *info = NULL;
         rc = redis_info(s.redis, &info, err);
         loading = rc == 0 && !info_is(info, "loading", "0");
         if (loading)
@@ -114,7 +114,7 @@ static int measure(const struct shard *shard, json_t **ret, struct err *err)
 
 static int measure_in_folder(const struct shard *shard, json_t **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *folder = path_join(shard->path, "incoming/fast-load");
+    AUTO_FREE char *folder = path_join(shard->path, "incoming/fast-load");
     struct err left = ERR_INIT;
 
     if (dir_remove(folder, err) < 0 || dir_make(folder, 0700, err) < 0)
@@ -129,7 +129,7 @@ static int measure_in_folder(const struct shard *shard, json_t **ret, struct err
 
 int fast_load_measure(const struct shard *shard, json_t **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = path_join(shard->base_dir, "fast_load.json");
+    AUTO_FREE char *path = path_join(shard->base_dir, "fast_load.json");
     char text[FACTS_MAX];
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -143,7 +143,7 @@ int fast_load_measure(const struct shard *shard, json_t **ret, struct err *err)
     *ret = len > 0 ? json_read_quietly(text, (size_t)len, 0) : NULL;
     int rc = *ret ? 0 : measure_in_folder(shard, ret, err);
     if (rc == 0 && len <= 0) {
-        CLEANUP(free_ptr) char *found = json_dumps(*ret, JSON_COMPACT);
+        AUTO_FREE char *found = json_dumps(*ret, JSON_COMPACT);
         rc = file_write_all(fd, found, strlen(found), path, err);
     }
     close(fd);

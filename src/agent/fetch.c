@@ -182,7 +182,7 @@ static struct rdb_scan_options scan_options(const struct fetch *f)
 
 static int scan_present(struct fetch *f, struct err *err)
 {
-    CLEANUP(free_ptr) char *folder = path_dir(f->path);
+    AUTO_FREE char *folder = path_dir(f->path);
     json_t *location = json_string(folder);
     struct store *store = store_open(location, err);
 
@@ -221,7 +221,7 @@ static int look_for_present(struct fetch *f, struct err *err)
         *err = bad; /* it could not be read: that says nothing about it */
         return -1;
     }
-    CLEANUP(free_ptr) char *aside = aside_name(f->path, "bad");
+    AUTO_FREE char *aside = aside_name(f->path, "bad");
     if (rename(f->path, aside) < 0)
         return err_sys(err, ERR_IO, "cannot move '%s' to '%s'", f->path, aside);
     return 0;
@@ -363,7 +363,7 @@ static void find_twins(struct fetch *fetches, size_t count)
 
 static int share_with_twin(struct fetch *f, struct err *err)
 {
-    CLEANUP(free_ptr) char *folder = path_dir(f->path);
+    AUTO_FREE char *folder = path_dir(f->path);
 
     if (f->twin->failure.code != ERR_NONE) {
         *err = f->twin->failure;
@@ -409,7 +409,7 @@ static bool learn_unused(struct source *source, struct fetch *fetches, size_t co
 /* -1: the pass failed, and none of the missing files is there. */
 static int fetch_pass(struct source *source, struct fetch *fetches, size_t count, struct err *err)
 {
-    CLEANUP(free_ptr) struct pull_output *outputs = xcalloc(count, sizeof(*outputs));
+    AUTO_FREE struct pull_output *outputs = xcalloc(count, sizeof(*outputs));
     size_t n = 0;
     bool stamp = false;
 
@@ -455,7 +455,7 @@ static int enter(struct fetch *f, struct err *err)
 {
     if (take_params(f->params, f, err) < 0 || shard_enter(f->params, &f->shard, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *folder = path_join(f->shard.path, "incoming");
+    AUTO_FREE char *folder = path_join(f->shard.path, "incoming");
     f->path = path_join(folder, f->as);
     return look_for_present(f, err);
 }

@@ -87,7 +87,7 @@ static int check_slots(const struct fetch_needs *needs, const json_t *facts, str
     json_int_t importing = fact_int(json_object_get(facts, "importing"), "keys");
     const json_t *first = json_object_get(foreign, "first");
     const char *hex = json_text(first, "key", NULL);
-    CLEANUP(free_ptr) char *key = key_text_of_hex(hex ? hex : "");
+    AUTO_FREE char *key = key_text_of_hex(hex ? hex : "");
 
     if (!needs->has_slots || (keys == 0 && importing == 0))
         return 0;

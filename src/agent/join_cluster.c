@@ -81,7 +81,7 @@ static int owned_slots(const char *nodes, struct slots *ret, struct err *err)
     const char *p = line.slots;
     while (*p == ' ') {
         size_t len = strcspn(++p, " \n");
-        CLEANUP(free_ptr) char *range = xstrndup(p, len);
+        AUTO_FREE char *range = xstrndup(p, len);
         if (range[0] == '[')
             return err_set(err, ERR_CHECK, "the server holds keys of a slot of another: %s", range);
         if (len && slots_parse(range, ret, err) < 0)
@@ -114,7 +114,7 @@ static int add_slots(struct redis *r, struct slots *missing, struct err *err)
 /* A server without nodes.conf takes the slots of its keys by itself. */
 static int take_slots(struct redis *r, const struct slots *wanted, struct err *err)
 {
-    CLEANUP(free_ptr) char *nodes = NULL;
+    AUTO_FREE char *nodes = NULL;
     struct slots owned, missing = *wanted;
 
     if (cluster_nodes(r, &nodes, err) < 0 || owned_slots(nodes, &owned, err) < 0)
@@ -128,8 +128,8 @@ static int take_slots(struct redis *r, const struct slots *wanted, struct err *e
 /* Only a node that knows no other takes an epoch; with equal ones a cluster settles it itself. */
 static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("%" JSON_INTEGER_FORMAT, epoch);
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, epoch);
+    AUTO_FREE char *info = NULL;
 
     if (redis_text(r, &info, (const char *const[]){"CLUSTER", "INFO", NULL}, err) < 0)
         return -1;
@@ -142,7 +142,7 @@ static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
 static int meet(
     struct redis *r, const json_t *other, char ret_id[NODE_ID_DIGITS + 1], struct err *err)
 {
-    CLEANUP(free_ptr) char *nodes = NULL;
+    AUTO_FREE char *nodes = NULL;
     struct node_line line;
     const char *addr;
     json_int_t port, bus_port;
@@ -150,14 +150,14 @@ static int meet(
     if (param_string(other, "addr", &addr, err) < 0 || param_int(other, "port", &port, err) < 0 ||
         param_int(other, "bus_port", &bus_port, err) < 0 || cluster_nodes(r, &nodes, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@", addr, port);
+    AUTO_FREE char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@", addr, port);
     *ret_id = '\0';
     if (find_line(nodes, is_met, at, &line)) {
         memcpy(ret_id, line.id, sizeof(line.id));
         return 0;
     }
-    CLEANUP(free_ptr) char *port_text = xasprintf("%" JSON_INTEGER_FORMAT, port);
-    CLEANUP(free_ptr) char *bus_text = xasprintf("%" JSON_INTEGER_FORMAT, bus_port);
+    AUTO_FREE char *port_text = xasprintf("%" JSON_INTEGER_FORMAT, port);
+    AUTO_FREE char *bus_text = xasprintf("%" JSON_INTEGER_FORMAT, bus_port);
     return redis_command(r, NULL, err, "CLUSTER", "MEET", addr, port_text, bus_text);
 }
 
@@ -179,7 +179,7 @@ int join_as_primary(struct redis *r, const json_t *cluster, struct err *err)
 int join_as_replica(struct redis *r, const json_t *primary, struct err *err)
 {
     int64_t deadline = clock_mono_ms() + MEET_MS;
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
     char id[NODE_ID_DIGITS + 1];
 
     if (redis_info(r, &info, err) < 0)
@@ -204,9 +204,8 @@ static bool is_gone_replica(const struct node_line *line, const void *arg)
     if (!strstr(line->flags, "slave") || strstr(line->flags, "myself"))
         return false;
     json_array_foreach ((const json_t *)arg, i, place) {
-        CLEANUP(free_ptr)
-        char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@", json_text(place, "addr", NULL),
-            json_int(place, "port", 0));
+        AUTO_FREE char *at = xasprintf("%s:%" JSON_INTEGER_FORMAT "@",
+            json_text(place, "addr", NULL), json_int(place, "port", 0));
         if (strncmp(line->at, at, strlen(at)) == 0)
             return true;
     }
@@ -218,7 +217,7 @@ int forget_replicas(
 {
     *ret_forgotten = 0;
     for (;;) {
-        CLEANUP(free_ptr) char *nodes = NULL;
+        AUTO_FREE char *nodes = NULL;
         struct node_line line;
         if (cluster_nodes(r, &nodes, err) < 0)
             return -1;
@@ -259,7 +258,7 @@ static bool is_heard(const char *line)
 /* "10.0.0.1:6379@16379,name"; an IPv6 address has colons too. */
 static json_t *place_of(const char *at)
 {
-    CLEANUP(free_ptr) char *text = xstrdup(at);
+    AUTO_FREE char *text = xstrdup(at);
     char *bus = strchr(text, '@'), *port;
 
     if (bus)
@@ -273,7 +272,7 @@ static json_t *place_of(const char *at)
 
 int nodes_unheard(struct redis *r, json_t **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *nodes = NULL;
+    AUTO_FREE char *nodes = NULL;
     struct node_line parsed;
 
     if (cluster_nodes(r, &nodes, err) < 0)
@@ -305,7 +304,7 @@ int nodes_forget_heard(struct err *err)
     for (const char *line = text.data, *end; line && *line; line = *end ? end + 1 : end) {
         int before = 0, behind = 0;
         end = line + strcspn(line, "\n");
-        CLEANUP(free_ptr) char *one = xstrndup(line, (size_t)(end - line));
+        AUTO_FREE char *one = xstrndup(line, (size_t)(end - line));
         /* "vars …" has no fields of that kind. */
         if (sscanf(one, "%*40[0-9a-f] %*s %*s %*s%n %*d %*d%n", &before, &behind) == 0 && behind)
             buf_addf(&out, "%.*s 0 0%s\n", before, one, one + behind);

@@ -211,9 +211,9 @@ static void feed_server(struct feeder *f)
 /* The other end of its control is the caller's. */
 static int start_feeder(const struct shard *shard, const char *as, int fifo)
 {
-    CLEANUP(free_ptr) char *folder = path_join(shard->path, "incoming");
-    CLEANUP(free_ptr) char *path = path_join(folder, as);
-    CLEANUP(free_ptr) char *part_path = xasprintf("%s.part", path);
+    AUTO_FREE char *folder = path_join(shard->path, "incoming");
+    AUTO_FREE char *path = path_join(folder, as);
+    AUTO_FREE char *part_path = xasprintf("%s.part", path);
     struct feeder f = {.path = path, .part_path = part_path, .fifo = fifo, .part = -1, .pipe = -1};
     int ends[2];
 

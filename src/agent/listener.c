@@ -15,7 +15,7 @@ enum { PROC_FILE_MAX = 64 * 1024 };
 /* The text of /proc/PID/NAME; NULL: the process is gone, or not ours to see. The caller frees it. */
 static char *read_proc(const char *pid, const char *name)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("/proc/%s/%s", pid, name);
+    AUTO_FREE char *path = xasprintf("/proc/%s/%s", pid, name);
     struct buf text = BUF_INIT;
     struct err unseen = ERR_INIT;
 
@@ -32,15 +32,15 @@ static bool is_pid(const char *name)
 
 static bool holds_socket(const char *pid, unsigned long inode)
 {
-    CLEANUP(free_ptr) char *dir = xasprintf("/proc/%s/fd", pid);
-    CLEANUP(free_ptr) char *wanted = xasprintf("socket:[%lu]", inode);
+    AUTO_FREE char *dir = xasprintf("/proc/%s/fd", pid);
+    AUTO_FREE char *wanted = xasprintf("socket:[%lu]", inode);
     bool found = false;
     DIR *fds = opendir(dir);
 
     if (!fds)
         return false;
     for (const struct dirent *e; !found && (e = readdir(fds));) {
-        CLEANUP(free_ptr) char *path = path_join(dir, e->d_name);
+        AUTO_FREE char *path = path_join(dir, e->d_name);
         char target[64];
         ssize_t len = readlink(path, target, sizeof(target) - 1);
         target[len > 0 ? len : 0] = '\0';
@@ -52,7 +52,7 @@ static bool holds_socket(const char *pid, unsigned long inode)
 
 static bool read_name(const char *pid, char name[16])
 {
-    CLEANUP(free_ptr) char *comm = read_proc(pid, "comm");
+    AUTO_FREE char *comm = read_proc(pid, "comm");
 
     if (!comm)
         return false;
@@ -79,7 +79,7 @@ bool listener_find(unsigned long inode, struct listener *ret)
 
 bool listener_holds(pid_t pid, unsigned long inode)
 {
-    CLEANUP(free_ptr) char *name = xasprintf("%d", (int)pid);
+    AUTO_FREE char *name = xasprintf("%d", (int)pid);
 
     return holds_socket(name, inode);
 }
@@ -129,14 +129,14 @@ char *unit_in_cgroups(const char *cgroups)
 
 static char *unit_of_process(const char *pid)
 {
-    CLEANUP(free_ptr) char *cgroups = read_proc(pid, "cgroup");
+    AUTO_FREE char *cgroups = read_proc(pid, "cgroup");
 
     return cgroups ? unit_in_cgroups(cgroups) : NULL;
 }
 
 char *unit_of(pid_t pid)
 {
-    CLEANUP(free_ptr) char *name = xasprintf("%d", (int)pid);
+    AUTO_FREE char *name = xasprintf("%d", (int)pid);
 
     return unit_of_process(name);
 }
@@ -149,7 +149,7 @@ bool unit_each(const char *unit, bool (*fn)(pid_t pid, const char *name))
     if (!proc)
         return true;
     for (const struct dirent *e; go_on && (e = readdir(proc));) {
-        CLEANUP(free_ptr) char *here = is_pid(e->d_name) ? unit_of_process(e->d_name) : NULL;
+        AUTO_FREE char *here = is_pid(e->d_name) ? unit_of_process(e->d_name) : NULL;
         char name[16];
         if (here && strcmp(here, unit) == 0 && read_name(e->d_name, name))
             go_on = fn((pid_t)atoi(e->d_name), name);

@@ -52,17 +52,15 @@ static int64_t dropped_hashes(const struct expected *expected, const char *info)
 static int refuse_loaded(
     const struct shard *shard, const struct expected *expected, const char *info, struct err *err)
 {
-    CLEANUP(free_ptr)
-    char *empty =
+    AUTO_FREE char *empty =
         expected->empty
             ? xasprintf(", of which %" JSON_INTEGER_FORMAT " have no elements", expected->empty)
             : xstrdup("");
-    CLEANUP(free_ptr)
-    char *fading = expected->fields
-                       ? xasprintf(", of which %" JSON_INTEGER_FORMAT
-                                   " are hashes that may be gone with their last field",
-                             expected->fields)
-                       : xstrdup("");
+    AUTO_FREE char *fading = expected->fields
+                                 ? xasprintf(", of which %" JSON_INTEGER_FORMAT
+                                             " are hashes that may be gone with their last field",
+                                       expected->fields)
+                                 : xstrdup("");
 
     return err_set(err, ERR_CHECK,
         "the server in '%s' loaded %lld keys and found %lld expired, the file holds %lld%s%s",
@@ -106,8 +104,8 @@ static json_t *result(
     int64_t loaded = info_keys(info);
     int64_t expired = expected->keys - expected->empty - loaded;
     int64_t uptime_s = info_int(info, "uptime_in_seconds", 0);
-    CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
-    CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
+    AUTO_FREE char *valkey = info_string(info, "valkey_version");
+    AUTO_FREE char *redis = info_string(info, "redis_version");
 
     if (check == CHECK_EXACT) {
         loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
@@ -163,7 +161,7 @@ static bool landed_whole(
 static int take_landed(struct agent_call *call, struct shard *shard, const char *as,
     const struct expected *expected, struct redis **r, char **ret_info, struct err *err)
 {
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
     struct err why = ERR_INIT;
     bool was_running;
 
@@ -197,7 +195,7 @@ static int load(struct agent_call *call, struct shard *shard, const char *as,
     const char *password = json_text(params, "password", NULL);
     int64_t start_ms = clock_mono_ms();
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
     struct err absent = ERR_INIT;
     bool landed = false;
 

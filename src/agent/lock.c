@@ -73,7 +73,7 @@ static int refuse_locked(const char *path, const char *base_dir, struct err *err
 
 json_t *lock_holder(const char *base_dir)
 {
-    CLEANUP(free_ptr) char *path = path_join(base_dir, "lock");
+    AUTO_FREE char *path = path_join(base_dir, "lock");
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     json_t *holder = NULL;
 
@@ -92,7 +92,7 @@ json_t *lock_holder(const char *base_dir)
 
 static bool has_open(pid_t pid, const char *path)
 {
-    CLEANUP(free_ptr) char *dir = xasprintf("/proc/%d/fd", (int)pid);
+    AUTO_FREE char *dir = xasprintf("/proc/%d/fd", (int)pid);
     struct err ignored = ERR_INIT;
     bool found = false;
     char **names;
@@ -101,7 +101,7 @@ static bool has_open(pid_t pid, const char *path)
     if (dir_list(dir, &names, &count, &ignored) < 0)
         return false;
     for (size_t i = 0; i < count && !found; i++) {
-        CLEANUP(free_ptr) char *fd = path_join(dir, names[i]);
+        AUTO_FREE char *fd = path_join(dir, names[i]);
         struct stat open_file, at_path;
         found = stat(fd, &open_file) == 0 && lstat(path, &at_path) == 0 &&
                 open_file.st_dev == at_path.st_dev && open_file.st_ino == at_path.st_ino;
@@ -170,10 +170,10 @@ static int claim(const char *base_dir, const char *recovery, const char *who, co
         return -1;
     int rc = base_dir_check(&found, base_dir, recovery, err);
     if (rc == 0 && found.state != BASE_DIR_RECOVERY) {
-        CLEANUP(free_ptr) char *path = path_join(base_dir, "recovery.json");
+        AUTO_FREE char *path = path_join(base_dir, "recovery.json");
         json_t *record = json_pack("{s:s, s:s, s:s, s:b}", "recovery", recovery, "operator", who,
             "since", now, "made_base_dir", made_base_dir);
-        CLEANUP(free_ptr) char *text = json_dumps(record, JSON_INDENT(1));
+        AUTO_FREE char *text = json_dumps(record, JSON_INDENT(1));
         rc = file_write_atomic(path, text, strlen(text), 0600, err);
         json_decref(record);
     }
@@ -190,7 +190,7 @@ static int write_holder(int fd, const char *path, const char *recovery, const ch
 
     if (process_started(getppid(), &started))
         json_object_set_new(holder, "started", json_integer((json_int_t)started));
-    CLEANUP(free_ptr) char *text = json_dumps(holder, JSON_COMPACT);
+    AUTO_FREE char *text = json_dumps(holder, JSON_COMPACT);
 
     json_decref(holder);
     if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
@@ -220,7 +220,7 @@ static int take_lock(struct agent_call *call, const json_t *params, json_t **ret
     (void)ret;
     if (read_params(params, &p, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
+    AUTO_FREE char *path = path_join(p.base_dir, "lock");
     if (wait_for_lock(lock->fd, path, p.base_dir, p.recovery, p.who, err) < 0)
         return -1;
     clock_format(clock_wall_ms(), now);
@@ -247,10 +247,10 @@ static int lock_run(struct agent_call *call, const json_t *params, json_t **ret,
     int rc = base_dir_check(&found, p.base_dir, NULL, err);
     base_dir_release(&found);
     /* Servers may run as another user, who passes what is above ("run_as"). */
-    CLEANUP(free_ptr) char *above = path_dir(p.base_dir);
+    AUTO_FREE char *above = path_dir(p.base_dir);
     if (rc < 0 || dir_make(above, 0711, err) < 0 || dir_make(p.base_dir, 0700, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *path = path_join(p.base_dir, "lock");
+    AUTO_FREE char *path = path_join(p.base_dir, "lock");
     if (lock->fd < 0 || !is_file_at(lock->fd, path)) {
         int fd = open_lock(path, err);
         if (fd < 0)
@@ -276,7 +276,7 @@ static void remove_empty(const char *path)
     if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || dir_list(path, &names, &count, &err) < 0)
         return;
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *child = path_join(path, names[i]);
+        AUTO_FREE char *child = path_join(path, names[i]);
         remove_empty(child);
     }
     strv_free(names, count);
@@ -285,7 +285,7 @@ static void remove_empty(const char *path)
 
 static int remove_file(const char *dir, const char *name, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    AUTO_FREE char *path = path_join(dir, name);
     if (unlink(path) < 0 && errno != ENOENT)
         return err_sys(err, ERR_IO, "cannot remove '%s'", path);
     return 0;
@@ -300,7 +300,7 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
     if (dir_list(base_dir, &names, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count && found->state == BASE_DIR_RECOVERY; i++) {
-        CLEANUP(free_ptr) char *path = path_join(base_dir, names[i]);
+        AUTO_FREE char *path = path_join(base_dir, names[i]);
         if (strcmp(names[i], "agent") != 0)
             remove_empty(path);
     }
@@ -328,7 +328,7 @@ static int release_run(struct agent_call *call, const json_t *params, json_t **r
     if (param_string(params, "base_dir", &base_dir, err) < 0 ||
         base_dir_look(base_dir, &found, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *path = path_join(base_dir, "lock");
+    AUTO_FREE char *path = path_join(base_dir, "lock");
     int rc = 0;
     if (found.state == BASE_DIR_RECOVERY)
         rc = base_dir_check(&found, base_dir, recovery, err);

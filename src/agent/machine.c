@@ -14,7 +14,7 @@ enum { PSEUDO_FILE_MAX = 8 * 1024 * 1024, TCP_STATE_LISTEN = 0x0a };
 /* The text of a file below root, or NULL. The caller frees it. */
 static char *read_text(const char *root, const char *path)
 {
-    CLEANUP(free_ptr) char *full = xasprintf("%s%s", root, path);
+    AUTO_FREE char *full = xasprintf("%s%s", root, path);
     struct buf text = BUF_INIT;
     struct err err = ERR_INIT;
 
@@ -53,8 +53,8 @@ static const struct cgroup_files cgroup_v1 = {"/sys/fs/cgroup/memory", "memory.l
 
 static bool read_number(const char *root, const char *dir, const char *name, uint64_t *ret)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", dir, name);
-    CLEANUP(free_ptr) char *text = read_text(root, path);
+    AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+    AUTO_FREE char *text = read_text(root, path);
 
     return text && sscanf(text, "%" SCNu64, ret) == 1; /* "max" is no number: no limit */
 }
@@ -68,8 +68,8 @@ static void apply_cgroup(const char *root, const struct cgroup_files *files, con
 
     if (!read_number(root, dir, files->limit, &limit))
         return;
-    CLEANUP(free_ptr) char *stat_path = xasprintf("%s/memory.stat", dir);
-    CLEANUP(free_ptr) char *stat = read_text(root, stat_path);
+    AUTO_FREE char *stat_path = xasprintf("%s/memory.stat", dir);
+    AUTO_FREE char *stat = read_text(root, stat_path);
     if (stat)
         find_number(stat, files->inactive, &inactive);
     read_number(root, dir, files->used, &used);
@@ -89,7 +89,7 @@ static void apply_cgroup(const char *root, const struct cgroup_files *files, con
 static void apply_cgroups(const char *root, const struct cgroup_files *files, const char *path,
     struct machine_memory *memory)
 {
-    CLEANUP(free_ptr) char *dir = xasprintf("%s%s", files->mount, path);
+    AUTO_FREE char *dir = xasprintf("%s%s", files->mount, path);
 
     for (;;) {
         apply_cgroup(root, files, dir, memory);
@@ -101,8 +101,8 @@ static void apply_cgroups(const char *root, const struct cgroup_files *files, co
 
 int machine_memory(const char *root, struct machine_memory *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *meminfo = read_text(root, "/proc/meminfo");
-    CLEANUP(free_ptr) char *cgroups = read_text(root, "/proc/self/cgroup");
+    AUTO_FREE char *meminfo = read_text(root, "/proc/meminfo");
+    AUTO_FREE char *cgroups = read_text(root, "/proc/self/cgroup");
     struct machine_memory memory;
 
     if (!meminfo || !find_number(meminfo, "MemTotal:", &memory.total) ||
@@ -117,7 +117,7 @@ int machine_memory(const char *root, struct machine_memory *ret, struct err *err
         const char *controllers = strsep(&line, ":");
         if (!line || line[0] != '/')
             continue;
-        CLEANUP(free_ptr) char *list = xasprintf(",%s,", controllers);
+        AUTO_FREE char *list = xasprintf(",%s,", controllers);
         if (!*controllers)
             apply_cgroups(root, &cgroup_v2, line, &memory);
         else if (strstr(list, ",memory,"))
@@ -226,8 +226,8 @@ static int by_port(const void *a, const void *b)
 int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t **ret,
     size_t *ret_count, struct err *err)
 {
-    CLEANUP(free_ptr) char *tcp = read_text(root, "/proc/net/tcp");
-    CLEANUP(free_ptr) char *tcp6 = read_text(root, "/proc/net/tcp6"); /* missing without IPv6 */
+    AUTO_FREE char *tcp = read_text(root, "/proc/net/tcp");
+    AUTO_FREE char *tcp6 = read_text(root, "/proc/net/tcp6"); /* missing without IPv6 */
     struct ports ports = {.items = NULL};
     size_t kept = 0;
 
@@ -260,8 +260,8 @@ static void take_inode(void *arg, unsigned port, unsigned long inode)
 
 unsigned long machine_listening(const char *root, const struct addrinfo *addrs, int port)
 {
-    CLEANUP(free_ptr) char *tcp = read_text(root, "/proc/net/tcp");
-    CLEANUP(free_ptr) char *tcp6 = read_text(root, "/proc/net/tcp6");
+    AUTO_FREE char *tcp = read_text(root, "/proc/net/tcp");
+    AUTO_FREE char *tcp6 = read_text(root, "/proc/net/tcp6");
     struct sought sought = {.port = (unsigned)port};
 
     each_listener(tcp, addrs, take_inode, &sought);
@@ -274,7 +274,7 @@ unsigned long machine_listening(const char *root, const struct addrinfo *addrs, 
 const char *machine_thp(const char *root)
 {
     static const char *const words[] = {"always", "madvise", "never"};
-    CLEANUP(free_ptr) char *text = read_text(root, "/sys/kernel/mm/transparent_hugepage/enabled");
+    AUTO_FREE char *text = read_text(root, "/sys/kernel/mm/transparent_hugepage/enabled");
     const char *chosen = text ? strchr(text, '[') : NULL;
 
     for (size_t i = 0; chosen && i < ARRAY_SIZE(words); i++)
@@ -285,14 +285,14 @@ const char *machine_thp(const char *root)
 
 int machine_overcommit(const char *root)
 {
-    CLEANUP(free_ptr) char *text = read_text(root, "/proc/sys/vm/overcommit_memory");
+    AUTO_FREE char *text = read_text(root, "/proc/sys/vm/overcommit_memory");
     return text && text[0] >= '0' && text[0] <= '2' ? text[0] - '0' : -1;
 }
 
 json_t *machine_servers(const char *root)
 {
     static const char *const servers[] = {"redis-server\n", "valkey-server\n"};
-    CLEANUP(free_ptr) char *proc = xasprintf("%s/proc", root);
+    AUTO_FREE char *proc = xasprintf("%s/proc", root);
     json_t *found = json_array();
     struct err ignored = ERR_INIT;
     char **names;
@@ -301,9 +301,8 @@ json_t *machine_servers(const char *root)
     if (dir_list(proc, &names, &count, &ignored) < 0)
         return found;
     for (size_t i = 0; i < count && json_array_size(found) < MACHINE_SERVERS_MAX; i++) {
-        CLEANUP(free_ptr) char *path = xasprintf("/proc/%s/comm", names[i]);
-        CLEANUP(free_ptr)
-        char *comm = isdigit((unsigned char)*names[i]) ? read_text(root, path) : NULL;
+        AUTO_FREE char *path = xasprintf("/proc/%s/comm", names[i]);
+        AUTO_FREE char *comm = isdigit((unsigned char)*names[i]) ? read_text(root, path) : NULL;
         for (size_t k = 0; comm && k < ARRAY_SIZE(servers); k++)
             if (strcmp(comm, servers[k]) == 0)
                 json_array_append_new(found, json_pack("{s:i, s:s%}", "pid", atoi(names[i]), "name",

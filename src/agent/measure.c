@@ -48,7 +48,7 @@ static int open_nameless(const char *folder, struct err *err)
     if (fd >= 0)
         return fd;
     if (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT) {
-        CLEANUP(free_ptr) char *path = path_join(folder, ".recluster-measure-XXXXXX");
+        AUTO_FREE char *path = path_join(folder, ".recluster-measure-XXXXXX");
         fd = mkostemp(path, O_CLOEXEC);
         if (fd >= 0)
             unlink(path);
@@ -80,7 +80,7 @@ static int write_piece(int fd, char *block, int64_t offset, struct err *err)
 
 static int write_file(int fd, int64_t most, int64_t *ret_bytes, double *ret_rate, struct err *err)
 {
-    CLEANUP(free_ptr) char *block = xmalloc(MIB);
+    AUTO_FREE char *block = xmalloc(MIB);
     int64_t start_ms = clock_mono_ms(), took_ms = 0, bytes = 0;
 
     for (size_t at = 0; at < MIB;) {
@@ -101,7 +101,7 @@ static int write_file(int fd, int64_t most, int64_t *ret_bytes, double *ret_rate
 
 static int read_file(int fd, int64_t bytes, double *ret_rate, struct err *err)
 {
-    CLEANUP(free_ptr) char *block = xmalloc(MIB);
+    AUTO_FREE char *block = xmalloc(MIB);
     int64_t start_ms, took_ms = 0, at = 0;
 
     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* from the disk, where memory isn't the disk */
@@ -117,7 +117,7 @@ static int read_file(int fd, int64_t bytes, double *ret_rate, struct err *err)
 
 static int measure_disk(const char *base_dir, json_t **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *folder = NULL;
+    AUTO_FREE char *folder = NULL;
     struct statvfs fs;
     double writes = 0, reads = 0;
     int64_t bytes = 0;

@@ -36,7 +36,7 @@ static json_t *read_done(const char *path, const char *recovery, struct err *err
 static int write_done(const char *path, const char *recovery, json_t *done, struct err *err)
 {
     json_t *record = json_pack("{s:s, s:O}", "recovery", recovery, "done", done);
-    CLEANUP(free_ptr) char *text = json_dumps(record, JSON_INDENT(1));
+    AUTO_FREE char *text = json_dumps(record, JSON_INDENT(1));
 
     json_decref(record);
     return file_write_atomic(path, text, strlen(text), 0600, err);
@@ -92,7 +92,7 @@ static int prepare_host_run(
         if (!json_is_string(command))
             return err_set(err, ERR_USAGE, "\"prepare\": command no. %zu is not a text", i + 1);
     }
-    CLEANUP(free_ptr) char *path = path_join(base_dir, "prepared.json");
+    AUTO_FREE char *path = path_join(base_dir, "prepared.json");
     json_t *done = read_done(path, recovery, err);
     if (!done)
         return -1;

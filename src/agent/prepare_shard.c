@@ -86,7 +86,7 @@ static int begin_anew(const struct shard *shard, struct err *err)
     if (server_stop(shard, &was_running, err) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
-        CLEANUP(free_ptr) char *path = path_join(shard->path, left[i]);
+        AUTO_FREE char *path = path_join(shard->path, left[i]);
         if (dir_remove(path, err) < 0)
             return -1;
     }
@@ -160,7 +160,7 @@ static int decide_fast_load(const struct shard *shard, struct err *err)
 /* Takes over the record. */
 static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, struct err *err)
 {
-    CLEANUP(free_ptr) char *incoming = path_join(shard->path, "incoming");
+    AUTO_FREE char *incoming = path_join(shard->path, "incoming");
     pid_t pid;
 
     if (dir_make(shard->path, 0700, err) < 0 || dir_make(incoming, 0700, err) < 0)

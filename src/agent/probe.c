@@ -65,7 +65,7 @@ static int probe_machine(json_t *result, struct err *err)
     int core_count = CPU_COUNT(&cores);
     getloadavg(&load, 1);
     getrlimit(RLIMIT_NOFILE, &files);
-    CLEANUP(free_ptr) char *id = machine_id("");
+    AUTO_FREE char *id = machine_id("");
     json_object_set_new(result, "memory_total", json_bytes(memory.total));
     json_object_set_new(result, "memory_available", json_bytes(memory.available));
     json_object_set_new(
@@ -107,7 +107,7 @@ static char *find_program(const char *name)
     if (strchr(name, '/'))
         return is_program(name) ? xstrdup(name) : NULL;
     const char *set = getenv("PATH");
-    CLEANUP(free_ptr) char *copy = xstrdup(set ? set : "/usr/local/bin:/usr/bin:/bin");
+    AUTO_FREE char *copy = xstrdup(set ? set : "/usr/local/bin:/usr/bin:/bin");
     char *rest = copy;
     for (const char *dir; (dir = strsep(&rest, ":"));) {
         char *path = path_join(*dir ? dir : ".", name);
@@ -147,7 +147,7 @@ static int try_server(const char *path, const struct server_version *version, co
 static int look_at_server(const char *name, const json_t *params, json_t **ret, struct err *err)
 {
     struct server_version version;
-    CLEANUP(free_ptr) char *path = find_program(name);
+    AUTO_FREE char *path = find_program(name);
 
     if (!path) {
         err_set(err, ERR_NOT_FOUND, "the server program '%s' was not found", name);

@@ -72,7 +72,7 @@ static int await_cluster(struct endpoint *e, struct err *err)
     int64_t deadline = clock_mono_ms() + CLUSTER_MS;
 
     for (;;) {
-        CLEANUP(free_ptr) char *info = NULL;
+        AUTO_FREE char *info = NULL;
         if (redis_text(e->redis, &info, (const char *const[]){"CLUSTER", "INFO", NULL}, err) < 0)
             return -1;
         if (info_is(info, "cluster_state", "ok"))

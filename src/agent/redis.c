@@ -140,7 +140,7 @@ int redis_command_argv(
         args[argc] = argv[argc];
         argc++;
     }
-    CLEANUP(free_ptr) char *name = command_name(argv);
+    AUTO_FREE char *name = command_name(argv);
     redisReply *reply = redisCommandArgv(r->context, argc, args, lens);
     if (!reply)
         return connection_failed(r, name, err);
@@ -240,7 +240,7 @@ json_t *info_keys_by_db(const char *info)
         unsigned long db = strtoul(line + 2, &end, 10);
         if (strncmp(end, ":keys=", 6) != 0)
             continue;
-        CLEANUP(free_ptr) char *name = xasprintf("%lu", db);
+        AUTO_FREE char *name = xasprintf("%lu", db);
         json_object_set_new(dbs, name, json_integer(strtoll(end + 6, NULL, 10)));
     }
     return dbs;

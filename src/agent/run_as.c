@@ -45,7 +45,7 @@ static int give(const char *name, uid_t uid, gid_t gid, bool linked, struct err 
 /* From the shard's folder up to base_dir, which are ours. */
 static int let_pass(const struct shard *shard, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = path_dir(shard->path);
+    AUTO_FREE char *path = path_dir(shard->path);
 
     for (;;) {
         struct stat st;
@@ -107,7 +107,7 @@ static bool may_pass(const struct stat *st, uid_t uid, gid_t gid)
 
 int run_as_check_way(const char *user, const char *base_dir, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = path_dir(base_dir);
+    AUTO_FREE char *path = path_dir(base_dir);
     uid_t uid;
     gid_t gid;
 

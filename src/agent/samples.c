@@ -35,7 +35,7 @@ static char *bytes_of_hex(const char *hex, size_t *ret_len)
 
 static int select_db(struct redis *r, json_int_t db, struct err *err)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("%" JSON_INTEGER_FORMAT, db);
+    AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, db);
     return redis_command(r, NULL, err, "SELECT", text);
 }
 
@@ -50,7 +50,7 @@ static int look(struct redis *r, const json_t *sample, json_int_t *db, struct sa
     if (param_int(sample, "db", &wanted_db, err) < 0 ||
         param_string(sample, "key", &hex, err) < 0 || param_string(sample, "kind", &kind, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *key = bytes_of_hex(hex, &len);
+    AUTO_FREE char *key = bytes_of_hex(hex, &len);
     if (!key)
         return err_set(err, ERR_PROTOCOL, "'%s' is not hex", hex);
     if (wanted_db != *db && select_db(r, wanted_db, err) < 0)
@@ -64,7 +64,7 @@ static int look(struct redis *r, const json_t *sample, json_int_t *db, struct sa
                                             : strcmp(reply->str, kind) == 0;
     seen->same += same;
     if (!same && seen->first.code == ERR_NONE) {
-        CLEANUP(free_ptr) char *shown = key_text_of_hex(hex);
+        AUTO_FREE char *shown = key_text_of_hex(hex);
         err_set(&seen->first, ERR_CHECK,
             "the key %s in database %" JSON_INTEGER_FORMAT " is of type '%s', not '%s'", shown,
             wanted_db, reply->str, kind);

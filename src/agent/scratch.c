@@ -54,7 +54,7 @@ char *scratch_log_end(void)
 
 int scratch_explain(struct err *err)
 {
-    CLEANUP(free_ptr) char *tail = scratch_log_end();
+    AUTO_FREE char *tail = scratch_log_end();
 
     return err_set(err, ERR_CORRUPT, "the server ended; its log ends: %s", tail);
 }

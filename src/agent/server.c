@@ -112,8 +112,8 @@ int server_connect(
 int server_explain(const struct shard *shard, struct err *err)
 {
     char message[sizeof(err->message)];
-    CLEANUP(free_ptr) char *cause = server_log_cause();
-    CLEANUP(free_ptr) char *tail = cause ? NULL : server_log_tail(400);
+    AUTO_FREE char *cause = server_log_cause();
+    AUTO_FREE char *tail = cause ? NULL : server_log_tail(400);
     const char *advice = cause ? server_log_advice(cause) : NULL;
 
     memcpy(message, err->message, sizeof(message));
@@ -164,7 +164,7 @@ static int start_daemon(const struct shard *shard, struct err *err)
         ask_for_huge_pages();
     int rc = run_as_user(shard, server, &said, err);
     if (rc < 0) {
-        CLEANUP(free_ptr) char *tail = server_log_tail_of(said.data, said.len, 600);
+        AUTO_FREE char *tail = server_log_tail_of(said.data, said.len, 600);
         if (*tail)
             err_set(err, ERR_SERVER, "cannot start '%s' in '%s': %s", server, shard->path,
                 server_log_in_one_line(tail));

@@ -63,7 +63,7 @@ static char *read_end(size_t max, size_t *ret_len)
 char *server_log_tail(size_t max)
 {
     size_t len;
-    CLEANUP(free_ptr) char *text = read_end(TAIL_BYTES, &len);
+    AUTO_FREE char *text = read_end(TAIL_BYTES, &len);
 
     return server_log_tail_of(text, len, max);
 }
@@ -131,7 +131,7 @@ static char *message_of(const char *line, size_t len)
 char *server_log_cause(void)
 {
     size_t len;
-    CLEANUP(free_ptr) char *text = read_end(CAUSE_BYTES, &len);
+    AUTO_FREE char *text = read_end(CAUSE_BYTES, &len);
     const char *end = text + len;
 
     for (const char *line = last_start(text, len), *next; line < end; line = next) {

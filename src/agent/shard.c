@@ -24,7 +24,7 @@ static int read_record(const char *path, json_t **ret, struct err *err)
 {
     struct buf text = BUF_INIT;
     struct err missing = ERR_INIT;
-    CLEANUP(free_ptr) char *what = xasprintf("'%s'", path);
+    AUTO_FREE char *what = xasprintf("'%s'", path);
 
     *ret = NULL;
     if (file_read(path, RECORD_MAX, &text, &missing) < 0) {
@@ -99,7 +99,7 @@ int shard_find(const json_t *params, struct shard *ret, struct err *err)
         .dir = xstrdup(dir),
         .path = path_join(base_dir, dir),
     };
-    CLEANUP(free_ptr) char *record_path = path_join(shard.path, "shard.json");
+    AUTO_FREE char *record_path = path_join(shard.path, "shard.json");
     if (read_record(record_path, &shard.record, err) < 0 || check_record(&shard, recovery, err) < 0)
         goto fail;
     if (chdir(shard.path) < 0 && errno != ENOENT) {
@@ -136,11 +136,11 @@ void shard_release(struct shard *shard)
 
 int shard_save(const struct shard *shard, struct err *err)
 {
-    CLEANUP(free_ptr) char *text = json_dumps(shard->record, JSON_INDENT(1) | JSON_SORT_KEYS);
+    AUTO_FREE char *text = json_dumps(shard->record, JSON_INDENT(1) | JSON_SORT_KEYS);
 
     if (!text)
         return err_set(err, ERR_BUG, "the record of '%s' can't be written as JSON", shard->path);
-    CLEANUP(free_ptr) char *path = path_join(shard->path, "shard.json");
+    AUTO_FREE char *path = path_join(shard->path, "shard.json");
     return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 

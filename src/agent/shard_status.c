@@ -16,11 +16,11 @@ enum { LOG_MAX = 2000 };
 
 static int add_cluster(json_t *status, struct redis *r, struct err *err)
 {
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
 
     if (redis_text(r, &info, (const char *const[]){"CLUSTER", "INFO", NULL}, err) < 0)
         return -1;
-    CLEANUP(free_ptr) char *state = info_string(info, "cluster_state");
+    AUTO_FREE char *state = info_string(info, "cluster_state");
     json_object_set_new(status, "cluster_state", json_string(state ? state : ""));
     json_object_set_new(status, "slots_ok", json_integer(info_int(info, "cluster_slots_ok", 0)));
     json_object_set_new(
@@ -50,8 +50,8 @@ static int add_open(json_t *status, struct redis *r, struct err *err)
 
 static void add_info(json_t *status, const char *info)
 {
-    CLEANUP(free_ptr) char *valkey = info_string(info, "valkey_version");
-    CLEANUP(free_ptr) char *redis = info_string(info, "redis_version");
+    AUTO_FREE char *valkey = info_string(info, "valkey_version");
+    AUTO_FREE char *redis = info_string(info, "redis_version");
     bool replica = info_is(info, "role", "slave");
     int64_t offset = info_int(info, replica ? "slave_repl_offset" : "master_repl_offset", 0);
 
@@ -92,7 +92,7 @@ static int add_running(json_t *status, const struct shard *shard, const char *pa
     const json_t *samples, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
-    CLEANUP(free_ptr) char *info = NULL;
+    AUTO_FREE char *info = NULL;
     struct err refused = ERR_INIT;
 
     if (server_connect(shard, password, &r, &refused) < 0) {
@@ -130,7 +130,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     json_t *status = json_pack("{s:b, s:b, s:b, s:b}", "running", pid != 0, "prepared",
         shard.record != NULL, "configured", shard_has(&shard, SHARD_CONFIGURED), "sealed",
         shard_has(&shard, SHARD_SEALED));
-    CLEANUP(free_ptr) char *unit = unit_state(&shard);
+    AUTO_FREE char *unit = unit_state(&shard);
     if (unit)
         json_object_set_new(status, "unit",
             json_pack("{s:s, s:s}", "name", shard_string(&shard, "unit"), "state", unit));
@@ -138,7 +138,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         json_object_set_new(status, "pid", json_integer(pid));
         rc = add_running(status, &shard, password, json_object_get(params, "samples"), err);
     } else if (shard.record) {
-        CLEANUP(free_ptr) char *tail = server_log_tail(LOG_MAX);
+        AUTO_FREE char *tail = server_log_tail(LOG_MAX);
         json_t *log = json_string(tail);
         json_object_set_new(status, "log", log ? log : json_string("(not UTF-8)"));
     }

@@ -67,7 +67,7 @@ static int check_unfinished(const struct shard *shard, struct err *err)
  */
 static int remove_folder(const struct shard *shard, struct err *err)
 {
-    CLEANUP(free_ptr) char *going = xasprintf("%s.removing", shard->path);
+    AUTO_FREE char *going = xasprintf("%s.removing", shard->path);
 
     if (chdir(shard->base_dir) < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->base_dir);

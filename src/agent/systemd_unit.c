@@ -31,7 +31,7 @@ static bool is_folder(const char *path)
 /* A child of a session without a login shell may lack it. */
 static void set_runtime_dir(void)
 {
-    CLEANUP(free_ptr) char *dir = xasprintf("/run/user/%u", (unsigned)getuid());
+    AUTO_FREE char *dir = xasprintf("/run/user/%u", (unsigned)getuid());
     setenv("XDG_RUNTIME_DIR", dir, 0);
 }
 
@@ -41,8 +41,8 @@ static bool lingers(void)
 
     if (!user)
         return false;
-    CLEANUP(free_ptr) char *path = path_join("/var/lib/systemd/linger", user->pw_name);
-    CLEANUP(free_ptr) char *manager = xasprintf("/run/user/%u/systemd", (unsigned)getuid());
+    AUTO_FREE char *path = path_join("/var/lib/systemd/linger", user->pw_name);
+    AUTO_FREE char *manager = xasprintf("/run/user/%u/systemd", (unsigned)getuid());
     return file_exists(path) && is_folder(manager);
 }
 
@@ -92,7 +92,7 @@ void unit_choose(json_t *record, const char *path)
 
     if (manager != UNIT_SYSTEM && manager != UNIT_USER)
         return;
-    CLEANUP(free_ptr) char *name = name_for(path);
+    AUTO_FREE char *name = name_for(path);
     json_object_set_new(record, "unit", json_string(name));
     json_object_set_new(record, "unit_manager", json_string(unit_manager_name(manager)));
 }
@@ -130,7 +130,7 @@ static int folder_of_units(const struct shard *shard, char **ret, struct err *er
 
 static int file_of_unit(const struct shard *shard, char **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *folder = NULL;
+    AUTO_FREE char *folder = NULL;
 
     if (folder_of_units(shard, &folder, err) < 0)
         return -1;
@@ -167,7 +167,7 @@ static void add_quoted(struct buf *out, const char *text, bool dollars)
 
 static void add_environment(struct buf *out, const char *name, const char *value)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("%s=%s", name, value);
+    AUTO_FREE char *text = xasprintf("%s=%s", name, value);
 
     buf_adds(out, "Environment=");
     add_quoted(out, text, false);
@@ -265,11 +265,10 @@ static int run(const struct shard *shard, const char *verb, bool with_unit, stru
 static int write_unit(const struct shard *shard, bool restarts, struct err *err)
 {
     const char *search_path = getenv("PATH");
-    CLEANUP(free_ptr)
-    char *text =
+    AUTO_FREE char *text =
         unit_text(shard, search_path ? search_path : "/usr/local/bin:/usr/bin:/bin", restarts);
-    CLEANUP(free_ptr) char *folder = NULL;
-    CLEANUP(free_ptr) char *file = NULL;
+    AUTO_FREE char *folder = NULL;
+    AUTO_FREE char *file = NULL;
 
     if (folder_of_units(shard, &folder, err) < 0 || dir_make(folder, 0755, err) < 0 ||
         file_of_unit(shard, &file, err) < 0 ||
@@ -306,7 +305,7 @@ static bool is_installed(const struct shard *shard, char **ret_file, int *rc, st
 
 int unit_disable(const struct shard *shard, struct err *err)
 {
-    CLEANUP(free_ptr) char *file = NULL;
+    AUTO_FREE char *file = NULL;
     int rc;
 
     if (!is_installed(shard, &file, &rc, err))
@@ -316,7 +315,7 @@ int unit_disable(const struct shard *shard, struct err *err)
 
 int unit_remove(const struct shard *shard, struct err *err)
 {
-    CLEANUP(free_ptr) char *file = NULL;
+    AUTO_FREE char *file = NULL;
     struct err ignored = ERR_INIT;
     int rc;
 

@@ -91,11 +91,10 @@ static const char replica_id[] = "c333333333333333333333333333333333333333";
 
 static int write_nodes_conf(const int ports[2], struct err *err)
 {
-    CLEANUP(free_ptr)
-    char *text = xasprintf("%s 127.0.0.1:%d@%d myself,master - 0 0 1 connected 0-8191\n"
-                           "%s 127.0.0.1:1@1 master - 0 0 2 connected 8192-16383\n"
-                           "%s 127.0.0.1:2@2 slave %s 0 0 1 connected\n"
-                           "vars currentEpoch 2 lastVoteEpoch 0\n",
+    AUTO_FREE char *text = xasprintf("%s 127.0.0.1:%d@%d myself,master - 0 0 1 connected 0-8191\n"
+                                     "%s 127.0.0.1:1@1 master - 0 0 2 connected 8192-16383\n"
+                                     "%s 127.0.0.1:2@2 slave %s 0 0 1 connected\n"
+                                     "vars currentEpoch 2 lastVoteEpoch 0\n",
         own_id, ports[0], ports[1], other_id, replica_id, own_id);
 
     return file_write_atomic("nodes.conf", text, strlen(text), 0600, err);
@@ -119,7 +118,7 @@ static bool has_line(const char *nodes, const char *id, const char *flags, const
 
 static int takes_nodes_conf(struct redis *r, bool *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *nodes = NULL;
+    AUTO_FREE char *nodes = NULL;
 
     if (redis_text(r, &nodes, (const char *const[]){"CLUSTER", "NODES", NULL}, err) < 0)
         return -1;
@@ -269,8 +268,8 @@ static size_t empty_value(uint64_t id, unsigned char value[32])
  */
 static bool log_says_no_type(const char *name)
 {
-    CLEANUP(free_ptr) char *quoted = xasprintf("'%s'", name);
-    CLEANUP(free_ptr) char *tail = server_log_tail(LOG_MAX);
+    AUTO_FREE char *quoted = xasprintf("'%s'", name);
+    AUTO_FREE char *tail = server_log_tail(LOG_MAX);
 
     for (const char *at = strstr(tail, "no matching module"); at;
          at = strstr(at + 1, "no matching module"))

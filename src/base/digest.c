@@ -70,7 +70,7 @@ char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX])
 
 char *random_hex(size_t bytes)
 {
-    CLEANUP(free_ptr) unsigned char *raw = xmalloc(bytes);
+    AUTO_FREE unsigned char *raw = xmalloc(bytes);
     char *hex = xmalloc(2 * bytes + 1);
     must(RAND_bytes(raw, (int)bytes));
     hex_of(raw, bytes, hex);

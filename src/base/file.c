@@ -117,8 +117,8 @@ void file_write_behind(int fd, int64_t at, size_t len)
 
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
-    CLEANUP(free_ptr) char *tmp = xasprintf("%s.tmp", path);
-    CLEANUP(free_ptr) char *dir = path_dir(path);
+    AUTO_FREE char *tmp = xasprintf("%s.tmp", path);
+    AUTO_FREE char *dir = path_dir(path);
     /* A leftover of a crash may have another mode: start anew. */
     unlink(tmp);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -152,7 +152,7 @@ bool file_exists(const char *path)
 
 int dir_make(const char *path, mode_t mode, struct err *err)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(path);
+    AUTO_FREE char *copy = xstrdup(path);
 
     for (char *p = copy + 1;; p++) {
         if (*p && *p != '/')
@@ -238,7 +238,7 @@ int dir_remove(const char *path, struct err *err)
         return -1;
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
-        CLEANUP(free_ptr) char *child = path_join(path, names[i]);
+        AUTO_FREE char *child = path_join(path, names[i]);
         rc = dir_remove(child, err);
     }
     strv_free(names, count);

@@ -43,7 +43,7 @@ static int name_new(const struct out_file *out)
 
 int out_file_commit(struct out_file *out, enum out_file_way way, struct err *err)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(out->path);
+    AUTO_FREE char *dir = path_dir(out->path);
     int rc = out_file_sync(out, err);
 
     if (rc < 0)

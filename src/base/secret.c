@@ -39,7 +39,7 @@ const char *secret_reveal(const struct secret *s)
 static struct secret *from_file(const char *path, const char *what, struct err *err)
 {
     struct buf b = BUF_INIT;
-    CLEANUP(free_ptr) char *real = path_expand_home(path);
+    AUTO_FREE char *real = path_expand_home(path);
 
     if (file_read(real, 1 << 20, &b, err) < 0) {
         err_wrap(err, "the secret of '%s'", what);
@@ -127,9 +127,9 @@ char *secret_mask_url(const char *url)
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
     const char *rest = at ? at : authority;
     /* Addresses may have others in their query. */
-    CLEANUP(free_ptr)
-    char *masked_rest = url[open] ? xasprintf("%.*s" SECRET_MASK, (int)(url + open - rest), rest)
-                                  : secret_mask_url(rest);
+    AUTO_FREE char *masked_rest =
+        url[open] ? xasprintf("%.*s" SECRET_MASK, (int)(url + open - rest), rest)
+                  : secret_mask_url(rest);
     if (!colon)
         return xasprintf("%.*s%s", (int)(rest - url), url, masked_rest);
     return xasprintf("%.*s:" SECRET_MASK "%s", (int)(colon - url), url, masked_rest);
@@ -156,7 +156,7 @@ json_t *secret_mask_json(const json_t *value)
         return copy;
     }
     if (json_is_string(value)) {
-        CLEANUP(free_ptr) char *masked = secret_mask_url(json_string_value(value));
+        AUTO_FREE char *masked = secret_mask_url(json_string_value(value));
         return json_string(masked);
     }
     return json_deep_copy(value);

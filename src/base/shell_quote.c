@@ -58,7 +58,7 @@ char *shell_word(const char *value)
 
 char *shell_path_word(const char *path)
 {
-    CLEANUP(free_ptr) char *safe = path[0] == '-' && path[1] ? xasprintf("./%s", path) : NULL;
+    AUTO_FREE char *safe = path[0] == '-' && path[1] ? xasprintf("./%s", path) : NULL;
 
     return shell_word(safe ? safe : path);
 }

@@ -265,8 +265,8 @@ static int inflate_piece(struct inflate_state *z, unsigned char *out, struct inp
 
 static int read_gzip(struct input *in, struct sink *sink, struct err *err)
 {
-    CLEANUP(free_ptr) struct inflate_state *z = xcalloc(1, sizeof(*z));
-    CLEANUP(free_ptr) unsigned char *out = xmalloc(PIECE_BYTES);
+    AUTO_FREE struct inflate_state *z = xcalloc(1, sizeof(*z));
+    AUTO_FREE unsigned char *out = xmalloc(PIECE_BYTES);
 
     isal_inflate_init(z);
     z->crc_flag = ISAL_GZIP;

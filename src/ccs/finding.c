@@ -66,9 +66,9 @@ void finding_add(struct findings *f, enum finding_code code, json_t *keys, const
     if (f->counts[code]++ < FINDING_MAX_PER_CODE) {
         va_list args;
         va_start(args, fmt);
-        CLEANUP(free_ptr) char *text = xvasprintf(fmt, args);
+        AUTO_FREE char *text = xvasprintf(fmt, args);
         va_end(args);
-        CLEANUP(free_ptr) char *message = printable(text);
+        AUTO_FREE char *message = printable(text);
         insert(f, code, list, message);
     }
     json_decref(list);

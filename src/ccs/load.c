@@ -63,7 +63,7 @@ static int load_cluster(struct loader *l)
         return -1;
     if (!found)
         return err_set(l->err, ERR_STATE, "state file '%s' holds no CCS", state_path(l->state));
-    CLEANUP(free_ptr) char *source = state_meta(l->state, "ccs_path");
+    AUTO_FREE char *source = state_meta(l->state, "ccs_path");
     ccs->source = arena_strdup(&ccs->arena, source ? source : "");
     return 0;
 }

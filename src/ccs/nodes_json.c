@@ -39,7 +39,7 @@ struct servers {
 static void add_finding(
     struct import *im, enum finding_code code, size_t index, const char *what, const char *name)
 {
-    CLEANUP(free_ptr) char *uid = xasprintf("%zu", index);
+    AUTO_FREE char *uid = xasprintf("%zu", index);
 
     finding_add(&im->findings, code, finding_keys("nodes.json", uid),
         "entry %zu of nodes.json ('%s') %s", index, name ? name : "", what);
@@ -61,7 +61,7 @@ static void read_server(struct import *im, const json_t *entry, struct server *s
     else
         add_finding(im, FINDING_UNREADABLE_VALUE, s->index, "has no usable port", s->name);
     if (slots_from_json(slots, &s->slots, &err) < 0) {
-        CLEANUP(free_ptr) char *what = xasprintf("has unreadable slots: %s", err.message);
+        AUTO_FREE char *what = xasprintf("has unreadable slots: %s", err.message);
         slots_clear(&s->slots);
         s->slots_unreadable = true;
         add_finding(im, FINDING_SLOTS_UNREADABLE, s->index, what, s->name);
@@ -161,8 +161,8 @@ static int insert_database(struct import *im, const struct servers *servers)
         if (!s->replicate && s->port && (!port || s->port < port))
             port = s->port;
     }
-    CLEANUP(free_ptr) char *dir = path_dir(im->path);
-    CLEANUP(free_ptr) char *absolute = realpath(dir, NULL);
+    AUTO_FREE char *dir = path_dir(im->path);
+    AUTO_FREE char *absolute = realpath(dir, NULL);
     json_t *location =
         json_pack("{s:s, s:s}", "type", "mount_point", "path", absolute ? absolute : dir);
     int rc = state_run(im->state, im->err,

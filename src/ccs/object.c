@@ -43,7 +43,7 @@ static int refuse_more(const char *than, const struct rdb_bytes key, struct err 
 
 static int count_bytes(struct objects *all, size_t more, struct rdb_bytes key, struct err *err)
 {
-    CLEANUP(free_ptr) char *most = NULL;
+    AUTO_FREE char *most = NULL;
 
     if (more <= OBJECTS_BYTES_MAX && all->bytes + more <= OBJECTS_BYTES_MAX) {
         all->bytes += more;
@@ -79,7 +79,7 @@ static struct rdb_bytes copy(struct objects *all, struct rdb_bytes bytes)
 int objects_add(
     struct objects *all, const struct object *what, struct object **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *most = NULL;
+    AUTO_FREE char *most = NULL;
 
     if (all->count == OBJECTS_KEYS_MAX) {
         most = xasprintf("%d keys", OBJECTS_KEYS_MAX);
@@ -108,7 +108,7 @@ int objects_add(
 int object_add_item(
     struct objects *all, struct object *o, const struct object_item *item, struct err *err)
 {
-    CLEANUP(free_ptr) char *most = NULL;
+    AUTO_FREE char *most = NULL;
 
     all->values += values_in(item->value);
     if (all->values > OBJECTS_VALUES_MAX) {
@@ -186,7 +186,7 @@ static size_t lower_bound(const struct objects *all, struct rdb_bytes key)
 
 const struct object *objects_find(const struct objects *all, const char *type, const char *uid)
 {
-    CLEANUP(free_ptr) char *text = uid ? xasprintf("%s:%s", type, uid) : xstrdup(type);
+    AUTO_FREE char *text = uid ? xasprintf("%s:%s", type, uid) : xstrdup(type);
     const struct rdb_bytes key = {text, strlen(text)};
     size_t at = lower_bound(all, key);
 

@@ -16,8 +16,8 @@ json_t *location_of_word(const struct arguments *args, const char *text)
 struct store *open_file_location(
     const struct arguments *args, const char *word, const char **ret_name, struct err *err)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(word);
-    CLEANUP(free_ptr) char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
+    AUTO_FREE char *dir = path_dir(word);
+    AUTO_FREE char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
 
     if (!absolute) {
         err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", word);

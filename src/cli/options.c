@@ -26,7 +26,7 @@ static int unknown_option(const struct command *command, const char *word, struc
 {
     const char *known[OPT_COUNT + 1];
     size_t count = 0, len = strcspn(word, "=");
-    CLEANUP(free_ptr) char *name = xstrndup(word, len);
+    AUTO_FREE char *name = xstrndup(word, len);
 
     for (size_t i = 0; i < OPT_COUNT; i++)
         if (command->options & OPTION_BIT(i))
@@ -182,14 +182,14 @@ static bool holds_secret(const char *value)
         return false;
     while (url > value && strchr(scheme, url[-1]))
         url--;
-    CLEANUP(free_ptr) char *masked = secret_mask_url(url);
+    AUTO_FREE char *masked = secret_mask_url(url);
     return strcmp(masked, url) != 0;
 }
 
 static void add_given(struct buf *out, size_t option, const char *value)
 {
     bool optional = options[option].arg[0] == '[';
-    CLEANUP(free_ptr) char *word = shell_word(value);
+    AUTO_FREE char *word = shell_word(value);
 
     buf_addf(out, " --%s", options[option].name);
     if (optional && value[0])
@@ -201,7 +201,7 @@ static void add_given(struct buf *out, size_t option, const char *value)
 void arguments_text(const struct arguments *args, uint64_t which, struct buf *out)
 {
     for (size_t i = 0; i < args->word_count; i++) {
-        CLEANUP(free_ptr) char *word = shell_path_word(args->words[i]);
+        AUTO_FREE char *word = shell_path_word(args->words[i]);
         buf_addf(out, " %s", word);
     }
     for (size_t i = 0; i < OPT_COUNT; i++) {

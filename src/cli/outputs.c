@@ -30,7 +30,7 @@ static const char *path_of(enum option option, const char *word)
 /* The file itself, or one in the folder that is read. */
 static bool is_input(const char *input, const char *output, const struct stat *found)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(output);
+    AUTO_FREE char *dir = path_dir(output);
     struct stat st, its_dir;
 
     if (stat(input, &st) < 0)
@@ -59,7 +59,7 @@ static int check_inputs(
             if (is_input(path_of(inputs[k], *word), output, found))
                 return refuse_input(output, path_of(inputs[k], *word), err);
     for (size_t k = 0; argument(args, OPT_STATE) && k < ARRAY_SIZE(beside); k++) {
-        CLEANUP(free_ptr) char *path = xasprintf("%s%s", argument(args, OPT_STATE), beside[k]);
+        AUTO_FREE char *path = xasprintf("%s%s", argument(args, OPT_STATE), beside[k]);
         if (is_input(path, output, found))
             return refuse_input(output, path, err);
     }
@@ -115,8 +115,8 @@ static int check_output(const struct arguments *args, const char *output, struct
 
 static bool names_same_file(const char *a, const char *b)
 {
-    CLEANUP(free_ptr) char *a_dir = path_dir(a);
-    CLEANUP(free_ptr) char *b_dir = path_dir(b);
+    AUTO_FREE char *a_dir = path_dir(a);
+    AUTO_FREE char *b_dir = path_dir(b);
     struct stat a_st, b_st;
 
     return strcmp(path_base(a), path_base(b)) == 0 && stat(a_dir, &a_st) == 0 &&
@@ -155,7 +155,7 @@ int output_write(
         return -1;
     if (!device) {
         /* A link stays; the file that it leads to is replaced. */
-        CLEANUP(free_ptr) char *real = realpath(path, NULL);
+        AUTO_FREE char *real = realpath(path, NULL);
         return out_file_write(real ? real : path, text->data, text->len, 0666,
             args->given[OPT_FORCE] ? OUT_FILE_REPLACE : OUT_FILE_NEW, err);
     }

@@ -10,7 +10,7 @@ static int write_plan(
     const struct arguments *args, const char *path, const json_t *document, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
-    CLEANUP(free_ptr) char *text = json_dumps(document, JSON_INDENT(1));
+    AUTO_FREE char *text = json_dumps(document, JSON_INDENT(1));
 
     buf_addf(&out, "%s\n", text);
     return output_write(args, path, &out, err);
@@ -64,7 +64,7 @@ static int show(const struct arguments *args, const struct survey *survey, struc
             json_object_set_new(document, "changes", report_plan_changes(old, document));
     }
     if (rc == 0 && survey_plan(survey)->feasible && !args->given[OPT_OFFLINE]) {
-        CLEANUP(free_ptr) char *command = recover_command(args);
+        AUTO_FREE char *command = recover_command(args);
         json_object_set_new(document, "next", json_string(command));
     }
     if (rc == 0)

@@ -22,7 +22,7 @@ int print_text(const struct buf *text, struct err *err)
 static int print_dump(const json_t *document, size_t flags, struct err *err)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
-    CLEANUP(free_ptr) char *text = json_dumps(document, flags | JSON_ENCODE_ANY);
+    AUTO_FREE char *text = json_dumps(document, flags | JSON_ENCODE_ANY);
 
     if (!text)
         return err_set(err, ERR_BUG, "cannot write JSON");

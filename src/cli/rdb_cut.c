@@ -53,7 +53,7 @@ static int parse_pair(
     const char *option, const char *text, struct slots *ret, const char **ret_file, struct err *err)
 {
     const char *equals = strchr(text, '=');
-    CLEANUP(free_ptr) char *slots = xstrndup(text, equals ? (size_t)(equals - text) : 0);
+    AUTO_FREE char *slots = xstrndup(text, equals ? (size_t)(equals - text) : 0);
 
     slots_clear(ret);
     if (!*slots || !equals[1]) {
@@ -78,7 +78,7 @@ static int add_shards(struct cut *cut, const char *text, const char *folder, str
     unsigned n = (unsigned)count;
     for (unsigned i = 0, first = 0, last; i < n; i++, first = last + 1) {
         last = (2 * (i + 1) * SLOT_COUNT + n) / (2 * n) - 1;
-        CLEANUP(free_ptr) char *name = xasprintf("slots-%u-%u.rdb", first, last);
+        AUTO_FREE char *name = xasprintf("slots-%u-%u.rdb", first, last);
         slots_add_range(&add_out(cut, path_join(folder, name))->slots, first, last);
     }
     return 0;

@@ -30,7 +30,7 @@ static void add_bytes(struct buf *out, uint64_t n)
 
 static void add_key(struct buf *out, const char *hex)
 {
-    CLEANUP(free_ptr) char *text = key_text_of_hex(hex);
+    AUTO_FREE char *text = key_text_of_hex(hex);
     buf_adds(out, text);
 }
 

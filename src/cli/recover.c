@@ -66,14 +66,13 @@ static int confirm(const struct plan *plan, const struct arguments *args, struct
         return 0;
     for (size_t i = 0; i < plan->warning_count; i++)
         fenced += strcmp(plan->warnings[i].code, "fence") == 0;
-    CLEANUP(free_ptr)
-    char *first = fenced > 0
-                      ? xasprintf("Stop %zu server%s of the old cluster for good, and recover",
-                            fenced, fenced == 1 ? "" : "s")
-                      : xstrdup("Recover");
-    CLEANUP(free_ptr)
-    char *question = xasprintf("%s %zu database%s onto %zu host%s?", first, plan->database_count,
-        plan->database_count == 1 ? "" : "s", plan->host_count, plan->host_count == 1 ? "" : "s");
+    AUTO_FREE char *first =
+        fenced > 0 ? xasprintf("Stop %zu server%s of the old cluster for good, and recover", fenced,
+                         fenced == 1 ? "" : "s")
+                   : xstrdup("Recover");
+    AUTO_FREE char *question = xasprintf("%s %zu database%s onto %zu host%s?", first,
+        plan->database_count, plan->database_count == 1 ? "" : "s", plan->host_count,
+        plan->host_count == 1 ? "" : "s");
     return ask_yes(question, err);
 }
 
@@ -167,7 +166,7 @@ static int begin(const struct arguments *args, const char *path, struct state *s
     if (request_from_arguments(args, &request, &owned, err) < 0)
         return -1;
     if (file_exists(path)) {
-        CLEANUP(free_ptr) char *word = shell_word(path);
+        AUTO_FREE char *word = shell_word(path);
         err_set(err, ERR_CHECK, "the state file '%s' is there already", path);
         return err_hint(err,
             "Resume that recovery with: recluster recover --state %s; or name another "
@@ -250,7 +249,7 @@ static int parse_until(const char *word, enum plan_stage *ret, struct err *err)
 
 static int check_aof_commands(const char *names, struct err *err)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(names ? names : "");
+    AUTO_FREE char *copy = xstrdup(names ? names : "");
     char *rest = copy;
 
     for (const char *name; names && (name = strsep(&rest, ","));) {

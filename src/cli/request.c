@@ -23,7 +23,7 @@ static int parse_source(
     }
     /* Agents have working folders of their own. */
     bool relative = equals[1] != '/' && !strstr(equals + 1, "://");
-    CLEANUP(free_ptr) char *absolute = relative ? realpath(equals + 1, NULL) : NULL;
+    AUTO_FREE char *absolute = relative ? realpath(equals + 1, NULL) : NULL;
     *ret_copy =
         absolute ? xasprintf("%.*s=%s", (int)(equals - text), text, absolute) : xstrdup(text);
     (*ret_copy)[equals - text] = '\0';
@@ -75,7 +75,7 @@ static int add_list(const struct arguments *args, enum option option, const char
 /* "db:3,db:1" */
 static int add_priority(const char *text, json_t *options, struct err *err)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(text ? text : "");
+    AUTO_FREE char *copy = xstrdup(text ? text : "");
     char *rest = NULL;
 
     if (!text)
@@ -97,7 +97,7 @@ static int add_shards(const char **words, json_t *options, struct err *err)
         json_object_set(options, "shards", shards);
     json_decref(shards);
     for (; words && *words; words++) {
-        CLEANUP(free_ptr) char *copy = xstrdup(*words);
+        AUTO_FREE char *copy = xstrdup(*words);
         char *rest = NULL;
         for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
             char *equals = strrchr(word, '='), *end = NULL;

@@ -87,7 +87,7 @@ static json_t *set_json(const struct backup_set *set, const char *label)
 
     for (size_t i = 0; i < set->file_count; i++) {
         const struct backup_file *file = &set->files[i];
-        CLEANUP(free_ptr) char *path = path_join(label, file->name);
+        AUTO_FREE char *path = path_join(label, file->name);
         json_array_append_new(files, json_string(path));
         slots_union(&slots, &file->slots);
         bytes = bytes < 0 || file->bytes < 0 ? -1 : bytes + file->bytes;
@@ -121,7 +121,7 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
     const char *label = store_label(store);
     for (size_t i = 0; i < list.count; i++) {
         const struct store_entry *e = &list.entries[i];
-        CLEANUP(free_ptr) char *path = path_join(label, e->name);
+        AUTO_FREE char *path = path_join(label, e->name);
         if (backup_name_is_unfinished(e->name))
             json_array_append_new(v->notes,
                 json_sprintf(
@@ -150,8 +150,8 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
 /* A file by its path or URL: its folder is the location. */
 static int add_one(struct verify *v, const char *word, struct err *err)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(word);
-    CLEANUP(free_ptr) char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
+    AUTO_FREE char *dir = path_dir(word);
+    AUTO_FREE char *absolute = strstr(dir, "://") ? xstrdup(dir) : realpath(dir, NULL);
 
     if (!absolute)
         return err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", word);
@@ -175,7 +175,7 @@ static int add_word(struct verify *v, const char *word, struct err *err)
 
     if (!folder)
         return add_one(v, word, err);
-    CLEANUP(free_ptr) char *absolute = url ? NULL : realpath(word, NULL);
+    AUTO_FREE char *absolute = url ? NULL : realpath(word, NULL);
     json_t *location = location_of_word(v->args, absolute ? absolute : word);
     int rc = add_location(v, location, err);
     json_decref(location);
@@ -203,7 +203,7 @@ static void add_all(struct verify *v, const struct arguments *args)
 {
     for (size_t i = 0; i < args->word_count; i++) {
         struct err err = ERR_INIT;
-        CLEANUP(free_ptr) char *shown = secret_mask_url(args->words[i]);
+        AUTO_FREE char *shown = secret_mask_url(args->words[i]);
         if (add_word(v, args->words[i], &err) < 0)
             fail(v, shown, &err);
     }

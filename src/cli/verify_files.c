@@ -55,7 +55,7 @@ struct child {
 static void write_line(int fd, const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    CLEANUP(free_ptr) char *line = xasprintf("%s\n", text);
+    AUTO_FREE char *line = xasprintf("%s\n", text);
     struct err gone = ERR_INIT;
 
     free(text);

@@ -196,7 +196,7 @@ static int check_databases(json_t *databases, struct err *err)
     if (databases && !json_is_object(databases))
         return err_set(err, ERR_USAGE, "'databases' is not an object");
     json_object_foreach (databases, label, entry) {
-        CLEANUP(free_ptr) char *where = xasprintf("databases: '%s': ", label);
+        AUTO_FREE char *where = xasprintf("databases: '%s': ", label);
         if (!json_is_object(entry))
             return err_set(err, ERR_USAGE, "%snot an object", where);
         if (spec_check_keys(entry, keys, where, err) < 0 ||

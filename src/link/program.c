@@ -118,7 +118,7 @@ static void add_line(struct digest *all, const void *data, size_t len, const cha
     char hex[DIGEST_HEX_MAX];
 
     digest_of(data, len, hex);
-    CLEANUP(free_ptr) char *line = xasprintf("%s  %s\n", hex, name);
+    AUTO_FREE char *line = xasprintf("%s  %s\n", hex, name);
     digest_add(all, line, strlen(line));
 }
 
@@ -186,7 +186,7 @@ struct program *program_self(struct err *err)
 
 static int compress(const struct buf *in, struct buf *out, struct err *err)
 {
-    CLEANUP(free_ptr) uint8_t *work = xmalloc(ISAL_DEF_LVL1_DEFAULT);
+    AUTO_FREE uint8_t *work = xmalloc(ISAL_DEF_LVL1_DEFAULT);
     struct isal_zstream z;
 
     /* Stored blocks cost 5 bytes for each 64 KiB. */
@@ -243,7 +243,7 @@ static int check_folder(const char *folder, const char *hash, struct err *err)
         return -1;
     all = digest_new();
     for (size_t i = 0; i < count && rc == 0; i++) {
-        CLEANUP(free_ptr) char *path = path_join(folder, names[i]);
+        AUTO_FREE char *path = path_join(folder, names[i]);
         struct buf content = BUF_INIT;
         rc = file_read(path, FILE_BYTES_MAX, &content, err);
         add_line(all, content.data, content.len, names[i]);
@@ -268,7 +268,7 @@ static void remove_leftovers(const char *dir, const char *hash)
     if (dir_list(dir, &names, &count, &ignored) < 0)
         return;
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *path = path_join(dir, names[i]);
+        AUTO_FREE char *path = path_join(dir, names[i]);
         struct stat st;
         if (strncmp(names[i], hash, len) == 0 && names[i][len] == '.' && lstat(path, &st) == 0 &&
             time(NULL) - st.st_mtime > LEFTOVER_S)
@@ -279,7 +279,7 @@ static void remove_leftovers(const char *dir, const char *hash)
 
 int program_install(const char *from, const char *to, struct err *err)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(to);
+    AUTO_FREE char *dir = path_dir(to);
     struct err ignored = ERR_INIT;
     int rc = check_folder(from, path_base(to), err);
 

@@ -63,7 +63,7 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
     const char *hash)
 {
     struct buf s = BUF_INIT;
-    CLEANUP(free_ptr) char *folder = xasprintf("%s/agent/%s", base_dir, hash);
+    AUTO_FREE char *folder = xasprintf("%s/agent/%s", base_dir, hash);
 
     buf_adds(&s, "{\n");
     quoted(&s, "w", word);
@@ -225,7 +225,7 @@ static int add_said(const struct shell *s, struct err *err)
 /* The line of the answer, without the word, in *ret; 1: it is there; 0: not yet. */
 static int find_answer(struct shell *s, char **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *begin = xasprintf("\n" WORD_BEGIN "%s ", s->word);
+    AUTO_FREE char *begin = xasprintf("\n" WORD_BEGIN "%s ", s->word);
     char *at = s->in.len ? memmem(s->in.data, s->in.len, begin, strlen(begin)) : NULL;
 
     if (!at && s->in.len > NOISE_MAX)
@@ -399,8 +399,7 @@ static int start(struct shell *s, struct err *err)
     buf_clear(&s->in);
     buf_addc(&s->in, '\n'); /* an answer may be the first line */
     buf_release(&s->script);
-    CLEANUP(free_ptr)
-    char *script = shell_script(
+    AUTO_FREE char *script = shell_script(
         s->word, s->base_dir, s->program->machine, s->program->loader, s->program->hash);
     buf_adds(&s->script, script);
     go(s, ASK);

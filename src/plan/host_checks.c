@@ -22,7 +22,7 @@ static void exclude(struct draft *d, size_t i, struct plan_issue issue, const ch
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *why = xvasprintf(fmt, args);
+    AUTO_FREE char *why = xvasprintf(fmt, args);
     va_end(args);
     issue.host = d->input->hosts[i].host->name;
     d->hosts[i].usable = false;
@@ -150,7 +150,7 @@ static void check_shared_folder(struct draft *d, size_t i, json_t *folders)
 
     if (d->hosts[i].machine < 0)
         return;
-    CLEANUP(free_ptr) char *key = xasprintf("%d %s", d->hosts[i].machine, base_dir);
+    AUTO_FREE char *key = xasprintf("%d %s", d->hosts[i].machine, base_dir);
     int known = (int)json_object_size(folders);
     if (draft_number(folders, key) < known)
         exclude(d, i,

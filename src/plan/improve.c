@@ -207,7 +207,7 @@ static bool relieve(struct search *s, enum measure what, int host, double now)
 {
     const struct draft *d = s->d;
     size_t count = d->plan->hosts[host].shard_count, n = 0;
-    CLEANUP(free_ptr) int *shards = xcalloc(count + 1, sizeof(*shards));
+    AUTO_FREE int *shards = xcalloc(count + 1, sizeof(*shards));
     double limit = now * (1 - 1e-9);
 
     for (int at = d->hosts[host].first_shard; at >= 0; at = d->shards[at].next)

@@ -39,7 +39,7 @@ static bool majority_answers(const struct ccs *ccs, const struct ccs_database *d
         if (!shard->node_uid)
             continue;
         const char *addr = json_text(addrs, shard->node_uid, NULL);
-        CLEANUP(free_ptr) char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
+        AUTO_FREE char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
         answer += json_object_get(listening, key) != NULL;
     }
     return db->sharded && primaries > 1 && answer * 2 > primaries;
@@ -55,8 +55,7 @@ bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive)
     size_t i;
 
     json_array_foreach (alive, i, address) {
-        CLEANUP(free_ptr)
-        char *key =
+        AUTO_FREE char *key =
             xasprintf("%s:%lld", json_text(address, "addr", "?"), json_int(address, "port", 0));
         json_object_set_new(listening, key, json_true());
     }

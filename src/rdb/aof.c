@@ -128,7 +128,7 @@ static char *shown(const struct aof_reader *r)
 
 static int refuse(const struct aof_reader *r, struct err *err)
 {
-    CLEANUP(free_ptr) char *name = shown(r);
+    AUTO_FREE char *name = shown(r);
 
     err_set(err, ERR_CHECK, "the command '%s' at byte %" PRIu64 " is not one that writes data",
         name, r->command_at);

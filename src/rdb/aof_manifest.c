@@ -117,7 +117,7 @@ static void move_to_front(struct aof_manifest *m)
 
 int aof_manifest_parse(const char *text, size_t len, struct aof_manifest *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *copy = xmemdup(text, len);
+    AUTO_FREE char *copy = xmemdup(text, len);
     struct aof_manifest m = {.names = NULL};
     size_t alloc = 0;
     unsigned long long last_seq = 0;

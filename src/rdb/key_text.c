@@ -29,7 +29,7 @@ static int digit(char c)
 char *key_text_of_hex(const char *hex)
 {
     size_t len = strlen(hex) / 2;
-    CLEANUP(free_ptr) char *bytes = xmalloc(len + 1);
+    AUTO_FREE char *bytes = xmalloc(len + 1);
     char text[KEY_TEXT_MAX];
 
     for (size_t i = 0; i < len; i++)

@@ -422,7 +422,7 @@ int executor_run(struct executor *x, struct err *err)
     if (journal_take_answers(x, err) < 0)
         return -1;
     if (interrupted) {
-        CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
+        AUTO_FREE char *state = shell_word(state_path(x->st));
         err_set(err, ERR_CANCELLED, "interrupted");
         return err_hint(err, "Resume with: recluster recover --state %s", state);
     }

@@ -37,8 +37,7 @@ void fetch_groups_make(struct executor *x)
     for (size_t i = 0; i < x->shard_count; i++) {
         const struct shard_run *s = &x->shards[i];
         json_array_foreach (s->files, k, file) {
-            CLEANUP(free_ptr)
-            char *key = xasprintf("%d/%d/%s", s->host, s->database, name_of(file));
+            AUTO_FREE char *key = xasprintf("%d/%d/%s", s->host, s->database, name_of(file));
             const json_t *first = json_object_get(first_with, key);
             if (first)
                 join_rings(x, (int)json_integer_value(first), (int)i);

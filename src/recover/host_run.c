@@ -41,8 +41,8 @@ static bool is_unsure_about(const struct executor *x, const struct host_run *h, 
 
 static void say_what_helps(const struct executor *x, struct err *error)
 {
-    CLEANUP(free_ptr) char *hint = xstrdup(error->hint);
-    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
+    AUTO_FREE char *hint = xstrdup(error->hint);
+    AUTO_FREE char *state = shell_word(state_path(x->st));
 
     err_hint(error,
         "%s%sIf it stays away, its shards can go to other hosts: recluster recover --state %s "

@@ -332,8 +332,8 @@ static int load_moved(struct executor *x, struct err *err)
 /* "EVAL,EVALSHA" */
 static void load_aof_wishes(struct executor *x)
 {
-    CLEANUP(free_ptr) char *commands = state_meta(x->st, "aof_commands");
-    CLEANUP(free_ptr) char *errors = state_meta(x->st, "aof_errors");
+    AUTO_FREE char *commands = state_meta(x->st, "aof_commands");
+    AUTO_FREE char *errors = state_meta(x->st, "aof_errors");
     char *rest = commands;
 
     x->aof_errors = errors != NULL;
@@ -352,10 +352,10 @@ int executor_load(struct executor *x, struct err *err)
     x->replication_password = state_secret(x->st, "meta", "replication_password");
     if (!x->recovery || !x->recovery_password || !x->replication_password)
         return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
-    CLEANUP(free_ptr) char *fast_load = state_meta(x->st, "fast_load");
+    AUTO_FREE char *fast_load = state_meta(x->st, "fast_load");
     x->fast_load = fast_load != NULL;
     load_aof_wishes(x);
-    CLEANUP(free_ptr) char *landing = state_meta(x->st, "load_while_landing");
+    AUTO_FREE char *landing = state_meta(x->st, "load_while_landing");
     if (landing && strcmp(landing, "auto") != 0)
         x->landing = strcmp(landing, "never") == 0 ? LANDING_NEVER : LANDING_ALWAYS;
     x->ccs = ccs_load(x->st, err);

@@ -12,8 +12,7 @@ enum { NODE_ID_DIGITS = 40 };
 
 char *nodes_conf_id(const char *recovery, const char *shard_uid, int64_t generation)
 {
-    CLEANUP(free_ptr)
-    char *seed = xasprintf("%s/%lld/%s", recovery, (long long)generation, shard_uid);
+    AUTO_FREE char *seed = xasprintf("%s/%lld/%s", recovery, (long long)generation, shard_uid);
     char hex[DIGEST_HEX_MAX];
     return xstrndup(digest_of(seed, strlen(seed), hex), NODE_ID_DIGITS);
 }

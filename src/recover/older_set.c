@@ -55,9 +55,9 @@ static void offer_next_file(
     const char *where = json_text(source, "where", NULL);
     const char *next = json_text(source, "next", NULL);
     const char *space = before[0] ? " " : "";
-    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
-    CLEANUP(free_ptr) char *file = xasprintf("file:%s", where);
-    CLEANUP(free_ptr) char *without = shell_word(file);
+    AUTO_FREE char *state = shell_word(state_path(x->st));
+    AUTO_FREE char *file = xasprintf("file:%s", where);
+    AUTO_FREE char *without = shell_word(file);
 
     if (!next)
         err_hint(failure,
@@ -74,7 +74,7 @@ static void offer_next_file(
 /* The word for a path that the state file has, or else what stands for it. */
 static char *path_word(struct executor *x, const char *key, const char *otherwise)
 {
-    CLEANUP(free_ptr) char *path = state_meta(x->st, key);
+    AUTO_FREE char *path = state_meta(x->st, key);
 
     return path ? shell_word(path) : xstrdup(otherwise);
 }
@@ -82,9 +82,9 @@ static char *path_word(struct executor *x, const char *key, const char *otherwis
 /* The command that takes the set of this time, for this database only. */
 static char *begin_anew(struct executor *x, const struct database_run *db, const char *time)
 {
-    CLEANUP(free_ptr) char *hosts = path_word(x, "hosts_path", "HOSTS");
-    CLEANUP(free_ptr) char *ccs = path_word(x, "ccs_path", "CCS");
-    CLEANUP(free_ptr) char *label = shell_word(db->label);
+    AUTO_FREE char *hosts = path_word(x, "hosts_path", "HOSTS");
+    AUTO_FREE char *ccs = path_word(x, "ccs_path", "CCS");
+    AUTO_FREE char *label = shell_word(db->label);
     bool one_of_many = x->database_count > 1;
 
     return xasprintf("recluster recover --at %s --state NEW%s%s --hosts %s %s", time,
@@ -95,7 +95,7 @@ int older_set_offer(
     struct executor *x, const struct task_run *t, struct err *failure, struct err *err)
 {
     const struct database_run *db = &x->databases[t->database];
-    CLEANUP(free_ptr) char *before = xstrdup(failure->hint);
+    AUTO_FREE char *before = xstrdup(failure->hint);
     const char *name = NULL, *space = before[0] ? " " : "";
     char time[CLOCK_TEXT_MAX];
     int64_t time_ms;
@@ -125,8 +125,8 @@ int older_set_offer(
     }
     /* Whole seconds, not before the set. */
     clock_format(time_ms + SECOND_MS - 1, time);
-    CLEANUP(free_ptr) char *again = begin_anew(x, db, time);
-    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
+    AUTO_FREE char *again = begin_anew(x, db, time);
+    AUTO_FREE char *state = shell_word(state_path(x->st));
     err_hint(failure,
         "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "
         "%sthen start again: %s",

@@ -241,10 +241,9 @@ static int ask_host(struct reader *r, const json_t *from, struct err *err)
     if (!h || h->state != HOST_READY)
         return err_set(
             err, ERR_LINK, "host '%s', which has the file, is not reached", name ? name : "?");
-    CLEANUP(free_ptr)
-    char *below = json_object_get(r->file, "parts")
-                      ? path_join(folder, json_text(r->file, "name", NULL))
-                      : xstrdup(folder);
+    AUTO_FREE char *below = json_object_get(r->file, "parts")
+                                ? path_join(folder, json_text(r->file, "name", NULL))
+                                : xstrdup(folder);
     r->from = h->link;
     r->from_call = link_call(h->link, "read_file",
         json_pack("{s:s, s:s, s:I, s:I, s:I}", "folder", below, "name", r->name, "stream",

@@ -77,9 +77,8 @@ static int tell(const struct replan *r, size_t database, const char *severity, c
 
 static int keep_lost_primary(const struct replan *r, size_t database, struct err *err)
 {
-    CLEANUP(free_ptr) char *shards = lost_shards(r, database, true);
-    CLEANUP(free_ptr)
-    char *message =
+    AUTO_FREE char *shards = lost_shards(r, database, true);
+    AUTO_FREE char *message =
         xasprintf("%s is in use, and what clients wrote is on a lost host: %s; that is not "
                   "replaced by its older backup",
             r->x->databases[database].label, shards);
@@ -96,16 +95,15 @@ static int keep_without_source(
 {
     const char *where = json_text(source, "where", NULL);
     const char *next = json_text(source, "next", NULL);
-    CLEANUP(free_ptr) char *state = shell_word(state_path(r->x->st));
-    CLEANUP(free_ptr)
-    char *message = xasprintf("%s comes from '%s', which is on a lost host: it gets no new plan",
-        r->x->databases[database].label, where);
-    CLEANUP(free_ptr)
-    char *instead = next ? xasprintf("the next newest of these slots is %s", next)
-                         : xstrdup("no other file of these slots is of use");
-    CLEANUP(free_ptr)
-    char *hint = xasprintf("Bring the host back. Without it %s%s. To start again: recluster abort "
-                           "--state %s; %sthen recover with a new state file.",
+    AUTO_FREE char *state = shell_word(state_path(r->x->st));
+    AUTO_FREE char *message =
+        xasprintf("%s comes from '%s', which is on a lost host: it gets no new plan",
+            r->x->databases[database].label, where);
+    AUTO_FREE char *instead = next ? xasprintf("the next newest of these slots is %s", next)
+                                   : xstrdup("no other file of these slots is of use");
+    AUTO_FREE char *hint = xasprintf(
+        "Bring the host back. Without it %s%s. To start again: recluster abort "
+        "--state %s; %sthen recover with a new state file.",
         instead,
         next ? ""
              : ": name more folders in the hosts file (recovery_path), or a location with "
@@ -165,7 +163,7 @@ static int read_document(struct replan *r, struct err *err)
  */
 static void add_from_file(const struct replan *r, json_t *specs, json_t *old_nodes)
 {
-    CLEANUP(free_ptr) char *path = state_meta(r->x->st, "hosts_path");
+    AUTO_FREE char *path = state_meta(r->x->st, "hosts_path");
     struct err ignored = ERR_INIT;
     struct hosts *file = path ? hosts_load(path, &ignored) : NULL;
 
@@ -328,14 +326,12 @@ static int refuse(
     struct executor *x = r->x;
     const char *label = x->databases[database].label, *why = blocker->message;
     size_t len = strlen(label);
-    CLEANUP(free_ptr) char *hosts = state_meta(x->st, "hosts_path");
-    CLEANUP(free_ptr) char *state = shell_word(state_path(x->st));
-    CLEANUP(free_ptr) char *shards = lost_shards(r, database, false);
-    CLEANUP(free_ptr)
-    char *message = xasprintf("%s: no new place for %s: %s", label, shards,
+    AUTO_FREE char *hosts = state_meta(x->st, "hosts_path");
+    AUTO_FREE char *state = shell_word(state_path(x->st));
+    AUTO_FREE char *shards = lost_shards(r, database, false);
+    AUTO_FREE char *message = xasprintf("%s: no new place for %s: %s", label, shards,
         strncmp(why, label, len) == 0 && why[len] == ':' ? why + len + 2 : why);
-    CLEANUP(free_ptr)
-    char *hint =
+    AUTO_FREE char *hint =
         xasprintf("%s%sHosts that are added to '%s' are used by: recluster recover --state %s "
                   "--replan-lost",
             blocker->hint ? blocker->hint : "", blocker->hint ? " " : "", hosts ? hosts : "HOSTS",
@@ -392,8 +388,7 @@ static int refuse_other_files(struct replan *r, struct err *err)
                                              : NULL;
         if (!file)
             continue;
-        CLEANUP(free_ptr)
-        char *message =
+        AUTO_FREE char *message =
             xasprintf("%s gets no new plan: it would come from '%s', and before it came "
                       "from another file",
                 r->x->databases[d].label, file->where ? file->where : file->name);
@@ -452,9 +447,8 @@ static json_t *merged_document(const struct replan *r)
 static int tell_of_change(const struct replan *r, size_t database, struct err *err)
 {
     const char *label = r->x->databases[database].label;
-    CLEANUP(free_ptr) char *shards = lost_shards(r, database, false);
-    CLEANUP(free_ptr)
-    char *message =
+    AUTO_FREE char *shards = lost_shards(r, database, false);
+    AUTO_FREE char *message =
         r->fates[database] == FATE_ANEW
             ? xasprintf("%s starts again, with new places for what is lost: %s", label, shards)
             : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
@@ -508,7 +502,7 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
         .fates = xcalloc(x->database_count, sizeof(*r.fates)),
         .lost = xcalloc(x->shard_count, sizeof(*r.lost)),
     };
-    CLEANUP(free_ptr) char *full_sync = state_meta(x->st, "full_sync");
+    AUTO_FREE char *full_sync = state_meta(x->st, "full_sync");
     int rc = read_document(&r, err);
 
     *ret_changed = false;

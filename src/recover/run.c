@@ -44,14 +44,14 @@ static void doubt_records(struct executor *x)
 
 static bool is_resumed(struct state *st)
 {
-    CLEANUP(free_ptr) char *started = state_meta(st, "started_ms");
+    AUTO_FREE char *started = state_meta(st, "started_ms");
     return started != NULL;
 }
 
 static int open_the_run(struct executor *x, struct err *err)
 {
     bool started = is_resumed(x->st);
-    CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
+    AUTO_FREE char *now = xasprintf("%lld", (long long)clock_wall_ms());
     const struct event event = {.code = started ? "recovery-resumed" : "recovery-started",
         .message = started ? "the recovery is resumed" : "the recovery begins"};
 
@@ -82,7 +82,7 @@ static void count_result(const struct executor *x, struct recover_result *ret)
 
 static int close_the_run(struct executor *x, const struct recover_result *result, struct err *err)
 {
-    CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
+    AUTO_FREE char *now = xasprintf("%lld", (long long)clock_wall_ms());
     const char *state = result->failed + result->skipped + result->waiting == 0 ? "done"
                         : result->waiting                                       ? "planned"
                         : result->done                                          ? "partly"
@@ -127,7 +127,7 @@ static int find_first_error(struct executor *x, struct err *ret, struct err *err
 /* The last run was killed when all was done but the saying so. */
 static bool was_cut_short(struct state *st)
 {
-    CLEANUP(free_ptr) char *state = state_meta(st, "state");
+    AUTO_FREE char *state = state_meta(st, "state");
     return state && strcmp(state, "running") == 0;
 }
 

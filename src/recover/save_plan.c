@@ -18,10 +18,10 @@ enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32, CLIENT_PASSWORD_BYTES = 16 };
 
 static int save_meta(struct state *st, struct err *err)
 {
-    CLEANUP(free_ptr) char *recovery = random_hex(RECOVERY_ID_BYTES);
-    CLEANUP(free_ptr) char *password = random_hex(PASSWORD_BYTES);
-    CLEANUP(free_ptr) char *replication = random_hex(PASSWORD_BYTES);
-    CLEANUP(free_ptr) char *now = xasprintf("%lld", (long long)clock_wall_ms());
+    AUTO_FREE char *recovery = random_hex(RECOVERY_ID_BYTES);
+    AUTO_FREE char *password = random_hex(PASSWORD_BYTES);
+    AUTO_FREE char *replication = random_hex(PASSWORD_BYTES);
+    AUTO_FREE char *now = xasprintf("%lld", (long long)clock_wall_ms());
 
     return state_set_meta(st, "recovery", recovery, err) < 0 ||
                    state_set_secret(st, "meta", "recovery_password", password, err) < 0 ||
@@ -99,10 +99,9 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
     for (size_t i = 0; i < plan->database_count; i++) {
         const struct plan_database *db = &plan->databases[i];
         const struct catalogue *catalogue = survey->databases[i].catalogue;
-        CLEANUP(free_ptr)
-        char *made = db->login == PLAN_LOGIN_NEW ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
-        CLEANUP(free_ptr)
-        char *admin = db->data_commands_only ? random_hex(PASSWORD_BYTES) : NULL;
+        AUTO_FREE char *made =
+            db->login == PLAN_LOGIN_NEW ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
+        AUTO_FREE char *admin = db->data_commands_only ? random_hex(PASSWORD_BYTES) : NULL;
         const char *uid = db->database->uid;
         const char *password = db->login == PLAN_LOGIN_NEW     ? made
                                : db->login == PLAN_LOGIN_GIVEN ? survey->databases[i].password
@@ -183,8 +182,8 @@ struct saving {
 static void saving_init(
     struct saving *to, const struct plan *plan, struct state *st, const struct replanned *replanned)
 {
-    CLEANUP(free_ptr) char *full_sync = state_meta(st, "full_sync");
-    CLEANUP(free_ptr) char *resort = state_meta(st, "resort");
+    AUTO_FREE char *full_sync = state_meta(st, "full_sync");
+    AUTO_FREE char *resort = state_meta(st, "resort");
 
     *to = (struct saving){
         .plan = plan,
@@ -350,11 +349,11 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     const struct plan_database *db = &plan->databases[s->database];
     const struct backup_file *file = has_own_file(to, s) ? s->files[0] : NULL;
     json_t *files = files_of(to, s), *sources = sources_of(to, s, files), *masked = NULL;
-    CLEANUP(free_ptr)
-    char *node_id = s->bus_port && to->by_files[s->database] && !joins_open_database(to, s)
-                        ? nodes_conf_id(to->recovery, s->shard->uid,
-                              to->replanned ? to->replanned->generations[s->database] : 0)
-                        : NULL;
+    AUTO_FREE char *node_id =
+        s->bus_port && to->by_files[s->database] && !joins_open_database(to, s)
+            ? nodes_conf_id(to->recovery, s->shard->uid,
+                  to->replanned ? to->replanned->generations[s->database] : 0)
+            : NULL;
     CLEANUP(buf_release) struct buf slots = BUF_INIT;
 
     slots_format(s->shard->slots, &slots);
@@ -447,7 +446,7 @@ static int save_tasks(const struct saving *to, struct err *err)
 {
     const struct plan *plan = to->plan;
     struct state *st = to->st;
-    CLEANUP(free_ptr) struct shard_tasks *tasks = xcalloc(plan->shard_count, sizeof(*tasks));
+    AUTO_FREE struct shard_tasks *tasks = xcalloc(plan->shard_count, sizeof(*tasks));
 
     /* Kind by kind, so that a load has its id before the replica that waits for it. */
     for (size_t k = 0; task_kinds[k]; k++) {
@@ -544,7 +543,7 @@ static int forget_shard(struct state *st, const char *uid, struct err *err)
 /* The servers of before, wherever they still run, know neither its nodes nor its passwords. */
 static int begin_anew(struct state *st, const char *database, int64_t generation, struct err *err)
 {
-    CLEANUP(free_ptr) char *replication = random_hex(PASSWORD_BYTES);
+    AUTO_FREE char *replication = random_hex(PASSWORD_BYTES);
 
     if (state_set_secret(st, "target.replication_password", database, replication, err) < 0)
         return -1;

@@ -30,7 +30,7 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     if (json_object_get(x->hosts[s->host].spec, "modules"))
         json_object_set(params, "modules", json_object_get(x->hosts[s->host].spec, "modules"));
     if (s->node_id) {
-        CLEANUP(free_ptr) char *text = nodes_conf_text(x, s);
+        AUTO_FREE char *text = nodes_conf_text(x, s);
         json_object_set_new(params, "nodes_conf", json_string(text));
     } else if (!db->ccs->sharded && !s->is_primary) {
         const struct shard_run *primary = &x->shards[s->primary];

@@ -29,12 +29,12 @@ enum { SAMPLED_KEYS = 32 };
  */
 static char *incoming_name(const struct shard_run *s)
 {
-    CLEANUP(free_ptr) char *plain = xstrdup(s->file);
+    AUTO_FREE char *plain = xstrdup(s->file);
     const char *kind = json_text(json_array_get(s->sources, 0), "kind", NULL);
     size_t len = strlen(plain);
 
     if (kind && strcmp(kind, "rdb") != 0) {
-        CLEANUP(free_ptr) char *snapshot = xasprintf("%s.rdb", plain);
+        AUTO_FREE char *snapshot = xasprintf("%s.rdb", plain);
         return path_component(snapshot);
     }
     if (len > 3 && strcmp(plain + len - 3, ".gz") == 0)
@@ -56,7 +56,7 @@ static json_t *slot_ranges(const char *text)
 /* The share of one fetch: as many as may still run side by side have it all. */
 static int64_t fetch_limit(const struct executor *x)
 {
-    CLEANUP(free_ptr) int64_t *open = xcalloc(x->host_count, sizeof(*open));
+    AUTO_FREE int64_t *open = xcalloc(x->host_count, sizeof(*open));
     int64_t side_by_side = 0;
 
     for (size_t i = 0; i < x->shard_count; i++) {
@@ -177,7 +177,7 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
     const char *kind = json_text(server, "kind", NULL);
     const char *version = json_text(server, "version", NULL);
-    CLEANUP(free_ptr) char *as = incoming_name(s);
+    AUTO_FREE char *as = incoming_name(s);
 
     json_object_set_new(params, "as", json_string(as));
     json_object_set_new(params, "slots", db->ccs->sharded ? slot_ranges(s->slots) : json_null());
@@ -381,7 +381,7 @@ static enum finish fetch_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     struct shard_run *s = &x->shards[t->shard];
-    CLEANUP(free_ptr) char *as = incoming_name(s);
+    AUTO_FREE char *as = incoming_name(s);
 
     json_decref(s->facts);
     s->facts = json_deep_copy(result);

@@ -58,7 +58,7 @@ json_t *doc_label(const char *kind, const char *uid)
 {
     if (!uid)
         return json_null();
-    CLEANUP(free_ptr) char *label = xasprintf("%s:%s", kind, uid);
+    AUTO_FREE char *label = xasprintf("%s:%s", kind, uid);
     return doc_string(label);
 }
 

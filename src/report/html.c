@@ -35,7 +35,7 @@ void html_escape(struct buf *out, const char *s)
 static void put_args(struct buf *out, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 static void put_args(struct buf *out, const char *fmt, va_list args)
 {
-    CLEANUP(free_ptr) char *raw = xvasprintf(fmt, args);
+    AUTO_FREE char *raw = xvasprintf(fmt, args);
     html_escape(out, raw);
 }
 

@@ -180,7 +180,7 @@ json_t *report_inspect_json(const struct ccs *ccs)
     json_t *nodes = json_array();
     json_t *databases = json_array();
     json_t *findings = json_array();
-    CLEANUP(free_ptr) size_t *shard_counts = count_shards(ccs);
+    AUTO_FREE size_t *shard_counts = count_shards(ccs);
 
     for (size_t i = 0; i < ccs->node_count; i++)
         json_array_append_new(nodes, node_json(&ccs->nodes[i], shard_counts[i]));

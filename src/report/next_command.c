@@ -9,7 +9,7 @@ char *next_command(enum next_step step, const char *state_path)
         [NEXT_REPLAN] = "recover",
         [NEXT_STATUS] = "status",
         [NEXT_REPORT] = "report"};
-    CLEANUP(free_ptr) char *state = shell_word(state_path);
+    AUTO_FREE char *state = shell_word(state_path);
     struct buf command = BUF_INIT;
 
     buf_addf(&command, "recluster %s --state %s", verbs[step], state);

@@ -95,7 +95,7 @@ static void heading(struct buf *out, const json_t *report)
         [VERDICT_OPEN] = "plain"};
     const json_t *status = json_object_get(report, "status");
     const json_t *cluster = json_object_get(report, "cluster");
-    CLEANUP(free_ptr) char *times = status_times(status);
+    AUTO_FREE char *times = status_times(status);
     char time[CLOCK_TEXT_MAX];
 
     buf_adds(out, "<header>\n");

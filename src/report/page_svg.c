@@ -141,7 +141,7 @@ static json_t *rows_of(const json_t *report)
     json_array_foreach (json_object_get(report, "tasks"), i, item) {
         if (json_has(item, "shard_uid") || json_has(item, "database_uid"))
             continue;
-        CLEANUP(free_ptr) char *name = row_name(item);
+        AUTO_FREE char *name = row_name(item);
         json_object_set_new(rows, name, json_array());
     }
     json_array_foreach (json_object_get(report, "proof"), i, item) {
@@ -149,7 +149,7 @@ static json_t *rows_of(const json_t *report)
         json_object_set_new(rows, json_text(item, "label", "?"), json_array());
     }
     json_array_foreach (json_object_get(report, "tasks"), i, item) {
-        CLEANUP(free_ptr) char *name = row_name(item);
+        AUTO_FREE char *name = row_name(item);
         if (!json_object_get(rows, name))
             json_object_set_new(rows, name, json_array());
         if (json_has(item, "started_ms"))

@@ -142,7 +142,7 @@ static void host_block(struct buf *out, const json_t *plan, const json_t *host)
 
     human_bytes((uint64_t)(part > 0 ? part : 0), planned);
     human_bytes((uint64_t)(whole > 0 ? whole : 0), available);
-    CLEANUP(free_ptr) char *words = xasprintf("%s of %s memory planned", planned, available);
+    AUTO_FREE char *words = xasprintf("%s of %s memory planned", planned, available);
     buf_adds(out, "<div class=\"host\">");
     html_element(out, "b", NULL, "%s", name);
     html_element(out, "span", "soft", "  %s", words);

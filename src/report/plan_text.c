@@ -23,7 +23,7 @@ static void options_text(struct text *t, const json_t *options)
 
     json_object_foreach ((json_t *)(uintptr_t)options, key, value) {
         bool own = strcmp(key, hidden[0]) == 0 || strcmp(key, hidden[1]) == 0;
-        CLEANUP(free_ptr) char *word = xstrdup(strcmp(key, "databases") == 0 ? "database" : key);
+        AUTO_FREE char *word = xstrdup(strcmp(key, "databases") == 0 ? "database" : key);
         for (char *c = word; *c; c++)
             *c = *c == '_' ? '-' : *c;
         if (json_is_true(value))
@@ -108,8 +108,8 @@ static void summary_text(struct text *t, const json_t *plan)
 {
     struct summary sum = summary_of(plan);
     char planned[HUMAN_TEXT_MAX], memory[HUMAN_TEXT_MAX], time[HUMAN_TEXT_MAX];
-    CLEANUP(free_ptr)
-    char *left_out = sum.skipped > 0 ? xasprintf(" (%zu left out)", sum.skipped) : xstrdup("");
+    AUTO_FREE char *left_out =
+        sum.skipped > 0 ? xasprintf(" (%zu left out)", sum.skipped) : xstrdup("");
 
     text_wrap(t, TEXT_PLAIN, "",
         "%zu database%s%s, %zu shard%s on %zu of %zu host%s, %s of %s memory; about %s.",

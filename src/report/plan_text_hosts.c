@@ -129,7 +129,7 @@ static void racks_text(struct text *t, const json_t *hosts)
         "RACK", "HOSTS USED", "UNUSABLE", "SHARDS", "MEMORY", "", "FULLEST"};
     struct text_table table;
     size_t count;
-    CLEANUP(free_ptr) struct rack *racks = racks_of(hosts, &count);
+    AUTO_FREE struct rack *racks = racks_of(hosts, &count);
 
     text_table_init(&table, "LrrrrlL");
     for (size_t i = 0; i < ARRAY_SIZE(heads); i++)

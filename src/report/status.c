@@ -14,7 +14,7 @@
 
 static int64_t meta_ms(struct state *st, const char *key)
 {
-    CLEANUP(free_ptr) char *text = state_meta(st, key);
+    AUTO_FREE char *text = state_meta(st, key);
     return text ? strtoll(text, NULL, 10) : -1;
 }
 
@@ -294,7 +294,7 @@ static void add_next(json_t *status, const char *state, const char *path)
         step = NEXT_REPORT;
     else if (others_can_help(status))
         step = NEXT_REPLAN;
-    CLEANUP(free_ptr) char *command = next_command(step, path);
+    AUTO_FREE char *command = next_command(step, path);
     json_object_set_new(status, "next", doc_string(command));
     json_object_set_new(status, "pid", doc_int_or_null(holder, 0));
     json_object_set_new(
@@ -303,7 +303,7 @@ static void add_next(json_t *status, const char *state, const char *path)
 
 int report_status_json(struct state *st, const char *path, json_t **ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *meta_state = state_meta(st, "state");
+    AUTO_FREE char *meta_state = state_meta(st, "state");
     const char *state = meta_state ? meta_state : "planned";
     bool failed = strcmp(state, "failed") == 0 || strcmp(state, "partly") == 0;
     int64_t started_ms = meta_ms(st, "started_ms"), rpo_s = -1;

@@ -17,7 +17,7 @@ void status_verdict_text(struct text *t, const json_t *status)
         [VERDICT_BAD] = TEXT_RED,
         [VERDICT_MIXED] = TEXT_YELLOW,
         [VERDICT_OPEN] = TEXT_BOLD};
-    CLEANUP(free_ptr) char *times = status_times(status);
+    AUTO_FREE char *times = status_times(status);
 
     text_wrap(t, styles[status_verdict(status)], "", "%s", status_headline(status));
     text_wrap(t, TEXT_PLAIN, "", "%s", times);

@@ -52,7 +52,7 @@ char *status_times(const json_t *status)
         json_has(status, "ended_ms") ? "took" : "so far", took);
     if (!json_has(status, "ended_ms") || json_has(status, "pid"))
         return times;
-    CLEANUP(free_ptr) char *ended = times;
+    AUTO_FREE char *ended = times;
     return xasprintf(
         "%s As of %s: no server was asked since.", ended, doc_time(status, "ended_ms", time));
 }

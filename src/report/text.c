@@ -51,7 +51,7 @@ static char *safe_format(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 static char *safe_format(const char *fmt, va_list args)
 {
     struct buf safe = BUF_INIT;
-    CLEANUP(free_ptr) char *raw = xvasprintf(fmt, args);
+    AUTO_FREE char *raw = xvasprintf(fmt, args);
 
     add_safe(&safe, raw);
     return buf_take(&safe);
@@ -117,7 +117,7 @@ void text_put(struct text *t, enum text_style style, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *s = safe_format(fmt, args);
+    AUTO_FREE char *s = safe_format(fmt, args);
     va_end(args);
     put_styled(t, style, s, strlen(s));
 }
@@ -134,7 +134,7 @@ void text_heading(struct text *t, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *s = safe_format(fmt, args);
+    AUTO_FREE char *s = safe_format(fmt, args);
     va_end(args);
     text_end(t);
     put_styled(t, TEXT_BOLD, s, strlen(s));
@@ -176,7 +176,7 @@ void text_wrap(struct text *t, enum text_style style, const char *first, const c
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *s = safe_format(fmt, args);
+    AUTO_FREE char *s = safe_format(fmt, args);
     va_end(args);
     wrap(t, style, first, s);
 }
@@ -186,9 +186,9 @@ void text_field(struct text *t, const char *label, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *s = safe_format(fmt, args);
+    AUTO_FREE char *s = safe_format(fmt, args);
     va_end(args);
-    CLEANUP(free_ptr) char *first = xasprintf("    %-13s ", label);
+    AUTO_FREE char *first = xasprintf("    %-13s ", label);
     wrap(t, TEXT_PLAIN, first, s);
 }
 
@@ -271,7 +271,7 @@ static void print_cell(
 
     if (have > width) {
         size_t len = fitting_bytes(cell->text, width - 1);
-        CLEANUP(free_ptr) char *cut = xasprintf("%.*s…", (int)len, cell->text);
+        AUTO_FREE char *cut = xasprintf("%.*s…", (int)len, cell->text);
         put_styled(t, cell->style, cut, strlen(cut));
         have = text_width(cut);
         if (!last)

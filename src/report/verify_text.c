@@ -96,7 +96,7 @@ static void set_text(struct text *t, const json_t *set)
     bool complete = json_flag(set, "complete");
     const char *name = json_text(set, "database_name", NULL);
     size_t files = json_array_size(json_object_get(set, "files"));
-    CLEANUP(free_ptr) char *of = name ? xasprintf(" of '%s'", name) : xstrdup("");
+    AUTO_FREE char *of = name ? xasprintf(" of '%s'", name) : xstrdup("");
     char bytes[HUMAN_TEXT_MAX], age[HUMAN_TEXT_MAX];
     bool sized = json_has(set, "bytes"), dated = json_has(set, "age_s");
 

@@ -220,8 +220,8 @@ static int choose(struct catalogue_draft *draft, struct err *err)
 /* Adds a word unless it is in the list "a, b" already. Returns whether the list is full. */
 static bool list_once(struct buf *list, unsigned *count, const char *word)
 {
-    CLEANUP(free_ptr) char *hay = xasprintf(", %s,", list->data);
-    CLEANUP(free_ptr) char *needle = xasprintf(", %s,", word);
+    AUTO_FREE char *hay = xasprintf(", %s,", list->data);
+    AUTO_FREE char *needle = xasprintf(", %s,", word);
 
     if (strstr(hay, needle))
         return false;
@@ -241,8 +241,7 @@ static int nothing_found(const struct catalogue_draft *draft, struct err *err)
         if (backup_name_parse(list->entries[i].name, &name) &&
             list_once(&others, &count, name.database_uid))
             break;
-    CLEANUP(free_ptr)
-    char *what = xasprintf("'%s' holds no backup of the database db:%s '%s'",
+    AUTO_FREE char *what = xasprintf("'%s' holds no backup of the database db:%s '%s'",
         store_label(draft->store), query->database_uid, query->database_name);
     if (!list->count && list->folder_count) {
         for (size_t i = 0; i < list->folder_count && count <= NAMED_MAX; i++, count++)

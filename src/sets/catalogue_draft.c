@@ -47,7 +47,7 @@ void set_draft_note(struct set_draft *set, struct catalogue_draft *draft, const 
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *text = xvasprintf(fmt, args);
+    AUTO_FREE char *text = xvasprintf(fmt, args);
     va_end(args);
     GROW(set->notes, set->note_count, set->note_alloc);
     set->notes[set->note_count++] = arena_strdup(&draft->catalogue->arena, text);

@@ -62,9 +62,9 @@ static int read_heads(
 /* Its name is "redis-node-<host>-<port>-<node id>.rdb"; only the id is sure to be one's own. */
 static const struct store_entry *find_file_of_node(const struct store_list *list, const char *id)
 {
-    CLEANUP(free_ptr) char *plain = xasprintf("-%s.rdb", id);
-    CLEANUP(free_ptr) char *zipped = xasprintf("-%s.rdb.gz", id);
-    CLEANUP(free_ptr) char *zstd = xasprintf("-%s.rdb.zst", id);
+    AUTO_FREE char *plain = xasprintf("-%s.rdb", id);
+    AUTO_FREE char *zipped = xasprintf("-%s.rdb.gz", id);
+    AUTO_FREE char *zstd = xasprintf("-%s.rdb.zst", id);
 
     for (size_t i = 0; i < list->count; i++)
         if (ends_with(list->entries[i].name, plain) || ends_with(list->entries[i].name, zipped) ||

@@ -126,7 +126,7 @@ int part_name(struct part *p, struct err *err)
 {
     if (!p->part_path)
         return 0;
-    CLEANUP(free_ptr) char *dir = path_dir(p->path);
+    AUTO_FREE char *dir = path_dir(p->path);
     if (rename(p->part_path, p->path) < 0)
         return err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", p->part_path, p->path);
     free(p->part_path);

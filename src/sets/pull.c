@@ -146,7 +146,7 @@ static char *keep_path(const struct puller *p, size_t file)
 static void forget_kept(const struct puller *p)
 {
     for (size_t i = 0; p->params->resume && i <= p->params->more_count; i++) {
-        CLEANUP(free_ptr) char *path = keep_path(p, i);
+        AUTO_FREE char *path = keep_path(p, i);
         transfer_forget(path);
     }
 }

@@ -196,8 +196,8 @@ static int feed_zstd(struct unpack *u, const void *data, size_t len, struct err 
         if (ZSTD_isError(rc) && ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge)
             return err_set(err, ERR_LIMIT, "the zstd data needs a window of more than 128 MB");
         if (ZSTD_isError(rc)) {
-            CLEANUP(free_ptr)
-            char *what = xasprintf("the zstd data is damaged (%s)", ZSTD_getErrorName(rc));
+            AUTO_FREE char *what =
+                xasprintf("the zstd data is damaged (%s)", ZSTD_getErrorName(rc));
             return fail_packed(u, in.size - in.pos, what, err);
         }
         u->place = rc == 0 ? BEHIND_ZSTD_FRAME : IN_ZSTD;

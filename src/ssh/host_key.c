@@ -44,7 +44,7 @@ void host_key_read(struct host_key *k, const void *bytes, size_t len)
     const char *type = wire_string(&w, &type_len);
 
     digest_bytes(bytes, len, hash);
-    CLEANUP(free_ptr) char *hash64 = base64_encode(hash, sizeof(hash));
+    AUTO_FREE char *hash64 = base64_encode(hash, sizeof(hash));
     *k = (struct host_key){.type = wire_printable(type, type_len, TYPE_MAX),
         .base64 = base64_encode(bytes, len),
         .fingerprint = xasprintf("SHA256:%.*s", (int)strcspn(hash64, "="), hash64)};
@@ -95,7 +95,7 @@ static struct verdict judge(const struct host_key *k, const struct ssh_target *t
 static int refuse_other(const struct host_key *k, const struct ssh_target *target,
     const struct verdict *v, struct err *err)
 {
-    CLEANUP(free_ptr) char *name = name_of(target);
+    AUTO_FREE char *name = name_of(target);
 
     if (v->only_rsa && strcmp(k->type, "ssh-rsa") != 0 && !session_knows_host_key("ssh-rsa")) {
         err_set(err, ERR_UNSUPPORTED,
@@ -151,8 +151,8 @@ int host_key_check(const struct host_key *k, const struct ssh_target *target,
     if (v.authority)
         return refuse_authority(k, err);
     if (target->accept_host_key) {
-        CLEANUP(free_ptr) char *name = name_of(target);
-        CLEANUP(free_ptr) char *line = xasprintf("%s %s %s", name, k->type, k->base64);
+        AUTO_FREE char *name = name_of(target);
+        AUTO_FREE char *line = xasprintf("%s %s %s", name, k->type, k->base64);
         return target->accept_host_key(target->accept_arg, line, k->fingerprint, err);
     }
     *ret_failure = SSH_HOST_KEY_UNKNOWN;

@@ -70,7 +70,7 @@ static void look_at_openssh(const char *text, struct key_look *ret)
     if (bytes && read_openssh(bytes, len, &key)) {
         struct wire w = wire_of(key.public, key.public_len);
         const char *type = wire_string(&w, &type_len);
-        CLEANUP(free_ptr) char *base64 = base64_encode(key.public, key.public_len);
+        AUTO_FREE char *base64 = base64_encode(key.public, key.public_len);
         ret->locked = key.locked;
         ret->rsa = type_len == 7 && memcmp(type, "ssh-rsa", 7) == 0;
         ret->public = xasprintf("%.*s %s", (int)type_len, type, base64);
@@ -129,7 +129,7 @@ void key_put_rsa(const struct rsa *rsa, struct buf *ret)
     wire_put_string(ret, "ssh-rsa", 7);
     for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
         size_t len;
-        CLEANUP(free_ptr) unsigned char *number = rsa_number(rsa, order[i], &len);
+        AUTO_FREE unsigned char *number = rsa_number(rsa, order[i], &len);
         wire_put_string(ret, number, len);
     }
 }
@@ -142,7 +142,7 @@ int key_sign_rsa(void *arg, const char *algorithm, const void *data, size_t len,
 
     if (!sha512 && strcmp(algorithm, "rsa-sha2-256") != 0)
         return -1;
-    CLEANUP(free_ptr) unsigned char *signature = rsa_sign(rsa, sha512, data, len, &signature_len);
+    AUTO_FREE unsigned char *signature = rsa_sign(rsa, sha512, data, len, &signature_len);
     if (!signature)
         return -1;
     buf_add(ret, signature, signature_len);

@@ -77,10 +77,8 @@ static bool matches_hash(struct part hashed, const char *name)
 
     if (!bar)
         return false;
-    CLEANUP(free_ptr)
-    unsigned char *salt = base64_decode(salt64, (size_t)(bar - salt64), &salt_len);
-    CLEANUP(free_ptr)
-    unsigned char *hash = base64_decode(bar + 1, (size_t)(end - bar - 1), &hash_len);
+    AUTO_FREE unsigned char *salt = base64_decode(salt64, (size_t)(bar - salt64), &salt_len);
+    AUTO_FREE unsigned char *hash = base64_decode(bar + 1, (size_t)(end - bar - 1), &hash_len);
     if (!salt || !hash || salt_len < SIGN_SHA1_BYTES || hash_len < SIGN_SHA1_BYTES)
         return false;
     sign_hmac_sha1(salt, SIGN_SHA1_BYTES, name, strlen(name), mac);
@@ -143,8 +141,7 @@ static bool parse_line(struct part line, const char *host, const char *full, str
 
 bool known_hosts_next(const char **text, const char *host, int port, struct known_key *ret)
 {
-    CLEANUP(free_ptr)
-    char *with_port = port == SSH_PORT ? NULL : xasprintf("[%s]:%d", host, port);
+    AUTO_FREE char *with_port = port == SSH_PORT ? NULL : xasprintf("[%s]:%d", host, port);
     bool found = false;
 
     while (**text && !found) {
@@ -162,7 +159,7 @@ bool known_key_is(const struct known_key *key, const char *text)
 
 int known_hosts_read(const char *path, struct buf *text, struct err *err)
 {
-    CLEANUP(free_ptr) char *real = path_expand_home(path);
+    AUTO_FREE char *real = path_expand_home(path);
 
     if (file_read(real, FILE_BYTES_MAX, text, err) < 0)
         return -1;

@@ -201,8 +201,7 @@ static void note_unusable(struct login *l, const char *path, const char *name)
 
 static void note_key(struct login *l, const char *path, enum session_login login)
 {
-    CLEANUP(free_ptr)
-    char *name = path ? xasprintf("identity '%s'", path) : xstrdup("the key");
+    AUTO_FREE char *name = path ? xasprintf("identity '%s'", path) : xstrdup("the key");
 
     if (login == LOGIN_KEY_UNUSABLE) {
         note_unusable(l, path, name);
@@ -296,7 +295,7 @@ static unsigned way_of(const struct attempt *a)
 
 static void note_password(struct login *l, enum session_login login)
 {
-    CLEANUP(free_ptr) char *note = xasprintf("the password %s; ", outcome(login));
+    AUTO_FREE char *note = xasprintf("the password %s; ", outcome(login));
 
     l->asks_about_refusal = false;
     if (!strstr(l->tried.data, note)) /* it may also have been the answer to questions */
@@ -392,8 +391,7 @@ static int break_off(struct login *l, struct session *s, struct err *err)
         note_password(l, LOGIN_REFUSED);
     if (!l->tried.len)
         return session_error(s, ERR_DENIED, "the login broke off", err);
-    CLEANUP(free_ptr)
-    char *what = xasprintf(
+    AUTO_FREE char *what = xasprintf(
         "the login as '%s' broke off (%.*s)", l->how->user, (int)l->tried.len - 2, l->tried.data);
     return session_error(s, ERR_DENIED, what, err);
 }

@@ -106,7 +106,7 @@ static char *algorithm_of(const void *data, size_t len)
 static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(sign)
 {
     struct session *s = *abstract;
-    CLEANUP(free_ptr) char *algorithm = algorithm_of(data, data_len);
+    AUTO_FREE char *algorithm = algorithm_of(data, data_len);
     CLEANUP(buf_release) struct buf signature = BUF_INIT;
 
     (void)session;

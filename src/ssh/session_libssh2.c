@@ -156,7 +156,7 @@ int session_error(struct session *s, enum err_code code, const char *what, struc
     libssh2_session_last_error(s->library, &text, NULL, 0);
     if (s->said)
         return err_set(err, ERR_NETWORK, "%s: it hung up: %s", what, s->said);
-    CLEANUP(free_ptr) char *said = wire_printable(text ? text : "", SAID_MAX, SAID_MAX);
+    AUTO_FREE char *said = wire_printable(text ? text : "", SAID_MAX, SAID_MAX);
     if (s->broken)
         return err_set(err, ERR_NETWORK, "%s: it hung up", what);
     if (s->full)
@@ -330,7 +330,7 @@ static int no_common_method(struct session *s, struct err *err)
         [OFFER_MACS_IN] = "MAC"};
 
     for (int kind = 0; kind < OFFER_KINDS; kind++) {
-        CLEANUP(free_ptr) char *theirs = offer_names(&s->offer, (enum offer_kind)kind);
+        AUTO_FREE char *theirs = offer_names(&s->offer, (enum offer_kind)kind);
         if (!theirs || offer_meets(theirs, s->ours[kind]))
             continue;
         err_set(err, ERR_UNSUPPORTED,
@@ -357,7 +357,7 @@ int session_handshake(
     int rc = outcome(
         s, libssh2_session_handshake(s->library, s->fd), "no SSH session could be made", err);
     if (rc == -1 && no_common_method(s, err) == 0) {
-        CLEANUP(free_ptr) char *said = offer_refusal(&s->offer, SAID_MAX);
+        AUTO_FREE char *said = offer_refusal(&s->offer, SAID_MAX);
         if (said)
             err_set(err, s->broken ? ERR_NETWORK : ERR_PROTOCOL,
                 "no SSH session could be made: it says '%s'", said);

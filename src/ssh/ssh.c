@@ -457,7 +457,7 @@ const struct buf *ssh_errors(struct ssh *s)
 
 int ssh_how_it_ended(struct ssh *s, struct err *why)
 {
-    CLEANUP(free_ptr) char *signal = NULL;
+    AUTO_FREE char *signal = NULL;
     int status = 0;
 
     if (finish_sending(s, why) == SSH_WAIT)

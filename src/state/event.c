@@ -56,7 +56,7 @@ int state_tell(struct state *st, const struct event *event, struct err *err, con
     va_list args;
 
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *message = xvasprintf(fmt, args);
+    AUTO_FREE char *message = xvasprintf(fmt, args);
     va_end(args);
     told.message = message;
     return state_event(st, &told, err);

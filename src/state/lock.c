@@ -48,7 +48,7 @@ static int check_lock(int fd, const char *name, struct err *err)
 
 int state_lock_take(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *name = lock_path(path);
+    AUTO_FREE char *name = lock_path(path);
     struct flock lock;
     char pid[32];
     int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -65,7 +65,7 @@ int state_lock_take(const char *path, struct err *err)
         } else {
             err_set(err, ERR_LOCKED, "another run (process %d) works on the state file '%s'",
                 read_pid(fd), path);
-            CLEANUP(free_ptr) char *word = shell_word(path);
+            AUTO_FREE char *word = shell_word(path);
             err_hint(err, "Follow it with: recluster status --state %s", word);
         }
         close(fd);
@@ -82,7 +82,7 @@ int state_lock_take(const char *path, struct err *err)
 
 int state_lock_holder(const char *path)
 {
-    CLEANUP(free_ptr) char *name = lock_path(path);
+    AUTO_FREE char *name = lock_path(path);
     struct flock lock;
     int fd = open(name, O_RDWR | O_CLOEXEC);
     int pid = 0;

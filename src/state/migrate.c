@@ -34,9 +34,8 @@ int state_schema_version(struct state *st, int64_t *ret, struct err *err)
 
 int state_schema_mark(struct state *st, struct err *err)
 {
-    CLEANUP(free_ptr)
-    char *sql = xasprintf("PRAGMA user_version = %d;"
-                          "INSERT OR REPLACE INTO meta VALUES ('schema_version', '%d')",
+    AUTO_FREE char *sql = xasprintf("PRAGMA user_version = %d;"
+                                    "INSERT OR REPLACE INTO meta VALUES ('schema_version', '%d')",
         STATE_SCHEMA_VERSION, STATE_SCHEMA_VERSION);
 
     return state_exec(st, sql, err);

@@ -305,7 +305,7 @@ json_t *rows_object(const struct rows *rows)
     for (int i = 0; i < sqlite3_column_count(rows->stmt); i++) {
         const char *name = sqlite3_column_name(rows->stmt, i), *kind = strrchr(name, ':');
         size_t len = kind ? (size_t)(kind - name) : strlen(name);
-        CLEANUP(free_ptr) char *field = xstrndup(name, len);
+        AUTO_FREE char *field = xstrndup(name, len);
         json_object_set_new(o, field, field_value(rows, i, kind));
     }
     return o;

@@ -18,8 +18,7 @@ int state_set_secrets_of(struct state *st, const char *place, const char *id, co
     json_t **ret_masked, struct err *err)
 {
     json_t *masked = value ? secret_mask_json(value) : NULL;
-    CLEANUP(free_ptr)
-    char *text =
+    AUTO_FREE char *text =
         json_equal(masked, value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 
     if (state_set_secret(st, place, id, text, err) < 0) {

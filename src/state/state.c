@@ -85,7 +85,7 @@ static int check_schema(struct state *st, enum state_mode mode, struct err *err)
 /* Where others may rename and remove files, they could put another state file in its place. */
 static int state_check_folder(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *dir = path_dir(path);
+    AUTO_FREE char *dir = path_dir(path);
     struct stat st;
 
     if (stat(dir, &st) < 0)
@@ -106,7 +106,7 @@ static int check_file(const char *path, enum state_mode mode, struct err *err)
             return err_sys(err, ERR_STATE, "cannot create the state file '%s'", path);
         close(fd);
     } else if (!file_exists(path)) {
-        CLEANUP(free_ptr) char *word = shell_word(path);
+        AUTO_FREE char *word = shell_word(path);
         err_set(err, ERR_NOT_FOUND, "there is no state file '%s'", path);
         return err_hint(err, "Begin with: recluster recover CCS --hosts HOSTS --state %s", word);
     }
@@ -178,7 +178,7 @@ const char *state_path(const struct state *st)
 
 int state_save_as(struct state *st, const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *word = shell_word(path);
+    AUTO_FREE char *word = shell_word(path);
     struct out_file out = OUT_FILE_INIT;
     int rc = state_check_folder(path, err);
 

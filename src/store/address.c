@@ -37,7 +37,7 @@ static void take_parts(CURLU *url, struct address *ret)
 
 int address_parse(const char *text, const char *scheme, struct address *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *masked = secret_mask_url(text);
+    AUTO_FREE char *masked = secret_mask_url(text);
     const char *behind = strstr(text, "://");
     char *full = scheme && behind ? xasprintf("%s%s", scheme, behind) : xstrdup(text);
     CURLU *url = curl_url();

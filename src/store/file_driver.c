@@ -100,7 +100,7 @@ static int file_list(void *handle, struct store_list *list, struct err *err)
         return -1;
     }
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *path = path_join(f->dir, names[i]);
+        AUTO_FREE char *path = path_join(f->dir, names[i]);
         if (stat(path, &st) < 0)
             continue;
         if (S_ISREG(st.st_mode))
@@ -123,7 +123,7 @@ static void describe(const struct stat *st, struct store_object *ret)
 static int read_range(int fd, const char *path, int64_t offset, int64_t length,
     const struct store_receiver *to, struct err *err)
 {
-    CLEANUP(free_ptr) char *chunk = xmalloc(CHUNK_BYTES);
+    AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
 
     while (length != 0) {
         size_t want = length < 0 || length > CHUNK_BYTES ? CHUNK_BYTES : (size_t)length;
@@ -171,7 +171,7 @@ static int file_read_range(void *handle, const char *name, int64_t offset, int64
     const struct store_receiver *receiver, struct err *err)
 {
     const struct file_store *f = handle;
-    CLEANUP(free_ptr) char *path = path_join(f->dir, name);
+    AUTO_FREE char *path = path_join(f->dir, name);
     /* Not to hang on a pipe of that name. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
@@ -221,7 +221,7 @@ static int file_write_part(void *upload, const struct store_part *part, struct e
 static int file_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct file_upload *u = upload;
-    CLEANUP(free_ptr) char *dir = path_dir(u->path);
+    AUTO_FREE char *dir = path_dir(u->path);
 
     if (file_write_part(u, last, err) < 0)
         return -1;
@@ -253,7 +253,7 @@ static void file_write_end(void *upload)
 static int file_remove(void *handle, const char *name, struct err *err)
 {
     const struct file_store *f = handle;
-    CLEANUP(free_ptr) char *path = path_join(f->dir, name);
+    AUTO_FREE char *path = path_join(f->dir, name);
 
     if (unlink(path) < 0)
         return err_sys(err, code_of_errno(), "cannot remove '%s'", path);

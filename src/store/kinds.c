@@ -82,7 +82,7 @@ static bool serves(const struct store_driver *driver, const char *kind, const js
 
 const struct store_driver *store_driver_of(const json_t *location, struct err *err)
 {
-    CLEANUP(free_ptr) char *kind = kind_of(location);
+    AUTO_FREE char *kind = kind_of(location);
 
     if (!kind) {
         err_set(err, ERR_USAGE, "a backup location must be a text, or an object with a type");

@@ -207,7 +207,7 @@ json_t *store_location_below(const json_t *location, const char *folder)
         member = members[i];
         text = json_text(location, member, NULL);
     }
-    CLEANUP(free_ptr) char *below = path_join(text ? text : "", folder);
+    AUTO_FREE char *below = path_join(text ? text : "", folder);
     if (!member)
         return json_string(below);
     json_t *copy = json_deep_copy(location);

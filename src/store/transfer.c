@@ -58,7 +58,7 @@ static char *note_path(const char *keep_path)
 
 void transfer_forget(const char *keep_path)
 {
-    CLEANUP(free_ptr) char *note = note_path(keep_path);
+    AUTO_FREE char *note = note_path(keep_path);
 
     unlink(note);
     unlink(keep_path);
@@ -67,7 +67,7 @@ void transfer_forget(const char *keep_path)
 /* Whether what is kept is the beginning of just this object. */
 static bool note_holds(const struct transfer *t, const struct store_object *object)
 {
-    CLEANUP(free_ptr) char *path = note_path(t->keep_path);
+    AUTO_FREE char *path = note_path(t->keep_path);
     CLEANUP(buf_release) struct buf text = BUF_INIT;
     struct err unreadable = ERR_INIT;
 
@@ -83,7 +83,7 @@ static bool note_holds(const struct transfer *t, const struct store_object *obje
 
 static int write_note(const struct transfer *t, const struct store_object *object, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = note_path(t->keep_path);
+    AUTO_FREE char *path = note_path(t->keep_path);
     json_t *note = note_of(t, object);
     char *text = json_dumps(note, JSON_COMPACT);
     int rc = file_write_atomic(path, text, strlen(text), 0600, err);
@@ -146,7 +146,7 @@ static int on_single_data(void *arg, const void *data, size_t len, struct err *e
 /* The kept bytes, from the disk. */
 static int replay(struct run *r, struct err *err)
 {
-    CLEANUP(free_ptr) char *chunk = xmalloc(CHUNK_BYTES);
+    AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
 
     for (;;) {
         ssize_t n = read(r->fd, chunk, CHUNK_BYTES);

@@ -45,7 +45,7 @@ static char *origin_of(const char *text)
 {
     CURLU *url = curl_url();
     char *scheme = NULL, *host = NULL, *port = NULL, *origin = NULL;
-    CLEANUP(free_ptr) char *full = xasprintf("%s%s", strstr(text, "://") ? "" : "https://", text);
+    AUTO_FREE char *full = xasprintf("%s%s", strstr(text, "://") ? "" : "https://", text);
 
     if (curl_url_set(url, CURLUPART_URL, full, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
         curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
@@ -73,7 +73,7 @@ static bool is_clear(const char *endpoint)
 
 void store_logins_add(json_t *logins, const char *endpoint, bool secret)
 {
-    CLEANUP(free_ptr) char *origin = origin_of(endpoint);
+    AUTO_FREE char *origin = origin_of(endpoint);
 
     if (origin)
         json_array_append_new(logins,
@@ -95,13 +95,13 @@ static const char *next_endpoint(
 /* The operator's word for an endpoint; NULL: there is none. */
 static const json_t *word_for(const json_t *trusted, const char *endpoint)
 {
-    CLEANUP(free_ptr) char *origin = origin_of(endpoint);
+    AUTO_FREE char *origin = origin_of(endpoint);
     const json_t *entry;
     size_t i;
 
     json_array_foreach (trusted, i, entry) {
         const char *url = store_location_text(entry, "url");
-        CLEANUP(free_ptr) char *its = url ? origin_of(url) : NULL;
+        AUTO_FREE char *its = url ? origin_of(url) : NULL;
         if (its && origin && strcasecmp(its, origin) == 0)
             return entry;
     }

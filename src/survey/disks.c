@@ -24,7 +24,7 @@ static bool has_path(const json_t *paths, const char *path)
 
 static void add_path(json_t *paths, const char *path)
 {
-    CLEANUP(free_ptr) char *plain = xstrdup(path);
+    AUTO_FREE char *plain = xstrdup(path);
 
     for (size_t len = strlen(plain); len > 1 && plain[len - 1] == '/'; len--)
         plain[len - 1] = '\0';
@@ -34,8 +34,8 @@ static void add_path(json_t *paths, const char *path)
 
 static void add_paths_of_node(json_t *paths, const struct ccs_node *node)
 {
-    CLEANUP(free_ptr)
-    char *usual = node->persistent_path ? path_join(node->persistent_path, "redis") : NULL;
+    AUTO_FREE char *usual =
+        node->persistent_path ? path_join(node->persistent_path, "redis") : NULL;
 
     if (node->recovery_path)
         add_path(paths, node->recovery_path);
@@ -117,8 +117,8 @@ void disks_take(
 
 static char *where_of(const json_t *folder, const json_t *file)
 {
-    CLEANUP(free_ptr)
-    char *path = path_join(json_text(folder, "path", NULL), json_text(file, "name", NULL));
+    AUTO_FREE char *path =
+        path_join(json_text(folder, "path", NULL), json_text(file, "name", NULL));
     return xasprintf("%s:%s", json_text(folder, "owner", NULL), path);
 }
 
@@ -130,7 +130,7 @@ static bool is_there(const struct survey *survey, const char *where)
 
     json_array_foreach (survey->disks, i, folder) {
         json_array_foreach (json_object_get(folder, "files"), k, file) {
-            CLEANUP(free_ptr) char *there = where_of(folder, file);
+            AUTO_FREE char *there = where_of(folder, file);
             found |= strcmp(there, where) == 0;
         }
     }
@@ -160,7 +160,7 @@ static void set_shards(
     struct arena *arena = &survey->ccs->arena;
     struct disk_shard *shards = arena_alloc(arena, (db->shard_count + 1) * sizeof(*shards));
     const struct slots **ranges = arena_alloc(arena, (db->shard_count + 1) * sizeof(*ranges));
-    CLEANUP(free_ptr) size_t *range_of = xcalloc(db->shard_count + 1, sizeof(*range_of));
+    AUTO_FREE size_t *range_of = xcalloc(db->shard_count + 1, sizeof(*range_of));
 
     for (size_t i = 0; i < db->shard_count; i++) {
         const struct ccs_shard *shard = &ccs->shards[db->first_shard + i];

@@ -80,7 +80,7 @@ static json_t *target_of(const struct hosts *hosts, const struct ccs_node *node)
     const char *addr = known->addr ? known->addr : node->addr;
     if (addr)
         json_object_set_new(spec, "addr", json_string(addr));
-    CLEANUP(free_ptr) char *name = xasprintf("node:%s", node->uid);
+    AUTO_FREE char *name = xasprintf("node:%s", node->uid);
     return json_pack("{s:s, s:s, s:o}", "name", name, "link", known->link, "spec", spec);
 }
 
@@ -242,7 +242,7 @@ int fence_look(
         json_array_append(survey->fence, target);
     }
     json_decref(by_node);
-    CLEANUP(free_ptr) struct old_machine *machines = make_machines(survey->fence, NULL, &count);
+    AUTO_FREE struct old_machine *machines = make_machines(survey->fence, NULL, &count);
     int rc = run_machines(machines, count, &links, err);
     for (i = 0; i < count && rc == 0; i++) {
         size_t k;
@@ -266,8 +266,7 @@ static int journal(const struct old_machine *m, const char *code, const char *se
 {
     const json_t *at = server_now(m), *server = json_object_get(at, "server");
     const char *unit = json_text(server, "unit", NULL);
-    CLEANUP(free_ptr)
-    char *message = xasprintf("%s at %s:%lld (process %lld%s%s) of the old cluster %s",
+    AUTO_FREE char *message = xasprintf("%s at %s:%lld (process %lld%s%s) of the old cluster %s",
         json_text(server, "name", NULL), json_text(at, "addr", NULL), json_int(at, "port", 0),
         json_int(server, "pid", 0), unit ? ", unit " : "", unit ? unit : "", what);
     const struct event event = {.severity = severity,
@@ -283,9 +282,9 @@ static void on_fenced(void *ctx, const json_t *result, const struct err *error)
 {
     struct old_machine *m = ctx;
     const char *off = json_text(result, "unit_off", NULL);
-    CLEANUP(free_ptr)
-    char *what = error ? xasprintf("could not be stopped: %s", error->message)
-                       : xasprintf("is stopped%s%s", off ? ", its unit " : "", off ? off : "");
+    AUTO_FREE char *what =
+        error ? xasprintf("could not be stopped: %s", error->message)
+              : xasprintf("is stopped%s%s", off ? ", its unit " : "", off ? off : "");
 
     if (journal(m, error ? "fence-failed" : "fenced", error ? "error" : "warning", what, result) <
         0)
@@ -360,7 +359,7 @@ static int stop_all(struct state *st, json_t *targets, bool accept_new_keys, str
     struct host_links links = {st, accept_new_keys};
     struct fencing all = {.st = st, .fatal = ERR_INIT};
     size_t count;
-    CLEANUP(free_ptr) struct old_machine *machines = make_machines(targets, &all, &count);
+    AUTO_FREE struct old_machine *machines = make_machines(targets, &all, &count);
 
     if (run_machines(machines, count, &links, err) < 0)
         return -1;
@@ -374,9 +373,9 @@ static int stop_all(struct state *st, json_t *targets, bool accept_new_keys, str
 
 int fence_run(struct state *st, const struct ccs *ccs, bool accept_new_keys, struct err *err)
 {
-    CLEANUP(free_ptr) char *wanted = state_secret(st, "meta", "fence");
-    CLEANUP(free_ptr) char *done = state_meta(st, "fenced_ms");
-    CLEANUP(free_ptr) char *now = NULL;
+    AUTO_FREE char *wanted = state_secret(st, "meta", "fence");
+    AUTO_FREE char *done = state_meta(st, "fenced_ms");
+    AUTO_FREE char *now = NULL;
 
     if (!wanted || done)
         return 0;
@@ -395,6 +394,6 @@ int fence_save(const struct survey *survey, struct state *st, struct err *err)
 {
     if (json_array_size(survey->fence) == 0)
         return 0;
-    CLEANUP(free_ptr) char *text = json_dumps(survey->fence, JSON_COMPACT);
+    AUTO_FREE char *text = json_dumps(survey->fence, JSON_COMPACT);
     return state_set_secret(st, "meta", "fence", text, err);
 }

@@ -68,7 +68,7 @@ static void on_hello(void *ctx, const json_t *result, const struct err *error)
 {
     struct conversation *c = ctx;
     const struct host_opening *o = &c->opening;
-    CLEANUP(free_ptr) char *who = operator_name();
+    AUTO_FREE char *who = operator_name();
 
     (void)result;
     if (error || !o->recovery)

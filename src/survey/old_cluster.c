@@ -220,7 +220,7 @@ static void add_watched(void *arg, const char *master, const char *ip, int port)
 {
     const struct asking *p = arg;
     const struct address key = {.addr = ip, .port = port};
-    CLEANUP(free_ptr) char *watches = xasprintf("%s:%d", ip, port);
+    AUTO_FREE char *watches = xasprintf("%s:%d", ip, port);
 
     if (!bsearch(&key, p->old->addresses->items, p->old->addresses->count, sizeof(key), by_address))
         return;
@@ -472,7 +472,7 @@ int old_cluster_wrong_name(const char *typed, const char *name, struct err *err)
 int old_cluster_check_again(
     struct state *st, const struct ccs *ccs, const char *typed, struct err *err)
 {
-    CLEANUP(free_ptr) char *said = state_meta(st, "old_cluster_is_dead");
+    AUTO_FREE char *said = state_meta(st, "old_cluster_is_dead");
     const char *name = ccs->cluster_name ? ccs->cluster_name : "";
 
     if (typed && strcmp(typed, name) != 0)

@@ -41,7 +41,7 @@ static void copy_member(json_t *to, const char *name, const json_t *from, const 
 static void set_identity(json_t *location, const json_t *login)
 {
     const char *identity = json_text(login, "identity", NULL);
-    CLEANUP(free_ptr) char *path = identity ? path_expand_home(identity) : NULL;
+    AUTO_FREE char *path = identity ? path_expand_home(identity) : NULL;
 
     if (path)
         json_object_set_new(location, "key", json_pack("{s:s}", "file", path));
@@ -53,8 +53,7 @@ static json_t *node_location(const json_t *login, const char *addr)
     const json_t *port = json_object_get(login, "port");
     const struct passwd *me = getpwuid(getuid());
     bool v6 = strchr(addr, ':') != NULL;
-    CLEANUP(free_ptr)
-    char *url = xasprintf("sftp://%s%s%s:%d/", v6 ? "[" : "", addr, v6 ? "]" : "",
+    AUTO_FREE char *url = xasprintf("sftp://%s%s%s:%d/", v6 ? "[" : "", addr, v6 ? "]" : "",
         json_is_integer(port) ? (int)json_integer_value(port) : 22);
     json_t *location = json_pack(
         "{s:s, s:s, s:s}", "type", "sftp", "sftp_url", url, "user", me ? me->pw_name : "root");

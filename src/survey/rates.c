@@ -29,7 +29,7 @@ static char *rates_path(void)
 
 static json_t *read_rates(void)
 {
-    CLEANUP(free_ptr) char *path = rates_path();
+    AUTO_FREE char *path = rates_path();
     CLEANUP(buf_release) struct buf text = BUF_INIT;
     struct err absent = ERR_INIT;
 
@@ -89,14 +89,14 @@ static double blended(const json_t *old, const char *key, double now)
 
 static int write_rates(double transfer, double load, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = rates_path();
+    AUTO_FREE char *path = rates_path();
     if (!path)
         return 0;
-    CLEANUP(free_ptr) char *folder = path_dir(path);
+    AUTO_FREE char *folder = path_dir(path);
     json_t *old = read_rates();
     json_t *rates = json_pack("{s:f, s:f}", "transfer", blended(old, "transfer", transfer), "load",
         blended(old, "load", load));
-    CLEANUP(free_ptr) char *text = json_dumps(rates, JSON_COMPACT);
+    AUTO_FREE char *text = json_dumps(rates, JSON_COMPACT);
 
     json_decref(old);
     json_decref(rates);

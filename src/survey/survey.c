@@ -284,7 +284,7 @@ struct survey_query {
 static int read_catalogue(const struct ccs *ccs, struct store *store, const struct ccs_database *db,
     const struct survey_query *wanted, struct catalogue *ret, struct err *err)
 {
-    CLEANUP(free_ptr) const struct slots **shards = xcalloc(db->shard_count, sizeof(*shards));
+    AUTO_FREE const struct slots **shards = xcalloc(db->shard_count, sizeof(*shards));
     size_t count = 0;
 
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
@@ -317,7 +317,7 @@ static void say(const struct survey_request *request, bool lasting, const char *
     if (!to)
         return;
     va_start(args, fmt);
-    CLEANUP(free_ptr) char *line = xvasprintf(fmt, args);
+    AUTO_FREE char *line = xvasprintf(fmt, args);
     va_end(args);
     to(request->arg, line);
 }
@@ -334,7 +334,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
     in->location = location_of(survey, request, in->database, &named_by, error);
     if (error->code) {
         in->error = error;
-        CLEANUP(free_ptr) char *label = store_location_shown(in->database->backup_location);
+        AUTO_FREE char *label = store_location_shown(in->database->backup_location);
         in->location_label = arena_strdup(&survey->ccs->arena, label);
     }
     /* "--source db:1=disks": nothing but the files on disks. */
@@ -344,7 +344,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
         in->location = NULL;
     if (!in->location || !wishes_backups(survey, in))
         return NULL;
-    CLEANUP(free_ptr) char *label = store_location_shown(in->location);
+    AUTO_FREE char *label = store_location_shown(in->location);
     in->location_label = arena_strdup(&survey->ccs->arena, label);
     if (json_flag(survey->options, "offline"))
         return NULL;
@@ -486,7 +486,7 @@ static int check_old_cluster(
 
 void survey_make_plan(struct survey *survey, const struct survey_request *request, struct state *st)
 {
-    CLEANUP(free_ptr) char *sha256 = state_meta(st, "ccs_sha256");
+    AUTO_FREE char *sha256 = state_meta(st, "ccs_sha256");
     const json_t *options = survey->options;
     struct slots missing;
     const struct plan_input input = {

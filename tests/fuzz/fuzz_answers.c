@@ -106,7 +106,7 @@ static void read_ssh_offer(struct bytes b)
     for (size_t at = 0; at < b.len; at += 11)
         offer_add(&offer, b.text + at, b.len - at < 11 ? b.len - at : 11);
     for (int kind = 0; kind < OFFER_KINDS; kind++) {
-        CLEANUP(free_ptr) char *names = offer_names(&offer, (enum offer_kind)kind);
+        AUTO_FREE char *names = offer_names(&offer, (enum offer_kind)kind);
         for (const char *c = names; c && *c; c++)
             FUZZ_ASSERT(*c >= ' ' && *c <= '~');
         FUZZ_ASSERT(!names || !offer_meets(names, ""));
@@ -196,7 +196,7 @@ static void read_name(struct bytes b)
 
     if (!backup_name_parse(b.text, &name))
         return;
-    CLEANUP(free_ptr) char *again = backup_name_format(&name);
+    AUTO_FREE char *again = backup_name_format(&name);
     FUZZ_ASSERT(again);
 }
 

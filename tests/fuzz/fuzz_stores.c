@@ -206,8 +206,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         "'key':'p','insecure':true}",
         "{'type':'sftp','sftp_url':'sftp://u:p@127.0.0.1/b','host_key':'SHA256:AAAA'}",
     };
-    CLEANUP(free_ptr)
-    char *text = xstrdup(locations[size > 0 ? (size_t)(data[0] - 'a') % ARRAY_SIZE(locations) : 0]);
+    AUTO_FREE char *text =
+        xstrdup(locations[size > 0 ? (size_t)(data[0] - 'a') % ARRAY_SIZE(locations) : 0]);
     for (char *p = text; *p; p++)
         *p = *p == '\'' ? '"' : *p;
     struct err err = ERR_INIT;

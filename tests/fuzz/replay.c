@@ -43,7 +43,7 @@ static int replay(const char *path)
         exit(1);
     }
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *file = path_join(path, names[i]);
+        AUTO_FREE char *file = path_join(path, names[i]);
         if (strcmp(names[i], "README.md") != 0)
             replayed += replay(file);
     }

@@ -87,7 +87,7 @@ static int set_up(struct azure_store *a, const json_t *location, struct err *err
 {
     const char *endpoint = cloud_text(location, "endpoint");
     const char *container = cloud_text(location, "container");
-    CLEANUP(free_ptr) char *prefix = cloud_prefix(location, "subdir");
+    AUTO_FREE char *prefix = cloud_prefix(location, "subdir");
 
     a->account = xstrdup(cloud_text(location, "account_name"));
     a->endpoint = endpoint ? cloud_endpoint(endpoint)
@@ -185,8 +185,7 @@ static int azure_resolve(json_t *location, bool own, struct err *err)
 static void azure_logins(const json_t *location, json_t *logins)
 {
     const char *endpoint = cloud_text(location, "endpoint");
-    CLEANUP(free_ptr)
-    char *provider =
+    AUTO_FREE char *provider =
         xasprintf("https://%s.blob.core.windows.net", cloud_text(location, "account_name"));
     bool key = json_object_get(location, "account_key") != NULL;
 

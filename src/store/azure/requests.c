@@ -42,7 +42,7 @@ static const struct {
 int azure_error(struct cloud *c, const struct cloud_request *request,
     const struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = cloud_label(c, request);
+    AUTO_FREE char *what = cloud_label(c, request);
     const char *code = http_header(c->client, "x-ms-error-code");
 
     for (size_t i = 0; code && i < ARRAY_SIZE(failures); i++) {
@@ -96,7 +96,7 @@ static int add_signature(const struct azure_store *a, const struct cloud_request
     const char *url, const char *x_headers, struct curl_slist **headers, struct err *err)
 {
     const char *path = strchr(strstr(url, "://") + 3, '/');
-    CLEANUP(free_ptr) char *path_only = xstrndup(path, strcspn(path, "?"));
+    AUTO_FREE char *path_only = xstrndup(path, strcspn(path, "?"));
     char range[HTTP_RANGE_MAX] = "", range_header[HTTP_RANGE_MAX + 8] = "";
     const char *query[ARRAY_SIZE(r->query)][2];
 
@@ -127,7 +127,7 @@ int azure_send(
     struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
     const struct azure_store *a = (const struct azure_store *)c; /* its first member */
-    CLEANUP(free_ptr) char *url = url_of(a, r);
+    AUTO_FREE char *url = url_of(a, r);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
     struct buf x_headers = BUF_INIT;
     int rc = 0;

@@ -55,6 +55,6 @@ char *azure_authorization(
     explicit_bzero(bytes, key_len);
     free(bytes);
     buf_release(&text);
-    CLEANUP(free_ptr) char *signature = base64_encode(mac, sizeof(mac));
+    AUTO_FREE char *signature = base64_encode(mac, sizeof(mac));
     return xasprintf("SharedKey %s:%s", what->account, signature);
 }

@@ -30,14 +30,14 @@ void *azure_write_begin(void *handle, const char *name, struct err *err)
 /* All of a blob's block ids must have the same length. The caller frees it. */
 static char *block_id(const struct azure_upload *u, size_t number)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("%s-%08zu", u->mark, number);
+    AUTO_FREE char *text = xasprintf("%s-%08zu", u->mark, number);
     return base64_encode(text, strlen(text));
 }
 
 int azure_write_part(void *upload, const struct store_part *part, struct err *err)
 {
     struct azure_upload *u = upload;
-    CLEANUP(free_ptr) char *id = block_id(u, part->number);
+    AUTO_FREE char *id = block_id(u, part->number);
 
     return cloud_do(u->c,
         &(struct cloud_request){
@@ -56,7 +56,7 @@ static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
 
     buf_adds(&body, "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *id = block_id(u, i);
+        AUTO_FREE char *id = block_id(u, i);
         buf_addf(&body, "<Latest>%s</Latest>", id);
     }
     buf_adds(&body, "</BlockList>");

@@ -69,7 +69,7 @@ void cloud_query(struct cloud_request *r, const char *name, const char *value)
 int cloud_send_to(struct cloud *c, const struct cloud_request *r, const char *url,
     struct curl_slist **headers, struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = cloud_label(c, r);
+    AUTO_FREE char *what = cloud_label(c, r);
     const struct http_request request = {
         .method = r->method,
         .url = url,

@@ -24,7 +24,7 @@ static int bad_url(const struct cloud_form *form, const char *url, const char *w
 static int set_decoded(
     json_t *object, const char *key, const char *text, size_t len, bool plus_is_space)
 {
-    CLEANUP(free_ptr) char *copy = xstrndup(text, len);
+    AUTO_FREE char *copy = xstrndup(text, len);
     int decoded_len = 0;
 
     for (char *p = copy; plus_is_space && (p = strchr(p, '+'));)
@@ -55,13 +55,13 @@ static int read_query(json_t *object, const struct cloud_form *form, const char 
             struct buf known = BUF_INIT;
             for (const char *const *word = form->query; *word; word++)
                 buf_addf(&known, "%s%s", known.len ? ", " : "", *word);
-            CLEANUP(free_ptr)
-            char *why = xasprintf("has '%.*s' in its query, where only these can stand: %s",
-                (int)(key_len < 40 ? key_len : 40), query, known.data);
+            AUTO_FREE char *why =
+                xasprintf("has '%.*s' in its query, where only these can stand: %s",
+                    (int)(key_len < 40 ? key_len : 40), query, known.data);
             buf_release(&known);
             return bad_url(form, url, why, err);
         }
-        CLEANUP(free_ptr) char *key = xstrndup(query, key_len);
+        AUTO_FREE char *key = xstrndup(query, key_len);
         if (set_decoded(object, key, equals + 1, len - key_len - 1, true) < 0)
             return bad_url(form, url, "is not a proper URL", err);
         query += len + (query[len] == '&');
@@ -80,7 +80,7 @@ static int read_url(json_t *object, const struct cloud_form *form, const char *u
     for (const char *const *word = form->words; *word; word++) {
         size_t len = strcspn(p, "/?");
         if (!len || set_decoded(object, *word, p, len, false) < 0) {
-            CLEANUP(free_ptr) char *why = xasprintf("lacks its '%s'", *word);
+            AUTO_FREE char *why = xasprintf("lacks its '%s'", *word);
             return bad_url(form, url, why, err);
         }
         p += len + (p[len] == '/');
@@ -157,7 +157,7 @@ int cloud_page_size(const json_t *location, int most)
 
 int cloud_check_endpoint(const char *text, const char *what, struct err *err)
 {
-    CLEANUP(free_ptr) char *full = xasprintf("%s%s", strstr(text, "://") ? "" : "https://", text);
+    AUTO_FREE char *full = xasprintf("%s%s", strstr(text, "://") ? "" : "https://", text);
     CURLU *url = curl_url();
     char *scheme = NULL, *host = NULL, *user = NULL;
     bool good = curl_url_set(url, CURLUPART_URL, full, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
@@ -172,7 +172,7 @@ int cloud_check_endpoint(const char *text, const char *what, struct err *err)
     curl_url_cleanup(url);
     if (good)
         return 0;
-    CLEANUP(free_ptr) char *masked = secret_mask_url(text);
+    AUTO_FREE char *masked = secret_mask_url(text);
     err_set(err, ERR_USAGE, "'%s' of a backup location is not the address of a server: '%s'", what,
         masked);
     return err_hint(err, "Write for example \"%s\": \"https://storage.example.com\".", what);

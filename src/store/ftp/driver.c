@@ -109,7 +109,7 @@ static void prepare(struct ftp_store *f, const char *name)
 {
     CURL *c = f->curl;
     char *encoded = curl_easy_escape(NULL, name, (int)strlen(name));
-    CLEANUP(free_ptr) char *url = xasprintf("%s%s", f->base, encoded ? encoded : "");
+    AUTO_FREE char *url = xasprintf("%s%s", f->base, encoded ? encoded : "");
 
     curl_free(encoded);
     f->detail[0] = '\0';
@@ -371,9 +371,9 @@ static int look_for_renamed(struct ftp_upload *u, int64_t bytes, bool *ret_renam
 static int ftp_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct ftp_upload *u = upload;
-    CLEANUP(free_ptr) char *from = xasprintf("RNFR %s", u->part_name);
-    CLEANUP(free_ptr) char *to = xasprintf("RNTO %s", u->name);
-    CLEANUP(free_ptr) char *removal = xasprintf("*DELE %s", u->name); /* '*': may fail */
+    AUTO_FREE char *from = xasprintf("RNFR %s", u->part_name);
+    AUTO_FREE char *to = xasprintf("RNTO %s", u->name);
+    AUTO_FREE char *removal = xasprintf("*DELE %s", u->name); /* '*': may fail */
 
     if (u->renaming && look_for_renamed(u, last->offset + (int64_t)last->len, &u->done, err) < 0)
         return -1;
@@ -397,7 +397,7 @@ static void ftp_write_end(void *upload)
     struct ftp_upload *u = upload;
 
     if (!u->done) {
-        CLEANUP(free_ptr) char *removal = xasprintf("*DELE %s", u->part_name);
+        AUTO_FREE char *removal = xasprintf("*DELE %s", u->part_name);
         run_commands(u->store, removal, NULL);
     }
     free(u->name);
@@ -408,7 +408,7 @@ static void ftp_write_end(void *upload)
 static int ftp_remove(void *handle, const char *name, struct err *err)
 {
     struct ftp_store *f = handle;
-    CLEANUP(free_ptr) char *removal = xasprintf("DELE %s", name);
+    AUTO_FREE char *removal = xasprintf("DELE %s", name);
 
     if (check_name(f, name, err) < 0)
         return -1;

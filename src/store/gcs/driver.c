@@ -132,7 +132,7 @@ static int read_key_file(json_t *location, const char *path, struct err *err)
 {
     static const char *const members[] = {"client_email", "private_key", "private_key_id",
         "client_id", "client_secret", "refresh_token", "token_uri"};
-    CLEANUP(free_ptr) char *real = path_expand_home(path);
+    AUTO_FREE char *real = path_expand_home(path);
     struct buf text = BUF_INIT;
 
     int rc = file_read(real, 1 << 20, &text, err);
@@ -164,7 +164,7 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
         return NULL;
     struct gcs_store *g = xcalloc(1, sizeof(*g));
     const char *endpoint = cloud_text(object, "endpoint");
-    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "subdir");
+    AUTO_FREE char *prefix = cloud_prefix(object, "subdir");
     const struct cloud_names names = {
         .bucket = cloud_text(object, "bucket_name"),
         .prefix = prefix,
@@ -205,7 +205,7 @@ int gcs_resolve(json_t *location, bool own, struct err *err)
     cloud_from_environment(location, "endpoint", "STORAGE_EMULATOR_HOST");
     if (!has_login(location))
         cloud_from_environment(location, "credentials_file", "GOOGLE_APPLICATION_CREDENTIALS");
-    CLEANUP(free_ptr) char *home = path_expand_home(usual);
+    AUTO_FREE char *home = path_expand_home(usual);
     if (!has_login(location) && !json_object_get(location, "credentials_file") && file_exists(home))
         json_object_set_new(location, "credentials_file", json_string(home));
     const char *file = cloud_text(location, "credentials_file");

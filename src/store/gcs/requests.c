@@ -26,7 +26,7 @@ static char *url_of(const struct gcs_store *g, const struct cloud_request *r)
 int gcs_error(
     struct cloud *c, const struct cloud_request *r, const struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = cloud_label(c, r);
+    AUTO_FREE char *what = cloud_label(c, r);
     json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
     const char *message = cloud_text(json_object_get(answer, "error"), "message");
 
@@ -46,7 +46,7 @@ int gcs_error(
 static int send_once(
     struct gcs_store *g, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *url = r->url ? xstrdup(r->url) : url_of(g, r);
+    AUTO_FREE char *url = r->url ? xstrdup(r->url) : url_of(g, r);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
 
     if (gcs_token(g, err) < 0)

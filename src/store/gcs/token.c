@@ -47,23 +47,21 @@ static char *encoded_json(json_t *json)
 static char *make_claim(const struct gcs_store *g, struct err *err)
 {
     json_int_t now = (json_int_t)time(NULL);
-    CLEANUP(free_ptr)
-    char *head =
+    AUTO_FREE char *head =
         encoded_json(json_pack("{s:s, s:s, s:s*}", "alg", "RS256", "typ", "JWT", "kid", g->key_id));
-    CLEANUP(free_ptr)
-    char *body = encoded_json(json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", g->email, "scope",
-        scope, "aud", g->token_uri, "iat", now, "exp", now + LIFE_S));
-    CLEANUP(free_ptr) char *text = xasprintf("%s.%s", head, body);
+    AUTO_FREE char *body = encoded_json(json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", g->email,
+        "scope", scope, "aud", g->token_uri, "iat", now, "exp", now + LIFE_S));
+    AUTO_FREE char *text = xasprintf("%s.%s", head, body);
     size_t len = 0;
-    CLEANUP(free_ptr)
-    unsigned char *signature = sign_rs256(secret_reveal(g->private_key), text, strlen(text), &len);
+    AUTO_FREE unsigned char *signature =
+        sign_rs256(secret_reveal(g->private_key), text, strlen(text), &len);
 
     if (!signature) {
         err_set(err, ERR_USAGE, "the 'private_key' of '%s' is not an RSA key in PEM", g->email);
         err_hint(err, "Copy it whole from the key file of the service account, with its newlines.");
         return NULL;
     }
-    CLEANUP(free_ptr) char *encoded = base64url(signature, len);
+    AUTO_FREE char *encoded = base64url(signature, len);
     return xasprintf("%s.%s", text, encoded);
 }
 

@@ -55,7 +55,7 @@ static int begin_session(struct gcs_upload *u, struct err *err)
 static int put(struct gcs_upload *u, const char *content_range, const void *data, size_t len,
     struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *header = xasprintf("Content-Range: %s", content_range);
+    AUTO_FREE char *header = xasprintf("Content-Range: %s", content_range);
     const struct cloud_request request = {
         .method = "PUT",
         .url = u->session,

@@ -26,8 +26,8 @@ static int http_read(void *handle, const char *name, int64_t offset, int64_t len
     const struct store_receiver *to, struct err *err)
 {
     struct http_folder *f = handle;
-    CLEANUP(free_ptr) char *url = http_folder_address(f, name);
-    CLEANUP(free_ptr) char *what = xasprintf("%s%s", f->label, name);
+    AUTO_FREE char *url = http_folder_address(f, name);
+    AUTO_FREE char *what = xasprintf("%s%s", f->label, name);
     struct http_reply reply = HTTP_REPLY_INIT;
 
     int rc = http_send(f->client,
@@ -44,7 +44,7 @@ static int http_read(void *handle, const char *name, int64_t offset, int64_t len
 static int list_by_index(
     struct http_folder *f, struct store_list *list, long *ret_status, struct err *err)
 {
-    CLEANUP(free_ptr) char *url = http_folder_address(f, NULL);
+    AUTO_FREE char *url = http_folder_address(f, NULL);
     struct http_reply reply = HTTP_REPLY_INIT;
     char *type = NULL;
 

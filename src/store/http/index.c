@@ -144,7 +144,7 @@ static void read_nginx_columns(
         return;
     char *rest_of_size;
     long long bytes = strtoll(size, &rest_of_size, 10);
-    CLEANUP(free_ptr) char *when = xasprintf("%s %s:00 GMT", date, clock);
+    AUTO_FREE char *when = xasprintf("%s %s:00 GMT", date, clock);
     int64_t ms = date_to_ms(when);
     if (ms < 0 || rest_of_size == size || *rest_of_size || bytes < 0)
         return;
@@ -240,7 +240,7 @@ int http_index_parse(const char *text, size_t len, const char *content_type, con
     if (json && first != '<')
         return parse_json(text, len, what, list, err);
     if (html) {
-        CLEANUP(free_ptr) char *copy = xmemdup(text, len);
+        AUTO_FREE char *copy = xmemdup(text, len);
         parse_html(copy, copy + strlen(copy), list);
         return 0;
     }

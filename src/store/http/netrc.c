@@ -70,7 +70,7 @@ int netrc_resolve(json_t *location, bool own, struct err *err)
 {
     const char *named = getenv("NETRC"), *url = json_text(location, "url", NULL);
     const char *user = NULL, *password = NULL;
-    CLEANUP(free_ptr) char *path = path_expand_home(named ? named : "~/.netrc");
+    AUTO_FREE char *path = path_expand_home(named ? named : "~/.netrc");
     struct address address;
     struct buf text = BUF_INIT;
 

@@ -256,12 +256,12 @@ static int check_redirect(struct transfer *t, const char *to)
     char *from = NULL;
 
     curl_easy_getinfo(t->client->curl, CURLINFO_EFFECTIVE_URL, &from);
-    CLEANUP(free_ptr) char *here = host_of(from ? from : t->request->url, NULL);
-    CLEANUP(free_ptr) char *there = host_of(from ? from : t->request->url, to);
+    AUTO_FREE char *here = host_of(from ? from : t->request->url, NULL);
+    AUTO_FREE char *there = host_of(from ? from : t->request->url, to);
     /* Without a host it is a protocol that libcurl refuses. */
     if (!there || !*there || (here && strcasecmp(here, there) == 0))
         return 0;
-    CLEANUP(free_ptr) char *masked = secret_mask_url(to);
+    AUTO_FREE char *masked = secret_mask_url(to);
     err_set(t->err, ERR_DENIED, "'%s' sends us to another site: '%s'", t->request->what, masked);
     return err_hint(t->err, "If that is right, name that address as the location, or add "
                             "\"redirects\": \"any\" to the location in the hosts file.");
@@ -280,7 +280,7 @@ static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
     if (!t->client->follows || t->client->any_site || status < 300 || status > 399 ||
         len < name_len || strncasecmp(line, location, name_len) != 0)
         return len;
-    CLEANUP(free_ptr) char *to = xstrndup(line + name_len, len - name_len);
+    AUTO_FREE char *to = xstrndup(line + name_len, len - name_len);
     char *start = to + strspn(to, " \t");
     start[strcspn(start, "\r\n")] = '\0';
     t->stopped = check_redirect(t, start) < 0;
@@ -304,7 +304,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
             buf_add(&t->reply->text, data, len);
         return t->cut ? 0 : len;
     }
-    CLEANUP(free_ptr) char *what = xasprintf("the answer of '%s'", t->request->what);
+    AUTO_FREE char *what = xasprintf("the answer of '%s'", t->request->what);
     t->stopped = buf_add_limited(&t->reply->text, data, len, REPLY_BYTES_MAX, what, t->err) < 0;
     return t->stopped ? 0 : len;
 }
@@ -434,7 +434,7 @@ static void set_pem(CURL *curl, CURLoption file, CURLoption blob, const char *te
         memcpy(&data.data, &text, sizeof(text)); /* libcurl's struct lacks the const */
         curl_easy_setopt(curl, blob, &data);
     } else {
-        CLEANUP(free_ptr) char *path = path_expand_home(text);
+        AUTO_FREE char *path = path_expand_home(text);
         curl_easy_setopt(curl, file, path);
     }
 }

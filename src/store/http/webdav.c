@@ -15,8 +15,8 @@ static int send_request(struct http_folder *f, const char *method, const char *n
     const struct curl_slist *headers, const void *body, size_t body_len, struct http_reply *reply,
     struct err *err)
 {
-    CLEANUP(free_ptr) char *url = http_folder_address(f, name);
-    CLEANUP(free_ptr) char *what = xasprintf("%s%s", f->label, name ? name : "");
+    AUTO_FREE char *url = http_folder_address(f, name);
+    AUTO_FREE char *what = xasprintf("%s%s", f->label, name ? name : "");
     const struct http_request request = {.method = method,
         .url = url,
         .what = what,
@@ -153,7 +153,7 @@ static int put(struct webdav_upload *u, const char *name, size_t len, struct err
     http_add_header(&headers, "Expect:");
     int rc = send_request(u->folder, "PUT", name, headers, len ? body : "", len, &reply, err);
     if (rc == 0 && !http_status_is_fine(reply.status)) {
-        CLEANUP(free_ptr) char *what = xasprintf("%s%s", u->folder->label, name);
+        AUTO_FREE char *what = xasprintf("%s%s", u->folder->label, name);
         bool refused = reply.status == 405 || reply.status == 501;
         rc = http_status_error(reply.status, what, err);
         if (refused) {
@@ -172,7 +172,7 @@ static int move(struct webdav_upload *u, long *ret_status, struct err *err)
 {
     struct http_reply reply = HTTP_REPLY_INIT;
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
-    CLEANUP(free_ptr) char *to = http_folder_address(u->folder, u->name);
+    AUTO_FREE char *to = http_folder_address(u->folder, u->name);
 
     to[strcspn(to, "?")] = '\0';
     http_add_header(&headers, "Destination: %s", to);
@@ -230,7 +230,7 @@ int webdav_remove(void *handle, const char *name, struct err *err)
 
     int rc = send_request(f, "DELETE", name, NULL, NULL, 0, &reply, err);
     if (rc == 0 && !http_status_is_fine(reply.status)) {
-        CLEANUP(free_ptr) char *what = xasprintf("%s%s", f->label, name);
+        AUTO_FREE char *what = xasprintf("%s%s", f->label, name);
         rc = http_status_error(reply.status, what, err);
     }
     http_reply_release(&reply);

@@ -45,7 +45,7 @@ static int read_profile(
     const char *variable, const char *usual, const char *section, json_t **ret, struct err *err)
 {
     const char *named = getenv(variable);
-    CLEANUP(free_ptr) char *path = path_expand_home(named && *named ? named : usual);
+    AUTO_FREE char *path = path_expand_home(named && *named ? named : usual);
     struct buf text = BUF_INIT;
 
     if (!file_exists(path))
@@ -112,9 +112,8 @@ int s3_credentials_find(json_t *location, bool keys, struct err *err)
 {
     const char *chosen = cloud_text(location, "profile");
     const char *named = chosen ? chosen : getenv("AWS_PROFILE");
-    CLEANUP(free_ptr) char *profile = xstrdup(named && *named ? named : "default");
-    CLEANUP(free_ptr)
-    char *section =
+    AUTO_FREE char *profile = xstrdup(named && *named ? named : "default");
+    AUTO_FREE char *section =
         strcmp(profile, "default") == 0 ? xstrdup(profile) : xasprintf("profile %s", profile);
     json_t *env = environment(), *credentials = NULL, *config = NULL;
 

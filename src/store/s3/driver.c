@@ -73,7 +73,7 @@ static void *s3_driver_open(const json_t *location, char **ret_label, struct err
 
     if (!object)
         return NULL;
-    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "subdir");
+    AUTO_FREE char *prefix = cloud_prefix(object, "subdir");
     const char *ca_cert = cloud_text(object, "s3_ca_cert");
     if (ca_cert && !json_object_get(object, "ca_cert"))
         json_object_set_new(object, "ca_cert", json_string(ca_cert));
@@ -109,8 +109,8 @@ static void s3_logins(const json_t *location, json_t *logins)
 {
     const char *endpoint = either(location, "endpoint", "s3_url");
     const char *region = either(location, "region_name", "region");
-    CLEANUP(free_ptr)
-    char *amazon = xasprintf("https://s3.%s.amazonaws.com", region ? region : "us-east-1");
+    AUTO_FREE char *amazon =
+        xasprintf("https://s3.%s.amazonaws.com", region ? region : "us-east-1");
 
     if (!is_true(location, "anonymous") && json_object_get(location, "access_key_id"))
         store_logins_add(logins, endpoint ? endpoint : amazon,

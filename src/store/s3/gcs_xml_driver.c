@@ -20,7 +20,7 @@ static void *gcs_xml_open(const json_t *location, char **ret_label, struct err *
 
     if (!object)
         return NULL;
-    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "subdir");
+    AUTO_FREE char *prefix = cloud_prefix(object, "subdir");
     const char *endpoint = cloud_text(object, "endpoint");
     struct s3_settings settings = {
         .bucket = cloud_text(object, "bucket_name"),

@@ -89,7 +89,7 @@ static const struct {
 static int s3_error(struct cloud *c, const struct cloud_request *request,
     const struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = cloud_label(c, request);
+    AUTO_FREE char *what = cloud_label(c, request);
     struct s3_failure f;
 
     read_failure(reply, &f);
@@ -128,7 +128,7 @@ static int s3_error(struct cloud *c, const struct cloud_request *request,
 
 static void set_base(struct s3_store *s)
 {
-    CLEANUP(free_ptr) char *amazon = NULL;
+    AUTO_FREE char *amazon = NULL;
     const char *endpoint = s->endpoint;
 
     if (!endpoint)
@@ -159,7 +159,7 @@ static char *url_of(const struct s3_store *s, const struct cloud_request *r)
 static int send_once(
     struct s3_store *s, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *url = url_of(s, r);
+    AUTO_FREE char *url = url_of(s, r);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
     const struct s3_signed what_is_signed = {
         .method = r->method ? r->method : "GET",

@@ -37,7 +37,7 @@ static void add_canonical_request(const struct s3_signed *what, const char *body
     const char *stamp, const char *names, struct buf *text)
 {
     const char *path;
-    CLEANUP(free_ptr) char *host = host_of(what->url, &path);
+    AUTO_FREE char *host = host_of(what->url, &path);
     size_t path_len = strcspn(path, "?");
 
     buf_addf(text, "%s\n%.*s%s\n%s\nhost:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n",
@@ -52,7 +52,7 @@ static void add_canonical_request(const struct s3_signed *what, const char *body
 static void signing_key(
     const struct s3_signed *what, const char *stamp, unsigned char key[SIGN_HMAC_BYTES])
 {
-    CLEANUP(free_ptr) char *first = xasprintf("AWS4%s", secret_reveal(what->secret));
+    AUTO_FREE char *first = xasprintf("AWS4%s", secret_reveal(what->secret));
 
     sign_hmac(first, strlen(first), stamp, DATE_LEN, key);
     sign_hmac(key, SIGN_HMAC_BYTES, what->region, strlen(what->region), key);
@@ -74,8 +74,7 @@ void s3_sign(const struct s3_signed *what, struct curl_slist **headers)
     digest_of(what->body ? what->body : "", what->body_len, body_sha256);
     add_canonical_request(what, body_sha256, stamp, names, &text);
     digest_of(text.data, text.len, request_sha256);
-    CLEANUP(free_ptr)
-    char *scope = xasprintf("%.*s/%s/s3/aws4_request", DATE_LEN, stamp, what->region);
+    AUTO_FREE char *scope = xasprintf("%.*s/%s/s3/aws4_request", DATE_LEN, stamp, what->region);
     explicit_bzero(text.data, text.len);
     buf_clear(&text);
     buf_addf(&text, "AWS4-HMAC-SHA256\n%s\n%s\n%s", stamp, scope, request_sha256);

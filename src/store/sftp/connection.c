@@ -14,7 +14,7 @@
 
 static bool is_revoked(const char *text, const char *host, int port, const struct known_key *key)
 {
-    CLEANUP(free_ptr) char *key64 = xstrndup(key->key, key->key_len);
+    AUTO_FREE char *key64 = xstrndup(key->key, key->key_len);
     struct known_key line;
 
     while (known_hosts_next(&text, host, port, &line))
@@ -190,7 +190,7 @@ static char *known_lines(const struct sftp_login *login)
 
 struct sftp_connection *sftp_connection_open(const struct sftp_login *login, struct err *err)
 {
-    CLEANUP(free_ptr) char *known = known_lines(login);
+    AUTO_FREE char *known = known_lines(login);
     const struct ssh_target target = {
         .host = login->host,
         .look_up = true,

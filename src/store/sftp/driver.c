@@ -85,8 +85,8 @@ static int add_entry(void *arg, const char *name, size_t len,
     struct sftp_attributes a = *attributes;
 
     if (a.is_link) {
-        CLEANUP(free_ptr) char *link = xstrndup(name, len);
-        CLEANUP(free_ptr) char *path = path_of(l->store, link);
+        AUTO_FREE char *link = xstrndup(name, len);
+        AUTO_FREE char *path = path_of(l->store, link);
         struct err failure = ERR_INIT;
         if (sftp_call_stat(l->store->sftp, path, &a, &failure) < 0) {
             if (!sftp_call_is_broken(l->store->sftp))
@@ -172,8 +172,8 @@ static int read_range(struct sftp_store *f, const struct sftp_handle *file, cons
 static int open_to_read(
     struct sftp_store *f, const char *name, bool goes_on, struct sftp_handle *ret, struct err *err)
 {
-    CLEANUP(free_ptr) char *path = path_of(f, name);
-    CLEANUP(free_ptr) char *kept = f->kept_name;
+    AUTO_FREE char *path = path_of(f, name);
+    AUTO_FREE char *kept = f->kept_name;
 
     f->kept_name = NULL;
     *ret = f->kept;
@@ -324,7 +324,7 @@ static void end_upload(void *upload)
 static int remove_file(void *handle, const char *name, struct err *err)
 {
     struct sftp_store *f = handle;
-    CLEANUP(free_ptr) char *path = path_of(f, name);
+    AUTO_FREE char *path = path_of(f, name);
 
     if (!connection(f, err))
         return -1;
@@ -474,7 +474,7 @@ static void *open_location(const json_t *location, char **ret_label, struct err 
  * along. */
 static int resolve_location(json_t *location, bool own, struct err *err)
 {
-    CLEANUP(free_ptr) char *label = NULL;
+    AUTO_FREE char *label = NULL;
 
     (void)own; /* log_in() decides about the keys of whoever works here */
 

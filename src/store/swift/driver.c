@@ -102,7 +102,7 @@ static void *swift_open(const json_t *location, char **ret_label, struct err *er
         return NULL;
     struct swift_store *s = xcalloc(1, sizeof(*s));
     const char *storage_url = cloud_text(object, "storage_url");
-    CLEANUP(free_ptr) char *prefix = cloud_prefix(object, "prefix");
+    AUTO_FREE char *prefix = cloud_prefix(object, "prefix");
     const struct cloud_names names = {
         .bucket = cloud_text(object, "container"),
         .prefix = prefix,

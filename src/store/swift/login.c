@@ -156,9 +156,8 @@ static int take_keystone_answer(
 static int login_v3(struct swift_store *s, const char *auth_url, struct err *err)
 {
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
-    CLEANUP(free_ptr) char *base = cloud_endpoint(auth_url);
-    CLEANUP(free_ptr)
-    char *url = xasprintf("%s%s/auth/tokens", base, strstr(base, "/v3") ? "" : "/v3");
+    AUTO_FREE char *base = cloud_endpoint(auth_url);
+    AUTO_FREE char *url = xasprintf("%s%s/auth/tokens", base, strstr(base, "/v3") ? "" : "/v3");
     struct http_reply reply = HTTP_REPLY_INIT;
     json_t *request = keystone_request(s->login, err);
 

@@ -6,7 +6,7 @@
 int swift_error(struct cloud *c, const struct cloud_request *request,
     const struct http_reply *reply, struct err *err)
 {
-    CLEANUP(free_ptr) char *what = cloud_label(c, request);
+    AUTO_FREE char *what = cloud_label(c, request);
 
     if (reply->status == 413)
         err_set(err, ERR_SPACE, "'%s' is over the account's quota", what);

@@ -56,7 +56,7 @@ static int make_segments_container(struct swift_upload *u, struct err *err)
 int swift_write_part(void *upload, const struct store_part *part, struct err *err)
 {
     struct swift_upload *u = upload;
-    CLEANUP(free_ptr) char *path = segment_path(u, part->number);
+    AUTO_FREE char *path = segment_path(u, part->number);
 
     if (!u->segments_container && make_segments_container(u, err) < 0)
         return -1;
@@ -81,12 +81,12 @@ static int put_manifest(struct swift_upload *u, struct err *err)
     json_t *manifest = json_array();
 
     for (size_t i = 0; i < u->count; i++) {
-        CLEANUP(free_ptr) char *path = segment_path(u, i);
-        CLEANUP(free_ptr) char *whole = xasprintf("/%s/%s", u->segments_container, path);
+        AUTO_FREE char *path = segment_path(u, i);
+        AUTO_FREE char *whole = xasprintf("/%s/%s", u->segments_container, path);
         json_array_append_new(manifest,
             json_pack("{s:s, s:I}", "path", whole, "size_bytes", (json_int_t)u->segment_bytes[i]));
     }
-    CLEANUP(free_ptr) char *body = json_dumps(manifest, JSON_COMPACT);
+    AUTO_FREE char *body = json_dumps(manifest, JSON_COMPACT);
     json_decref(manifest);
     return cloud_do(&u->s->cloud,
         &(struct cloud_request){
@@ -126,7 +126,7 @@ void swift_write_end(void *upload)
     struct swift_upload *u = upload;
 
     for (size_t i = 0; i < u->count && !u->done; i++) {
-        CLEANUP(free_ptr) char *path = segment_path(u, i);
+        AUTO_FREE char *path = segment_path(u, i);
         const struct cloud_request request = {
             .method = "DELETE", .bucket = u->segments_container, .name = path};
         struct err nobody_to_tell = ERR_INIT;

@@ -130,13 +130,13 @@ const char *text(const json_t *object, const char *name)
 
 char *shard_path(const char *dir, const char *name)
 {
-    CLEANUP(free_ptr) char *path = path_join(base_dir, dir);
+    AUTO_FREE char *path = path_join(base_dir, dir);
     return path_join(path, name);
 }
 
 void read_shard_file(const char *dir, const char *name, struct buf *ret)
 {
-    CLEANUP(free_ptr) char *path = shard_path(dir, name);
+    AUTO_FREE char *path = shard_path(dir, name);
     struct err err = ERR_INIT;
     if (file_read(path, 1 << 20, ret, &err) < 0)
         fail_msg("%s", err.message);
@@ -242,9 +242,9 @@ void place_backup(const char *dir, const char *as)
     struct redis *r = client(source_port, NULL);
     struct buf bytes = BUF_INIT;
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *from = path_join(source_dir, "dump.rdb");
-    CLEANUP(free_ptr) char *incoming = shard_path(dir, "incoming");
-    CLEANUP(free_ptr) char *to = path_join(incoming, as);
+    AUTO_FREE char *from = path_join(source_dir, "dump.rdb");
+    AUTO_FREE char *incoming = shard_path(dir, "incoming");
+    AUTO_FREE char *to = path_join(incoming, as);
 
     COMMAND(r, "SAVE");
     redis_close(r);
@@ -273,7 +273,7 @@ static void end_servers_below(const char *path)
     if (dir_list(path, &names, &count, &err) < 0)
         return;
     for (size_t i = 0; i < count; i++) {
-        CLEANUP(free_ptr) char *child = path_join(path, names[i]);
+        AUTO_FREE char *child = path_join(path, names[i]);
         struct stat st;
         if (strcmp(names[i], "redis.conf") == 0 && chdir(path) == 0) {
             struct shard shard = {.record = json_pack("{s:s}", "server", "redis-server")};
@@ -302,17 +302,17 @@ int setup(void **state)
     source_dir = path_join(root, "source");
     assert_int_equal(dir_make(base_dir, 0700, &err), 0);
     assert_int_equal(dir_make(source_dir, 0700, &err), 0);
-    CLEANUP(free_ptr) char *recovery = path_join(base_dir, "recovery.json");
+    AUTO_FREE char *recovery = path_join(base_dir, "recovery.json");
     const char *owner = "{\"recovery\": \"" RECOVERY "\"}";
     assert_int_equal(file_write_atomic(recovery, owner, strlen(owner), 0600, &err), 0);
 
     source_port = free_port();
-    CLEANUP(free_ptr) char *conf = path_join(source_dir, "redis.conf");
-    CLEANUP(free_ptr)
-    char *settings = xasprintf("dir %s\nbind %s\nport %d\ndaemonize yes\nsave \"\"\nprotected-mode "
-                               "no\nlogfile server.log\n"
-                               "enable-debug-command yes\n",
-        source_dir, ADDR, source_port);
+    AUTO_FREE char *conf = path_join(source_dir, "redis.conf");
+    AUTO_FREE char *settings =
+        xasprintf("dir %s\nbind %s\nport %d\ndaemonize yes\nsave \"\"\nprotected-mode "
+                  "no\nlogfile server.log\n"
+                  "enable-debug-command yes\n",
+            source_dir, ADDR, source_port);
     assert_int_equal(file_write_atomic(conf, settings, strlen(settings), 0600, &err), 0);
     struct buf said = BUF_INIT;
     if (child_run((const char *const[]){"redis-server", conf, NULL}, 5000, 4096, &said, &err) < 0)

@@ -337,8 +337,7 @@ static void requests_are_checked(void **state)
     struct peer *p = *state;
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr)
-        char *line = xasprintf("{\"jsonrpc\":\"2.0\",\"id\":5,%s}\n", cases[i].line);
+        AUTO_FREE char *line = xasprintf("{\"jsonrpc\":\"2.0\",\"id\":5,%s}\n", cases[i].line);
         struct rpc_message m;
         write_line(p, line, strlen(line));
         assert_true(hear(p, &m));
@@ -412,7 +411,7 @@ static void programs_inherit_nothing(void **state)
 {
     struct peer *p = *state;
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *base_dir = path_join(root, "base");
+    AUTO_FREE char *base_dir = path_join(root, "base");
 
     expect_ok(p, "lock",
         json_pack("{s:s, s:s, s:s}", "base_dir", base_dir, "recovery", "r1", "operator", "me"));
@@ -465,7 +464,7 @@ static void wait_gone(pid_t pid)
 
     while (kill(pid, 0) == 0) {
         /* It is not our child: init may take a moment to notice, or leave a zombie for good. */
-        CLEANUP(free_ptr) char *path = xasprintf("/proc/%d/stat", (int)pid);
+        AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
         struct buf text = BUF_INIT;
         struct err err = ERR_INIT;
         bool zombie = file_read(path, 4096, &text, &err) < 0 || strstr(text.data, ") Z ");
@@ -558,7 +557,7 @@ static json_int_t number(const json_t *object, const char *name)
 
 static void probe_tells_the_machine(void **state)
 {
-    CLEANUP(free_ptr) char *base_dir = path_join(root, "not/yet/there");
+    AUTO_FREE char *base_dir = path_join(root, "not/yet/there");
     json_t *r = probe(*state, base_dir, "127.0.0.1", "redis-server");
 
     assert_true(number(r, "memory_total") > 0);
@@ -585,7 +584,7 @@ static char *fake_server(const char *name, const char *says)
 {
     char *path = path_join(root, name);
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *text = xasprintf("#!/bin/sh\n%s\n", says);
+    AUTO_FREE char *text = xasprintf("#!/bin/sh\n%s\n", says);
 
     assert_int_equal(file_write_atomic(path, text, strlen(text), 0700, &err), 0);
     return path;
@@ -605,7 +604,7 @@ static void probe_tells_the_server(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *path = fake_server("some-server", cases[i].says);
+        AUTO_FREE char *path = fake_server("some-server", cases[i].says);
         json_t *r = probe(*state, root, "127.0.0.1", path);
         const json_t *server = json_object_get(r, "server");
         const json_t *error = json_object_get(server, "error");
@@ -692,7 +691,7 @@ static json_t *lock_params(const char *base_dir, const char *recovery)
 
 static void put_file(const char *dir, const char *name)
 {
-    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    AUTO_FREE char *path = path_join(dir, name);
     struct err err = ERR_INIT;
     assert_int_equal(file_write_atomic(path, "x", 1, 0600, &err), 0);
 }
@@ -714,9 +713,9 @@ static void expect_state(
 static void lock_claims_and_release_gives_back(void **state)
 {
     struct peer *p = *state;
-    CLEANUP(free_ptr) char *base_dir = path_join(root, "a 'b'\nc/base");
-    CLEANUP(free_ptr) char *shard = path_join(base_dir, "db-1/shard-4");
-    CLEANUP(free_ptr) char *record = path_join(base_dir, "recovery.json");
+    AUTO_FREE char *base_dir = path_join(root, "a 'b'\nc/base");
+    AUTO_FREE char *shard = path_join(base_dir, "db-1/shard-4");
+    AUTO_FREE char *record = path_join(base_dir, "recovery.json");
     struct err err = ERR_INIT;
     struct stat st;
 
@@ -746,9 +745,9 @@ static void lock_claims_and_release_gives_back(void **state)
 static void what_is_not_ours_stays(void **state)
 {
     struct peer *p = *state;
-    CLEANUP(free_ptr) char *agents = path_join(root, "agent");
-    CLEANUP(free_ptr) char *shard = path_join(root, "db-1");
-    CLEANUP(free_ptr) char *file = path_join(shard, "kept");
+    AUTO_FREE char *agents = path_join(root, "agent");
+    AUTO_FREE char *shard = path_join(root, "db-1");
+    AUTO_FREE char *file = path_join(shard, "kept");
     struct err err = ERR_INIT;
     char **names;
     size_t count;
@@ -873,8 +872,8 @@ static json_t *prepare_params(const char *recovery, json_t *commands)
 
 static void prepare_commands_run_once(void **state)
 {
-    CLEANUP(free_ptr) char *note = path_join(root, "note");
-    CLEANUP(free_ptr) char *add = xasprintf("echo x >>%s; printf 'a\\377'", note);
+    AUTO_FREE char *note = path_join(root, "note");
+    AUTO_FREE char *add = xasprintf("echo x >>%s; printf 'a\\377'", note);
     struct buf text = BUF_INIT;
     struct err err = ERR_INIT;
     struct peer *p = *state;
@@ -900,7 +899,8 @@ static void prepare_commands_run_once(void **state)
     assert_string_equal(text.data, "x\nx\n");
     buf_release(&text);
     expect_error(p, "prepare_host", prepare_params("r1", json_pack("[i]", 1)), ERR_USAGE, "no. 1");
-    expect_error(p, "prepare_host", prepare_params("r1", json_string("x")), ERR_USAGE, "not a list");
+    expect_error(
+        p, "prepare_host", prepare_params("r1", json_string("x")), ERR_USAGE, "not a list");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

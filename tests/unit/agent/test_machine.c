@@ -39,8 +39,8 @@ static int teardown(void **state)
 
 static void put(const char *path, const char *text)
 {
-    CLEANUP(free_ptr) char *full = xasprintf("%s%s", root, path);
-    CLEANUP(free_ptr) char *dir = path_dir(full);
+    AUTO_FREE char *full = xasprintf("%s%s", root, path);
+    AUTO_FREE char *dir = path_dir(full);
     struct err err = ERR_INIT;
 
     assert_int_equal(dir_make(dir, 0700, &err), 0);

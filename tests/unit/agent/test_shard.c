@@ -20,7 +20,7 @@
 static pid_t check_load(const char *dir, int port)
 {
     struct stat before, after;
-    CLEANUP(free_ptr) char *conf = shard_path(dir, "redis.conf");
+    AUTO_FREE char *conf = shard_path(dir, "redis.conf");
 
     json_t *status = must(&agent_shard_status, dir_params(dir));
     assert_false(truth(status, "running"));
@@ -152,7 +152,7 @@ static void check_seal(const char *dir)
 /* It comes back by its own configuration alone, started from anywhere, with what was written. */
 static void check_restart(const char *dir, int port, pid_t pid)
 {
-    CLEANUP(free_ptr) char *conf = shard_path(dir, "redis.conf");
+    AUTO_FREE char *conf = shard_path(dir, "redis.conf");
     struct stat before, after;
     struct redis *r = client(port, PASSWORD);
     COMMAND(r, "SET", "new", "value");

@@ -68,8 +68,8 @@ static void test_aside(void **state)
     (void)state;
     must_do(&agent_prepare_shard, prepare_params("s", port));
     place_backup("s", "b.rdb");
-    CLEANUP(free_ptr) char *dump = shard_path("s", "dump.rdb");
-    CLEANUP(free_ptr) char *folder = path_join(base_dir, "s");
+    AUTO_FREE char *dump = shard_path("s", "dump.rdb");
+    AUTO_FREE char *folder = path_join(base_dir, "s");
     assert_int_equal(file_write_atomic(dump, "other", 5, 0600, &err), 0);
     must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
     assert_int_equal(dir_list(folder, &names, &count, &err), 0);
@@ -86,7 +86,7 @@ static void test_corrupt_file(void **state)
 
     (void)state;
     must_do(&agent_prepare_shard, prepare_params("s", port));
-    CLEANUP(free_ptr) char *file = shard_path("s", "incoming/b.rdb");
+    AUTO_FREE char *file = shard_path("s", "incoming/b.rdb");
     assert_int_equal(file_write_atomic(file, "REDIS0099\xfe", 10, 0600, &err), 0);
     must_fail(
         &agent_load_shard, load_params("s", "b.rdb", 1, 0), ERR_SERVER, "RDB format version 99");
@@ -124,9 +124,9 @@ static void test_refusals(void **state)
 static void test_stop_and_remove(void **state)
 {
     int port = free_port();
-    CLEANUP(free_ptr) char *folder = path_join(base_dir, "d/s");
-    CLEANUP(free_ptr) char *record = path_join(folder, "shard.json");
-    CLEANUP(free_ptr) char *stray = path_join(folder, "notes.txt");
+    AUTO_FREE char *folder = path_join(base_dir, "d/s");
+    AUTO_FREE char *record = path_join(folder, "shard.json");
+    AUTO_FREE char *stray = path_join(folder, "notes.txt");
     struct err err = ERR_INIT;
 
     (void)state;
@@ -169,8 +169,8 @@ static void test_stop_and_remove(void **state)
 static void test_fetch(void **state)
 {
     int port = free_port();
-    CLEANUP(free_ptr) char *file = shard_path("s", "incoming/b.rdb");
-    CLEANUP(free_ptr) char *incoming = shard_path("s", "incoming");
+    AUTO_FREE char *file = shard_path("s", "incoming/b.rdb");
+    AUTO_FREE char *incoming = shard_path("s", "incoming");
     struct stat first, second;
     struct err err = ERR_INIT;
     char **names;
@@ -191,7 +191,7 @@ static void test_fetch(void **state)
 
     /* What is there and good stays, also when its source has gone bad. */
     assert_int_equal(stat(file, &first), 0);
-    CLEANUP(free_ptr) char *source = path_join(source_dir, "dump.rdb");
+    AUTO_FREE char *source = path_join(source_dir, "dump.rdb");
     assert_int_equal(truncate(source, 100), 0);
     must_do(&agent_fetch, fetch_params("s", "b.rdb"));
     assert_int_equal(stat(file, &second), 0);
@@ -266,7 +266,7 @@ static json_t *answer_of(const json_t *answer, size_t i, const char *name)
 
 static ino_t inode_of(const char *dir)
 {
-    CLEANUP(free_ptr) char *path = shard_path(dir, "incoming/b.rdb");
+    AUTO_FREE char *path = shard_path(dir, "incoming/b.rdb");
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     return st.st_ino;
@@ -316,7 +316,7 @@ static void test_fetch_together(void **state)
     json_decref(answer);
 
     /* What is there is looked at again, what is missing or bad comes anew, the same as before. */
-    CLEANUP(free_ptr) char *path = shard_path("b", "incoming/b.rdb");
+    AUTO_FREE char *path = shard_path("b", "incoming/b.rdb");
     assert_int_equal(truncate(path, 100), 0);
     answer = fetch_together();
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
@@ -334,7 +334,7 @@ static void test_fetch_together(void **state)
     redis_close(r);
     save_source();
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-        CLEANUP(free_ptr) char *old = shard_path(dirs[i], "incoming/b.rdb");
+        AUTO_FREE char *old = shard_path(dirs[i], "incoming/b.rdb");
         assert_int_equal(unlink(old), 0);
     }
     json_t *params = fetch_params("a", "b.rdb");
@@ -348,7 +348,7 @@ static void test_fetch_together(void **state)
     static const char *const refused[] = {
         "incoming/b.rdb", "incoming/b.rdb.part", "incoming/b.rdb.fetch0"};
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
-        CLEANUP(free_ptr) char *gone = shard_path("a", refused[i]);
+        AUTO_FREE char *gone = shard_path("a", refused[i]);
         assert_false(file_exists(gone));
     }
     json_decref(answer);
@@ -370,7 +370,7 @@ static void test_fetch_refusals(void **state)
         {"as", "\"../b.rdb\"", ERR_PROTOCOL, "incoming/"},
         {"as", "\".b\"", ERR_PROTOCOL, "incoming/"},
     };
-    CLEANUP(free_ptr) char *incoming = shard_path("s", "incoming");
+    AUTO_FREE char *incoming = shard_path("s", "incoming");
     struct err err = ERR_INIT;
     char **names;
     size_t count;

@@ -212,9 +212,9 @@ static char *make_folder(void)
 static void files_are_replaced_whole(void **state)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *dir = make_folder();
-    CLEANUP(free_ptr) char *path = path_join(dir, "a 'file'");
-    CLEANUP(free_ptr) char *tmp = xasprintf("%s.tmp", path);
+    AUTO_FREE char *dir = make_folder();
+    AUTO_FREE char *path = path_join(dir, "a 'file'");
+    AUTO_FREE char *tmp = xasprintf("%s.tmp", path);
     struct buf b = BUF_INIT;
     struct stat st;
 
@@ -240,11 +240,11 @@ static void files_are_replaced_whole(void **state)
 static void folders_are_removed_without_following_links(void **state)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *keep = make_folder();
-    CLEANUP(free_ptr) char *dir = make_folder();
-    CLEANUP(free_ptr) char *kept = path_join(keep, "precious");
-    CLEANUP(free_ptr) char *deep = path_join(dir, "a/b/c");
-    CLEANUP(free_ptr) char *link = path_join(deep, "link");
+    AUTO_FREE char *keep = make_folder();
+    AUTO_FREE char *dir = make_folder();
+    AUTO_FREE char *kept = path_join(keep, "precious");
+    AUTO_FREE char *deep = path_join(dir, "a/b/c");
+    AUTO_FREE char *link = path_join(deep, "link");
     char **names;
     size_t count;
 
@@ -272,12 +272,12 @@ static void names_become_safe_path_parts(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *part = path_component(cases[i].name);
+        AUTO_FREE char *part = path_component(cases[i].name);
         assert_string_equal(part, cases[i].part);
     }
-    CLEANUP(free_ptr) char *joined = path_join("/a//", "b");
+    AUTO_FREE char *joined = path_join("/a//", "b");
     assert_string_equal(joined, "/a/b");
-    CLEANUP(free_ptr) char *root = path_join("/", "b");
+    AUTO_FREE char *root = path_join("/", "b");
     assert_string_equal(root, "/b");
 }
 
@@ -293,8 +293,8 @@ static void digests_and_randomness(void **state)
     digest_add(d, "bc", 2);
     digest_end(d, hex);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    CLEANUP(free_ptr) char *one = random_hex(16);
-    CLEANUP(free_ptr) char *two = random_hex(16);
+    AUTO_FREE char *one = random_hex(16);
+    AUTO_FREE char *two = random_hex(16);
     assert_int_equal(strlen(one), 32);
     assert_string_not_equal(one, two);
 }
@@ -302,8 +302,8 @@ static void digests_and_randomness(void **state)
 static void secrets_come_from_three_places(void **state)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *dir = make_folder();
-    CLEANUP(free_ptr) char *path = path_join(dir, "secret");
+    AUTO_FREE char *dir = make_folder();
+    AUTO_FREE char *path = path_join(dir, "secret");
     json_t *forms = json_pack("[s, {s:s}, {s:s}, {s:s}, i]", "plain", "env",
         "RECLUSTER_TEST_SECRET", "file", path, "envv", "x", 7);
     static const char *const plain[] = {"plain", "from env", "from file", NULL, NULL};
@@ -332,11 +332,11 @@ static void secrets_are_masked_by_their_names(void **state)
         "secret_access_key", "CANARY", "inner", "authentication_redis_pass", "CANARY", "list",
         "ftp://u:CANARY@host/x", "hash_slots_policy", "16k", "private_key_id", "id");
     json_t *masked = secret_mask_json(location);
-    CLEANUP(free_ptr) char *text = json_dumps(masked, 0);
-    CLEANUP(free_ptr) char *url = secret_mask_url("https://u:p@ss@host/a@b?c=d:e@f");
-    CLEANUP(free_ptr) char *plain = secret_mask_url("http://host/a:b@c");
-    CLEANUP(free_ptr) char *query = secret_mask_url("https://host/x?X-Amz-Signature=CANARY");
-    CLEANUP(free_ptr) char *bucket = secret_mask_url("s3://bucket/x?region=r1");
+    AUTO_FREE char *text = json_dumps(masked, 0);
+    AUTO_FREE char *url = secret_mask_url("https://u:p@ss@host/a@b?c=d:e@f");
+    AUTO_FREE char *plain = secret_mask_url("http://host/a:b@c");
+    AUTO_FREE char *query = secret_mask_url("https://host/x?X-Amz-Signature=CANARY");
+    AUTO_FREE char *bucket = secret_mask_url("s3://bucket/x?region=r1");
 
     (void)state;
     assert_null(strstr(text, "CANARY"));

@@ -54,9 +54,9 @@ static void rs256_is_verified_by_the_public_key(void **state)
     static const char data[] = "header.claim";
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    CLEANUP(free_ptr) char *pem = pem_of(key);
+    AUTO_FREE char *pem = pem_of(key);
     size_t len = 0;
-    CLEANUP(free_ptr) unsigned char *made = sign_rs256(pem, data, strlen(data), &len);
+    AUTO_FREE unsigned char *made = sign_rs256(pem, data, strlen(data), &len);
 
     (void)state;
     assert_non_null(made);
@@ -70,7 +70,7 @@ static void rs256_is_verified_by_the_public_key(void **state)
 static void what_is_no_rsa_key_is_refused(void **state)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-    CLEANUP(free_ptr) char *pem = pem_of(key);
+    AUTO_FREE char *pem = pem_of(key);
     const char *const no_keys[] = {
         "", "rubbish", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", pem};
     size_t len;

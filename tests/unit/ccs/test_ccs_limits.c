@@ -208,7 +208,7 @@ static char *write_rdb(const char *dir, void (*fill)(struct buf *rdb), bool pack
     fill(&rdb);
     buf_add(&rdb, "\xff\0\0\0\0\0\0\0\0", 9);
     size_t len = rdb.len;
-    CLEANUP(free_ptr) void *gz = packed ? gzip(rdb.data, rdb.len, &len) : NULL;
+    AUTO_FREE void *gz = packed ? gzip(rdb.data, rdb.len, &len) : NULL;
     char *path = write_file(dir, "hostile.rdb", packed ? gz : rdb.data, len);
     buf_release(&rdb);
     return path;
@@ -231,7 +231,7 @@ static void what_no_ccs_has_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         for (int packed = 0; packed < 2; packed++) {
-            CLEANUP(free_ptr) char *path = write_rdb(dir, cases[i].fill, packed);
+            AUTO_FREE char *path = write_rdb(dir, cases[i].fill, packed);
             int64_t start_ms = clock_mono_ms();
             assert_refused(path, ERR_LIMIT, cases[i].words);
             assert_true(SANITIZED || clock_mono_ms() - start_ms < LIMIT_MS);
@@ -251,7 +251,7 @@ static char *write_bomb(const char *dir, const char *value, size_t count, const 
     for (size_t i = 0; i < count; i++)
         buf_adds(&json, value);
     buf_adds(&json, end);
-    CLEANUP(free_ptr) void *gz = gzip(json.data, json.len, &len);
+    AUTO_FREE void *gz = gzip(json.data, json.len, &len);
     buf_release(&json);
     return write_file(dir, "bomb.json.gz", gz, len);
 }
@@ -274,8 +274,7 @@ static void json_that_grows_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr)
-        char *path = write_bomb(dir, cases[i].value, cases[i].count, cases[i].end);
+        AUTO_FREE char *path = write_bomb(dir, cases[i].value, cases[i].count, cases[i].end);
         if (cases[i].words)
             assert_refused(path, ERR_LIMIT, cases[i].words);
         else
@@ -301,7 +300,7 @@ static void nothing_takes_the_square_of_its_size(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *path = write_rdb(dir, cases[i].fill, false);
+        AUTO_FREE char *path = write_rdb(dir, cases[i].fill, false);
         int64_t start_ms = clock_mono_ms();
         struct state *st = import_file(path);
         struct ccs *ccs = load(st);

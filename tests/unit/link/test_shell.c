@@ -34,8 +34,8 @@ static void quoted_words_come_through(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
         struct buf script = BUF_INIT, said = BUF_INIT;
         struct err err = ERR_INIT;
-        CLEANUP(free_ptr) char *word = shell_word(hostile[i]);
-        CLEANUP(free_ptr) char *for_people = xasprintf("cd / && printf '%%s.' %s", word);
+        AUTO_FREE char *word = shell_word(hostile[i]);
+        AUTO_FREE char *for_people = xasprintf("cd / && printf '%%s.' %s", word);
         buf_adds(&script, "cd / && printf '%s.' ");
         shell_quote(&script, hostile[i]);
         assert_int_equal(
@@ -44,7 +44,7 @@ static void quoted_words_come_through(void **state)
         assert_int_equal(
             child_run((const char *[]){"bash", "-c", for_people, NULL}, 10000, 1000, &said, &err),
             0);
-        CLEANUP(free_ptr) char *twice = xasprintf("%s.%s.", hostile[i], hostile[i]);
+        AUTO_FREE char *twice = xasprintf("%s.%s.", hostile[i], hostile[i]);
         assert_string_equal(said.data, twice);
         buf_release(&script);
         buf_release(&said);
@@ -73,7 +73,7 @@ static void words_that_need_no_quotes_stay_readable(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *word = cases[i].word(cases[i].value);
+        AUTO_FREE char *word = cases[i].word(cases[i].value);
         assert_string_equal(word, cases[i].wanted);
     }
 }
@@ -142,10 +142,9 @@ static char *installed(const char *base_dir)
 
 static void the_program_travels(void **state)
 {
-    CLEANUP(free_ptr)
-    char *base_dir = below("it's \"x\"\n$(touch pwned)`touch pwned`; -rf &*?\\ %s");
-    CLEANUP(free_ptr) char *folder = installed(base_dir);
-    CLEANUP(free_ptr) char *program = path_join(folder, "recluster");
+    AUTO_FREE char *base_dir = below("it's \"x\"\n$(touch pwned)`touch pwned`; -rf &*?\\ %s");
+    AUTO_FREE char *folder = installed(base_dir);
+    AUTO_FREE char *program = path_join(folder, "recluster");
     struct err err = ERR_INIT;
     struct stat first, second;
 
@@ -170,8 +169,8 @@ static void all_shells_will_do(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(shells); i++) {
-        CLEANUP(free_ptr) char *base_dir = below(shells[i]);
-        CLEANUP(free_ptr) char *path = path_join("/bin", shells[i]);
+        AUTO_FREE char *base_dir = below(shells[i]);
+        AUTO_FREE char *path = path_join("/bin", shells[i]);
         struct err err = ERR_INIT;
         if (!file_exists(path))
             continue;
@@ -185,7 +184,7 @@ static void all_shells_will_do(void **state)
 
 static void noise_before_the_answer_is_skipped(void **state)
 {
-    CLEANUP(free_ptr) char *base_dir = below("noisy");
+    AUTO_FREE char *base_dir = below("noisy");
     struct err err = ERR_INIT;
 
     (void)state;
@@ -204,12 +203,12 @@ static char *tools(const char *name, const char *own, const char *script)
 
     assert_int_equal(dir_make(dir, 0700, &err), 0);
     for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-        CLEANUP(free_ptr) char *at = path_join(dir, needed[i]);
-        CLEANUP(free_ptr) char *from = path_join("/bin", needed[i]);
+        AUTO_FREE char *at = path_join(dir, needed[i]);
+        AUTO_FREE char *from = path_join("/bin", needed[i]);
         assert_int_equal(symlink(from, at), 0);
     }
     if (own) {
-        CLEANUP(free_ptr) char *at = path_join(dir, own);
+        AUTO_FREE char *at = path_join(dir, own);
         unlink(at);
         assert_int_equal(file_write_atomic(at, script, strlen(script), 0700, &err), 0);
     }
@@ -240,10 +239,10 @@ static void what_the_host_lacks(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *path = tools(cases[i].name, cases[i].own, cases[i].script);
-        CLEANUP(free_ptr) char *base_dir = xasprintf("%s.base", path);
-        CLEANUP(free_ptr) char *agents = path_join(base_dir, "agent");
-        CLEANUP(free_ptr) char *set = xasprintf("PATH=%s", path);
+        AUTO_FREE char *path = tools(cases[i].name, cases[i].own, cases[i].script);
+        AUTO_FREE char *base_dir = xasprintf("%s.base", path);
+        AUTO_FREE char *agents = path_join(base_dir, "agent");
+        AUTO_FREE char *set = xasprintf("PATH=%s", path);
         struct err err = ERR_INIT;
         char **names = NULL;
         size_t count = 0;
@@ -288,10 +287,10 @@ static void folders_of_others_are_refused(void **state)
     if (geteuid() != 0)
         skip();
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *parent = below(cases[i].name);
-        CLEANUP(free_ptr) char *base_dir = path_join(parent, "base");
-        CLEANUP(free_ptr)
-        char *part = cases[i].part ? xasprintf("%s%s", base_dir, cases[i].part) : xstrdup(parent);
+        AUTO_FREE char *parent = below(cases[i].name);
+        AUTO_FREE char *base_dir = path_join(parent, "base");
+        AUTO_FREE char *part =
+            cases[i].part ? xasprintf("%s%s", base_dir, cases[i].part) : xstrdup(parent);
         struct err err = ERR_INIT;
         assert_int_equal(
             call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "echo", 0, &err), 0);
@@ -309,9 +308,9 @@ static void folders_of_others_are_refused(void **state)
 
 static void a_changed_program_is_not_run(void **state)
 {
-    CLEANUP(free_ptr) char *base_dir = below("changed");
-    CLEANUP(free_ptr) char *folder = installed(base_dir);
-    CLEANUP(free_ptr) char *program = path_join(folder, "recluster");
+    AUTO_FREE char *base_dir = below("changed");
+    AUTO_FREE char *folder = installed(base_dir);
+    AUTO_FREE char *program = path_join(folder, "recluster");
     struct err err = ERR_INIT;
 
     (void)state;
@@ -328,7 +327,7 @@ static void a_changed_program_is_not_run(void **state)
 
 static void what_ends_early(void **state)
 {
-    CLEANUP(free_ptr) char *base_dir = below("early");
+    AUTO_FREE char *base_dir = below("early");
     struct err err = ERR_INIT;
 
     (void)state;
@@ -359,8 +358,8 @@ static void placeholders(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *base_dir = below("filled");
-        CLEANUP(free_ptr) char *note = below("note");
+        AUTO_FREE char *base_dir = below("filled");
+        AUTO_FREE char *note = below("note");
         struct buf got = BUF_INIT;
         struct err err = ERR_INIT;
         json_t *command = json_pack(
@@ -383,7 +382,7 @@ static void placeholders(void **state)
 
 static void silence_is_the_end(void **state)
 {
-    CLEANUP(free_ptr) char *base_dir = below("silent");
+    AUTO_FREE char *base_dir = below("silent");
     struct err err = ERR_INIT;
     int64_t start_ms = clock_mono_ms();
 

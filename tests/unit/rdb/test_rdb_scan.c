@@ -456,7 +456,7 @@ static void bytes_of_a_pipe_behind_the_end_do_no_harm(void **state)
         int rc = scan_error(&file, NULL, &none, &err);
         if ((rc == 0) != tails[i].good)
             fail_msg("'%s': %s", tails[i].text, err.message);
-        CLEANUP(free_ptr) char *cut = xasprintf("head -c %zu ", whole);
+        AUTO_FREE char *cut = xasprintf("head -c %zu ", whole);
         if (rc < 0)
             assert_true(strstr(err.message, "its checksum fits") && strstr(err.hint, cut));
         buf_release(&file);

@@ -64,7 +64,7 @@ static void put_rdb(
     const char *dir, const char *name, unsigned first, unsigned last, int64_t ctime_s)
 {
     struct buf plain = BUF_INIT, packed = BUF_INIT;
-    CLEANUP(free_ptr) char *key = first <= last ? sample_key(first, last) : NULL;
+    AUTO_FREE char *key = first <= last ? sample_key(first, last) : NULL;
     const char *const keys[] = {key, NULL};
 
     sample_rdb(&plain, keys, ctime_s);
@@ -352,7 +352,7 @@ static void cluster_backup(void **state)
     assert_string_equal(c.sets[0].reason, "3 RDB files are here, but the database is not sharded");
     catalogue_release(&c);
 
-    CLEANUP(free_ptr) char *path = path_join(dir, "redis-node-127.0.0.1-7902-" NODE_B ".rdb");
+    AUTO_FREE char *path = path_join(dir, "redis-node-127.0.0.1-7902-" NODE_B ".rdb");
     assert_int_equal(unlink(path), 0);
     query = sharded_query();
     assert_ok(read_catalogue(dir, &query, &c, &err), err);
@@ -450,7 +450,7 @@ static void folder_that_does_not_fit(void **state)
             put_rdb(dir, cases[i].name, cases[i].first, cases[i].last, 0);
         } else if (i == 1) {
             struct buf b = BUF_INIT;
-            CLEANUP(free_ptr) char *k1 = sample_key(0, 5460), *k2 = sample_key(10923, 16383);
+            AUTO_FREE char *k1 = sample_key(0, 5460), *k2 = sample_key(10923, 16383);
             const char *const keys[] = {k1, k2, NULL};
             sample_rdb(&b, keys, 0);
             temp_file(dir, cases[i].name, b.data, b.len);
@@ -508,10 +508,10 @@ static void over_http(void **state)
     sample_rdb(&plain, keys, 1700000000);
     sample_noise(&plain, 20000);
     sample_gzip(&packed, plain.data, plain.len);
-    CLEANUP(free_ptr)
-    char *part = xasprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4095/%zu\r\n"
-                           "Content-Length: 4096\r\nConnection: close\r\n",
-        packed.len);
+    AUTO_FREE char *part =
+        xasprintf("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4095/%zu\r\n"
+                  "Content-Length: 4096\r\nConnection: close\r\n",
+            packed.len);
     const struct scripted_reply replies[] = {{html, index, sizeof(index) - 1, 0},
         {part, packed.data, 4096, 0}, {html, index, sizeof(index) - 1, 0},
         {"HTTP/1.1 402 Payment Required\r\nContent-Length: 0\r\nConnection: close\r\n", "", 0, 0}};

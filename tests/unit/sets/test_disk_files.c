@@ -21,7 +21,7 @@ static void put(const char *dir, const char *name, enum content content)
     static const char *const none[] = {NULL};
     struct buf data = BUF_INIT;
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    AUTO_FREE char *path = path_join(dir, name);
 
     switch (content) {
     case NOTHING:
@@ -165,7 +165,7 @@ static void files_have_a_time(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *dir = temp_dir_make();
-        CLEANUP(free_ptr) char *path = path_join(dir, cases[i].name);
+        AUTO_FREE char *path = path_join(dir, cases[i].name);
         struct stat st;
         put(dir, cases[i].name, cases[i].content);
         assert_int_equal(stat(path, &st), 0);
@@ -223,7 +223,7 @@ static void manifests_say_the_parts(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char *dir = temp_dir_make();
-        CLEANUP(free_ptr) char *folder = path_join(dir, "appendonly-12.aof.dir");
+        AUTO_FREE char *folder = path_join(dir, "appendonly-12.aof.dir");
         put(dir, "appendonly-12.aof.dir", FOLDER);
         for (size_t k = 0; k < ARRAY_SIZE(cases[i].files) && cases[i].files[k].name; k++)
             put(folder, cases[i].files[k].name, cases[i].files[k].content);
@@ -253,7 +253,7 @@ static void manifests_say_the_parts(void **state)
 static void a_manifest_has_a_limit(void **state)
 {
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *folder = path_join(dir, "appendonly-1.aof.dir");
+    AUTO_FREE char *folder = path_join(dir, "appendonly-1.aof.dir");
     struct buf manifest = BUF_INIT;
 
     (void)state;
@@ -271,7 +271,7 @@ static void a_manifest_has_a_limit(void **state)
 static void a_folder_that_is_not_there(void **state)
 {
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *absent = path_join(dir, "redis");
+    AUTO_FREE char *absent = path_join(dir, "redis");
     json_t *folder = json_string(absent), *files = NULL;
     struct err err;
 

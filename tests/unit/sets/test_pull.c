@@ -65,7 +65,7 @@ static bool folder_is_empty(const char *dir)
 static void read_corpus_file(const char *name, struct buf *b)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *path = path_join(CORPUS, name);
+    AUTO_FREE char *path = path_join(CORPUS, name);
     assert_ok(file_read(path, 1 << 20, b, &err), err);
 }
 
@@ -77,8 +77,8 @@ static const char *const corpus[] = {"multiple_lists_strings.rdb", "empty.rdb", 
 static void check_good(const char *dir, const char *name, const char *kind, const struct buf *plain)
 {
     char *target = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
-    CLEANUP(free_ptr) char *stored = path_join(dir, name);
+    AUTO_FREE char *out = path_join(target, "x.rdb");
+    AUTO_FREE char *stored = path_join(dir, name);
     struct err err = ERR_INIT;
     struct stat st;
     char hex[DIGEST_HEX_MAX];
@@ -125,7 +125,7 @@ static void a_file_is_changed_on_its_way(void **state)
     struct buf plain = BUF_INIT, packed = BUF_INIT;
     struct err err = ERR_INIT;
     char *dir = temp_dir_make(), *target = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    AUTO_FREE char *out = path_join(target, "x.rdb");
     struct slots half = {{0}};
     json_t *facts, *again;
 
@@ -196,9 +196,9 @@ static void a_stamp_stands_behind_the_bytes_that_came(void **state)
     struct buf plain = BUF_INIT, packed = BUF_INIT, out = BUF_INIT;
     struct err err = ERR_INIT;
     char *dir = temp_dir_make(), *target = temp_dir_make();
-    CLEANUP(free_ptr) char *path = path_join(target, "x.rdb");
-    CLEANUP(free_ptr) char *part = path_join(target, "x.rdb.part");
-    CLEANUP(free_ptr) char *kept = path_join(target, "x.rdb.fetch0");
+    AUTO_FREE char *path = path_join(target, "x.rdb");
+    AUTO_FREE char *part = path_join(target, "x.rdb.part");
+    AUTO_FREE char *kept = path_join(target, "x.rdb.fetch0");
     char id[64] = "";
 
     assert_ok(file_read(FIXTURES "/rdb/values.rdb", 1 << 20, &plain, &err), err);
@@ -272,7 +272,7 @@ static void check_bad(
     const char *dir, const char *name, enum err_code code, const char *message, bool facts_expected)
 {
     char *target = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    AUTO_FREE char *out = path_join(target, "x.rdb");
     struct err err;
     json_t *facts;
 
@@ -414,13 +414,13 @@ static void pull_goes_on_after_a_cut(void **state)
     big_rdb(&plain, 3 << 20);
     sample_gzip(&packed, plain.data, plain.len);
     size_t middle = packed.len / 2 + 1;
-    CLEANUP(free_ptr) char *first = head_of_answer(0, packed.len);
-    CLEANUP(free_ptr) char *second = head_of_answer(middle, packed.len);
+    AUTO_FREE char *first = head_of_answer(0, packed.len);
+    AUTO_FREE char *second = head_of_answer(middle, packed.len);
     const struct scripted_reply replies[] = {
         {first, packed.data, middle, 0}, {second, packed.data + middle, packed.len - middle, 0}};
     struct http_script *script = http_script_start(replies, 2);
     char *target = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
+    AUTO_FREE char *out = path_join(target, "x.rdb");
     struct store *s = open_store(http_script_url(script));
     const struct pull_params params = {.store = s,
         .name = "x.rdb.gz",
@@ -461,11 +461,11 @@ static void killed_pull_leaves_no_file(void **state)
     struct err err = ERR_INIT;
     json_t *facts;
     char *target = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(target, "x.rdb");
-    CLEANUP(free_ptr) char *part = path_join(target, "x.rdb.part");
+    AUTO_FREE char *out = path_join(target, "x.rdb");
+    AUTO_FREE char *part = path_join(target, "x.rdb.part");
 
     big_rdb(&plain, 3 << 20);
-    CLEANUP(free_ptr) char *head = head_of_answer(0, plain.len);
+    AUTO_FREE char *head = head_of_answer(0, plain.len);
     const struct scripted_reply replies[] = {
         {head, plain.data, 5 << 19, 1}, /* then silence */
         {head, plain.data, plain.len, 0},
@@ -501,8 +501,8 @@ static void full_disk_is_told(void **state)
     struct err err;
     json_t *facts;
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *small = path_join(dir, "small");
-    CLEANUP(free_ptr) char *out = path_join(small, "x.rdb");
+    AUTO_FREE char *small = path_join(dir, "small");
+    AUTO_FREE char *out = path_join(small, "x.rdb");
 
     assert_int_equal(mkdir(small, 0700), 0);
     if (mount("none", small, "tmpfs", MS_NODEV | MS_NOSUID, "size=2m") < 0) {
@@ -531,7 +531,7 @@ static void memory_is_bounded(void **state)
     static const char head[] = "REDIS0010\xfe\0\0\x01k\x80\x10\0\0\0";
     const off_t zeros = 256 << 20;
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *path = path_join(dir, "x.rdb");
+    AUTO_FREE char *path = path_join(dir, "x.rdb");
     int status;
 
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -579,7 +579,7 @@ static void keys_twice_are_named(void **state)
     buf_add(&file, "\xff\0\0\0\0\0\0\0\0", 9);
     sample_gzip(&packed, file.data, file.len);
     temp_file(dir, "x.rdb.gz", packed.data, packed.len);
-    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    AUTO_FREE char *out = path_join(dir, "out");
     assert_error(pull_file(dir, "x.rdb.gz", out, &facts, &err), err, ERR_CORRUPT,
         "'a' of database 0 is there twice: at offset 9 and at offset 19");
     assert_false(file_exists(out));
@@ -597,7 +597,7 @@ static void false_hints_are_put_right(void **state)
     (void)state;
     for (int stamp = 0; stamp < 2; stamp++) {
         char *dir = temp_dir_make();
-        CLEANUP(free_ptr) char *out = path_join(dir, "out");
+        AUTO_FREE char *out = path_join(dir, "out");
         struct buf got = BUF_INIT;
         struct err err = ERR_INIT;
         json_t *facts;
@@ -623,7 +623,7 @@ static void a_stamped_file_ends_with_its_end(void **state)
 {
     (void)state;
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    AUTO_FREE char *out = path_join(dir, "out");
     struct buf file = BUF_INIT, got = BUF_INIT;
     struct err err = ERR_INIT;
     json_t *facts;

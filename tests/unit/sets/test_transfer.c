@@ -77,7 +77,7 @@ static int cut_checked(const char *url, const char *out,
     int (*check_upper)(void *, const json_t *, struct err *), struct pull_output outputs[2],
     struct err *err)
 {
-    CLEANUP(free_ptr) char *upper_out = xasprintf("%s-upper", out);
+    AUTO_FREE char *upper_out = xasprintf("%s-upper", out);
     struct slots lower, upper;
     struct store *s = open_url(url);
     const struct pull_params params = {
@@ -111,7 +111,7 @@ typedef int (*fetch_function)(const char *url, const char *out, json_t **, struc
 /* A process that fetches until so many bytes are kept, then is killed. */
 static void fetch_and_kill(fetch_function fetch, const char *url, const char *out, off_t bytes)
 {
-    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
+    AUTO_FREE char *kept = xasprintf("%s.fetch0", out);
     int64_t deadline_ms = clock_mono_ms() + 20000;
     struct stat st = {.st_size = 0};
     pid_t child = fork();
@@ -133,8 +133,7 @@ static void fetch_and_kill(fetch_function fetch, const char *url, const char *ou
 static char *head(const char *status, size_t total, size_t from, size_t to, const char *etag)
 {
     bool part = strncmp(status, "206", 3) == 0;
-    CLEANUP(free_ptr)
-    char *range =
+    AUTO_FREE char *range =
         part ? xasprintf("Content-Range: bytes %zu-%zu/%zu\r\n", from, to - 1, total) : xstrdup("");
     return xasprintf(
         "HTTP/1.1 %s\r\nETag: \"%s\"\r\nContent-Length: %zu\r\n%sConnection: close\r\n", status,
@@ -146,13 +145,13 @@ static void check_resume(const struct buf *object, const char *etag, bool same)
 {
     char *dir = temp_dir_make();
     size_t n = object->len / 2;
-    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
-    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
-    CLEANUP(free_ptr) char *note = xasprintf("%s.fetch0.json", out);
-    CLEANUP(free_ptr) char *cut = head("200 OK", object->len, 0, object->len, "one");
-    CLEANUP(free_ptr) char *look = head("206 Partial Content", object->len, 0, 1, etag);
-    CLEANUP(free_ptr) char *rest = head("206 Partial Content", object->len, n, object->len, etag);
-    CLEANUP(free_ptr) char *all = head("200 OK", object->len, 0, object->len, etag);
+    AUTO_FREE char *out = path_join(dir, "x.rdb");
+    AUTO_FREE char *kept = xasprintf("%s.fetch0", out);
+    AUTO_FREE char *note = xasprintf("%s.fetch0.json", out);
+    AUTO_FREE char *cut = head("200 OK", object->len, 0, object->len, "one");
+    AUTO_FREE char *look = head("206 Partial Content", object->len, 0, 1, etag);
+    AUTO_FREE char *rest = head("206 Partial Content", object->len, n, object->len, etag);
+    AUTO_FREE char *all = head("200 OK", object->len, 0, object->len, etag);
     const struct scripted_reply replies[] = {{cut, object->data, n, 1}, {look, object->data, 1, 0},
         {same ? rest : all, object->data + (same ? n : 0), object->len - (same ? n : 0), 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
@@ -166,7 +165,7 @@ static void check_resume(const struct buf *object, const char *etag, bool same)
     assert_int_equal(json_integer_value(json_object_get(facts, "stored_bytes")), object->len);
     assert_false(file_exists(kept));
     assert_false(file_exists(note));
-    CLEANUP(free_ptr) char *range = xasprintf("Range: bytes=%zu-\r\n", n);
+    AUTO_FREE char *range = xasprintf("Range: bytes=%zu-\r\n", n);
     assert_int_equal(strstr(http_script_request(script, 2), range) != NULL, same);
     json_decref(facts);
     http_script_end(script);
@@ -197,10 +196,10 @@ static void bad_kept_bytes_begin_anew(void **state)
     (void)state;
     char *dir = temp_dir_make();
     size_t n = rdb.len / 2;
-    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
-    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
-    CLEANUP(free_ptr) char *cut = head("200 OK", rdb.len, 0, rdb.len, "one");
-    CLEANUP(free_ptr) char *look = head("206 Partial Content", rdb.len, 0, 1, "one");
+    AUTO_FREE char *out = path_join(dir, "x.rdb");
+    AUTO_FREE char *kept = xasprintf("%s.fetch0", out);
+    AUTO_FREE char *cut = head("200 OK", rdb.len, 0, rdb.len, "one");
+    AUTO_FREE char *look = head("206 Partial Content", rdb.len, 0, 1, "one");
     const struct scripted_reply replies[] = {
         {cut, rdb.data, n, 1}, {look, rdb.data, 1, 0}, {cut, rdb.data, rdb.len, 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
@@ -223,7 +222,7 @@ static void bad_kept_bytes_begin_anew(void **state)
 static void check_answers(const struct scripted_reply *replies, size_t count, enum err_code code)
 {
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
+    AUTO_FREE char *out = path_join(dir, "x.rdb");
     struct http_script *script = http_script_start(replies, count);
     struct err err = ERR_INIT;
     json_t *facts;
@@ -246,10 +245,10 @@ static void changed_meanwhile_begins_anew_once(void **state)
 {
     (void)state;
     size_t n = rdb.len / 2;
-    CLEANUP(free_ptr) char *one = head("200 OK", rdb.len, 0, rdb.len, "one");
-    CLEANUP(free_ptr) char *two = head("200 OK", rdb.len, 0, rdb.len, "two");
-    CLEANUP(free_ptr) char *rest_of_two = head("206 Partial Content", rdb.len, n, rdb.len, "two");
-    CLEANUP(free_ptr) char *rest_of_three = head("206 Partial Content", rdb.len, n, rdb.len, "3");
+    AUTO_FREE char *one = head("200 OK", rdb.len, 0, rdb.len, "one");
+    AUTO_FREE char *two = head("200 OK", rdb.len, 0, rdb.len, "two");
+    AUTO_FREE char *rest_of_two = head("206 Partial Content", rdb.len, n, rdb.len, "two");
+    AUTO_FREE char *rest_of_three = head("206 Partial Content", rdb.len, n, rdb.len, "3");
     const struct scripted_reply settles[] = {{one, rdb.data, n, 0},
         {rest_of_two, rdb.data + n, rdb.len - n, 0}, {two, rdb.data, rdb.len, 0}};
     const struct scripted_reply goes_on[] = {{one, rdb.data, n, 0},
@@ -264,8 +263,7 @@ static void without_a_validator_it_begins_anew_once(void **state)
 {
     (void)state;
     size_t n = rdb.len / 2;
-    CLEANUP(free_ptr)
-    char *plain =
+    AUTO_FREE char *plain =
         xasprintf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n", rdb.len);
     const struct scripted_reply cut_once[] = {
         {plain, rdb.data, n, 0}, {plain, rdb.data, rdb.len, 0}};
@@ -273,7 +271,7 @@ static void without_a_validator_it_begins_anew_once(void **state)
 
     check_answers(cut_once, ARRAY_SIZE(cut_once), ERR_NONE);
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(dir, "x.rdb");
+    AUTO_FREE char *out = path_join(dir, "x.rdb");
     struct http_script *script = http_script_start(cut_twice, ARRAY_SIZE(cut_twice));
     struct err err = ERR_INIT;
     json_t *facts;
@@ -289,8 +287,8 @@ static void only_what_may_pass_is_kept(void **state)
 {
     (void)state;
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(dir, "out.rdb");
-    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
+    AUTO_FREE char *out = path_join(dir, "out.rdb");
+    AUTO_FREE char *kept = xasprintf("%s.fetch0", out);
     struct err err;
     json_t *facts;
 
@@ -304,7 +302,7 @@ static void only_what_may_pass_is_kept(void **state)
 
 static void assert_same_file(const char *dir, const char *name, const char *other)
 {
-    CLEANUP(free_ptr) char *path = path_join(dir, other);
+    AUTO_FREE char *path = path_join(dir, other);
     CLEANUP(buf_release) struct buf want = BUF_INIT;
     struct err err = ERR_INIT;
 
@@ -319,12 +317,12 @@ static void a_cut_goes_on_for_all_its_files(void **state)
     (void)state;
     char *dir = temp_dir_make();
     size_t n = packed.len / 2;
-    CLEANUP(free_ptr) char *out = path_join(dir, "out");
-    CLEANUP(free_ptr) char *whole = path_join(dir, "undisturbed");
-    CLEANUP(free_ptr) char *kept = xasprintf("%s.fetch0", out);
-    CLEANUP(free_ptr) char *all = head("200 OK", packed.len, 0, packed.len, "one");
-    CLEANUP(free_ptr) char *look = head("206 Partial Content", packed.len, 0, 1, "one");
-    CLEANUP(free_ptr) char *rest = head("206 Partial Content", packed.len, n, packed.len, "one");
+    AUTO_FREE char *out = path_join(dir, "out");
+    AUTO_FREE char *whole = path_join(dir, "undisturbed");
+    AUTO_FREE char *kept = xasprintf("%s.fetch0", out);
+    AUTO_FREE char *all = head("200 OK", packed.len, 0, packed.len, "one");
+    AUTO_FREE char *look = head("206 Partial Content", packed.len, 0, 1, "one");
+    AUTO_FREE char *rest = head("206 Partial Content", packed.len, n, packed.len, "one");
     const struct scripted_reply replies[] = {{all, packed.data, n, 1}, {look, packed.data, 1, 0},
         {rest, packed.data + n, packed.len - n, 0}};
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
@@ -352,7 +350,7 @@ static void a_cut_file_is_refused_alone(void **state)
 {
     (void)state;
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *out = path_join(dir, "out");
+    AUTO_FREE char *out = path_join(dir, "out");
     struct pull_output outputs[2];
     struct err err = ERR_INIT;
     char **names;

@@ -157,8 +157,7 @@ static void the_end_of_the_input_is_seen(void)
 static void standard_error_is_kept_and_never_in_the_way(void)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr)
-    char *command =
+    AUTO_FREE char *command =
         xasprintf("head -c %d /dev/zero >&2; echo last >&2; sleep 0.2; echo out", STDERR_BYTES);
     struct ssh *s = running(command);
     struct buf out = BUF_INIT;

@@ -58,7 +58,7 @@ static void names_and_patterns(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr) char *text = xasprintf("%s ssh-ed25519 KEY a remark", cases[i].names);
+        AUTO_FREE char *text = xasprintf("%s ssh-ed25519 KEY a remark", cases[i].names);
         const char *at = text;
         struct known_key key;
         bool found = known_hosts_next(&at, cases[i].host, cases[i].port, &key);

@@ -41,10 +41,10 @@ static char *make_key(const char *type, const char *form, const char *passphrase
 {
     struct buf text = BUF_INIT;
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *path = path_join(folder, "key");
-    CLEANUP(free_ptr)
-    char *command = xasprintf("rm -f %s %s.pub; ssh-keygen -q -t %s -m %s -N '%s' -C c -f %s", path,
-        path, type, form, passphrase, path);
+    AUTO_FREE char *path = path_join(folder, "key");
+    AUTO_FREE char *command =
+        xasprintf("rm -f %s %s.pub; ssh-keygen -q -t %s -m %s -N '%s' -C c -f %s", path, path, type,
+            form, passphrase, path);
 
     if (system(command) != 0 || file_read(path, 1 << 20, &text, &err) < 0) {
         buf_release(&text);
@@ -71,8 +71,7 @@ static void what_shows_of_a_key(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr)
-        char *text = make_key(cases[i].type, cases[i].form, cases[i].passphrase);
+        AUTO_FREE char *text = make_key(cases[i].type, cases[i].form, cases[i].passphrase);
         if (!text)
             skip();
         struct key_look look = key_look(text);
@@ -106,8 +105,7 @@ static void rsa_keys_are_opened(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        CLEANUP(free_ptr)
-        char *text = make_key(cases[i].type, cases[i].form, cases[i].passphrase);
+        AUTO_FREE char *text = make_key(cases[i].type, cases[i].form, cases[i].passphrase);
         if (!text)
             skip();
         struct rsa *rsa = key_open_rsa(text, cases[i].given);
@@ -123,17 +121,16 @@ static void rsa_keys_are_opened(void **state)
 /* A key file that is cut anywhere, or has any byte changed, is read to its end and not beyond. */
 static void damaged_keys(void **state)
 {
-    CLEANUP(free_ptr) char *text = make_key("rsa", "RFC4716", "");
+    AUTO_FREE char *text = make_key("rsa", "RFC4716", "");
 
     (void)state;
     if (!text)
         skip();
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++) {
-        CLEANUP(free_ptr)
-        char *cut = xasprintf(
+        AUTO_FREE char *cut = xasprintf(
             "%.*s%.*s-----END OPENSSH PRIVATE KEY-----", (int)i, text, (int)(4 - i % 4) & 3, "AAA");
-        CLEANUP(free_ptr) char *changed = xstrdup(text);
+        AUTO_FREE char *changed = xstrdup(text);
         changed[i] = changed[i] == 'A' ? '/' : 'A';
         free(key_look(cut).public);
         free(key_look(changed).public);
@@ -180,7 +177,7 @@ static void host_keys_are_judged(void **state)
         {"@cert-authority * ssh-ed25519 " KEY_2 "\n", ERR_UNSUPPORTED, SSH_FAILED, false},
     };
     size_t len;
-    CLEANUP(free_ptr) unsigned char *bytes = base64_decode(KEY_1, strlen(KEY_1), &len);
+    AUTO_FREE unsigned char *bytes = base64_decode(KEY_1, strlen(KEY_1), &len);
     CLEANUP(host_key_release) struct host_key key;
 
     (void)state;

@@ -67,7 +67,7 @@ static void the_file_is_private_and_kept(void **state)
     assert_int_equal(stat(f->path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
     st = must_open(f->path, STATE_READ);
-    CLEANUP(free_ptr) char *value = state_meta(st, "recovery");
+    AUTO_FREE char *value = state_meta(st, "recovery");
     assert_string_equal(value, "abc");
     assert_null(state_meta(st, "no such thing"));
     assert_int_equal(state_set_meta(st, "recovery", "x", &err), -1);
@@ -83,7 +83,7 @@ static void only_one_run_holds_it(void **state)
     assert_int_equal(state_lock_holder(f->path), (int)getpid());
     assert_int_equal(state_open(f->path, STATE_EXISTING, &other, &err), -1);
     assert_int_equal(err.code, ERR_LOCKED);
-    CLEANUP(free_ptr) char *pid = xasprintf("process %d", (int)getpid());
+    AUTO_FREE char *pid = xasprintf("process %d", (int)getpid());
     assert_non_null(strstr(err.message, pid));
     other = must_open(f->path, STATE_READ); /* looking is always allowed */
     state_close(other);
@@ -130,7 +130,7 @@ static void it_comes_into_being_whole(void **state)
     assert_int_equal(count, 1);
     strv_free(names, count);
     st = must_open(f->path, STATE_EXISTING);
-    CLEANUP(free_ptr) char *value = state_meta(st, "recovery");
+    AUTO_FREE char *value = state_meta(st, "recovery");
     assert_string_equal(value, "abc");
     state_close(st);
 }
@@ -256,7 +256,7 @@ static void what_is_committed_survives_kill(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
     struct state *st = must_open(f->path, STATE_EXISTING); /* the lock ended with the process */
-    CLEANUP(free_ptr) char *value = state_meta(st, "n");
+    AUTO_FREE char *value = state_meta(st, "n");
     assert_string_equal(value, "2");
     state_close(st);
 }
@@ -329,7 +329,7 @@ static void a_file_of_the_first_version_is_migrated(void **state)
     const struct folder *f = *state;
     struct state *fresh = must_open(NULL, STATE_MEMORY);
     struct buf before = BUF_INIT, after = BUF_INIT;
-    CLEANUP(free_ptr) char *wanted = shape_of(fresh);
+    AUTO_FREE char *wanted = shape_of(fresh);
     struct err err = ERR_INIT;
 
     make_version_1(f->path);
@@ -337,7 +337,7 @@ static void a_file_of_the_first_version_is_migrated(void **state)
 
     /* Looked at: as a new one is, and not a byte of it changes. */
     struct state *st = must_open(f->path, STATE_READ);
-    CLEANUP(free_ptr) char *seen = shape_of(st);
+    AUTO_FREE char *seen = shape_of(st);
     int64_t rows = count_of(st);
     assert_string_equal(seen, wanted);
     assert_true(rows > 10000);
@@ -350,7 +350,7 @@ static void a_file_of_the_first_version_is_migrated(void **state)
     for (int i = 0; i < 2; i++) {
         int64_t version;
         st = must_open(f->path, STATE_EXISTING);
-        CLEANUP(free_ptr) char *now = shape_of(st);
+        AUTO_FREE char *now = shape_of(st);
         assert_string_equal(now, wanted);
         assert_int_equal(count_of(st), rows);
         assert_int_equal(state_get_int(st, 0, &version, &err, "PRAGMA user_version", ""), 0);

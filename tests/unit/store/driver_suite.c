@@ -325,17 +325,17 @@ static void many_objects_are_listed(void)
     size_t found = 0;
 
     for (long i = 0; i < options.objects && !options.read_only && !failing; i++) {
-        CLEANUP(free_ptr) char *name = numbered(i);
+        AUTO_FREE char *name = numbered(i);
         MUST_BE_OK(put(name, name, strlen(name), &err));
     }
     MUST_BE_OK(store_list(store, &list, &err));
     for (long i = 0; i < options.objects; i++) {
-        CLEANUP(free_ptr) char *name = numbered(i);
+        AUTO_FREE char *name = numbered(i);
         found += find(&list, name) != NULL;
     }
     MUST(found == (size_t)options.objects, "%zu of %ld are listed", found, options.objects);
     for (long i = 0; i < options.objects && !options.read_only && !failing; i++) {
-        CLEANUP(free_ptr) char *name = numbered(i);
+        AUTO_FREE char *name = numbered(i);
         MUST_BE_OK(store_remove(store, name, &err));
     }
     store_list_release(&list);
@@ -416,7 +416,7 @@ static int fill(const char *folder)
     temp_file(folder, "none.rdb", "", 0);
     temp_file(folder, "middle.rdb", middle.data, middle.len);
     for (long i = 0; i < options.objects; i++) {
-        CLEANUP(free_ptr) char *name = numbered(i);
+        AUTO_FREE char *name = numbered(i);
         temp_file(folder, name, name, strlen(name));
     }
     return 0;

@@ -21,7 +21,7 @@ void sample_rdb(struct buf *out, const char *const *keys, int64_t ctime_s)
 {
     buf_adds(out, "REDIS0010");
     if (ctime_s) {
-        CLEANUP(free_ptr) char *ctime = xasprintf("%lld", (long long)ctime_s);
+        AUTO_FREE char *ctime = xasprintf("%lld", (long long)ctime_s);
         buf_addc(out, '\xfa');
         add_string(out, "ctime");
         add_string(out, ctime);

@@ -24,7 +24,7 @@ void temp_dir_remove(char *path)
 void temp_file(const char *dir, const char *name, const void *data, size_t len)
 {
     struct err err = ERR_INIT;
-    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    AUTO_FREE char *path = path_join(dir, name);
     assert_int_equal(file_write_atomic(path, data, len, 0600, &err), 0);
 }
 
@@ -32,7 +32,7 @@ int temp_file_is(const char *dir, const char *name, const void *data, size_t len
 {
     struct err err = ERR_INIT;
     struct buf b = BUF_INIT;
-    CLEANUP(free_ptr) char *path = path_join(dir, name);
+    AUTO_FREE char *path = path_join(dir, name);
     int same = file_read(path, (size_t)1 << 30, &b, &err) == 0 && b.len == len &&
                memcmp(b.data, data, len) == 0;
     buf_release(&b);

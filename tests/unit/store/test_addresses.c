@@ -93,7 +93,7 @@ static void netrc_gives_logins(void **state)
         {"{\"url\": \"http://one.example.com/\", \"bearer\": \"t\"}", NULL, NULL},
     };
     char *dir = temp_dir_make();
-    CLEANUP(free_ptr) char *path = path_join(dir, "netrc");
+    AUTO_FREE char *path = path_join(dir, "netrc");
 
     temp_file(dir, "netrc", netrc, strlen(netrc));
     setenv("NETRC", path, 1);

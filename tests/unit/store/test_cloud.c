@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "azure/sign.h"
+#include "cloud/xml.h"
 #include "http_script.h"
 #include "recluster/buf.h"
 #include "recluster/file.h"
@@ -12,7 +13,6 @@
 #include "recluster/store.h"
 #include "s3/sign.h"
 #include "temp_dir.h"
-#include "cloud/xml.h"
 
 /* Object stores: where their logins come from, and answers that real servers don't give on demand. */
 
@@ -58,7 +58,7 @@ static int remove_home(void **state)
 
 static void write_aws_files(void)
 {
-    CLEANUP(free_ptr) char *dir = path_join(home, ".aws");
+    AUTO_FREE char *dir = path_join(home, ".aws");
     struct err err = ERR_INIT;
 
     assert_int_equal(dir_make(dir, 0700, &err), 0);
@@ -74,7 +74,7 @@ struct login_case {
 
 static void set_environment(const char *text)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(text);
+    AUTO_FREE char *copy = xstrdup(text);
     char *rest = NULL;
 
     for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
@@ -165,8 +165,8 @@ static void azure_logins_are_found(void **state)
 
 static void gcs_and_swift_logins_are_found(void **state)
 {
-    CLEANUP(free_ptr) char *path = path_join(home, "key.json");
-    CLEANUP(free_ptr) char *named = xasprintf("GOOGLE_APPLICATION_CREDENTIALS=%s", path);
+    AUTO_FREE char *path = path_join(home, "key.json");
+    AUTO_FREE char *named = xasprintf("GOOGLE_APPLICATION_CREDENTIALS=%s", path);
     const struct login_case cases[] = {
         {"\"gs://b/x\"", named,
             "{\"client_email\": \"e@x\", \"private_key\": \"pem\", \"token_uri\": \"https://t/\","
@@ -226,8 +226,7 @@ static void what_cannot_be_a_login_is_refused(void **state)
 
 static struct store *open_s3(const struct http_script *script, const char *more, struct err *err)
 {
-    CLEANUP(free_ptr)
-    char *text =
+    AUTO_FREE char *text =
         xasprintf("{\"type\": \"s3\", \"bucket_name\": \"bucket\", \"access_key_id\": \"id\","
                   " \"secret_access_key\": \"canary\", \"endpoint\": \"%s\"%s}",
             http_script_url(script), more);
@@ -292,8 +291,7 @@ static void bucket_stands_in_path_or_host(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct http_script *script = http_script_start(replies, 1);
         const char *port = strrchr(http_script_url(script), ':');
-        CLEANUP(free_ptr)
-        char *more = xasprintf(
+        AUTO_FREE char *more = xasprintf(
             ", \"style\": \"%s\", \"endpoint\": \"http://localhost%s\"", cases[i].style, port);
         struct err err = ERR_INIT;
         struct store *s = open_s3(script, more, &err);
@@ -346,7 +344,7 @@ static void s3_errors_say_what_to_do(void **state)
 
 static int write_parts(struct store *s, size_t bytes, struct err *err)
 {
-    CLEANUP(free_ptr) char *data = xcalloc(1, bytes);
+    AUTO_FREE char *data = xcalloc(1, bytes);
     struct store_writer *w = store_write_begin(s, "new.rdb", err);
 
     if (!w)
@@ -465,7 +463,7 @@ static void azure_signs_as_documented(void **state)
     };
     struct err err = ERR_INIT;
     struct secret *key = secret_new("a2V5"), *no_key = secret_new("?");
-    CLEANUP(free_ptr) char *text = azure_authorization(&what, key, &err);
+    AUTO_FREE char *text = azure_authorization(&what, key, &err);
 
     (void)state;
     assert_string_equal(text, "SharedKey myaccount:WM6PIVHYgxCEsyR7/qzf8xFpP0IqD5n1ky7LYLMZ/9g=");

@@ -16,10 +16,10 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/store.h"
+#include "recluster/transfer.h"
 #include "sample.h"
 #include "temp_dir.h"
 #include "test.h"
-#include "recluster/transfer.h"
 
 /* The HTTP driver against a real nginx, in a folder and on a port of its own. */
 
@@ -74,8 +74,8 @@ static int free_port(void)
 /* Runs openssl for a certificate that signs itself. */
 static bool make_certificate(void)
 {
-    CLEANUP(free_ptr) char *key = path_join(dir, "key.pem");
-    CLEANUP(free_ptr) char *cert = path_join(dir, "cert.pem");
+    AUTO_FREE char *key = path_join(dir, "key.pem");
+    AUTO_FREE char *cert = path_join(dir, "cert.pem");
     int status = -1;
     pid_t child = fork();
 
@@ -92,9 +92,9 @@ static bool make_certificate(void)
 
 static void make_files(void)
 {
-    CLEANUP(free_ptr) char *files = path_join(dir, "files");
-    CLEANUP(free_ptr) char *empty = path_join(dir, "empty");
-    CLEANUP(free_ptr) char *sub = path_join(files, "sub");
+    AUTO_FREE char *files = path_join(dir, "files");
+    AUTO_FREE char *empty = path_join(dir, "empty");
+    AUTO_FREE char *sub = path_join(files, "sub");
 
     assert_int_equal(mkdir(files, 0700), 0);
     assert_int_equal(mkdir(empty, 0700), 0);
@@ -117,14 +117,13 @@ static int start_server(void **state)
     make_files();
     tls = make_certificate();
     tls_port = free_port();
-    CLEANUP(free_ptr)
-    char *listen_tls =
+    AUTO_FREE char *listen_tls =
         xasprintf("listen 127.0.0.1:%d ssl; ssl_certificate cert.pem; ssl_certificate_key key.pem;",
             tls_port);
-    CLEANUP(free_ptr) char *text = xasprintf(config, port, tls ? listen_tls : "");
+    AUTO_FREE char *text = xasprintf(config, port, tls ? listen_tls : "");
     temp_file(dir, "nginx.conf", text, strlen(text));
-    CLEANUP(free_ptr) char *conf = path_join(dir, "nginx.conf");
-    CLEANUP(free_ptr) char *log = path_join(dir, "error.log");
+    AUTO_FREE char *conf = path_join(dir, "nginx.conf");
+    AUTO_FREE char *log = path_join(dir, "error.log");
     server = fork();
     if (server == 0) {
         execl("/usr/sbin/nginx", "nginx", "-p", dir, "-c", conf, "-e", log, (char *)NULL);
@@ -258,8 +257,8 @@ static struct store *open_tls(const char *host, const char *ca_file)
         print_message("nginx or openssl is not installed\n");
         skip();
     }
-    CLEANUP(free_ptr) char *url = xasprintf("https://%s:%d/json/", host, tls_port);
-    CLEANUP(free_ptr) char *path = path_join(dir, ca_file ? ca_file : "");
+    AUTO_FREE char *url = xasprintf("https://%s:%d/json/", host, tls_port);
+    AUTO_FREE char *path = path_join(dir, ca_file ? ca_file : "");
     json_t *location = json_pack("{s:s, s:s}", "type", "url", "url", url);
     if (ca_file)
         json_object_set_new(location, "ca_file", json_string(path));
@@ -378,7 +377,7 @@ static void large_objects_come_over_several_connections(void **state)
     struct store_object object;
     size_t at = 0;
     bool resumed;
-    CLEANUP(free_ptr) char *path = xasprintf("%s/files/huge.rdb", dir);
+    AUTO_FREE char *path = xasprintf("%s/files/huge.rdb", dir);
     FILE *f = fopen(path, "w");
 
     assert_non_null(f);

@@ -140,8 +140,8 @@ static void folder_is_listed(void **state)
     char *dir = temp_dir_make();
     struct err err = ERR_INIT;
     struct store_list list = STORE_LIST_INIT;
-    CLEANUP(free_ptr) char *sub = path_join(dir, "sub");
-    CLEANUP(free_ptr) char *fifo = path_join(dir, "pipe");
+    AUTO_FREE char *sub = path_join(dir, "sub");
+    AUTO_FREE char *fifo = path_join(dir, "pipe");
 
     temp_file(dir, "b c+%\"'\n.rdb", "12345", 5);
     temp_file(dir, "a.rdb", "", 0);
@@ -169,7 +169,7 @@ static void folder_is_listed(void **state)
     s = open_text("/nowhere/at/all", &err);
     assert_error(store_list(s, &list, &err), err, ERR_NOT_FOUND, "/nowhere/at/all");
     store_close(s);
-    CLEANUP(free_ptr) char *file = path_join(dir, "a.rdb");
+    AUTO_FREE char *file = path_join(dir, "a.rdb");
     s = open_text(file, &err);
     assert_error(store_list(s, &list, &err), err, ERR_NOT_FOUND, "not a folder");
     store_close(s);
@@ -486,11 +486,11 @@ static void login_is_sent_and_never_shown(void **state)
     /* Each listing asks for an index, then by WebDAV. */
     struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
     const char *host = http_script_url(script) + strlen("http://");
-    CLEANUP(free_ptr) char *url = xasprintf("http://me:can%%61ry@%s?sig=canary", host);
-    CLEANUP(free_ptr)
-    char *object = xasprintf("{\"type\": \"http\", \"url\": \"http://%s\", \"insecure\": true,"
-                             " \"bearer\": {\"env\": \"TEST_BEARER\"}}",
-        host);
+    AUTO_FREE char *url = xasprintf("http://me:can%%61ry@%s?sig=canary", host);
+    AUTO_FREE char *object =
+        xasprintf("{\"type\": \"http\", \"url\": \"http://%s\", \"insecure\": true,"
+                  " \"bearer\": {\"env\": \"TEST_BEARER\"}}",
+            host);
     struct err err = ERR_INIT;
     struct store_list list;
 
@@ -562,7 +562,7 @@ static void nobody_listens(void **state)
 {
     (void)state;
     struct http_script *script = http_script_start(NULL, 0);
-    CLEANUP(free_ptr) char *url = xasprintf("%s", http_script_url(script));
+    AUTO_FREE char *url = xasprintf("%s", http_script_url(script));
     struct err err = ERR_INIT;
     struct store_list list;
 

@@ -34,7 +34,7 @@ static int make_home(void **state)
     home = temp_dir_make();
     temp_file(home, ".netrc", netrc, strlen(netrc));
     temp_file(home, "key.json", key, strlen(key));
-    CLEANUP(free_ptr) char *path = path_join(home, "key.json");
+    AUTO_FREE char *path = path_join(home, "key.json");
     setenv("HOME", home, 1);
     setenv("GOOGLE_APPLICATION_CREDENTIALS", path, 1);
     unsetenv("NETRC");
@@ -121,7 +121,7 @@ static void logins_stay_here(void **state)
         if (!kept)
             fail_msg("%s: %s", cases[i], err.message);
         json_t *resolved = store_resolve_location(kept, &err);
-        CLEANUP(free_ptr) char *text = resolved ? json_dumps(resolved, 0) : NULL;
+        AUTO_FREE char *text = resolved ? json_dumps(resolved, 0) : NULL;
         if (!resolved ? strstr(err.message, "canary") != NULL : strstr(text, "canary") != NULL)
             fail_msg("%s became %s", cases[i], text ? text : err.message);
         json_decref(resolved);
@@ -155,7 +155,7 @@ static void logins_go_where_they_may(void **state)
         json_t *trusted = json_loads(cases[i].trusted, 0, NULL);
         json_t *kept = store_location_of_ccs(location, trusted, &err);
         json_t *resolved = kept ? store_resolve_location(kept, &err) : NULL;
-        CLEANUP(free_ptr) char *text = resolved ? json_dumps(resolved, 0) : NULL;
+        AUTO_FREE char *text = resolved ? json_dumps(resolved, 0) : NULL;
         if (!resolved || !strstr(text, "canary"))
             fail_msg("%s: %s", cases[i].location, text ? text : err.message);
         json_decref(resolved);
@@ -191,7 +191,7 @@ static void other_endpoints_are_not_trusted(void **state)
         json_t *kept = store_location_of_ccs(location, trusted, &err);
         assert_non_null(kept);
         json_t *resolved = store_resolve_location(kept, &err);
-        CLEANUP(free_ptr) char *text = resolved ? json_dumps(resolved, 0) : NULL;
+        AUTO_FREE char *text = resolved ? json_dumps(resolved, 0) : NULL;
         if (text && strstr(text, "canary"))
             fail_msg("%s became %s", cases[i].location, text);
         json_decref(resolved);
