@@ -6,7 +6,9 @@
 
 struct wire wire_of(const void *data, size_t len)
 {
-    return (struct wire){.at = data, .end = (const unsigned char *)data + len};
+    const unsigned char *at = len ? data : (const void *)"";
+
+    return (struct wire){.at = at, .end = at + len};
 }
 
 static const unsigned char *take(struct wire *w, size_t len)
