@@ -5,7 +5,7 @@
  * Locations: where backup files lie.
  *
  *     struct store *s = store_open(location, err);
- *     store_list(s, &list, err) … store_read(s, "NAME", 0, -1, sink, arg, &info, err) …
+ *     store_list(s, &list, err) … store_read(s, &range, sink, arg, &info, err) …
  *     store_close(s);
  *
  * A location is a JSON string (a URL or a path: "/mnt/backups", "file:///mnt/backups",
@@ -94,14 +94,19 @@ struct store_object {
 /* Takes bytes in order. Returns -1 with err set to stop the transfer. */
 typedef int (*store_sink)(void *arg, const void *data, size_t len, struct err *err);
 
+/* What is read of an object. */
+struct store_range {
+    const char *name;
+    int64_t offset, length; /* length -1: to the end */
+};
+
 /*
- * Reads `length` bytes from `offset` (-1: to the end) into the sink; behind the object's end there
- * are none. An object that is shorter than the store said is ERR_CORRUPT. A sink that has seen
+ * Reads the range into the sink; reading past the end gives no bytes. An object that is shorter than the store said is ERR_CORRUPT. A sink that has seen
  * enough returns -1 with code ERR_CANCELLED: store_read() then returns 0. `ret` (may be NULL) is
  * set before the sink is first called.
  */
-int store_read(struct store *s, const char *name, int64_t offset, int64_t length, store_sink sink,
-    void *arg, struct store_object *ret, struct err *err) MUST_CHECK;
+int store_read(struct store *s, const struct store_range *range, store_sink sink, void *arg,
+    struct store_object *ret, struct err *err) MUST_CHECK;
 
 /*
  * Where an answer goes. begin() comes once, before the first byte, also when there are none;

@@ -116,7 +116,7 @@ static int copy_part(struct copy *c, struct store *store, const json_t *part, bo
         return err_set(err, ERR_PROTOCOL, "a part of an append-only file has no name");
     c->part_bytes = 0;
     c->reader = aof_reader_new(write_copy, c, c->also);
-    int rc = store_read(store, name, 0, -1, take_bytes, c, NULL, err);
+    int rc = store_read(store, &(struct store_range){name, 0, -1}, take_bytes, c, NULL, err);
     if (rc == 0)
         rc = aof_reader_end(c->reader, &facts, err);
     if (rc == 0)

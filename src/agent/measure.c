@@ -172,7 +172,7 @@ static int measure_network(const json_t *location, const char *name, json_t **re
 
     if (!store)
         return -1;
-    int rc = store_read(store, name, 0, NETWORK_MAX, take, &s, NULL, err);
+    int rc = store_read(store, &(struct store_range){name, 0, NETWORK_MAX}, take, &s, NULL, err);
     store_close(store);
     if (rc < 0)
         return -1;

@@ -58,13 +58,14 @@ static char *lost_shards(const struct replan *r, size_t database, bool primaries
     return buf_take(&out);
 }
 
-static int tell(const struct replan *r, size_t database, const char *severity, const char *code,
-    const char *message, const char *hint, struct err *err)
+/* Why the database gets no new plan, and what helps. */
+static int tell_refused(
+    const struct replan *r, size_t database, const char *message, const char *hint, struct err *err)
 {
-    json_t *detail = hint ? json_pack("{s:s}", "hint", hint) : NULL;
+    json_t *detail = json_pack("{s:s}", "hint", hint);
     const struct event event = {
-        .severity = severity,
-        .code = code,
+        .severity = "error",
+        .code = "replan-refused",
         .database = r->x->databases[database].uid,
         .message = message,
         .detail = detail,
@@ -83,7 +84,7 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
                   "replaced by its older backup",
             r->x->databases[database].label, shards);
 
-    return tell(r, database, "error", "replan-refused", message,
+    return tell_refused(r, database, message,
         "Bring the host back. If it is gone for good, recover this database again, with a state file "
         "of its own.",
         err);
@@ -113,7 +114,7 @@ static int keep_without_source(
                                    "this recovery stay; "
                                  : "");
 
-    return tell(r, database, "error", "replan-refused", message, hint, err);
+    return tell_refused(r, database, message, hint, err);
 }
 
 static int choose_fate(struct replan *r, size_t database, struct err *err)
@@ -338,7 +339,7 @@ static int refuse(
             state);
 
     r->fates[database] = FATE_STAYS;
-    return tell(r, database, "error", "replan-refused", message, hint, err);
+    return tell_refused(r, database, message, hint, err);
 }
 
 static bool is_placed(const struct replan *r, size_t database)
@@ -393,7 +394,7 @@ static int refuse_other_files(struct replan *r, struct err *err)
                       "from another file",
                 r->x->databases[d].label, file->where ? file->where : file->name);
         r->fates[d] = FATE_STAYS;
-        if (tell(r, d, "error", "replan-refused", message,
+        if (tell_refused(r, d, message,
                 "Bring the lost host back, or see that the files are where they were.", err) < 0)
             return -1;
         return 1;
@@ -453,7 +454,12 @@ static int tell_of_change(const struct replan *r, size_t database, struct err *e
             ? xasprintf("%s starts again, with new places for what is lost: %s", label, shards)
             : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
 
-    return tell(r, database, "warning", "replanned", message, NULL, err);
+    const struct event event = {.severity = "warning",
+        .code = "replanned",
+        .database = r->x->databases[database].uid,
+        .message = message};
+
+    return state_event(r->x->st, &event, err);
 }
 
 static int save(struct replan *r, struct err *err)

@@ -161,8 +161,8 @@ int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
     struct store_object object;
     struct head_reading reading = {unpack_new(take_head, &head), file->name};
 
-    int rc = store_read(
-        draft->store, file->name, 0, HEAD_STORED_BYTES, take_stored, &reading, &object, err);
+    int rc = store_read(draft->store, &(struct store_range){file->name, 0, HEAD_STORED_BYTES},
+        take_stored, &reading, &object, err);
     if (rc == 0) {
         bool whole = object.bytes >= 0 && object.bytes <= HEAD_STORED_BYTES;
         rc = understand_head(reading.unpack, &head, whole, file, err);

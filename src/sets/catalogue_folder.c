@@ -172,7 +172,8 @@ int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
 
     if (!store_list_find(draft->list, "nodes.json"))
         return 0;
-    int rc = store_read(draft->store, "nodes.json", 0, -1, take_nodes, &text, NULL, &failure);
+    int rc = store_read(draft->store, &(struct store_range){"nodes.json", 0, -1}, take_nodes, &text,
+        NULL, &failure);
     if (rc == 0)
         rc = add_nodes(draft, &set, &text, &failure);
     buf_release(&text);

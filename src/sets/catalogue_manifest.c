@@ -141,7 +141,8 @@ static int add_manifest(struct catalogue_draft *draft, const char *name, struct 
     struct buf text = BUF_INIT;
     struct err failure = ERR_INIT;
 
-    int rc = store_read(draft->store, name, 0, -1, take_text, &text, NULL, &failure);
+    int rc = store_read(
+        draft->store, &(struct store_range){name, 0, -1}, take_text, &text, NULL, &failure);
     if (rc < 0 && !catalogue_is_fault_of_file(failure.code)) {
         *err = failure;
         buf_release(&text);

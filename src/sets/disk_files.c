@@ -141,7 +141,7 @@ static int read_head(
 {
     CLEANUP(buf_release) struct buf head = BUF_INIT;
 
-    if (store_read(s, name, 0, HEAD_BYTES, take_head, &head, NULL, err) < 0)
+    if (store_read(s, &(struct store_range){name, 0, HEAD_BYTES}, take_head, &head, NULL, err) < 0)
         return -1;
     if (snapshot || is_snapshot(&head))
         return rdb_scan_head(head.data, head.len, ret, err) < 0 ? err_wrap(err, "'%s'", name) : 0;
@@ -212,7 +212,7 @@ static int read_manifest(
     }
     if (!name)
         return err_set(err, ERR_CORRUPT, "it has no manifest");
-    if (store_read(s, name, 0, -1, take_manifest, &text, NULL, err) < 0)
+    if (store_read(s, &(struct store_range){name, 0, -1}, take_manifest, &text, NULL, err) < 0)
         return -1;
     return aof_manifest_parse(text.data, text.len, ret, err) < 0 ? err_wrap(err, "'%s'", name) : 0;
 }
@@ -289,7 +289,7 @@ static int find_own(
     own[0] = '\0';
     if (!store_list_find(list, "nodes.conf"))
         return 0;
-    if (store_read(s, "nodes.conf", 0, -1, take_conf, &text, NULL, err) < 0)
+    if (store_read(s, &(struct store_range){"nodes.conf", 0, -1}, take_conf, &text, NULL, err) < 0)
         return -1;
     const char *end = text.data + text.len;
     for (const char *line = text.data, *stop; line < end; line = stop + 1) {

@@ -69,7 +69,8 @@ static int read_in_turn(const struct reader *r, struct store *own, struct err *e
             return 0;
         wait_for(&range->emptied);
         range->len = 0;
-        range->rc = store_read(own, r->name, from, RANGE_BYTES, take, range, &range->object, err);
+        range->rc = store_read(own, &(struct store_range){r->name, from, RANGE_BYTES}, take, range,
+            &range->object, err);
         range->err = *err;
         bool failed = range->rc < 0;
         sem_post(&range->filled);

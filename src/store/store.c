@@ -375,17 +375,24 @@ int store_read_once(struct store *s, const char *name, int64_t offset, int64_t l
     return s->driver->read(s->handle, name, offset, length, receiver, err);
 }
 
-int store_read(struct store *s, const char *name, int64_t offset, int64_t length, store_sink sink,
-    void *arg, struct store_object *ret, struct err *err)
+int store_read(struct store *s, const struct store_range *range, store_sink sink, void *arg,
+    struct store_object *ret, struct err *err)
 {
-    struct reading r = {.store = s, .name = name, .sink = sink, .arg = arg, .ret = ret};
+    struct reading r = {
+        .store = s,
+        .name = range->name,
+        .sink = sink,
+        .arg = arg,
+        .ret = ret,
+        .start = range->offset,
+        .at = range->offset,
+        .end = range->length < 0 ? -1 : range->offset + range->length,
+    };
     struct patience patience;
-    int64_t renewed_at = offset;
+    int64_t renewed_at = range->offset;
 
-    if (check_name(s, name, err) < 0)
+    if (check_name(s, range->name, err) < 0)
         return -1;
-    r.start = r.at = offset;
-    r.end = length < 0 ? -1 : offset + length;
     patience_renew(&patience);
     for (;;) {
         struct err failure = ERR_INIT;

@@ -176,7 +176,8 @@ static int take_kept(struct run *r, bool *ret_resumed, struct err *err)
 
     if (!t->keep_path || stat(t->keep_path, &st) < 0)
         return 0;
-    if (store_read(t->store, t->name, 0, 0, nothing, NULL, r->object, err) < 0)
+    if (store_read(t->store, &(struct store_range){t->name, 0, 0}, nothing, NULL, r->object, err) <
+        0)
         return -1;
     bool longer = r->object->bytes >= 0 && st.st_size > r->object->bytes;
     if (!st.st_size || longer || !note_holds(t, r->object)) {
@@ -197,7 +198,8 @@ static int run(struct run *r, bool *ret_resumed, struct err *err)
 
     if (take_kept(r, ret_resumed, err) < 0)
         return -1;
-    if (store_read(t->store, t->name, r->at, -1, on_single_data, r, r->object, err) < 0)
+    if (store_read(t->store, &(struct store_range){t->name, r->at, -1}, on_single_data, r,
+            r->object, err) < 0)
         return -1;
     return r->in_ranges ? ranges_read(t->store, t->name, r->at, r->object, on_data, r, err) : 0;
 }

@@ -175,7 +175,8 @@ static void read_first(struct store *s, const struct store_list *list)
     for (size_t i = 0; i < list->count; i++)
         FUZZ_ASSERT(list->entries[i].name[0] && !strchr(list->entries[i].name, '/'));
     if (list->count > 0)
-        (void)!store_read(s, list->entries[0].name, 3, -1, sink, &bytes, NULL, &err);
+        (void)!store_read(
+            s, &(struct store_range){list->entries[0].name, 3, -1}, sink, &bytes, NULL, &err);
 }
 
 static void use(struct store *s)

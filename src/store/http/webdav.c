@@ -11,20 +11,17 @@
 #include "../cloud/xml.h"
 #include "recluster/file.h"
 
-static int send_request(struct http_folder *f, const char *method, const char *name,
-    const struct curl_slist *headers, const void *body, size_t body_len, struct http_reply *reply,
-    struct err *err)
+/* The request's address is that of the file, or of the folder if name is NULL. */
+static int send_request(struct http_folder *f, const char *name, const struct http_request *request,
+    struct http_reply *reply, struct err *err)
 {
     AUTO_FREE char *url = http_folder_address(f, name);
     AUTO_FREE char *what = xasprintf("%s%s", f->label, name ? name : "");
-    const struct http_request request = {.method = method,
-        .url = url,
-        .what = what,
-        .headers = headers,
-        .body = body,
-        .body_len = body_len};
+    struct http_request full = *request;
 
-    return http_send(f->client, &request, reply, err);
+    full.url = url;
+    full.what = what;
+    return http_send(f->client, &full, reply, err);
 }
 
 /* --- list --- */
@@ -94,7 +91,10 @@ int webdav_list(struct http_folder *f, struct store_list *list, struct err *err)
     next_response(&l);
     http_add_header(&headers, "Depth: 1");
     http_add_header(&headers, "Content-Type: application/xml; charset=utf-8");
-    int rc = send_request(f, "PROPFIND", NULL, headers, body, strlen(body), &reply, err);
+    int rc = send_request(f, NULL,
+        &(struct http_request){
+            .method = "PROPFIND", .headers = headers, .body = body, .body_len = strlen(body)},
+        &reply, err);
     if (rc == 0 && reply.status != 207)
         rc = http_status_error(reply.status, f->label, err);
     if (rc == 0)
@@ -151,7 +151,10 @@ static int put(struct webdav_upload *u, const char *name, size_t len, struct err
         return err_sys(err, ERR_IO, "cannot read a temporary file");
     http_add_header(&headers, "Content-Type: application/octet-stream");
     http_add_header(&headers, "Expect:");
-    int rc = send_request(u->folder, "PUT", name, headers, len ? body : "", len, &reply, err);
+    int rc = send_request(u->folder, name,
+        &(struct http_request){
+            .method = "PUT", .headers = headers, .body = len ? body : "", .body_len = len},
+        &reply, err);
     if (rc == 0 && !http_status_is_fine(reply.status)) {
         AUTO_FREE char *what = xasprintf("%s%s", u->folder->label, name);
         bool refused = reply.status == 405 || reply.status == 501;
@@ -177,7 +180,8 @@ static int move(struct webdav_upload *u, long *ret_status, struct err *err)
     to[strcspn(to, "?")] = '\0';
     http_add_header(&headers, "Destination: %s", to);
     http_add_header(&headers, "Overwrite: T");
-    int rc = send_request(u->folder, "MOVE", u->part_name, headers, NULL, 0, &reply, err);
+    int rc = send_request(u->folder, u->part_name,
+        &(struct http_request){.method = "MOVE", .headers = headers}, &reply, err);
     *ret_status = reply.status;
     http_reply_release(&reply);
     return rc;
@@ -188,7 +192,8 @@ static int check_moved(struct webdav_upload *u, size_t len, struct err *err)
 {
     struct http_reply reply = HTTP_REPLY_INIT;
 
-    int rc = send_request(u->folder, "HEAD", u->name, NULL, NULL, 0, &reply, err);
+    int rc =
+        send_request(u->folder, u->name, &(struct http_request){.method = "HEAD"}, &reply, err);
     const char *length = rc == 0 ? http_header(u->folder->client, "Content-Length") : NULL;
     if (rc == 0 && (!http_status_is_fine(reply.status) || !length ||
                        strtoull(length, NULL, 10) != (unsigned long long)len))
@@ -228,7 +233,7 @@ int webdav_remove(void *handle, const char *name, struct err *err)
     struct http_folder *f = handle;
     struct http_reply reply = HTTP_REPLY_INIT;
 
-    int rc = send_request(f, "DELETE", name, NULL, NULL, 0, &reply, err);
+    int rc = send_request(f, name, &(struct http_request){.method = "DELETE"}, &reply, err);
     if (rc == 0 && !http_status_is_fine(reply.status)) {
         AUTO_FREE char *what = xasprintf("%s%s", f->label, name);
         rc = http_status_error(reply.status, what, err);

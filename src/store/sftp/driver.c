@@ -154,18 +154,23 @@ static int deliver(void *arg, const void *data, size_t len, struct err *err)
 }
 
 /* Nothing behind the end of the file is asked for. */
-static int read_range(struct sftp_store *f, const struct sftp_handle *file, const char *name,
-    const struct store_object *object, int64_t offset, int64_t length,
-    const struct store_receiver *to, struct err *err)
+static int64_t length_there(const struct store_object *object, int64_t offset, int64_t length)
 {
-    struct delivery delivery = {.to = to};
     int64_t left = object->bytes - offset;
 
-    if (object->bytes >= 0 && (length < 0 || length > left))
-        length = left > 0 ? left : 0;
-    if (sftp_call_read(f->sftp, file, offset, length, deliver, &delivery, err) == 0)
+    if (object->bytes < 0 || (length >= 0 && length <= left))
+        return length;
+    return left > 0 ? left : 0;
+}
+
+static int read_range(struct sftp_store *f, const struct sftp_handle *file,
+    const struct store_range *range, const struct store_receiver *to, struct err *err)
+{
+    struct delivery delivery = {.to = to};
+
+    if (sftp_call_read(f->sftp, file, range->offset, range->length, deliver, &delivery, err) == 0)
         return 0;
-    return delivery.refused ? -1 : failed(f, "read", name, err);
+    return delivery.refused ? -1 : failed(f, "read", range->name, err);
 }
 
 /* Opens the file; one that an earlier range left open serves for the ranges behind it. */
@@ -201,7 +206,9 @@ static int read_file(void *handle, const char *name, int64_t offset, int64_t len
     if (rc == 0)
         rc = receiver->begin(receiver->arg, &object, offset, err);
     if (rc == 0)
-        rc = read_range(f, &file, name, &object, offset, length, receiver, err);
+        rc = read_range(f, &file,
+            &(struct store_range){name, offset, length_there(&object, offset, length)}, receiver,
+            err);
     if (rc == 0 && length >= 0 && offset + length < object.bytes) {
         f->kept_name = xstrdup(name);
         f->kept = file;

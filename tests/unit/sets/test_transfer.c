@@ -420,7 +420,8 @@ static void the_rate_is_kept(void **state)
     store_limit_rate(s, rate);
     int64_t began_ms = clock_mono_ms();
     for (int i = 0; i < 2; i++)
-        assert_ok(store_read(s, "x.rdb.gz", 0, -1, count, &n, NULL, &err), err);
+        assert_ok(
+            store_read(s, &(struct store_range){"x.rdb.gz", 0, -1}, count, &n, NULL, &err), err);
     int64_t took_ms = clock_mono_ms() - began_ms;
     assert_int_equal(n, 2 * packed.len);
     assert_in_range(took_ms, 300, 1500); /* 500, less the burst */

@@ -102,7 +102,7 @@ static int get(const char *name, int64_t offset, int64_t length, struct buf *out
     struct store_object *ret, struct err *err)
 {
     buf_clear(out);
-    return store_read(store, name, offset, length, collect, out, ret, err);
+    return store_read(store, &(struct store_range){name, offset, length}, collect, out, ret, err);
 }
 
 static bool is(const struct buf *b, const void *data, size_t len)
@@ -216,7 +216,8 @@ static void a_reader_may_stop(void)
 
     for (int i = 0; i < 3; i++) {
         size_t left = 700000;
-        MUST_BE_OK(store_read(store, "middle.rdb", 0, -1, refuse, &left, NULL, &err));
+        MUST_BE_OK(store_read(
+            store, &(struct store_range){"middle.rdb", 0, -1}, refuse, &left, NULL, &err));
         MUST_BE_OK(get("a b.rdb", 0, -1, &b, NULL, &err));
         MUST(is(&b, "a b.rdb", 7), "the next object holds other bytes");
     }
@@ -280,7 +281,8 @@ static void an_object_that_changes_between_two_tries_is_noticed(void)
     bool replaced = false;
 
     MUST_BE_OK(put("again.rdb", middle.data, middle.len, &err));
-    MUST(store_read(store, "again.rdb", 0, -1, replace_it, &replaced, NULL, &err) < 0,
+    MUST(store_read(store, &(struct store_range){"again.rdb", 0, -1}, replace_it, &replaced, NULL,
+             &err) < 0,
         "bytes of two objects were taken for one");
     MUST(err.code == ERR_CHANGED && strstr(err.message, "again.rdb"), "%s: %s",
         err_code_name(err.code), err.message);
@@ -368,7 +370,8 @@ static void a_big_object_comes_back(void)
     if (w)
         MUST_BE_OK(store_write_commit(w, &err));
     digest = digest_new();
-    MUST_BE_OK(store_read(store, "big.rdb", 0, -1, add_to_digest, digest, &object, &err));
+    MUST_BE_OK(store_read(
+        store, &(struct store_range){"big.rdb", 0, -1}, add_to_digest, digest, &object, &err));
     digest_end(digest, read);
     MUST(object.bytes == options.big_bytes, "it has %lld bytes", (long long)object.bytes);
     MUST(strcmp(wrote, read) == 0, "other bytes came back");

@@ -31,8 +31,9 @@ int main(int argc, char **argv)
 
     int rc = -1;
     if (store)
-        rc = strcmp(argv[3], "-") == 0 ? store_read(store, argv[2], 0, -1, drop, NULL, NULL, &err)
-                                       : pull(&params, &facts, &err);
+        rc = strcmp(argv[3], "-") == 0
+                 ? store_read(store, &(struct store_range){argv[2], 0, -1}, drop, NULL, NULL, &err)
+                 : pull(&params, &facts, &err);
     if (rc < 0)
         return fprintf(stderr, "fetch_one: %s\n", err.message), 1;
     json_decref(facts);

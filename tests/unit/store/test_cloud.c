@@ -295,7 +295,7 @@ static void bucket_stands_in_path_or_host(void **state)
             ", \"style\": \"%s\", \"endpoint\": \"http://localhost%s\"", cases[i].style, port);
         struct err err = ERR_INIT;
         struct store *s = open_s3(script, more, &err);
-        if (store_read(s, "x y.rdb", 0, -1, ignore, NULL, NULL, &err) < 0)
+        if (store_read(s, &(struct store_range){"x y.rdb", 0, -1}, ignore, NULL, NULL, &err) < 0)
             fail_msg("%s", err.message);
         assert_non_null(strstr(http_script_request(script, 0), cases[i].line));
         assert_non_null(strstr(http_script_request(script, 0), cases[i].host));

@@ -197,7 +197,8 @@ static void check_folder(const char *login, const char *folder, bool sizes)
         assert_true(e->modified_ms > clock_wall_ms() - 3600 * 1000);
         assert_true(e->modified_ms <= clock_wall_ms());
         buf_clear(&b);
-        assert_ok(store_read(s, names[i], 0, -1, collect, &b, &object, &err), err);
+        assert_ok(
+            store_read(s, &(struct store_range){names[i], 0, -1}, collect, &b, &object, &err), err);
         assert_string_equal(b.data, names[i]);
         assert_int_equal(object.bytes, strlen(names[i]));
         assert_true(object.validator[0] == '"');
@@ -205,7 +206,8 @@ static void check_folder(const char *login, const char *folder, bool sizes)
     assert_int_equal(find(&list, "big.rdb")->bytes, sizes ? (int64_t)big.len : -1);
     assert_int_equal(find(&list, "none.rdb")->bytes, 0);
     buf_clear(&b);
-    assert_ok(store_read(s, "big.rdb", 0, -1, collect, &b, &object, &err), err);
+    assert_ok(
+        store_read(s, &(struct store_range){"big.rdb", 0, -1}, collect, &b, &object, &err), err);
     assert_int_equal(b.len, big.len);
     assert_memory_equal(b.data, big.data, big.len);
     store_list_release(&list);
@@ -330,8 +332,9 @@ static void ranges(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         buf_clear(&b);
-        assert_ok(store_read(s, cases[i].name, cases[i].offset, cases[i].length, collect, &b,
-                      &object, &err),
+        assert_ok(
+            store_read(s, &(struct store_range){cases[i].name, cases[i].offset, cases[i].length},
+                collect, &b, &object, &err),
             err);
         assert_int_equal(b.len, cases[i].expected);
         assert_memory_equal(b.data, big.data + cases[i].offset, b.len);

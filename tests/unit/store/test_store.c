@@ -36,7 +36,7 @@ static int collect(void *arg, const void *data, size_t len, struct err *err)
 
 static int read_all(struct store *s, const char *name, struct buf *out, struct err *err)
 {
-    return store_read(s, name, 0, -1, collect, out, NULL, err);
+    return store_read(s, &(struct store_range){name, 0, -1}, collect, out, NULL, err);
 }
 
 /* --- locations --- */
@@ -193,8 +193,9 @@ static void ranges_of_a_file_are_read(void **state)
     struct store *s = open_text(dir, &err);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         buf_clear(&b);
-        assert_ok(
-            store_read(s, "x", cases[i].offset, cases[i].length, collect, &b, &object, &err), err);
+        assert_ok(store_read(s, &(struct store_range){"x", cases[i].offset, cases[i].length},
+                      collect, &b, &object, &err),
+            err);
         assert_string_equal(b.data, cases[i].expected);
         assert_int_equal(object.bytes, 10);
         assert_true(object.validator[0] != '\0');
@@ -227,8 +228,10 @@ static void changed_file_is_noticed(void **state)
     growing_path = path_join(dir, "x");
     temp_file(dir, "x", "0123456789", 10);
     struct store *s = open_text(dir, &err);
-    assert_error(store_read(s, "x", 0, -1, grow, NULL, NULL, &err), err, ERR_CHANGED, "changed");
-    assert_error(store_read(s, "x", 0, -1, cut, NULL, NULL, &err), err, ERR_CHANGED, "changed");
+    assert_error(store_read(s, &(struct store_range){"x", 0, -1}, grow, NULL, NULL, &err), err,
+        ERR_CHANGED, "changed");
+    assert_error(store_read(s, &(struct store_range){"x", 0, -1}, cut, NULL, NULL, &err), err,
+        ERR_CHANGED, "changed");
     store_close(s);
     free(growing_path);
     temp_dir_remove(dir);
@@ -257,11 +260,12 @@ static void sink_may_stop(void **state)
 
     temp_file(dir, "x", "0123456789", 10);
     struct store *s = open_text(dir, &err);
-    assert_ok(store_read(s, "x", 0, -1, enough, &calls, NULL, &err), err);
+    assert_ok(store_read(s, &(struct store_range){"x", 0, -1}, enough, &calls, NULL, &err), err);
     assert_int_equal(err.code, ERR_NONE);
     assert_int_equal(calls, 1);
     /* What fails on our side isn't tried again. */
-    assert_error(store_read(s, "x", 0, -1, busy, &calls, NULL, &err), err, ERR_BUSY, "the sink");
+    assert_error(store_read(s, &(struct store_range){"x", 0, -1}, busy, &calls, NULL, &err), err,
+        ERR_BUSY, "the sink");
     assert_int_equal(calls, 2);
     store_close(s);
     temp_dir_remove(dir);
@@ -459,14 +463,14 @@ static void ranges_of_an_object_are_read(void **state)
 
     for (int i = 0; i < 2; i++) { /* the second server knows no ranges */
         buf_clear(&b);
-        assert_ok(store_read(s, "x", 3, 4, collect, &b, &object, &err), err);
+        assert_ok(store_read(s, &(struct store_range){"x", 3, 4}, collect, &b, &object, &err), err);
         assert_string_equal(b.data, "3456");
         assert_int_equal(object.bytes, 20);
         assert_string_equal(object.validator, "\"a\"");
     }
     assert_non_null(strstr(http_script_request(script, 0), "Range: bytes=3-6\r\n"));
     buf_clear(&b);
-    assert_ok(store_read(s, "empty", 0, 4, collect, &b, &object, &err), err);
+    assert_ok(store_read(s, &(struct store_range){"empty", 0, 4}, collect, &b, &object, &err), err);
     assert_int_equal(b.len, 0);
     assert_int_equal(object.bytes, 0);
     store_close(s);
