@@ -1,6 +1,7 @@
 """See run.sh."""
 
 import os
+import resource
 import sqlite3
 import statistics
 import subprocess
@@ -45,6 +46,18 @@ def write_rdb(path, value_bytes, hexadecimal=False):
     return keys
 
 
+def processor_seconds():
+    """Of all processes that this one waited for, and those that they waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def server_seconds(pid_file):
+    """Of a server that still runs."""
+    fields = Path(f"/proc/{int(pid_file.read_text())}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class World:
     """A dead database, with a replica or without, and hosts for it."""
 
@@ -71,9 +84,11 @@ class World:
         for host in self.recovery.hosts:
             host["base_dir"] = str(top / host["name"])
         self.recovery.write_hosts()
+        before = processor_seconds()
         start = time.monotonic()
         self.recovery.recover(*options, timeout=600)
         whole = time.monotonic() - start
+        self.processor = processor_seconds() - before, sum(map(server_seconds, top.rglob("redis.pid")))
         with sqlite3.connect(f"file:{self.recovery.state}?mode=ro", uri=True) as db:
             def span(first, last):
                 (took_ms,) = db.execute(
@@ -145,6 +160,21 @@ def replicas(value_bytes, target):
             told(theirs[2] / ours[2], target)
 
     print(f"primary and replica ready, {name_of(value_bytes)}:")
+    with_world(value_bytes, measure)
+
+
+def processor(value_bytes):
+    """What all processes of ours take, on both sides, against what the servers take."""
+    def measure(world):
+        shares = []
+        for _ in range(RUNS):
+            world.run()
+            ours, servers = world.processor
+            print(f"  ours {ours:.2f} s, servers {servers:.2f} s")
+            shares.append(ours / servers)
+        print(f"  ours to the servers': {statistics.median(shares):.2f}, wanted: 0.15 or less")
+
+    print(f"processor time of a recovery, primary and replica, {name_of(value_bytes)}:")
     with_world(value_bytes, measure)
 
 
@@ -273,6 +303,9 @@ def main():
             replicas(10_000, 2.5)
         elif word == "cluster":
             cluster(30, 2)
+        elif word == "processor":
+            processor(100)
+            processor(10_000)
         elif word == "fast-load":
             fast_load(100)
         elif word == "landing":

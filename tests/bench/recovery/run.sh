@@ -1,7 +1,7 @@
 #!/bin/sh
 # How fast servers are brought up, measured against the ways at hand; about ten minutes on two cores:
 #
-#     sh tests/bench/recovery/run.sh [values|cluster|fast-load|landing|runbook]...
+#     sh tests/bench/recovery/run.sh [values|cluster|processor|fast-load|landing|runbook]...
 #
 # Without a word: values and cluster. `landing` needs root: it makes a network of 1 Gbit/s for itself.
 #
