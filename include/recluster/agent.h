@@ -3,12 +3,14 @@
 
 /*
  * The agent: serves one host (protocol.h) on a pair of descriptors until the link ends. Returns 0
- * then; -1 if the input is no JSON-RPC. Methods that still run are killed.
+ * then, or -1 if the input is not JSON-RPC. Methods that still run are killed.
  *
- * It makes the process its own: standard input and output, if they are the link, become /dev/null,
- * so that nothing that prints or reads gets between the messages; SIGPIPE is ignored, and SIGINT
- * too: a Ctrl-C reaches a local agent as well, but it is meant for the operator's side, which
- * decides.
+ * It changes the whole process:
+ *   - If standard input and output are the link, they become /dev/null, so stray output cannot
+ *     corrupt the message stream.
+ *   - SIGPIPE is ignored.
+ *   - SIGINT is ignored too. A Ctrl-C also reaches a local agent, but the operator's side decides
+ *     what it means.
  */
 
 #include "recluster/err.h"

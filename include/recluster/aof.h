@@ -2,10 +2,10 @@
 #define RECLUSTER_AOF_H
 
 /*
- * Reader of append-only files: an RDB file (the "preamble", checked with its checksum), then
- * commands as clients send them, or commands alone; the files of an AOF folder are of either kind.
- * Pure: no I/O. It takes the bytes as they come and hands them on, without the annotations ("#TS:")
- * that servers before 7.0 don't know:
+ * Reader of append-only files. Such a file is an RDB file (the "preamble", whose checksum is
+ * checked) followed by commands as clients send them, or commands alone. The files of an AOF folder
+ * are of either kind. Pure: no I/O. The reader takes bytes as they come and passes them to `sink`,
+ * without the annotations ("#TS:") that servers before 7.0 do not understand:
  *
  *     struct aof_reader *r = aof_reader_new(sink, arg, NULL);
  *     while (more)
@@ -13,13 +13,17 @@
  *     if (aof_reader_end(r, &facts, err) < 0) …
  *     aof_reader_free(r);
  *
- * A server that died in the middle of a write leaves a tail: a command that ends with the file, or
- * a transaction without its EXEC. It is no error here; the facts say where it begins, and what was
- * handed on of it is to be cut off again. All else is ERR_CORRUPT and says at which byte.
+ * Tail. A server that died during a write leaves a tail: a command that the end of the file cuts
+ * off, or a transaction without its EXEC. A tail is not an error: the facts say where it begins,
+ * and the caller truncates its copy to kept_bytes. Any other damage is ERR_CORRUPT; the message
+ * names the byte.
  *
- * The file is data, whoever wrote it: commands that write data are handed on, with SELECT, MULTI, EXEC
- * and FUNCTION LOAD, DELETE, FLUSH and RESTORE; SCRIPT, PING and PUBLISH, which change nothing, are left
- * out; any other is ERR_CHECK, which names it and its byte, and nothing of it has been handed on.
+ * Commands. The file is not trusted.
+ *   - Passed on: commands that write data, SELECT, MULTI, EXEC, and FUNCTION LOAD, DELETE, FLUSH
+ *     and RESTORE.
+ *   - Left out: SCRIPT, PING and PUBLISH, which change nothing.
+ *   - Any other command is ERR_CHECK. The message names the command and its byte. No part of the
+ *     command has been passed on.
  *
  * Format: the public sources of Redis (aof.c) and the description of its protocol.
  */
@@ -33,32 +37,32 @@
 
 struct aof_facts {
     bool preamble;
-    uint64_t bytes;       /* that were fed */
-    uint64_t whole_bytes; /* of them, without the tail: where it begins */
-    uint64_t kept_bytes;  /* handed on that belong to whole commands */
-    uint64_t commands;    /* whole ones, those that frame transactions too */
+    uint64_t bytes;       /* fed */
+    uint64_t whole_bytes; /* fed, without the tail: the offset at which the tail begins */
+    uint64_t kept_bytes;  /* passed on, without the tail */
+    uint64_t commands;    /* complete ones, including MULTI and EXEC */
 };
 
 /* Returns -1 with err set to stop the reader. */
 typedef int (*aof_sink)(void *arg, const void *data, size_t len, struct err *err);
 
 struct aof_reader;
-/* `also`: names of commands, NULL-ended, that are handed on too (EVAL, those of modules); NULL: none. */
+/* `also`: more commands to pass on (EVAL, commands of modules), NULL-ended; NULL: none. */
 struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *also);
 void aof_reader_free(struct aof_reader *r); /* NULL is fine */
 int aof_reader_feed(struct aof_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
 int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err) MUST_CHECK;
 
-/* A command of this name can be handed on. */
+/* Whether a command of this name can be passed on. */
 bool aof_command_is_data(const char *name, const char *const *also);
-/* One that is never handed on: nobody has a use for it in such a file, but an attacker. */
+/* Whether it is never passed on: in such a file only an attacker has a use for it. */
 bool aof_command_is_never(const char *name);
 
 /*
  * The manifest of an AOF folder (Redis 7.0 and later): the names of the base file, if it has one,
- * and of the increments, in the order in which they are loaded; files that are only remembered are
- * left out. ERR_CORRUPT if it is none, if sequence numbers do not rise, or if it names anything but
- * files beside itself.
+ * and of the increments, in the order in which the server loads them. History files are left out.
+ * ERR_CORRUPT if the text is not a manifest, if sequence numbers do not rise, or if it names
+ * anything but files beside itself.
  */
 struct aof_manifest {
     char **names;

@@ -25,14 +25,14 @@ struct backup_name {
     unsigned first_slot, last_slot; /* as written: 0-16383, or 1-4096 of the legacy policy */
 };
 
-/* Whether it is the name of an RDB file at all: *.rdb, *.rdb.gz, *.rdb.zst. */
+/* Whether it is the name of an RDB file: *.rdb, *.rdb.gz, *.rdb.zst. */
 bool backup_name_is_rdb(const char *name);
-/* "temp-1234.rdb": what a server leaves of a save that was killed. */
+/* "temp-1234.rdb": what a server leaves behind if it is killed during a save. */
 bool backup_name_is_unfinished(const char *name);
 
 bool backup_name_parse(const char *name, struct backup_name *ret);
 
-/* As a name of a gzipped file; the caller frees it. */
+/* The name of the gzipped file. The caller frees it. */
 char *backup_name_format(const struct backup_name *name);
 
 #endif

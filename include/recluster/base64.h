@@ -8,8 +8,8 @@
 /* With padding. The caller frees it. */
 char *base64_encode(const void *data, size_t len);
 
-/* Whole groups of four; blanks around them are skipped. The caller frees it; NULL: it is no such
- * text. Bytes that padding stands for are counted as zeroes. */
+/* Text in whole groups of four; blanks around it are skipped. Padding decodes to zero bytes, which
+ * ret_len counts. The caller frees the result; NULL: the text is not base 64. */
 unsigned char *base64_decode(const char *text, size_t len, size_t *ret_len);
 
 #endif

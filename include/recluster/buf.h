@@ -6,8 +6,8 @@
  *
  *     struct buf b = BUF_INIT;
  *     buf_addf(&b, "port %d\n", port);
- *     char *text = buf_take(&b);     // the caller's, to free(); the buffer is empty and usable
- * again buf_release(&b);
+ *     char *text = buf_take(&b);     // the caller frees it; the buffer is empty and can be reused
+ *     buf_release(&b);
  *
  * Bytes that a peer controls go through buf_add_limited(), which fails with ERR_LIMIT instead of
  * growing past `limit`.

@@ -4,20 +4,24 @@
 /*
  * The CCS file: import into the state file, findings, and the model that the rest works on.
  *
- *     ccs_import("ccs-redis.rdb", st, err)   // tables ccs_entry, cluster, node, database, …,
- * finding struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs ccs_free(ccs);
+ *     ccs_import("ccs-redis.rdb", st, err)   // fills tables ccs_entry, cluster, node, …, finding
+ *     struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs
+ *     ccs_free(ccs);
  *
- * An import runs in one transaction: it is there whole or not at all. It has a memory limit
- * (memory_limit.h), behind which the process ends with an error that names the file. Inputs, told by content: an
- * RDB file, the same gzipped, a support package's ccs-redis.json, or the nodes.json of `redis-cli
- * --cluster backup` (becomes a cluster with one sharded database "db:1", its shards named by their
- * node ids).
+ * An import runs in one transaction: the state file gets all of it or nothing. It has a memory
+ * limit (memory_limit.h); over the limit the process ends with an error that names the file.
  *
- * Uids are strings as they stand in the keys: node "1", database "1" (its label is "db:1"), shard
- * "4", endpoint "1:1". Labels, as people write and read them: node:1, db:1, shard:4, endpoint:1:1.
+ * Inputs, recognized by content:
+ *   - an RDB file, also gzipped;
+ *   - the ccs-redis.json of a support package;
+ *   - the nodes.json of `redis-cli --cluster backup`. It becomes a cluster with one sharded
+ *     database "db:1"; its shards are named by their node ids.
  *
- * A field that is missing or can't be read has the value said below, and a finding where it
- * matters; import fails only if the file itself can't be read or holds no cluster at all.
+ * Uids are strings as in the keys: node "1", database "1" (its label is "db:1"), shard "4",
+ * endpoint "1:1". People write and read labels: node:1, db:1, shard:4, endpoint:1:1.
+ *
+ * A field that is missing or unreadable gets the value named below, and a finding if it matters.
+ * The import fails only if the file itself cannot be read or holds no cluster.
  */
 
 #include <jansson.h>
@@ -34,7 +38,7 @@ struct ccs_node {
     const char *addr;                            /* NULL: not known */
     const char *external_addr;                   /* NULL: none; several joined by ',' */
     const char *rack, *second_rack;              /* NULL: none */
-    const char *status;                          /* "active" if it does not say */
+    const char *status;                          /* "active" if missing */
     const char *persistent_path, *recovery_path; /* NULL: not known */
     int64_t memory_bytes;                        /* -1: not known */
     int64_t max_shards;                          /* max_redis_servers; -1: not known */
@@ -66,10 +70,10 @@ struct ccs_endpoint {
  */
 #define CCS_LOGINS(X)                                                                              \
     X(CCS_LOGIN_OPEN, "open")             /* without a password */                                 \
-    X(CCS_LOGIN_PASSWORD, "password")     /* with the one that is known */                         \
-    X(CCS_LOGIN_OFF, "off")               /* named users alone: user default was off */            \
-    X(CCS_LOGIN_UNREADABLE, "unreadable") /* with one that the file has in a form of its own */    \
-    X(CCS_LOGIN_UNKNOWN, "unknown")       /* the file can't tell: nodes.json */
+    X(CCS_LOGIN_PASSWORD, "password")     /* with the password that the file has */                \
+    X(CCS_LOGIN_OFF, "off")               /* only as named users: user default was off */          \
+    X(CCS_LOGIN_UNREADABLE, "unreadable") /* with a password that the file has encoded */          \
+    X(CCS_LOGIN_UNKNOWN, "unknown")       /* the file does not say: nodes.json */
 
 enum ccs_login {
 #define CCS_LOGIN_ENUM(id, name) id,
@@ -87,9 +91,9 @@ struct ccs_save_point {
 struct ccs_database {
     const char *uid;
     const char *label;         /* "db:1" */
-    const char *name;          /* the label if it has none */
+    const char *name;          /* the label if missing */
     const char *type;          /* "redis", "memcached" */
-    const char *status;        /* "active" if it does not say */
+    const char *status;        /* "active" if missing */
     const char *redis_version; /* NULL: not known */
     bool sharded;              /* more than one primary may hold it: becomes a Redis Cluster */
     bool replicated;
@@ -104,18 +108,17 @@ struct ccs_database {
     enum ccs_persistence persistence;
     bool fsync_always; /* of CCS_PERSIST_AOF */
     const struct ccs_save_point
-        *save_points; /* of CCS_PERSIST_SNAPSHOT; 3600 s, 1 if none are said */
+        *save_points; /* of CCS_PERSIST_SNAPSHOT; 3600 s, 1 change if missing */
     size_t save_point_count;
-    const char *shards_placement; /* "dense", "sparse" */
-    const char *const *avoid_nodes, *const
-                                        *use_nodes; /* uids, NULL-ended; none where it says none */
-    const char *password; /* of clients; NULL: none is known. A secret: never print it */
+    const char *shards_placement;                      /* "dense", "sparse" */
+    const char *const *avoid_nodes, *const *use_nodes; /* uids, NULL-ended; may be empty */
+    const char *password; /* of clients; NULL: not known. A secret: never print it */
     enum ccs_login login;
-    bool tls, client_certificates;   /* that clients used TLS; that they had to show certificates */
-    const char *const *modules;      /* names that its module_list says, NULL-ended */
-    const json_t *backup_location;   /* as in CCS, an object with "type"; NULL: none */
-    int64_t backup_interval_s;       /* 0: not known */
-    size_t first_shard, shard_count; /* in ccs.shards: primaries first, by slots */
+    bool tls, client_certificates;         /* clients used TLS; clients had to show certificates */
+    const char *const *modules;            /* names from its module_list, NULL-ended */
+    const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
+    int64_t backup_interval_s;             /* 0: not known */
+    size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */
     size_t first_endpoint, endpoint_count; /* in ccs.endpoints */
 };
 
@@ -126,15 +129,15 @@ struct ccs_finding {
     const char *const *keys; /* CCS keys, NULL-ended */
 };
 
-/* Items are sorted: nodes and databases by uid (numbers as numbers), shards as said above. */
+/* Nodes and databases are sorted by uid (numbers as numbers), shards as described above. */
 struct ccs {
     struct arena arena;       /* owns all below */
     json_t *json;             /* owns backup locations */
     const char *cluster_name; /* NULL: not known */
     const char *source;       /* path as given to the import */
     const char *format;       /* "rdb", "json", "nodes.json" */
-    int64_t saved_ms;         /* aux ctime of the file: how old it is; -1: not known */
-    bool has_proxies;         /* stood before its servers: clients had no administrative commands */
+    int64_t saved_ms;         /* when the file was saved, from its aux ctime; -1: not known */
+    bool has_proxies;         /* clients had no administrative commands: a proxy blocked them */
     bool rack_aware;
     struct ccs_node *nodes;
     size_t node_count;
@@ -158,11 +161,11 @@ const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
 
 const char *ccs_login_name(enum ccs_login login);
 
-/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or says that a name is not unique. */
+/* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or reports an ambiguous name. */
 const struct ccs_database *ccs_find_database(
     const struct ccs *ccs, const char *word, struct err *err) MUST_CHECK;
 
-/* The slots that no primary of the database has; empty if all is covered. */
+/* The slots that no primary of the database has. */
 void ccs_missing_slots(const struct ccs *ccs, const struct ccs_database *db, struct slots *ret);
 
 #endif

@@ -3,9 +3,9 @@
 
 /*
  * Child processes. A child dies with its parent (PR_SET_PDEATHSIG) unless it makes a session of its
- * own and forks again; its standard error is the parent's unless said otherwise; a program that is
- * started inherits no other descriptor. Signals that the parent handles have their default action
- * in the child, SIGPIPE too; none is blocked.
+ * own and forks again. Its standard error is that of the parent if the function does not say
+ * otherwise. A started program inherits no other descriptor. In the child, signals that the parent
+ * handles (and SIGPIPE) have their default action, and no signal is blocked.
  */
 
 #include <stdbool.h>
@@ -15,27 +15,27 @@
 #include "recluster/err.h"
 
 /*
- * Starts argv (found by PATH) with two pipes: what is written to *ret_to arrives on its standard
- * input, what it prints can be read from *ret_from, and what it prints on standard error from
- * *ret_errors (NULL: that goes to ours). All are non-blocking and close-on-exec. If the program
- * can't be started, the error says why.
+ * Starts argv (found by PATH) with pipes: *ret_to writes to its standard input, *ret_from reads its
+ * standard output, *ret_errors its standard error (NULL: it shares ours). All are non-blocking and
+ * close-on-exec. If the program cannot be started, the error says why.
  */
 int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from,
     int *ret_errors, struct err *err) MUST_CHECK;
 
 /*
- * Forks; the child runs fn(arg, fd) and _exit()s with what it returns. fd (blocking) and *ret_fd
- * (non-blocking) are the ends of a pair of sockets, close-on-exec: what one side writes, the other
- * reads. The child has the memory limit of a reader (memory_limit.h), which fn may name and tell; the
- * programs that it starts have none.
+ * Forks. The child runs fn(arg, fd) and exits with its return value, by _exit(). fd (blocking) and
+ * *ret_fd (non-blocking) are the two ends of a socket pair, close-on-exec. The child has the memory
+ * limit of a reader (memory_limit.h), for which fn may call memory_limit_name() and
+ * memory_limit_tell(). The programs that the child starts have no limit.
  */
 int child_fork(int (*fn)(void *arg, int fd), void *arg, pid_t *ret_pid, int *ret_fd,
     struct err *err) MUST_CHECK;
 
 /*
- * What programs that are started from now on get of us: the variables of our environment with these
- * names (NULL-ended, "LC_*" for all that begin so; NULL: all of them), and with `other_user` these ids
- * instead of ours. Processes that are forked inherit it. Nothing of our own changes.
+ * Restricts the programs that are started from now on. They get only the environment variables with
+ * these names (NULL-ended; "LC_*" means all that begin with LC_; NULL: all variables). With
+ * `other_user` they run with these ids. Forked processes inherit the restriction. Our own process
+ * does not change.
  */
 struct child_rights {
     const char *const *environment;
@@ -44,9 +44,9 @@ struct child_rights {
     gid_t gid;
 };
 void child_restrict(const struct child_rights *rights);
-const struct child_rights *child_rights(void); /* as it is now */
+const struct child_rights *child_rights(void); /* those in force */
 
-/* SIGKILL and wait: for children of which nothing is expected any more. */
+/* Sends SIGKILL and waits: for children whose result nobody needs. */
 void child_kill(pid_t pid);
 
 /*
@@ -55,14 +55,14 @@ void child_kill(pid_t pid);
  */
 int child_wait(pid_t pid, struct err *err) MUST_CHECK;
 
-/* As child_wait(), but never waits: *ret_ended says whether the child has ended. 0 while it runs. */
+/* Like child_wait(), without waiting: *ret_ended says whether it has ended. 0 while it runs. */
 int child_poll(pid_t pid, bool *ret_ended, struct err *err) MUST_CHECK;
 
 /*
- * Runs argv until it has ended and its outputs are closed, at most timeout_ms, with nothing on its
- * standard input, and gathers what it prints on both outputs: the first `limit` bytes of it. Not
- * status 0 or too late: ERR_FAILED, ERR_TIMEOUT, with the first line that it printed. It blocks:
- * not for jobs of a loop.
+ * Runs argv with empty standard input until it has ended and its outputs are closed, for at most
+ * timeout_ms. Collects the first `limit` bytes of both outputs. ERR_FAILED if the status is not 0,
+ * ERR_TIMEOUT if it takes too long; the message has the first line that it printed. The call
+ * blocks, so jobs of a loop must not use it.
  */
 struct buf;
 int child_run(const char *const *argv, int timeout_ms, size_t limit, struct buf *output,

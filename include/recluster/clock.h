@@ -2,8 +2,8 @@
 #define RECLUSTER_CLOCK_H
 
 /*
- * Time. Deadlines are kept on the monotonic clock, records on the wall clock; both are int64_t
- * milliseconds, names end in _ms. Wall times count from 1970-01-01 UTC.
+ * Time. Deadlines use the monotonic clock, records the wall clock. Both are int64_t milliseconds;
+ * their names end in _ms. Wall times count from 1970-01-01 UTC.
  */
 
 #include <stdint.h>

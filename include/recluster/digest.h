@@ -18,15 +18,15 @@ struct digest;
 struct digest *digest_new(void);
 void digest_add(struct digest *d, const void *data, size_t len);
 void digest_end(struct digest *d, char hex[DIGEST_HEX_MAX]);
-void digest_free(struct digest *d); /* for the way out on an error; NULL is fine */
+void digest_free(struct digest *d); /* if digest_end() was not called; NULL is fine */
 
 /* The digest of one piece of memory. Returns hex. */
 char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX]);
 
-/* The same, not as hex. */
+/* The same as bytes. */
 void digest_bytes(const void *data, size_t len, unsigned char out[DIGEST_BYTES]);
 
-/* 2 * bytes hex digits of good randomness. The caller frees it. */
+/* 2 * bytes hex digits, cryptographically random. The caller frees it. */
 char *random_hex(size_t bytes);
 
 #endif

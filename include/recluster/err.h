@@ -29,8 +29,8 @@
 /*
  * X(identifier, name on the wire and in the state file, exit status, retried, text)
  *
- * The exit status is that of a run in which nothing else was done; see recluster(1). "Retried" says
- * whether the same request may succeed a moment later without anybody doing anything.
+ * The exit status is that of a run that did nothing else; see recluster(1). "Retried" means that
+ * the same request may succeed a moment later by itself.
  */
 #define ERR_CODES(X)                                                                               \
     X(ERR_NONE, "none", 0, false, "no error")                                                      \

@@ -2,25 +2,25 @@
 #define RECLUSTER_FENCE_H
 
 /*
- * --fence: servers that are left of an old cluster without a quorum, stopped for good.
+ * --fence: stops, for good, the remaining servers of an old cluster that has lost its quorum.
  *
- *     fence_look(survey, request, st, err)    // before the plan is made: who listens there?
- *     fence_save(survey, st, err)             // with the plan
+ *     fence_look(survey, request, st, err)    // before the plan is made: finds these servers
+ *     fence_save(survey, st, err)             // when the plan is saved
  *     fence_run(st, ccs, accept, err)         // before anything else of the recovery
  */
 
 #include "recluster/survey.h"
 
 /*
- * Gives each address of survey->old->alive what is known of it as "server" ({"pid", "started", "name",
- * "unit"}), or why it can't be stopped as "error". Changes nothing.
+ * Adds "server" ({"pid", "started", "name", "unit"}) to each address of survey->old->alive, or, if
+ * that server cannot be stopped, the reason as "error". Changes nothing on the machines.
  */
 int fence_look(struct survey *survey, const struct survey_request *request, struct state *st,
     struct err *err) MUST_CHECK;
 
 int fence_save(const struct survey *survey, struct state *st, struct err *err) MUST_CHECK;
 
-/* Stops what fence_save() recorded, unless that is done. An error leaves the rest to the next run. */
+/* Stops what fence_save() recorded and is not stopped yet. After an error, call it again. */
 int fence_run(
     struct state *st, const struct ccs *ccs, bool accept_new_keys, struct err *err) MUST_CHECK;
 

@@ -2,12 +2,12 @@
 #define RECLUSTER_HOST_LINK_H
 
 /*
- * Links to hosts, opened as far as all who use them need it:
+ * Opens links to hosts up to the point at which they can be used:
  *
- *     link ──> hello ──> lock (if a recovery is to be locked for) ──> ready()
+ *     link ──> hello ──> lock (if `recovery` is set) ──> ready()
  *
- * with what the state file knows of the hosts' keys: those that were accepted as new are in its table
- * host_key, and nowhere else.
+ * Host keys that were accepted as new are saved in table host_key of the state file, and only
+ * there.
  */
 
 #include "recluster/link.h"
@@ -19,23 +19,23 @@ struct host_links {
 };
 
 struct host_opening {
-    struct link_target target; /* its members for host keys are set here */
+    struct link_target target; /* host_link_open() sets its members for host keys */
     const char *base_dir;
-    const char *recovery; /* the host is locked for it; NULL: it is only looked at */
+    const char *recovery; /* locks the host for this recovery; NULL: no lock */
     void (*ready)(void *arg);
-    /* The link is lost or could not be opened, or hello or lock failed. The caller closes the link. */
+    /* The link could not be opened or is lost, or hello or lock failed. The caller closes it. */
     void (*failed)(void *arg, const struct err *err);
     void *arg;
 };
 
 /*
- * -1: the link could not even be begun; neither function is called then. `links` is borrowed until the
- * link is closed. failed() may be called again while the link is being closed.
+ * -1: opening could not start; neither function is called. `links` is borrowed until the link is
+ * closed. failed() may be called again while the link is being closed.
  */
 int host_link_open(struct host_links *links, struct loop *loop, const struct host_opening *opening,
     struct link **ret, struct err *err) MUST_CHECK;
 
-/* Who we are, for others who find a host locked: "user@host pid n". The caller frees it. */
+/* Our name, shown to others who find a host locked: "user@host pid n". The caller frees it. */
 char *operator_name(void);
 
 #endif

@@ -2,14 +2,15 @@
 #define RECLUSTER_HOSTS_H
 
 /*
- * hosts.json: the machines that are offered for a recovery (format: recluster(1), FILES). Unknown
- * keys are an error that names the nearest known one; so are two hosts of one name or address, and
- * a host without an address, which must be an IP address. Secrets in it are resolved (secret.h)
- * when they are used, not here. At most 10,000 hosts, and as many old nodes.
+ * hosts.json: the machines for a recovery (format: recluster(1), FILES).
  *
- * "old_nodes" says how nodes of the old cluster are reached that are not among the hosts: what is
- * left of them may be looked at, and stopped for good (--fence). Of the defaults they take those
- * that are about the link.
+ * Errors: an unknown key (the message names the nearest known one), two hosts with the same name or
+ * address, a host without an address, an address that is not an IP address. Secrets are resolved
+ * (secret.h) when they are used, not here. At most 10,000 hosts and 10,000 old nodes.
+ *
+ * "old_nodes" says how to reach nodes of the old cluster that are not hosts. Their remains are
+ * read, and their servers stopped for good if --fence is given. Defaults that concern the link
+ * apply to them too.
  */
 
 #include <jansson.h>
@@ -22,25 +23,25 @@
 struct host {
     const char *name; /* default: the address */
     const char *addr; /* in its usual form */
-    const char *rack; /* NULL: not said */
+    const char *rack; /* NULL: not given */
     const char *second_rack;
     const char *link;     /* "local", "ssh", "command"; default "ssh" */
     const char *base_dir; /* absolute; default /var/lib/recluster */
     const char *server;   /* program; default "redis-server" */
     const char *replaces; /* uid of the old node, "1"; NULL: none */
-    int64_t memory_bytes; /* cap on what is planned there; -1: none */
-    int64_t disk_bytes;   /* the same of disk; -1: none */
-    int64_t cores;        /* instead of those that it has; -1: not said */
-    int64_t max_shards;   /* "max_redis_servers"; -1: not said */
-    json_t *spec;         /* its entry, defaults put in, "~" expanded in paths */
+    int64_t memory_bytes; /* limit of the memory that is planned there; -1: none */
+    int64_t disk_bytes;   /* the same for the disk; -1: none */
+    int64_t cores;        /* overrides the number that the host has; -1: not given */
+    int64_t max_shards;   /* "max_redis_servers"; -1: not given */
+    json_t *spec;         /* its entry with defaults added and "~" in paths expanded */
 };
 
 /* A node of the old cluster. */
 struct old_node {
     const char *node; /* its uid, "1" */
-    const char *addr; /* where it is reached; NULL: at the address that the CCS file says */
+    const char *addr; /* where it is reached; NULL: at its address in the CCS file */
     const char *link, *base_dir;
-    json_t *spec; /* its entry as of a host, defaults put in */
+    json_t *spec; /* its entry, like that of a host, with defaults added */
 };
 
 struct hosts {
@@ -51,21 +52,22 @@ struct hosts {
     struct old_node *old_nodes;
     size_t old_node_count;
     json_t *sources; /* {"db:1": location, …}; may be NULL; borrowed from root */
-    /* Endpoints of the CCS file's locations that may get the logins of the environment: see
+    /* Endpoints of locations in the CCS file that may get logins of the environment; see
      * store_location_of_ccs(). May be NULL; borrowed from root. */
     json_t *trusted_endpoints;
     /* {"db:1": {"password": secret} or {"open_access": true}}; may be NULL; borrowed from root */
     json_t *databases;
-    struct hosts *more; /* files that were added; owned */
+    struct hosts *more; /* files added by hosts_add(); owned */
 };
 
 struct hosts *hosts_load(const char *path, struct err *err) MUST_CHECK;
 struct hosts *hosts_parse(const json_t *root, struct err *err) MUST_CHECK; /* keeps a copy */
-/* Appends the hosts and old nodes of another file, with its own defaults. On an error *hosts is as it was. */
+/* Appends the hosts and old nodes of another file, with the defaults of that file. An error leaves
+ * *hosts unchanged. */
 int hosts_add(struct hosts *hosts, const char *path, struct err *err) MUST_CHECK;
 void hosts_free(struct hosts *hosts);
 
-/* How an old node is reached; NULL: "old_nodes" doesn't say. */
+/* How to reach an old node; NULL: it is not in "old_nodes". */
 const struct old_node *hosts_old_node(const struct hosts *hosts, const char *uid);
 
 #endif

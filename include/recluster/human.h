@@ -25,8 +25,8 @@ int human_parse_bytes(const char *text, uint64_t *ret_bytes, struct err *err) MU
 int human_parse_seconds(const char *text, int64_t *ret_s, struct err *err) MUST_CHECK;
 
 /*
- * How many single edits turn a into b, case ignored; for "did you mean". human_nearest() gives the
- * entry of a NULL-ended list that is near enough to be meant, or NULL.
+ * How many single edits turn a into b, case ignored; for "did you mean". human_nearest() returns
+ * the nearest entry of a NULL-ended list, or NULL if none is near enough.
  */
 unsigned human_distance(const char *a, const char *b);
 const char *human_nearest(const char *word, const char *const *words);

@@ -2,8 +2,8 @@
 #define RECLUSTER_KNOCK_H
 
 /*
- * Does anything listen there? Many addresses at once, and names looked up, each within a time limit.
- * Both block, and leave nothing behind.
+ * Tests whether anything listens at many addresses, and looks up many names, with a time limit.
+ * Both functions block. They leave no process and no descriptor behind.
  */
 
 #include <stddef.h>
@@ -12,10 +12,10 @@
 #include "recluster/mem.h"
 
 enum knock_answer {
-    KNOCK_UNASKED, /* not an IP address, or this machine can't ask (no such route or family) */
+    KNOCK_UNASKED, /* not an IP address, or this machine cannot ask (no such route or family) */
     KNOCK_OPEN,    /* a TCP connection was accepted */
-    KNOCK_REFUSED, /* the machine answers, and nothing listens */
-    KNOCK_SILENT,  /* no answer in time, or "unreachable": off, or not to be seen from here */
+    KNOCK_REFUSED, /* the machine answers, but nothing listens */
+    KNOCK_SILENT,  /* no answer in time, or "unreachable": off, or not visible from here */
 };
 
 struct knock {
@@ -25,8 +25,8 @@ struct knock {
 };
 
 /*
- * Each connection is tried for `timeout_ms`, in which the kernel sends its request again after one
- * and after three seconds. At most KNOCKS_AT_ONCE are open at a time.
+ * Tries each connection for `timeout_ms`; the kernel repeats its request after one and after three
+ * seconds. At most KNOCKS_AT_ONCE connections are open at a time.
  */
 enum { KNOCKS_AT_ONCE = 512, KNOCK_MS = 5000 };
 int knock_all(struct knock *knocks, size_t count, int timeout_ms, struct err *err) MUST_CHECK;
@@ -35,7 +35,7 @@ const char *knock_answer_name(
 
 enum lookup_answer {
     LOOKUP_FOUND,
-    LOOKUP_NONE, /* there is no such name */
+    LOOKUP_NONE, /* the name does not exist */
     LOOKUP_LATE, /* no answer in time, or the resolver failed */
 };
 
@@ -46,7 +46,7 @@ struct lookup {
     size_t addr_count;
 };
 
-/* Names are looked up by processes of their own, which are ended after `timeout_ms`. */
+/* Each name is looked up in a child process, which is killed after `timeout_ms`. */
 int lookup_all(struct lookup *lookups, size_t count, int timeout_ms, struct err *err) MUST_CHECK;
 
 #endif

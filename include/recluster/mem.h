@@ -4,14 +4,14 @@
 /*
  * Memory.
  *
- * Small allocations die on failure: these functions never return NULL; out of memory prints one
- * line and ends the process with status 71 (memory_limit.h: with an error), a bug with 70. Neither
- * leaves a core, which would hold passwords. A size that comes from a file or a peer must have been
- * held against a limit before it gets here. All results are freed with free(3).
+ * These functions never return NULL. If memory runs out, the process prints one line and exits with
+ * status 71 (under a memory limit with an error: memory_limit.h). On a bug it exits with 70.
+ * Neither writes a core file, which would hold passwords. Check a size that comes from a file or a
+ * peer against a limit before you pass it to these functions. Free all results with free(3).
  *
- * An arena owns many small objects that live and die together (a model read from the state file, a
- * plan): arena_init(), any number of arena_...(), arena_release(). Objects are never freed singly; an
- * arena that is used again and again is emptied with arena_clear().
+ * An arena owns many small objects that are freed together (a model read from the state file, a
+ * plan): arena_init(), any number of arena_...(), arena_release(). Single objects are never freed.
+ * arena_clear() empties an arena that is used again.
  */
 
 #include <stdarg.h>
@@ -27,14 +27,14 @@
 
 __attribute__((noreturn)) void die_of_bug(const char *fmt, ...) PRINTF_LIKE(1, 2);
 __attribute__((noreturn)) void die_of_memory(size_t bytes); /* 0: not known how many */
-extern void (*mem_exhausted)(size_t bytes); /* called first; set by memory_limit.h; or NULL */
+extern void (*mem_exhausted)(size_t bytes); /* called first; memory_limit.c sets it; or NULL */
 
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);
 void *xrealloc(void *old, size_t bytes);
 void *xreallocarray(void *old, size_t count, size_t bytes);
-void *xchecked(void *p, size_t bytes); /* the same for memory from elsewhere; bytes 0: not known */
-void *xmemdup(const void *data, size_t len); /* len bytes and a NUL behind them */
+void *xchecked(void *p, size_t bytes); /* checks a result of another allocator; 0: not known */
+void *xmemdup(const void *data, size_t len); /* len bytes and a NUL after them */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t max);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -69,7 +69,7 @@ void arena_init(struct arena *arena);
 void arena_release(struct arena *arena);
 void arena_clear(struct arena *arena); /* frees all objects, keeps some memory for the next */
 void *arena_alloc(struct arena *arena, size_t bytes); /* zeroed, aligned for any type */
-void *arena_memdup(struct arena *arena, const void *data, size_t len); /* NUL behind it */
+void *arena_memdup(struct arena *arena, const void *data, size_t len); /* adds a NUL */
 char *arena_strdup(struct arena *arena, const char *s);                /* NULL stays NULL */
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -2,15 +2,15 @@
 #define RECLUSTER_OUT_FILE_H
 
 /*
- * A file that comes into being whole or not at all, in a folder that others use too.
+ * Writes a file so that it appears complete or not at all, in a folder that others use too.
  *
  *     struct out_file out = OUT_FILE_INIT;
- *     out_file_open(&out, path, 0644, err)           // a working name that nobody has: path.XXXXXX
+ *     out_file_open(&out, path, 0644, err)           // creates a new working file: path.XXXXXX
  *     write to out.fd …
- *     out_file_commit(&out, OUT_FILE_NEW, err)       // synced, named, the folder synced
- *     out_file_release(&out)                         // removes what was not committed
+ *     out_file_commit(&out, OUT_FILE_NEW, err)       // syncs and renames it, syncs the folder
+ *     out_file_release(&out)                         // removes the file if it was not committed
  *
- * The working file is made with O_EXCL, so that it follows no link and takes the place of nothing.
+ * The working file is created with O_EXCL, so it follows no link and overwrites nothing.
  */
 
 #include <sys/types.h>
@@ -27,13 +27,13 @@ struct out_file {
     }
 
 enum out_file_way {
-    OUT_FILE_NEW,     /* ERR_CHECK if the path has come to be taken */
-    OUT_FILE_REPLACE, /* it takes the place of a file that is there */
+    OUT_FILE_NEW,     /* ERR_CHECK if the path exists by then */
+    OUT_FILE_REPLACE, /* replaces an existing file */
 };
 
 /* `mode` as for open(2): less the umask. */
 int out_file_open(struct out_file *out, const char *path, mode_t mode, struct err *err) MUST_CHECK;
-/* Brings the bytes to the disk, without the name. The descriptor stays open. */
+/* Syncs the bytes to the disk under the working name. The descriptor stays open. */
 int out_file_sync(struct out_file *out, struct err *err) MUST_CHECK;
 int out_file_commit(struct out_file *out, enum out_file_way way, struct err *err) MUST_CHECK;
 void out_file_release(struct out_file *out);

@@ -2,13 +2,13 @@
 #define RECLUSTER_RDB_SCAN_H
 
 /*
- * The scan: all that a recovery must know of an RDB file, gathered in the one pass in which the
- * bytes go by. Nothing of it grows with the file but the counts.
+ * The scan: collects in one pass all that a recovery must know about an RDB file. Memory use does
+ * not grow with the file, except for 8 bytes of each key (see Keys that are there twice).
  *
  *     struct rdb_scan *s = rdb_scan_new(&options);
  *     rdb_scan_feed(s, data, len, err) …
  *     rdb_scan_end(s, err)
- *     json_t *facts = rdb_scan_json(s);       // also after an error: what was seen until then
+ *     json_t *facts = rdb_scan_json(s);       // also after an error: what was read until then
  *     rdb_scan_free(s);
  *
  * The JSON is the wire form of `fetch` and the file's entry in `verify --json`:
@@ -17,7 +17,8 @@
  *      "sha256": hex, "keys": n, "empty": n, "expires": n, "expired": n, "keys_by_db": {"0": n},
  *      "kinds": {"string": n, …}, "notes": [text, …],
  *      "slots": {"covered": n, "ranges": [[a,b],…]}, "foreign": {"keys": n, "first": {"key": hex,
- *      "slot": n}}, "aux": {"redis-ver": "7.0.15", …}, "modules": ["name", …], "module_values": ["name", …], "functions": n,
+ *      "slot": n}}, "aux": {"redis-ver": "7.0.15", …}, "modules": ["name", …],
+ *      "module_values": ["name", …], "functions": n,
  *      "samples": [{"db": 0, "key": hex, "kind": "hash"}, …],
  *      "memory": n, "largest": [{"db": 0, "key": hex, "kind": "list", "bytes": n}, …],
  *      "types": [{"type": 16, "name": "hash as listpack", "keys": n, "bytes": n, "memory": n,
@@ -25,31 +26,32 @@
  *      "opcodes": [{"name": "functions", "count": n, "redis": "7.0", "valkey": "7.2"}, …],
  *      "oldest": {"redis": "7.0", "valkey": null, "by_content": {"redis": "7.0", "valkey": "7.2"}}}
  *
- * "modules" are those of which anything is in the file, "module_values" those of them that have
- * values in keys. "importing": {"ranges": [[a,b],…], "keys": n}, there if the server (Valkey 9) was
- * importing slots: their keys are not all there, and never "foreign".
+ * "rdb_version", "valkey": set once the header was read.
+ * "bytes", "sha256": of the uncompressed file, up to where it was read. The digest takes more time
+ *     than all the rest, so it is made only if asked for.
+ * "empty": how many of "keys" are collections without elements. Servers since 6.2.6 drop them when
+ *     they load, older ones keep them.
+ * "notes": sentences on what is odd but harmless; missing if there are none.
+ * "slots": those of the keys in database 0.
+ * "aux": without fields that are not UTF-8, contain a NUL or are unusually long, and without those
+ *     after the 256th.
+ * "modules": all that have data in the file; "module_values": those that have values in keys.
+ * "importing": {"ranges": [[a,b],…], "keys": n}, if the server (Valkey 9) was importing slots. The
+ *     file has only some keys of these slots. They never count as "foreign".
+ * "types": how values are encoded in the file; one kind may have several types.
+ * "redis", "valkey": the first version that can read the type or opcode; null: none can. "oldest"
+ *     combines these with the version in the header ("by_content": without that version).
+ * "memory": estimate for a server of version 7, within a fifth except for streams and modules.
+ * "bytes" of a type or key: its bytes in the file.
  *
- * "slots" are those in which keys were found in database 0. "bytes" and "sha256" are of the
- * uncompressed file, up to where it was read; the digest costs more time than all the rest and is made only when asked for.
- * Keys stand in hex as they may be any bytes. Aux fields that are not UTF-8, have a NUL or are
- * unusually long, and those behind the 256th, are left out. Keys over 16 KiB are not sampled, as a foreign one they are
- * cut. Keys in more than 16,384 databases or data of more than 1,024 modules are ERR_LIMIT.
- * "rdb_version" and "valkey" are there once the header was read.
+ * Keys are in hex because they may be any bytes. In "types" and "largest" they are cut after 256
+ * bytes. Keys over 16 KiB are not sampled; in "foreign" they are cut. Keys in more than 16,384
+ * databases, or data of more than 1,024 modules, are ERR_LIMIT.
  *
- * "empty" are the keys, among "keys", of collections without elements: servers since 6.2.6 leave
- * them out when they load, older ones keep them. "notes", there if there is one, are sentences on
- * what does no harm, but is odd.
- *
- * A key that is there twice is ERR_CORRUPT, as servers refuse such a file. Two records behind one
- * another are found at once; for others the scan keeps 8 bytes of each key, and what it finds at the
- * end is a suspicion: rdb_scan_suspects() is what a second scan of the same bytes looks for
- * (options.suspects), which then names the key, or finds that no key is there twice.
- *
- * "types" are those of the file: how values stand in it, so one kind may have several. "redis" and
- * "valkey" are the first versions that know a type or an opcode, null where none does; "oldest"
- * puts them together with the version in the header ("by_content": without it). "memory" estimates
- * what a server of version 7 will use, within a fifth for all but streams and modules. "bytes" of a
- * type or key are those in the file. Keys in "types" and "largest" are cut behind 256 bytes.
+ * Keys that are there twice are ERR_CORRUPT, because servers refuse such a file. Two records in a
+ * row are found at once. For others the scan keeps 8 bytes of each key, so at the end it can only
+ * suspect a key. Pass rdb_scan_suspects() to a second scan of the same bytes (options.suspects),
+ * which names the key or finds that no key is there twice.
  */
 
 #include <jansson.h>
@@ -64,12 +66,12 @@
 struct rdb_scan_options {
     int64_t now_ms;              /* keys that expire before it count as "expired"; 0: none does */
     const struct slots *allowed; /* keys of other slots count as "foreign"; NULL: none does */
-    size_t samples;              /* how many keys to pick at random, from those that never expire */
-    uint64_t seed;               /* of that choice: the same seed and file give the same samples */
-    bool sha256;                 /* of the uncompressed bytes, known when the scan ended well */
+    size_t samples;              /* number of random keys to pick from those that never expire */
+    uint64_t seed;               /* the same seed and file give the same samples */
+    bool sha256;                 /* make the digest; it is known after a successful end */
     struct rdb_limits limits;
-    const struct rdb_suspects *suspects; /* of an earlier scan of the same bytes; NULL: none */
-    bool ignore_repeated;                /* nothing is kept, and no key counts as there twice */
+    const struct rdb_suspects *suspects; /* from an earlier scan of the same bytes; NULL: none */
+    bool ignore_repeated;                /* do not look for keys that are there twice */
 };
 
 struct rdb_scan;
@@ -78,17 +80,17 @@ void rdb_scan_free(struct rdb_scan *s);
 int rdb_scan_feed(struct rdb_scan *s, const void *data, size_t len, struct err *err) MUST_CHECK;
 int rdb_scan_end(struct rdb_scan *s, struct err *err) MUST_CHECK;
 uint64_t rdb_scan_offset(const struct rdb_scan *s);
-/* Behind an end that failed: what to look for, the caller's; NULL: it failed for another reason. */
+/* After a failed end: the suspected keys, the caller's; NULL: it failed for another reason. */
 struct rdb_suspects *rdb_scan_suspects(const struct rdb_scan *s);
 void rdb_suspects_free(struct rdb_suspects *suspects);
-/* The size hints of the file say much more than the keys that are there: a server would believe them. */
+/* Whether the size hints announce far more keys than the file has. A server would trust them. */
 bool rdb_scan_hints_are_false(const struct rdb_scan *s);
 json_t *rdb_scan_json(const struct rdb_scan *s);
 
 /*
- * The facts of a file's first bytes (a kilobyte is enough): {"rdb_version", "valkey", "aux",
- * "modules", "importing"} with the aux fields that are whole in it; of a file that is no longer, also
- * "keys" and "module_values". ERR_CORRUPT if it is no RDB file.
+ * The facts from the first bytes of a file (a kilobyte is enough): {"rdb_version", "valkey", "aux",
+ * "modules", "importing"}, with the aux fields that these bytes have whole. If the bytes are the
+ * whole file, also "keys" and "module_values". ERR_CORRUPT if it is not an RDB file.
  */
 int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *err) MUST_CHECK;
 

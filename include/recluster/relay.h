@@ -2,22 +2,23 @@
 #define RECLUSTER_RELAY_H
 
 /*
- * A file whose bytes one side of a link reads and the other one wants: how they travel, as
- * notifications (rpc.h) beside an open call. All have the call's number as "id", and "stream", the
- * number that the wanting side gave to one read:
+ * The relay: one side of a link (the reader) reads a file for the other side (the receiver), by
+ * notifications (rpc.h) about an open call. "id" is the number of the call. "stream" is the number
+ * that the receiver gave to this read. The receiver sends read, more and stop:
  *
- *     read   {"file", "name", "offset", "length"}   wanted: a range (length -1: to the end) of the
- *                      file of this number (of the call's, from 0), or of the part of it that has
- *                      the name; an earlier read of the call is given up by that
- *     begin  {"bytes", "modified_ms", "validator", "first_byte"}   struct store_object, and where
- *                      the answer begins
+ *     read   {"file", "name", "offset", "length"}   asks for a range (length -1: to the end) of
+ *     this
+ *                      file of the call (from 0), or of its part of that name; this cancels any
+ *                      earlier read of the same call
+ *     begin  {"bytes", "modified_ms", "validator", "first_byte"}   struct store_object, and the
+ *                      offset at which the answer begins
  *     data   {} with up to RELAY_FRAME bytes
  *     end    {"error"?, "retry_after_ms"?}
- *     more   {"bytes"}                              so many bytes were taken in
- *     stop   {}                                     the read is given up
+ *     more   {"bytes"}                              the receiver has processed that many bytes
+ *     stop   {}                                     cancels the read
  *
- * Never more than RELAY_WINDOW bytes (and the rest of a frame) are on their way that were not yet
- * taken in: a side that is slow costs the others no memory.
+ * At most RELAY_WINDOW bytes (and the rest of a frame) are sent before the receiver has processed
+ * them, so a slow side costs the others no memory.
  */
 
 #include <jansson.h>
@@ -37,20 +38,20 @@ struct relay_read {
 };
 
 /*
- * Reads, in a process of its own, and writes "begin" and "data" to fd, from where "more" comes back
- * (the rest of what comes stays in `in`). It tries nothing twice: the wanting side does.
+ * Run it in a child process: it reads the file, writes "begin" and "data" to fd, and reads "more"
+ * from fd (bytes beyond that stay in `in`). It retries nothing: the receiver does.
  */
 int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, struct store *store,
     struct err *err) MUST_CHECK;
 
-/* {"id", "stream"}; the caller's. */
+/* Returns {"id", "stream"}, the caller's. */
 json_t *relay_params(uint64_t id, json_int_t stream);
 
-/* Of "end": `error` NULL: all is there. The caller's. */
+/* The parameters of "end", the caller's. `error` NULL: success. */
 json_t *relay_end_params(
     uint64_t id, json_int_t stream, const struct err *error, int64_t retry_after_ms);
 
-/* Of "begin". What is missing reads as not known. */
+/* Reads the parameters of "begin". Missing ones become "not known". */
 void relay_object(const json_t *begin, struct store_object *ret, int64_t *ret_first_byte);
 
 /* Waits for the next message; the caller releases it. ERR_LINK if the other side is gone. */

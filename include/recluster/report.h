@@ -2,12 +2,15 @@
 #define RECLUSTER_REPORT_H
 
 /*
- * What people and programs read: of a CCS file, of a plan, of a recovery. The JSON documents are a
- * contract (recluster(1), JSON OUTPUT): fields are only ever added. Text and page are made from the
- * same documents, so that the three never differ. Text fits 80 columns, but for a command to copy,
- * which is never broken; it holds no escape codes unless `colour`, whatever the names in it hold.
- * Nothing here prints; no secret gets into any of it. Times end in _ms (since 1970, UTC), _s are
- * seconds; uids are plain ("1"), labels have the kind before them ("db:1").
+ * What people and programs read about a CCS file, a plan or a recovery: JSON, text and a web page.
+ *
+ * The JSON documents are a contract (recluster(1), JSON OUTPUT): fields are only ever added. Text
+ * and page are made from these documents, so all three agree. Text fits 80 columns, except for
+ * commands to copy, which are never broken. It has escape codes only with `colour`, even if a name
+ * has some. Nothing here prints, and no output has a secret in it.
+ *
+ * Fields that end in _ms are times (since 1970, UTC), those in _s are seconds. Uids are plain
+ * ("1"), labels begin with the kind ("db:1").
  */
 
 #include <jansson.h>
@@ -28,9 +31,10 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out);
 void report_plan_svg(const json_t *plan, struct buf *out);
 
 /*
- * What differs between two plans, from their documents: [{"subject": "plan", "host:a1", "db:1",
- * "db:1 backup set", "file NAME", "shard:4"; "what": "gone", "new" or the field that differs; "old",
- * "new": its values}]. Empty: they are the same.
+ * The differences of two plans, from their documents: [{"subject", "what", "old", "new"}]. The
+ * subject is "plan", "host:a1", "db:1", "db:1 backup set", "file NAME" or "shard:4". "what" is
+ * "gone", "new" or the field that differs; "old" and "new" are its values. Empty: the plans are
+ * equal.
  */
 json_t *report_plan_changes(const json_t *old, const json_t *new);
 void report_plan_changes_text(const json_t *changes, bool colour, struct buf *out);
@@ -39,28 +43,28 @@ void report_plan_changes_text(const json_t *changes, bool colour, struct buf *ou
  * The state of a recovery, while it runs and after, `status --json`:
  *
  *     state          planned, running, done, partly, failed
- *     interrupted    it says running, but nobody is at it
- *     pid            of who is; null
+ *     interrupted    state is running, but no process works on it
+ *     pid            of the process that works on it; null
  *     started_ms, ended_ms, rto_s, rto_ms (until the end or now), rpo_s (of the oldest set at the
  *                    start)
  *     databases      [{uid, label, name, state, reason (why skipped), sharded, location, set_name,
  *                    set_time_ms, opened_ms, rpo_s, rto_s (until it was open),
  *                    endpoints [{addr, port}] (once it is open),
  *                    shards [{uid, label, role, host, addr, port, state, keys,
- *                    stage (the furthest that it reached; null)}]}]
+ *                    stage (the last that it reached; null)}]}]
  *     tasks          {done, failed, running, pending, total}
  *     stages         [{stage, as tasks, started_ms, ended_ms, planned_s}]
  *     errors         [{host, database, shard, task, message, hint}], with labels
  *     next           the command to run next, quoted for a shell
  *
- * `path` is the state file's, for "next" and to see who holds the run lock.
+ * `path` is that of the state file: for "next", and to find the process that holds the run lock.
  */
 int report_status_json(
     struct state *st, const char *path, json_t **ret, struct err *err) MUST_CHECK;
 void report_status_text(const json_t *status, bool colour, struct buf *out);
 
 /*
- * The whole story, `report --json`:
+ * The whole report, `report --json`:
  *
  *     version, made_ms
  *     cluster        {name, saved_ms, format}
@@ -78,8 +82,8 @@ void report_status_text(const json_t *status, bool colour, struct buf *out);
  *     events         [{at_ms, severity, code, database_uid, shard_uid, host, stage, message,
  *                    detail}]
  *
- * "proven": a primary loaded each key of its file or dropped it as expired; a replica was in step
- * with its primary; false if the shard failed; null while nothing is known.
+ * "proven" is true if the primary loaded each key of its file or dropped it as expired, or if the
+ * replica was in step with its primary. It is false if the shard failed, and null until then.
  */
 int report_json(struct state *st, const char *path, json_t **ret, struct err *err) MUST_CHECK;
 void report_text(const json_t *report, bool colour, struct buf *out);

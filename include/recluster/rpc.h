@@ -2,8 +2,8 @@
 #define RECLUSTER_RPC_H
 
 /*
- * JSON-RPC 2.0, one message a line, UTF-8, both ways over a byte stream. The same framing serves
- * the operator's side (link.h) and the host's (agent.h).
+ * JSON-RPC 2.0 over a byte stream, in both directions: one message a line, UTF-8. The operator's
+ * side (link.h) and the host's side (agent.h) use it.
  *
  *     request       {"jsonrpc":"2.0","id":7,"method":"fetch","params":{…}}
  *     answer        {"jsonrpc":"2.0","id":7,"result":{…}}
@@ -11,14 +11,13 @@
  *                    "data":{"name":"corrupt","hint":"…"}}}
  *     notification  {"jsonrpc":"2.0","method":"progress","params":{"id":7,…}}
  *
- * A notification may bring bytes: its line tells how many, and they follow it as they are. A message
- * is taken when all of it is there.
+ * A notification may carry bytes. Its line gives their number; the raw bytes follow the line:
  *
  *     {"jsonrpc":"2.0","method":"data","params":{"id":7},"bytes":131072}
  *
- * Ids are whole numbers from 1. An error with the id null (0 here) answers a line of which the id
- * could not be told. Members that are not known are skipped. A struct err goes over the line whole:
- * its code by name, message and hint.
+ * Ids are whole numbers from 1. An error with the id null (0 here) answers a line whose id could
+ * not be read. Unknown members are ignored. A struct err is sent complete: name of its code,
+ * message and hint.
  */
 
 #include <jansson.h>
@@ -42,22 +41,22 @@ enum rpc_kind { RPC_REQUEST, RPC_RESULT, RPC_ERROR, RPC_NOTIFICATION };
 
 struct rpc_message {
     enum rpc_kind kind;
-    uint64_t id;        /* 0 for notifications, and see above */
+    uint64_t id;        /* 0 for notifications, and for an error without an id */
     const char *method; /* requests and notifications */
     json_t *payload;    /* params (an object or array) or NULL; result */
     struct err error;   /* RPC_ERROR */
     int rpc_code;       /* RPC_ERROR */
     json_t *root;       /* owns the above */
-    const char *data;   /* notifications; of the input, until the next rpc_take() */
+    const char *data;   /* notifications; valid until the next rpc_take() */
     size_t data_len;
 };
 
-/* What came: append to `buf`; the rest belongs to rpc_take(). */
+/* Append received bytes to `buf`. The other members belong to rpc_take(). */
 struct rpc_input {
     struct buf buf;
-    size_t looked; /* at its front no line ends within these */
-    size_t whole;  /* length of the message at its front, where that is known */
-    size_t taken;  /* of the last message, still at its front */
+    size_t looked; /* no line ends within this many bytes at the front */
+    size_t whole;  /* length of the message at the front, if known */
+    size_t taken;  /* bytes of the last message, which are still at the front */
 };
 #define RPC_INPUT_INIT                                                                             \
     {                                                                                              \
@@ -65,14 +64,15 @@ struct rpc_input {
     }
 
 /*
- * Takes the next whole message out of `in`. 1: a message; 0: none is whole yet; -1: ERR_PROTOCOL
- * (not JSON, no JSON-RPC) or ERR_LIMIT (a line longer than RPC_LINE_MAX, too many bytes).
+ * Takes the next complete message out of `in`. 1: a message; 0: none is complete yet; -1:
+ * ERR_PROTOCOL (not JSON, or not JSON-RPC) or ERR_LIMIT (a line longer than RPC_LINE_MAX, or too
+ * many bytes).
  */
 int rpc_take(struct rpc_input *in, struct rpc_message *ret, struct err *err) MUST_CHECK;
 void rpc_input_release(struct rpc_input *in);
 void rpc_message_release(struct rpc_message *m);
 
-/* Append a line to `out`. They take over the reference to params, result. */
+/* These append a line to `out`. They take over the reference to params or result. */
 void rpc_add_request(struct buf *out, uint64_t id, const char *method, json_t *params);
 void rpc_add_result(struct buf *out, uint64_t id, json_t *result);
 void rpc_add_error(struct buf *out, uint64_t id, int rpc_code, const struct err *error);
@@ -82,8 +82,8 @@ void rpc_add_data(
     struct buf *out, const char *method, json_t *params, const void *data, size_t len);
 
 /*
- * {"name","message","hint"}: also the form in which the state file keeps errors. What is missing or
- * no string reads as ERR_FAILED and empty text. Bytes that are not UTF-8 become '?'.
+ * {"name","message","hint"}, also in the state file. A name that is missing or not a string becomes
+ * ERR_FAILED, other such members empty text. Bytes that are not UTF-8 become '?'.
  */
 json_t *err_to_json(const struct err *err);
 void err_from_json(const json_t *value, struct err *ret);

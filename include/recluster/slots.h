@@ -2,13 +2,12 @@
 #define RECLUSTER_SLOTS_H
 
 /*
- * Hash slots of the cluster protocol: sets of the numbers 0..16383, and the slot of a key
- * (CRC16/XMODEM of the key or of its hash tag: what is between the first '{' and the next '}', if
- * not empty).
+ * Sets of hash slots of the cluster protocol (0..16383), and the slot of a key: CRC16/XMODEM of the
+ * key, or of its hash tag, which is the text between the first '{' and the next '}' if not empty.
  *
- * The text form is ranges with both ends included, joined by commas: "0-5460,6000". Slots of the
- * policy "legacy" are 1..4096 (CRC16 mod 4096, plus 1): legacy slot s is the four open slots
- * (s-1) + 4096*k, k = 0..3; sets always hold open slots.
+ * As text a set is ranges joined by commas, both ends included: "0-5460,6000". The policy "legacy"
+ * has slots 1..4096 (CRC16 mod 4096, plus 1). Legacy slot s is the same as the four open slots
+ * (s-1) + 4096*k, k = 0..3. Sets always hold open slots.
  */
 
 #include <jansson.h>
@@ -48,20 +47,20 @@ void slots_intersect(struct slots *s, const struct slots *other);
 void slots_subtract(struct slots *s, const struct slots *less);
 
 /*
- * The next range at or behind *from: sets *ret_first and *ret_last, moves *from behind it.
+ * The next range at or after *from: sets *ret_first and *ret_last, and moves *from past it.
  *
  *     for (unsigned at = 0, a, b; slots_next_range(s, &at, &a, &b);)
  */
 bool slots_next_range(
     const struct slots *s, unsigned *from, unsigned *ret_first, unsigned *ret_last);
 
-/* Adds what text says to *s. ERR_USAGE on anything else than ranges; "" adds nothing. */
+/* Adds the ranges of the text to *s. ERR_USAGE if it is not ranges; "" adds nothing. */
 int slots_parse(const char *text, struct slots *s, struct err *err) MUST_CHECK;
 int slots_parse_legacy(const char *text, struct slots *s, struct err *err) MUST_CHECK;
 
 void slots_format(const struct slots *s, struct buf *out); /* appends "0-5460,6000" */
 json_t *slots_to_json(const struct slots *s);              /* [[0,5460],[6000,6000]] */
-/* Adds them. A range of one slot may stand as [slot], as redis-cli writes it. */
+/* Adds the ranges to *s. A range of one slot may be written [slot], as redis-cli does. */
 int slots_from_json(const json_t *ranges, struct slots *s, struct err *err) MUST_CHECK;
 
 unsigned slot_of_key(const void *key, size_t len);

@@ -22,15 +22,16 @@
  * be silent is the caller's to decide.
  *
  * Errors: ERR_TIMEOUT; ERR_NETWORK where the connection failed or was lost; ERR_CHECK where the
- * host key is refused; ERR_DENIED where no login was accepted; ERR_UNSUPPORTED where both sides know
- * no common method, or a key is of a type that the library does not know; ERR_PROTOCOL for the rest.
- * What the server has said appears in a message without its control characters. After an error, but
- * for one of ssh_start(), the session is only good for ssh_close(). ssh_failure() tells the caller
- * which hint fits.
+ * host key is refused; ERR_DENIED where no login was accepted; ERR_UNSUPPORTED where both sides
+ * know no common method, or a key is of a type that the library does not know; ERR_PROTOCOL for the
+ * rest. What the server has said appears in a message without its control characters. After an
+ * error, but for one of ssh_start(), the session is only good for ssh_close(). ssh_failure() tells
+ * the caller which hint fits.
  *
  * Logins, in this order: the private key (`identity` or `key`), the keys of ssh-agent, the usual
- * files of ~/.ssh, the password (also as the answer to what the server asks). Where the server accepts
- * one and wants another too, the rest is tried. RSA keys sign with SHA-2 if the server knows it.
+ * files of ~/.ssh, the password (also as the answer to what the server asks). Where the server
+ * accepts one and wants another too, the rest is tried. RSA keys sign with SHA-2 if the server
+ * knows it.
  *
  * No configuration of OpenSSH is read, and no file but those that are named here.
  */

@@ -2,8 +2,9 @@
 #define RECLUSTER_SURVEY_H
 
 /*
- * The survey: all facts that a plan is made from, and the plan. It reads the CCS file and the hosts
- * file, lists the backups, asks hosts, old nodes and the old cluster. Nothing is changed anywhere.
+ * The survey collects all facts that a plan is made from, and makes the plan. It reads the CCS file
+ * and the hosts file, lists the backups, and asks the hosts, the old nodes and the old cluster. It
+ * changes nothing.
  *
  *     survey_run(&request, st, &survey, err)        // st in memory
  *     … survey_plan(survey), survey_plan_json(survey) …
@@ -24,32 +25,32 @@ struct survey_source {
 };
 
 /*
- * What is wanted of a plan; also part of its document, from which `plan` below takes it:
+ * What the operator asks for. `options` is part of the plan's document; `plan` brings its own:
  *
  *     {"databases": [label or name, …], "at_ms": n, "offline": true, "without": ["host:a2",
- *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for all],
- *      "priority": [label or name, …], "only_configuration": true, "allow_missing_slots": "0-99",
- *      "shards": {label or name: primaries}, "rto_s": n, "accept_weaker_access": [label or
+ *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for
+ *      all], "priority": [label or name, …], "only_configuration": true, "allow_missing_slots":
+ *      "0-99", "shards": {label or name: primaries}, "rto_s": n, "accept_weaker_access": [label or
  *      name, …]}
  *
- * All may be left out.
+ * All of these may be left out.
  */
 struct survey_request {
     const char *ccs_path;
     const char *hosts_path;
     const json_t *options;
-    const json_t *plan; /* document of a plan that is to be carried out as it is; NULL: none */
+    const json_t *plan; /* document of a plan to execute unchanged; NULL: none */
     const struct survey_source *sources;
     size_t source_count;
-    /* The cluster's name, typed by the operator: it may answer, it will not be asked. NULL: ask. */
+    /* The cluster's name, typed by the operator: skips the check that it is dead. NULL: check. */
     const char *old_cluster_is_dead;
     bool accept_new_host_keys;
-    bool full_sync; /* as the state file's meta will have it */
-    bool fence;     /* servers that are left of the old cluster are to be stopped */
-    bool measure;   /* the hosts' disks and their ways to the backups; takes some seconds */
+    bool full_sync; /* for the meta of the state file */
+    bool fence;     /* stop the remaining servers of the old cluster */
+    bool measure;   /* measure the hosts' disks and bandwidths to the backups; takes seconds */
     bool insecure;  /* logins of `sources` may go over connections without TLS */
-    /* Lines for the operator while the survey runs: what he must know before it goes on, and what
-     * is being done right now (each takes the place of the one before). May be NULL. */
+    /* Lines for the operator while the survey runs. `tell` gets what he must know before it
+     * continues, `progress` what is being done (each line replaces the one before). May be NULL. */
     void (*tell)(void *arg, const char *line);
     void (*progress)(void *arg, const char *line);
     void *arg;
@@ -65,15 +66,15 @@ struct survey {
     struct err *database_errors;
     size_t database_count;
     json_t *owned;  /* locations that were made here */
-    json_t *logins; /* who gets one: plan.h */
-    /* Replan: uid to location, "disks" for files on disks, of the databases whose backups are
-     * wanted; else NULL. */
+    json_t *logins; /* endpoints that get a login (plan.h) */
+    /* Replan: for each database that needs its backup, uid to location ("disks": files on disks).
+     * Otherwise NULL. */
     json_t *locations;
     struct old_cluster *old; /* NULL: not asked */
-    json_t *fence; /* the machines of those that are to be stopped (fence.h); NULL: none */
-    json_t *disks; /* files on hosts and old nodes (survey/disks.h) */
+    json_t *fence;           /* the machines with servers to stop (fence.h); NULL: none */
+    json_t *disks;           /* files on hosts and old nodes (survey/disks.h) */
     json_t *options, *pinned;
-    bool replan; /* shards of `pinned` that have no host get one */
+    bool replan; /* shards of `pinned` without a host get one */
     struct plan_rates rates;
     struct plan *plan;
 };
@@ -85,29 +86,29 @@ const struct plan *survey_plan(const struct survey *survey);
 json_t *survey_plan_json(const struct survey *survey); /* `plan --json`; the caller's */
 
 /*
- * The parts of survey_run(), for a plan that is made again from what a recovery found. In this order.
+ * The parts of survey_run(), to be called in this order, for a new plan during a recovery.
  */
-/* What is asked for of the databases, and their backup sets. */
+/* Selects the databases that were asked for, and reads their backup sets. */
 int survey_databases(
     struct survey *survey, const struct survey_request *request, struct err *err) MUST_CHECK;
-/* The option that keeps a host out, "rack:b"; NULL: none does. Borrowed from the options. */
+/* The value of --without that excludes the host, "rack:b", borrowed from the options; or NULL. */
 const char *survey_without(const json_t *options, const struct host *host);
-/* Probes the hosts that have neither facts nor an error yet, and are not kept out; of those that
- * have facts only the files on their disks are asked for. */
+/* Probes the hosts that are not excluded and have neither facts nor an error yet. Hosts that have
+ * facts are asked only for the files on their disks. */
 int survey_probe_hosts(struct survey *survey, const struct survey_request *request,
     struct state *st, struct err *err) MUST_CHECK;
 /*
- * Puts the files on disks into the catalogues of the databases. ERR_USAGE if a file that is to be left
- * out (--without file:…) is nowhere, unless it is a replan.
+ * Adds the files on disks to the catalogues of the databases. ERR_USAGE if --without file:… names a
+ * file that was not found, except for a replan.
  */
 int survey_choose_disks(struct survey *survey, struct err *err) MUST_CHECK;
-/* Of the facts that are there. */
+/* Makes the plan from the collected facts. */
 void survey_make_plan(
     struct survey *survey, const struct survey_request *request, struct state *st);
 
 /*
- * What a plan is estimated with: the rates of earlier recoveries from this machine, else defaults.
- * They are learned at the end of a run, of recoveries that were large enough to tell.
+ * The rates for the estimates of a plan: those of earlier recoveries from this machine, or the
+ * defaults. They are learned at the end of a run, if the recovery was large enough.
  */
 void rates_read(struct plan_rates *ret);
 int rates_learn(struct state *st, struct err *err) MUST_CHECK;

@@ -2,14 +2,14 @@
 #define RECLUSTER_TRANSFER_H
 
 /*
- * The bytes of one object as they are stored, each once and in order: over several connections
- * where that pays, kept on the disk where a later run shall go on with them, and compared with the
- * digest that somebody noted.
+ * Reads the stored bytes of one object, each once and in order. It uses several connections if that
+ * is faster. It can keep the bytes on the disk for a later run, and compares them with a digest.
  *
- * Kept bytes are KEEP; KEEP.json says what of: {"label", "name", "validator", "bytes", "boot_id"}.
- * A later transfer goes on behind them if all of it still holds, else begins anew. The kept bytes
- * go through the sink first, so whatever checks the whole, checks them too; bytes from before a
- * restart of the machine are not trusted, as some may never have reached the disk.
+ * The file KEEP has the kept bytes, and KEEP.json describes them: {"label", "name", "validator",
+ * "bytes", "boot_id"}. A later transfer continues after them if all of this is unchanged, and
+ * otherwise starts again. The kept bytes go through the sink first, so a check of the whole file
+ * covers them too. Bytes from before a restart of the machine are not used, because some may never
+ * have reached the disk.
  */
 
 #include <stdbool.h>
@@ -26,13 +26,13 @@ struct transfer {
 };
 
 /*
- * ret_object is set before the sink is first called. ret_resumed: whether kept bytes were used.
- * Another digest is ERR_CORRUPT. The kept files stay: transfer_forget().
+ * ret_object is set before the sink is first called. ret_resumed: whether kept bytes were used. A
+ * digest that differs is ERR_CORRUPT. The kept files stay until transfer_forget().
  */
 int transfer_run(const struct transfer *t, struct store_object *ret_object, bool *ret_resumed,
     struct err *err) MUST_CHECK;
 
-/* Removes what is kept, if anything is. */
+/* Removes the kept files, if there are any. */
 void transfer_forget(const char *keep_path);
 
 #endif
