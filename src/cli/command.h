@@ -159,6 +159,8 @@ int arguments_parse(const struct command *command, int argc, char **argv, struct
 void arguments_release(struct arguments *args);
 const char *argument(const struct arguments *args, enum option option); /* the last one, or NULL */
 
+const char *option_name(enum option option); /* without the dashes */
+
 /* --limit-rate, bytes a second; 0: not given. */
 int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) MUST_CHECK;
 

@@ -214,6 +214,11 @@ void arguments_text(const struct arguments *args, uint64_t which, struct buf *ou
     }
 }
 
+const char *option_name(enum option option)
+{
+    return options[option].name;
+}
+
 void command_usage(const struct command *command, struct buf *out)
 {
     buf_addf(out, "usage: recluster %s%s%s [OPTION...]", command->name, *command->words ? " " : "",

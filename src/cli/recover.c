@@ -106,18 +106,25 @@ static int check_plan(const struct survey *survey, const json_t *wanted, bool js
     return err_hint(err, "Make a new plan, and look at what it changes with --diff.");
 }
 
-/* Options that hold for all runs of this recovery. */
+/* Options that hold for all runs of this recovery, and where the state file keeps them. */
 static const struct {
     enum option option;
-    const char *key, *word;
+    const char *key;
 } choices[] = {
-    {OPT_FULL_SYNC, "full_sync", "--full-sync"},
-    {OPT_FAST_LOAD, "fast_load", "--fast-load"},
-    {OPT_LOAD_WHILE_LANDING, "load_while_landing", "--load-while-landing"},
-    {OPT_RESORT, "resort", "--resort"},
-    {OPT_AOF_COMMANDS, "aof_commands", "--aof-commands"},
-    {OPT_AOF_ERRORS, "aof_errors", "--aof-errors"},
+    {OPT_FULL_SYNC, "full_sync"},
+    {OPT_FAST_LOAD, "fast_load"},
+    {OPT_LOAD_WHILE_LANDING, "load_while_landing"},
+    {OPT_RESORT, "resort"},
+    {OPT_AOF_COMMANDS, "aof_commands"},
+    {OPT_AOF_ERRORS, "aof_errors"},
 };
+
+/* Options that each run may have, a resumed one too. */
+static const uint64_t of_each_run =
+    OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
+    OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) |
+    OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) |
+    OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP);
 
 static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
 {
@@ -130,17 +137,17 @@ static int keep_choices(const struct arguments *args, struct state *st, struct e
     return 0;
 }
 
-static int refuse_choices(const struct arguments *args, struct err *err)
+static int refuse_what_is_planned(const struct arguments *args, struct err *err)
 {
     if (args->given[OPT_FENCE]) {
         err_set(err, ERR_USAGE, "'--fence' can't be given to a recovery that has begun");
         return err_hint(
             err, "The plan already lists what will be stopped. Stop anything else by hand.");
     }
-    for (size_t i = 0; i < ARRAY_SIZE(choices); i++)
-        if (args->given[choices[i].option]) {
-            err_set(err, ERR_USAGE, "'%s' can't be given to a recovery that has begun",
-                choices[i].word);
+    for (enum option i = 0; i < OPT_COUNT; i++)
+        if (args->given[i] && !(of_each_run & OPTION_BIT(i))) {
+            err_set(err, ERR_USAGE, "'--%s' can't be given to a recovery that has begun",
+                option_name(i));
             return err_hint(err,
                 "Give it with the CCS file when a recovery starts. To start over, run `recluster abort` first.");
         }
@@ -348,7 +355,7 @@ static int run(const struct arguments *args, struct err *err)
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
         return err_hint(err, "Add --state FILE; the same file resumes the recovery later.");
     }
-    if (!args->word_count && refuse_choices(args, err) < 0)
+    if (!args->word_count && refuse_what_is_planned(args, err) < 0)
         return -1;
     signals_end_at_once();
     if (args->word_count) {

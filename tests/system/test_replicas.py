@@ -128,6 +128,8 @@ def test_full_sync_is_a_choice(cluster, recovery):
     assert full_sync_warnings(recovery) == []
     fetched = query(recovery, "SELECT count(*) FROM task WHERE kind = 'fetch'")
     assert fetched == [(2,)]
+    for planned in (("--database", "db:1"), ("--at", "2026-01-01T00:00:00Z"), ("--hosts", "other.json"), ("--resort",)):
+        assert recovery.resume(*planned, status=USAGE).says(f"'{planned[0]}' can't be given")
     run = recovery.resume("--full-sync", status=USAGE)
     assert "--full-sync" in run.err
 
