@@ -121,6 +121,7 @@ int state_query(struct state *st, struct rows *rows, struct err *err, const char
     const char *types, ...) MUST_CHECK;
 bool rows_next(struct rows *rows);
 int rows_end(struct rows *rows, struct err *err) MUST_CHECK; /* also needed after an early break */
+int rows_column(const struct rows *rows, const char *name);  /* its number, where there are many */
 int64_t rows_int(const struct rows *rows, int column);
 double rows_double(const struct rows *rows, int column);
 const char *rows_text(const struct rows *rows, int column); /* NULL for NULL; until the next step */

@@ -101,11 +101,16 @@ static int check_words(const struct command *command, const struct arguments *ar
 
     if (args->word_count >= command->min_words && args->word_count <= command->max_words)
         return 0;
-    if (args->word_count > command->max_words)
-        err_set(err, ERR_USAGE, "'%s' does not know what to do with '%s'", command->name,
-            args->words[command->max_words]);
-    else
+    if (args->word_count <= command->max_words) {
         err_set(err, ERR_USAGE, "'%s' needs %s", command->name, command->words);
+    } else {
+        const char *word = args->words[command->max_words];
+        err_set(err, ERR_USAGE, "'%s' does not know what to do with '%s'", command->name, word);
+        if (command->options & OPTION_BIT(OPT_STATE) && !args->given[OPT_STATE]) {
+            AUTO_FREE char *path = shell_path_word(word);
+            return err_hint(err, "Did you mean: recluster %s --state %s", command->name, path);
+        }
+    }
     command_usage(command, &usage);
     return err_hint(err, "%s", usage.data);
 }

@@ -69,9 +69,21 @@ int shard_by_uid(const struct executor *x, const char *uid)
     return found ? found->shard : -1;
 }
 
-static const char *dup(struct executor *x, const struct rows *rows, int column)
+static const char *text(struct executor *x, const struct rows *rows, const char *column)
 {
-    return arena_strdup(&x->arena, rows_text(rows, column));
+    return arena_strdup(&x->arena, rows_text(rows, rows_column(rows, column)));
+}
+
+static int64_t number(const struct rows *rows, const char *column, int64_t null)
+{
+    int at = rows_column(rows, column);
+
+    return rows_is_null(rows, at) ? null : rows_int(rows, at);
+}
+
+static json_t *json(const struct rows *rows, const char *column)
+{
+    return rows_json(rows, rows_column(rows, column));
 }
 
 static int load_hosts(struct executor *x, struct err *err)
@@ -81,20 +93,20 @@ static int load_hosts(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT name, addr, base_dir, server, link, " STATE_SECRETS_OF(
-                "host.spec", "name", "spec") ", facts FROM host ORDER BY position",
+                "host.spec", "name", "spec") " AS spec, facts FROM host ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         GROW(x->hosts, x->host_count, alloc);
         x->hosts[x->host_count++] = (struct host_run){
             .x = x,
-            .name = dup(x, &rows, 0),
-            .addr = dup(x, &rows, 1),
-            .base_dir = dup(x, &rows, 2),
-            .server = dup(x, &rows, 3),
-            .link_kind = dup(x, &rows, 4),
-            .spec = rows_json(&rows, 5),
-            .facts = rows_json(&rows, 6),
+            .name = text(x, &rows, "name"),
+            .addr = text(x, &rows, "addr"),
+            .base_dir = text(x, &rows, "base_dir"),
+            .server = text(x, &rows, "server"),
+            .link_kind = text(x, &rows, "link"),
+            .spec = json(&rows, "spec"),
+            .facts = json(&rows, "facts"),
         };
     }
     return rows_end(&rows, err);
@@ -108,30 +120,32 @@ static int load_databases(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT database_uid, name, state, " STATE_SECRETS_OF("target.location", "database_uid",
-                "location") ", maxmemory, " STATE_SECRET("target.password",
-                "database_uid") ", " STATE_SECRET("target.replication_password",
-                "database_uid") ", generation, client_rules, " STATE_SECRET("target.admin_password",
-                "database_uid") " FROM target ORDER BY rowid",
+                "location") " AS location, maxmemory, " STATE_SECRET("target.password",
+                "database_uid") " AS password, " STATE_SECRET("target.replication_password",
+                "database_uid") " AS replication_password, generation, client_rules, " STATE_SECRET("target.admin_password",
+                "database_uid") " AS admin_password FROM target "
+                                "ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         GROW(x->databases, x->database_count, alloc);
         struct database_run *db = &x->databases[x->database_count++];
         *db = (struct database_run){
-            .uid = dup(x, &rows, 0),
-            .name = dup(x, &rows, 1),
-            .location = rows_json(&rows, 3),
-            .maxmemory_bytes = rows_int(&rows, 4),
-            .password = dup(x, &rows, 5),
-            .replication_password =
-                rows_is_null(&rows, 6) ? x->replication_password : dup(x, &rows, 6),
-            .generation = rows_int(&rows, 7),
-            .client_rules = dup(x, &rows, 8),
-            .admin_password = dup(x, &rows, 9),
+            .uid = text(x, &rows, "database_uid"),
+            .name = text(x, &rows, "name"),
+            .location = json(&rows, "location"),
+            .maxmemory_bytes = number(&rows, "maxmemory", 0),
+            .password = text(x, &rows, "password"),
+            .replication_password = text(x, &rows, "replication_password"),
+            .generation = number(&rows, "generation", 0),
+            .client_rules = text(x, &rows, "client_rules"),
+            .admin_password = text(x, &rows, "admin_password"),
         };
+        if (!db->replication_password)
+            db->replication_password = x->replication_password;
         db->ccs = ccs_database(x->ccs, db->uid);
         db->label = db->ccs ? db->ccs->label : db->uid;
-        known &= database_state_parse(rows_text(&rows, 2), &db->state) == 0;
+        known &= database_state_parse(text(x, &rows, "state"), &db->state) == 0;
     }
     if (rows_end(&rows, err) < 0)
         return -1;
@@ -152,35 +166,35 @@ static int load_shards(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
-            "slots, "
-            "memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, " STATE_SECRETS_OF(
-                "placement.sources", "shard_uid", "sources") " FROM placement ORDER BY position",
+            "slots, memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, " STATE_SECRETS_OF(
+                "placement.sources", "shard_uid", "sources") " AS sources "
+                                                             "FROM placement ORDER BY position",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         GROW(x->shards, x->shard_count, alloc);
         GROW(primaries, primary_count, primary_alloc);
-        primaries[primary_count++].uid = dup(x, &rows, 3);
+        primaries[primary_count++].uid = text(x, &rows, "primary_uid");
         x->shards[x->shard_count] = (struct shard_run){
-            .uid = dup(x, &rows, 0),
-            .database = index_of_database(x, rows_text(&rows, 1)),
-            .is_primary = strcmp(rows_text(&rows, 2), "primary") == 0,
-            .host = index_of_host(x, rows_text(&rows, 4)),
+            .uid = text(x, &rows, "shard_uid"),
+            .database = index_of_database(x, text(x, &rows, "database_uid")),
+            .is_primary = strcmp(text(x, &rows, "role"), "primary") == 0,
+            .host = index_of_host(x, text(x, &rows, "host")),
             .primary = -1,
-            .addr = dup(x, &rows, 5),
-            .port = (int)rows_int(&rows, 6),
-            .bus_port = (int)rows_int(&rows, 7),
-            .dir = dup(x, &rows, 8),
-            .slots = dup(x, &rows, 9),
-            .memory_bytes = rows_int(&rows, 10),
-            .file = dup(x, &rows, 11),
-            .file_bytes = rows_is_null(&rows, 12) ? -1 : rows_int(&rows, 12),
-            .node_id = dup(x, &rows, 13),
-            .facts = rows_json(&rows, 14),
-            .loaded = rows_json(&rows, 15),
-            .files = rows_json(&rows, 16),
-            .file_sha256 = dup(x, &rows, 17),
-            .sources = rows_json(&rows, 18),
+            .addr = text(x, &rows, "addr"),
+            .port = (int)number(&rows, "port", 0),
+            .bus_port = (int)number(&rows, "bus_port", 0),
+            .dir = text(x, &rows, "dir"),
+            .slots = text(x, &rows, "slots"),
+            .memory_bytes = number(&rows, "memory", 0),
+            .file = text(x, &rows, "file"),
+            .file_bytes = number(&rows, "file_bytes", -1),
+            .node_id = text(x, &rows, "node_id"),
+            .facts = json(&rows, "facts"),
+            .loaded = json(&rows, "loaded"),
+            .files = json(&rows, "files"),
+            .file_sha256 = text(x, &rows, "file_sha256"),
+            .sources = json(&rows, "sources"),
         };
         struct database_run *db = &x->databases[x->shards[x->shard_count].database];
         if (db->shard_count++ == 0)
@@ -310,21 +324,21 @@ static int load_moved(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT moved_id, host, database_uid, generation, shard_uid, dir, "
-            "removed_ms IS NOT NULL, addr, port FROM moved ORDER BY moved_id",
+            "removed_ms IS NOT NULL AS removed, addr, port FROM moved ORDER BY moved_id",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         GROW(x->moved, x->moved_count, alloc);
         x->moved[x->moved_count++] = (struct moved_run){
-            .id = rows_int(&rows, 0),
-            .host = index_of_host(x, rows_text(&rows, 1)),
-            .database = index_of_database(x, rows_text(&rows, 2)),
-            .generation = rows_int(&rows, 3),
-            .shard = dup(x, &rows, 4),
-            .dir = dup(x, &rows, 5),
-            .removed = rows_int(&rows, 6) != 0,
-            .addr = dup(x, &rows, 7),
-            .port = (int)rows_int(&rows, 8),
+            .id = number(&rows, "moved_id", 0),
+            .host = index_of_host(x, text(x, &rows, "host")),
+            .database = index_of_database(x, text(x, &rows, "database_uid")),
+            .generation = number(&rows, "generation", 0),
+            .shard = text(x, &rows, "shard_uid"),
+            .dir = text(x, &rows, "dir"),
+            .removed = number(&rows, "removed", 0) != 0,
+            .addr = text(x, &rows, "addr"),
+            .port = (int)number(&rows, "port", 0),
         };
     }
     return rows_end(&rows, err);

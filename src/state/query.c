@@ -250,6 +250,16 @@ int rows_end(struct rows *rows, struct err *err)
     return failed ? -1 : 0;
 }
 
+int rows_column(const struct rows *rows, const char *name)
+{
+    int count = sqlite3_column_count(rows->stmt);
+
+    for (int i = 0; i < count; i++)
+        if (strcmp(sqlite3_column_name(rows->stmt, i), name) == 0)
+            return i;
+    die_of_bug("a query has no column '%s'", name);
+}
+
 int64_t rows_int(const struct rows *rows, int column)
 {
     return sqlite3_column_int64(rows->stmt, column);

@@ -149,3 +149,8 @@ def test_man_page_knows_every_option(recovery, command):
     documented = {"--" + o.replace("\\-", "-") for o in re.findall(r"Fl Fl ([a-z\\-]+)", source)}
     assert options(recovery.run(command, "--help").out) <= documented | {"--help", "--version"}
     assert re.search(rf"^\.(It|Ss|Nm).*\b{command}\b", source, re.M)
+
+
+def test_a_state_file_without_its_option(recovery):
+    for command in ("status", "report", "abort"):
+        assert recovery.run(command, "prod.state", status=USAGE).says(f"recluster {command} --state prod.state")
