@@ -188,7 +188,7 @@ def test_refuses_a_plan_when_the_world_has_changed(recovery, cluster):
     recovery.plan("--out", "plan.json")
     used = hosts_of(json.loads((recovery.folder / "plan.json").read_text()), "db:1")["1"]
     assert recovery.recover("--plan", "plan.json", "--without", f"host:{used}", status=USAGE).says(
-        "stands in the plan")
+        "already says what is wanted")
     kept = recovery.hosts
     recovery.hosts = [h for h in kept if h["name"] != used]
     recovery.write_hosts()
