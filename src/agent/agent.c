@@ -284,7 +284,7 @@ static enum job_step call_step(void *arg, struct wait *wait, struct err *err)
         buf_add(&call->in.buf, chunk, (size_t)n);
         int rc = hand_on_lines(call, err);
         if (rc < 0) {
-            err_wrap(err, "the process that served '%s' went wrong", call->method->name);
+            err_wrap(err, "the process that served '%s' failed", call->method->name);
             rpc_add_error(&call->agent->out, call->id, RPC_FAILED, err);
         }
         if (rc != 0)
@@ -412,7 +412,7 @@ static void take_notice(struct agent *agent, const struct rpc_message *m)
     if (!call || !json_is_integer(id)) /* it may just have ended */
         return;
     if (call->out.len - call->sent > UNTOLD_MAX) {
-        err_set(&agent->failed, ERR_PROTOCOL, "more bytes came than were asked for");
+        err_set(&agent->failed, ERR_PROTOCOL, "more bytes arrived than were requested");
         return;
     }
     pass_on(&call->out, m);

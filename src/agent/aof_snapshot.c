@@ -100,7 +100,7 @@ static int check_part(
     if (last || whole_bytes == c->part_bytes)
         return 0;
     err_set(err, ERR_CORRUPT,
-        "it is cut: its last whole command ends at byte %llu of %llu, but other files follow it",
+        "it is cut off: its last whole command ends at byte %llu of %llu, but other files follow it",
         (unsigned long long)whole_bytes, (unsigned long long)c->part_bytes);
     return err_hint(err, "Take an older file of the same slots.");
 }

@@ -107,7 +107,8 @@ int base_dir_check(
     const struct base_dir *base_dir, const char *path, const char *recovery, struct err *err)
 {
     if (base_dir->state == BASE_DIR_FOREIGN) {
-        err_set(err, ERR_CHECK, "'%s' holds what is not recluster's: %s", path, base_dir->detail);
+        err_set(err, ERR_CHECK, "'%s' holds something that is not recluster's: %s", path,
+            base_dir->detail);
         return err_hint(err, "Choose an empty or new folder as \"base_dir\" of this host.");
     }
     if (base_dir->state == BASE_DIR_RECOVERY && recovery &&

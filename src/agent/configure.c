@@ -128,7 +128,7 @@ static int await_aof(
         bool counts = info_int(info, "current_save_keys_total", -1) >= 0;
         if (watch_is_stuck(&watch, (uint64_t)(counts ? keys + size : spent))) {
             err_set(err, ERR_TIMEOUT,
-                "the server in '%s' does not get on with its append-only file", shard->path);
+                "the server in '%s' makes no progress with its append-only file", shard->path);
             return server_explain(shard, err);
         }
         agent_progress(

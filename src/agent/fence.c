@@ -78,10 +78,11 @@ static int check_program(const struct old_server *s, const char *addr, int port,
 {
     if (!is_old_program(s->process.name)) {
         err_set(err, ERR_CHECK,
-            "what listens at %s:%d is '%s' (process %d), no server of Redis or Valkey", addr, port,
-            s->process.name, (int)s->process.pid);
-        return err_hint(err, "It is left alone. If it is none of the old cluster's, say that this "
-                             "one is dead: --old-cluster-is-dead NAME.");
+            "what listens at %s:%d is '%s' (process %d), not a server of Redis or Valkey", addr,
+            port, s->process.name, (int)s->process.pid);
+        return err_hint(err,
+            "It is left alone. If it does not belong to the old cluster, confirm that this "
+            "one is dead: --old-cluster-is-dead NAME.");
     }
     if (!s->unit || strcmp(s->unit, ENTERPRISE_UNIT) == 0 || unit_each(s->unit, belongs))
         return 0;
@@ -212,9 +213,9 @@ static int await_end(const struct listener *seen, const struct process *p, struc
 {
     if (process_ends_within(p, STOP_MS))
         return 0;
-    err_set(err, ERR_TIMEOUT, "'%s' (process %d) was told to stop and has not after %d s",
+    err_set(err, ERR_TIMEOUT, "'%s' (process %d) was told to stop but still runs after %d s",
         seen->name, (int)seen->pid, STOP_MS / 1000);
-    return err_hint(err, "See in its log what keeps it: it may be saving its data.");
+    return err_hint(err, "Look at its log: it may be saving its data.");
 }
 
 static int await_closed(const char *addr, int port, struct err *err)
@@ -254,7 +255,7 @@ static int check_same(const struct old_server *s, const json_t *params, struct e
     if (s->process.pid == (pid_t)pid && s->process.started == (uint64_t)started &&
         strcmp(s->process.name, name) == 0 && same_unit)
         return 0;
-    err_set(err, ERR_CHANGED, "'%s' (process %d) listens there now, not process %d that was shown",
+    err_set(err, ERR_CHANGED, "'%s' (process %d) listens there now, not process %d as planned",
         s->process.name, (int)s->process.pid, (int)pid);
     return err_hint(err, "Start again: a new plan shows it before it is stopped.");
 }

@@ -93,11 +93,12 @@ static int check_slots(const struct fetch_needs *needs, const json_t *facts, str
         return 0;
     if (keys == 0)
         err_set(err, ERR_CHECK,
-            "%" JSON_INTEGER_FORMAT " keys are of slots that the server was only importing",
+            "%" JSON_INTEGER_FORMAT " keys belong to slots that the server was only importing",
             importing);
     else
         err_set(err, ERR_CHECK,
-            "%" JSON_INTEGER_FORMAT " keys are of slots of other shards, first %s in slot "
+            "%" JSON_INTEGER_FORMAT
+            " keys belong to slots of other shards; the first is %s in slot "
             "%" JSON_INTEGER_FORMAT,
             keys, key, fact_int(first, "slot"));
     return err_hint(
@@ -109,12 +110,12 @@ static int refuse_database(
 {
     if (needs->databases == DATABASES_MAX)
         return err_set(err, ERR_LIMIT,
-            "%" JSON_INTEGER_FORMAT " keys are in database %s: a server is given %d at most", keys,
+            "%" JSON_INTEGER_FORMAT " keys are in database %s: a server can have %d at most", keys,
             number, DATABASES_MAX);
     err_set(err, ERR_CHECK,
         "%" JSON_INTEGER_FORMAT " keys are in database %s: a cluster of this server has only %s",
         keys, number, needs->databases == 1 ? "database 0" : "the first 16");
-    return err_hint(err, "Clusters of Valkey 9.0 and later are given 16 databases "
+    return err_hint(err, "Clusters of Valkey 9.0 and later have 16 databases "
                          "(\"cluster-databases\"), others have one: name such a server with "
                          "\"server\" in the hosts file, or take these keys out of the file.");
 }

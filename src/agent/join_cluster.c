@@ -83,7 +83,8 @@ static int owned_slots(const char *nodes, struct slots *ret, struct err *err)
         size_t len = strcspn(++p, " \n");
         AUTO_FREE char *range = xstrndup(p, len);
         if (range[0] == '[')
-            return err_set(err, ERR_CHECK, "the server holds keys of a slot of another: %s", range);
+            return err_set(err, ERR_CHECK,
+                "the server holds keys of a slot that belongs to another: %s", range);
         if (len && slots_parse(range, ret, err) < 0)
             return -1;
         p += len;
@@ -120,7 +121,7 @@ static int take_slots(struct redis *r, const struct slots *wanted, struct err *e
     if (cluster_nodes(r, &nodes, err) < 0 || owned_slots(nodes, &owned, err) < 0)
         return -1;
     if (!slots_contain(wanted, &owned))
-        return err_set(err, ERR_CHECK, "the server has slots that are not its shard's");
+        return err_set(err, ERR_CHECK, "the server has slots that do not belong to its shard");
     slots_subtract(&missing, &owned);
     return add_slots(r, &missing, err);
 }
@@ -192,7 +193,8 @@ int join_as_replica(struct redis *r, const json_t *primary, struct err *err)
         if (*id)
             return redis_command(r, NULL, err, "CLUSTER", "REPLICATE", id);
         if (clock_mono_ms() > deadline)
-            return err_set(err, ERR_TIMEOUT, "the replica's server does not meet its primary's");
+            return err_set(
+                err, ERR_TIMEOUT, "the server of the replica cannot meet that of its primary");
     }
 }
 

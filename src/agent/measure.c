@@ -128,7 +128,7 @@ static int measure_disk(const char *base_dir, json_t **ret, struct err *err)
     if (most > DISK_MAX)
         most = DISK_MAX;
     if (most < DISK_MIN)
-        return err_set(err, ERR_LIMIT, "too little is free below '%s' to measure", folder);
+        return err_set(err, ERR_LIMIT, "too little space is free below '%s' to measure", folder);
     int fd = open_nameless(folder, err);
     if (fd < 0)
         return -1;
@@ -177,7 +177,7 @@ static int measure_network(const json_t *location, const char *name, json_t **re
     if (rc < 0)
         return -1;
     if (s.bytes - s.first_bytes < NETWORK_MIN)
-        return err_set(err, ERR_LIMIT, "the backup file '%s' is too small to tell", name);
+        return err_set(err, ERR_LIMIT, "the backup file '%s' is too small to measure", name);
     *ret = json_pack("{s:f, s:I}", "read", rate(s.bytes - s.first_bytes, s.last_ms - s.start_ms),
         "bytes", (json_int_t)s.bytes);
     return 0;

@@ -110,7 +110,7 @@ static int check_version(const struct shard *shard, struct err *err)
     json_object_set_new(record, "server_version", json_string(version.text));
     if (!server_version_at_least(&version, 6, 0)) {
         err_set(
-            err, ERR_UNSUPPORTED, "'%s' is version %s: it knows no users", server, version.text);
+            err, ERR_UNSUPPORTED, "'%s' is version %s, which has no users", server, version.text);
         return err_hint(err, "Install Redis 6.0 or later, or Valkey, on that host.");
     }
     if (bus_port && bus_port != port + 10000 && !server_version_at_least(&version, 7, 0))

@@ -161,7 +161,7 @@ static int look_at_server(const char *name, const json_t *params, json_t **ret, 
     *ret = json_pack("{s:s, s:s, s:s}", "path", path, "kind", version.valkey ? "valkey" : "redis",
         "version", version.text);
     if (!*ret) /* bytes that are no UTF-8 */
-        return err_set(err, ERR_UNSUPPORTED, "'%s' tells no readable version", name);
+        return err_set(err, ERR_UNSUPPORTED, "'%s' prints no readable version", name);
     if (try_server(path, &version, params, *ret, err) == 0)
         return 0;
     json_decref(*ret);

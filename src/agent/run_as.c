@@ -51,7 +51,7 @@ static int let_pass(const struct shard *shard, struct err *err)
         struct stat st;
         if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0 &&
             chmod(path, (st.st_mode & 07777) | S_IXGRP | S_IXOTH) < 0)
-            return err_sys(err, ERR_IO, "cannot let the server's user pass '%s'", path);
+            return err_sys(err, ERR_IO, "cannot give the server's user access to '%s'", path);
         if (strlen(path) <= strlen(shard->base_dir))
             return 0;
         char *above = path_dir(path);

@@ -50,7 +50,7 @@ int out_file_commit(struct out_file *out, enum out_file_way way, struct err *err
         return -1;
     rc = way == OUT_FILE_NEW ? name_new(out) : rename(out->working, out->path);
     if (rc < 0 && way == OUT_FILE_NEW && errno == EEXIST) {
-        err_set(err, ERR_CHECK, "'%s' is there already", out->path);
+        err_set(err, ERR_CHECK, "'%s' exists already", out->path);
         return err_hint(err, "Move it away, or name another file.");
     }
     if (rc < 0)

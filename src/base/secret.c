@@ -80,7 +80,7 @@ struct secret *secret_from_json(const json_t *value, const char *what, struct er
         if (file)
             return from_file(file, what, err);
     }
-    err_set(err, ERR_USAGE, "the secret of '%s' has a form that is not known", what);
+    err_set(err, ERR_USAGE, "the secret of '%s' has an unknown form", what);
     err_hint(err, "Write a string, {\"env\": \"NAME\"} or {\"file\": \"PATH\"}.");
     return NULL;
 }

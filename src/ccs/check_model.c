@@ -18,7 +18,7 @@ static void check_age(struct import *im, const struct ccs *ccs)
             "the file does not say when it was saved");
     else if (age_ms < -OLD_MS)
         finding_add(&im->findings, FINDING_CCS_AGE_UNKNOWN, NULL,
-            "the file says that it was saved at %s, which is yet to come",
+            "the file says that it was saved at %s, which is in the future",
             clock_format(ccs->saved_ms, when));
     else if (age_ms > OLD_MS)
         finding_add(&im->findings, FINDING_CCS_OLD, NULL,

@@ -10,8 +10,8 @@ static void add_undone(struct buf *out, const struct recover_undone *undone)
 
     if (undone->kept)
         buf_addf(out,
-            "Not all of what the recovery made is removed: %zu shard%s, and on these hosts something "
-            "stays:\n%s\nWhen that is settled, abort once more.\n",
+            "Not everything that the recovery made is removed: %zu shard%s, but these hosts still "
+            "hold parts of it:\n%s\nFix that, then abort again.\n",
             removed, removed == 1 ? " is" : "s are", undone->kept);
     else if (removed > 0)
         buf_adds(out, "What the recovery made is removed from the hosts.\n");
@@ -19,12 +19,12 @@ static void add_undone(struct buf *out, const struct recover_undone *undone)
         buf_adds(out, "Nothing was removed.\n");
     if (undone->open)
         buf_addf(out,
-            "%zu database%s open to clients and stay%s as they are.\nTo remove what clients use, with "
-            "its data: abort --open-databases NAME, with the cluster's name.\n",
+            "%zu database%s open to clients and stay%s as they are.\nTo remove databases that clients "
+            "use, with their data: abort --open-databases NAME, with the cluster's name.\n",
             undone->open, undone->open == 1 ? " is" : "s are", undone->open == 1 ? "s" : "");
     if (undone->away)
         buf_addf(out,
-            "Something is left on hosts that were lost: %s. When they are back, abort once more.\n",
+            "These lost hosts still hold parts of the recovery: %s. When they are back, abort again.\n",
             undone->away);
 }
 
@@ -73,9 +73,9 @@ const struct command command_abort = {
     .words = "--state FILE",
     .summary = "stop a recovery and remove what it made on the hosts",
     .help =
-        "Databases that clients were let into stay as they are, unless --open-databases names the "
+        "Databases that are open to clients stay as they are, unless --open-databases names the "
         "cluster, as at the end of a rehearsal. Nothing that the recovery did not make is removed. "
-        "Status 3: something of it stays, and is named.",
+        "Exit status 3: something could not be removed; the output names it.",
     .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_OPEN_DATABASES) | OPTION_BIT(OPT_YES) |
                OPTION_BIT(OPT_HELP),
     .run = run,

@@ -106,7 +106,7 @@ static int check_output(const struct arguments *args, const char *output, struct
     }
     if (args->given[OPT_FORCE])
         return 0;
-    err_set(err, ERR_CHECK, "'%s' is there already", output);
+    err_set(err, ERR_CHECK, "'%s' exists already", output);
     return err_hint(err, "Move it away, name another file%s.",
         args->values[OPT_SVG] || args->values[OPT_PLAN_OUT] || args->values[OPT_HTML]
             ? ", or replace it with --force"

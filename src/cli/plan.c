@@ -105,9 +105,10 @@ const struct command command_plan = {
     .name = "plan",
     .words = "CCS --hosts HOSTS",
     .summary = "dry run: layout, bytes, memory, time, what would be lost",
-    .help = "Reads the CCS file, asks the hosts what they have and the locations what backups they "
-            "hold, and prints where everything would go. Touches nothing, but for --measure. Exit "
-            "status 4 says that the plan can't work; the reasons are printed.",
+    .help =
+        "Reads the CCS file, asks the hosts what they have and the locations what backups they "
+        "hold, and prints where everything would go. Changes nothing, except with --measure. Exit "
+        "status 4 means that the plan cannot work; the reasons are printed.",
     .min_words = 1,
     .max_words = 1,
     .options = REQUEST_OPTIONS | OPTION_BIT(OPT_OFFLINE) | OPTION_BIT(OPT_PLAN_OUT) |

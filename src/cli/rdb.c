@@ -159,10 +159,10 @@ const struct command command_rdb = {
     .name = "rdb",
     .words = "scan|head|split|join FILE...",
     .summary = "look into RDB files, cut them by slots, join them",
-    .help = "scan reads files whole and tells all that can be known of them; head only their "
+    .help = "scan reads whole files and prints all facts about them; head reads only their "
             "beginning. split writes the keys of FILE into other files by their slots; join makes "
             "one file of several. Records are copied as they are; functions go into every output. "
-            "A file may be gzipped, or a URL. Outputs must not be there yet, and appear only when "
+            "A file may be gzipped, or a URL. Outputs must not exist yet, and appear only when "
             "all are complete.",
     .min_words = 2,
     .max_words = 10000,

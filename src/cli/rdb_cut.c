@@ -125,8 +125,9 @@ static int open_outs(struct cut *cut, struct err *err)
             if (strcmp(out->path, cut->outs[j].path) == 0)
                 return err_set(err, ERR_USAGE, "'%s' is named twice", out->path);
         if (file_exists(out->path)) {
-            err_set(err, ERR_CHECK, "'%s' is there already", out->path);
-            return err_hint(err, "Move it away, or name another file. Nothing is written over.");
+            err_set(err, ERR_CHECK, "'%s' exists already", out->path);
+            return err_hint(
+                err, "Move it away, or name another file. Existing files are never overwritten.");
         }
         if (out_file_open(&out->file, out->path, 0666, err) < 0)
             return -1;
@@ -276,7 +277,7 @@ static int check_takes(const struct arguments *args, struct err *err)
         for (size_t i = 1; i < args->word_count; i++)
             found |= strcmp(args->words[i], file) == 0;
         if (!found)
-            return err_set(err, ERR_USAGE, "'--take %s' names none of the files", *pairs);
+            return err_set(err, ERR_USAGE, "'--take %s' does not name one of the files", *pairs);
     }
     return 0;
 }

@@ -98,10 +98,10 @@ static int check_plan(const struct survey *survey, const json_t *wanted, bool js
     if (rc < 0)
         return -1;
     if (plan->blocker_count > 0)
-        err_set(err, ERR_CHECK, "the plan can't be carried out any more: %s",
-            plan->blockers[0].message);
+        err_set(
+            err, ERR_CHECK, "the plan can no longer be executed: %s", plan->blockers[0].message);
     else
-        err_set(err, ERR_CHECK, "the plan can't be carried out as it is: %s",
+        err_set(err, ERR_CHECK, "the plan cannot be executed unchanged: %s",
             edited ? "its file was changed by hand" : "things have changed, see above");
     return err_hint(err, "Make a new plan, and look at what it changes with --diff.");
 }
@@ -174,7 +174,7 @@ static int begin(const struct arguments *args, const char *path, struct state *s
         return -1;
     if (file_exists(path)) {
         AUTO_FREE char *word = shell_word(path);
-        err_set(err, ERR_CHECK, "the state file '%s' is there already", path);
+        err_set(err, ERR_CHECK, "the state file '%s' exists already", path);
         return err_hint(err,
             "Resume that recovery with: recluster recover --state %s; or name another "
             "file.",
@@ -372,7 +372,7 @@ static int run(const struct arguments *args, struct err *err)
 const struct command command_recover = {
     .name = "recover",
     .words = "[CCS --hosts HOSTS] --state FILE",
-    .summary = "plan and carry out; with --state alone: resume",
+    .summary = "plan and recover; with --state alone: resume",
     .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four "
             "stages: prepare, transfer, load, open. With --state FILE alone: resumes a recovery "
             "that was interrupted, whatever the cause. It is safe to run this again at any time.",

@@ -47,7 +47,7 @@ static int run(const struct arguments *args, struct err *err)
 const struct command command_report = {
     .name = "report",
     .words = "--state FILE",
-    .summary = "tell the whole story: what came back, from what, with what proof",
+    .summary = "report what was recovered, from which files, with which proof",
     .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_HTML) | OPTION_BIT(OPT_FORCE) |
                OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
     .run = run,

@@ -226,7 +226,7 @@ static int use_plan(const struct arguments *args, struct request_options *owned,
         return err_set(err, ERR_USAGE, "--plan-hash goes with --plan");
     size_t wanted = json_object_size(owned->options);
     if (wanted > (args->given[OPT_RESORT] ? 1U : 0U)) {
-        err_set(err, ERR_USAGE, "the plan '%s' already says what is wanted", path);
+        err_set(err, ERR_USAGE, "the plan '%s' already has its options", path);
         return err_hint(err, "Leave out --database, --at, --without and the like, or --plan.");
     }
     owned->plan = read_plan(path, err);
@@ -247,9 +247,9 @@ static int check_together(const struct arguments *args, struct err *err)
         const char *message;
     } pairs[] = {
         {OPT_MEASURE, OPT_OFFLINE, "--measure asks the hosts, --offline asks none"},
-        {OPT_FENCE, OPT_OFFLINE, "--fence looks for what is left, --offline asks nobody"},
+        {OPT_FENCE, OPT_OFFLINE, "--fence looks for running servers, --offline asks no machine"},
         {OPT_FENCE, OPT_OLD_CLUSTER_IS_DEAD,
-            "--fence stops what is left of the old cluster, --old-cluster-is-dead doesn't look"},
+            "--fence stops what is left of the old cluster, --old-cluster-is-dead skips the search for it"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)

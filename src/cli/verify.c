@@ -333,9 +333,9 @@ const struct command command_verify = {
     .words = "FILE|LOCATION...",
     .summary = "check backup files without any cluster",
     .help =
-        "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is no "
-        "file stands for all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
-        "be complete. Exit status 1 if anything is bad, 6 if nothing is but something could not be "
+        "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is not a "
+        "file means all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
+        "be complete. Exit status 1 if anything is bad, else 6 if something could not be "
         "read.",
     .min_words = 0,
     .max_words = 10000,

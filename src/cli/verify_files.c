@@ -81,7 +81,8 @@ static int check_keys(void *arg, const json_t *facts, struct err *err)
 
     if (strays) {
         err_set(err, ERR_CORRUPT,
-            "%" JSON_INTEGER_FORMAT " of its keys are in slots that other files of its set are for",
+            "%" JSON_INTEGER_FORMAT
+            " of its keys are in slots that belong to other files of its set",
             strays);
         return err_hint(err, "It is not the file that its name says, or it was taken while slots "
                              "moved: recover with --resort.");

@@ -156,7 +156,7 @@ static int64_t keep_alive(struct link *link, bool *more)
     char text[HUMAN_TEXT_MAX];
 
     if (now >= silent_at) {
-        err_set(&why, ERR_LINK, "nothing was heard of it for %s",
+        err_set(&why, ERR_LINK, "no message came from it for %s",
             human_duration(link->silence_ms, text));
         lose(link, &why);
         return now;

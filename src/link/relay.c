@@ -55,7 +55,8 @@ int relay_await(
         if (n < 0 && errno == EINTR)
             continue;
         if (n == 0)
-            return err_set(err, ERR_TIMEOUT, "the other side of the relay says nothing any more");
+            return err_set(
+                err, ERR_TIMEOUT, "the other side of the relay does not answer any more");
         ssize_t got = n < 0 ? -1 : read(fd, chunk, sizeof(chunk));
         if (got < 0 && errno == EINTR)
             continue;
@@ -88,7 +89,7 @@ static int await_room(struct sending *s, struct err *err)
             s->on_their_way -= taken < s->on_their_way ? taken : s->on_their_way;
         rpc_message_release(&m);
         if (stop)
-            return err_set(err, ERR_CANCELLED, "the other side has no more use for it");
+            return err_set(err, ERR_CANCELLED, "the other side cancelled the read");
     }
     return 0;
 }

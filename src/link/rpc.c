@@ -100,7 +100,7 @@ static int parse_line(const char *line, size_t len, struct rpc_message *m, struc
         err_set(err, ERR_PROTOCOL, "a line is not a JSON-RPC 2.0 message: '%s'",
             excerpt(line, len, text));
     else if (m->data_len > RPC_DATA_MAX)
-        err_set(err, ERR_LIMIT, "a message brings more than %d bytes", RPC_DATA_MAX);
+        err_set(err, ERR_LIMIT, "a message carries more than %d bytes", RPC_DATA_MAX);
     else
         return 0;
     json_decref(m->root);

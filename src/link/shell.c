@@ -237,7 +237,7 @@ static int find_answer(struct shell *s, char **ret, struct err *err)
     const char *end = memchr(line, '\n', left);
     if (!end)
         return left > LINE_MAX_BYTES
-                   ? err_set(err, ERR_PROTOCOL, "its shell answers without an end")
+                   ? err_set(err, ERR_PROTOCOL, "the answer of its shell does not end")
                    : 0;
     *ret = xstrndup(line, (size_t)(end - line));
     buf_consume(&s->in, (size_t)(end + 1 - s->in.data));
@@ -250,7 +250,7 @@ static int refuse_folder(const struct shell *s, const char *answer, struct err *
     const char *who = strchr(answer, ' ') + 1, *path = strchr(who, ' ');
 
     if (!path)
-        return err_set(err, ERR_PROTOCOL, "its shell gives an answer that is not known");
+        return err_set(err, ERR_PROTOCOL, "its shell gives an unknown answer");
     if (*answer == 'o' && answer[1] == 'w')
         err_set(err, ERR_CHECK, "'%.500s' belongs to another user (%.*s)", path + 1,
             (int)(path - who), who);
@@ -266,9 +266,9 @@ static int refuse_folder(const struct shell *s, const char *answer, struct err *
 static int refuse_answer(const struct shell *s, const char *answer, struct err *err)
 {
     if (strncmp(answer, "machine ", 8) == 0) {
-        err_set(err, ERR_UNSUPPORTED, "it is a machine of the kind %s, this program is for %s",
-            answer + 8, s->program->machine);
-        return err_hint(err, "Run recluster from a machine of the same kind as the hosts.");
+        err_set(err, ERR_UNSUPPORTED, "its architecture is %s, this program is for %s", answer + 8,
+            s->program->machine);
+        return err_hint(err, "Run recluster from a machine of the same architecture as the hosts.");
     }
     if (strncmp(answer, "owner ", 6) == 0 || strncmp(answer, "open ", 5) == 0)
         return refuse_folder(s, answer, err);
@@ -278,9 +278,9 @@ static int refuse_answer(const struct shell *s, const char *answer, struct err *
         return err_hint(err, "Find out who changed it; then remove that folder on the host.");
     }
     if (strcmp(answer, "folder") == 0) {
-        err_set(err, ERR_DENIED, "its folder '%s' can't be made", s->base_dir);
+        err_set(err, ERR_DENIED, "its folder '%s' cannot be created", s->base_dir);
         err_hint(err,
-            "Make it there for the user of the link (install -d -o USER -m 700 '%s'), or name "
+            "Create it there for the user of the link (install -d -o USER -m 700 '%s'), or name "
             "another \"base_dir\" in the hosts file.",
             s->base_dir);
     } else if (strcmp(answer, "unpack") == 0) {
@@ -290,7 +290,7 @@ static int refuse_answer(const struct shell *s, const char *answer, struct err *
         err_set(err, ERR_FAILED, "the agent was sent to '%s/agent' but does not run", s->base_dir);
         err_hint(err, "The folder must be on a disk from which programs may be run (no noexec).");
     } else {
-        err_set(err, ERR_PROTOCOL, "its shell gives an answer that is not known: '%.60s'", answer);
+        err_set(err, ERR_PROTOCOL, "its shell gives an unknown answer: '%.60s'", answer);
     }
     return add_said(s, err);
 }
@@ -443,8 +443,8 @@ static const char *const doing[] = {
     [LOGIN] = "the login",
     [START] = "a shell",
     [ASK] = "the shell's answer",
-    [SEND] = "the agent to be taken",
-    [END_INPUT] = "the agent to be taken",
+    [SEND] = "the host to receive the agent",
+    [END_INPUT] = "the host to receive the agent",
     [STORED] = "the agent to be stored",
 };
 

@@ -132,7 +132,7 @@ static void add_hint(const struct ssh_link *s, struct err *err)
         break;
     case SSH_HOST_KEY_CHANGED:
         err_hint(err,
-            "%s -f %s; a key that was accepted in this recovery stands in the state file, table "
+            "%s -f %s; a key that was accepted in this recovery is in the state file, table "
             "host_key.",
             before.hint, file ? file : "~/.ssh/known_hosts");
         break;

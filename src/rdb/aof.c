@@ -96,12 +96,12 @@ static int corrupt(const struct aof_reader *r, const char *p, const char *wanted
 {
     unsigned char c = (unsigned char)*p;
 
-    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": %s was expected, 0x%02x is there",
+    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": expected %s, found 0x%02x",
         r->facts.bytes, wanted, c);
     return err_hint(err,
         c == 0 ? "Zeros are what a crashed file system leaves: redis-check-aof --fix, on a copy of "
                  "the file, cuts it there."
-               : "redis-check-aof --fix, on a copy of the file, cuts it there: all behind that "
+               : "redis-check-aof --fix, on a copy of the file, cuts it there: all after that "
                  "byte is lost. Or take an older file.");
 }
 
@@ -145,7 +145,7 @@ static int refuse(const struct aof_reader *r, struct err *err)
 static int not_a_transaction(const struct aof_reader *r, const char *what, struct err *err)
 {
     err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": %s", r->command_at, what);
-    return err_hint(err, "redis-check-aof --fix, on a copy of the file, cuts it there: all behind "
+    return err_hint(err, "redis-check-aof --fix, on a copy of the file, cuts it there: all after "
                          "that byte is lost. Or take an older file.");
 }
 
@@ -219,7 +219,7 @@ static int begin_command(struct aof_reader *r, const char *p, struct err *err)
         return 0;
     }
     if (*p != '*')
-        return corrupt(r, p, "the begin of a command", err);
+        return corrupt(r, p, "the start of a command", err);
     r->words[0] = r->words[1] = (struct word){.len = 0};
     r->word = 0;
     r->command_at = r->facts.bytes;
@@ -451,7 +451,7 @@ static ssize_t take_magic(struct aof_reader *r, const char *data, size_t len, st
     if (r->magic[0] == '*' || r->magic[0] == '#')
         r->expect = EXPECT_COMMAND;
     else if (!possible)
-        return corrupt(r, r->magic, "the begin of a command or of an RDB file", err);
+        return corrupt(r, r->magic, "the start of a command or of an RDB file", err);
     else if (r->magic_len == MAGIC_BYTES)
         r->expect = EXPECT_PREAMBLE;
     r->facts.preamble = r->expect == EXPECT_PREAMBLE;

@@ -63,7 +63,7 @@ enum taken take_string_head_slow(
         return TAKEN;
     }
     if (first != 0xc3)
-        return reader_fail(r, c, ERR_CORRUPT, err, "0x%02x is not a form of string", first);
+        return reader_fail(r, c, ERR_CORRUPT, err, "0x%02x is not a string encoding", first);
 
     ret->form = STRING_LZF;
     c->p++;

@@ -119,7 +119,7 @@ static int fail_double(struct rdb_split *s, const struct split_input *earlier,
         slot, key_text(record->key, key), record->db, name_of(s, earlier, a),
         name_of(s, split_present(s), b));
     return err_hint(err,
-        "Say which slots of a file count, its other keys are left out: rdb join with --take "
+        "Name the slots to take from a file (its other keys are left out): rdb join --take "
         "SLOTS=FILE. 'recover --resort' takes the copy of the shard that owns the slot.");
 }
 
@@ -181,7 +181,7 @@ int split_end_keys(struct rdb_split *s, struct err *err)
     }
     if (!twice)
         return 0;
-    err_set(err, ERR_CORRUPT, "a key of it is there twice");
+    err_set(err, ERR_CORRUPT, "it has a key twice");
     return err_hint(err,
         "Servers refuse a file that has a key twice: take another copy of it, or an "
         "older backup. To see which key: recluster rdb scan FILE");

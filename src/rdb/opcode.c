@@ -106,7 +106,7 @@ static enum taken take_slot_import(struct rdb_reader *r, struct cursor *c, struc
         if (t == TAKEN)
             t = take_length(r, c, &last, err);
         if (t == TAKEN && (first > last || last >= SLOT_COUNT))
-            return reader_fail(r, c, ERR_CORRUPT, err, "a slot import names slots that are none");
+            return reader_fail(r, c, ERR_CORRUPT, err, "a slot import names invalid slots");
         if (t == TAKEN)
             slots_add_range(&slots, (unsigned)first, (unsigned)last);
     }

@@ -307,7 +307,7 @@ const char *packed_next(struct packed *it, struct packed_entry *ret)
     if (it->p == it->end) {
         it->at_end = true;
         if (it->counted && it->count != it->claimed)
-            return "it has not as many entries as its header says";
+            return "its number of entries differs from its header";
         return NULL;
     }
     switch (it->packing) {

@@ -379,8 +379,8 @@ static int fill_routes(struct rdb_split *s, struct err *err)
              slots_next_range(slots ? slots : &all, &at, &first, &last);)
             for (unsigned slot = first; slot <= last; slot++) {
                 if (s->route_of[slot] != NOWHERE)
-                    return err_set(err, ERR_USAGE, "slot %u is of two outputs, %u and %zu", slot,
-                        s->route_of[slot] + 1U, i + 1);
+                    return err_set(err, ERR_USAGE, "slot %u belongs to two outputs, %u and %zu",
+                        slot, s->route_of[slot] + 1U, i + 1);
                 s->route_of[slot] = (uint16_t)i;
             }
     }
@@ -532,7 +532,7 @@ static int next(struct rdb_split *s, struct err *err)
     if (end_input(s, err) < 0)
         return -1;
     if (s->params.stamp_only)
-        return err_set(err, ERR_USAGE, "a file that is only stamped is joined with no other");
+        return err_set(err, ERR_USAGE, "a file that is only stamped cannot be joined with another");
     if (s->params.one_input || s->input_count == INPUTS_MAX)
         return err_set(err, ERR_USAGE, "no other file can be joined with this one");
     s->bytes_before += s->rest_of ? 0 : rdb_reader_offset(s->reader);

@@ -281,7 +281,7 @@ static int check_name(const struct executor *x, const char *typed, struct err *e
         return 0;
     err_set(err, ERR_USAGE, "--open-databases '%s' is not the name of this cluster", typed);
     return err_hint(err,
-        "Its name is '%s'. Type it if what clients use is to be stopped and removed with its data.",
+        "Its name is '%s'. Type it to stop and remove the databases that clients use, with their data.",
         name);
 }
 

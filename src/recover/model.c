@@ -150,8 +150,7 @@ static int load_databases(struct executor *x, struct err *err)
     if (rows_end(&rows, err) < 0)
         return -1;
     return known ? 0
-                 : err_set(err, ERR_STATE,
-                       "the state file '%s' has a database in a state that is not known",
+                 : err_set(err, ERR_STATE, "the state file '%s' has a database in an unknown state",
                        state_path(x->st));
 }
 
@@ -234,7 +233,7 @@ static int load_tasks(struct executor *x, struct err *err)
 
         if (!kind || shard < 0 || task_state_parse(rows_text(&rows, 3), &state) < 0) {
             err_set(err, ERR_STATE,
-                "task %lld of the state file is of a kind, shard or state that is not known",
+                "task %lld of the state file has an unknown kind, shard or state",
                 (long long)rows_int(&rows, 0));
             struct err ignored = ERR_INIT;
             (void)!rows_end(&rows, &ignored);

@@ -40,8 +40,9 @@ int moved_is_removed(struct executor *x, struct moved_run *moved, struct err *er
         return -1;
     if (state_run(x->st, err, "UPDATE moved SET removed_ms = ? WHERE moved_id = ?", "ii",
             clock_wall_ms(), moved->id) < 0 ||
-        state_tell(x->st, &event, err, "what shard %s left on %s before that was lost is removed",
-            event.shard, event.host) < 0 ||
+        state_tell(x->st, &event, err,
+            "the leftovers of shard %s on %s, which was lost, are removed", event.shard,
+            event.host) < 0 ||
         state_commit(x->st, err) < 0) {
         state_rollback(x->st);
         return -1;
@@ -56,6 +57,6 @@ int moved_is_kept(
     const struct event event = moved_event(x, moved, "warning", "leftover-kept");
 
     return state_tell(x->st, &event, err,
-        "what shard %s left on %s before that was lost is still there: %s", event.shard, event.host,
-        why->message);
+        "the leftovers of shard %s on %s, which was lost, are still there: %s", event.shard,
+        event.host, why->message);
 }

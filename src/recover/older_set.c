@@ -61,7 +61,7 @@ static void offer_next_file(
 
     if (!next)
         err_hint(failure,
-            "%s%sIt is '%s', and no other file of these slots is of use: name more folders in the "
+            "%s%sIt is '%s', and no other file of these slots is usable: name more folders in the "
             "hosts file (recovery_path), or a location with --source, and start again.",
             before, space, where);
     else

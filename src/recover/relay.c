@@ -195,7 +195,7 @@ static void child_done(void *arg, const struct err *err)
     if (r->pid)
         child_kill(r->pid);
     err_set(&failure, ERR_FAILED, "the process that read it for the host %s",
-        err->code ? err->message : "ended before all was told");
+        err->code ? err->message : "ended before its answer was complete");
     if (r->relay)
         tell_end(r, &failure);
     reader_free(r);
@@ -240,7 +240,7 @@ static int ask_host(struct reader *r, const json_t *from, struct err *err)
 
     if (!h || h->state != HOST_READY)
         return err_set(
-            err, ERR_LINK, "host '%s', which has the file, is not reached", name ? name : "?");
+            err, ERR_LINK, "host '%s', which has the file, cannot be reached", name ? name : "?");
     AUTO_FREE char *below = json_object_get(r->file, "parts")
                                 ? path_join(folder, json_text(r->file, "name", NULL))
                                 : xstrdup(folder);

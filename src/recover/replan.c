@@ -80,8 +80,8 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
 {
     AUTO_FREE char *shards = lost_shards(r, database, true);
     AUTO_FREE char *message =
-        xasprintf("%s is in use, and what clients wrote is on a lost host: %s; that is not "
-                  "replaced by its older backup",
+        xasprintf("%s is in use, and the data that clients wrote is on a lost host: %s; it is not "
+                  "replaced by the older backup",
             r->x->databases[database].label, shards);
 
     return tell_refused(r, database, message,
@@ -101,7 +101,7 @@ static int keep_without_source(
         xasprintf("%s comes from '%s', which is on a lost host: it gets no new plan",
             r->x->databases[database].label, where);
     AUTO_FREE char *instead = next ? xasprintf("the next newest of these slots is %s", next)
-                                   : xstrdup("no other file of these slots is of use");
+                                   : xstrdup("no other file of these slots is usable");
     AUTO_FREE char *hint = xasprintf(
         "Bring the host back. Without it %s%s. To start again: recluster abort "
         "--state %s; %sthen recover with a new state file.",
@@ -390,12 +390,12 @@ static int refuse_other_files(struct replan *r, struct err *err)
         if (!file)
             continue;
         AUTO_FREE char *message =
-            xasprintf("%s gets no new plan: it would come from '%s', and before it came "
-                      "from another file",
+            xasprintf("%s gets no new plan: it would now come from '%s', and it came "
+                      "from another file before",
                 r->x->databases[d].label, file->where ? file->where : file->name);
         r->fates[d] = FATE_STAYS;
         if (tell_refused(r, d, message,
-                "Bring the lost host back, or see that the files are where they were.", err) < 0)
+                "Bring the lost host back, or put the files back where they were.", err) < 0)
             return -1;
         return 1;
     }
@@ -451,7 +451,7 @@ static int tell_of_change(const struct replan *r, size_t database, struct err *e
     AUTO_FREE char *shards = lost_shards(r, database, false);
     AUTO_FREE char *message =
         r->fates[database] == FATE_ANEW
-            ? xasprintf("%s starts again, with new places for what is lost: %s", label, shards)
+            ? xasprintf("%s starts again, with new places for the lost shards: %s", label, shards)
             : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
 
     const struct event event = {.severity = "warning",

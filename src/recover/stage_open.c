@@ -134,7 +134,7 @@ static enum finish prove_bus(
             continue;
         const char *from = x->hosts[s->host].name, *to = x->hosts[other->host].name;
         err_set(err, ERR_CHECK,
-            "shard '%s' on host '%s' (%s) hears nothing from shard '%s' on host '%s': no answer from "
+            "shard '%s' on host '%s' (%s) cannot reach shard '%s' on host '%s': no answer from "
             "its cluster bus, %s:%d",
             s->uid, from, s->addr, other->uid, to, other->addr, other->bus_port);
         err_hint(err,
@@ -155,11 +155,10 @@ static enum finish prove_cluster(
     long long known = json_int(status, "known_nodes", 0), all = (long long)db->shard_count;
 
     if (known < all || known > all + lost_nodes(x, s->database))
-        return not_yet(err, s, "it knows of so many nodes of its cluster:", known, all);
+        return not_yet(err, s, "nodes in its cluster:", known, all);
     if (json_int(status, "slots_ok", 0) != SLOT_COUNT)
-        return not_yet(err, s,
-            "so many slots of its cluster are served:", json_int(status, "slots_ok", 0),
-            SLOT_COUNT);
+        return not_yet(
+            err, s, "served slots of its cluster:", json_int(status, "slots_ok", 0), SLOT_COUNT);
     if (!state || strcmp(state, "ok") != 0) {
         err_set(err, ERR_CHECK, "shard '%s': its cluster is in state '%s'", s->uid,
             state ? state : "?");
@@ -203,7 +202,7 @@ static enum finish prove_finish(
         return FINISH_FAIL;
     }
     if (s->is_primary && json_int(status, "replicas", 0) != (long long)replica_count(x, t->shard))
-        return not_yet(err, s, "so many replicas are in step:", json_int(status, "replicas", 0),
+        return not_yet(err, s, "replicas in step:", json_int(status, "replicas", 0),
             (long long)replica_count(x, t->shard));
     if (!s->is_primary && !json_flag(status, "link_up")) {
         err_set(err, ERR_CHECK, "replica '%s' has lost its primary", s->uid);

@@ -61,7 +61,7 @@ static enum finish prepare_finish(
     event.database = event.shard = NULL;
     event.detail = measured;
     return state_tell(x->st, &event, err,
-               "--fast-load is %s on host '%s': a file to try it took %lld ms to load with huge "
+               "--fast-load is %s on host '%s': a test file took %lld ms to load with huge "
                "pages, %lld ms without",
                helps ? "used" : "not used", event.host, (long long)json_int(measured, "fast_ms", 0),
                (long long)json_int(measured, "usual_ms", 0)) < 0

@@ -275,11 +275,10 @@ static int check_nothing_is_lost(
     json_decref(files);
     if (!all || taken == there)
         return 0;
-    err_set(err, ERR_CHECK,
-        "%s: the files that are cut for it hold %lld keys, its shards took %lld", db->label,
-        (long long)there, (long long)taken);
-    return err_hint(err, "A file holds keys of slots that others are for, or it was changed "
-                         "meanwhile: plan again, with another backup set.");
+    err_set(err, ERR_CHECK, "%s: the files to cut for it hold %lld keys, but its shards took %lld",
+        db->label, (long long)there, (long long)taken);
+    return err_hint(err, "A file holds keys of slots that belong to other files, or it changed "
+                         "meanwhile: plan again with another backup set.");
 }
 
 /* What became of an append-only file that was not whole, or not understood. */
@@ -337,7 +336,7 @@ static int tell_of_no_keys(
     if (!s->is_primary || x->databases[t->database].ccs->sharded || json_int(facts, "keys", 0) != 0)
         return 0;
     return state_tell(
-        x->st, &event, err, "'%s' has no key at all: the database comes back empty", s->file);
+        x->st, &event, err, "'%s' has no keys: the database comes back empty", s->file);
 }
 
 /* Keys that stood in two files, and whose copy counts. */
@@ -352,8 +351,8 @@ static int tell_of_doubles(
         return 0;
     event.detail = doubles;
     return state_tell(x->st, &event, err,
-        "keys that are in two files: %lld, first '%s' in slot %lld; the copy of '%s' counts, that "
-        "of '%s' is left out, as the map of slots says",
+        "keys in two files: %lld, the first '%s' in slot %lld; the copy of '%s' is used, that "
+        "of '%s' is left out, by the map of slots",
         (long long)json_int(doubles, "keys", 0), json_text(first, "key", NULL),
         (long long)json_int(first, "slot", 0), json_text(first, "kept", NULL),
         json_text(first, "dropped", NULL));
@@ -369,7 +368,7 @@ static int tell_of_modules(
 
     json_array_foreach (json_object_get(facts, "modules_left_out"), i, name) {
         if (state_tell(x->st, &event, err,
-                "the server lacks the module type '%s', of which the file has no key: what the "
+                "the server lacks the module type '%s'; the file has no key of that type: what the "
                 "module kept outside of keys is left out",
                 json_string_value(name)) < 0)
             return -1;

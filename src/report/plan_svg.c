@@ -314,7 +314,7 @@ void report_plan_svg(const json_t *plan, struct buf *out)
     text_at(&body, "t", MARGIN, 44, "Plan %.12s", json_text(plan, "hash", ""));
     text_at(&body, feasible ? "s" : "s bad", MARGIN, 66,
         "%s%s, about %s; filled: primary, dashed: replica",
-        feasible ? "can be carried out" : "can't be carried out",
+        feasible ? "can be executed" : "cannot be executed",
         json_flag(plan, "offline") ? ", planned offline" : "",
         human_duration((int64_t)(plan_total_seconds(plan) * 1000), time));
     int y = legend(&body, plan, 84);

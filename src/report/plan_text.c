@@ -118,7 +118,7 @@ static void summary_text(struct text *t, const json_t *plan)
         human_bytes((uint64_t)sum.planned, planned), human_bytes((uint64_t)sum.memory, memory),
         human_duration((int64_t)(plan_total_seconds(plan) * 1000), time));
     if (sum.age_s >= 0)
-        text_wrap(t, TEXT_PLAIN, "", "Lost would be what was written in the last %s, at most.",
+        text_wrap(t, TEXT_PLAIN, "", "At most the last %s of writes would be lost.",
             human_duration(sum.age_s * 1000, time));
 }
 
@@ -127,7 +127,7 @@ static void verdict_text(struct text *t, const json_t *plan)
     size_t blockers = json_count(plan, "blockers");
 
     if (json_flag(plan, "feasible"))
-        text_wrap(t, TEXT_GREEN, "", "Feasible: this plan can be carried out.");
+        text_wrap(t, TEXT_GREEN, "", "Feasible: this plan can be executed.");
     else
         text_wrap(t, TEXT_RED, "", "NOT FEASIBLE: %zu %s this plan.", blockers,
             blockers == 1 ? "blocker stops" : "blockers stop");
@@ -188,7 +188,7 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
             text_field(t, "would lose", "what was written in the %s since then",
                 human_duration(json_int(set, "age_s", 0) * 1000, age));
         else
-            text_field(t, "would lose", "not known: when the set was made is not");
+            text_field(t, "would lose", "not known, as the time of the set is not known");
         if (skew_s > 0)
             text_field(
                 t, "skew", "its files were written %s apart", human_duration(skew_s * 1000, age));
@@ -278,12 +278,12 @@ void report_plan_text(const json_t *plan, bool colour, struct buf *out)
     text_end(&t);
     if (json_flag(plan, "offline")) {
         text_wrap(&t, TEXT_BOLD, "Next: ",
-            "plan without --offline, so that hosts, backups and the old cluster are looked at.");
+            "plan without --offline, so that hosts, backups and the old cluster are checked.");
     } else if (!json_flag(plan, "feasible")) {
         text_wrap(&t, TEXT_BOLD,
             "Next: ", "fix what the blockers name, then run 'recluster plan' again.");
     } else if (json_has(plan, "next")) {
-        text_wrap(&t, TEXT_BOLD, "Next: ", "carry it out with");
+        text_wrap(&t, TEXT_BOLD, "Next: ", "run it with");
         text_command(&t, json_text(plan, "next", ""));
     }
 }

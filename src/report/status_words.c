@@ -34,7 +34,7 @@ const char *status_headline(const json_t *status)
     if (json_flag(status, "interrupted"))
         return "Interrupted: the recovery ended before its work was done.";
     if (strcmp(json_text(status, "state", ""), "planned") == 0 && json_has(status, "started_ms"))
-        return "Begun, and stopped before its end.";
+        return "Started, and stopped before its end.";
     for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
         if (strcmp(json_text(status, "state", ""), verdicts[i].state) == 0)
             return verdicts[i].headline;

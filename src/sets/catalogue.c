@@ -88,7 +88,7 @@ static void add_named_file(struct set_draft *set, struct catalogue_draft *draft,
     }
     slots_of_name(&named->name, query->legacy, &file->slots);
     if (slots_is_empty(&file->slots))
-        set_draft_fault(set, "'%s' names slots that the policy of the database does not know",
+        set_draft_fault(set, "'%s' names slots that the policy of the database does not have",
             named->entry->name);
     else if (slots_overlap(taken, &file->slots))
         set_draft_fault(set, "'%s' names slots that another file has too", named->entry->name);

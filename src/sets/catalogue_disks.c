@@ -95,7 +95,7 @@ static const char *error_of(const struct candidate *c)
 
 static const char *time_text(const struct candidate *c, char text[CLOCK_TEXT_MAX])
 {
-    return c->time_ms >= 0 ? clock_format(c->time_ms, text) : "a time that is not known";
+    return c->time_ms >= 0 ? clock_format(c->time_ms, text) : "an unknown time";
 }
 
 static void note(struct disk_draft *d, const struct candidate *bad, const struct candidate *taken)

@@ -158,7 +158,7 @@ static void expect_one_file(struct catalogue_draft *draft, struct set_draft *set
     set_draft_fault(set, "%zu RDB files are here, but the database is not sharded", set->count);
     if (!set->hint)
         set->hint = arena_printf(&draft->catalogue->arena,
-            "They are '%s'%s '%s'%s: name a folder that holds only the one that is meant.",
+            "They are '%s'%s '%s'%s: name a folder that holds only the right one.",
             set->files[0].name, set->count > 2 ? "," : " and", set->files[1].name,
             set->count > 2 ? ", ..." : "");
 }
@@ -246,8 +246,9 @@ static void give_file(struct catalogue_draft *draft, struct set_draft *set,
         set_draft_fault(
             set, "'%s' fits no shard: its keys are in the slots %s", file->name, text.data);
         if (!set->hint)
-            set->hint = "If it is the dump of a server that was no cluster, or of one with other "
-                        "shards, give the option --resort: each key then goes where its slot is.";
+            set->hint =
+                "If the server that saved it was not in a cluster, or in one with other "
+                "shards, give the option --resort: each key then goes to the shard of its slot.";
         buf_release(&text);
         return;
     }

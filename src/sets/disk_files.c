@@ -228,8 +228,7 @@ static int add_parts(const struct store_list *list, const struct aof_manifest *m
     for (size_t i = 0; i < manifest->count; i++) {
         const struct store_entry *entry = find_entry(list, manifest->names[i]);
         if (!entry)
-            return err_set(
-                err, ERR_CORRUPT, "'%s' of its manifest is not there", manifest->names[i]);
+            return err_set(err, ERR_CORRUPT, "'%s' of its manifest is missing", manifest->names[i]);
         json_array_append_new(
             parts, json_pack("{s:s, s:I}", "name", entry->name, "bytes", (json_int_t)entry->bytes));
         bytes += entry->bytes > 0 ? entry->bytes : 0;

@@ -430,7 +430,7 @@ static int pull_all(struct puller *p, struct err *err)
         rc = name_file(&p->reading, err);
     if (rc == 0 && has_false_hints(p)) {
         p->found = true;
-        rc = err_set(err, ERR_CHANGED, "its size hints are put right");
+        rc = err_set(err, ERR_CHANGED, "its size hints are corrected");
     }
     if (rc < 0) {
         if (!may_pass(err->code) && !p->found)

@@ -47,7 +47,7 @@ static int take(void *arg, const void *data, size_t len, struct err *err)
     struct range *r = arg;
 
     if (len > RANGE_BYTES - r->len)
-        return err_set(err, ERR_PROTOCOL, "more bytes came than were asked for");
+        return err_set(err, ERR_PROTOCOL, "more bytes arrived than were requested");
     memcpy(r->data + r->len, data, len);
     r->len += len;
     return 0;

@@ -93,7 +93,7 @@ bool patience_left(struct patience *p, const struct store *s, struct err *err)
     if (p->tries >= TRIES || now_ms + pause_ms - p->since_ms > GIVE_UP_MS) {
         err_wrap(err, "gave up after %d tr%s", p->tries, p->tries == 1 ? "y" : "ies");
         if (asked_ms > 0)
-            err_hint(err, "The server asks to be left alone for %lld s: try again later.",
+            err_hint(err, "The server asks for a pause of %lld s: try again later.",
                 (long long)(asked_ms + 999) / 1000);
         return false;
     }
@@ -406,7 +406,8 @@ int store_read(struct store *s, const struct store_range *range, store_sink sink
         if (!r.refused && resumable && patience_left(&patience, s, &failure))
             continue;
         if (!resumable && err_code_is_retried(failure.code))
-            err_wrap(&failure, "cannot go on at byte %lld as the store gives neither ETag nor date",
+            err_wrap(&failure,
+                "cannot continue at byte %lld: the store gives neither ETag nor date",
                 (long long)r.at);
         *err = failure;
         return -1;

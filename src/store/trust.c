@@ -136,12 +136,12 @@ static int check_member(const char *key, const json_t *value, struct err *err)
 
     if (is_one_of(key, own_members, ARRAY_SIZE(own_members))) {
         err_set(err, ERR_CHECK,
-            "the CCS file names '%s', something of this machine, in a backup location", key);
-        return err_hint(err, "Only the hosts file can say that: give the location in its "
+            "the CCS file has '%s', which refers to this machine, in a backup location", key);
+        return err_hint(err, "Only the hosts file may have it: give the location in its "
                              "\"sources\", or with --source.");
     }
     if (json_is_object(value) || json_is_array(value)) {
-        err_set(err, ERR_CHECK, "the CCS file has no text as '%s' of a backup location", key);
+        err_set(err, ERR_CHECK, "'%s' of a backup location in the CCS file is not a text", key);
         return err_hint(err,
             "{\"env\": …} and {\"file\": …} count only in the hosts file: give the "
             "location in its \"sources\", or with --source.");

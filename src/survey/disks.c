@@ -146,7 +146,7 @@ static int check_left_out(const struct survey *survey, struct err *err)
         const char *text = json_string_value(word);
         if (!text || strncmp(text, "file:", 5) != 0 || is_there(survey, text + 5))
             continue;
-        err_set(err, ERR_USAGE, "--without '%s': no such file lies on a disk", text);
+        err_set(err, ERR_USAGE, "--without '%s': no disk has that file", text);
         return err_hint(err, "Write it as the plan names files: --without file:HOST:PATH");
     }
     return 0;

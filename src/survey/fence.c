@@ -146,7 +146,7 @@ static void take_found(json_t *server, const json_t *found)
     } else {
         err_set(&err, ERR_CHECK, "nothing listens at %s on the machine itself",
             json_text(server, "addr", NULL));
-        err_hint(&err, "Something passes connections on, such as a container or a firewall's rule: "
+        err_hint(&err, "Something forwards connections, such as a container or a firewall's rule: "
                        "stop it by hand.");
         refuse(server, &err);
     }
@@ -347,8 +347,8 @@ static int check_closed(const json_t *targets, const struct ccs *ccs, struct err
             continue;
         rc = err_set(err, ERR_CHECK, "%s:%lld of the old cluster still accepts connections",
             json_text(address, "addr", NULL), json_int(address, "port", 0));
-        err_hint(
-            err, "Something starts it again, or answers for it: stop it by hand, then resume.");
+        err_hint(err,
+            "Something starts it again, or answers in its place: stop it by hand, then resume.");
     }
     old_cluster_free(old);
     return rc;

@@ -489,8 +489,8 @@ int old_cluster_check_again(
     }
     if (rc == 0 && old_cluster_is_silent(old)) {
         err_set(err, ERR_CHECK,
-            "a majority of the old cluster's nodes does not answer at all: they may be off, or only "
-            "out of sight");
+            "a majority of the old cluster's nodes does not answer: they may be off, or only "
+            "not reachable from here");
         rc = err_hint(err,
             "If you are sure that it is dead, type its name: --old-cluster-is-dead '%s'", name);
     }

@@ -140,7 +140,8 @@ static enum job_step node_step(void *arg, struct wait *wait, struct err *err)
         if (n == 0)
             return JOB_DONE;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
-            return err_sys(err, ERR_IO, "cannot hear of it") < 0 ? JOB_FAIL : JOB_DONE;
+            return err_sys(err, ERR_IO, "cannot read from the process that asks it") < 0 ? JOB_FAIL
+                                                                                         : JOB_DONE;
         if (n > 0 && buf_add_limited(&ask->answer, chunk, (size_t)n, RPC_LINE_MAX,
                          "the list of its files", err) < 0)
             return JOB_FAIL;
@@ -148,7 +149,7 @@ static enum job_step node_step(void *arg, struct wait *wait, struct err *err)
             break;
     }
     if (clock_mono_ms() >= ask->until_ms) {
-        err_set(err, ERR_TIMEOUT, "it did not tell its files within %d s", NODE_MS / 1000);
+        err_set(err, ERR_TIMEOUT, "it did not list its files within %d s", NODE_MS / 1000);
         return JOB_FAIL;
     }
     wait_fd(wait, ask->fd, POLLIN);
@@ -191,7 +192,7 @@ static void node_done(void *arg, const struct err *err)
     if (err->code)
         child_kill(ask->pid);
     else if (child_wait(ask->pid, &failure) == 0 && rpc_take(&in, &m, &failure) == 0)
-        err_set(&failure, ERR_FAILED, "the process that asked it told nothing");
+        err_set(&failure, ERR_FAILED, "the process that asked it ended without an answer");
     if (m.root && m.kind == RPC_ERROR)
         failure = m.error;
     if (failure.code)
@@ -245,7 +246,7 @@ static const char *why_not_asked(const struct old_node *old, const struct ccs_no
 
     json_decref(paths);
     if (strcmp(old->link, "ssh") != 0)
-        return "files are read by SFTP, but its link is another than ssh";
+        return "files are read by SFTP, but its link is not ssh";
     if (!any)
         return "the CCS file does not say in which folders they are: name them as its recovery_path";
     return old->addr || (node && node->addr) ? NULL : "its address is not known";

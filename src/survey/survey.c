@@ -456,7 +456,7 @@ static int find_old_cluster(
         return -1;
     if (survey->old->foreign)
         say(request, true,
-            "%zu addresses of the old cluster are asked whether it lives; the CCS file names %zu of them "
+            "%zu addresses are checked for signs of the old cluster; the CCS file lists %zu of them "
             "for no node",
             survey->old->asked, survey->old->foreign);
     return 0;
@@ -467,8 +467,7 @@ static int check_old_cluster(
 {
     if (!survey->old)
         return 0;
-    say(request, false, "asking the old cluster at %zu addresses whether it lives",
-        survey->old->asked);
+    say(request, false, "checking %zu addresses of the old cluster", survey->old->asked);
     if (old_cluster_ask(survey->old, err) < 0)
         return -1;
     for (size_t i = 0; i < survey->hosts->count; i++) {

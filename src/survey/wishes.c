@@ -79,7 +79,7 @@ static int check_without(const struct survey *survey, const json_t *options, str
         if (found)
             continue;
         if (strncmp(word, "host:", 5) == 0 || strncmp(word, "rack:", 5) == 0) {
-            err_set(err, ERR_USAGE, "--without '%s': no host is that", word);
+            err_set(err, ERR_USAGE, "--without '%s': no host matches", word);
             return err_hint(err, "Names and racks of hosts are those of the hosts file.");
         }
         err_set(err, ERR_USAGE, "--without '%s' is neither a host nor a rack nor a file", word);

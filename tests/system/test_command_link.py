@@ -80,7 +80,7 @@ def test_what_cannot_be_reached(cluster, recovery):
     recovery.write()
     run = recovery.plan(status=REFUSED)
     for words in ("ended with status 3; it said: no such pod", "'{addr}' is part of an argument",
-                  "it has no \"command\"", "a machine of the kind toaster64"):
+                  "it has no \"command\"", "its architecture is toaster64"):
         assert run.says(words), run
     assert not Path(recovery.hosts[3]["base_dir"]).exists()
 
@@ -123,7 +123,7 @@ def operator_cpu(pid):
 def test_256_hosts(cluster, recovery, folder):
     """All are probed with no more work than this machine does in 20 s, by a process of less than 200 MB.
 
-    The agent is there already; all 256 of them run here.
+    The agent exists already; all 256 of them run here.
     """
     server = folder / "redis-server"
     server.write_text("#!/bin/sh\necho 'Redis server v=9.9.9 sha=00000000:0 malloc=libc bits=64 build=0'\n")

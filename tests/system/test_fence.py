@@ -132,7 +132,7 @@ def test_other_programs_are_left_alone(world):
     try:
         other.stdout.readline()
         run = world.recover("--fence", status=REFUSED)
-        assert run.says(f"'{Path(sys.executable).name[:15]}' (process {other.pid}), no server of Redis")
+        assert run.says(f"'{Path(sys.executable).name[:15]}' (process {other.pid}), not a server of Redis")
         assert other.poll() is None
     finally:
         other.kill()

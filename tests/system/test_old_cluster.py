@@ -112,7 +112,7 @@ def test_a_resume_asks_again(apart):
     drop(lab, "n1")
     drop(lab, "n2")
     run = recovery.resume(status=REFUSED)
-    assert run.says("does not answer at all") and run.says("--old-cluster-is-dead 'old.example.com'"), run
+    assert run.says("does not answer: they") and run.says("--old-cluster-is-dead 'old.example.com'"), run
     recovery.resume("--old-cluster-is-dead", "old.example.com")
     recovery.assert_recovered(made)
 
@@ -174,6 +174,6 @@ def test_addresses_of_no_node_are_told_before_they_are_asked(cluster, recovery, 
     entries["endpoint:1:1"]["addr"] = net.addr(77)
     recovery.add_hosts(1).write(entries)
     run = recovery.plan()
-    assert "names 1 of them for no node" in run.err, run
+    assert "lists 1 of them for no node" in run.err, run
     assert made
     assert run.status == DONE

@@ -38,7 +38,7 @@ def test_plan_replaces_no_input(planned, cluster, option, force, name):
         run = planned.plan(
             "--source", f"db:1={cluster.backups}", "--diff", diff, "--hosts", extra, option, alias,
             *(["--force"] if force else []), status=REFUSED)
-        assert run.says("never replaced") or run.says("is there already") or run.says("does not replace"), run
+        assert run.says("never replaced") or run.says("exists already") or run.says("does not replace"), run
         assert path.read_bytes() == before
 
 
@@ -46,7 +46,7 @@ def test_plan_replaces_a_file_only_with_force(planned):
     path = planned.folder / "picture.svg"
     path.write_text("mine")
     run = planned.plan("--svg", path, status=REFUSED)
-    assert run.says("is there already") and run.says("--force") and path.read_text() == "mine"
+    assert run.says("exists already") and run.says("--force") and path.read_text() == "mine"
     planned.plan("--svg", path, "--force")
     assert path.read_text().startswith("<svg")
     planned.plan("--svg", path, "--force")
@@ -111,7 +111,7 @@ def test_join_and_split_replace_nothing(cluster, recovery, folder, how):
     assert one.read_bytes() == before and two.read_bytes() == before
     if how == "part":
         run = recovery.run("rdb", "join", one, *words, status=REFUSED)
-        assert run.says("is there already")
+        assert run.says("exists already")
 
 
 def test_the_state_file_follows_no_link(planned, folder):

@@ -210,7 +210,7 @@ def test_nothing_is_written_over_and_nothing_stays_of_a_failure(run, folder, net
     path, _ = saved
     out = folder / "it's \"mine\".rdb"
     out.write_text("precious")
-    assert run("rdb", "join", path, "--out", out, status=REFUSED).says("is there already")
+    assert run("rdb", "join", path, "--out", out, status=REFUSED).says("exists already")
     assert out.read_text() == "precious"
 
     damaged = folder / "damaged.rdb"

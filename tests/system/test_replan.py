@@ -302,7 +302,7 @@ def test_a_lost_primary_in_use_is_not_replaced(cluster, recovery, gate):
     run = recovery.resume(*REPLAN, status=DONE)
     refused, = messages(recovery, "replan-refused")
     assert "in use" in refused and f"host '{lost}'" in refused
-    assert run.says("what clients wrote"), run
+    assert run.says("the data that clients wrote"), run
     recovery.assert_recovered(made[1])
     assert {k: v for k, v in before.items() if k != "3"} == {
         k: v for k, v in places(recovery).items() if k != "3"}

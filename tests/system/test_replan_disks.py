@@ -118,7 +118,7 @@ def test_a_file_that_has_gone_since(cluster, recovery, gate, disks, folder):  # 
     gate.take(lost)
     newest.rename(f"{newest}.away")
     run = recovery.resume(*REPLAN, status=FAILED)
-    assert run.says(f"it would come from 'h1:{previous}'"), run
+    assert run.says(f"it would now come from 'h1:{previous}'"), run
     newest.with_name(f"{newest.name}.away").rename(newest)
     recovery.resume(*REPLAN, status=DONE)
     recovery.assert_recovered(made)

@@ -33,7 +33,7 @@ def test_what_a_plan_says_to_run_next_runs(cluster, recovery):
     command, = (line.strip() for line in plan.out.splitlines() if line.startswith("  recluster recover"))
     shell = f'recluster() {{ "{PROGRAM}" "$@"; }}; {command} --yes'
     run = subprocess.run(["sh", "-c", shell], cwd=recovery.folder, capture_output=True, text=True, check=False)
-    assert run.returncode == DONE and "carry it out" not in run.stdout, run
+    assert run.returncode == DONE and "run it with" not in run.stdout, run
     recovery.state = recovery.folder / "recovery.state"
     recovery.assert_recovered(made)
     assert recovery.run("plan", odd, "--hosts", recovery.hosts_file, "--source", "db:1=http://u:secret@127.0.0.1:1/",

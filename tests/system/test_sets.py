@@ -241,5 +241,5 @@ def test_a_file_without_keys_is_told_of_at_the_end(cluster, recovery):
     data = rdb(head() + aux("x", "y" * 900) + aux("z", "y" * 900))
     put(cluster.backups, {NAME.format(stamp="20251122-030000", db="orders"): data})
     recovery.add_hosts(1).write()
-    assert recovery.recover().says("has no key at all: the database comes back empty")
+    assert recovery.recover().says("has no keys: the database comes back empty")
     assert keys_of(recovery, made) == {}

@@ -689,10 +689,10 @@ def test_a_host_that_dies_is_replaced(cluster, recovery, lab):
     for one in made:
         recovery.assert_recovered(one)
     run = recovery.run("abort", "--state", recovery.state, "--yes", status=PARTLY)
-    assert run.says(f"'{host}'") and run.says("once more"), run
+    assert run.says(f"'{host}'") and run.says("abort again"), run
     lab.daemons[1].start(lab.prefix(2))
     assert list(folder.rglob("shard.json"))
-    assert not recovery.run("abort", "--state", recovery.state, "--yes").says("once more")
+    assert not recovery.run("abort", "--state", recovery.state, "--yes").says("abort again")
     assert not list(folder.rglob("shard.json")) and not (folder / "recovery.json").exists()
     for one in made:
         recovery.assert_recovered(one)

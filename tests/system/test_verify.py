@@ -104,7 +104,7 @@ def test_a_file_in_the_place_of_another(cluster, recovery):
     cluster.end_scratch()
     made.files[0].write_bytes(made.files[1].read_bytes())
     run = verify(recovery, cluster.backups, status=FAILED)
-    assert run.says("in slots that other files of its set are for")
+    assert run.says("in slots that belong to other files of its set")
 
 
 def test_a_manifest_is_held_against_the_files(cluster, recovery):

@@ -32,7 +32,7 @@ static const struct {
         "Give \"account_key\" or \"sas_token\" with the location."},
     {"AccountIsDisabled", ERR_DENIED, "the account is disabled", NULL},
     {"ContainerBeingDeleted", ERR_NOT_FOUND, "the container is being deleted", NULL},
-    {"BlobArchived", ERR_UNSUPPORTED, "the blob lies in the archive tier",
+    {"BlobArchived", ERR_UNSUPPORTED, "the blob is in the archive tier",
         "Bring it to the hot or cool tier first, then try again."},
     {"ServerBusy", ERR_BUSY, "the server is busy", NULL},
     {"InternalError", ERR_BUSY, "the server failed", NULL},

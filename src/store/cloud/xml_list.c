@@ -65,7 +65,7 @@ int xml_list_read(const struct xml_list_form *form, const struct cloud *c,
 
     if (rc == 0 && p.truncated && !more)
         rc = err_set(
-            err, ERR_PROTOCOL, "'%s' lists more files without saying how to go on", c->label);
+            err, ERR_PROTOCOL, "'%s' lists more files without saying how to continue", c->label);
     if (rc == 0 && more && (p.truncated || !form->truncated)) {
         *ret_next = p.next;
         p.next = NULL;

@@ -120,7 +120,7 @@ static int read_login(struct gcs_store *g, const json_t *location, struct err *e
         cloud_secret(location, "refresh_token", &g->refresh_token, err) < 0)
         return -1;
     if (g->private_key && !g->email)
-        return err_set(err, ERR_USAGE, "a 'private_key' needs the 'client_email' that it is of");
+        return err_set(err, ERR_USAGE, "a 'private_key' needs its 'client_email'");
     if (g->refresh_token && !(g->client_id && g->client_secret))
         return err_set(
             err, ERR_USAGE, "a 'refresh_token' needs its 'client_id' and 'client_secret'");

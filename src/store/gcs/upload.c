@@ -116,7 +116,7 @@ static int send_part(
     if (rc == 0 && u->done && total < 0) {
         rc = err_set(err, ERR_PROTOCOL,
             "the store ended the upload of '%s' before all of it was sent", u->name);
-        err_hint(err, "What is there under this name is cut off: remove it.");
+        err_hint(err, "The object of this name is incomplete: remove it.");
     }
     u->unsure = rc < 0;
     http_reply_release(&reply);

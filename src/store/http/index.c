@@ -244,8 +244,7 @@ int http_index_parse(const char *text, size_t len, const char *content_type, con
         parse_html(copy, copy + strlen(copy), list);
         return 0;
     }
-    err_set(
-        err, ERR_PROTOCOL, "'%s' answered with something else than an index of its files", what);
+    err_set(err, ERR_PROTOCOL, "'%s' did not answer with an index of its files", what);
     return err_hint(
         err, "Let the server show an index (nginx: autoindex on) or put one there as JSON.");
 }

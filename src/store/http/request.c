@@ -120,8 +120,8 @@ static int transfer_error(
             continue;
         err_set(err, failures[i].code, "cannot reach '%s': %s", what, detail);
         if (result == CURLE_PEER_FAILED_VERIFICATION && is_of_another_name(detail))
-            return err_hint(err, "The certificate is of another name. Write the address with a "
-                                 "name that it is of.");
+            return err_hint(err, "The certificate is for another name. Write the address with a "
+                                 "name that the certificate has.");
         return failures[i].hint ? err_hint(err, "%s", failures[i].hint) : -1;
     }
     return err_set(err, ERR_PROTOCOL, "cannot reach '%s': %s", what, detail);
@@ -262,7 +262,7 @@ static int check_redirect(struct transfer *t, const char *to)
     if (!there || !*there || (here && strcasecmp(here, there) == 0))
         return 0;
     AUTO_FREE char *masked = secret_mask_url(to);
-    err_set(t->err, ERR_DENIED, "'%s' sends us to another site: '%s'", t->request->what, masked);
+    err_set(t->err, ERR_DENIED, "'%s' redirects to another site: '%s'", t->request->what, masked);
     return err_hint(t->err, "If that is right, name that address as the location, or add "
                             "\"redirects\": \"any\" to the location in the hosts file.");
 }

@@ -83,7 +83,7 @@ static const struct {
     {"InternalError", ERR_BUSY, NULL},
     {"OperationAborted", ERR_BUSY, NULL},
     {"InvalidObjectState", ERR_UNSUPPORTED,
-        "The object lies in an archive: restore it there first, then try again."},
+        "The object is in an archive: restore it there first, then try again."},
 };
 
 static int s3_error(struct cloud *c, const struct cloud_request *request,
@@ -102,7 +102,7 @@ static int s3_error(struct cloud *c, const struct cloud_request *request,
     if (f.region[0] && strcmp(f.region, s3_of(c)->region) != 0) {
         err_set(err, http_status_code(reply->status), "'%s': %s (%s)", what, f.message, f.code);
         return err_hint(err,
-            "The bucket lies in another region: give the location \"region_name\": "
+            "The bucket is in another region: give the location \"region_name\": "
             "\"%s\".",
             f.region);
     }
@@ -116,11 +116,11 @@ static int s3_error(struct cloud *c, const struct cloud_request *request,
         f.code, reply->status);
     if (f.endpoint[0] && reply->status >= 300 && reply->status < 400)
         return err_hint(err,
-            "The bucket lies elsewhere: the store names '%s'. Give the location its \"region_name\", "
+            "The bucket is elsewhere: the store names '%s'. Give the location its \"region_name\", "
             "or that as \"endpoint\".",
             f.endpoint);
     return reply->status >= 300 && reply->status < 400
-               ? err_hint(err, "The bucket lies elsewhere: check the region and the endpoint.")
+               ? err_hint(err, "The bucket is elsewhere: check the region and the endpoint.")
                : -1;
 }
 

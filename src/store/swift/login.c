@@ -14,7 +14,7 @@ static int take_login(
     struct swift_store *s, const char *url, const char *token, const char *from, struct err *err)
 {
     if (!url || !token)
-        return err_set(err, ERR_PROTOCOL, "'%s' took the login and gave no %s", from,
+        return err_set(err, ERR_PROTOCOL, "'%s' accepted the login but gave no %s", from,
             token ? "address of the store" : "token");
     if (cloud_check_endpoint(url, "storage_url", err) < 0)
         return err_wrap(err, "the answer of '%s'", from);
@@ -207,7 +207,8 @@ int swift_login(struct swift_store *s, struct err *err)
     if (is_keystone(s->login, auth_url))
         return login_v3(s, auth_url, err);
     if (strstr(auth_url, "/v2.0")) {
-        err_set(err, ERR_UNSUPPORTED, "'%s' is of Keystone's version 2, which is gone", auth_url);
+        err_set(err, ERR_UNSUPPORTED, "'%s' is version 2 of Keystone, which is not supported",
+            auth_url);
         return err_hint(err, "Use the address that ends with /v3.");
     }
     if (!cloud_text(s->login, "user"))

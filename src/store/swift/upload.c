@@ -39,7 +39,7 @@ static char *segment_path(const struct swift_upload *u, size_t number)
     return xasprintf("%s%s/%s/%08zu", u->s->cloud.prefix, u->name, u->mark, number);
 }
 
-/* One that is there already is fine. */
+/* One that exists already is fine. */
 static int make_segments_container(struct swift_upload *u, struct err *err)
 {
     char *name = xasprintf("%s_segments", u->s->cloud.bucket);

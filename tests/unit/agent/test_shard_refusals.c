@@ -364,7 +364,7 @@ static void test_fetch_refusals(void **state)
     } cases[] = {
         {"databases", "1", ERR_CHECK, "1 keys are in database 3"},
         {"rdb_version_max", "9", ERR_CHECK, "the server of this host loads up to 9"},
-        {"slots", "[[0, 100]]", ERR_CHECK, "of slots of other shards"},
+        {"slots", "[[0, 100]]", ERR_CHECK, "belong to slots of other shards"},
         {"bytes", "12", ERR_CORRUPT, "instead of 12"},
         {"name", "\"none.rdb\"", ERR_NOT_FOUND, "none.rdb"},
         {"as", "\"../b.rdb\"", ERR_PROTOCOL, "incoming/"},

@@ -223,13 +223,13 @@ static void what_the_host_lacks(void **state)
     } cases[] = {
         {"no gzip", NULL, NULL, NULL, 0},
         {"other kind", "uname", "#!/bin/sh\necho mips64\n",
-            "cannot reach host 'h': it is a machine of the kind mips64, this program is for ",
+            "cannot reach host 'h': its architecture is mips64, this program is for ",
             ERR_UNSUPPORTED},
         {"no uname", "uname", "#!/bin/sh\nexit 1\n", NULL, 0},
         {"no tar", "tar", "#!/bin/sh\necho no tar here >&2; exit 1\n", "it said: no tar here",
             ERR_FAILED},
         {"full", "mkdir", "#!/bin/sh\necho \"mkdir: cannot create '$2'\" >&2; exit 1\n",
-            "can't be made; it said: mkdir: cannot create", ERR_DENIED},
+            "cannot be created; it said: mkdir: cannot create", ERR_DENIED},
         {"damage", "tar",
             "#!/bin/sh\n/bin/tar \"$@\" && for f in lib*; do echo >> $f; break; done\n",
             "arrived damaged in", ERR_FAILED},
@@ -391,7 +391,7 @@ static void silence_is_the_end(void **state)
         call_over(shell_spec(base_dir, json_pack("[s]", "sh")), "h", "nothing", 500, &err), -1);
     assert_int_equal(err.code, ERR_LINK);
     assert_string_equal(
-        err.message, "lost the link to host 'h': nothing was heard of it for 0.5 s");
+        err.message, "lost the link to host 'h': no message came from it for 0.5 s");
     assert_true(clock_mono_ms() - start_ms < 10000);
 }
 

@@ -110,25 +110,25 @@ static void what_is_no_tail_is_corrupt(void **state)
         const char *says;
     } cases[] = {
 #define CASE(text, says) {text, sizeof(text) - 1, says}
-        CASE("hello world", "corrupt at byte 0: the begin of a command or of an RDB file"),
+        CASE("hello world", "corrupt at byte 0: expected the start of a command or of an RDB file"),
         CASE("REDIX0010", "corrupt at byte 0"),
         CASE("hel", "corrupt at byte 0"),
         CASE("RED", "not an append-only file"),
         CASE("SET a b\r\n", "corrupt at byte 0"),
-        CASE("\0\0\0\0\0\0\0\0", "corrupt at byte 0: the begin of a command or of an RDB file was "
-                                 "expected, 0x00 is there"),
+        CASE("\0\0\0\0\0\0\0\0", "corrupt at byte 0: expected the start of a command or of an RDB "
+                                 "file, found 0x00"),
         CASE(SET_A "\r\nSET a b\r\n", "corrupt at byte 28"),
         CASE(MULTI MULTI EXEC EXEC, "corrupt at byte 15: MULTI in a transaction"),
         CASE(SET_A EXEC, "corrupt at byte 28: EXEC without MULTI"),
         CASE("*1\r\n$65\r\n", "the length of a command's name"),
-        CASE(SET_A "\0\0\0\0", "corrupt at byte 28: the begin of a command was expected, 0x00"),
+        CASE(SET_A "\0\0\0\0", "corrupt at byte 28: expected the start of a command, found 0x00"),
         CASE(SET_A "x" SET_A, "corrupt at byte 28"),
-        CASE("*x\r\n", "corrupt at byte 1: a number"),
+        CASE("*x\r\n", "corrupt at byte 1: expected a number"),
         CASE("*0\r\n", "possible number of arguments"),
         CASE("*2\r\n$3\r\nSET\r\n$999999999999\r\n", "possible length"),
         CASE("*1\r\n$99999999999999999999\r\n", "a number"),
         CASE("*1\r\n$4\r\nPINGx\r\n", "the end of an argument"),
-        CASE("*1\r\n:4\r\n", "an argument was expected"),
+        CASE("*1\r\n:4\r\n", "expected an argument"),
         CASE("REDIS0010\xff\1\2\3\4\5\6\7\10" SET_A, "wrong checksum"),
         CASE("REDIS0010\xfa", "cut"),
 #undef CASE

@@ -362,7 +362,7 @@ static void wrong_outputs_are_refused(void **state)
     struct cut cut = {.inputs = &file, .input_count = 1, .output_count = 2, .slots = {&some}};
 
     slots_add(&some, 5);
-    run_badly(&cut, ERR_USAGE, "slot 5 is of two outputs, 1 and 2");
+    run_badly(&cut, ERR_USAGE, "slot 5 belongs to two outputs, 1 and 2");
     cut.output_count = 0;
     run_badly(&cut, ERR_USAGE, "0 outputs");
     cut.output_count = 1;
@@ -404,7 +404,7 @@ static void a_stamp_changes_nothing_but_the_end(void **state)
         struct buf two[2] = {file, file};
         cut.inputs = two;
         cut.input_count = 2;
-        run_badly(&cut, ERR_USAGE, "joined with no other");
+        run_badly(&cut, ERR_USAGE, "cannot be joined with another");
         buf_release(&file);
     }
 }

@@ -215,7 +215,7 @@ static void test_plan_text(void **arg)
         plan, "next", json_string("recluster recover 'my ccs.rdb' --state x.state"));
     buf_clear(&out);
     report_plan_text(plan, false, &out);
-    assert_has(out.data, "\nNext: carry it out with\n");
+    assert_has(out.data, "\nNext: run it with\n");
     assert_has(out.data, "\n  recluster recover 'my ccs.rdb' --state x.state\n");
     buf_release(&out);
     json_decref(plan);

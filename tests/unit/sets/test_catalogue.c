@@ -160,7 +160,7 @@ static const struct {
     {"legacy, with slots that it doesn't have", {"bk20260101-100000-1-db-1_of_1-11-0-16383.rdb.gz"},
         false, true, NULL, 1, "20260101-100000",
         "'bk20260101-100000-1-db-1_of_1-11-0-16383.rdb.gz' names slots that the policy of the "
-        "database does not know; slots 0-16383 are missing",
+        "database does not have; slots 0-16383 are missing",
         "0-16383", -1, ""},
 };
 

@@ -206,7 +206,7 @@ static void manifests_say_the_parts(void **state)
         {{{INCR_1, COMMANDS}}, LINE("a.0.incr.aof", "h") LINE(INCR_1, "i"), INCR_1, NULL, false},
         {{{BASE, COMMANDS}, {INCR_1, COMMANDS}}, LINE(INCR_1, "i"), INCR_1, NULL, false},
         {{{BASE, SNAPSHOT}}, LINE(BASE, "b") LINE(INCR_1, "i"), NULL,
-            "'" INCR_1 "' of its manifest is not there", false},
+            "'" INCR_1 "' of its manifest is missing", false},
         {{{BASE, NOTHING}, {INCR_1, NOTHING}}, LINE(BASE, "b") LINE(INCR_1, "i"), NULL,
             "all its files are empty", false},
         {{{BASE, NOISE}}, LINE(BASE, "b"), NULL, "does not begin", false},

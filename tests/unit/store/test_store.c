@@ -343,7 +343,7 @@ static const struct script_case script_cases[] = {
         ERR_PROTOCOL, "which bytes", 2},
     {"no validator, cut",
         {{"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n", numbers, 7, 0}},
-        ERR_NETWORK, "cannot go on at byte 7", 1},
+        ERR_NETWORK, "cannot continue at byte 7", 1},
     {"only a date, cut", {{DATED("09"), numbers, 7, 0}, {DATED_PART("09"), numbers + 7, 13, 0}},
         ERR_NONE, "Range: bytes=7-\r\n", 2},
     {"only a date, and another", {{DATED("09"), numbers, 7, 0}, {DATED_PART("10"), numbers, 13, 0}},
