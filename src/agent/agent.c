@@ -1,8 +1,8 @@
 /*
- * The serving loop. One job reads requests and writes answers; each request that runs in a child
- * process has a job of its own that hands on what the child says. The child speaks JSON-RPC too,
- * and is not trusted more than a peer: what it says about another call is dropped, and how it ends
- * hurts nobody.
+ * The serving loop. One job reads requests and writes answers. Each request that runs in a child
+ * process has its own job, which forwards the messages of the child. The child speaks JSON-RPC too
+ * and is trusted no more than a peer: its messages about other calls are dropped, and a crash of
+ * the child affects nothing else.
  */
 
 #include <errno.h>
@@ -27,10 +27,10 @@
 enum {
     READ_BYTES = 64 * 1024,
     READS_PER_STEP = 8,
-    OUT_FULL = 4 * 1024 * 1024,       /* then nothing more is read, of requests or from children */
-    CHILDREN_MAX = 256,               /* then no more requests are read */
-    UNTOLD_MAX = 3 * RELAY_WINDOW,    /* of a child that does not listen: a peer keeps to less */
-    SILENCE_MS = 2 * LINK_SILENCE_MS, /* the other side is to notice first */
+    OUT_FULL = 4 * 1024 * 1024,       /* stops reading requests and children at that much output */
+    CHILDREN_MAX = 256,               /* stops reading requests */
+    UNTOLD_MAX = 3 * RELAY_WINDOW,    /* for a child that does not read; peers send less */
+    SILENCE_MS = 2 * LINK_SILENCE_MS, /* longer, so that the other side notices first */
 };
 
 struct agent {
@@ -45,7 +45,7 @@ struct agent {
     int child_count;
     struct err refused; /* the other side speaks another protocol: why nothing is served */
     struct err failed;  /* why serving ended, if not by the end of the input */
-    bool watched;       /* the other side says "alive": so do we, and expect to hear of it */
+    bool watched;       /* the other side sends "alive": we send it too, and expect more */
     int64_t heard_ms, said_ms;
     struct host_lock lock;
 };
@@ -56,15 +56,15 @@ struct agent_call {
     const struct agent_method *method;
     json_t *params;
     int (*run)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err);
-    struct agent_channel channel; /* in the child: its fd is -1 elsewhere */
+    struct agent_channel channel; /* used in the child; elsewhere its fd is -1 */
 
-    /* Of a call that is served by a child, in the agent: */
+    /* In the agent, for a call that a child serves: */
     struct agent_call *next;
     struct job *job;
     pid_t pid;
     int fd; /* of the child */
     struct rpc_input in;
-    struct buf out; /* what the other side tells it */
+    struct buf out; /* notifications for the child */
     size_t sent;    /* of out */
 };
 
@@ -97,7 +97,7 @@ static bool out_is_full(const struct agent *agent)
     return agent->out.len - agent->sent > OUT_FULL;
 }
 
-/* Something is there to be written, or there is room for more requests. */
+/* Called when there is output to write, or room for more requests. */
 static void wake(struct agent *agent)
 {
     if (agent->job)
@@ -106,13 +106,13 @@ static void wake(struct agent *agent)
 
 static void add_error(struct buf *out, uint64_t id, const struct err *err)
 {
-    /* ERR_PROTOCOL from a method is about what it was asked (param_string() and its like). */
+    /* ERR_PROTOCOL from a method is about its parameters (param_string() and similar). */
     rpc_add_error(out, id, err->code == ERR_PROTOCOL ? RPC_INVALID_PARAMS : RPC_FAILED, err);
 }
 
 /* --- in the child --- */
 
-/* There is nobody to tell when the agent is gone. */
+/* A failure is ignored: if the agent is gone, nobody can receive the message. */
 static void child_write(struct agent_call *call, const struct buf *lines)
 {
     struct err err = ERR_INIT;
@@ -154,12 +154,12 @@ static int run_in_child(void *arg, int fd)
     struct buf line = BUF_INIT;
     json_t *result = NULL;
 
-    /* The lock's descriptor stays: base_dir is locked until the last of us is gone. */
+    /* The lock's descriptor stays open: base_dir is locked until the last child has ended. */
     close(agent->in_fd);
     close(agent->out_fd);
     for (const struct agent_call *other = agent->children; other; other = other->next)
         close(other->fd);
-    signal(SIGPIPE, SIG_IGN); /* a server that closes its socket must not be our end */
+    signal(SIGPIPE, SIG_IGN); /* a server that closes its socket must not end us */
     call->channel = (struct agent_channel){.fd = fd, .id = call->id, .in = RPC_INPUT_INIT};
     memory_limit_name("what '%s' reads", call->method->name);
     memory_limit_tell(on_memory_limit, call);
@@ -189,7 +189,7 @@ static void pass_on(struct buf *out, const struct rpc_message *notification)
         rpc_add_notification(out, m->method, json_incref(m->payload));
 }
 
-/* Hands on a message of the child. True if it was the answer. */
+/* Forwards a message of the child. True if it was the answer. */
 static bool hand_on(struct agent_call *call, struct rpc_message *m)
 {
     struct buf *out = &call->agent->out;
@@ -214,7 +214,7 @@ static bool hand_on(struct agent_call *call, struct rpc_message *m)
     return false;
 }
 
-/* 1: it has answered; 0: not yet; -1: it can't any more. */
+/* 1: it has answered; 0: not yet; -1: it can no longer answer. */
 static int hand_on_lines(struct agent_call *call, struct err *err)
 {
     struct rpc_message m;
@@ -233,7 +233,7 @@ static void answer_for_dead_child(struct agent_call *call)
 {
     struct err how = ERR_INIT, err = ERR_INIT;
 
-    /* Its socket closes after its end is settled: this can only end one that hangs. */
+    /* Its socket closes only when it ends, so this kills only a child that hangs. */
     kill(call->pid, SIGKILL);
     int rc = child_wait(call->pid, &how);
     call->pid = 0;
@@ -244,7 +244,7 @@ static void answer_for_dead_child(struct agent_call *call)
     add_error(&call->agent->out, call->id, &err);
 }
 
-/* What the child was told. One that has ended does not want it: that is seen by reading. */
+/* Writes the notifications for the child. If it has ended, reading from it shows that. */
 static void write_to_child(struct agent_call *call, struct wait *wait)
 {
     while (call->sent < call->out.len) {
@@ -268,7 +268,7 @@ static enum job_step call_step(void *arg, struct wait *wait, struct err *err)
 
     write_to_child(call, wait);
     for (int i = 0; i < READS_PER_STEP; i++) {
-        if (out_is_full(call->agent)) { /* woken when it isn't any more */
+        if (out_is_full(call->agent)) { /* woken when there is room again */
             wait_until(wait, clock_mono_ms() + WAIT_MAX_MS);
             return JOB_WAIT;
         }
@@ -305,7 +305,7 @@ static void call_done(void *arg, const struct err *err)
     *at = call->next;
     call->agent->child_count--;
     close(call->fd);
-    if (call->pid) /* it has said all it had to say, or is not wanted any more */
+    if (call->pid) /* it has sent its answer, or is no longer needed */
         child_kill(call->pid);
     wake(call->agent);
     call_free(call);
@@ -399,7 +399,7 @@ static bool takes_requests(const struct agent *agent)
            agent->child_count < CHILDREN_MAX;
 }
 
-/* A notification: of the link, or for the child that serves the call which it names. */
+/* A notification, for the link or for the child that serves the named call. */
 static void take_notice(struct agent *agent, const struct rpc_message *m)
 {
     const json_t *id = json_object_get(m->payload, "id");
@@ -463,7 +463,7 @@ static bool write_out(struct agent *agent)
     return true;
 }
 
-/* One read of requests, and serves those that are whole. 1: some bytes; 0: none now; -1: the end. */
+/* Reads once and serves all complete requests. 1: some bytes; 0: none now; -1: the end. */
 static int read_in(struct agent *agent)
 {
     char chunk[READ_BYTES];
@@ -480,8 +480,8 @@ static int read_in(struct agent *agent)
 }
 
 /*
- * A network that is cut tells neither side. Without this the agent of an operator who vanished
- * would hold the lock until TCP gives up, which takes hours. False: it is over.
+ * If the network is cut, neither side gets an error. Without this check the agent of an operator
+ * who vanished would hold the lock until TCP gives up, hours later. False: the link is lost.
  */
 static bool keep_alive(struct agent *agent, struct wait *wait)
 {
@@ -512,12 +512,12 @@ static enum job_step agent_step(void *arg, struct wait *wait, struct err *err)
         return JOB_DONE;
     if (takes_requests(agent)) {
         if (agent->in.buf.len)
-            serve_lines(agent); /* those that were left when there was too much to do */
+            serve_lines(agent); /* requests that had to wait because too much was running */
         for (int i = 0; i < READS_PER_STEP && takes_requests(agent); i++)
             if ((got = read_in(agent)) <= 0)
                 break;
     } else if (hung_up) {
-        got = -1; /* nobody waits for what is still in there */
+        got = -1; /* nobody waits for the remaining output */
     }
     if (got < 0 || !keep_alive(agent, wait) || !write_out(agent) || agent->failed.code != ERR_NONE)
         return JOB_DONE;
@@ -539,7 +539,7 @@ static void agent_done(void *arg, const struct err *err)
         loop_cancel(agent->loop, agent->children->job);
 }
 
-/* A copy of fd, out of the way of programs and libraries that use the standard descriptors. */
+/* A copy of fd above the standard descriptors, which programs and libraries may use. */
 static int take_fd(int fd, int *ret_flags, struct err *err)
 {
     int own = fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -557,7 +557,7 @@ static int take_fd(int fd, int *ret_flags, struct err *err)
     return own;
 }
 
-/* What a server, or systemctl, can have a use for: logins of the operator are none of theirs. */
+/* The variables that servers and systemctl may need. They must not see the operator's logins. */
 static const char *const kept_environment[] = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_*",
     "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS", "MALLOC_CONF",
     "JE_MALLOC_CONF", NULL};

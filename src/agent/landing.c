@@ -36,16 +36,16 @@ static const char word_good[] = "g";
 
 struct feeder {
     const char *path, *part_path; /* of the file: at its end, and before */
-    int control;                  /* the verdict comes here; without one, it is bad */
-    int fifo;                     /* in the place of dump.rdb (O_PATH) */
+    int control;                  /* brings the verdict; if it ends without one, the file is bad */
+    int fifo;                     /* the pipe at the path of dump.rdb (O_PATH) */
     int part, pipe;               /* -1: not open yet */
     enum { NONE, GOOD, BAD } verdict;
-    int64_t verdict_ms; /* when it came */
-    off_t at;           /* bytes that went into the pipe */
+    int64_t verdict_ms; /* when the verdict came */
+    off_t at;           /* bytes written to the pipe */
     char *piece;
 };
 
-/* Looks for the verdict, at most this long. */
+/* Waits for the verdict, at most this long. */
 static void listen_for(struct feeder *f, int ms)
 {
     struct pollfd p = {.fd = f->control, .events = POLLIN};
@@ -66,7 +66,7 @@ static bool is_same(int fd, const char *path)
            a.st_ino == b.st_ino;
 }
 
-/* Nobody looks for a server at it any more. */
+/* From now on no server can find the pipe. */
 static bool is_left(const struct feeder *f)
 {
     int64_t patience_ms = f->verdict == GOOD ? OPEN_MS : OPEN_FOR_NOTHING_MS;
@@ -86,7 +86,7 @@ static int try_pipe(const struct feeder *f)
 {
     char path[64];
 
-    /* By the place of dump.rdb another server may start by now. */
+    /* By its path another server may find it by now. */
     snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fifo);
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno != ENXIO && errno != EINTR)
@@ -94,7 +94,7 @@ static int try_pipe(const struct feeder *f)
     return fd;
 }
 
-/* The server opens its end a moment after its start, and waits there for us. */
+/* The server opens its end shortly after its start, and waits for us. */
 static void open_pipe(struct feeder *f)
 {
     while (f->verdict != BAD && (f->pipe = try_pipe(f)) < 0) {
@@ -109,8 +109,9 @@ static void open_pipe(struct feeder *f)
 }
 
 /*
- * Ends a server that will not get the rest: by an end of file, each time that it opens the pipe. That
- * may be still to come, and some servers open it once more, to see what is wrong with the file.
+ * Ends a server that will not get the rest, by an end of file each time that it opens the pipe. It
+ * may not have opened it yet, and some servers open it once more to see what is wrong with the
+ * file.
  */
 static void disappoint_server(struct feeder *f)
 {
@@ -126,8 +127,8 @@ static void disappoint_server(struct feeder *f)
 }
 
 /*
- * The file under the name that it has now. As long as nothing was read it may be another each time:
- * bytes that are kept anyway take the place of what was only begun.
+ * Opens the file under its current name. Before anything was read it may be another file each time:
+ * kept bytes of an earlier fetch may replace it.
  */
 static void find_part(struct feeder *f)
 {
@@ -140,7 +141,7 @@ static void find_part(struct feeder *f)
     f->part = open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* A server that is gone ends this process by SIGPIPE. */
+/* If the server is gone, SIGPIPE ends this process. */
 static void put(const struct feeder *f, size_t len)
 {
     for (size_t done = 0; done < len;) {
@@ -151,7 +152,7 @@ static void put(const struct feeder *f, size_t len)
     }
 }
 
-/* A piece of what there is of the file but the last `held` bytes. False: nothing is there now. */
+/* Copies a piece of the file, never its last `held` bytes. False: nothing to copy now. */
 static bool feed(struct feeder *f, off_t held)
 {
     struct stat st;
@@ -168,7 +169,7 @@ static bool feed(struct feeder *f, off_t held)
     return true;
 }
 
-/* The agent's own descriptors are none of its: its link must be able to end before it. */
+/* Closes the agent's own descriptors, because the link may have to end before this process. */
 static void leave_agent(struct feeder *f)
 {
     int null = open("/dev/null", O_RDWR);
@@ -178,7 +179,7 @@ static void leave_agent(struct feeder *f)
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
         dup2(null, STDERR_FILENO) < 0)
         _exit(1);
-    /* Who stands in the shard's folder may be taken for its server. */
+    /* A process whose folder is the shard's may be taken for its server. */
     if (chdir("/") < 0)
         _exit(1);
     enum { CONTROL = STDERR_FILENO + 1, FIFO, REST };
@@ -200,7 +201,7 @@ static void feed_server(struct feeder *f)
         listen_for(f, feed(f, HELD_BYTES) ? 0 : POLL_MS);
     }
     find_part(f);
-    /* What was read must be the very file that is good. */
+    /* The file that was read must be the good one. */
     if (f->verdict != GOOD || f->part < 0 || !is_same(f->part, f->path))
         disappoint_server(f);
     while (feed(f, 0))
@@ -208,7 +209,7 @@ static void feed_server(struct feeder *f)
     _exit(0);
 }
 
-/* The other end of its control is the caller's. */
+/* The caller keeps the other end of the control pipe. */
 static int start_feeder(const struct shard *shard, const char *as, int fifo)
 {
     AUTO_FREE char *folder = path_join(shard->path, "incoming");
@@ -217,7 +218,7 @@ static int start_feeder(const struct shard *shard, const char *as, int fifo)
     struct feeder f = {.path = path, .part_path = part_path, .fifo = fifo, .part = -1, .pipe = -1};
     int ends[2];
 
-    unlink(part_path); /* a leftover must not be taken for what comes */
+    unlink(part_path); /* a leftover must not be taken for the new file */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return -1;
     f.control = ends[1];
@@ -249,7 +250,7 @@ int landing_close(struct shard *shard, struct err *err)
     return shard_save(shard, err);
 }
 
-/* Whether a server may be started here; one of a landing that was broken off goes first. */
+/* Whether a server may be started here. Ends the server of an interrupted landing first. */
 static bool is_free(struct shard *shard)
 {
     struct err ignored = ERR_INIT;
@@ -291,12 +292,12 @@ void landing_end(struct landing *landing, struct shard *shard, bool good)
     if (landing->control < 0)
         return;
     /*
-     * Before the server has come to the end: from then on it opens dump.rdb once more (to drop it
-     * from the page cache: Redis since 8.0, and Valkey), which would wait at the pipe for ever.
+     * Replace the pipe before the server reaches the end. At the end, Redis since 8.0 and Valkey
+     * open dump.rdb once more, to drop it from the page cache; on a pipe that would block forever.
      */
     if (good && dump_file_place(shard, shard_string(shard, "landing"), &ignored) < 0)
         good = false;
-    /* The feeder may be gone, with its server: no signal for that. */
+    /* The feeder may be gone with its server, so no SIGPIPE for this write. */
     if (good)
         (void)!send(landing->control, word_good, 1, MSG_NOSIGNAL);
     close(landing->control);

@@ -2,21 +2,23 @@
 #define AGENT_LANDING_H
 
 /*
- * A server that loads a file while it still lands in incoming/: it is started on a pipe in the place
- * of dump.rdb, into which a process of its own, the feeder, puts what stands in the file already.
+ * Starts a server that loads a file while the file still arrives in incoming/. The server reads a
+ * pipe at the path of dump.rdb. A separate process, the feeder, copies the arrived bytes into it.
  *
  *     struct landing landing = LANDING_INIT;
  *     landing_begin(&landing, &shard, as);
  *     … pull() to incoming/AS, whose bytes are only ever added to …
  *     landing_end(&landing, &shard, good);
  *
- * Nothing that is said of the file depends on it: the feeder reads what was written, so that a server
- * that is slow, or gone, holds nobody up. And no server ever comes to the end of a file that is not
- * good: the last bytes, with the mark of the end and the checksum, are held back until the file has
- * its name. Where it turns out bad, or whoever fetches it is killed, the pipe ends before, and a server
- * takes that for what it is, a file that was cut off. A hard link of the good file takes the place of
- * the pipe before the server gets the rest: some open dump.rdb once more when they have it. What comes of the server is seen by load_shard:
- * one that has not all of the file is ended, and started again on the file.
+ * The check of the file never depends on the server. The feeder reads written bytes, so a server
+ * that is slow or gone delays nothing.
+ *
+ * No server ever reads a bad file to its end. The feeder holds back the last bytes (end mark and
+ * checksum) until the file has its final name. If the file is bad, or the fetching process is
+ * killed, the pipe ends earlier, and the server sees a truncated file. Before the server gets the
+ * last bytes, a hard link of the good file replaces the pipe, because some servers open dump.rdb
+ * once more at the end. load_shard checks the result: it ends a server that did not load the whole
+ * file, and starts it again from the file.
  *
  * The shard's record has "landing": AS from the start of the server until it is proven or gone.
  */
@@ -33,13 +35,13 @@ struct landing {
         .control = -1                                                                              \
     }
 
-/* What fails here is no error: the server is then started later, as usual. */
+/* A failure here is not an error: the server is then started later, as usual. */
 void landing_begin(struct landing *landing, struct shard *shard, const char *as);
-/* `good`: incoming/AS is there. Else the server is gone afterwards. */
+/* `good`: incoming/AS exists. Otherwise the server is ended. */
 void landing_end(struct landing *landing, struct shard *shard, bool good);
-/* It was started on this file. */
+/* Whether the server was started with this file. */
 bool landing_is_of(const struct shard *shard, const char *as);
-/* It has proven its data, or is gone. */
+/* Call it when the server has proven its data, or is gone. */
 int landing_close(struct shard *shard, struct err *err) MUST_CHECK;
 
 #endif

@@ -50,7 +50,7 @@ static void say_what_helps(const struct executor *x, struct err *error)
         hint, *hint ? " " : "", state);
 }
 
-/* One failed task per database says why; what waits for it stays pending. */
+/* One failed task in each database has the reason; tasks that wait for it stay pending. */
 static int give_up_host(struct host_run *h, struct err *err)
 {
     struct executor *x = h->x;
@@ -94,7 +94,7 @@ static void on_status(void *ctx, const json_t *result, const struct err *error)
     struct host_run *h = &x->hosts[s->host];
     struct err err = ERR_INIT;
 
-    /* A lost link answers nothing: the question is asked again when the host is back. */
+    /* If the link is lost, the question is asked again when the host is back. */
     bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
     shard_set_unsure(x, s, !answered);
     if (answered && (error || !json_flag(result, "running")) &&
@@ -130,7 +130,7 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
         host_is_asked(h);
 }
 
-/* Its memory and ports are wanted for what is planned there now. */
+/* The shards that are planned there now need its memory and ports. */
 static void remove_leftovers(struct host_run *h)
 {
     struct moved_run *moved;
@@ -183,7 +183,7 @@ static void on_prepared(void *ctx, const json_t *result, const struct err *error
     ask_about_shards(h);
 }
 
-/* One that only has files for others is read, nothing else. */
+/* A host that only has files for others is only read. */
 static bool is_only_read(const struct host_run *h)
 {
     size_t next = 0;

@@ -80,7 +80,7 @@ static int write_outcome(struct executor *x, const struct task_run *t, enum task
 
 enum { ATTEMPTS_MAX = 4, NOT_YET_MS = 200 };
 
-/* What the store failed with, it has tried often enough itself. */
+/* The store has already retried its own failures. */
 static bool is_worth_another_try(const struct task_run *t, const struct err *error)
 {
     bool own = t->kind->retries_itself && error->code != ERR_LINK;
@@ -130,7 +130,7 @@ static int commit_outcome(struct executor *x, struct task_run *t, enum task_stat
     return 0;
 }
 
-/* Of one task: runs kind->finish and commits its verdict. */
+/* Runs kind->finish of one task and commits its verdict. */
 static int record_answer(struct executor *x, struct task_run *t, const json_t *result,
     const struct err *error, struct err *err)
 {
@@ -175,7 +175,7 @@ static int record_member(struct executor *x, struct task_run *t, const json_t *a
     return record_answer(x, t, facts, error || !facts ? &own : NULL, err);
 }
 
-/* The answer of a task that others came along with has one for each, its own first. */
+/* If a task also did the work of other tasks, its answer has one part for each, its own first. */
 static int record_answers(struct executor *x, struct task_run *t, const json_t *result,
     const struct err *error, struct err *err)
 {
@@ -236,7 +236,7 @@ int journal_task_failed(
     return commit_outcome(x, t, TASK_FAILED, NULL, &failure, err);
 }
 
-/* What a replica's task proved of it and of this primary together. */
+/* Records what the task of a replica proved about it and this primary. */
 static bool is_with_primary(const struct executor *x, const struct task_run *t, int primary)
 {
     return x->shards[t->shard].primary == primary &&
@@ -283,8 +283,7 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
 
 void journal_progress(struct executor *x)
 {
-    struct err ignored =
-        ERR_INIT; /* nothing depends on it: what counts is written by other means */
+    struct err ignored = ERR_INIT; /* ignored: the result itself is written elsewhere */
 
     if (state_begin(x->st, &ignored) < 0)
         return;

@@ -16,9 +16,9 @@ struct replan {
     struct executor *x;
     struct survey *survey;
     struct survey_request request;
-    json_t *document; /* of the plan so far */
-    enum fate *fates; /* of the executor's databases */
-    bool *lost;       /* of its shards */
+    json_t *document; /* of the current plan */
+    enum fate *fates; /* of each database of the executor */
+    bool *lost;       /* for each shard */
 };
 
 bool replan_is_called_for(const struct executor *x)
@@ -37,7 +37,7 @@ static int database_by_uid(const struct executor *x, const char *uid)
     return -1;
 }
 
-/* "shard 4 (host 'h3'), …": those of a database that are lost; with `primaries`, only they. */
+/* "shard 4 (host 'h3'), …": the lost shards of a database; with `primaries` only primaries. */
 static char *lost_shards(const struct replan *r, size_t database, bool primaries)
 {
     const struct executor *x = r->x;
@@ -58,7 +58,7 @@ static char *lost_shards(const struct replan *r, size_t database, bool primaries
     return buf_take(&out);
 }
 
-/* Why the database gets no new plan, and what helps. */
+/* Records why the database gets no new plan, and what the operator can do. */
 static int tell_refused(
     const struct replan *r, size_t database, const char *message, const char *hint, struct err *err)
 {
@@ -90,7 +90,7 @@ static int keep_lost_primary(const struct replan *r, size_t database, struct err
         err);
 }
 
-/* An older file, or none, would be what is left: nobody asked for that. */
+/* Without the lost file, only an older file or none is left. The operator must decide that. */
 static int keep_without_source(
     const struct replan *r, size_t database, const json_t *source, struct err *err)
 {
@@ -159,8 +159,8 @@ static int read_document(struct replan *r, struct err *err)
 /* --- hosts --- */
 
 /*
- * Hosts that were added to the hosts file since, and its old nodes. That it can't be read any more is
- * no matter.
+ * Adds hosts that are new in the hosts file, and its old nodes. A hosts file that can no longer be
+ * read is ignored.
  */
 static void add_from_file(const struct replan *r, json_t *specs, json_t *old_nodes)
 {
@@ -192,8 +192,8 @@ static bool has_shards(const struct executor *x, size_t host)
 }
 
 /*
- * Where shards of ours are, the host is as it was found before they came: they are counted by the
- * plan. The others are asked now.
+ * Hosts with shards of this recovery keep the facts from before these came, because the plan counts
+ * the shards itself. The other hosts are probed now.
  */
 static int collect_hosts(struct replan *r, struct err *err)
 {
@@ -225,7 +225,7 @@ static int collect_hosts(struct replan *r, struct err *err)
     return 0;
 }
 
-/* A folder of this very recovery, on a host that was lost once and is back, is as good as empty. */
+/* A folder of this recovery on a host that was lost and is back counts as empty. */
 static void own_folders(const struct replan *r)
 {
     for (size_t i = 0; i < r->survey->hosts->count; i++) {
@@ -238,7 +238,7 @@ static void own_folders(const struct replan *r)
 
 /* --- the plan --- */
 
-/* The plan so far, the shards that move without a host. */
+/* The current plan, in which the shards that move have no host. */
 static void pin(struct replan *r)
 {
     const json_t *database;
@@ -259,7 +259,7 @@ static void pin(struct replan *r)
     }
 }
 
-/* Those of the databases that begin anew; "disks": files on disks (survey.c). */
+/* The locations of the databases that start again; "disks": files on disks (survey.c). */
 static int collect_databases(struct replan *r, struct err *err)
 {
     struct rows rows;
@@ -304,7 +304,7 @@ static int collect(struct replan *r, struct err *err)
     return 0;
 }
 
-/* What is found amiss with a database that stays as it is, is no matter here. */
+/* The first blocker, except those of databases that do not change. */
 static const struct plan_issue *first_blocker(const struct replan *r, int *ret_database)
 {
     const struct plan *plan = r->survey->plan;
@@ -354,7 +354,7 @@ static bool is_placed(const struct replan *r, size_t database)
     return true;
 }
 
-/* Those that the blocker is about; if it names none, those that found no place. */
+/* The shards of the blocker's database; if it names none, all shards without a place. */
 static int refuse_all(
     struct replan *r, int database, const struct plan_issue *blocker, struct err *err)
 {
@@ -380,7 +380,7 @@ static bool anything_moves(const struct replan *r)
     return false;
 }
 
-/* The files of the plan so far were newer, or are gone. */
+/* The files of the current plan were newer, or are gone. */
 static int refuse_other_files(struct replan *r, struct err *err)
 {
     for (size_t d = 0; d < r->x->database_count; d++) {
@@ -402,7 +402,7 @@ static int refuse_other_files(struct replan *r, struct err *err)
     return 0;
 }
 
-/* Databases that find no place are left as they are, one after the other, until the rest has one. */
+/* Leaves databases without a place unchanged, one after the other, until the rest has places. */
 static int make_plan(struct replan *r, struct err *err)
 {
     const struct plan_issue *blocker;
@@ -422,9 +422,9 @@ static int make_plan(struct replan *r, struct err *err)
     }
 }
 
-/* --- what comes of it --- */
+/* --- the result --- */
 
-/* The new plan; of a database in use only the shards are new, of others nothing is. */
+/* Merges the new plan: of a database in use only its new shards, of unchanged ones nothing. */
 static json_t *merged_document(const struct replan *r)
 {
     json_t *document = plan_json(r->survey->plan), *database;
@@ -513,7 +513,7 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
 
     *ret_changed = false;
     r.request.full_sync = full_sync != NULL;
-    r.request.old_cluster_is_dead = ""; /* it was asked when this run began */
+    r.request.old_cluster_is_dead = ""; /* this run has already checked it at its start */
     for (size_t i = 0; i < x->shard_count; i++)
         r.lost[i] = x->hosts[x->shards[i].host].lost;
     for (size_t d = 0; d < x->database_count && rc == 0; d++)

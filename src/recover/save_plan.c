@@ -107,7 +107,7 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
                                : db->login == PLAN_LOGIN_GIVEN ? survey->databases[i].password
                                : db->login == PLAN_LOGIN_OPEN  ? NULL
                                                                : db->database->password;
-        /* One of the future says nothing about what is lost. */
+        /* The time of a set from the future does not show how much is lost. */
         int64_t set_time = db->set && !db->set->future ? db->set->time_ms : -1;
         json_t *location;
 
@@ -157,7 +157,7 @@ static bool continues_files(const struct plan *plan, const struct plan_shard *s)
 
 bool recover_test_joins_by_command;
 
-/* A cluster is made by nodes.conf files only if all of its servers take them. */
+/* A cluster is made by nodes.conf files only if all of its servers accept them. */
 static bool is_made_by_files(const struct plan *plan, const struct plan_database *db)
 {
     if (db->skipped || recover_test_joins_by_command)
@@ -174,7 +174,7 @@ struct saving {
     struct state *st;
     char *recovery;
     bool full_sync; /* replicas are sent copies */
-    bool *by_files; /* of each database: its cluster is made by nodes.conf files */
+    bool *by_files; /* for each database: its cluster is made by nodes.conf files */
     bool resort;    /* keys of a shard may be in any file of its database's set */
     const struct replanned *replanned; /* NULL: all is new */
 };
@@ -204,7 +204,7 @@ static void saving_release(struct saving *to)
     free(to->by_files);
 }
 
-/* A replica that comes to a database which clients write to: no file has what they wrote. */
+/* A new replica of a database that clients write to: no file has the new data. */
 static bool joins_open_database(const struct saving *to, const struct plan_shard *s)
 {
     return to->replanned && to->replanned->fates[s->database] == FATE_REPLICAS;
@@ -231,7 +231,7 @@ static bool has_aof(const struct saving *to, const struct plan_shard *s)
     return found;
 }
 
-/* Whether its server starts on a file; a replica may be sent a copy instead. */
+/* Whether its server starts from a file. Otherwise the replica gets a copy. */
 static bool has_own_file(const struct saving *to, const struct plan_shard *s)
 {
     if (s->file_count == 0 || s->shard->primary)
@@ -245,7 +245,7 @@ static bool has_own_file(const struct saving *to, const struct plan_shard *s)
            (!s->bus_port || to->by_files[s->database]);
 }
 
-/* Modules whose data is in its first bytes; NULL: none, as far as these tell. */
+/* Modules that have data in the first bytes of the file; NULL: none there. */
 static json_t *modules_of(const struct backup_file *file)
 {
     json_t *modules = json_object_get(file->scanned ? file->facts : file->head, "modules");
@@ -260,9 +260,9 @@ static void add_file(json_t *files, const struct backup_file *file)
 }
 
 /*
- * Where a file's copy of a key counts before those of others: in the slots that are its node's; of
- * a slot that was on its way, in the file of the node that it came to, as a key is written there
- * before it is removed here. NULL: no file of the set is any node's.
+ * The slots in which a file's copy of a key comes before the copies of other files: the slots of
+ * its node, and the slots that its node was importing, because a key is written to the new node
+ * before it is removed from the old one. NULL: no file of the set belongs to a node.
  */
 static json_t *preferred_slots(const struct backup_set *set, size_t file)
 {
@@ -288,7 +288,7 @@ static void add_resorted_file(json_t *files, const struct backup_set *set, size_
         json_object_set_new(json_array_get(files, json_array_size(files) - 1), "prefer", prefer);
 }
 
-/* Its server lacks modules whose data is in its files: what no key needs of it is left out. */
+/* Whether its server lacks a module that has data in its files. Unneeded data is then left out. */
 static bool lacks_modules(const struct saving *to, const struct plan_shard *s)
 {
     const json_t *server = json_object_get(to->plan->hosts[s->host].facts, "server");
@@ -302,7 +302,7 @@ static bool lacks_modules(const struct saving *to, const struct plan_shard *s)
     return false;
 }
 
-/* What its file is made of; NULL: it has none, or one as it is. */
+/* The parts of its file; NULL: it has no file, or one unchanged file. */
 static json_t *files_of(const struct saving *to, const struct plan_shard *s)
 {
     const struct plan_database *db = &to->plan->databases[s->database];
@@ -388,7 +388,7 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
     return rc;
 }
 
-/* A shard that stays where it is, of a cluster in use that gets other replicas. */
+/* A shard that keeps its place, in a cluster in use that gets other replicas. */
 static bool has_nodes_to_forget(const struct saving *to, const struct plan_shard *s)
 {
     return joins_open_database(to, s) && s->bus_port && !to->replanned->moves[s - to->plan->shards];
@@ -408,12 +408,12 @@ static bool task_applies(
     return kind == &task_attach_replica ? !s->shard->primary : true;
 }
 
-/* What a task of the shard waits for beside its gate; 0: nothing. */
+/* The task that a task of the shard waits for, besides its gate; 0: none. */
 struct shard_tasks {
     int64_t prepare, fetch, load;
 };
 
-/* waits_for 0: nothing. */
+/* waits_for 0: none. */
 static int add_wait(struct state *st, int64_t task, int64_t waits_for, struct err *err)
 {
     return waits_for
@@ -422,14 +422,14 @@ static int add_wait(struct state *st, int64_t task, int64_t waits_for, struct er
                : 0;
 }
 
-/* `primary`: NULL if it is one. A shard without slots has no file: it starts empty. */
+/* `primary` is NULL for a primary. A shard without slots has no file and starts empty. */
 static int add_waits(struct state *st, int64_t id, const struct task_kind *kind,
     const struct shard_tasks *own, const struct shard_tasks *primary, struct err *err)
 {
     if (kind == &task_fetch)
         return add_wait(st, id, own->prepare, err);
     if (kind == &task_load_shard)
-        /* Whether a replica's file will do is known when its primary's is there too. */
+        /* A replica's file can be checked only when that of its primary has arrived too. */
         return add_wait(st, id, own->fetch ? own->fetch : own->prepare, err) < 0 ||
                        add_wait(st, id, primary ? primary->fetch : 0, err) < 0
                    ? -1
@@ -511,9 +511,9 @@ static int save_all(const struct survey *survey, struct state *st, struct err *e
                : 0;
 }
 
-/* --- a part of it anew --- */
+/* --- saving a part again --- */
 
-/* What is left where the shard was; of what comes to a place anew nothing counts as left there. */
+/* Records the leftovers at the old place of a shard. Its new place no longer counts as leftover. */
 static int remember_move(
     struct state *st, const struct plan *plan, const struct plan_shard *s, struct err *err)
 {
@@ -540,7 +540,7 @@ static int forget_shard(struct state *st, const char *uid, struct err *err)
                : 0;
 }
 
-/* The servers of before, wherever they still run, know neither its nodes nor its passwords. */
+/* A new generation and password: old servers that still run cannot join the new cluster. */
 static int begin_anew(struct state *st, const char *database, int64_t generation, struct err *err)
 {
     AUTO_FREE char *replication = random_hex(PASSWORD_BYTES);
