@@ -76,7 +76,7 @@ def test_a_missing_file_makes_a_set_incomplete(cluster, recovery):
 BAD = {
     "short": lambda b: b[:-20],
     "long": lambda b: b + b"REDIS",
-    "changed": lambda b: b[:60] + bytes([b[60] ^ 4]) + b[61:],
+    "changed": lambda b: b[:-8] + bytes([b[-8] ^ 4]) + b[-7:],
     "empty": lambda b: b"",
     "page": lambda b: b"<html>log in</html>",
 }
