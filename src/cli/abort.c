@@ -76,7 +76,6 @@ const struct command command_abort = {
         "Databases that are open to clients stay as they are, unless --open-databases names the "
         "cluster, as at the end of a rehearsal. Nothing that the recovery did not make is removed. "
         "Exit status 3: something could not be removed; the output names it.",
-    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_OPEN_DATABASES) | OPTION_BIT(OPT_YES) |
-               OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_STATE, OPT_OPEN_DATABASES, OPT_YES, OPT_HELP),
     .run = run,
 };

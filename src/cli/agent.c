@@ -19,7 +19,7 @@ const struct command command_agent = {
     .words = "[install FROM TO]",
     .max_words = 3,
     .summary = "serve one host on standard input and output (internal)",
-    .options = OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_HELP),
     .hidden = true,
     .run = run,
 };

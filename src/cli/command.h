@@ -137,13 +137,15 @@ struct command {
     const char *summary; /* one line, no full stop */
     const char *help;    /* more about it, one paragraph; may be NULL */
     size_t min_words, max_words;
-    uint64_t options; /* OPTION_BIT() of each */
-    bool hidden;      /* not in the list of commands */
+    const enum option *options; /* OPTIONS(…) */
+    bool hidden;                /* not in the list of commands */
     /* The exit status, or -1 with err set. */
     int (*run)(const struct arguments *args, struct err *err);
 };
 
-#define OPTION_BIT(option) ((uint64_t)1 << (option))
+/* A list of options, ended by OPT_COUNT. */
+#define OPTIONS(...) ((const enum option[]){__VA_ARGS__, OPT_COUNT})
+bool options_have(const enum option *list, enum option option);
 
 /* Some of it was done; all other statuses are those of errors (recluster/err.h). */
 enum { EXIT_PARTLY = 3 };
@@ -165,11 +167,11 @@ const char *option_name(enum option option); /* without the dashes */
 int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) MUST_CHECK;
 
 /*
- * Adds the words and those of the options `which` that were given, for a shell: " ccs.rdb --hosts
+ * Adds the words and those of the options `which` (OPTIONS(…)) that were given, for a shell: " ccs.rdb --hosts
  * hosts.json". A location with a password or a signature in it stands there as in the help, a file whose name
  * begins with '-' as "./-…".
  */
-void arguments_text(const struct arguments *args, uint64_t which, struct buf *out);
+void arguments_text(const struct arguments *args, const enum option *which, struct buf *out);
 
 void command_usage(const struct command *command, struct buf *out);
 void command_help(const struct command *command, struct buf *out);
@@ -216,16 +218,13 @@ struct request_options {
     size_t count;
     json_t *options, *plan;
 };
-/* The bits of all options that it reads. */
-#define REQUEST_OPTIONS                                                                            \
-    (OPTION_BIT(OPT_HOSTS) | OPTION_BIT(OPT_DATABASE) | OPTION_BIT(OPT_SOURCE) |                   \
-        OPTION_BIT(OPT_AT) | OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) |                                 \
-        OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) | OPTION_BIT(OPT_INSECURE) |                          \
-        OPTION_BIT(OPT_ACCEPT_WEAKER_ACCESS) | OPTION_BIT(OPT_WITHOUT) |                           \
-        OPTION_BIT(OPT_NO_REPLICAS) | OPTION_BIT(OPT_PRIORITY) |                                   \
-        OPTION_BIT(OPT_ONLY_CONFIGURATION) | OPTION_BIT(OPT_ALLOW_MISSING_SLOTS) |                 \
-        OPTION_BIT(OPT_PLAN_SHARDS) | OPTION_BIT(OPT_RTO) | OPTION_BIT(OPT_MEASURE) |              \
-        OPTION_BIT(OPT_FENCE) | OPTION_BIT(OPT_RESORT))
+/* All options that it reads; those of them that `recover` takes from a plan's command. */
+#define RECOVER_OPTIONS                                                                            \
+    OPT_HOSTS, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                          \
+        OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, OPT_WITHOUT,             \
+        OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION, OPT_ALLOW_MISSING_SLOTS,            \
+        OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT
+#define REQUEST_OPTIONS RECOVER_OPTIONS, OPT_MEASURE
 int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);

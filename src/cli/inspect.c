@@ -38,6 +38,6 @@ const struct command command_inspect = {
             "nodes.json of `redis-cli --cluster backup`.",
     .min_words = 1,
     .max_words = 1,
-    .options = OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_JSON, OPT_HELP),
     .run = run,
 };

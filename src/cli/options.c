@@ -22,14 +22,21 @@ static const char *const headings[] = {
 #undef CLI_HEADING
 };
 
+bool options_have(const enum option *list, enum option option)
+{
+    while (*list != OPT_COUNT && *list != option)
+        list++;
+    return *list == option;
+}
+
 static int unknown_option(const struct command *command, const char *word, struct err *err)
 {
     const char *known[OPT_COUNT + 1];
     size_t count = 0, len = strcspn(word, "=");
     AUTO_FREE char *name = xstrndup(word, len);
 
-    for (size_t i = 0; i < OPT_COUNT; i++)
-        if (command->options & OPTION_BIT(i))
+    for (enum option i = 0; i < OPT_COUNT; i++)
+        if (options_have(command->options, i))
             known[count++] = options[i].name;
     known[count] = NULL;
     err_set(err, ERR_USAGE, "'%s' has no option '--%s'", command->name, name);
@@ -42,8 +49,8 @@ static int find_option(const struct command *command, const char *word, struct e
 {
     size_t len = strcspn(word, "=");
 
-    for (size_t i = 0; i < OPT_COUNT; i++)
-        if ((command->options & OPTION_BIT(i)) && strlen(options[i].name) == len &&
+    for (enum option i = 0; i < OPT_COUNT; i++)
+        if (options_have(command->options, i) && strlen(options[i].name) == len &&
             strncmp(options[i].name, word, len) == 0)
             return (int)i;
     return unknown_option(command, word, err);
@@ -106,7 +113,7 @@ static int check_words(const struct command *command, const struct arguments *ar
     } else {
         const char *word = args->words[command->max_words];
         err_set(err, ERR_USAGE, "'%s' does not know what to do with '%s'", command->name, word);
-        if (command->options & OPTION_BIT(OPT_STATE) && !args->given[OPT_STATE]) {
+        if (options_have(command->options, OPT_STATE) && !args->given[OPT_STATE]) {
             AUTO_FREE char *path = shell_path_word(word);
             return err_hint(err, "Did you mean: recluster %s --state %s", command->name, path);
         }
@@ -203,14 +210,14 @@ static void add_given(struct buf *out, size_t option, const char *value)
         buf_addf(out, " %s", holds_secret(value) ? options[option].arg : word);
 }
 
-void arguments_text(const struct arguments *args, uint64_t which, struct buf *out)
+void arguments_text(const struct arguments *args, const enum option *which, struct buf *out)
 {
     for (size_t i = 0; i < args->word_count; i++) {
         AUTO_FREE char *word = shell_path_word(args->words[i]);
         buf_addf(out, " %s", word);
     }
-    for (size_t i = 0; i < OPT_COUNT; i++) {
-        if (!(which & OPTION_BIT(i)) || !args->given[i])
+    for (enum option i = 0; i < OPT_COUNT; i++) {
+        if (!options_have(which, i) || !args->given[i])
             continue;
         if (!options[i].arg)
             buf_addf(out, " --%s", options[i].name);
@@ -270,8 +277,8 @@ static void add_group_help(
 {
     bool first = true;
 
-    for (size_t i = 0; i < OPT_COUNT; i++) {
-        if (!(command->options & OPTION_BIT(i)) || options[i].group != group)
+    for (enum option i = 0; i < OPT_COUNT; i++) {
+        if (!options_have(command->options, i) || options[i].group != group)
             continue;
         if (first && headed)
             buf_addf(out, "\n%s:\n", headings[group]);
@@ -283,8 +290,11 @@ static void add_group_help(
 void command_help(const struct command *command, struct buf *out)
 {
     enum { MANY = 10 };
-    bool headed = __builtin_popcountll(command->options) > MANY;
+    size_t count = 0;
 
+    while (command->options[count] != OPT_COUNT)
+        count++;
+    bool headed = count > MANY;
     command_usage(command, out);
     buf_addf(out, "\n\n");
     add_wrapped(out, command->summary, 0, 0);

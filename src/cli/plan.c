@@ -40,7 +40,7 @@ static char *recover_command(const struct arguments *args)
     struct buf command = BUF_INIT;
 
     buf_adds(&command, "recluster recover");
-    arguments_text(args, REQUEST_OPTIONS & ~OPTION_BIT(OPT_MEASURE), &command);
+    arguments_text(args, OPTIONS(RECOVER_OPTIONS), &command);
     buf_adds(&command, " --state recovery.state");
     return buf_take(&command);
 }
@@ -111,8 +111,7 @@ const struct command command_plan = {
         "status 4 means that the plan cannot work; the reasons are printed.",
     .min_words = 1,
     .max_words = 1,
-    .options = REQUEST_OPTIONS | OPTION_BIT(OPT_OFFLINE) | OPTION_BIT(OPT_PLAN_OUT) |
-               OPTION_BIT(OPT_DIFF) | OPTION_BIT(OPT_SVG) | OPTION_BIT(OPT_FORCE) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(REQUEST_OPTIONS, OPT_OFFLINE, OPT_PLAN_OUT, OPT_DIFF, OPT_SVG, OPT_FORCE,
+        OPT_JSON, OPT_HELP),
     .run = run,
 };

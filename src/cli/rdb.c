@@ -166,8 +166,7 @@ const struct command command_rdb = {
             "all are complete.",
     .min_words = 2,
     .max_words = 10000,
-    .options = OPTION_BIT(OPT_SLOTS) | OPTION_BIT(OPT_SHARDS) | OPTION_BIT(OPT_OUT) |
-               OPTION_BIT(OPT_TAKE) | OPTION_BIT(OPT_STAMP) | OPTION_BIT(OPT_INSECURE) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(
+        OPT_SLOTS, OPT_SHARDS, OPT_OUT, OPT_TAKE, OPT_STAMP, OPT_INSECURE, OPT_JSON, OPT_HELP),
     .run = run,
 };

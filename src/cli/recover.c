@@ -120,11 +120,9 @@ static const struct {
 };
 
 /* Options that each run may have, a resumed one too. */
-static const uint64_t of_each_run =
-    OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
-    OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) |
-    OPTION_BIT(OPT_OLD_CLUSTER_IS_DEAD) | OPTION_BIT(OPT_ACCEPT_NEW_HOST_KEYS) |
-    OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP);
+static const enum option of_each_run[] = {OPT_STATE, OPT_UNTIL, OPT_LIMIT_RATE, OPT_FETCHES,
+    OPT_REPLAN_LOST, OPT_PATIENCE, OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_JSON,
+    OPT_YES, OPT_VERBOSE, OPT_HELP, OPT_COUNT};
 
 static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
 {
@@ -145,7 +143,7 @@ static int refuse_what_is_planned(const struct arguments *args, struct err *err)
             err, "The plan already lists what will be stopped. Stop anything else by hand.");
     }
     for (enum option i = 0; i < OPT_COUNT; i++)
-        if (args->given[i] && !(of_each_run & OPTION_BIT(i))) {
+        if (args->given[i] && !options_have(of_each_run, i)) {
             err_set(err, ERR_USAGE, "'--%s' can't be given to a recovery that has begun",
                 option_name(i));
             return err_hint(err,
@@ -377,12 +375,9 @@ const struct command command_recover = {
             "stages: prepare, transfer, load, open. With --state FILE alone: resumes a recovery "
             "that was interrupted, whatever the cause. It is safe to run this again at any time.",
     .max_words = 1,
-    .options = REQUEST_OPTIONS | OPTION_BIT(OPT_PLAN) | OPTION_BIT(OPT_PLAN_HASH) |
-               OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_UNTIL) | OPTION_BIT(OPT_LIMIT_RATE) |
-               OPTION_BIT(OPT_FETCHES) | OPTION_BIT(OPT_FULL_SYNC) | OPTION_BIT(OPT_FAST_LOAD) |
-               OPTION_BIT(OPT_LOAD_WHILE_LANDING) | OPTION_BIT(OPT_RESORT) |
-               OPTION_BIT(OPT_AOF_COMMANDS) | OPTION_BIT(OPT_AOF_ERRORS) |
-               OPTION_BIT(OPT_REPLAN_LOST) | OPTION_BIT(OPT_PATIENCE) | OPTION_BIT(OPT_JSON) |
-               OPTION_BIT(OPT_YES) | OPTION_BIT(OPT_VERBOSE) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(REQUEST_OPTIONS, OPT_PLAN, OPT_PLAN_HASH, OPT_STATE, OPT_UNTIL,
+        OPT_LIMIT_RATE, OPT_FETCHES, OPT_FULL_SYNC, OPT_FAST_LOAD, OPT_LOAD_WHILE_LANDING,
+        OPT_RESORT, OPT_AOF_COMMANDS, OPT_AOF_ERRORS, OPT_REPLAN_LOST, OPT_PATIENCE, OPT_JSON,
+        OPT_YES, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -48,7 +48,6 @@ const struct command command_report = {
     .name = "report",
     .words = "--state FILE",
     .summary = "report what was recovered, from which files, with which proof",
-    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_HTML) | OPTION_BIT(OPT_FORCE) |
-               OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_STATE, OPT_HTML, OPT_FORCE, OPT_JSON, OPT_HELP),
     .run = run,
 };

@@ -27,6 +27,6 @@ const struct command command_status = {
     .help =
         "Reads the state file only; the hosts are not asked. The last line names the command to "
         "run next.",
-    .options = OPTION_BIT(OPT_STATE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_STATE, OPT_JSON, OPT_HELP),
     .run = run,
 };

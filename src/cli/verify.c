@@ -339,7 +339,6 @@ const struct command command_verify = {
         "read.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTION_BIT(OPT_LOCATION) | OPTION_BIT(OPT_DIGEST) | OPTION_BIT(OPT_INSECURE) |
-               OPTION_BIT(OPT_LIMIT_RATE) | OPTION_BIT(OPT_JSON) | OPTION_BIT(OPT_HELP),
+    .options = OPTIONS(OPT_LOCATION, OPT_DIGEST, OPT_INSECURE, OPT_LIMIT_RATE, OPT_JSON, OPT_HELP),
     .run = run,
 };
