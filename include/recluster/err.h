@@ -50,7 +50,7 @@
     X(ERR_UNSUPPORTED, "unsupported", 4, false, "not supported")                                   \
     X(ERR_CHECK, "check", 4, false, "refused by a check")                                          \
     X(ERR_SERVER, "server", 1, false, "the server failed")                                         \
-    X(ERR_STATE, "state", 1, false, "state file failure")                                          \
+    X(ERR_STATE_FILE, "state", 1, false, "state file failure")                                     \
     X(ERR_LOCKED, "locked", 5, false, "locked by another run")                                     \
     X(ERR_LINK, "link", 1, true, "link lost")                                                      \
     X(ERR_CANCELLED, "cancelled", 1, false, "cancelled")                                           \

@@ -28,7 +28,7 @@ static int check_empty_state(struct state *st, struct err *err)
     if (state_get_int(st, 0, &rows, err, "SELECT count(*) FROM cluster", "") < 0)
         return -1;
     if (rows) {
-        err_set(err, ERR_STATE, "state file '%s' already holds a CCS", state_path(st));
+        err_set(err, ERR_STATE_FILE, "state file '%s' already holds a CCS", state_path(st));
         return err_hint(err, "Give another one with --state, or leave the CCS file out to resume.");
     }
     return 0;

@@ -62,7 +62,8 @@ static int load_cluster(struct loader *l)
     if (rows_end(&rows, l->err) < 0)
         return -1;
     if (!found)
-        return err_set(l->err, ERR_STATE, "state file '%s' holds no CCS", state_path(l->state));
+        return err_set(
+            l->err, ERR_STATE_FILE, "state file '%s' holds no CCS", state_path(l->state));
     AUTO_FREE char *source = state_meta(l->state, "ccs_path");
     ccs->source = arena_strdup(&ccs->arena, source ? source : "");
     return 0;

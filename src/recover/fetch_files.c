@@ -103,7 +103,7 @@ static int is_host_ready(struct executor *x, const json_t *file, bool has_come,
     if (!name)
         return 0;
     if (!h)
-        return err_set(err, ERR_STATE, "the state file has no host '%s'", name);
+        return err_set(err, ERR_STATE_FILE, "the state file has no host '%s'", name);
     if (!host_wanted(h, look_again_ms)) {
         if (has_come)
             return 0;

@@ -141,7 +141,7 @@ static int record_answer(struct executor *x, struct task_run *t, const json_t *r
         return -1;
     if (!error)
         finish = t->kind->finish ? t->kind->finish(x, t, result, &failure) : FINISH_OK;
-    if (failure.code == ERR_STATE || failure.code == ERR_SPACE) {
+    if (failure.code == ERR_STATE_FILE || failure.code == ERR_SPACE) {
         if (!error) { /* our own disk, not the host's */
             state_rollback(x->st);
             *err = failure;

@@ -150,8 +150,8 @@ static int load_databases(struct executor *x, struct err *err)
     if (rows_end(&rows, err) < 0)
         return -1;
     return known ? 0
-                 : err_set(err, ERR_STATE, "the state file '%s' has a database in an unknown state",
-                       state_path(x->st));
+                 : err_set(err, ERR_STATE_FILE,
+                       "the state file '%s' has a database in an unknown state", state_path(x->st));
 }
 
 static int load_shards(struct executor *x, struct err *err)
@@ -232,7 +232,7 @@ static int load_tasks(struct executor *x, struct err *err)
         enum task_state state;
 
         if (!kind || shard < 0 || task_state_parse(rows_text(&rows, 3), &state) < 0) {
-            err_set(err, ERR_STATE,
+            err_set(err, ERR_STATE_FILE,
                 "task %lld of the state file has an unknown kind, shard or state",
                 (long long)rows_int(&rows, 0));
             struct err ignored = ERR_INIT;
@@ -364,7 +364,7 @@ int executor_load(struct executor *x, struct err *err)
     x->recovery_password = state_secret(x->st, "meta", "recovery_password");
     x->replication_password = state_secret(x->st, "meta", "replication_password");
     if (!x->recovery || !x->recovery_password || !x->replication_password)
-        return err_set(err, ERR_STATE, "the state file '%s' holds no plan", state_path(x->st));
+        return err_set(err, ERR_STATE_FILE, "the state file '%s' holds no plan", state_path(x->st));
     AUTO_FREE char *fast_load = state_meta(x->st, "fast_load");
     x->fast_load = fast_load != NULL;
     load_aof_wishes(x);

@@ -153,7 +153,7 @@ static int read_document(struct replan *r, struct err *err)
     r->document = rows_next(&rows) ? rows_json(&rows, 0) : NULL;
     if (rows_end(&rows, err) < 0)
         return -1;
-    return r->document ? 0 : err_set(err, ERR_STATE, "the state file holds no plan");
+    return r->document ? 0 : err_set(err, ERR_STATE_FILE, "the state file holds no plan");
 }
 
 /* --- hosts --- */

@@ -39,7 +39,7 @@ static int check_lock(int fd, const char *name, struct err *err)
     struct stat st;
 
     if (fstat(fd, &st) < 0)
-        return err_sys(err, ERR_STATE, "cannot look at the lock '%s'", name);
+        return err_sys(err, ERR_STATE_FILE, "cannot look at the lock '%s'", name);
     if (S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_size < LOCK_BYTES_MAX)
         return 0;
     err_set(err, ERR_CHECK, "'%s' is not the lock of a state file", name);
@@ -54,14 +54,14 @@ int state_lock_take(const char *path, struct err *err)
     int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return err_sys(err, ERR_STATE, "cannot open the lock '%s'", name);
+        return err_sys(err, ERR_STATE_FILE, "cannot open the lock '%s'", name);
     if (check_lock(fd, name, err) < 0) {
         close(fd);
         return -1;
     }
     if (lock_call(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno != EAGAIN && errno != EACCES) {
-            err_sys(err, ERR_STATE, "cannot lock '%s'", name);
+            err_sys(err, ERR_STATE_FILE, "cannot lock '%s'", name);
         } else {
             err_set(err, ERR_LOCKED, "another run (process %d) works on the state file '%s'",
                 read_pid(fd), path);
@@ -73,7 +73,7 @@ int state_lock_take(const char *path, struct err *err)
     }
     int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len) {
-        err_sys(err, ERR_STATE, "cannot write the lock '%s'", name);
+        err_sys(err, ERR_STATE_FILE, "cannot write the lock '%s'", name);
         close(fd);
         return -1;
     }

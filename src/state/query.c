@@ -16,7 +16,7 @@ int state_sqlite_error(struct state *st, const char *what, struct err *err)
     err_set(err,
         code == SQLITE_FULL ? ERR_SPACE
         : other             ? ERR_CORRUPT
-                            : ERR_STATE,
+                            : ERR_STATE_FILE,
         "%s '%s': %s", what, name, sqlite3_errmsg(st->db));
     if (code == SQLITE_FULL)
         err_hint(err, "Make room on that file system and run the same command again.");

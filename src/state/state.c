@@ -41,7 +41,7 @@ static int copy_to_memory(struct state *st, struct err *err)
 
     if (sqlite3_open(":memory:", &copy) != SQLITE_OK) {
         sqlite3_close(copy);
-        return err_set(err, ERR_STATE, "cannot copy the state file '%s'", st->path);
+        return err_set(err, ERR_STATE_FILE, "cannot copy the state file '%s'", st->path);
     }
     sqlite3_backup *backup = sqlite3_backup_init(copy, "main", st->db, "main");
     int rc = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
@@ -89,7 +89,7 @@ static int state_check_folder(const char *path, struct err *err)
     struct stat st;
 
     if (stat(dir, &st) < 0)
-        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_STATE,
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_STATE_FILE,
             "cannot look at the folder of the state file, '%s'", dir);
     if (!(st.st_mode & S_IWOTH) || (st.st_mode & S_ISVTX))
         return 0;
@@ -103,7 +103,7 @@ static int check_file(const char *path, enum state_mode mode, struct err *err)
         /* SQLite gives its side files the mode of this one. */
         int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0)
-            return err_sys(err, ERR_STATE, "cannot create the state file '%s'", path);
+            return err_sys(err, ERR_STATE_FILE, "cannot create the state file '%s'", path);
         close(fd);
     } else if (!file_exists(path)) {
         AUTO_FREE char *word = shell_word(path);

@@ -18,8 +18,8 @@ int state_begin(struct state *st, struct err *err)
     const char *sql = st->transaction_depth ? "SAVEPOINT inner" : "BEGIN IMMEDIATE";
 
     if (st->transaction_depth == TRANSACTION_DEPTH_MAX)
-        return err_set(
-            err, ERR_STATE, "transactions are nested more than %d deep", st->transaction_depth);
+        return err_set(err, ERR_STATE_FILE, "transactions are nested more than %d deep",
+            st->transaction_depth);
     if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return state_sqlite_error(st, "cannot write the state file", err);
     st->events_before[st->transaction_depth++] = json_array_size(st->pending_events);

@@ -17,7 +17,7 @@ ORDER = [
 
 HOMES = {
     "base": "base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
-    "loop": "child knock loop",
+    "loop": "child knock loop tcp",
     "state": "state",
     "rdb": "aof crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
     "ssh": "known_hosts ssh",

@@ -326,7 +326,7 @@ static void test_import_twice(void **state)
 
     (void)state;
     assert_int_equal(ccs_import(FIXTURES "/ccs/legacy.rdb", st, &err), -1);
-    assert_int_equal(err.code, ERR_STATE);
+    assert_int_equal(err.code, ERR_STATE_FILE);
     assert_non_null(strstr(err.message, "already holds"));
     char *after = typed_rows(st), *path = state_meta(st, "ccs_path");
     assert_string_equal(before, after);
@@ -345,7 +345,7 @@ static void test_load_without_import(void **state)
     (void)state;
     assert_int_equal(state_open("", STATE_MEMORY, &st, &err), 0);
     assert_null(ccs_load(st, &err));
-    assert_int_equal(err.code, ERR_STATE);
+    assert_int_equal(err.code, ERR_STATE_FILE);
     state_close(st);
 }
 
