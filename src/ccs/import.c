@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "capture.h"
+#include "ccs_file.h"
 #include "check.h"
 #include "recluster/ccs.h"
 #include "recluster/memory_limit.h"
@@ -68,7 +68,7 @@ static int insert_entries(struct import *im)
     return 0;
 }
 
-static int set_meta(struct import *im, const struct capture *c)
+static int set_meta(struct import *im, const struct ccs_file *c)
 {
     if (state_set_meta(im->state, "ccs_path", im->path, im->err) < 0 ||
         state_set_meta(im->state, "ccs_sha256", c->sha256, im->err) < 0)
@@ -90,7 +90,7 @@ static int check(struct import *im)
     return im->findings.failed ? -1 : 0;
 }
 
-static int import_all(struct import *im, const struct capture *c)
+static int import_all(struct import *im, const struct ccs_file *c)
 {
     if (check_empty_state(im->state, im->err) < 0 || set_meta(im, c) < 0 || insert_entries(im) < 0)
         return -1;
@@ -98,8 +98,8 @@ static int import_all(struct import *im, const struct capture *c)
     return rc < 0 ? -1 : check(im);
 }
 
-static int import_captured(
-    const char *path, const struct capture *c, struct state *st, struct err *err)
+static int import_file(
+    const char *path, const struct ccs_file *c, struct state *st, struct err *err)
 {
     struct import im = {
         .state = st,
@@ -130,15 +130,15 @@ static int import_captured(
 
 int ccs_import(const char *path, struct state *st, struct err *err)
 {
-    struct capture capture;
+    struct ccs_file file;
 
     memory_limit_set(MEMORY_LIMIT_CCS);
     memory_limit_name("CCS file '%s'", path);
-    capture_init(&capture);
-    int rc = capture_read(path, &capture, err);
+    ccs_file_init(&file);
+    int rc = ccs_file_read(path, &file, err);
     if (rc == 0)
-        rc = import_captured(path, &capture, st, err);
-    capture_release(&capture);
+        rc = import_file(path, &file, st, err);
+    ccs_file_release(&file);
     memory_limit_lift();
     return rc;
 }

@@ -7,7 +7,7 @@
  *
  *     struct objects all;
  *     objects_init(&all);
- *     … capture: objects_add(), object_add_item() …
+ *     … reader: objects_add(), object_add_item() …
  *     objects_index(&all);                        // sorted by key; from here on nothing is added
  *     const struct object *o = objects_find(&all, "bdb", "1");
  *     const char *name = object_text(o, "name");

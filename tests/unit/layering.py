@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "ssh", "store", "sets", "link", "ccs", "plan", "survey", "agent", "recover",
-    "report", "cli",
+    "base", "loop", "state", "rdb", "ssh", "store", "sets", "link", "ccs", "plan", "survey", "live", "agent",
+    "recover", "report", "cli",
 ]
 
 HOMES = {
@@ -27,6 +27,7 @@ HOMES = {
     "ccs": "ccs",
     "plan": "plan",
     "survey": "fence host_link old_cluster survey",
+    "live": "live",
     "agent": "agent",
     "recover": "recover",
     "report": "report",

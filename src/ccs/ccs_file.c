@@ -1,4 +1,4 @@
-#include "capture.h"
+#include "ccs_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -25,17 +25,17 @@ struct sink {
     uint64_t bytes;
 };
 
-void capture_init(struct capture *c)
+void ccs_file_init(struct ccs_file *c)
 {
-    *c = (struct capture){.nodes = NULL};
+    *c = (struct ccs_file){.nodes = NULL};
     objects_init(&c->objects);
 }
 
-void capture_release(struct capture *c)
+void ccs_file_release(struct ccs_file *c)
 {
     objects_release(&c->objects);
     json_decref(c->nodes);
-    capture_init(c);
+    ccs_file_init(c);
 }
 
 /* Never NULL, as object_item wants it for what is there. */
@@ -148,9 +148,9 @@ static int tell_form(struct sink *sink, struct err *err)
 
 static int sink_feed(struct sink *sink, const void *data, size_t len, struct err *err)
 {
-    if (len > CAPTURE_INFLATED_MAX - sink->bytes)
+    if (len > CCS_FILE_INFLATED_MAX - sink->bytes)
         return err_set(err, ERR_LIMIT, "it has more than %d GB when inflated",
-            (int)(CAPTURE_INFLATED_MAX >> 30));
+            (int)(CCS_FILE_INFLATED_MAX >> 30));
     sink->bytes += len;
     if (sink->form == FORM_RDB)
         return rdb_reader_feed(sink->reader, data, len, err);
@@ -172,7 +172,7 @@ static int end_json(struct sink *sink, json_t **ret_nodes, struct err *err)
 
     if (!document)
         return -1;
-    int rc = capture_json(document, sink->all, err);
+    int rc = ccs_file_json(document, sink->all, err);
     if (rc == 0 && strcmp(sink->all->format, "nodes.json") == 0)
         *ret_nodes = json_incref(document);
     json_decref(document);
@@ -288,7 +288,7 @@ static int read_plain(struct input *in, struct sink *sink, struct err *err)
     return 0;
 }
 
-static int read_input(struct input *in, struct capture *c, struct err *err)
+static int read_input(struct input *in, struct ccs_file *c, struct err *err)
 {
     struct sink sink = {.all = &c->objects, .json = BUF_INIT};
     int rc = input_next(in, err);
@@ -303,7 +303,7 @@ static int read_input(struct input *in, struct capture *c, struct err *err)
     return rc;
 }
 
-int capture_read(const char *path, struct capture *c, struct err *err)
+int ccs_file_read(const char *path, struct ccs_file *c, struct err *err)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);

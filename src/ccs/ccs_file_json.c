@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture.h"
+#include "ccs_file.h"
 #include "recluster/json.h"
 
 /* The kind that a wrapper {"type": …, "value": …} names; false if json is no wrapper. */
@@ -146,7 +146,7 @@ static int add_nodes(struct objects *all, const json_t *document, struct err *er
     return 0;
 }
 
-int capture_json(json_t *document, struct objects *all, struct err *err)
+int ccs_file_json(json_t *document, struct objects *all, struct err *err)
 {
     all->format = "json";
     if (json_is_object(document))

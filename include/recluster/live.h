@@ -1,0 +1,163 @@
+#ifndef RECLUSTER_LIVE_H
+#define RECLUSTER_LIVE_H
+
+/*
+ * A running cluster as it is: its servers, and what each of them says.
+ *
+ *     live_ask(&params, &live, err)          // asks the seeds, and every server that they name
+ *     for (size_t i = 0; i < live->count; i++)
+ *         … live->servers[i] …
+ *     live_databases(live)                   // who belongs to whom
+ *     live_free(live)
+ *
+ * Servers may be of a Redis Cluster, a primary with its replicas, Sentinels or single; Redis and
+ * Valkey. All are asked at the same time. Only commands that read are sent: those that
+ * live_acl_rules() allows.
+ *
+ * A server that cannot be asked is in the list with its error. live_ask() fails only if no seed
+ * answers, or if a seed refuses the login or a command.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "recluster/err.h"
+#include "recluster/mem.h"
+#include "recluster/secret.h"
+#include "recluster/slots.h"
+#include "recluster/tcp.h"
+
+struct live_address {
+    const char *addr; /* IP address or name */
+    int port;
+};
+
+struct live_login {
+    const char *user;              /* NULL: default */
+    const struct secret *password; /* borrowed; NULL: no login */
+};
+
+struct live_params {
+    const struct live_address *seeds;
+    size_t seed_count;
+    struct live_login login, sentinel_login; /* Sentinels often have another one, or none */
+    struct tls *tls;                         /* borrowed; NULL: no TLS */
+    int timeout_ms;                          /* of one server, for everything; 0: 5 s */
+    /* Called before a server is asked that only others name; may be NULL. */
+    void (*found)(void *arg, const struct live_address *server, const struct live_address *by);
+    void *arg;
+};
+
+enum live_mode { LIVE_ALONE, LIVE_CLUSTER, LIVE_SENTINEL };
+
+struct live_setting {
+    const char *name, *value;
+};
+
+struct live_module {
+    const char *name, *path; /* path NULL: the server does not say (before 7.0) */
+    int64_t version;
+    const char *const *args; /* NULL-ended */
+};
+
+/* One line of CLUSTER NODES. */
+struct live_node {
+    const char *id, *addr; /* addr "": not known to that node yet */
+    int port, bus_port;
+    const char *hostname;   /* "": none */
+    const char *primary_id; /* NULL: it is a primary */
+    bool myself, fails, suspected, handshaking, no_addr;
+    int64_t epoch;
+    struct slots slots;
+    bool moves_slots; /* open slots, shown by the node concerned alone */
+};
+
+/* What a Sentinel says of a primary. */
+struct live_watch {
+    const char *name, *addr;
+    int port;
+    int64_t quorum, down_after_ms, failover_timeout_ms, parallel_syncs;
+    bool is_down;
+};
+
+struct live_server {
+    const char *addr; /* IP address where it was asked */
+    const char *name; /* as the operator or another server wrote it, if that is no IP address */
+    int port;
+    bool seed;
+    struct err error; /* ERR_NONE: it answered all */
+    bool answered;    /* at least INFO */
+    enum live_mode mode;
+    const char *info;              /* the text of INFO */
+    struct live_setting *settings; /* CONFIG GET *, sorted by name */
+    size_t setting_count;
+    const char *const *users; /* ACL LIST, NULL-ended */
+    struct live_module *modules;
+    size_t module_count;
+    const char *const *functions; /* names of libraries, sorted, NULL-ended */
+    struct live_node *nodes;      /* CLUSTER NODES, sorted by id */
+    size_t node_count;
+    int64_t epoch; /* cluster_current_epoch; -1: none */
+    bool state_ok; /* cluster_state:ok */
+    struct live_watch *watches;
+    size_t watch_count;
+    const char *const *refused; /* commands that it refuses or does not know, NULL-ended */
+};
+
+/* One database: a cluster, or a primary with its replicas. */
+struct live_database {
+    const char *name; /* a Sentinel's name for it; NULL: none */
+    bool cluster;
+    const struct live_server **servers; /* that answered; primaries first, then by address */
+    size_t count;
+    const struct live_server *first; /* the one that speaks for it: a primary */
+    const struct live_watch *watch;  /* NULL: no Sentinel watches it */
+    const struct live_server **sentinels;
+    size_t sentinel_count;
+};
+
+struct live {
+    struct arena arena; /* owns all */
+    int64_t asked_ms;   /* wall time at the beginning */
+    struct live_server **servers;
+    size_t count, alloc;
+    struct live_database *databases; /* sorted by the address of `first` */
+    size_t database_count;
+};
+
+int live_ask(const struct live_params *params, struct live **ret, struct err *err) MUST_CHECK;
+void live_free(struct live *live); /* NULL is fine */
+
+/* A line of INFO; NULL if it has none. The arena's. */
+const char *live_info(struct live *live, const struct live_server *server, const char *field);
+int64_t live_info_int(
+    struct live *live, const struct live_server *server, const char *field, int64_t missing);
+
+/* A setting, or NULL. */
+const char *live_setting(const struct live_server *server, const char *name);
+
+/* The node that the server itself is, or NULL. */
+const struct live_node *live_myself(const struct live_server *server);
+
+bool live_is_primary(struct live *live, const struct live_server *server);
+
+/*
+ * What is being changed at this moment: a failover, moving slots, nodes that see the cluster
+ * differently. The arena's; NULL if the cluster is settled. What lasts (a dead node) does not count.
+ */
+const char *live_unsettled(struct live *live);
+
+/*
+ * A digest of everything that a CCS file is made of, without what moves by itself (times, memory,
+ * offsets): equal digests mean equal CCS files. `ret` has room for DIGEST_HEX_MAX.
+ */
+void live_digest(struct live *live, char *ret);
+
+/*
+ * The ACL rules that a user of live_ask() needs: for servers since 7.0, and for older ones. On
+ * Sentinels it needs live_acl_sentinel_rules.
+ */
+extern const char live_acl_rules[], live_acl_rules_6[], live_acl_sentinel_rules[];
+
+#endif

@@ -1,0 +1,107 @@
+#include "resp.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "recluster/buf.h"
+
+struct resp {
+    struct tcp *tcp;
+    redisReader *reader;
+    struct buf out; /* wiped: it may hold a password */
+    size_t sent, received;
+};
+
+int resp_open(const struct tcp_params *params, struct resp **ret, struct err *err)
+{
+    struct tcp *tcp;
+
+    if (tcp_open(params, &tcp, err) < 0)
+        return -1;
+    struct resp *r = xcalloc(1, sizeof(*r));
+    r->tcp = tcp;
+    r->reader = xchecked(redisReaderCreate(), 0);
+    buf_init(&r->out);
+    *ret = r;
+    return 0;
+}
+
+static void forget_sent(struct resp *r)
+{
+    explicit_bzero(r->out.data, r->out.alloc);
+    buf_clear(&r->out);
+    r->sent = 0;
+}
+
+void resp_close(struct resp *r)
+{
+    if (!r)
+        return;
+    forget_sent(r);
+    buf_release(&r->out);
+    redisReaderFree(r->reader);
+    tcp_close(r->tcp);
+    free(r);
+}
+
+void resp_send(struct resp *r, const char *const *argv)
+{
+    size_t argc = 0;
+
+    while (argv[argc])
+        argc++;
+    /* Room for all of it at once: a buffer that grows leaves a copy of what it held. */
+    size_t room = 32;
+    for (size_t i = 0; i < argc; i++)
+        room += strlen(argv[i]) + 32;
+    buf_reserve(&r->out, room);
+    buf_addf(&r->out, "*%zu\r\n", argc);
+    for (size_t i = 0; i < argc; i++)
+        buf_addf(&r->out, "$%zu\r\n%s\r\n", strlen(argv[i]), argv[i]);
+}
+
+static int send_more(struct resp *r, struct err *err)
+{
+    while (r->sent < r->out.len) {
+        ssize_t n = tcp_write(r->tcp, r->out.data + r->sent, r->out.len - r->sent, err);
+        if (n <= 0)
+            return (int)n;
+        r->sent += (size_t)n;
+    }
+    if (r->sent)
+        forget_sent(r);
+    return 0;
+}
+
+enum resp_step resp_next(struct resp *r, redisReply **ret, struct wait *wait, struct err *err)
+{
+    for (;;) {
+        void *reply = NULL;
+        char data[16384];
+        if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
+            err_set(err, ERR_PROTOCOL, "%s does not answer as a server of Redis or Valkey does: %s",
+                tcp_peer(r->tcp), r->reader->errstr);
+            return RESP_FAILED;
+        }
+        if (reply) {
+            *ret = reply;
+            return RESP_REPLY;
+        }
+        if (send_more(r, err) < 0)
+            return RESP_FAILED;
+        ssize_t n = tcp_read(r->tcp, data, sizeof(data), err);
+        if (n < 0)
+            return RESP_FAILED;
+        if (n == 0) {
+            tcp_wait(r->tcp, wait, r->sent < r->out.len);
+            return RESP_WAIT;
+        }
+        r->received += (size_t)n;
+        if (r->received > RESP_BYTES_MAX) {
+            err_set(err, ERR_LIMIT, "the answers of %s are longer than %d bytes", tcp_peer(r->tcp),
+                RESP_BYTES_MAX);
+            return RESP_FAILED;
+        }
+        redisReaderFeed(r->reader, data, (size_t)n);
+    }
+}

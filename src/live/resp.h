@@ -1,0 +1,36 @@
+#ifndef LIVE_RESP_H
+#define LIVE_RESP_H
+
+/*
+ * A connection to a server that sends commands without waiting for their answers.
+ *
+ *     resp_open(&params, &r, err)
+ *     resp_send(r, argv); resp_send(r, …);
+ *     in a job's step:
+ *         switch (resp_next(r, &reply, wait, err)) {
+ *         case RESP_REPLY: … freeReplyObject(reply) …   // answers come in the order of commands
+ *         case RESP_WAIT:  … add a deadline, return JOB_WAIT …
+ *         case RESP_FAILED: …                           // the connection can only be closed
+ *     resp_close(r)
+ *
+ * All answers of a connection together may have RESP_BYTES_MAX bytes; more is ERR_LIMIT.
+ */
+
+#include <hiredis/hiredis.h>
+
+#include "recluster/tcp.h"
+
+enum { RESP_BYTES_MAX = 64 << 20 };
+
+struct resp;
+
+int resp_open(const struct tcp_params *params, struct resp **ret, struct err *err) MUST_CHECK;
+void resp_close(struct resp *r); /* NULL is fine */
+
+void resp_send(struct resp *r, const char *const *argv); /* NULL-ended */
+
+enum resp_step { RESP_REPLY, RESP_WAIT, RESP_FAILED };
+enum resp_step resp_next(
+    struct resp *r, redisReply **ret, struct wait *wait, struct err *err) MUST_CHECK;
+
+#endif
