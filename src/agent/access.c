@@ -28,7 +28,7 @@ static int take_password(const json_t *params, const char **ret, struct err *err
     return 0;
 }
 
-/* An ACL file that a power cut left empty would let everybody in: not every server syncs it. */
+/* Not every server syncs its ACL file. After a power cut it could be empty and let everybody in. */
 static int save_users(struct redis *r, struct err *err)
 {
     if (redis_command(r, NULL, err, "ACL", "SAVE") < 0)
@@ -49,8 +49,8 @@ int access_let_replicate(struct redis *r, struct err *err)
 }
 
 /*
- * What clients of the vendor's proxy have of @admin and @dangerous, as far as plain servers do; all
- * servers from 6.0 on know these.
+ * The commands of @admin and @dangerous that the vendor's proxy allows and plain servers have. All
+ * servers since 6.0 know them.
  */
 static const char *const data_rules[] = {"-@admin", "-@dangerous", "+info", "+keys", "+flushall",
     "+flushdb", "+sort", "+restore", "+role", "+client|list", "+module|list", "+acl|whoami",
@@ -98,8 +98,8 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
 }
 
 /*
- * Works as a user that stays: the one that goes would be cut off by its removal, and this proves that
- * those that stay can log in. The record is written last, so that a rerun does it all again.
+ * Logs in as a user that stays: removing a user ends its connections, and the login proves that the
+ * other users work. The record is written last, so a rerun repeats everything.
  */
 static int seal(struct shard *shard, const char *password, struct err *err)
 {

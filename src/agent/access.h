@@ -4,9 +4,9 @@
 #include "redis.h"
 
 /*
- * Lets replicas in: user "replication" is switched on, for good. Until then a replica that tries
- * is refused, keeps its data and tries again each second. Done once the server's data has proven
- * whole, as a replica takes whatever its primary has, also nothing.
+ * Switches user "replication" on for good, so that replicas can connect. Until then the primary
+ * refuses a replica, which keeps its data and retries every second. Call it when the server's data
+ * is verified: a replica copies whatever its primary has, even nothing.
  */
 int access_let_replicate(struct redis *r, struct err *err) MUST_CHECK;
 

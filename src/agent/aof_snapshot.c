@@ -28,7 +28,7 @@ enum {
     SOCKET_MS = 60 * 1000,
     COMMAND_MS = 10 * 1000,
     STUCK_MS = 120 * 1000,
-    SAVE_MS = 12 * 3600 * 1000, /* it writes all of the data, and answers when that is done */
+    SAVE_MS = 12 * 3600 * 1000, /* it answers only when all data is written */
 };
 
 /* Written last: the snapshot beside it is whole. */
@@ -73,7 +73,7 @@ static int take_bytes(void *arg, const void *data, size_t len, struct err *err)
     return aof_reader_feed(c->reader, data, len, err);
 }
 
-/* The tail is no part of the copy. */
+/* The tail is not copied. */
 static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *facts, const char *name,
     json_t **ret_dropped, struct err *err)
 {
@@ -160,19 +160,19 @@ static json_t *copy_facts(const struct copy *c, json_t *dropped)
 }
 
 /* copy.aof in the working folder: one file, of whole commands. */
-static int copy_aof(struct agent_call *call, const json_t *input, const struct aof_wishes *wishes,
-    struct store *store, json_t **ret_facts, struct err *err)
+static int copy_aof(
+    struct agent_call *call, const struct aof_input *in, json_t **ret_facts, struct err *err)
 {
     struct copy c = {
-        .call = call, .input = input, .also = wishes->also, .path = "copy.aof", .fd = -1};
-    json_t *parts = json_object_get(input, "parts"), *dropped = NULL;
+        .call = call, .input = in->file, .also = in->wishes.also, .path = "copy.aof", .fd = -1};
+    json_t *parts = json_object_get(in->file, "parts"), *dropped = NULL;
     int rc = 0;
 
-    parts = parts ? json_incref(parts) : json_pack("[O]", input);
+    parts = parts ? json_incref(parts) : json_pack("[O]", in->file);
     if ((c.fd = open(c.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         rc = err_sys(err, ERR_IO, "cannot create '%s'", c.path);
     if (rc == 0)
-        rc = copy_parts(&c, store, parts, &dropped, err);
+        rc = copy_parts(&c, in->store, parts, &dropped, err);
     if (c.fd >= 0 && close(c.fd) < 0 && rc == 0)
         rc = err_sys(err, ERR_IO, "cannot close '%s'", c.path);
     if (rc == 0)
@@ -186,8 +186,8 @@ static int copy_aof(struct agent_call *call, const json_t *input, const struct a
 /* --- the server --- */
 
 /*
- * As many databases as can be: a SELECT that failed would send what follows to another one. The
- * checks of the snapshot find keys where none may be.
+ * As many databases as possible: if a SELECT failed, the commands after it would change another
+ * database. The checks of the snapshot find keys in databases that must be empty.
  */
 static const char conf_of_aof[] = "port 0\n"
                                   "appendonly yes\n"
@@ -201,7 +201,7 @@ static bool is_ours(const char *name)
     return strcasecmp(name, "info") == 0 || strcasecmp(name, "save") == 0;
 }
 
-/* SAVE, which is ours alone, under a name that nobody can know. */
+/* SAVE is renamed to a random word, so only we can call it. */
 struct loader {
     struct scratch_program program;
     struct scratch s;
@@ -210,8 +210,9 @@ struct loader {
 };
 
 /*
- * What the file can't need, and we don't, goes: "rename-command NAME ''". Asked of the server itself, so
- * that none of a later release is forgotten. Its "INFO" says how far it is.
+ * Disables all commands that neither the file nor we need: "rename-command NAME ''". The list comes
+ * from the server itself, so it includes commands of later releases. INFO stays: it tells the
+ * progress.
  */
 static int rename_commands(struct loader *l, struct buf *conf, struct err *err)
 {
@@ -227,7 +228,7 @@ static int rename_commands(struct loader *l, struct buf *conf, struct err *err)
     for (size_t i = 0; rc == 0 && i < reply->elements; i++) {
         const redisReply *command = reply->element[i];
         const char *name = command->elements ? command->element[0]->str : NULL;
-        /* Of a module that is built in: it comes after the configuration. */
+        /* A built-in module registers its commands after the configuration is read. */
         bool late = name && isupper((unsigned char)name[0]);
         if (name && !late && !aof_command_is_data(name, l->also) && !is_ours(name))
             buf_addf(conf, "rename-command %s \"\"\n", name);
@@ -239,7 +240,7 @@ static int rename_commands(struct loader *l, struct buf *conf, struct err *err)
     return rc;
 }
 
-/* Its end, or that of an answer that did not come. */
+/* The server ended, or did not answer. */
 static int explain_end(struct err *err)
 {
     scratch_explain(err);
@@ -302,7 +303,7 @@ static int check_errors(const json_t *facts, const struct aof_wishes *wishes, st
         "--aof-errors.");
 }
 
-/* The server's answer to SAVE is no more than that it failed. */
+/* If SAVE fails, the answer does not say why; the log does. */
 static int save_snapshot(const struct loader *l, struct err *err)
 {
     if (redis_command(l->s.redis, NULL, err, l->save) == 0)
@@ -316,7 +317,7 @@ static int save_snapshot(const struct loader *l, struct err *err)
                 : -1;
 }
 
-/* Once it has no more than it needs, it sees the file: so that none of it is run by another one. */
+/* The server gets the file only after the other commands are disabled, so it cannot run them. */
 static int make_snapshot(struct agent_call *call, const struct shard *shard,
     const struct aof_wishes *wishes, json_t *facts, struct err *err)
 {
@@ -353,7 +354,7 @@ static int make_snapshot(struct agent_call *call, const struct shard *shard,
 
 /* --- both --- */
 
-/* What a finished snapshot of the same input left; NULL: there is none. */
+/* The facts of a finished snapshot of the same input; NULL: there are none. */
 static json_t *finished(const char *folder, const json_t *input)
 {
     AUTO_FREE char *path = path_join(folder, facts_name);
@@ -371,17 +372,16 @@ static json_t *finished(const char *folder, const json_t *input)
     return NULL;
 }
 
-static int make_in_folder(struct agent_call *call, const struct shard *shard, const json_t *input,
-    const struct aof_wishes *wishes, struct store *store, json_t **ret_facts, struct err *err)
+static int make_in_folder(struct agent_call *call, const struct shard *shard,
+    const struct aof_input *in, json_t **ret_facts, struct err *err)
 {
     json_t *facts = NULL;
 
-    if (copy_aof(call, input, wishes, store, &facts, err) < 0)
+    if (copy_aof(call, in, &facts, err) < 0)
         return -1;
-    const char *name = json_text(input, "name", NULL);
-    if (make_snapshot(call, shard, wishes, facts, err) < 0) {
+    if (make_snapshot(call, shard, &in->wishes, facts, err) < 0) {
         json_decref(facts);
-        return err_wrap(err, "'%s'", name);
+        return err_wrap(err, "'%s'", json_text(in->file, "name", NULL));
     }
     if (rename("dump.rdb", AOF_SNAPSHOT_NAME) < 0) {
         json_decref(facts);
@@ -399,12 +399,11 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard, co
 int aof_snapshot(struct agent_call *call, const struct shard *shard, const struct aof_input *in,
     const char *folder, json_t **ret_facts, struct err *err)
 {
-    const json_t *input = in->file;
-    const char *name = json_text(input, "name", NULL);
+    const char *name = json_text(in->file, "name", NULL);
 
     if (!name || !*name || name[0] == '.' || strchr(name, '/'))
         return err_set(err, ERR_PROTOCOL, "the append-only file has no plain name");
-    json_t *facts = finished(folder, input);
+    json_t *facts = finished(folder, in->file);
     if (facts) {
         *ret_facts = facts;
         return 0;
@@ -413,7 +412,7 @@ int aof_snapshot(struct agent_call *call, const struct shard *shard, const struc
         return -1;
     if (chdir(folder) < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '%s'", folder);
-    int rc = make_in_folder(call, shard, input, &in->wishes, in->store, ret_facts, err);
+    int rc = make_in_folder(call, shard, in, ret_facts, err);
     if (chdir(shard->path) < 0 && rc == 0)
         rc = err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path);
     return rc;

@@ -2,15 +2,16 @@
 #define AGENT_AOF_SNAPSHOT_H
 
 /*
- * A snapshot of what an append-only file holds, so that all that comes after it is the same as for
- * an RDB file.
+ * Turns an append-only file into an RDB snapshot, so that all later steps are the same as for an
+ * RDB file.
  *
- * The AOF is copied into a folder of its own, checked command by command (aof.h), its tail cut off
- * if it has one; then a private server of this host loads it (scratch.h: no port, a socket that only we
- * may open, not as root) and writes dump.rdb. What an append-only file can't need is renamed away in that
- * server; it dies with us. The AOF itself is only read.
+ * The AOF is copied into a folder of its own and checked command by command (aof.h). If it has a
+ * broken tail, the copy ends before it. Then a private server of this host loads the copy
+ * (scratch.h: no port, a socket that only we may open, not as root) and writes dump.rdb. Commands
+ * that an append-only file cannot need are disabled in that server, which dies with us. The AOF
+ * itself is only read.
  *
- * Called again after a crash, it begins anew, unless the snapshot was finished: then that is it.
+ * After a crash the next call starts again, unless the snapshot was finished: then it is used.
  */
 
 #include <jansson.h>
@@ -19,12 +20,11 @@
 #include "recluster/store.h"
 #include "shard.h"
 
-#define AOF_SNAPSHOT_NAME                                                                          \
-    "snapshot.rdb" /* in `folder`, where the server has files of its own names */
+#define AOF_SNAPSHOT_NAME "snapshot.rdb" /* in `folder`, whose other file names are the server's */
 
 struct aof_wishes {
-    const char *const *also; /* commands that are replayed although they are no data; or NULL */
-    bool errors;             /* it is no failure that the server refuses commands */
+    const char *const *also; /* more commands to accept from the file, or NULL */
+    bool errors;             /* accept that the server refuses some of the commands */
 };
 
 struct aof_input {
@@ -34,9 +34,9 @@ struct aof_input {
 };
 
 /*
- * `folder`, below the shard's, gets the snapshot under the AOF's own name. ret_facts:
+ * The snapshot is written into `folder`, a folder of the shard, under the AOF's name. ret_facts:
  * {"name", "bytes", "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null,
- * "errors": n (replies of the server that loaded it; -1: it does not count them), "error_names"}.
+ * "errors": n (how many commands the server refused; -1: it does not count them), "error_names"}.
  */
 int aof_snapshot(struct agent_call *call, const struct shard *shard, const struct aof_input *in,
     const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* attach_replica: the server of a replica, until it is in step with its primary. */
+/* attach_replica: starts a replica's server and waits until it is in sync with its primary. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,9 +28,9 @@ struct attachment {
     const char *primary_addr;
     int primary_port;
     struct redis *primary, *replica;
-    json_int_t keys, expires; /* of the backup; keys -1: not known */
-    const json_t *meet;       /* by command; NULL: nodes.conf says it all */
-    const char *repl_id;      /* stamped into the file that it loaded; NULL: none */
+    json_int_t keys, expires; /* of the backup; keys -1: unknown */
+    const json_t *meet;       /* set: join by CLUSTER MEET; NULL: nodes.conf is complete */
+    const char *repl_id;      /* stamped into the file that it loaded, or NULL */
 };
 
 static int connect_primary(struct attachment *a, const char *password, struct err *err)
@@ -51,14 +51,14 @@ static int connect_primary(struct attachment *a, const char *password, struct er
                     : redis_command(a->primary, NULL, err, "ACL", "WHOAMI");
 }
 
-/* Changes whenever something moves while the data is on its way. */
-static uint64_t sign_of_life(const char *primary, const char *replica)
+/* Changes whenever the sync makes progress. */
+static uint64_t sync_progress(const char *primary, const char *replica)
 {
     int64_t left = info_int(replica, "master_sync_left_bytes", 0);
     int64_t signs[] = {
         info_int(replica, "master_sync_read_bytes", 0), left,
         info_int(replica, "loading_loaded_bytes", 0), info_int(replica, "slave_repl_offset", 0),
-        info_int(primary, "rdb_current_bgsave_time_sec", 0), /* another replica may be before us */
+        info_int(primary, "rdb_current_bgsave_time_sec", 0), /* syncs another replica first */
     };
     uint64_t sum = 0;
 
@@ -101,7 +101,7 @@ static int check_role(
     return 1;
 }
 
-/* Both at the same offset: their data is the same, if it is at all. */
+/* At the same offset both must have the same data. */
 static int compare_keys(
     const struct attachment *a, const char *primary, const char *replica, struct err *err)
 {
@@ -125,9 +125,8 @@ static int compare_keys(
 }
 
 /*
- * Whether the replica's data is what it loaded itself. The primary counts syncs of all its
- * replicas; a replica keeps the id of the history that it continued, and forgets it with a full
- * copy.
+ * Whether the replica kept the data that it loaded. The primary counts full syncs of all its
+ * replicas. A replica remembers the id of the history that it continued, until a full sync.
  */
 static bool continued(const struct attachment *a, const char *primary, const char *replica)
 {
@@ -148,7 +147,7 @@ static json_t *result(
         already);
 }
 
-/* Two looks, the primary's first. */
+/* Reads INFO of both, the primary's first. */
 static int look(const struct attachment *a, char **ret_primary, char **ret_replica, struct err *err)
 {
     if (redis_info(a->primary, ret_primary, err) < 0)
@@ -161,9 +160,15 @@ static int look(const struct attachment *a, char **ret_primary, char **ret_repli
     return server_explain(a->shard, err);
 }
 
-/* 1: in step, *ret is set; 0: not yet; -1 */
-static int check_step(const struct attachment *a, const char *primary, const char *replica,
-    struct watch *watch, int64_t *best_lag, int *differences, struct err *err)
+struct sync {
+    struct watch watch;
+    int64_t best_lag;
+    int differences; /* how often the keys differed at the same offset */
+};
+
+/* 1: in sync; 0: not yet; -1 */
+static int check_sync(const struct attachment *a, const char *primary, const char *replica,
+    struct sync *sync, struct err *err)
 {
     bool up = info_is(replica, "master_link_status", "up") && info_is(replica, "loading", "0");
     int64_t lag =
@@ -172,12 +177,12 @@ static int check_step(const struct attachment *a, const char *primary, const cha
     if (up && lag == 0) {
         if (compare_keys(a, primary, replica, err) == 0)
             return 1;
-        return ++*differences < COMPARISONS ? 0 : -1;
+        return ++sync->differences < COMPARISONS ? 0 : -1;
     }
-    if (up && lag < *best_lag)
-        *best_lag = lag < 0 ? 0 : lag;
-    uint64_t progress = up ? (uint64_t)*best_lag : sign_of_life(primary, replica);
-    if (!watch_is_stuck(watch, progress))
+    if (up && lag < sync->best_lag)
+        sync->best_lag = lag < 0 ? 0 : lag;
+    uint64_t progress = up ? (uint64_t)sync->best_lag : sync_progress(primary, replica);
+    if (!watch_is_stuck(&sync->watch, progress))
         return 0;
     if (up)
         return err_set(err, ERR_TIMEOUT, "the replica in '%s' stays %lld bytes behind its primary",
@@ -189,9 +194,9 @@ static int check_step(const struct attachment *a, const char *primary, const cha
 
 static int follow(const struct attachment *a, bool already, json_t **ret, struct err *err)
 {
-    struct watch watch = WATCH_INIT(STUCK_MS);
-    int64_t since_ms = clock_mono_ms(), best_lag = INT64_MAX;
-    int differences = 0, rc = 0;
+    struct sync sync = {.watch = WATCH_INIT(STUCK_MS), .best_lag = INT64_MAX};
+    int64_t since_ms = clock_mono_ms();
+    int rc = 0;
 
     while (rc == 0) {
         struct err why = ERR_INIT;
@@ -200,7 +205,7 @@ static int follow(const struct attachment *a, bool already, json_t **ret, struct
             return -1;
         rc = check_role(a, replica, since_ms, err);
         if (rc == 1)
-            rc = check_step(a, primary, replica, &watch, &best_lag, &differences, &why);
+            rc = check_sync(a, primary, replica, &sync, &why);
         if (rc == 1)
             *ret = result(a, primary, replica, already);
         else if (rc == 0)
@@ -245,7 +250,7 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
         return err_wrap(err, "cannot make '%s' a node of its cluster", a->shard->path);
     if (follow(a, already, ret, err) < 0)
         return -1;
-    /* It may become a primary itself one day. */
+    /* After a failover it may be a primary. */
     if (shard_has(a->shard, SHARD_CONFIGURED) || access_let_replicate(a->replica, err) == 0)
         return 0;
     json_decref(*ret);

@@ -11,7 +11,7 @@
 
 enum { RECORD_MAX = 1024 * 1024, NAMES_SHOWN = 3 };
 
-/* What may lie in the folder of no recovery; recovery.json.tmp is what a crash left. */
+/* Entries of a folder that belongs to no recovery. A crash may leave recovery.json.tmp. */
 static bool is_neutral(const char *name)
 {
     static const char *const neutral[] = {"agent", "lock", "recovery.json.tmp"};
@@ -22,7 +22,7 @@ static bool is_neutral(const char *name)
     return false;
 }
 
-/* A file's name may hold any bytes; this is for people, and must be UTF-8. */
+/* A file name may hold any bytes, but a message must be UTF-8. */
 static void add_name(struct buf *text, const char *name)
 {
     buf_addc(text, '\'');
@@ -31,7 +31,7 @@ static void add_name(struct buf *text, const char *name)
     buf_addc(text, '\'');
 }
 
-/* Names the first entries that aren't neutral; "" if there are none. */
+/* Names the first entries that are not neutral; "" if all are. */
 static char *name_entries(char *const *names, size_t count)
 {
     struct buf text = BUF_INIT;
@@ -163,7 +163,7 @@ static int check_owner(const char *path, struct err *err)
         "nobody else may write to them.");
 }
 
-/* Each folder on the way, from the root. */
+/* Each folder of the path, from the root. */
 static int check_way(const char *path, struct err *err)
 {
     AUTO_FREE char *part = xstrdup(path);

@@ -1,7 +1,7 @@
 #ifndef AGENT_BASE_DIR_H
 #define AGENT_BASE_DIR_H
 
-/* Whose a host's base_dir is (recluster/protocol.h): looks, and touches nothing. */
+/* Which recovery a host's base_dir belongs to (recluster/protocol.h). These functions only read. */
 
 #include <jansson.h>
 #include <sys/statvfs.h>
@@ -10,9 +10,9 @@
 
 enum base_dir_state {
     BASE_DIR_ABSENT,
-    BASE_DIR_EMPTY,    /* but for what any recovery may find there: agent/, lock */
-    BASE_DIR_RECOVERY, /* of the one that `recovery` names */
-    BASE_DIR_FOREIGN,  /* holds other things; `detail` names the first of them */
+    BASE_DIR_EMPTY,    /* empty but for entries that any recovery may leave: agent/, lock */
+    BASE_DIR_RECOVERY, /* belongs to the recovery that `recovery` names */
+    BASE_DIR_FOREIGN,  /* holds other files; `detail` names the first of them */
 };
 
 struct base_dir {
@@ -30,20 +30,23 @@ int base_dir_look(const char *path, struct base_dir *ret, struct err *err) MUST_
 void base_dir_release(struct base_dir *base_dir);
 
 /*
- * The file system on which base_dir is, or will be; *ret_folder, the caller's, is base_dir or what
- * there is already of the folders above it. It may be NULL.
+ * The file system of base_dir. *ret_folder, the caller's, is base_dir, or the nearest folder above
+ * it that exists. It may be NULL.
  */
 int base_dir_disk(
     const char *path, char **ret_folder, struct statvfs *ret, struct err *err) MUST_CHECK;
 
-/* ERR_CHECK if it is foreign, or of a recovery other than `recovery` (NULL: any will do). */
+/*
+ * ERR_CHECK if base_dir holds other files or belongs to another recovery (NULL: any recovery is
+ * fine).
+ */
 int base_dir_check(const struct base_dir *base_dir, const char *path, const char *recovery,
     struct err *err) MUST_CHECK;
 
 /*
- * ERR_CHECK: it, or a folder above it, belongs to another user than us and root, or may be changed by
- * others: what they put there would be run, or overwritten, as us. What is not there yet is fine; so is
- * a folder above in which only owners rename and remove, as in /tmp.
+ * ERR_CHECK if base_dir or a folder above it belongs to another user (not us, not root) or others
+ * may write to it: we would run or overwrite what they put there. A folder that does not exist yet
+ * is fine. So is a sticky folder above base_dir, such as /tmp.
  */
 int base_dir_check_owners(const char *path, struct err *err) MUST_CHECK;
 

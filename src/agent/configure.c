@@ -1,7 +1,6 @@
 /*
- * configure: what the database's own settings are comes back once its data has proven whole: limits
- * that would have evicted, saving that would have overwritten, failover that would have swapped
- * roles.
+ * configure: sets the database's own configuration, once the data is verified. Before that, a
+ * memory limit could evict keys, saving could overwrite the file, and a failover could swap roles.
  */
 
 #include <stdlib.h>
@@ -55,8 +54,8 @@ static int set_int(struct redis *r, const char *name, json_int_t value, struct e
 }
 
 /*
- * Over its limit the server evicts, or refuses writes, with its next command. The data must fit and
- * its first clients with it, so a limit that is too tight is raised: as far as it needs to be.
+ * A server above its limit evicts keys, or refuses writes, with its next command. The data and the
+ * first clients must fit, so a limit that is too low is raised as far as needed.
  */
 static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret_limit,
     json_t *warnings, struct err *err)
@@ -84,7 +83,7 @@ static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret
     return *s->policy ? set(r, "maxmemory-policy", s->policy, err) : 0;
 }
 
-/* A limit of the operating system on open files must not keep a database down. */
+/* A database must start even if the operating system's limit on open files is too low. */
 static int set_clients(struct redis *r, const struct settings *s, json_t *warnings, struct err *err)
 {
     struct err refused = ERR_INIT;
@@ -124,7 +123,7 @@ static int await_aof(
         int64_t keys = info_int(info, "current_save_keys_processed", 0);
         int64_t size = info_int(info, "current_cow_size", 0);
         int64_t spent = info_int(info, "aof_current_rewrite_time_sec", 0);
-        /* Servers before 6.2 don't say how far they are: only that they are at it. */
+        /* Servers before 6.2 tell that they rewrite, but not how far they are. */
         bool counts = info_int(info, "current_save_keys_total", -1) >= 0;
         if (watch_is_stuck(&watch, (uint64_t)(counts ? keys + size : spent))) {
             err_set(err, ERR_TIMEOUT,
@@ -150,7 +149,7 @@ static int set_persistence(struct agent_call *call, const struct shard *shard, s
     return set(r, "save", s->save, err);
 }
 
-/* What was wider while replicas were still to come. */
+/* The backlog was larger and never expired while replicas were still missing. */
 static int set_replication(const struct shard *shard, struct redis *r, struct err *err)
 {
     int backlog_bytes = shard_int(shard, "repl_backlog_bytes");
@@ -167,7 +166,7 @@ static int set_cluster(struct redis *r, const struct settings *s, struct err *er
     return set(r, "cluster-replica-no-failover", "no", err);
 }
 
-/* Huge pages were for the load: from its next start on the server does without them. */
+/* Huge pages were for the load. The server does without them after its next start. */
 static int end_fast_load(const char *text, struct err *err)
 {
     static const char line[] = "disable-thp no\n";
@@ -181,7 +180,10 @@ static int end_fast_load(const char *text, struct err *err)
     return file_write_atomic("redis.conf", kept.data, kept.len, 0600, err);
 }
 
-/* The server's own word is not enough: with the wrong line it starts empty next time. */
+/*
+ * Reads the file itself: if its line is wrong, the server's next start is empty, whatever it
+ * answers now.
+ */
 static int check_file(const struct shard *shard, bool appendonly, struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;

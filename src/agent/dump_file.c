@@ -21,7 +21,7 @@ static bool same_file(const char *a, const char *b)
     return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* In one step: where a pipe stood, never is nothing, which a server would start empty on. */
+/* In one step: a server that finds no file starts empty. */
 static int link_file(const struct shard *shard, const char *source, struct err *err)
 {
     static const char fresh[] = "dump.rdb.new";

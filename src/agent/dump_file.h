@@ -7,13 +7,13 @@
 
 #include "shard.h"
 
-/* A server is, or was, to load it while it comes (landing.h). */
+/* Set while a server may be loading the file as it arrives (landing.h). */
 bool dump_file_is_pipe(void);
 
 /*
- * Makes dump.rdb a hard link of the fetched file incoming/AS: the server replaces its file by
- * renaming another over it, so the fetched one stays as it is. NULL: nothing may be there for the
- * server to load. A pipe is replaced in one step; another file is moved aside.
+ * Makes dump.rdb a hard link of the fetched file incoming/AS. The server replaces dump.rdb by a
+ * rename, so the fetched file stays unchanged. NULL: makes sure that there is no dump.rdb to load.
+ * A pipe is replaced in one step; another file is moved aside.
  */
 int dump_file_place(const struct shard *shard, const char *as, struct err *err) MUST_CHECK;
 

@@ -18,17 +18,17 @@
 #include "watch.h"
 
 enum {
-    ROUNDS = 3, /* the best of each way counts */
+    ROUNDS = 3, /* the fastest run of each way counts */
     START_MS = 10 * 1000,
     LOAD_MS = 30 * 1000,
     LOOK_MS = 5,
-    GAIN_PERCENT = 10, /* less is not worth what forks cost later */
+    GAIN_PERCENT = 10, /* a smaller gain does not outweigh slower forks later */
     FACTS_MAX = 4096,
 };
 
 static const char keys[] = "500000", bytes_each[] = "100";
 
-/* Of jemalloc, in the name that it has inside of the servers and in its own. */
+/* The variables of jemalloc, with the prefix of the servers' own build and without. */
 static void ask_for_huge_pages(bool ask)
 {
     static const char *const names[] = {"MALLOC_CONF", "JE_MALLOC_CONF"};
@@ -60,7 +60,7 @@ static int start(const struct shard *shard, bool fast, struct scratch *s, struct
     return rc;
 }
 
-/* A file to be loaded. */
+/* Writes the file to load. */
 static int make_file(const struct shard *shard, struct err *err)
 {
     struct scratch s = SCRATCH_INIT;
@@ -74,7 +74,7 @@ static int make_file(const struct shard *shard, struct err *err)
     return rc;
 }
 
-/* How long it takes a server to load the file, from its start on. */
+/* The time from the server's start until the file is loaded. */
 static int load(const struct shard *shard, bool fast, int64_t *ret_ms, struct err *err)
 {
     struct scratch s = SCRATCH_INIT;

@@ -2,10 +2,10 @@
 #define AGENT_FAST_LOAD_H
 
 /*
- * Whether servers of this host load faster with huge pages: found out by loading a file of 60 MB or so,
- * both ways in turn, in a server that lives for a moment (scratch.h). Once a recovery: base_dir/fast_load.json
- * keeps the answer, and a lock on it keeps shards that are prepared at the same time from measuring
- * against each other.
+ * Measures whether servers of this host load faster with huge pages. A server that is started for
+ * this (scratch.h) loads a file of about 60 MB, both ways in turn. This happens once in a recovery:
+ * base_dir/fast_load.json keeps the answer. A lock on that file keeps two shards that are prepared
+ * at the same time from measuring against each other.
  */
 
 #include <jansson.h>

@@ -1,9 +1,10 @@
 /*
- * old_servers, fence: what is left of the old cluster on its own machine, and its end.
+ * old_servers, fence: finds and stops processes of the old cluster on this machine.
  *
- * Whatever is stopped is shown first to be a server of that kind: the process that listens at an
- * address of the CCS file on this machine, by its name; looked at again when it is stopped. A unit
- * of systemd is stopped and masked only if nothing but such servers runs in it.
+ * Only a server of a known kind is stopped: the process that listens at an address of the CCS file
+ * on this machine and has one of the known names. The plan shows it first, and it is checked again
+ * right before it is stopped. A systemd unit is stopped and masked only if nothing but such servers
+ * runs in it.
  */
 
 #include <errno.h>
@@ -28,16 +29,16 @@ enum {
     LISTEN_MAX = 10000,
     STOP_MS = 5 * 60 * 1000, /* a server may save its data before it ends */
     LOOK_MS = 50,
-    STAYS_CLOSED_MS = 1500, /* what starts servers again does so at once */
+    STAYS_CLOSED_MS = 1500, /* a supervisor restarts servers at once */
     SYSTEMCTL_MS = 30 * 1000,
     SYSTEMCTL_TEXT = 4096,
 };
 
-/* Programs that an old cluster is made of, or that stand before it; as the kernel cuts names. */
+/* Servers and proxies of an old cluster, with names cut as the kernel cuts them. */
 static const char *const old_programs[] = {"redis-server", "redis-sentinel", "valkey-server",
     "valkey-sentinel", "keydb-server", "dmcproxy", "redis-cluster-p", "predixy", "nutcracker"};
 
-/* Its supervisor starts and stops all of a node of Redis Enterprise, and nothing else. */
+/* The supervisor of Redis Enterprise starts and stops all processes of a node, and nothing else. */
 static const char ENTERPRISE_UNIT[] = "rlec_supervisor.service";
 
 struct old_server {
@@ -91,7 +92,7 @@ static int check_program(const struct old_server *s, const char *addr, int port,
     return err_hint(err, "Stop it by hand, and keep it from starting again.");
 }
 
-/* *ret_closed: nobody listens there. Else *ret is the caller's. */
+/* *ret_closed: nothing listens there. Otherwise *ret is the caller's. */
 static int find_server(
     const char *addr, int port, struct old_server *ret, bool *ret_closed, struct err *err)
 {
@@ -133,7 +134,7 @@ static json_t *describe(const char *addr, int port)
     json_t *found = json_pack("{s:i, s:I, s:s, s:s?}", "pid", (int)s.process.pid, "started",
         (json_int_t)s.process.started, "name", s.process.name, "unit", s.unit);
     free(s.unit);
-    /* A name that isn't UTF-8 would not have been one of those known. */
+    /* A name that is not UTF-8 is not a known name. */
     return found ? found : json_pack("{s:b}", "closed", 0);
 }
 
@@ -173,7 +174,7 @@ static int systemctl(const char *verb, const char *unit, int timeout_ms, struct 
     return rc < 0 ? err_wrap(err, "systemctl %s %s", verb, unit) : 0;
 }
 
-/* A unit whose file an admin wrote to /etc can't be masked, but it can be kept from starting. */
+/* A unit whose file is in /etc cannot be masked, so it is disabled. */
 static int stop_unit(const char *unit, const char **ret_off, struct err *err)
 {
     struct err unmasked = ERR_INIT;
@@ -189,7 +190,7 @@ static int stop_unit(const char *unit, const char **ret_off, struct err *err)
     return systemctl("stop", unit, STOP_MS, err);
 }
 
-/* *ret is the process that was looked at, and no other with its number; false: it has ended. */
+/* *ret is the process that was seen, not another one with its number. False: it has ended. */
 static bool hold(const struct listener *seen, struct process *ret)
 {
     if (!process_hold(seen->pid, ret))
@@ -208,7 +209,7 @@ static int stop_process(const struct listener *seen, const struct process *p, st
     return err_hint(err, "Log in as root, or as the user that it runs as.");
 }
 
-/* It is never killed: what it holds may be newer than any backup, and it may be saving it. */
+/* Never SIGKILL: the server may be saving data that is newer than any backup. */
 static int await_end(const struct listener *seen, const struct process *p, struct err *err)
 {
     if (process_ends_within(p, STOP_MS))
@@ -241,7 +242,7 @@ static int await_closed(const char *addr, int port, struct err *err)
         seen ? (int)again.pid : 0);
 }
 
-/* The server that was looked at before, and no other that came in its place. */
+/* ERR_CHANGED if another server took the place of the planned one. */
 static int check_same(const struct old_server *s, const json_t *params, struct err *err)
 {
     const char *unit = json_text(params, "unit", NULL), *name;

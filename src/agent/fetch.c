@@ -1,7 +1,7 @@
 /*
- * fetch: a backup file, from its location into incoming/, whole and fit for the shard, or not at
- * all. Where files are cut for several shards of the host, one call serves all of them, and each
- * file comes once.
+ * fetch: a backup file, from its location into incoming/. The file appears there only when it is
+ * complete and fits the shard. If files are cut for several shards of the host, one call serves all
+ * of them and reads each file once.
  */
 
 #include <stdio.h>
@@ -21,24 +21,23 @@
 #include "recluster/store.h"
 #include "shard.h"
 
-/* Where the bytes come from: files whose records are joined. */
+/* The files to read. The records of several files are joined. */
 struct source {
     struct agent_call *call;
-    const json_t *
-        *files; /* as the parameters have them; the first one is the parameters themselves */
+    const json_t **files; /* as in the parameters; a single file is the parameters themselves */
     size_t count;
     bool from_aof;
-    json_t *without; /* modules whose data outside of keys the server can't load: it is left out */
-    json_t *aof;     /* what the append-only files among them held; NULL: there are none */
+    json_t *without;       /* leave out the data of these modules outside of keys */
+    json_t *aof;           /* what the append-only files held; NULL: there are none */
     json_int_t limit_rate; /* 0: none */
     struct aof_wishes wishes;
     const char **also; /* of the wishes */
 };
 
 /*
- * One shard. What can't be seen in a file that was made here (cut, joined, stamped, a snapshot of
- * an append-only file) is kept in the shard's record as "fetched": {"as", "repl_id", "source",
- * "aof"}, written before the file gets its final name.
+ * The fetch of one shard. Some facts cannot be read from a file that was made here (cut, joined,
+ * stamped, or a snapshot of an append-only file). The shard's record keeps them as "fetched":
+ * {"as", "repl_id", "source", "aof"}, written before the file gets its final name.
  */
 struct fetch {
     const struct source *source;
@@ -49,9 +48,9 @@ struct fetch {
     struct fetch_needs needs;
     bool cut, stamp, land;
     json_int_t samples, seed;
-    const struct fetch *twin; /* whose file is the same; NULL: none */
+    const struct fetch *twin; /* a fetch that gets the same file, or NULL */
     json_t *facts;
-    json_t *unused; /* modules that the server lacks, and the file has no key of */
+    json_t *unused; /* modules that the server lacks and that the file has no keys of */
     struct err failure;
 };
 
@@ -61,7 +60,7 @@ static int take_flag(const json_t *params, const char *name, bool *ret, struct e
     return json_object_get(params, name) ? param_bool(params, name, ret, err) : 0;
 }
 
-/* What append-only files may hold beside data. */
+/* What append-only files may hold besides data. */
 static void take_wishes(const json_t *params, struct source *source)
 {
     const json_t *names = json_object_get(params, "aof_commands"), *name;
@@ -120,14 +119,14 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
     return f->needs.has_slots ? slots_from_json(slots, &f->needs.slots, err) : 0;
 }
 
-/* It is another file, of some of the records or of more. */
+/* The file holds some records of a file, or the records of several. */
 static bool is_composed(const struct fetch *f)
 {
     return f->cut || f->source->from_aof || f->source->count > 1 ||
            json_array_size(f->source->without) > 0;
 }
 
-/* The file is another than at its location. */
+/* The bytes differ from those at the location. */
 static bool is_made(const struct fetch *f)
 {
     return f->stamp || is_composed(f);
@@ -202,7 +201,7 @@ static int scan_present(struct fetch *f, struct err *err)
     return rc;
 }
 
-/* The file is there and good: sets its facts. One that is not is moved aside. */
+/* Sets the facts of a good file that is already there. Moves a bad one aside. */
 static int look_for_present(struct fetch *f, struct err *err)
 {
     struct err bad = ERR_INIT;
@@ -218,7 +217,7 @@ static int look_for_present(struct fetch *f, struct err *err)
     json_decref(f->facts);
     f->facts = NULL;
     if (err_code_exit_status(bad.code) != err_code_exit_status(ERR_CHECK)) {
-        *err = bad; /* it could not be read: that says nothing about it */
+        *err = bad; /* it could not be read, which does not make it bad */
         return -1;
     }
     AUTO_FREE char *aside = aside_name(f->path, "bad");
@@ -232,17 +231,23 @@ static bool is_missing(const struct fetch *f)
     return !f->facts && f->failure.code == ERR_NONE;
 }
 
-/* What is to be read, while it is. */
-struct reading {
-    struct fetch_input *inputs;
+/* One pass over the files, for the shards whose files are missing. */
+struct pass {
+    struct source *source;
+    struct fetch *fetches;
+    size_t fetch_count;
+    struct pull_output *outputs; /* `arg`: the fetch */
+    size_t output_count;
+    bool stamp;
+    struct fetch_input *inputs; /* the files that are needed */
     struct pull_input *files;
-    struct slots *takes, *prefers; /* of the files */
-    size_t count;
+    struct slots *takes, *prefers;
+    size_t file_count;
 };
 
-/* Files of which the missing shards take nothing stay where they are. */
-static int is_needed(const json_t *file, const struct fetch *fetches, size_t count,
-    struct slots *ret_take, struct err *err)
+/* A file is not read if the missing shards take nothing from it. */
+static int is_needed(
+    const struct pass *pass, const json_t *file, struct slots *ret_take, struct err *err)
 {
     const json_t *take = json_object_get(file, "take");
     bool needed = !take;
@@ -250,20 +255,21 @@ static int is_needed(const json_t *file, const struct fetch *fetches, size_t cou
     slots_clear(ret_take);
     if (take && slots_from_json(take, ret_take, err) < 0)
         return -1;
-    for (size_t i = 0; i < count && !needed; i++)
-        needed = is_missing(&fetches[i]) && slots_overlap(ret_take, &fetches[i].needs.slots);
+    for (size_t i = 0; i < pass->fetch_count && !needed; i++)
+        needed =
+            is_missing(&pass->fetches[i]) && slots_overlap(ret_take, &pass->fetches[i].needs.slots);
     return needed;
 }
 
-/* `shard`: snapshots of append-only files are made in its folder. */
-static int open_files(struct reading *r, struct source *source, const struct shard *shard,
-    const struct fetch *fetches, size_t count, struct rate *rate, struct err *err)
+/* Snapshots of append-only files are made in the folder of `shard`. */
+static int open_files(struct pass *p, const struct shard *shard, struct rate *rate, struct err *err)
 {
+    struct source *source = p->source;
     const struct fetch_reader reader = {source->call, shard, source->wishes};
 
     for (size_t i = 0; i < source->count; i++) {
-        struct fetch_input *in = &r->inputs[r->count];
-        int needed = is_needed(source->files[i], fetches, count, &r->takes[r->count], err);
+        struct fetch_input *in = &p->inputs[p->file_count];
+        int needed = is_needed(p, source->files[i], &p->takes[p->file_count], err);
         if (needed == 0)
             continue;
         if (needed < 0 || fetch_input_open(in, &reader, source->files[i], i, err) < 0)
@@ -275,83 +281,82 @@ static int open_files(struct reading *r, struct source *source, const struct sha
         else
             store_limit_rate(in->store, rate);
         const json_t *prefer = json_object_get(source->files[i], "prefer");
-        slots_clear(&r->prefers[r->count]);
-        if (prefer && slots_from_json(prefer, &r->prefers[r->count], err) < 0)
+        slots_clear(&p->prefers[p->file_count]);
+        if (prefer && slots_from_json(prefer, &p->prefers[p->file_count], err) < 0)
             return -1;
-        r->files[r->count] = (struct pull_input){.store = in->store,
+        p->files[p->file_count] = (struct pull_input){.store = in->store,
             .name = in->name,
             .label = in->label,
             .expected_bytes = in->bytes,
             .sha256 = in->sha256,
-            .take = json_object_get(source->files[i], "take") ? &r->takes[r->count] : NULL,
-            .prefer = prefer ? &r->prefers[r->count] : NULL};
-        r->count++;
+            .take = json_object_get(source->files[i], "take") ? &p->takes[p->file_count] : NULL,
+            .prefer = prefer ? &p->prefers[p->file_count] : NULL};
+        p->file_count++;
     }
     return 0;
 }
 
-static int pull_files(const struct reading *r, struct source *source, bool stamp,
-    struct pull_output *outputs, size_t count, struct err *err)
+static int pull_files(const struct pass *p, struct err *err)
 {
-    const struct pull_params params = {.store = r->files[0].store,
-        .name = r->files[0].name,
-        .label = r->files[0].label,
-        .take = r->files[0].take,
-        .prefer = r->files[0].prefer,
+    struct source *source = p->source;
+    const struct pull_params params = {.store = p->files[0].store,
+        .name = p->files[0].name,
+        .label = p->files[0].label,
+        .take = p->files[0].take,
+        .prefer = p->files[0].prefer,
         .without = json_array_size(source->without) ? source->without : NULL,
-        .expected_bytes = r->files[0].expected_bytes,
-        .sha256 = r->files[0].sha256,
-        .more = r->files + 1,
-        .more_count = r->count - 1,
-        .stamp = stamp,
+        .expected_bytes = p->files[0].expected_bytes,
+        .sha256 = p->files[0].sha256,
+        .more = p->files + 1,
+        .more_count = p->file_count - 1,
+        .stamp = p->stamp,
         .resume = true,
         .progress = on_progress,
         .arg = source};
 
-    return pull_cut(&params, outputs, count, err);
+    return pull_cut(&params, p->outputs, p->output_count, err);
 }
 
-/* Whether a failure may pass: then what has come is of use to a later try. */
-static bool is_unfinished(
-    int rc, const struct pull_output *outputs, size_t count, const struct err *err)
+/* Whether a retry may succeed. Then the downloaded bytes are kept for it. */
+static bool is_unfinished(const struct pass *p, int rc, const struct err *err)
 {
     bool unfinished = rc < 0 && err_code_is_retried(err->code);
 
-    for (size_t i = 0; i < count; i++)
-        unfinished |= err_code_is_retried(outputs[i].failure.code);
+    for (size_t i = 0; i < p->output_count; i++)
+        unfinished |= err_code_is_retried(p->outputs[i].failure.code);
     return unfinished;
 }
 
-static int read_files(struct source *source, struct fetch *fetches, size_t fetch_count, bool stamp,
-    struct pull_output *outputs, size_t count, struct err *err)
+static int read_files(struct pass *p, struct err *err)
 {
-    struct fetch *first = outputs[0].arg;
+    const struct source *source = p->source;
+    struct fetch *first = p->outputs[0].arg;
     struct landing landing = LANDING_INIT;
-    struct reading r = {.inputs = xcalloc(source->count, sizeof(*r.inputs)),
-        .files = xcalloc(source->count, sizeof(*r.files)),
-        .takes = xcalloc(source->count, sizeof(*r.takes)),
-        .prefers = xcalloc(source->count, sizeof(*r.prefers))};
     struct rate *rate = source->limit_rate > 0 ? rate_new(source->limit_rate) : NULL;
 
-    int rc = open_files(&r, source, &first->shard, fetches, fetch_count, rate, err);
-    /* Of a file that is composed here, bytes that a server would have read are changed at the end. */
-    if (rc == 0 && first->land && fetch_count == 1 && !is_composed(first))
+    p->inputs = xcalloc(source->count, sizeof(*p->inputs));
+    p->files = xcalloc(source->count, sizeof(*p->files));
+    p->takes = xcalloc(source->count, sizeof(*p->takes));
+    p->prefers = xcalloc(source->count, sizeof(*p->prefers));
+    int rc = open_files(p, &first->shard, rate, err);
+    /* Not for a composed file: pull_cut() changes its first bytes at the end. */
+    if (rc == 0 && first->land && p->fetch_count == 1 && !is_composed(first))
         landing_begin(&landing, &first->shard, first->as);
     if (rc == 0)
-        rc = pull_files(&r, source, stamp, outputs, count, err);
-    landing_end(&landing, &first->shard, rc == 0 && outputs[0].failure.code == ERR_NONE);
-    bool keep = is_unfinished(rc, outputs, count, err);
-    for (size_t i = 0; i < r.count; i++)
-        fetch_input_close(&r.inputs[i], keep);
+        rc = pull_files(p, err);
+    landing_end(&landing, &first->shard, rc == 0 && p->outputs[0].failure.code == ERR_NONE);
+    bool keep = is_unfinished(p, rc, err);
+    for (size_t i = 0; i < p->file_count; i++)
+        fetch_input_close(&p->inputs[i], keep);
     rate_free(rate);
-    free(r.inputs);
-    free(r.files);
-    free(r.takes);
-    free(r.prefers);
+    free(p->inputs);
+    free(p->files);
+    free(p->takes);
+    free(p->prefers);
     return rc;
 }
 
-/* A primary and its replica on one host have the same file. */
+/* A primary and its replica on one host get the same file. */
 static void find_twins(struct fetch *fetches, size_t count)
 {
     for (size_t i = 1; i < count; i++)
@@ -382,7 +387,10 @@ static bool failed_for_unused(const struct fetch *f)
     return f->failure.code == ERR_CHECK && json_array_size(f->twin ? f->twin->unused : f->unused);
 }
 
-/* Files that failed only for modules of which no key is: they are made once more, without those. */
+/*
+ * Files that failed only because of modules without keys are made again, without the data of these
+ * modules.
+ */
 static bool learn_unused(struct source *source, struct fetch *fetches, size_t count)
 {
     size_t known = json_array_size(source->without), k;
@@ -410,25 +418,25 @@ static bool learn_unused(struct source *source, struct fetch *fetches, size_t co
 static int fetch_pass(struct source *source, struct fetch *fetches, size_t count, struct err *err)
 {
     AUTO_FREE struct pull_output *outputs = xcalloc(count, sizeof(*outputs));
-    size_t n = 0;
-    bool stamp = false;
+    struct pass pass = {
+        .source = source, .fetches = fetches, .fetch_count = count, .outputs = outputs};
 
     find_twins(fetches, count);
     for (size_t i = 0; i < count; i++) {
         struct fetch *f = &fetches[i];
         if (!is_missing(f) || f->twin)
             continue;
-        stamp |= f->stamp;
-        outputs[n++] = (struct pull_output){.out_path = f->path,
+        pass.stamp |= f->stamp;
+        outputs[pass.output_count++] = (struct pull_output){.out_path = f->path,
             .keep = f->cut ? &f->needs.slots : NULL,
             .scan = scan_options(f),
             .check = on_facts_of_coming,
             .arg = f};
     }
-    if (n == 0)
+    if (pass.output_count == 0)
         return 0;
-    int rc = read_files(source, fetches, count, stamp, outputs, n, err);
-    for (size_t i = 0; i < n; i++) {
+    int rc = read_files(&pass, err);
+    for (size_t i = 0; i < pass.output_count; i++) {
         struct fetch *f = outputs[i].arg;
         f->facts = outputs[i].facts;
         f->failure = rc < 0 ? *err : outputs[i].failure;

@@ -45,7 +45,7 @@ static int refuse_type(const struct shard *shard, const char *type, struct err *
                          "server program that has it with \"server\".");
 }
 
-/* The server of this host is asked whether it has their types. */
+/* Asks the server of this host whether it knows the types of these modules. */
 static int check_modules(
     const struct shard *shard, const json_t *facts, json_t *unused, struct err *err)
 {
@@ -79,7 +79,7 @@ static int check_modules(
     return rc;
 }
 
-/* Keys whose slots are another shard's, or were only on their way here. */
+/* Keys whose slots belong to another shard, or were still being migrated to this one. */
 static int check_slots(const struct fetch_needs *needs, const json_t *facts, struct err *err)
 {
     const json_t *foreign = json_object_get(facts, "foreign");

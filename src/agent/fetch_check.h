@@ -1,14 +1,17 @@
 #ifndef RECLUSTER_AGENT_FETCH_CHECK_H
 #define RECLUSTER_AGENT_FETCH_CHECK_H
 
-/* Whether a server of this host can load a file, and the file is its shard's: by the scan's facts. */
+/*
+ * Checks by the facts of a scan that a server of this host can load a file, and that the file
+ * belongs to its shard.
+ */
 
 #include <jansson.h>
 
 #include "recluster/slots.h"
 #include "shard.h"
 
-enum { DATABASES_MAX = 16384 }; /* more would cost each server much memory for nothing */
+enum { DATABASES_MAX = 16384 }; /* more databases would cost each server much memory */
 
 struct fetch_needs {
     struct slots slots;
@@ -18,8 +21,8 @@ struct fetch_needs {
 };
 
 /*
- * ERR_CHECK says what does not fit. Where it is data of modules that the server lacks, and of which
- * the file has no key, their names are added to `unused`: a file without that data would do.
+ * ERR_CHECK says what does not fit. If it is data of modules that the server lacks and the file has
+ * no keys of, their names are added to `unused`: a file made without that data would fit.
  */
 int fetch_check(const struct shard *shard, const struct fetch_needs *needs, const json_t *facts,
     json_t *unused, struct err *err) MUST_CHECK;

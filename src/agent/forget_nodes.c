@@ -1,4 +1,4 @@
-/* forget_nodes: a server in use, and replicas of its cluster that are gone. */
+/* forget_nodes: removes replicas that are gone from the cluster of a running server. */
 
 #include "join_cluster.h"
 #include "method.h"

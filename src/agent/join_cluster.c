@@ -40,7 +40,7 @@ static bool read_line(const char *line, struct node_line *ret)
     return true;
 }
 
-/* The line for which `wanted` is true; false: there is none. */
+/* The first line for which `wanted` is true; false: none. */
 static bool find_line(const char *nodes, bool (*wanted)(const struct node_line *, const void *),
     const void *arg, struct node_line *ret)
 {
@@ -58,7 +58,7 @@ static bool is_myself(const struct node_line *line, const void *arg)
     return strstr(line->flags, "myself") != NULL;
 }
 
-/* Of an address that has answered: before that, its id is not its own. */
+/* Valid only when the address has answered: until then the server uses a temporary id. */
 static bool is_met(const struct node_line *line, const void *arg)
 {
     const char *at = arg;
@@ -70,7 +70,7 @@ static int cluster_nodes(struct redis *r, char **ret, struct err *err)
     return redis_text(r, ret, (const char *const[]){"CLUSTER", "NODES", NULL}, err);
 }
 
-/* "[93-<-id]": slots that are on their way; there should be none. */
+/* "[93-<-id]": a slot that is being migrated; there should be none. */
 static int owned_slots(const char *nodes, struct slots *ret, struct err *err)
 {
     struct node_line line;
@@ -112,7 +112,7 @@ static int add_slots(struct redis *r, struct slots *missing, struct err *err)
     return 0;
 }
 
-/* A server without nodes.conf takes the slots of its keys by itself. */
+/* A server without nodes.conf has already taken the slots of its keys. */
 static int take_slots(struct redis *r, const struct slots *wanted, struct err *err)
 {
     AUTO_FREE char *nodes = NULL;
@@ -126,7 +126,10 @@ static int take_slots(struct redis *r, const struct slots *wanted, struct err *e
     return add_slots(r, &missing, err);
 }
 
-/* Only a node that knows no other takes an epoch; with equal ones a cluster settles it itself. */
+/*
+ * A node accepts an epoch only while it knows no other node. If two epochs are equal, the cluster
+ * resolves it.
+ */
 static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
 {
     AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, epoch);
@@ -139,7 +142,7 @@ static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
     return redis_command(r, NULL, err, "CLUSTER", "SET-CONFIG-EPOCH", text);
 }
 
-/* Lets the server meet another one; sets *ret_id (40 digits) if it has already. */
+/* Sends CLUSTER MEET, or sets *ret_id (40 digits) if the server knows the other one already. */
 static int meet(
     struct redis *r, const json_t *other, char ret_id[NODE_ID_DIGITS + 1], struct err *err)
 {
@@ -244,7 +247,10 @@ static bool has_flag(const char *flags, const char *flag)
     return false;
 }
 
-/* <id> <addr>:<port>@<bus>[,name] <flags> <primary> <ping> <pong> <epoch> <link> …: the answer came. */
+/*
+ * <id> <addr>:<port>@<bus>[,name] <flags> <primary> <ping> <pong> <epoch> <link> …; `pong` tells
+ * that the node has answered.
+ */
 static bool is_heard(const char *line)
 {
     char flags[128], link[32];
@@ -307,7 +313,7 @@ int nodes_forget_heard(struct err *err)
         int before = 0, behind = 0;
         end = line + strcspn(line, "\n");
         AUTO_FREE char *one = xstrndup(line, (size_t)(end - line));
-        /* "vars …" has no fields of that kind. */
+        /* a "vars …" line has fewer fields */
         if (sscanf(one, "%*40[0-9a-f] %*s %*s %*s%n %*d %*d%n", &before, &behind) == 0 && behind)
             buf_addf(&out, "%.*s 0 0%s\n", before, one, one + behind);
         else

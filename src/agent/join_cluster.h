@@ -2,10 +2,10 @@
 #define AGENT_JOIN_CLUSTER_H
 
 /*
- * A cluster by commands, for servers of which it isn't known that they take a nodes.conf written by
- * others: each primary loads its file alone, gets its epoch and its slots and meets the first one;
- * each replica starts empty, meets its primary and becomes its replica. Whether all know each other
- * is looked at later. Both look first, and do what is missing.
+ * Builds a cluster by commands, for servers that may not accept a nodes.conf written by others.
+ * Each primary loads its file alone, gets its epoch and its slots and meets the first primary. Each
+ * replica starts empty, meets its primary and becomes its replica. A later step checks that all
+ * nodes know each other. Both functions do only what is still missing.
  */
 
 #include "redis.h"
@@ -14,8 +14,8 @@
 int join_as_primary(struct redis *r, const json_t *cluster, struct err *err) MUST_CHECK;
 
 /*
- * Lets the server forget replicas that are gone: nodes at one of these addresses ([{"addr",
- * "port"}]). One that has slots is never forgotten. Sets *ret_forgotten to how many there were.
+ * Sends CLUSTER FORGET for each replica at one of these addresses ([{"addr", "port"}]). A node that
+ * has slots is never forgotten. *ret_forgotten is the number of replicas that were known.
  */
 int forget_replicas(
     struct redis *r, const json_t *places, json_int_t *ret_forgotten, struct err *err) MUST_CHECK;
@@ -24,15 +24,12 @@ int forget_replicas(
 int join_as_replica(struct redis *r, const json_t *primary, struct err *err) MUST_CHECK;
 
 /*
- * The nodes that this one has not heard of since its start, though it knows them: no connection to
- * their bus, or no answer yet. [{"addr", "port", "bus_port"}], the caller's.
+ * The nodes that have not answered this one since its start: the connection to their bus fails, or
+ * the answer is still coming. [{"addr", "port", "bus_port"}], the caller's.
  */
 int nodes_unheard(struct redis *r, json_t **ret, struct err *err) MUST_CHECK;
 
-/*
- * Before a server starts again that wrote its nodes.conf itself: what it had heard then says nothing of
- * this time.
- */
+/* Clears the times in nodes.conf when other nodes last answered, before the server starts again. */
 int nodes_forget_heard(struct err *err) MUST_CHECK;
 
 #endif

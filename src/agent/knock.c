@@ -1,4 +1,4 @@
-/* knock: what of these addresses can be reached from here, where clients are too. */
+/* knock: which of these addresses can be reached from this host. */
 
 #include "recluster/knock.h"
 #include "recluster/json.h"
@@ -7,7 +7,7 @@
 
 #include "method.h"
 
-/* The silence of a host proves nothing, so none is waited for long. */
+/* Silence proves nothing, so a short wait is enough. */
 enum { ADDRESSES_MAX = 10000, HOST_KNOCK_MS = 2000 };
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)

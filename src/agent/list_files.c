@@ -1,4 +1,4 @@
-/* list_files: the files of shards that lie in folders of this host. Changes nothing. */
+/* list_files: the files of shards in folders of this host. Changes nothing. */
 
 #include "method.h"
 #include "recluster/disk_files.h"

@@ -12,7 +12,10 @@
 
 enum { PROC_FILE_MAX = 64 * 1024 };
 
-/* The text of /proc/PID/NAME; NULL: the process is gone, or not ours to see. The caller frees it. */
+/*
+ * The text of /proc/PID/NAME; NULL: the process is gone, or belongs to another user. The caller
+ * frees it.
+ */
 static char *read_proc(const char *pid, const char *name)
 {
     AUTO_FREE char *path = xasprintf("/proc/%s/%s", pid, name);
@@ -115,7 +118,7 @@ static char *unit_in_path(const char *path)
 
 char *unit_in_cgroups(const char *cgroups)
 {
-    /* Of both kinds of control groups, those that are systemd's own. */
+    /* Of the control groups of version 1 and 2, those of systemd. */
     static const char *const marks[] = {":name=systemd:", "0::"};
 
     for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {

@@ -1,4 +1,4 @@
-/* load_shard: the server of a shard, started on the verified file. */
+/* load_shard: starts a shard's server on the verified file and waits until it is loaded. */
 
 #include <stdlib.h>
 
@@ -14,18 +14,27 @@
 #include "server_conf.h"
 #include "shard.h"
 
+/* What the scan of the file counted. */
 struct expected {
-    json_int_t keys;    /* of the scan; -1: not known */
-    json_int_t expires; /* how many of them expire */
-    json_int_t fields;  /* how many are hashes with fields that expire */
-    json_int_t empty;   /* how many have no elements: servers since 6.2.6 leave them out */
+    json_int_t keys;    /* -1: unknown */
+    json_int_t expires; /* keys that expire */
+    json_int_t fields;  /* hashes with fields that expire */
+    json_int_t empty;   /* keys without elements: servers since 6.2.6 skip them */
+};
+
+struct load {
+    struct agent_call *call;
+    const json_t *params;
+    struct shard shard;
+    const char *as; /* of the file in incoming/; NULL: the server starts empty */
+    struct expected expected;
 };
 
 /*
- * How a server's keys can be held against the file's. Only a server that has just loaded the file
- * has counted what it dropped; one that started from an append-only file, or before 7.0, has not,
- * and of a replica its primary has removed keys since. Where clients may write, nothing can be said
- * any more.
+ * How the server's keys can be compared with the file's. Only a server since 7.0 that has just
+ * loaded the file knows how many keys it dropped. A server that started from an append-only file
+ * does not, and a replica has lost keys by commands of its primary. Once clients may write, no
+ * comparison is possible.
  */
 enum check { CHECK_EXACT, CHECK_RANGE, CHECK_NONE };
 static const char *const check_names[] = {"exact", "range", "none"};
@@ -42,7 +51,7 @@ static enum check possible_check(
     return counted && alone && !shard_has(shard, SHARD_CONFIGURED) ? CHECK_EXACT : CHECK_RANGE;
 }
 
-/* Hashes whose fields had all expired when they were loaded: some servers drop them uncounted. */
+/* Hashes whose fields had all expired. Some servers drop them without counting. */
 static int64_t dropped_hashes(const struct expected *expected, const char *info)
 {
     return expected->keys - expected->empty - info_int(info, "rdb_last_load_keys_loaded", 0) -
@@ -69,7 +78,6 @@ static int refuse_loaded(
         empty, fading);
 }
 
-/* Whether what the server has is what the file holds. */
 static int check_keys(const struct shard *shard, const struct expected *expected, enum check check,
     const char *info, struct err *err)
 {
@@ -90,7 +98,7 @@ static int check_keys(const struct shard *shard, const struct expected *expected
     int64_t dropped = dropped_hashes(expected, info);
     if (dropped < 0 || dropped > expected->fields)
         return refuse_loaded(shard, expected, info, err);
-    /* A hash whose last field expires later goes without being counted. */
+    /* A hash whose last field expires later is dropped uncounted too. */
     if (present + since > loaded || present + since < loaded - expected->fields)
         return err_set(err, ERR_CHECK,
             "the server in '%s' has %lld keys, but loaded %lld of which %lld expired since",
@@ -111,7 +119,7 @@ static json_t *result(
         loaded = info_int(info, "rdb_last_load_keys_loaded", 0);
         expired = info_int(info, "rdb_last_load_keys_expired", 0) + dropped_hashes(expected, info);
     }
-    if (expired < 0) /* an old server keeps the empty ones */
+    if (expired < 0) /* an old server keeps keys without elements */
         expired = expected->keys > loaded ? expected->keys - loaded : 0;
     return json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s?, s:b}", "check",
         check_names[check], "keys_loaded", (json_int_t)loaded, "keys_expired", (json_int_t)expired,
@@ -122,7 +130,7 @@ static json_t *result(
         "server_version", valkey ? valkey : redis, "already", load_ms < 0);
 }
 
-/* Until it is configured, what a start finds is written anew: above all, replicas are kept out. */
+/* Until `configure`, each start writes all files anew, so replicas stay locked out. */
 static int start(
     struct shard *shard, const char *as, const char *password, struct redis **ret, struct err *err)
 {
@@ -143,7 +151,7 @@ static int stop(const struct shard *shard, struct err *err)
     return server_explain(shard, err);
 }
 
-/* A replica may have found its primary ready, and follow it already. */
+/* A replica may already follow its primary; then an exact check is impossible. */
 static bool landed_whole(
     const struct shard *shard, const struct expected *expected, const char *info, struct err *why)
 {
@@ -154,20 +162,20 @@ static bool landed_whole(
 }
 
 /*
- * A server that was started while its file landed is as good as one that is started now, if it has
- * loaded all of just this file: *ret_info is what it says of itself. Else it goes, whatever is the
- * matter with it: *r is NULL then.
+ * Keeps a server that was started while its file landed, if it has loaded all of this file; its INFO
+ * is *ret_info. Otherwise ends it and sets *r to NULL.
  */
-static int take_landed(struct agent_call *call, struct shard *shard, const char *as,
-    const struct expected *expected, struct redis **r, char **ret_info, struct err *err)
+static int take_landed(struct load *load, struct redis **r, char **ret_info, struct err *err)
 {
+    struct shard *shard = &load->shard;
     AUTO_FREE char *info = NULL;
     struct err why = ERR_INIT;
     bool was_running;
 
-    if (*r && landing_is_of(shard, as) && server_await_loaded(call, shard, *r, &info, &why) == 0 &&
-        landed_whole(shard, expected, info, &why)) {
-        if (dump_file_place(shard, as, err) < 0 || landing_close(shard, err) < 0)
+    if (*r && landing_is_of(shard, load->as) &&
+        server_await_loaded(load->call, shard, *r, &info, &why) == 0 &&
+        landed_whole(shard, &load->expected, info, &why)) {
+        if (dump_file_place(shard, load->as, err) < 0 || landing_close(shard, err) < 0)
             return -1;
         *ret_info = info;
         info = NULL;
@@ -178,8 +186,8 @@ static int take_landed(struct agent_call *call, struct shard *shard, const char 
     return server_stop(shard, &was_running, err);
 }
 
-/* The data has proven whole: a primary may show itself. */
-static int let_others_in(
+/* The data is verified, so a primary may join its cluster and serve its replicas. */
+static int admit_replicas(
     const struct shard *shard, struct redis *r, const json_t *cluster, struct err *err)
 {
     if (shard_is_replica(shard) || shard_has(shard, SHARD_CONFIGURED))
@@ -189,10 +197,10 @@ static int let_others_in(
     return access_let_replicate(r, err);
 }
 
-static int load(struct agent_call *call, struct shard *shard, const char *as,
-    const struct expected *expected, const json_t *params, json_t **ret, struct err *err)
+static int run_load(struct load *load, json_t **ret, struct err *err)
 {
-    const char *password = json_text(params, "password", NULL);
+    const char *password = json_text(load->params, "password", NULL);
+    struct shard *shard = &load->shard;
     int64_t start_ms = clock_mono_ms();
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
     AUTO_FREE char *info = NULL;
@@ -201,7 +209,7 @@ static int load(struct agent_call *call, struct shard *shard, const char *as,
 
     bool already = server_connect(shard, password, &r, &absent) == 0;
     if (shard_is_landing(shard)) {
-        if (take_landed(call, shard, as, expected, &r, &info, err) < 0)
+        if (take_landed(load, &r, &info, err) < 0)
             return -1;
         landed = already = r != NULL;
     } else if (!already && absent.code != ERR_NOT_FOUND) {
@@ -209,19 +217,19 @@ static int load(struct agent_call *call, struct shard *shard, const char *as,
         return -1;
     }
     if (!already) {
-        agent_progress(call, json_pack("{s:s}", "phase", "starting"));
-        if (start(shard, as, password, &r, err) < 0)
+        agent_progress(load->call, json_pack("{s:s}", "phase", "starting"));
+        if (start(shard, load->as, password, &r, err) < 0)
             return -1;
     }
-    if (!landed && server_await_loaded(call, shard, r, &info, err) < 0)
+    if (!landed && server_await_loaded(load->call, shard, r, &info, err) < 0)
         return -1;
     int64_t load_ms = already ? -1 : clock_mono_ms() - start_ms;
-    enum check check = possible_check(shard, expected, info, already && !landed);
-    if (check_keys(shard, expected, check, info, err) < 0)
+    enum check check = possible_check(shard, &load->expected, info, already && !landed);
+    if (check_keys(shard, &load->expected, check, info, err) < 0)
         return stop(shard, err);
-    if (let_others_in(shard, r, json_object_get(params, "cluster"), err) < 0)
+    if (admit_replicas(shard, r, json_object_get(load->params, "cluster"), err) < 0)
         return -1;
-    *ret = result(info, load_ms, expected, check);
+    *ret = result(info, load_ms, &load->expected, check);
     if (landed)
         json_object_set_new(*ret, "landed", json_true());
     return 0;
@@ -230,26 +238,24 @@ static int load(struct agent_call *call, struct shard *shard, const char *as,
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     json_int_t backlog_bytes = 0;
-    struct expected expected;
-    const char *as = NULL;
-    struct shard shard;
+    struct load load = {.call = call, .params = params};
 
-    if (param_int(params, "keys", &expected.keys, err) < 0 ||
-        param_int(params, "expires", &expected.expires, err) < 0)
+    if (param_int(params, "keys", &load.expected.keys, err) < 0 ||
+        param_int(params, "expires", &load.expected.expires, err) < 0)
         return -1;
-    expected.empty = json_int(params, "empty", 0);
-    expected.fields = json_int(params, "field_expires", 0);
-    if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &as, err) < 0)
+    load.expected.empty = json_int(params, "empty", 0);
+    load.expected.fields = json_int(params, "field_expires", 0);
+    if (!json_is_null(json_object_get(params, "as")) && shard_file_name(params, &load.as, err) < 0)
         return -1;
     if (json_object_get(params, "backlog_bytes") &&
         param_int(params, "backlog_bytes", &backlog_bytes, err) < 0)
         return -1;
-    if (shard_enter(params, &shard, err) < 0)
+    if (shard_enter(params, &load.shard, err) < 0)
         return -1;
-    json_object_set_new(shard.record, "load_backlog_bytes", json_integer(backlog_bytes));
-    shard_take_databases(&shard, params);
-    int rc = load(call, &shard, as, &expected, params, ret, err);
-    shard_release(&shard);
+    json_object_set_new(load.shard.record, "load_backlog_bytes", json_integer(backlog_bytes));
+    shard_take_databases(&load.shard, params);
+    int rc = run_load(&load, ret, err);
+    shard_release(&load.shard);
     return rc;
 }
 

@@ -29,7 +29,7 @@ enum {
     LOCK_POLL_MS = 50,
 };
 
-/* Whether the open file is the one that stands at path: `release` removes the file. */
+/* `release` removes the file, so the open file may no longer be the one at `path`. */
 static bool is_file_at(int fd, const char *path)
 {
     struct stat open_file, at_path;
@@ -37,7 +37,7 @@ static bool is_file_at(int fd, const char *path)
            open_file.st_dev == at_path.st_dev && open_file.st_ino == at_path.st_ino;
 }
 
-/* A link at that place would let us write elsewhere. */
+/* O_NOFOLLOW: a link could make us write elsewhere. */
 static int open_lock(const char *path, struct err *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -110,7 +110,7 @@ static bool has_open(pid_t pid, const char *path)
     return found;
 }
 
-/* The very process that wrote the lock, and no other with its number. */
+/* Whether this process wrote the lock. Another one may have its number now. */
 static bool is_holder(const struct process *p, const json_t *holder, const char *path)
 {
     const json_t *started = json_object_get(holder, "started");
@@ -120,8 +120,8 @@ static bool is_holder(const struct process *p, const json_t *holder, const char 
 }
 
 /*
- * After a cut the network's other end may not know yet: an earlier agent of this very run still
- * holds the lock, and nobody will ever speak to it again.
+ * If the network was cut, an earlier agent of this run may still hold the lock. Nobody will ever
+ * use it again, so it is ended.
  */
 static void end_predecessor(const char *path, const char *recovery, const char *who)
 {
@@ -140,7 +140,7 @@ static void end_predecessor(const char *path, const char *recovery, const char *
     json_decref(holder);
 }
 
-/* `who` is NULL for one that doesn't go on with anything. */
+/* `who`: NULL for a caller that does not resume a run. */
 static int wait_for_lock(int fd, const char *path, const char *base_dir, const char *recovery,
     const char *who, struct err *err)
 {
@@ -160,7 +160,7 @@ static int wait_for_lock(int fd, const char *path, const char *base_dir, const c
     return err_set(err, ERR_BUSY, "the lock '%s' was just given up by another run", path);
 }
 
-/* Writes recovery.json unless this recovery has done so before. */
+/* Writes recovery.json unless this recovery has written it before. */
 static int claim(const char *base_dir, const char *recovery, const char *who, const char *now,
     bool made_base_dir, struct err *err)
 {
@@ -231,7 +231,7 @@ static int take_lock(struct agent_call *call, const json_t *params, json_t **ret
     return -1;
 }
 
-/* In the agent: opens the lock, so that it is the agent's. */
+/* In the agent: opens the lock, so that the agent itself holds it. */
 static int lock_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     struct host_lock *lock = agent_host_lock(call);
@@ -242,11 +242,11 @@ static int lock_run(struct agent_call *call, const json_t *params, json_t **ret,
     if (read_params(params, &p, err) < 0 || base_dir_check_owners(p.base_dir, err) < 0 ||
         base_dir_look(p.base_dir, &found, err) < 0)
         return -1;
-    /* Another recovery's folder goes on to the lock: who holds it says more. */
+    /* A folder of another recovery is refused later, when the lock tells who holds it. */
     bool absent = found.state == BASE_DIR_ABSENT;
     int rc = base_dir_check(&found, p.base_dir, NULL, err);
     base_dir_release(&found);
-    /* Servers may run as another user, who passes what is above ("run_as"). */
+    /* Servers with "run_as" run as another user, who must be able to pass the folders above. */
     AUTO_FREE char *above = path_dir(p.base_dir);
     if (rc < 0 || dir_make(above, 0711, err) < 0 || dir_make(p.base_dir, 0700, err) < 0)
         return -1;
@@ -265,7 +265,7 @@ static int lock_run(struct agent_call *call, const json_t *params, json_t **ret,
 
 const struct agent_method agent_lock = {.name = "lock", .in_agent = true, .run = lock_run};
 
-/* Removes folders that hold nothing but empty folders. What can't be removed stays. */
+/* Removes empty folders, from the bottom up. Others stay. */
 static void remove_empty(const char *path)
 {
     struct err err = ERR_INIT;
@@ -291,7 +291,10 @@ static int remove_file(const char *dir, const char *name, struct err *err)
     return 0;
 }
 
-/* The lock is held. recovery.json goes last but for the lock: until then this can be done again. */
+/*
+ * The caller holds the lock. recovery.json goes second to last and the lock last, so a rerun can
+ * finish.
+ */
 static int remove_claim(const char *base_dir, const struct base_dir *found, struct err *err)
 {
     char **names;
@@ -312,7 +315,7 @@ static int remove_claim(const char *base_dir, const struct base_dir *found, stru
         remove_file(base_dir, "lock", err) < 0)
         return -1;
     if (made)
-        rmdir(base_dir); /* agent/ may be in it, or what somebody put there */
+        rmdir(base_dir); /* fails if agent/ or anything else is in it */
     return 0;
 }
 

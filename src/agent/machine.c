@@ -56,11 +56,12 @@ static bool read_number(const char *root, const char *dir, const char *name, uin
     AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
     AUTO_FREE char *text = read_text(root, path);
 
-    return text && sscanf(text, "%" SCNu64, ret) == 1; /* "max" is no number: no limit */
+    return text && sscanf(text, "%" SCNu64, ret) == 1; /* "max": no limit */
 }
 
-/* Lowers *memory to what one control group allows. Cached files that it may drop don't count as
- * used. */
+/*
+ * Lowers *memory to the limit of one control group. The group's page cache does not count as used.
+ */
 static void apply_cgroup(const char *root, const struct cgroup_files *files, const char *dir,
     struct machine_memory *memory)
 {
@@ -82,9 +83,8 @@ static void apply_cgroup(const char *root, const struct cgroup_files *files, con
 }
 
 /*
- * `path` is the group's as this process sees it. In a container that sees the host's path, the
- * groups on the way are missing and only the last, the mount itself, is there: it is the
- * container's own.
+ * `path` is the group's path as this process sees it. A container may see the host's path: then the
+ * groups on the way are missing, and only the mount itself exists, which is the container's group.
  */
 static void apply_cgroups(const char *root, const struct cgroup_files *files, const char *path,
     struct machine_memory *memory)
@@ -136,7 +136,7 @@ static struct in6_addr mapped(struct in_addr v4)
     return v6;
 }
 
-/* An address in the tables of /proc/net: words of 32 bits in the machine's own order, in hex. */
+/* An address in the tables of /proc/net: 32-bit words in the machine's byte order, in hex. */
 static bool parse_address(const char *hex, struct in6_addr *ret)
 {
     uint32_t words[4] = {0};
@@ -227,7 +227,8 @@ int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t
     size_t *ret_count, struct err *err)
 {
     AUTO_FREE char *tcp = read_text(root, "/proc/net/tcp");
-    AUTO_FREE char *tcp6 = read_text(root, "/proc/net/tcp6"); /* missing without IPv6 */
+    AUTO_FREE char *tcp6 =
+        read_text(root, "/proc/net/tcp6"); /* missing if the machine has no IPv6 */
     struct ports ports = {.items = NULL};
     size_t kept = 0;
 

@@ -2,7 +2,8 @@
 #define AGENT_MACHINE_H
 
 /*
- * What the kernel says of this machine. `root` is put before /proc and /sys: "" but in tests.
+ * What the kernel tells about this machine. `root` is put before /proc and /sys: "" except in
+ * tests.
  */
 
 #include <jansson.h>
@@ -14,22 +15,22 @@
 #include "recluster/err.h"
 
 struct machine_memory {
-    uint64_t total, available; /* bytes; within the limits of our control groups */
+    uint64_t total, available; /* bytes, within the limits of our control groups */
 };
 
-/* /proc/meminfo, and each control group (version 2 or 1) that we are in, up to the root. */
+/* /proc/meminfo, and the limits of our control group (version 2 or 1) and those above it. */
 int machine_memory(const char *root, struct machine_memory *ret, struct err *err) MUST_CHECK;
 
 /*
- * Ports on which a server could not listen at one of these addresses, since somebody listens there,
- * on the wildcard address or on the same in the other notation (::ffff:1.2.3.4). Sorted, each once;
- * the caller frees *ret. A listener on :: counts against IPv4 too: whether it is IPv6 only can't be
- * seen.
+ * The ports on which a server cannot listen at one of these addresses, because they are in use
+ * there, at the wildcard address, or at the same address in the other notation (::ffff:1.2.3.4).
+ * Sorted, without duplicates; the caller frees *ret. A listener on :: counts for IPv4 too, because
+ * the kernel does not tell whether it is IPv6 only.
  */
 int machine_ports_taken(const char *root, const struct addrinfo *addrs, uint16_t **ret,
     size_t *ret_count, struct err *err) MUST_CHECK;
 
-/* The socket that listens at one of these addresses and the port, by its inode; 0: nobody does. */
+/* The inode of the socket that listens at one of these addresses and the port; 0: none. */
 unsigned long machine_listening(const char *root, const struct addrinfo *addrs, int port);
 
 /* The word in brackets of …/transparent_hugepage/enabled; "unknown". */
@@ -39,13 +40,15 @@ const char *machine_thp(const char *root);
 int machine_overcommit(const char *root);
 
 /*
- * Servers that run on the machine, whoever started them, as far as we may see: a JSON array of
- * {"pid", "name": "redis-server"}, at most MACHINE_SERVERS_MAX. The caller's.
+ * The server processes that we can see on this machine: a JSON array of {"pid", "name":
+ * "redis-server"}, at most MACHINE_SERVERS_MAX. The caller's.
  */
 enum { MACHINE_SERVERS_MAX = 100 };
 json_t *machine_servers(const char *root);
 
-/* machine-id, or the id of the boot: equal for two agents on one machine. The caller frees it. */
+/*
+ * The machine-id, or the id of the boot: equal for two agents on one machine. The caller frees it.
+ */
 char *machine_id(const char *root);
 
 #endif

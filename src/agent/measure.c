@@ -1,9 +1,10 @@
 /*
- * measure: how fast this host's disk and its way to the backups are, found out in a few seconds.
+ * measure: the rate of this host's disk and of its network to the backups, measured in a few
+ * seconds.
  *
- * The disk by a file without a name on base_dir's file system, which is gone with the process that
- * has it open, however that ends; it takes a part of what is free, and never the last of it. The
- * network by the first bytes of a real backup file, which are thrown away.
+ * The disk is measured with an unnamed file on base_dir's file system, which disappears with its
+ * process. It takes only a part of the free space. The network is measured with the first bytes of
+ * a real backup file, which are dropped.
  */
 
 #include <errno.h>
@@ -22,14 +23,14 @@
 
 enum {
     MIB = 1 << 20,
-    PIECE = 16 * MIB, /* written, then brought to the disk: so that time stays bounded */
+    PIECE = 16 * MIB, /* written, then synced, which bounds the time of each step */
     DISK_MAX = 256 * MIB,
     DISK_MIN = 2 * PIECE,
     DISK_WRITE_MS = 1500,
     DISK_READ_MS = 1000,
-    FREE_PART = 20, /* of what is free, the part that may be written */
+    FREE_PART = 20, /* the file takes 1/20 of the free space at most */
     NETWORK_MAX = 128 * MIB,
-    NETWORK_MIN = 1 * MIB, /* less tells nothing of a rate */
+    NETWORK_MIN = 1 * MIB, /* fewer bytes do not show a rate */
     NETWORK_MS = 2000,
 };
 
@@ -40,7 +41,7 @@ static double rate(int64_t bytes, int64_t ms)
 
 /* --- disk --- */
 
-/* Open, and without a name; where the file system can't do that, with one for a moment. */
+/* An unnamed open file. If the file system has no O_TMPFILE, the file gets a name for a moment. */
 static int open_nameless(const char *folder, struct err *err)
 {
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -56,7 +57,7 @@ static int open_nameless(const char *folder, struct err *err)
     return fd >= 0 ? fd : err_sys(err, ERR_IO, "cannot write in '%s'", folder);
 }
 
-/* Something that no disk can make smaller, not twice the same. */
+/* Changes each page, so that no disk can compress or deduplicate it. */
 static void change(char *block, int64_t number)
 {
     enum { PAGE = 4096 };
@@ -104,7 +105,7 @@ static int read_file(int fd, int64_t bytes, double *ret_rate, struct err *err)
     AUTO_FREE char *block = xmalloc(MIB);
     int64_t start_ms, took_ms = 0, at = 0;
 
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* from the disk, where memory isn't the disk */
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* read from the disk, not from the page cache */
     start_ms = clock_mono_ms();
     for (; at < bytes && took_ms < DISK_READ_MS; at += MIB) {
         if (pread(fd, block, MIB, at) != MIB)
@@ -148,7 +149,7 @@ struct stream {
     int64_t start_ms, last_ms, first_bytes, bytes;
 };
 
-/* The clock starts with the first bytes: it takes any transfer a while to begin. */
+/* The clock starts with the first bytes: connecting takes time of its own. */
 static int take(void *arg, const void *data, size_t len, struct err *err)
 {
     struct stream *s = arg;
@@ -183,7 +184,7 @@ static int measure_network(const json_t *location, const char *name, json_t **re
     return 0;
 }
 
-/* What can't be measured is no failure: a plan has rates to assume. */
+/* A failed measurement is not an error: the planner has default rates. */
 static json_t *result_or_error(int rc, json_t *result, const struct err *error)
 {
     return rc == 0 ? result : json_pack("{s:o}", "error", err_to_json(error));

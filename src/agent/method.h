@@ -3,9 +3,9 @@
 
 /*
  * A method of the agent (recluster/protocol.h) is a const struct beside its function. It runs in a
- * child process of its own: it may block, change its working folder and leak; it must be safe to
- * kill at any moment, and to run again after that. The few with in_agent run in the agent itself,
- * because what they take (a lock) must live as long as it; they must not block.
+ * child process of its own: it may block, change its working folder and leak memory. It may be
+ * killed at any moment and run again. A method with in_agent runs in the agent itself, because it
+ * takes something that must live as long as the agent (the lock); it must not block.
  */
 
 #include <jansson.h>
@@ -13,7 +13,7 @@
 
 #include "recluster/err.h"
 
-struct agent_call; /* the request that is served */
+struct agent_call; /* the request */
 
 struct agent_method {
     const char *name;
@@ -22,9 +22,9 @@ struct agent_method {
     int (*run)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err);
 };
 
-/* Sends a progress notification; takes over params. The request's id is put in. */
+/* Sends a progress notification with the request's id; takes over params. */
 void agent_progress(struct agent_call *call, json_t *params);
-/* The same of another name: a talk with the other side while the call is served. */
+/* The same with another name, for a dialogue with the operator during the call. */
 void agent_notify(struct agent_call *call, const char *method, json_t *params);
 
 extern const struct agent_method agent_hello, agent_probe, agent_measure, agent_lock,
@@ -36,8 +36,8 @@ extern const struct agent_method agent_prepare_shard, agent_fetch, agent_load_sh
     agent_forget_nodes;
 
 /*
- * Parameters. Each fails with ERR_PROTOCOL that names the parameter if it is missing or of another
- * type. Strings are borrowed from params.
+ * Parameters. Each function fails with ERR_PROTOCOL, which names the parameter, if it is missing or
+ * has another type. Strings are borrowed from params.
  */
 int param_string(
     const json_t *params, const char *name, const char **ret, struct err *err) MUST_CHECK;

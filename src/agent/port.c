@@ -58,7 +58,7 @@ int port_check(const char *addr, int port, struct err *err)
         return err_set(err, ERR_CHECK, "'%s' is not an IP address", addr);
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = 0;
-    /* As the server does it: connections that are just ending don't keep it from starting. */
+    /* As servers do: closing connections do not make the port busy. */
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
         rc = err_sys(err, ERR_NETWORK, "cannot make a socket");
     else if (bind(fd, found->ai_addr, found->ai_addrlen) < 0)

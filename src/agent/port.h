@@ -7,12 +7,12 @@
 #include "recluster/err.h"
 
 /*
- * Whether a server could listen there, tried with a real bind(2). ERR_CHECK if not: the address is
- * not this host's, or the port is taken; then the message names the process, where it may be seen.
+ * Tries with a real bind(2) whether a server could listen there. ERR_CHECK: the address does not
+ * belong to this host, or the port is taken; then the message names the process, if we can see it.
  */
 int port_check(const char *addr, int port, struct err *err) MUST_CHECK;
 
-/* Whether the address is one of this machine's. */
+/* Whether the address belongs to this machine. */
 bool port_addr_is_local(const struct addrinfo *addr);
 
 #endif

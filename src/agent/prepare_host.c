@@ -1,6 +1,6 @@
 /*
- * The method prepare_host: the admin's own commands, in their order, each once. What is done stands
- * in base_dir/prepared.json, written after each of them; one that was cut short is run again.
+ * prepare_host: runs the admin's commands in their order, each once. base_dir/prepared.json is
+ * written after each command and lists those that are done; an interrupted one is run again.
  */
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 enum { COMMAND_MS = 10 * 60 * 1000, OUTPUT_MAX = 64 * 1024, RECORD_MAX = 16 * 1024 * 1024 };
 
-/* Those of this recovery that were run: [{"command", "output", "ms"}]. Never NULL. */
+/* The commands that this recovery has run: [{"command", "output", "ms"}]. Never NULL. */
 static json_t *read_done(const char *path, const char *recovery, struct err *err)
 {
     struct buf text = BUF_INIT;
@@ -42,7 +42,7 @@ static int write_done(const char *path, const char *recovery, json_t *done, stru
     return file_write_atomic(path, text, strlen(text), 0600, err);
 }
 
-/* What a command prints may be any bytes. */
+/* The output of a command may hold any bytes. */
 static json_t *text_json(struct buf *text)
 {
     json_t *value = json_stringn(text->data, text->len);

@@ -1,4 +1,4 @@
-/* prepare_shard: the folder of a shard, and its server's configuration. */
+/* prepare_shard: makes a shard's folder and its server's configuration. */
 
 #include <errno.h>
 #include <string.h>
@@ -47,7 +47,7 @@ fail:
     return -1;
 }
 
-/* What must not change once a server may have run here. */
+/* The parameters that may not change once a server may have run here. */
 static int check_same(const struct shard *shard, const json_t *record, struct err *err)
 {
     static const char *const fields[] = {"shard", "role", "addr", "port", "bus_port"};
@@ -69,8 +69,8 @@ static int enter(const struct shard *shard, struct err *err)
 }
 
 /*
- * What an earlier generation of the database has here goes, but for the verified file in incoming/.
- * The record stays until the new one is written: killed before that, all is done again.
+ * Removes what an earlier generation of the database left here, except the verified file in
+ * incoming/. The old record stays until the new one is written, so a rerun repeats everything.
  */
 static int begin_anew(const struct shard *shard, struct err *err)
 {
@@ -101,7 +101,10 @@ static int check_version(const struct shard *shard, struct err *err)
     json_int_t bus_port = json_int(record, "bus_port", 0);
     struct server_version version;
 
-    /* From outside: a program of that name in the shard's folder is taken for its server. */
+    /*
+     * Run outside of the folder: a process of that name in the shard's folder would count as its
+     * server.
+     */
     if (chdir("/") < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '/'");
     if (server_version_ask(server, &version, err) < 0 || enter(shard, err) < 0)
@@ -136,14 +139,14 @@ static int write_files(const struct shard *shard, const char *nodes_conf, struct
     unit_choose(shard->record, shard->path);
     if (server_conf_write(shard->record, shard->path, err) < 0)
         return -1;
-    /* The server writes to its nodes.conf from the first moment on. */
+    /* The server writes to its nodes.conf as soon as it starts. */
     if (nodes_conf && !file_exists("nodes.conf") &&
         file_write_atomic("nodes.conf", nodes_conf, strlen(nodes_conf), 0600, err) < 0)
         return -1;
     return shard_save(shard, err);
 }
 
-/* Where huge pages do not help, they are not used. What was found stays in the record. */
+/* Huge pages are used only if they help. The record keeps the measurement. */
 static int decide_fast_load(const struct shard *shard, struct err *err)
 {
     json_t *measured;
@@ -182,7 +185,7 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
             json_decref(record);
             return rc;
         }
-        /* Of the file in incoming/, which stays. */
+        /* Of the file in incoming/, which is kept. */
         if (json_object_get(shard->record, "fetched"))
             json_object_set(record, "fetched", json_object_get(shard->record, "fetched"));
         json_decref(shard->record);

@@ -1,4 +1,4 @@
-/* The methods hello and probe: who we are, and what this host has. Both change nothing. */
+/* hello and probe: the version of the agent, and what this host has. Both change nothing. */
 
 #include <errno.h>
 #include <netdb.h>
@@ -61,7 +61,7 @@ static int probe_machine(json_t *result, struct err *err)
     if (machine_memory("", &memory, err) < 0)
         return -1;
     if (sched_getaffinity(0, sizeof(cores), &cores) < 0)
-        CPU_ZERO(&cores); /* more than 1024 of them */
+        CPU_ZERO(&cores); /* a machine with more than 1024 CPUs */
     int core_count = CPU_COUNT(&cores);
     getloadavg(&load, 1);
     getrlimit(RLIMIT_NOFILE, &files);
@@ -101,7 +101,7 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* Where a shell would find it. NULL: nowhere. The caller frees it. */
+/* Finds the program as a shell would. NULL: not found. The caller frees it. */
 static char *find_program(const char *name)
 {
     if (strchr(name, '/'))
@@ -118,7 +118,7 @@ static char *find_program(const char *name)
     return NULL;
 }
 
-/* What else it can. Where it has to load modules, one that does not is no server to be used. */
+/* The further abilities of the server. A server that cannot load the modules is unusable. */
 static int try_server(const char *path, const struct server_version *version, const json_t *params,
     json_t *server, struct err *err)
 {
@@ -160,7 +160,7 @@ static int look_at_server(const char *name, const json_t *params, json_t **ret, 
         return -1;
     *ret = json_pack("{s:s, s:s, s:s}", "path", path, "kind", version.valkey ? "valkey" : "redis",
         "version", version.text);
-    if (!*ret) /* bytes that are no UTF-8 */
+    if (!*ret) /* not UTF-8 */
         return err_set(err, ERR_UNSUPPORTED, "'%s' prints no readable version", name);
     if (try_server(path, &version, params, *ret, err) == 0)
         return 0;
@@ -281,7 +281,7 @@ static int look_for_files(const json_t *folder, struct err *err)
     return rc;
 }
 
-/* {"1": {"error": {…}}} of the folders that can't be read here, or lack files. */
+/* {"1": {"error": {…}}}: the folders that cannot be read here, or lack files. */
 static void probe_folders(json_t *folders, json_t *result)
 {
     json_t *unseen = json_object(), *folder;

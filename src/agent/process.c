@@ -32,7 +32,7 @@ bool process_read(pid_t pid, const char *name, char *text, size_t size)
     return len >= 0;
 }
 
-/* Of /proc/PID/stat: pid (name) state …, where the name may hold anything. */
+/* /proc/PID/stat begins with: pid (name) state …, and the name may hold any bytes. */
 struct stat_line {
     char state;
     long threads;
@@ -97,7 +97,7 @@ bool process_has_ended(const struct process *p)
 
     if (p->fd >= 0)
         return poll(&(struct pollfd){.fd = p->fd, .events = POLLIN}, 1, 0) > 0;
-    /* A first thread that has ended is a zombie as long as others run. */
+    /* If the first thread has ended, it is a zombie while other threads run. */
     return !read_stat(p->pid, &line) || line.started != p->started ||
            (line.state == 'Z' && line.threads <= 1);
 }

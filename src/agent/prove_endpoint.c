@@ -1,4 +1,4 @@
-/* prove_endpoint: what a client would see. */
+/* prove_endpoint: checks a shard the way a client sees it. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* The median of a few, so that one hiccup does not tell. */
+/* The median of a few pings, so that one hiccup does not count. */
 static int measure(struct endpoint *e, int64_t *ret_us, struct err *err)
 {
     int64_t taken[PINGS];
@@ -66,7 +66,7 @@ static int check_role(struct endpoint *e, struct err *err)
     return rc;
 }
 
-/* Masters wait 2 s after their start before they answer "ok". */
+/* Primaries answer "ok" only 2 s after their start. */
 static int await_cluster(struct endpoint *e, struct err *err)
 {
     int64_t deadline = clock_mono_ms() + CLUSTER_MS;
@@ -98,7 +98,7 @@ static int prove(struct endpoint *e, const json_t *samples, json_t **ret, struct
         (e->cluster && await_cluster(e, err) < 0) ||
         samples_look(e->redis, e->cluster, samples, &seen, err) < 0)
         return -1;
-    /* Clients are in: what they changed is no error. Before they came it was proven strictly. */
+    /* Clients may have changed keys by now; the strict check ran before they were admitted. */
     *ret = json_pack(
         "{s:I, s:I}", "samples_ok", (json_int_t)seen.same, "latency_us", (json_int_t)latency_us);
     return 0;

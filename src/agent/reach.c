@@ -31,7 +31,7 @@ static bool is_silence(int sys)
            sys == EPERM;
 }
 
-/* -1: it is decided; *ret_silent says how. */
+/* -1: decided, and *ret_silent is set. */
 static int begin(const json_t *target, const struct addrinfo *from, bool *ret_silent)
 {
     struct addrinfo *to = find(json_text(target, "addr", NULL), (int)json_int(target, "port", 0));
@@ -52,7 +52,7 @@ static int begin(const json_t *target, const struct addrinfo *from, bool *ret_si
     return -1;
 }
 
-/* The outcome of a connection; it is closed. */
+/* Takes the outcome of a connection and closes it. */
 static bool end(int fd)
 {
     int sys = 0;

@@ -2,15 +2,16 @@
 #define AGENT_REACH_H
 
 /*
- * Whether other hosts can be reached from here at ports where servers are to listen. Nobody listens there
- * yet: a refusal shows that the way is open, silence that something on it drops what is sent.
+ * Whether other hosts can be reached from here at the ports of future servers. Nothing listens
+ * there yet: a refused connection shows that the way is open, silence shows that something drops
+ * packets.
  */
 
 #include <jansson.h>
 
 /*
- * `targets`: [{"addr", "port"}]. Those of them that give no answer within a second or so, from the local
- * address `from`; the caller's. What can't be tried at all is left out.
+ * `targets`: [{"addr", "port"}]. Returns those that give no answer within about a second, tried
+ * from the local address `from`; the caller's. Those that cannot be tried are left out.
  */
 json_t *reach_silent(const json_t *targets, const char *from);
 

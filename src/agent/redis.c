@@ -72,7 +72,9 @@ void redis_close_ptr(struct redis **r)
     redis_close(*r);
 }
 
-/* Servers repeat arguments in their complaints, and these commands have passwords in theirs. */
+/*
+ * Servers quote arguments in their errors, and the arguments of these commands include passwords.
+ */
 static bool has_secrets(const char *const *argv)
 {
     return strcasecmp(argv[0], "AUTH") == 0 ||
@@ -186,7 +188,7 @@ int redis_info(struct redis *r, char **ret, struct err *err)
     return redis_text(r, ret, (const char *const[]){"INFO", NULL}, err);
 }
 
-/* The value of the line that starts with "field:", up to its end. */
+/* The value of the line that starts with "field:". */
 static const char *find(const char *info, const char *field, size_t *ret_len)
 {
     size_t len = strlen(field);

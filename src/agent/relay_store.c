@@ -7,7 +7,7 @@
 #include "recluster/relay.h"
 #include "serve.h"
 
-/* The operator's side has deadlines of its own and says so when it can't read on. */
+/* The operator's side has shorter deadlines and reports its failures. */
 enum { SILENCE_MS = 5 * 60 * 1000, TELL_BYTES = RELAY_WINDOW / 8 };
 
 struct relayed_file {
@@ -16,13 +16,13 @@ struct relayed_file {
     int64_t retry_after_ms;
 };
 
-/* One answer, while it comes. */
+/* One answer that is being received. */
 struct answer {
     struct agent_call *call;
     json_int_t stream;
     const struct store_receiver *receiver;
     bool begun;
-    int64_t untold; /* bytes that were taken in */
+    int64_t untold; /* bytes received */
     int64_t retry_after_ms;
 };
 
@@ -69,12 +69,12 @@ static int take_end(struct answer *a, const json_t *params, struct err *err)
     return a->begun ? 0 : err_set(err, ERR_PROTOCOL, "the relay ends before it has begun");
 }
 
-/* 1: the answer goes on; 0: that was its end; -1. */
+/* 1: the answer continues; 0: it ended; -1. */
 static int take(struct answer *a, const struct rpc_message *m, struct err *err)
 {
     const json_t *stream = json_object_get(m->payload, "stream");
 
-    /* What is left of a read that was given up. */
+    /* Skips the rest of a cancelled read. */
     if (m->kind != RPC_NOTIFICATION || !json_is_integer(stream) ||
         json_integer_value(stream) != a->stream)
         return 1;

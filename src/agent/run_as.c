@@ -28,7 +28,7 @@ bool run_as_is_used(const struct shard *shard)
     return shard_string(shard, "run_as") && geteuid() == 0;
 }
 
-/* A file with another name elsewhere is not given away: it could be anybody's. */
+/* A file with a second hard link is not given away: it could be any file of the host. */
 static int give(const char *name, uid_t uid, gid_t gid, bool linked, struct err *err)
 {
     struct stat st;
@@ -42,7 +42,7 @@ static int give(const char *name, uid_t uid, gid_t gid, bool linked, struct err 
                : 0;
 }
 
-/* From the shard's folder up to base_dir, which are ours. */
+/* The folders from the shard's up to base_dir, which are ours. */
 static int let_pass(const struct shard *shard, struct err *err)
 {
     AUTO_FREE char *path = path_dir(shard->path);

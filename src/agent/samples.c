@@ -12,7 +12,7 @@ static int digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The bytes of a hex text; NULL if it is none. The caller frees it. */
+/* Decodes a hex text; NULL if it is not one. The caller frees it. */
 static char *bytes_of_hex(const char *hex, size_t *ret_len)
 {
     size_t len = strlen(hex);
@@ -59,7 +59,7 @@ static int look(struct redis *r, const json_t *sample, json_int_t *db, struct sa
     const char *const argv[] = {"TYPE", key, NULL};
     if (redis_command_argv(r, &reply, argv, (const size_t[]){4, len}, err) < 0)
         return -1;
-    /* The type of a module's value is the module's own word for it. */
+    /* For a value of a module, TYPE answers with the module's own name of it. */
     bool same = strcmp(kind, "module") == 0 ? strcmp(reply->str, "none") != 0
                                             : strcmp(reply->str, kind) == 0;
     seen->same += same;
@@ -81,7 +81,10 @@ int samples_look(
     size_t i;
 
     *ret = (struct samples_seen){.first = ERR_INIT};
-    /* A cluster's replica would send its readers to the primary; a primary does not mind. */
+    /*
+     * Replicas of a cluster redirect readers to the primary, unless READONLY is set. A primary
+     * ignores it.
+     */
     if (cluster && json_array_size(samples) && redis_command(r, NULL, err, "READONLY") < 0)
         return -1;
     json_array_foreach (samples, i, sample)

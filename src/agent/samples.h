@@ -2,8 +2,8 @@
 #define AGENT_SAMPLES_H
 
 /*
- * Keys that the scan of a backup picked at random, [{"db", "key" (hex), "kind"}], none of which
- * expires: a server that holds the backup has each, with its type.
+ * Keys that the scan of a backup picked at random, [{"db", "key" (hex), "kind"}]. None of them
+ * expires, so a server that holds the backup has each of them, with its type.
  */
 
 #include <jansson.h>
@@ -12,10 +12,10 @@
 
 struct samples_seen {
     size_t same;
-    struct err first; /* what is wrong with the first that isn't as it should be; ERR_NONE: none */
+    struct err first; /* the first difference; ERR_NONE: none */
 };
 
-/* Asks on `r`, which is left in another database. -1: the server did not answer. */
+/* Leaves `r` with another database selected. -1: the server did not answer. */
 int samples_look(struct redis *r, bool cluster, const json_t *samples, struct samples_seen *ret,
     struct err *err) MUST_CHECK;
 

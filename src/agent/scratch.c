@@ -95,7 +95,7 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* By a pipe: a path of ours may lead through folders that are not the user's to enter. */
+/* Through a pipe: the user may not be able to enter the folder of the path. */
 static int give_conf(struct scratch *s, const struct buf *conf, struct err *err)
 {
     void (*before)(int) = signal(SIGPIPE, SIG_IGN);
@@ -107,7 +107,7 @@ static int give_conf(struct scratch *s, const struct buf *conf, struct err *err)
     return rc;
 }
 
-/* -1: the user can't start it; `ret` says who it would have been. */
+/* -1: the user cannot start it; `ret` says which user. */
 static int spawn(struct scratch *s, const struct scratch_program *program, const struct buf *conf,
     bool as_nobody, struct err *err)
 {
@@ -129,8 +129,8 @@ static int spawn(struct scratch *s, const struct scratch_program *program, const
 }
 
 /*
- * A server listens before it loads its modules, and may end by these: it lives once it has answered,
- * whatever it says.
+ * A server listens before it loads its modules, and they may end it. So it counts as started when
+ * it has answered, whatever the answer.
  */
 static bool answers(struct scratch *s, int answer_ms, struct err *why)
 {

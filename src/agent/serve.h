@@ -1,18 +1,18 @@
 #ifndef AGENT_SERVE_H
 #define AGENT_SERVE_H
 
-/* Between the serving loop (agent.c) and those methods that deal with the agent itself. */
+/* Between the serving loop (agent.c) and the methods that deal with the agent itself. */
 
 #include "method.h"
 #include "recluster/rpc.h"
 
 extern const struct agent_method *const agent_methods[]; /* NULL-ended */
 
-/* agent_serve() with a table of methods of one's own: for tests. */
+/* agent_serve() with another table of methods: for tests. */
 int agent_serve_methods(
     const struct agent_method *const *methods, int in_fd, int out_fd, struct err *err) MUST_CHECK;
 
-/* The lock on base_dir that this agent holds, or tries to: see lock.c. */
+/* The lock on base_dir that this agent holds or waits for; see lock.c. */
 struct host_lock {
     int fd; /* -1: none */
     bool made_base_dir;
@@ -20,8 +20,8 @@ struct host_lock {
 struct host_lock *agent_host_lock(struct agent_call *call);
 
 /*
- * In the child that serves a call: the way to the other side of the link. What is written there is
- * handed on if its "id" is the call's; what the other side says to the call can be read.
+ * In the child that serves a call: its channel to the operator's side. A message with the call's
+ * "id" is forwarded; notifications about the call can be read from it.
  */
 struct agent_channel {
     int fd; /* blocking */
@@ -31,12 +31,14 @@ struct agent_channel {
 };
 struct agent_channel *agent_channel(struct agent_call *call);
 
-/* Who holds the lock on base_dir: {"operator", "recovery", "since", …}; NULL: nobody. The caller's. */
+/*
+ * Who holds the lock on base_dir: {"operator", "recovery", "since", …}, the caller's; NULL: nobody.
+ */
 json_t *lock_holder(const char *base_dir);
 
 /*
- * Called by a method that runs in the agent: once `run` has returned 0, fn goes on with the call in
- * a child process and gives the answer; there it may wait.
+ * For a method that runs in the agent: after `run` has returned 0, fn continues the call in a child
+ * process, where it may wait, and gives the answer.
  */
 void agent_continue(struct agent_call *call,
     int (*fn)(struct agent_call *call, const json_t *params, json_t **ret, struct err *err));

@@ -21,7 +21,7 @@
 #include "watch.h"
 
 enum {
-    COMMAND_MS = 60 * 1000, /* a server that loads or forks may think for long */
+    COMMAND_MS = 60 * 1000, /* a server that loads or forks may take long to answer */
     SOCKET_MS = 60 * 1000,  /* from the start of the process to its socket */
     STOP_MS = 10 * 1000,
     STUCK_MS = 120 * 1000,
@@ -30,7 +30,7 @@ enum {
     PROGRESS_MS = 200,
 };
 
-/* The socket of a server that has just been started comes a moment later than its process. */
+/* The socket appears a moment after the process has started. */
 static int connect_socket(
     const struct shard *shard, int timeout_ms, struct redis **ret, struct err *err)
 {
@@ -50,7 +50,7 @@ static int connect_socket(
     return 0;
 }
 
-/* Without a password a connection is user default from the start, if that user is on. */
+/* Without a password a new connection is user default, if that user is on. */
 static int log_in_as_default(
     const struct shard *shard, struct redis *r, const char *password, struct err *err)
 {
@@ -129,7 +129,7 @@ int server_explain(const struct shard *shard, struct err *err)
     return -1;
 }
 
-/* Of jemalloc, in the name that it has inside of the servers and in its own. */
+/* The variables of jemalloc, with the prefix of the servers' own build and without. */
 static void ask_for_huge_pages(void)
 {
     setenv("MALLOC_CONF", "thp:always", 1);
@@ -159,7 +159,7 @@ static int start_daemon(const struct shard *shard, struct err *err)
     const char *server = shard_string(shard, "server");
     struct buf said = BUF_INIT;
 
-    umask(077); /* the server keeps it for all that it writes */
+    umask(077); /* the server uses it for all files that it writes */
     if (json_flag(shard->record, "fast_load") && !shard_has(shard, SHARD_CONFIGURED))
         ask_for_huge_pages();
     int rc = run_as_user(shard, server, &said, err);
@@ -194,7 +194,8 @@ int server_start(
         return -1;
     int rc = server_connect(shard, password, ret, err);
     if (rc < 0 && err->code == ERR_NOT_FOUND) {
-        pause_ms(LOOK_AGAIN_MS); /* it is young: one look is no proof that it is gone */
+        pause_ms(
+            LOOK_AGAIN_MS); /* it has just started, so one look does not prove that it is gone */
         rc = server_connect(shard, password, ret, err);
     }
     if (rc == 0)
@@ -234,13 +235,13 @@ int server_await_loaded(struct agent_call *call, const struct shard *shard, stru
     }
 }
 
-/* Told to, as far as it listens to us; what comes of it is seen by its end. */
+/* Sends the command, if the server can answer. Whether it worked is seen when the process ends. */
 static bool ends_by_command(const struct shard *shard, const struct process *p)
 {
     struct err refused = ERR_INIT;
     struct redis *r = NULL;
 
-    /* One that waits for bytes of its file can't hear, and has nothing to lose. */
+    /* A server that waits for bytes of its file cannot answer, and has nothing to lose. */
     if (shard_is_landing(shard) || connect_within(shard, NULL, STOP_MS, &r, &refused) < 0)
         return false;
     int closed = redis_command(r, NULL, &refused, "SHUTDOWN", "NOSAVE");

@@ -9,7 +9,7 @@
 #include "recluster/protocol.h"
 #include "server_version.h"
 
-/* Longer than any load: a node that is busy loading must not be taken for dead. */
+/* Longer than any load: a node must not be considered failed while it loads. */
 enum { RECOVERY_NODE_TIMEOUT_MS = 600 * 1000 };
 
 static void add_word(struct buf *out, const char *value)
@@ -67,13 +67,15 @@ static void add_cluster(const json_t *record, struct buf *out)
     buf_addf(out, "cluster-node-timeout %d\n", RECOVERY_NODE_TIMEOUT_MS);
     buf_adds(out, "cluster-replica-no-failover yes\n");
     add_quoted(out, "cluster-announce-ip", json_text(record, "addr", ""));
-    /* Servers before 7.0 don't know the setting; they have this one port. */
+    /* Servers before 7.0 do not know the setting; they have this one port. */
     if (bus_port != port + 10000)
         buf_addf(out, "cluster-port %" JSON_INTEGER_FORMAT "\n", bus_port);
 }
 
-/* A replica that loads the same file takes up where the file ends: what its primary dropped since
- * must still be there then. */
+/*
+ * A replica that loads the same file continues at the file's offset, so the primary must keep all
+ * later commands, such as those that remove expired keys.
+ */
 static void add_replication(const json_t *record, struct buf *out)
 {
     const json_t *primary = json_object_get(record, "primary");

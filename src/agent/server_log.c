@@ -10,7 +10,7 @@
 
 enum {
     TAIL_BYTES = 8192,
-    CAUSE_BYTES = 512 * 1024, /* a report of a crash is long */
+    CAUSE_BYTES = 512 * 1024, /* a crash report is long */
     LINE_MAX_BYTES = 300,
 };
 
@@ -97,7 +97,7 @@ static bool tells_cause(const char *line, size_t len)
     return false;
 }
 
-/* Behind the last line that tells of a start. */
+/* The text after the last line that reports a start. */
 static const char *last_start(const char *text, size_t len)
 {
     static const char words[] = " is starting oO0";
@@ -109,7 +109,7 @@ static const char *last_start(const char *text, size_t len)
     return found;
 }
 
-/* "12:M 30 Nov 2026 13:00:00.000 # RDB has…" without what every line has. */
+/* "12:M 30 Nov 2026 13:00:00.000 # RDB has…" without the prefix of each line. */
 static char *message_of(const char *line, size_t len)
 {
     static const char *const marks[] = {" # ", " * ", " - ", " . "};

@@ -2,8 +2,8 @@
 #define RECLUSTER_AGENT_SERVER_LOG_H
 
 /*
- * What a server says of its end, in the server.log of the present folder. Lines may quote any bytes
- * of a key: here only what every reader can take. The caller frees what is returned.
+ * What the log of a server says about its end; server.log is in the working folder. Lines may quote
+ * any bytes of a key, so the text is cleaned for messages. The caller frees what is returned.
  */
 
 #include <stddef.h>
@@ -13,19 +13,19 @@
 /* The last lines, at most `max` bytes, whole if they fit; "" if there are none. */
 char *server_log_tail(size_t max);
 
-/* The same of any text. */
+/* The same for any text. */
 char *server_log_tail_of(const char *text, size_t len, size_t max);
 
-/* As part of a message, which is one line. */
+/* The last lines as part of a message, in one line. */
 char *server_log_in_one_line(char *lines);
 
 /*
- * The first line since the last start that says why the server ends: a key that is there twice, an
- * error in the file, a version that it doesn't know, a crash. NULL: none does.
+ * The first line since the last start that tells why the server ended, such as a duplicate key, an
+ * error in the file, an unknown version, or a crash. NULL: no line does.
  */
 char *server_log_cause(void);
 
-/* What to do about it; NULL: nothing is known. */
+/* What to do about it; NULL: unknown. */
 const char *server_log_advice(const char *cause);
 
 #endif

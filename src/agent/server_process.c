@@ -29,7 +29,7 @@ static bool starts_with_word(const char *text, const char *word)
     return strncmp(text, word, len) == 0 && (text[len] == '\0' || text[len] == ' ');
 }
 
-/* A server writes its title over its command line: for a moment nothing stands there. */
+/* A server overwrites its command line with its title, so it can be empty for a moment. */
 static bool is_renaming_itself(pid_t pid, const char *server)
 {
     enum { COMM_MAX = 15 };
@@ -66,7 +66,7 @@ static pid_t pid_of_file(void)
     return pid > 1 && pid < INT32_MAX ? (pid_t)pid : 0;
 }
 
-/* The socket at the shard's address and port, by its inode; 0: nobody listens there. */
+/* The inode of the socket at the shard's address and port; 0: nobody listens there. */
 static unsigned long socket_at_port(const struct shard *shard)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
@@ -80,7 +80,7 @@ static unsigned long socket_at_port(const struct shard *shard)
     return inode;
 }
 
-/* Who has made the unix socket a listening one: 0 where nobody does, or it can't be seen from here. */
+/* The process that made the unix socket listen; 0: none, or one that we cannot see. */
 static pid_t pid_of_socket(bool *ret_open)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX, .sun_path = "redis.sock"};
@@ -88,7 +88,7 @@ static pid_t pid_of_socket(bool *ret_open)
     socklen_t len = sizeof(who);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    /* EAGAIN: it listens, and has more to answer than it can. */
+    /* EAGAIN: it listens, but its queue is full */
     *ret_open = fd >= 0 &&
                 (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 || errno == EAGAIN);
     if (*ret_open && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
@@ -135,7 +135,7 @@ pid_t server_pid(const struct shard *shard)
     process_each_in(&folder, compare, &search);
     if (search.found)
         return search.found;
-    /* Last: a server that does not accept must not be filled with our connections. */
+    /* Last, because a server that does not accept must not be flooded with our connections. */
     pid = pid_of_socket(&open);
     return pid && process_is_in(pid, &folder) ? pid : 0;
 }
@@ -197,7 +197,7 @@ static int kill_one(const struct shard *shard, const struct process *p, int ms, 
         err, ERR_TIMEOUT, "the server in '%s' (process %d) does not end", shard->path, (int)p->pid);
 }
 
-/* What the server forked to save its data has the session that it made for itself. */
+/* A process that the server forked to save its data is in the server's session. */
 int server_kill(const struct shard *shard, const struct process *p, int ms, struct err *err)
 {
     struct strays strays = {.session = getsid(p->pid)};

@@ -1,8 +1,10 @@
 #ifndef AGENT_SERVER_VERSION_H
 #define AGENT_SERVER_VERSION_H
 
-/* Which server a program is, as it says itself: "Redis server v=7.0.15 …", "Valkey server v=8.0.1
- * …". */
+/*
+ * The kind and version of a server program, from its own output: "Redis server v=7.0.15 …", "Valkey
+ * server v=8.0.1 …".
+ */
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -21,7 +23,7 @@ int server_version_ask(const char *server, struct server_version *ret, struct er
 /* "server_kind" and "server_version" of a shard's record. */
 void server_version_of_record(const json_t *record, struct server_version *ret);
 
-/* All of Valkey has what Redis 7.2 has. */
+/* Valkey counts as Redis 7.2: it has all of it. */
 bool server_version_at_least(const struct server_version *version, int major, int minor);
 
 #endif

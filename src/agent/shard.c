@@ -19,7 +19,7 @@ static const char *const mark_names[] = {
     [SHARD_SEALED] = "sealed",
 };
 
-/* NULL without an error: there is no file. */
+/* NULL without an error: the file does not exist. */
 static int read_record(const char *path, json_t **ret, struct err *err)
 {
     struct buf text = BUF_INIT;
@@ -43,7 +43,7 @@ static int read_record(const char *path, json_t **ret, struct err *err)
     return err_set(err, ERR_CORRUPT, "%s is not a JSON object", what);
 }
 
-/* Only below the folder of its own recovery is anything done. */
+/* Refuses to act outside of the folder of its own recovery. */
 static int check_base_dir(const char *path, const char *recovery, struct err *err)
 {
     struct base_dir base_dir = BASE_DIR_INIT;
@@ -67,7 +67,7 @@ static int check_record(const struct shard *shard, const char *recovery, struct 
         owner ? owner : "unknown");
 }
 
-/* A relative path that stays below its base and out of what is not a shard's. */
+/* A relative path that stays below its base and avoids the names that are not for shards. */
 static int check_dir(const char *dir, struct err *err)
 {
     const char *part = dir;

@@ -2,12 +2,12 @@
 #define AGENT_SHARD_H
 
 /*
- * A shard's folder and its record shard.json, which is what the agent remembers of a shard between
- * two calls. prepare_shard writes it as its last act, so its presence says that the folder is
- * whole. It holds the parameters of prepare_shard, and these marks, each set before that step acts:
+ * A shard's folder and its record shard.json, which keeps what the agent must remember between
+ * calls. prepare_shard writes it last, so its presence says that the folder is complete. It holds
+ * the parameters of prepare_shard and these marks. Each mark is set before its step acts:
  *
- *     configured   redis.conf and dump.rdb are the server's own from now on: never written again
- *     opened       clients may write: key counts no longer equal those of the backup
+ *     configured   redis.conf and dump.rdb belong to the server: never written again
+ *     opened       clients may write: key counts may differ from the backup
  *     sealed       the recovery is over and its passwords are gone: never stopped, never removed
  */
 
@@ -29,31 +29,30 @@ struct shard {
     }
 
 /*
- * Finds the shard of "base_dir", "recovery" and "dir" and makes its folder the process's working
- * folder, if it exists. ERR_CHECK if the base_dir or the shard is of another recovery.
+ * Finds the shard of "base_dir", "recovery" and "dir" and enters its folder, if it exists.
+ * ERR_CHECK if the base_dir or the shard belongs to another recovery.
  */
 int shard_find(const json_t *params, struct shard *ret, struct err *err) MUST_CHECK;
 
-/* As shard_find(); ERR_NOT_FOUND if the shard was not prepared. */
+/* Like shard_find(); ERR_NOT_FOUND if the shard was not prepared. */
 int shard_enter(const json_t *params, struct shard *ret, struct err *err) MUST_CHECK;
 void shard_release(struct shard *shard);
 
-/* Writes the record. */
 int shard_save(const struct shard *shard, struct err *err) MUST_CHECK;
 
 enum shard_mark { SHARD_CONFIGURED, SHARD_OPENED, SHARD_SEALED };
 bool shard_has(const struct shard *shard, enum shard_mark mark);
 int shard_set(struct shard *shard, enum shard_mark mark, struct err *err) MUST_CHECK;
 
-/* The shard's server, if one runs, was started on a file that is still coming, and has proven nothing yet. */
+/* Whether the shard's server was started on a file that is still arriving, and is not verified. */
 bool shard_is_landing(const struct shard *shard);
 
-/* Of the record; NULL, 0 where it has no such field. */
+/* From the record; NULL, 0 if it lacks the field. */
 const char *shard_string(const struct shard *shard, const char *name);
 int shard_int(const struct shard *shard, const char *name);
 bool shard_is_replica(const struct shard *shard);
 
-/* "databases" of params, how many its server is to have, into the record; nothing else is changed. */
+/* Writes "databases" of params, the number of databases of its server, into the record. */
 void shard_take_databases(struct shard *shard, const json_t *params);
 
 /* "as": the name of a file in incoming/. ERR_PROTOCOL if it is anything else. */

@@ -1,4 +1,4 @@
-/* shard_status: how a shard stands, without changing anything. */
+/* shard_status: the state of a shard. Changes nothing. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +79,7 @@ static int check_samples(json_t *status, struct redis *r, const struct shard *sh
 
     if (samples_look(r, shard_int(shard, "bus_port") != 0, samples, &seen, err) < 0)
         return -1;
-    /* Once clients are in they may change any key. */
+    /* Clients may have changed any key. */
     if (seen.first.code != ERR_NONE && !shard_has(shard, SHARD_OPENED)) {
         *err = seen.first;
         return -1;
@@ -96,7 +96,7 @@ static int add_running(json_t *status, const struct shard *shard, const char *pa
     struct err refused = ERR_INIT;
 
     if (server_connect(shard, password, &r, &refused) < 0) {
-        /* A sealed shard lets in nobody but its clients; that it runs is all that can be seen. */
+        /* Only clients can log in to a sealed shard, so all that can be seen is whether it runs. */
         if (refused.code == ERR_DENIED)
             return 0;
         *err = refused;
@@ -106,10 +106,10 @@ static int add_running(json_t *status, const struct shard *shard, const char *pa
         return -1;
     add_info(status, info);
     if (info_is(info, "loading", "1"))
-        return 0; /* it answers little else */
+        return 0; /* a loading server answers little else */
     if (shard_int(shard, "bus_port") && add_cluster(status, r, err) < 0)
         return -1;
-    /* A cluster that is not ok yet answers nothing about keys. */
+    /* A cluster that is not ok yet answers no commands about keys. */
     const char *state = json_text(status, "cluster_state", NULL);
     if (samples && (!state || strcmp(state, "ok") == 0) &&
         check_samples(status, r, shard, samples, err) < 0)

@@ -12,7 +12,7 @@
 #include "shard.h"
 #include "systemd_unit.h"
 
-/* "sealed": true, where the operator has named the cluster whose open databases are to go too. */
+/* "sealed": true, if the operator named the cluster so that its open databases are removed too. */
 static int refuse_sealed(const struct shard *shard, const json_t *params, struct err *err)
 {
     if (!shard_has(shard, SHARD_SEALED) || json_flag(params, "sealed"))
@@ -39,7 +39,7 @@ static int run_stop(struct agent_call *call, const json_t *params, json_t **ret,
     return rc;
 }
 
-/* A folder without a record: all that prepare_shard may have left behind when it was cut short. */
+/* A folder without a record: what an interrupted prepare_shard left. */
 static int check_unfinished(const struct shard *shard, struct err *err)
 {
     static const char *const known[] = {"incoming", "nodes.conf", "nodes.conf.tmp", "redis.conf",
@@ -62,8 +62,8 @@ static int check_unfinished(const struct shard *shard, struct err *err)
 }
 
 /*
- * The folder goes by a rename first: what a kill leaves of it has a name under which only folders
- * of ours stand, and is removed the next time.
+ * The folder is renamed first. After a kill its name shows that it is ours, and the next call
+ * removes the rest.
  */
 static int remove_folder(const struct shard *shard, struct err *err)
 {

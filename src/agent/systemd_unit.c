@@ -28,7 +28,7 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A child of a session without a login shell may lack it. */
+/* In a session without a login shell the variable may be missing. */
 static void set_runtime_dir(void)
 {
     AUTO_FREE char *dir = xasprintf("/run/user/%u", (unsigned)getuid());
@@ -67,7 +67,7 @@ const char *unit_manager_name(enum unit_manager manager)
 
 /* --- its name and place --- */
 
-/* "recluster-db-1-shard-4-0123456789.service": readable, and only one for a folder. */
+/* "recluster-db-1-shard-4-0123456789.service": readable, and unique for the folder. */
 static char *name_for(const char *path)
 {
     char hex[DIGEST_HEX_MAX];
@@ -108,7 +108,7 @@ static bool is_users(const struct shard *shard)
     return manager && strcmp(manager, "user") == 0;
 }
 
-/* As sd-path(3) has it. */
+/* As sd-path(3) does. */
 static int folder_of_units(const struct shard *shard, char **ret, struct err *err)
 {
     const char *config = getenv("XDG_CONFIG_HOME");
@@ -140,14 +140,14 @@ static int file_of_unit(const struct shard *shard, char **ret, struct err *err)
 
 /* --- what it says --- */
 
-/* A value that is taken as it stands, but for specifiers: paths. */
+/* For a value without quoting, such as a path: only specifiers are escaped. */
 static void add_plain(struct buf *out, const char *text)
 {
     for (const char *p = text; *p; p++)
         buf_adds(out, *p == '%' ? "%%" : (const char[]){*p, '\0'});
 }
 
-/* A word in quotes; `dollars`: where variables are put in. */
+/* A quoted word; `dollars`: in a place where variables are expanded. */
 static void add_quoted(struct buf *out, const char *text, bool dollars)
 {
     buf_addc(out, '"');
@@ -174,7 +174,7 @@ static void add_environment(struct buf *out, const char *name, const char *value
     buf_addc(out, '\n');
 }
 
-/* What a server has no use for, as far as its folder allows. */
+/* Takes away what a server does not need, as far as its folder allows. */
 static void add_limits(struct buf *out, const struct shard *shard)
 {
     const char *user = shard_string(shard, "run_as");
@@ -191,19 +191,19 @@ static void add_limits(struct buf *out, const struct shard *shard)
                   "LockPersonality=yes\n");
     if (!in_tmp)
         buf_adds(out, "PrivateTmp=yes\n");
-    /* "full" takes /usr, /boot and /etc. */
+    /* "full" makes /usr, /boot and /etc read-only. */
     buf_adds(out, "ReadWritePaths=");
     add_quoted(out, shard->path, false);
     buf_addc(out, '\n');
 }
 
 /*
- * The server is found as a shell finds it, and its path is an argument: systemd puts variables into
- * arguments, but not into the program's own path, which no version of it has a way to write for both.
+ * /bin/sh finds the server, whose path is an argument: systemd expands variables in arguments but
+ * not in the program's path, and no way to escape them works for both in all versions.
  *
- * It has no PIDFile=: where that comes a moment late, systemd watches for it, and a daemon-reload for
- * another shard ends the watch, but not the wait. What is left when the first process has ended is
- * the server.
+ * There is no PIDFile=. If that file comes a moment late, systemd watches for it. A daemon-reload
+ * for another shard ends the watch but not the wait. Without it, the process that is left when the
+ * first one has ended is the main process.
  */
 static char *unit_text(const struct shard *shard, const char *search_path, bool restarts)
 {
@@ -226,7 +226,7 @@ static char *unit_text(const struct shard *shard, const char *search_path, bool 
     }
     buf_adds(&out, "ExecStart=/bin/sh -c \"exec \\\"$$0\\\" redis.conf\" ");
     add_quoted(&out, shard_string(shard, "server"), true);
-    /* It saves at its end, if it is to: as long as that takes. */
+    /* The server may save at its end, which may take long. */
     buf_adds(&out, "\nUMask=0077\nLimitCORE=0\nKillMode=mixed\nTimeoutStopSec=infinity\n");
     if (!is_users(shard))
         add_limits(&out, shard);
@@ -296,7 +296,7 @@ int unit_enable(const struct shard *shard, struct err *err)
     return write_unit(shard, true, err) < 0 || run(shard, "enable", true, err) < 0 ? -1 : 0;
 }
 
-/* Its file is there. *ret_file is the caller's. */
+/* Whether the unit has a file. *ret_file is the caller's. */
 static bool is_installed(const struct shard *shard, char **ret_file, int *rc, struct err *err)
 {
     *rc = unit_is_used(shard) ? file_of_unit(shard, ret_file, err) : 0;
@@ -321,7 +321,7 @@ int unit_remove(const struct shard *shard, struct err *err)
 
     if (!is_installed(shard, &file, &rc, err))
         return rc;
-    /* Its server has ended. A unit that was never enabled, or didn't fail, makes these complain. */
+    /* The server has ended. These may fail: the unit was never enabled, or has not failed. */
     (void)!run(shard, "disable", true, &ignored);
     (void)!run(shard, "stop", true, &ignored);
     (void)!run(shard, "reset-failed", true, &ignored);
@@ -333,7 +333,7 @@ int unit_remove(const struct shard *shard, struct err *err)
 char *unit_state(const struct shard *shard)
 {
     CLEANUP(buf_release) struct buf said = BUF_INIT;
-    struct err ignored = ERR_INIT; /* any state but "active" is an exit status too */
+    struct err ignored = ERR_INIT; /* the exit status is 0 only for "active" */
 
     if (!unit_is_used(shard))
         return NULL;

@@ -33,7 +33,7 @@ enum {
 
 struct place {
     char *path;
-    int before; /* the working folder that was */
+    int before; /* the previous working folder */
 };
 
 static int enter(struct place *p, struct err *err)
@@ -63,7 +63,7 @@ static void leave(struct place *p)
 
 /* --- a node of a cluster --- */
 
-/* Ports of 127.0.0.1 that nobody has at this moment. */
+/* Ports of 127.0.0.1 that are free at this moment. */
 static int free_ports(int ports[2], struct err *err)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -84,7 +84,7 @@ static int free_ports(int ports[2], struct err *err)
     return rc;
 }
 
-/* Itself, another primary and a replica of its own: lines as recoveries write them. */
+/* The node itself, another primary and a replica of the node, in lines like those of a recovery. */
 static const char own_id[] = "a111111111111111111111111111111111111111";
 static const char other_id[] = "b222222222222222222222222222222222222222";
 static const char replica_id[] = "c333333333333333333333333333333333333333";
@@ -100,7 +100,7 @@ static int write_nodes_conf(const int ports[2], struct err *err)
     return file_write_atomic("nodes.conf", text, strlen(text), 0600, err);
 }
 
-/* Whether the line of that id has these flags, primary, epoch and slots. */
+/* Whether the line with that id has these flags, primary, epoch and slots. */
 static bool has_line(const char *nodes, const char *id, const char *flags, const char *primary,
     const char *epoch, const char *slots)
 {
@@ -139,7 +139,7 @@ static int has_setting(struct redis *r, const char *name, bool *ret, struct err 
     return 0;
 }
 
-/* MODULE LIST: of each [name, "vectorset", ver, 1, …]. */
+/* Reads MODULE LIST: [name, "vectorset", ver, 1, …] for each module. */
 static int modules_of(struct redis *r, json_t **ret, struct err *err)
 {
     redisReply *reply;
@@ -180,7 +180,7 @@ static int ask_cluster(struct redis *r, json_t *result, struct err *err)
     return 0;
 }
 
-/* Before 7.0 a node has its bus at a port that can't be chosen. */
+/* Before 7.0 the port of a node's bus cannot be chosen. */
 static int add_cluster(const struct trial_params *params, struct buf *conf, struct err *err)
 {
     int ports[2];
@@ -243,7 +243,7 @@ static bool type_id(const char *name, uint64_t *ret)
     return true;
 }
 
-/* What RESTORE takes: a value of that type without anything in it. */
+/* The payload of RESTORE for an empty value of that type. */
 static size_t empty_value(uint64_t id, unsigned char value[32])
 {
     enum { MODULE_2 = 7, LENGTH_OF_64_BITS = 0x81, END_OF_VALUE = 0, RDB_VERSION = 9 };
@@ -263,8 +263,8 @@ static size_t empty_value(uint64_t id, unsigned char value[32])
 }
 
 /*
- * What a server says of a type that it lacks, in its log: "no matching module 'x'" before 7.0, "no
- * matching module type 'x'" since.
+ * How servers log a missing type: "no matching module 'x'" before 7.0, "no matching module type
+ * 'x'" since.
  */
 static bool log_says_no_type(const char *name)
 {
@@ -278,7 +278,7 @@ static bool log_says_no_type(const char *name)
     return false;
 }
 
-/* The connection closes a moment before the process is gone. */
+/* The connection closes shortly before the process is gone. */
 static bool ended_within(struct scratch *s)
 {
     int64_t deadline = clock_mono_ms() + ANSWER_MS;
@@ -292,8 +292,8 @@ static bool ended_within(struct scratch *s)
 }
 
 /*
- * A module that gets an empty value refuses it, or ends the server: both show that the type is
- * there. 1: it has the type; 0: not; -1: the server could not be asked.
+ * A module refuses an empty value or ends the server; both show that the type is known. 1: known;
+ * 0: unknown; -1: the server could not be asked.
  */
 static int has_type(struct scratch *s, const char *name, struct err *err)
 {
@@ -324,7 +324,8 @@ static int try_type(
 
     scratch_conf(&conf);
     server_conf_add_modules(params->modules, &conf);
-    buf_adds(&conf, "port 0\nloglevel verbose\n"); /* what RESTORE misses is said so only */
+    buf_adds(&conf,
+        "port 0\nloglevel verbose\n"); /* RESTORE tells about a missing type only in the log */
     (void)unlink("server.log");
     int rc = scratch_start(&s, &program, &conf, START_MS, ANSWER_MS, err);
     int has = rc == 0 ? has_type(&s, name, err) : -1;

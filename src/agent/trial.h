@@ -2,9 +2,9 @@
 #define AGENT_TRIAL_H
 
 /*
- * What a server program can, found out by asking it: it is started for a moment on an empty folder
- * of its own, reachable by a socket in it (a node of a cluster also at a port of 127.0.0.1, behind a
- * random password), and ended again.
+ * Finds out what a server program can do: starts it for a moment in an empty folder of its own,
+ * asks it over a socket there, and ends it. As a cluster node it also listens at a port of
+ * 127.0.0.1, with a random password.
  */
 
 #include <jansson.h>
@@ -18,18 +18,18 @@ struct trial_params {
     const struct server_version *version;
     const json_t *modules; /* of the hosts file; NULL: none */
     const char *run_as;    /* as in scratch.h */
-    const json_t *types;   /* names of types of modules to ask for: ["vectorset"]; NULL: none */
+    const json_t *types;   /* names of module types to ask for: ["vectorset"]; NULL: none */
 };
 
 /*
- * {"nodes_conf": whether it takes a cluster from a nodes.conf that is written for it,
+ * {"nodes_conf": whether it accepts a nodes.conf that was written for it,
  *  "cluster_databases": whether a cluster may have more than one database,
- *  "modules": ["vectorset"], those that are loaded,
+ *  "modules": ["vectorset"], the loaded modules,
  *  "types": {"vectorset": true}, whether it has values of these types}
  */
 int trial_run(const struct trial_params *params, json_t **ret, struct err *err) MUST_CHECK;
 
-/* Only the last of these: {"vectorset": true}. */
+/* Only "types": {"vectorset": true}. */
 int trial_types(const struct trial_params *params, json_t **ret, struct err *err) MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 #ifndef AGENT_WATCH_H
 #define AGENT_WATCH_H
 
-/* For loops that look at a server again and again. */
+/* For loops that poll a server. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 void pause_ms(int ms);
 
 /*
- * A watch ends a wait in which nothing moves any more:
+ * Ends a wait that makes no progress:
  *
  *     struct watch watch = WATCH_INIT(120000);
  *     while (…) if (watch_is_stuck(&watch, bytes)) return …;
