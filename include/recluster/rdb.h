@@ -203,7 +203,7 @@ int rdb_reader_end(struct rdb_reader *r, struct err *err) MUST_CHECK;
  * For an RDB file inside an append-only file: bytes after its end are accepted and ignored. Call it
  * before the first feed.
  */
-void rdb_reader_let_more_follow(struct rdb_reader *r);
+void rdb_reader_allow_more(struct rdb_reader *r);
 uint64_t rdb_reader_end_offset(const struct rdb_reader *r); /* 0: the end was not seen yet */
 
 /* Offset of the opcode of the unit that is being read. */

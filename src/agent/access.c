@@ -41,7 +41,7 @@ static int save_users(struct redis *r, struct err *err)
     return rc < 0 ? -1 : dir_sync(".", err);
 }
 
-int access_let_replicate(struct redis *r, struct err *err)
+int access_allow_replicas(struct redis *r, struct err *err)
 {
     if (redis_command(r, NULL, err, "ACL", "SETUSER", REPLICATION_USER, "on") < 0)
         return -1;

@@ -8,6 +8,6 @@
  * refuses a replica, which keeps its data and retries every second. Call it when the server's data
  * is verified: a replica copies whatever its primary has, even nothing.
  */
-int access_let_replicate(struct redis *r, struct err *err) MUST_CHECK;
+int access_allow_replicas(struct redis *r, struct err *err) MUST_CHECK;
 
 #endif

@@ -179,7 +179,7 @@ static int run_in_child(void *arg, int fd)
 
 /* --- a child's job --- */
 
-static void pass_on(struct buf *out, const struct rpc_message *notification)
+static void add_notification(struct buf *out, const struct rpc_message *notification)
 {
     const struct rpc_message *m = notification;
 
@@ -190,7 +190,7 @@ static void pass_on(struct buf *out, const struct rpc_message *notification)
 }
 
 /* Forwards a message of the child. True if it was the answer. */
-static bool hand_on(struct agent_call *call, struct rpc_message *m)
+static bool forward_message(struct agent_call *call, struct rpc_message *m)
 {
     struct buf *out = &call->agent->out;
     const json_t *of = json_object_get(m->payload, "id");
@@ -198,7 +198,7 @@ static bool hand_on(struct agent_call *call, struct rpc_message *m)
     switch (m->kind) {
     case RPC_NOTIFICATION:
         if ((uint64_t)json_integer_value(of) == call->id)
-            pass_on(out, m);
+            add_notification(out, m);
         return false;
     case RPC_RESULT:
         if (m->id == call->id)
@@ -215,13 +215,13 @@ static bool hand_on(struct agent_call *call, struct rpc_message *m)
 }
 
 /* 1: it has answered; 0: not yet; -1: it can no longer answer. */
-static int hand_on_lines(struct agent_call *call, struct err *err)
+static int forward_messages(struct agent_call *call, struct err *err)
 {
     struct rpc_message m;
     int rc;
 
     while ((rc = rpc_take(&call->in, &m, err)) > 0) {
-        bool answered = hand_on(call, &m);
+        bool answered = forward_message(call, &m);
         rpc_message_release(&m);
         if (answered)
             return 1;
@@ -282,7 +282,7 @@ static enum job_step call_step(void *arg, struct wait *wait, struct err *err)
             return JOB_DONE;
         }
         buf_add(&call->in.buf, chunk, (size_t)n);
-        int rc = hand_on_lines(call, err);
+        int rc = forward_messages(call, err);
         if (rc < 0) {
             err_wrap(err, "the process that served '%s' failed", call->method->name);
             rpc_add_error(&call->agent->out, call->id, RPC_FAILED, err);
@@ -400,7 +400,7 @@ static bool takes_requests(const struct agent *agent)
 }
 
 /* A notification, for the link or for the child that serves the named call. */
-static void take_notice(struct agent *agent, const struct rpc_message *m)
+static void forward_notification(struct agent *agent, const struct rpc_message *m)
 {
     const json_t *id = json_object_get(m->payload, "id");
     struct agent_call *call = agent->children;
@@ -415,7 +415,7 @@ static void take_notice(struct agent *agent, const struct rpc_message *m)
         err_set(&agent->failed, ERR_PROTOCOL, "more bytes arrived than were requested");
         return;
     }
-    pass_on(&call->out, m);
+    add_notification(&call->out, m);
     loop_wake(agent->loop, call->job);
 }
 
@@ -429,7 +429,7 @@ static void serve_lines(struct agent *agent)
         if (rc > 0 && m.kind == RPC_REQUEST)
             serve(agent, &m);
         if (rc > 0 && m.kind == RPC_NOTIFICATION)
-            take_notice(agent, &m);
+            forward_notification(agent, &m);
         if (rc > 0 && (m.kind == RPC_RESULT || m.kind == RPC_ERROR))
             err_set(&agent->failed, ERR_PROTOCOL, "an answer came where requests are expected");
         if (rc > 0)

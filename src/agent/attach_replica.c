@@ -251,7 +251,7 @@ static int attach(struct attachment *a, const char *password, json_t **ret, stru
     if (follow(a, already, ret, err) < 0)
         return -1;
     /* After a failover it may be a primary. */
-    if (shard_has(a->shard, SHARD_CONFIGURED) || access_let_replicate(a->replica, err) == 0)
+    if (shard_has(a->shard, SHARD_CONFIGURED) || access_allow_replicas(a->replica, err) == 0)
         return 0;
     json_decref(*ret);
     *ret = NULL;

@@ -132,7 +132,7 @@ static bool is_made(const struct fetch *f)
     return f->stamp || is_composed(f);
 }
 
-static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
+static int on_present_facts(void *arg, const json_t *facts, struct err *err)
 {
     struct fetch *f = arg;
     const json_t *fetched = json_object_get(f->shard.record, "fetched");
@@ -149,7 +149,7 @@ static int on_facts_of_present(void *arg, const json_t *facts, struct err *err)
     return 0;
 }
 
-static int on_facts_of_coming(void *arg, const json_t *facts, struct err *err)
+static int on_new_facts(void *arg, const json_t *facts, struct err *err)
 {
     struct fetch *f = arg;
 
@@ -193,7 +193,7 @@ static int scan_present(struct fetch *f, struct err *err)
         .name = f->as,
         .scan = scan_options(f),
         .expected_bytes = -1,
-        .check = on_facts_of_present,
+        .check = on_present_facts,
         .arg = f,
     };
     int rc = pull(&params, &f->facts, err);
@@ -374,7 +374,7 @@ static int share_with_twin(struct fetch *f, struct err *err)
         *err = f->twin->failure;
         return -1;
     }
-    if (on_facts_of_coming(f, f->twin->facts, err) < 0)
+    if (on_new_facts(f, f->twin->facts, err) < 0)
         return -1;
     if (link(f->twin->path, f->path) < 0)
         return err_sys(err, ERR_IO, "cannot link '%s' to '%s'", f->twin->path, f->path);
@@ -430,7 +430,7 @@ static int fetch_pass(struct source *source, struct fetch *fetches, size_t count
         outputs[pass.output_count++] = (struct pull_output){.out_path = f->path,
             .keep = f->cut ? &f->needs.slots : NULL,
             .scan = scan_options(f),
-            .check = on_facts_of_coming,
+            .check = on_new_facts,
             .arg = f};
     }
     if (pass.output_count == 0)

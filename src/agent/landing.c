@@ -113,7 +113,7 @@ static void open_pipe(struct feeder *f)
  * may not have opened it yet, and some servers open it once more to see what is wrong with the
  * file.
  */
-static void disappoint_server(struct feeder *f)
+static void end_server_early(struct feeder *f)
 {
     if (f->verdict != BAD)
         f->verdict_ms = clock_mono_ms();
@@ -163,7 +163,7 @@ static bool feed(struct feeder *f, off_t held)
     size_t want = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
     ssize_t n = pread(f->part, f->piece, want, f->at);
     if (n <= 0)
-        disappoint_server(f);
+        end_server_early(f);
     put(f, (size_t)n);
     f->at += n;
     return true;
@@ -203,7 +203,7 @@ static void feed_server(struct feeder *f)
     find_part(f);
     /* The file that was read must be the good one. */
     if (f->verdict != GOOD || f->part < 0 || !is_same(f->part, f->path))
-        disappoint_server(f);
+        end_server_early(f);
     while (feed(f, 0))
         ;
     _exit(0);

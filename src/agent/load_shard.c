@@ -194,7 +194,7 @@ static int admit_replicas(
         return 0;
     if (cluster && join_as_primary(r, cluster, err) < 0)
         return err_wrap(err, "cannot make '%s' a node of its cluster", shard->path);
-    return access_let_replicate(r, err);
+    return access_allow_replicas(r, err);
 }
 
 static int run_load(struct load *load, json_t **ret, struct err *err)

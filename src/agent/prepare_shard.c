@@ -72,7 +72,7 @@ static int enter(const struct shard *shard, struct err *err)
  * Removes what an earlier generation of the database left here, except the verified file in
  * incoming/. The old record stays until the new one is written, so a rerun repeats everything.
  */
-static int begin_anew(const struct shard *shard, struct err *err)
+static int remove_old_generation(const struct shard *shard, struct err *err)
 {
     static const char *const left[] = {
         "dump.rdb", "nodes.conf", "redis.conf", "users.acl", "appendonlydir"};
@@ -177,7 +177,7 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
             err_set(err, ERR_CHECK, "'%s' belongs to a later plan of this recovery", shard->path);
             goto fail;
         }
-        if (now > before && begin_anew(shard, err) < 0)
+        if (now > before && remove_old_generation(shard, err) < 0)
             goto fail;
         bool done = now == before && (shard_has(shard, SHARD_CONFIGURED) || server_pid(shard) != 0);
         if (done) {

@@ -43,7 +43,7 @@ static int give(const char *name, uid_t uid, gid_t gid, bool linked, struct err 
 }
 
 /* The folders from the shard's up to base_dir, which are ours. */
-static int let_pass(const struct shard *shard, struct err *err)
+static int make_passable(const struct shard *shard, struct err *err)
 {
     AUTO_FREE char *path = path_dir(shard->path);
 
@@ -75,7 +75,7 @@ int run_as_give(const struct shard *shard, struct err *err)
     if (!run_as_is_used(shard))
         return 0;
     if (run_as_find(shard_string(shard, "run_as"), &uid, &gid, err) < 0 ||
-        let_pass(shard, err) < 0 || dir_list(".", &names, &count, err) < 0)
+        make_passable(shard, err) < 0 || dir_list(".", &names, &count, err) < 0)
         return -1;
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++)

@@ -183,7 +183,7 @@ int server_launch(const struct shard *shard, struct err *err)
         return -1;
     if ((unit_is_used(shard) ? unit_start(shard, err) : start_daemon(shard, err)) < 0)
         return -1;
-    server_await_sight(shard, since, SOCKET_MS);
+    server_await_visible(shard, since, SOCKET_MS);
     return 0;
 }
 

@@ -156,7 +156,7 @@ static bool is_young(pid_t pid, void *arg)
     return !y->found;
 }
 
-void server_await_sight(const struct shard *shard, uint64_t since, int ms)
+void server_await_visible(const struct shard *shard, uint64_t since, int ms)
 {
     int64_t deadline = clock_mono_ms() + ms;
     struct stat folder;

@@ -24,7 +24,7 @@ pid_t server_pid(const struct shard *shard);
  * After a start: waits until one of these marks appears or the process is gone. `since`:
  * process_now() before the start.
  */
-void server_await_sight(const struct shard *shard, uint64_t since, int ms);
+void server_await_visible(const struct shard *shard, uint64_t since, int ms);
 
 /*
  * Sends SIGKILL and waits until the process and all that it forked are gone. ERR_DENIED,

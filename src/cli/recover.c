@@ -300,7 +300,7 @@ static int parse_fetches(const char *word, int64_t *ret, struct err *err)
     return 0;
 }
 
-static int carry_out(
+static int run_recovery(
     const struct arguments *args, const char *path, enum plan_stage until, struct err *err)
 {
     struct recover_hooks hooks = {
@@ -364,7 +364,7 @@ static int run(const struct arguments *args, struct err *err)
         if (rc < 0)
             return -1;
     }
-    return carry_out(args, path, until, err);
+    return run_recovery(args, path, until, err);
 }
 
 const struct command command_recover = {

@@ -10,7 +10,7 @@ static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 static int pipe_fds[2] = {-1, -1};
 static volatile sig_atomic_t came;
 
-static void say_and_end(int number)
+static void end_with_message(int number)
 {
     static const char text[] = "\nrecluster: interrupted; nothing was touched\n";
 
@@ -38,7 +38,7 @@ static void set_handler(void (*handler)(int), int flags)
 
 void signals_end_at_once(void)
 {
-    set_handler(say_and_end, 0);
+    set_handler(end_with_message, 0);
 }
 
 int signals_catch(int *ret_fd, struct err *err)

@@ -174,7 +174,7 @@ size_t link_backlog(const struct link *link)
     return link->out.len - link->sent;
 }
 
-static void tell_of_room(const struct link *link)
+static void report_room(const struct link *link)
 {
     for (const struct call *call = link->calls; call; call = call->next)
         if (call->listener.room)
@@ -198,7 +198,7 @@ static void write_out(struct link *link)
         link->sent += (size_t)n;
     }
     if (was_full && link_backlog(link) < LINK_BACKLOG)
-        tell_of_room(link);
+        report_room(link);
     if (link->sent < link->out.len / 2) /* else it is worth to move the rest */
         return;
     buf_consume(&link->out, link->sent);

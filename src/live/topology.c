@@ -71,7 +71,7 @@ static bool is_known_so(const struct live_server *s)
     return own ? strcmp(own->addr, s->addr) == 0 && own->port == s->port : !s->seed;
 }
 
-static void drop_doubles(struct live *live)
+static void remove_duplicates(struct live *live)
 {
     size_t kept = 0;
 
@@ -190,7 +190,7 @@ static void find_watch(struct live *live, struct live_database *db)
 
 void topology_find(struct live *live)
 {
-    drop_doubles(live);
+    remove_duplicates(live);
     qsort(live->servers, live->count, sizeof(struct live_server *), by_address);
     bool *taken = arena_alloc(&live->arena, live->count + 1);
     live->databases = arena_alloc(&live->arena, (live->count + 1) * sizeof(*live->databases));

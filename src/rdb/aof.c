@@ -73,7 +73,7 @@ struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *a
     r->arg = arg;
     r->also = also;
     r->rdb = rdb_reader_new(&none, NULL, NULL);
-    rdb_reader_let_more_follow(r->rdb);
+    rdb_reader_allow_more(r->rdb);
     return r;
 }
 
@@ -86,7 +86,7 @@ void aof_reader_free(struct aof_reader *r)
     free(r);
 }
 
-static int hand_on(struct aof_reader *r, const char *from, size_t len, struct err *err)
+static int emit(struct aof_reader *r, const char *from, size_t len, struct err *err)
 {
     r->handed_on += len;
     return len ? r->sink(r->arg, from, len, err) : 0;
@@ -344,7 +344,7 @@ struct feeding {
 /* A decision on a command whose begin was kept back. */
 static int release_head(struct aof_reader *r, struct err *err)
 {
-    int rc = r->verdict == AOF_DATA ? hand_on(r, r->head.data, r->head.len, err) : 0;
+    int rc = r->verdict == AOF_DATA ? emit(r, r->head.data, r->head.len, err) : 0;
 
     buf_clear(&r->head);
     return rc;
@@ -365,7 +365,7 @@ static int follow(
         return 0;
     if (r->verdict == AOF_NOTHING && before != EXPECT_ANNOTATION) {
         const char *end = f->command ? f->command : f->from;
-        if (hand_on(r, f->from, (size_t)(end - f->from), err) < 0)
+        if (emit(r, f->from, (size_t)(end - f->from), err) < 0)
             return -1;
         f->from = p;
     }
@@ -384,7 +384,7 @@ static int end_feeding(
         if (r->verdict == AOF_UNDECIDED)
             buf_add(&r->head, upto, (size_t)(end - upto));
     }
-    return hand_on(r, f->from, (size_t)(upto - f->from), err);
+    return emit(r, f->from, (size_t)(upto - f->from), err);
 }
 
 static int take_commands(struct aof_reader *r, const char *data, size_t len, struct err *err)
@@ -401,8 +401,7 @@ static int take_commands(struct aof_reader *r, const char *data, size_t len, str
             n = (ssize_t)skip_bytes(r, p, (size_t)(end - p));
         else if (take_byte(r, p, err) < 0)
             return -1;
-        else if (r->expect == EXPECT_ANNOTATION &&
-                 hand_on(r, f.from, (size_t)(p - f.from), err) < 0)
+        else if (r->expect == EXPECT_ANNOTATION && emit(r, f.from, (size_t)(p - f.from), err) < 0)
             return -1;
         if (n < 0)
             return -1;
@@ -427,7 +426,7 @@ static ssize_t take_preamble(struct aof_reader *r, const char *data, size_t len,
     if (end && rdb_reader_end(r->rdb, err) < 0)
         return -1;
     size_t n = end ? (size_t)(end - before) : len;
-    if (hand_on(r, data, n, err) < 0)
+    if (emit(r, data, n, err) < 0)
         return -1;
     r->facts.bytes += n;
     if (end) {

@@ -126,7 +126,7 @@ int rdb_reader_end(struct rdb_reader *r, struct err *err)
     return -1;
 }
 
-void rdb_reader_let_more_follow(struct rdb_reader *r)
+void rdb_reader_allow_more(struct rdb_reader *r)
 {
     r->more_follows = true;
 }

@@ -1,6 +1,6 @@
 /*
- * Undoes a recovery: host by host, the shards of all databases that clients were not let into are
- * stopped and their folders removed, then the mark of the recovery, if nothing of it stays there.
+ * Undoes a recovery, host by host: stops the shards of all databases that are not open, removes
+ * their folders, and removes the record of the recovery if nothing else of it is left there.
  */
 
 #include <stdlib.h>
@@ -14,9 +14,9 @@
 enum { CALL_MS = 60 * 1000 };
 
 struct aborting {
-    bool *removed;    /* of the executor's shards */
-    bool open_too;    /* databases that clients use go as well */
-    size_t leftovers; /* that were removed */
+    bool *removed;    /* indices into the executor's shards */
+    bool open_too;    /* open databases are removed too */
+    size_t leftovers; /* by shard */
     struct buf kept;
 };
 
@@ -24,14 +24,14 @@ struct undo {
     struct executor *x;
     struct aborting *all;
     struct host_run *host;
-    size_t next; /* shard to look at */
+    size_t next; /* next shard */
     int removing;
     size_t next_moved;
-    struct moved_run *moved; /* being removed; NULL: none */
-    bool keeps;              /* something of the recovery stays on this host */
+    struct moved_run *moved; /* the shard being removed, or NULL */
+    bool keeps;              /* a part of the recovery stays on this host */
 };
 
-/* "host 'h1', shard 4: …", and what to do, for people. */
+/* "host 'h1', shard 4: …" and a hint, for people. */
 static void keep(struct undo *u, const struct shard_run *shard, const struct err *error)
 {
     struct buf *kept = &u->all->kept;
@@ -53,7 +53,7 @@ static bool has_begun(const struct executor *x, const struct host_run *h)
     return false;
 }
 
-/* A host that was lost and is still away does not stand in the way of undoing the rest. */
+/* An unreachable host that was lost does not prevent the rest. */
 static bool is_only_lost(struct undo *u, const struct err *error)
 {
     struct executor *x = u->x;
@@ -79,7 +79,7 @@ static void undo_over(struct undo *u, const struct err *error)
 
 static void undo_next(struct undo *u);
 
-/* One that can't be removed stays, and the others of its host go. */
+/* A shard that cannot be removed stays; the host's other shards are removed. */
 static void on_removed(void *ctx, const json_t *result, const struct err *error)
 {
     struct undo *u = ctx;
@@ -96,7 +96,7 @@ static void on_removed(void *ctx, const json_t *result, const struct err *error)
     undo_next(u);
 }
 
-/* One that is in use by now stays, and the abort goes on. */
+/* A shard that is in use by now stays; the abort continues. */
 static void on_leftover(void *ctx, const json_t *result, const struct err *error)
 {
     struct undo *u = ctx;
@@ -163,7 +163,7 @@ static void on_failed(void *arg, const struct err *err)
     undo_over(arg, err);
 }
 
-static bool was_touched(struct executor *x, const struct host_run *h)
+static bool may_have_parts(struct executor *x, const struct host_run *h)
 {
     size_t next = 0;
     return has_begun(x, h) || moved_left_on(x, h, &next);
@@ -185,7 +185,7 @@ static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
             .arg = &undos[i],
         };
         undos[i] = (struct undo){.x = x, .host = h, .all = all};
-        if (was_touched(x, h) &&
+        if (may_have_parts(x, h) &&
             host_link_open(&x->links, x->loop, &opening, &h->link, &h->error) < 0)
             undo_over(&undos[i], &h->error);
     }
@@ -195,7 +195,7 @@ static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
     return rc;
 }
 
-/* A shard of a host that was never begun on has nothing there. */
+/* A host that was never connected has nothing of its shards. */
 static bool is_gone(const struct executor *x, const struct aborting *all, size_t shard)
 {
     bool open = x->databases[x->shards[shard].database].in_use;
@@ -203,7 +203,7 @@ static bool is_gone(const struct executor *x, const struct aborting *all, size_t
     return all->removed[shard] || (!open && !has_begun(x, &x->hosts[x->shards[shard].host]));
 }
 
-static bool is_gone_whole(
+static bool is_fully_removed(
     const struct executor *x, const struct aborting *all, const struct database_run *db)
 {
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
@@ -212,7 +212,10 @@ static bool is_gone_whole(
     return true;
 }
 
-/* An abort that is killed, or that leaves a part, must not leave a database that is called open. */
+/*
+ * Open databases are marked first: an abort that is killed, or leaves a part, must not leave a
+ * database that counts as open.
+ */
 static int record_intent(struct executor *x, struct err *err)
 {
     const struct event event = {.severity = "warning",
@@ -243,7 +246,7 @@ static int record(struct executor *x, const struct aborting *all, size_t open, s
         if (is_gone(x, all, i) && journal_shard_reset(x, (int)i, "aborted", err) < 0)
             return -1;
     for (size_t i = 0; i < x->database_count; i++)
-        if (all->open_too && is_gone_whole(x, all, &x->databases[i]) &&
+        if (all->open_too && is_fully_removed(x, all, &x->databases[i]) &&
             state_run(x->st, err,
                 "UPDATE target SET state = 'planned', opened_ms = NULL WHERE database_uid = ? AND "
                 "state != 'skipped'",
@@ -255,7 +258,7 @@ static int record(struct executor *x, const struct aborting *all, size_t open, s
     return state_commit(x->st, err);
 }
 
-/* "'h2', 'h3'": hosts on which something is left that could not be removed. */
+/* "'h2', 'h3'": hosts with parts that could not be removed. */
 static char *hosts_away(struct executor *x)
 {
     struct buf names = BUF_INIT;

@@ -1,7 +1,7 @@
 /*
- * One job, the pump, starts every task whose turn has come; answers of the agents wake it. A step of
- * the pump is one transaction: it records the answers that came, and the starts of tasks that these
- * made ready. Only when that is on disk are the new calls made.
+ * One job, the pump, starts every task that is ready; answers of the agents wake it. A step of the
+ * pump is one transaction: it records the answers that came and the starts of tasks that became
+ * ready. The calls are made only when that is on disk.
  */
 
 #include "executor.h"
@@ -23,7 +23,7 @@ enum { STOP_MS = 60 * 1000, LOOK_MS = 1000, PROGRESS_MS = 200, PROGRESS_SAVED_MS
 
 enum { PREPARES_PER_HOST = 32 };
 
-/* Tasks whose start is recorded and whose call is still to be made. */
+/* Tasks whose start is recorded and whose call is not made yet. */
 struct starts {
     struct task_run **tasks;
     size_t count, alloc;
@@ -74,7 +74,10 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
     t->relayed = false;
     relay_end(t->relay);
     t->relay = NULL;
-    /* A stop by the operator is no outcome: the task stays "running" for the next run to look at. */
+    /*
+     * A stop by the operator is not an outcome: the task stays "running", and the next run asks
+     * about it.
+     */
     if (error && error->code == ERR_CANCELLED) {
         task_set_state(x, t, TASK_PENDING);
         for (size_t i = 0; i < t->with_count; i++)
@@ -115,7 +118,7 @@ static void make_call(struct executor *x, struct task_run *t)
 {
     struct link *link = x->hosts[t->host].link;
 
-    /* A link that was lost since has failed its host, which is connected anew: the task waits. */
+    /* If the link was lost meanwhile, the host is connected again, and the task waits. */
     if (!link) {
         const struct err lost = {.code = ERR_LINK, .message = "the link was lost"};
         on_answer(t, NULL, &lost);
@@ -150,7 +153,7 @@ static int task_start(
     return 0;
 }
 
-/* It is the task's turn, and its host is there. */
+/* The task is ready and its host is connected. */
 static int task_try_start(struct executor *x, struct task_run *t, struct starts *starts,
     int64_t *look_again_ms, struct err *err)
 {
@@ -168,7 +171,7 @@ static void sooner(int64_t *look_again_ms, int64_t at_ms)
         *look_again_ms = at_ms;
 }
 
-/* At most one of the lane, so that the hosts share what there is of it in all. 1: one was started. */
+/* Starts at most one task of the lane, so that hosts share the lanes' total. 1: one was started. */
 static int start_one(struct executor *x, struct host_run *h, enum lane lane, struct starts *starts,
     int64_t *look_again_ms, struct err *err)
 {
@@ -220,7 +223,7 @@ static bool has_ready_task(struct executor *x, struct host_run *h)
     return false;
 }
 
-/* Hosts that have something to do. True: one of them is not given up. */
+/* Connects hosts that have tasks. True: one of them is not given up. */
 static bool want_hosts(struct executor *x, int64_t *look_again_ms)
 {
     bool wanted = false;
@@ -231,7 +234,7 @@ static bool want_hosts(struct executor *x, int64_t *look_again_ms)
     return wanted;
 }
 
-/* Hosts of shards that are still to be asked about. True: one of them is not given up. */
+/* Connects hosts of shards whose status is unknown. True: one of them is not given up. */
 static bool ask_hosts(struct executor *x, int64_t *look_again_ms)
 {
     bool asked = false;
@@ -301,7 +304,7 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
     struct err err = ERR_INIT;
 
     (void)result;
-    /* One that can't be stopped is no harm: clients can't log in, and the next run asks about it. */
+    /* A failure here is harmless: clients cannot log in, and the next run asks about the shard. */
     const struct task_run *started = task_that_starts(x, q->shard);
     if (!error && started->state == TASK_DONE &&
         journal_shard_reset(x, q->shard, "stopped: its database was refused", &err) < 0)
@@ -312,12 +315,12 @@ static void on_stopped(void *ctx, const json_t *result, const struct err *error)
 }
 
 /*
- * A database with a bad file needs another backup set, and with it all its shards: what was loaded
- * from this one is not left running.
+ * A database with a bad file needs another backup set for all its shards, so the servers that
+ * loaded this set are stopped.
  */
-static void stand_down(struct executor *x)
+static void stop_refused(struct executor *x)
 {
-    x->stood_down = true;
+    x->refused_stopped = true;
     for (size_t i = 0; i < x->shard_count; i++) {
         struct shard_run *s = &x->shards[i];
         struct host_run *h = &x->hosts[s->host];
@@ -334,7 +337,7 @@ static void stand_down(struct executor *x)
 
 /* --- the pump --- */
 
-/* Whether there is anything to write: most steps only look at progress. */
+/* Whether the step writes anything; most steps only report progress. */
 static bool anything_starts(struct executor *x)
 {
     for (size_t i = 0; i < x->host_count; i++)
@@ -384,8 +387,8 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
     busy |= want_hosts(x, &look_again_ms);
     busy |= x->tasks_running > 0 || x->answer_count > 0;
     tell_progress(x);
-    if (!busy && !x->stood_down)
-        stand_down(x);
+    if (!busy && !x->refused_stopped)
+        stop_refused(x);
     if (!busy && !x->stops_awaited) {
         loop_stop(x->loop);
         return JOB_DONE;
@@ -418,7 +421,7 @@ int executor_run(struct executor *x, struct err *err)
         *err = x->fatal;
         return -1;
     }
-    /* What came with the interrupt. */
+    /* answers that came with the interrupt */
     if (journal_take_answers(x, err) < 0)
         return -1;
     if (interrupted) {

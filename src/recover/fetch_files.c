@@ -7,7 +7,7 @@
 #include "recluster/json.h"
 #include "relay.h"
 
-/* Each relay is a process that reads on this machine, and its network is one only. */
+/* A relay is a process that reads on this machine, whose network they all share. */
 enum { RELAYS_MAX = 16 };
 
 static bool wants_relay(const struct executor *x, const struct task_run *t, const json_t *location)
@@ -49,7 +49,7 @@ static void add_disk(
     }
 }
 
-/* A file that stands alone has no "where" of its own: its shard has one source. */
+/* A file without "where": its shard has only one source. */
 static bool is_source_of(const json_t *source, const json_t *file)
 {
     const json_t *where = json_object_get(file, "where");
@@ -58,7 +58,7 @@ static bool is_source_of(const json_t *source, const json_t *file)
            (!where || json_equal(json_object_get(source, "where"), where));
 }
 
-/* Of the task, or of those that it fetches for too. */
+/* Of the task and of those in its group. */
 static const json_t *find_source(
     const struct executor *x, const struct task_run *t, const json_t *file)
 {
@@ -93,7 +93,7 @@ json_t *fetch_files(const struct executor *x, const struct task_run *t)
     return files;
 }
 
-/* As far as the host of one file goes. What has come once is asked for again, but needs it no more. */
+/* Checks the host of one file. A file that has already arrived does not need its host. */
 static int is_host_ready(struct executor *x, const json_t *file, bool has_come,
     int64_t *look_again_ms, bool *ret_ready, struct err *err)
 {

@@ -7,7 +7,7 @@
 #include "recluster/json.h"
 #include "recluster/slots.h"
 
-/* Files on disks may have the same name in several folders. */
+/* Files on disks may have the same name in different folders. */
 static const char *name_of(const json_t *file)
 {
     const char *where = json_text(file, "where", NULL);
@@ -16,7 +16,7 @@ static const char *name_of(const json_t *file)
 
 /* --- who belongs together --- */
 
-/* Both rings become one. */
+/* Joins two rings. */
 static void join_rings(struct executor *x, int a, int b)
 {
     for (int s = x->shards[a].next_in_group; s != a; s = x->shards[s].next_in_group)
@@ -82,7 +82,7 @@ static int by_name(const void *a, const void *b)
         name_of(((const struct group_file *)b)->file));
 }
 
-/* The files of the group in the order of their names, which is the same on every host. */
+/* The files of the group, sorted by name, so the order is the same on every host. */
 static struct group_file *files_of(
     const struct executor *x, const struct task_run *t, size_t *ret_count)
 {
@@ -123,7 +123,7 @@ json_t *fetch_group_files(const struct executor *x, const struct task_run *t)
 
     for (size_t i = 0; i < count; i++) {
         json_t *file = json_deep_copy(files[i].file);
-        /* Keys of its slots count only for those that the file is for. */
+        /* The slots of the shards that the file is for: it may also hold keys of others. */
         if (sharded && t->with_count)
             json_object_set_new(file, "take", slots_to_json(&files[i].take));
         json_array_append_new(list, file);

@@ -39,7 +39,7 @@ static bool is_unsure_about(const struct executor *x, const struct host_run *h, 
     return false;
 }
 
-static void say_what_helps(const struct executor *x, struct err *error)
+static void add_hint(const struct executor *x, struct err *error)
 {
     AUTO_FREE char *hint = xstrdup(error->hint);
     AUTO_FREE char *state = shell_word(state_path(x->st));
@@ -50,7 +50,7 @@ static void say_what_helps(const struct executor *x, struct err *error)
         hint, *hint ? " " : "", state);
 }
 
-/* One failed task in each database has the reason; tasks that wait for it stay pending. */
+/* In each database one failed task has the reason; the tasks that wait for it stay pending. */
 static int give_up_host(struct host_run *h, struct err *err)
 {
     struct executor *x = h->x;
@@ -58,7 +58,7 @@ static int give_up_host(struct host_run *h, struct err *err)
     const struct event event = {.severity = "error", .code = "host-lost", .host = h->name};
 
     if (h->lost && !x->hooks->replan_lost)
-        say_what_helps(x, &error);
+        add_hint(x, &error);
     if (journal_take_answers(x, err) < 0 ||
         state_tell(x->st, &event, err, "host '%s' is given up: %s", h->name, h->error.message) < 0)
         return -1;
@@ -94,7 +94,7 @@ static void on_status(void *ctx, const json_t *result, const struct err *error)
     struct host_run *h = &x->hosts[s->host];
     struct err err = ERR_INIT;
 
-    /* If the link is lost, the question is asked again when the host is back. */
+    /* If the link is lost, the call is repeated when the host is back. */
     bool answered = !error || (error->code != ERR_LINK && error->code != ERR_CANCELLED);
     shard_set_unsure(x, s, !answered);
     if (answered && (error || !json_flag(result, "running")) &&
@@ -130,7 +130,7 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
         host_is_asked(h);
 }
 
-/* The shards that are planned there now need its memory and ports. */
+/* New shards on the host need the memory and ports of the old ones. */
 static void remove_leftovers(struct host_run *h)
 {
     struct moved_run *moved;
@@ -183,7 +183,7 @@ static void on_prepared(void *ctx, const json_t *result, const struct err *error
     ask_about_shards(h);
 }
 
-/* A host that only has files for others is only read. */
+/* A host that only has files for others is not locked. */
 static bool is_only_read(const struct host_run *h)
 {
     size_t next = 0;

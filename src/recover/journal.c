@@ -81,7 +81,7 @@ static int write_outcome(struct executor *x, const struct task_run *t, enum task
 enum { ATTEMPTS_MAX = 4, NOT_YET_MS = 200 };
 
 /* The store has already retried its own failures. */
-static bool is_worth_another_try(const struct task_run *t, const struct err *error)
+static bool may_retry(const struct task_run *t, const struct err *error)
 {
     bool own = t->kind->retries_itself && error->code != ERR_LINK;
 
@@ -93,7 +93,7 @@ static int64_t backoff_ms(int attempts)
     return 500LL << (attempts < 5 ? attempts : 5);
 }
 
-/* Nothing is written for "not yet": the row stays "running", and the host is asked again. */
+/* For "not yet" nothing is written: the row stays "running", and the host is asked again. */
 static bool ask_again_later(struct executor *x, struct task_run *t, enum finish finish)
 {
     int64_t now = clock_mono_ms();
@@ -152,7 +152,7 @@ static int record_answer(struct executor *x, struct task_run *t, const json_t *r
         state_rollback(x->st);
         return 0;
     }
-    if (error && is_worth_another_try(t, error)) {
+    if (error && may_retry(t, error)) {
         state_rollback(x->st);
         t->not_before_ms = clock_mono_ms() + backoff_ms(t->attempts);
         task_set_state(x, t, TASK_PENDING);
@@ -237,7 +237,7 @@ int journal_task_failed(
 }
 
 /* Records what the task of a replica proved about it and this primary. */
-static bool is_with_primary(const struct executor *x, const struct task_run *t, int primary)
+static bool is_check_of_replica(const struct executor *x, const struct task_run *t, int primary)
 {
     return x->shards[t->shard].primary == primary &&
            (t->kind == &task_attach_replica || t->kind == &task_prove_shard);
@@ -275,7 +275,7 @@ int journal_shard_reset(struct executor *x, int shard, const char *why, struct e
         if ((int)i != shard && x->shards[i].primary != shard)
             continue;
         for (struct task_run *t = x->shards[i].tasks; t; t = t->next_of_shard)
-            if ((int)i == shard || is_with_primary(x, t, shard))
+            if ((int)i == shard || is_check_of_replica(x, t, shard))
                 task_set_state(x, t, TASK_PENDING);
     }
     return 0;

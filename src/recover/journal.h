@@ -9,13 +9,13 @@
  *        └── not yet, lost link, retry ──┘          │
  *        └───────────── next run ───────────────────┘
  *
- * 1. "running" is committed before the host is asked: a task that is pending was never begun, or
- *    its outcome was seen.
- * 2. The outcome and everything that it changes (placement, events) are one transaction.
- * 3. A run that finds "running" asks again: every method of the agent looks first.
+ * 1. "running" is committed before the host is asked: a pending task was never started, or its
+ *    outcome was recorded.
+ * 2. The outcome and all its effects (placement, events) are one transaction.
+ * 3. A run that finds "running" makes the call again: every method of the agent is repeatable.
  *
- * Answers are kept by journal_answer() and recorded together by journal_take_answers(), so that one
- * sync of the disk serves all that came meanwhile. What is lost with a crash in between is asked again.
+ * journal_answer() keeps answers and journal_take_answers() records them together, so that one sync
+ * of the disk serves all. If a crash loses an answer, the call is made again.
  */
 
 #include "model.h"
@@ -28,13 +28,13 @@ int journal_take_answers(struct executor *x, struct err *err) MUST_CHECK;
 int journal_task_started(struct executor *x, struct task_run *t, struct err *err) MUST_CHECK;
 int journal_task_failed(
     struct executor *x, struct task_run *t, const struct err *error, struct err *err) MUST_CHECK;
-/* The shard is not as the records say: its tasks from the first stage on are to be done again. */
+/* The shard differs from the records: resets its tasks, from the first stage on. */
 int journal_shard_reset(struct executor *x, int shard, const char *why, struct err *err) MUST_CHECK;
-/* What the running tasks are doing, for others who look at the state file. */
+/* Writes the progress of running tasks, for readers of the state file. */
 void journal_progress(struct executor *x);
 int journal_databases_finished(struct executor *x, struct err *err) MUST_CHECK;
 
-/* The state file could not be written: going on would be acting without a record. Stops the run. */
+/* The state file cannot be written. Stops the run, because it may not act without a record. */
 void journal_lost(struct executor *x, const struct err *err);
 
 #endif

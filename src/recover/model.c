@@ -1,4 +1,4 @@
-/* The state file's rows as the executor's structs, read whole at the start of a run. */
+/* Reads the state file's rows into the executor's structs, at the start of a run. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -253,7 +253,7 @@ static int load_tasks(struct executor *x, struct err *err)
             x->databases[x->shards[shard].database].in_use = true;
         x->databases[x->shards[shard].database].undone[kind->gate]++;
         x->databases[x->shards[shard].database].unprepared += kind == &task_prepare_shard;
-        /* What was not done when the last run ended is to be done in this one. */
+        /* Tasks that were running or failed when the last run ended are to be done again. */
         task_count_state(
             x, &x->tasks[x->task_count - 1], state == TASK_DONE ? TASK_DONE : TASK_PENDING);
     }
@@ -291,7 +291,7 @@ static int load_waits(struct executor *x, struct err *err)
     return rows_end(&rows, err);
 }
 
-/* The other way round than waits_for. */
+/* The inverse of waits_for. */
 static void find_waiters(struct executor *x)
 {
     for (size_t i = 0; i < x->task_count; i++)
@@ -302,7 +302,7 @@ static void find_waiters(struct executor *x)
         }
 }
 
-/* Pointers, once the array of tasks has its place. */
+/* Sets pointers into the array of tasks, which does not move any more. */
 static void link_tasks(struct executor *x)
 {
     for (size_t i = x->task_count; i-- > 0;) {

@@ -2,8 +2,8 @@
 #define RECOVER_MODEL_H
 
 /*
- * The state file's rows as structs: read whole at the start of a run by executor_load(), and written
- * through at each step (journal.h). Indices point into the executor's arrays; -1 means none.
+ * The state file's rows as structs: executor_load() reads all of them at the start of a run, and each step
+ * writes its changes (journal.h). Indices point into the executor's arrays; -1 means none.
  */
 
 #include <jansson.h>
@@ -23,7 +23,7 @@ enum host_state {
     HOST_GONE, /* given up for this run; `error` says why */
 };
 
-/* What a shard left on a host that was lost (table moved). */
+/* Left by a shard on a host that was lost (table moved). */
 struct moved_run {
     int64_t id;
     int host, database;
@@ -40,11 +40,11 @@ struct host_run {
     enum host_state state;
     struct link *link;
     struct err error;
-    bool lost; /* it stays away: there is no link to it, or no answer */
+    bool lost; /* no link to it, or no answer */
     int connects;
-    int64_t retry_at_ms, failing_since_ms; /* the latter 0: it is not */
-    size_t questions;                      /* shards not yet asked about (resume) */
-    int64_t running[LANE_COUNT];           /* tasks, by the lanes that they hold */
+    int64_t retry_at_ms, failing_since_ms; /* failing_since_ms 0: not failing */
+    size_t questions;                      /* shards whose status is unknown (resume) */
+    int64_t running[LANE_COUNT];           /* places in use */
     struct task_run **ready[LANE_COUNT];   /* ready.c */
     size_t ready_count[LANE_COUNT], ready_alloc[LANE_COUNT];
 };
@@ -53,20 +53,20 @@ struct shard_run {
     const char *uid;
     int database, host, primary;
     bool is_primary;
-    /* `node_id`: of a cluster by nodes.conf; NULL: by commands, or no cluster. */
-    /* `file`: of a replica, where it is to load its primary's file too; else it is sent a copy. */
+    /* `node_id`: for a cluster by nodes.conf; NULL: by commands, or no cluster. */
+    /* `file`: a replica has one if it loads its primary's file; otherwise it gets a copy. */
     const char *addr, *dir, *slots, *node_id, *file, *file_sha256;
-    json_t *files;   /* if its file is made of several, or of a part of one: [{"name", "bytes"}] */
-    json_t *sources; /* where its files are, if they are on disks: column of placement */
+    json_t *files;   /* the parts of a file that is cut or joined: [{"name", "bytes"}] */
+    json_t *sources; /* its files on disks (column of placement) */
     int port, bus_port;
     int64_t memory_bytes, file_bytes;
-    json_t *facts;     /* of the scan; NULL until fetched */
-    json_t *loaded;    /* answer of load_shard or attach_replica */
-    bool unsure;       /* resume: its host was not asked yet how it stands */
-    bool landed;       /* its server may have been started before its file was there */
-    int next_in_group; /* ring of those that are fetched together; itself: it is alone */
-    struct task_run *prepare, *fetch; /* of its tasks; NULL: none */
-    struct task_run *tasks;           /* all of them, by `next_of_shard` */
+    json_t *facts;                    /* of the scan; NULL until fetched */
+    json_t *loaded;                   /* answer of load_shard or attach_replica */
+    bool unsure;                      /* resume: its status is unknown */
+    bool landed;                      /* its server may have been started before its file arrived */
+    int next_in_group;                /* ring of the fetch group; itself: alone */
+    struct task_run *prepare, *fetch; /* NULL: none */
+    struct task_run *tasks;           /* list by `next_of_shard` */
 };
 
 struct shard_uid {
@@ -79,18 +79,18 @@ struct database_run {
     enum database_state state;
     const struct ccs_database *ccs;
     json_t *location;
-    const char *password; /* of its clients; NULL: none. A secret */
+    const char *password; /* secret; of its clients, or NULL */
     const char *replication_password;
     const char *client_rules;   /* "data", "all"; NULL: all */
-    const char *admin_password; /* of the user admin; NULL: there is none. A secret */
-    int64_t generation;         /* how often it began anew because a host was lost */
+    const char *admin_password; /* secret; of user admin, or NULL */
+    int64_t generation;         /* how often it was started again after the loss of a host */
     int64_t maxmemory_bytes;
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
-    size_t unsure;             /* shards that are */
+    size_t unsure;             /* shards */
     size_t unprepared;         /* shards whose prepare_shard is not done */
-    bool in_use;  /* from the first open_shard on it is its clients': they may have written to it */
-    bool refused; /* by a check of its files or of what was loaded from them */
+    bool in_use;               /* from the first open_shard on clients may write to it */
+    bool refused;              /* a check of its files or of the loaded data failed */
 };
 
 struct task_run {
@@ -101,31 +101,31 @@ struct task_run {
     enum task_state state;
     bool begun;               /* by an earlier run */
     int attempts;             /* in this run */
-    bool asked_before;        /* its row says "running" already: it was answered with NOT_YET */
+    bool asked_before;        /* it was answered with NOT_YET; its row says "running" */
     int *waits_for, *waiters; /* tasks */
     size_t wait_count, waiter_count;
     bool queued; /* ready.c */
     struct task_run *next_of_shard;
     int64_t not_before_ms, give_up_at_ms; /* monotonic; 0: none */
-    unsigned lanes;                       /* running: bits of those that it holds */
-    int64_t bytes_done, bytes_total;      /* of what it is doing now */
-    char doing[24];         /* as its agent says: "loading", "sync", …; "": not said */
-    bool told;              /* what it does is in the state file */
-    bool relayed;           /* running: some of its files are handed on to it */
-    struct relay *relay;    /* which does that; or NULL */
-    bool landing;           /* running fetch: the server loads the file meanwhile */
-    struct task_run **with; /* running: those whose answer comes with this one's */
+    unsigned lanes;                       /* running: bits of the lanes that it holds */
+    int64_t bytes_done, bytes_total;      /* of the current phase */
+    char doing[24];                       /* from its agent: "loading", "sync", …; "": unknown */
+    bool told;                            /* its progress is in the state file */
+    bool relayed;                         /* running: some of its files are relayed */
+    struct relay *relay;                  /* or NULL */
+    bool landing;           /* running fetch: the server loads the file as it arrives */
+    struct task_run **with; /* running: tasks that are answered with this one */
     size_t with_count;
 };
 
 /* An answer that is not recorded yet. */
 struct answer {
     struct task_run *task;
-    json_t *result;   /* NULL: the call failed */
-    struct err error; /* with what */
+    json_t *result; /* NULL: the call failed with `error` */
+    struct err error;
 };
 
-/* Whether servers load files that are still coming: where it pays, where they can, or never. */
+/* Whether servers load files as they arrive: where it pays, where it is possible, or never. */
 enum landing_choice { LANDING_AUTO, LANDING_ALWAYS, LANDING_NEVER };
 
 struct executor {
@@ -138,8 +138,8 @@ struct executor {
     struct ccs *ccs;
     char *recovery, *recovery_password, *replication_password;
     bool fast_load;
-    json_t *aof_commands; /* that append-only files may hold beside data; NULL: none */
-    bool aof_errors;      /* they may hold commands that servers refuse */
+    json_t *aof_commands; /* accepted in append-only files besides data; NULL: none */
+    bool aof_errors;      /* accept that servers refuse some of their commands */
     enum landing_choice landing;
     struct host_run *hosts;
     size_t host_count;
@@ -154,27 +154,26 @@ struct executor {
     size_t moved_count;
     struct answer *answers; /* journal.c */
     size_t answer_count, answer_alloc;
-    bool stood_down; /* refused databases were told to stop */
+    bool refused_stopped; /* servers of refused databases were stopped */
     size_t stops_awaited;
     bool ready_begun; /* ready.c */
     size_t unsure;    /* shards that are */
     size_t tasks_running, tasks_relayed;
-    int64_t running[LANE_COUNT]; /* as of each host, all together */
-    struct err fatal;            /* the state file can't be written any more: the run must end */
+    int64_t running[LANE_COUNT]; /* on all hosts */
+    struct err fatal;            /* the state file cannot be written: the run must end */
     int64_t progress_at_ms, progress_saved_ms;
 };
 
 int executor_load(struct executor *x, struct err *err) MUST_CHECK;
 void executor_release(struct executor *x);
 
-struct host_run *executor_host(
-    const struct executor *x, const char *name);             /* NULL: there is none */
-int shard_by_uid(const struct executor *x, const char *uid); /* -1: there is none */
+struct host_run *executor_host(const struct executor *x, const char *name); /* NULL: none */
+int shard_by_uid(const struct executor *x, const char *uid);                /* -1: none */
 struct task_run *task_of(struct executor *x, const struct task_kind *kind, int shard); /* or NULL */
 /* The task that starts the shard's server. */
 struct task_run *task_that_starts(struct executor *x, int shard);
 
-/* Sets the state and counts by it. In a run, use task_set_state() (ready.h). */
+/* Sets the state and updates the counts. In a run, use task_set_state() (ready.h). */
 void task_count_state(struct executor *x, struct task_run *t, enum task_state state);
 
 /* An event about a task, without a message: for state_tell(). */

@@ -17,7 +17,7 @@ char *nodes_conf_id(const char *recovery, const char *shard_uid, int64_t generat
     return xstrndup(digest_of(seed, strlen(seed), hex), NODE_ID_DIGITS);
 }
 
-/* Of servers that were not asked: both ends of each range were tried. */
+/* For servers that were not asked. Both ends of each range were tested. */
 static const struct {
     const char *kind;
     int first, last; /* 100 * major + minor */
@@ -61,10 +61,10 @@ char *nodes_conf_text(const struct executor *x, const struct shard_run *self)
     for (size_t i = db->first_shard; i < end; i++) {
         const struct shard_run *s = &x->shards[i];
         const struct shard_run *primary = s->is_primary ? s : &x->shards[s->primary];
-        /* Primaries come first in a database, so their position is their epoch. */
+        /* Primaries come first in a database, so their index serves as epoch. */
         size_t epoch = (size_t)(primary - &x->shards[db->first_shard]) + 1;
 
-        if (!s->node_id) /* a replica that came later, by command: it is heard of */
+        if (!s->node_id) /* a replica that joined later by CLUSTER MEET, so nodes learn of it themselves */
             continue;
         buf_addf(&out, "%s %s:%d@%d %s%s %s 0 0 %zu connected", s->node_id, s->addr, s->port,
             s->bus_port, s == self ? "myself," : "", s->is_primary ? "master" : "slave",

@@ -8,7 +8,9 @@
 
 enum { SECOND_MS = 1000 };
 
-/* The next set before the chosen one that is complete, as far as is known; *ret_time_ms -1: none. */
+/*
+ * The newest set before the chosen one that is complete as far as is known; *ret_time_ms -1: none.
+ */
 static int find_older(struct executor *x, const struct database_run *db, const char **ret_name,
     int64_t *ret_time_ms, struct err *err)
 {
@@ -28,14 +30,14 @@ static int find_older(struct executor *x, const struct database_run *db, const c
     return rows_end(&rows, err);
 }
 
-/* What is wrong is the file, or that it isn't there. */
-static bool is_the_file(enum err_code code)
+/* Whether the file is bad or missing. */
+static bool is_file_error(enum err_code code)
 {
     return code == ERR_CORRUPT || code == ERR_CHANGED || code == ERR_UNSUPPORTED ||
            code == ERR_LIMIT || code == ERR_NOT_FOUND;
 }
 
-/* The file that the error is about, of those on disks; NULL: they aren't. */
+/* The file on a disk that the error is about; NULL: not on a disk. */
 static const json_t *failed_source(const struct shard_run *s, const struct err *failure)
 {
     const json_t *source;
@@ -71,7 +73,7 @@ static void offer_next_file(
             before, space, where, next, state, without);
 }
 
-/* The word for a path that the state file has, or else what stands for it. */
+/* The path from the state file as a shell word, or a placeholder. */
 static char *path_word(struct executor *x, const char *key, const char *otherwise)
 {
     AUTO_FREE char *path = state_meta(x->st, key);
@@ -79,8 +81,8 @@ static char *path_word(struct executor *x, const char *key, const char *otherwis
     return path ? shell_word(path) : xstrdup(otherwise);
 }
 
-/* The command that takes the set of this time, for this database only. */
-static char *begin_anew(struct executor *x, const struct database_run *db, const char *time)
+/* The command that recovers this database from the set of that time. */
+static char *recover_command(struct executor *x, const struct database_run *db, const char *time)
 {
     AUTO_FREE char *hosts = path_word(x, "hosts_path", "HOSTS");
     AUTO_FREE char *ccs = path_word(x, "ccs_path", "CCS");
@@ -107,7 +109,7 @@ int older_set_offer(
             before, space, x->hosts[t->host].name);
         return 0;
     }
-    if (t->kind != &task_fetch || !is_the_file(failure->code))
+    if (t->kind != &task_fetch || !is_file_error(failure->code))
         return 0;
     const json_t *source = failed_source(&x->shards[t->shard], failure);
     if (source) {
@@ -123,9 +125,9 @@ int older_set_offer(
             before, space);
         return 0;
     }
-    /* Whole seconds, not before the set. */
+    /* Whole seconds, rounded up. */
     clock_format(time_ms + SECOND_MS - 1, time);
-    AUTO_FREE char *again = begin_anew(x, db, time);
+    AUTO_FREE char *again = recover_command(x, db, time);
     AUTO_FREE char *state = shell_word(state_path(x->st));
     err_hint(failure,
         "%s%sThe next older complete set is '%s' of %s. To take it: recluster abort --state %s; "

@@ -2,13 +2,13 @@
 #define RECOVER_OLDER_SET_H
 
 /*
- * A backup file that is bad or gone for good: the error says which older set, or which other file
- * on a disk, could be taken instead, and how. It is never taken without being asked for.
+ * If a backup file is bad or gone for good, the error names an older set, or another file on a
+ * disk, and the command that uses it. Neither is used without the operator's request.
  */
 
 #include "model.h"
 
-/* Adds that to the hint of a task that failed for good; leaves other failures as they are. */
+/* Adds that to the hint of a failed task; other failures stay unchanged. */
 int older_set_offer(
     struct executor *x, const struct task_run *t, struct err *failure, struct err *err) MUST_CHECK;
 

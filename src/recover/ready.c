@@ -4,21 +4,22 @@
 #include <string.h>
 
 /*
- * Servers of the earlier generation end in prepare_shard. Before all have, none of this one may
- * start: a cluster node that finds another at an address forgets that address.
+ * prepare_shard stops servers of the earlier generation. No server of this generation may start
+ * before all of them have stopped: a cluster node forgets an address at which it finds another
+ * node.
  */
-bool awaits_the_end_of_others(const struct database_run *db, const struct task_kind *kind)
+bool waits_for_old_servers(const struct database_run *db, const struct task_kind *kind)
 {
     return db->generation > 0 && db->unprepared > 0 && !kind->beside_others;
 }
 
-/* What changes only by what others do: if it holds, the task belongs into its lane. */
-static bool turn_has_come(const struct executor *x, const struct task_run *t)
+/* The conditions that depend on other tasks. If they hold, the task enters its lane. */
+static bool is_due(const struct executor *x, const struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];
 
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until ||
-        awaits_the_end_of_others(db, t->kind))
+        waits_for_old_servers(db, t->kind))
         return false;
     for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
         if (db->undone[gate] || db->unsure)
@@ -31,15 +32,19 @@ static bool turn_has_come(const struct executor *x, const struct task_run *t)
     return true;
 }
 
-/* The other files of a refused database are still looked at: all that is bad is told at once. */
+/*
+ * The remaining files of a refused database are still checked, so that one run reports all bad
+ * ones.
+ */
 static bool is_refused(const struct executor *x, const struct task_run *t)
 {
-    return x->databases[t->database].refused && (t->kind->stage > STAGE_TRANSFER || x->stood_down);
+    return x->databases[t->database].refused &&
+           (t->kind->stage > STAGE_TRANSFER || x->refused_stopped);
 }
 
 bool task_is_ready(const struct executor *x, const struct task_run *t)
 {
-    return turn_has_come(x, t) && !is_refused(x, t) && (!t->kind->ready || t->kind->ready(x, t));
+    return is_due(x, t) && !is_refused(x, t) && (!t->kind->ready || t->kind->ready(x, t));
 }
 
 static void consider(struct executor *x, struct task_run *t)
@@ -47,11 +52,12 @@ static void consider(struct executor *x, struct task_run *t)
     struct host_run *h = &x->hosts[t->host];
     enum lane lane = t->kind->lane;
 
-    if (!x->ready_begun || t->queued || !turn_has_come(x, t))
+    if (!x->ready_begun || t->queued || !is_due(x, t))
         return;
     GROW(h->ready[lane], h->ready_count[lane], h->ready_alloc[lane]);
     size_t at = h->ready_count[lane]++;
-    for (; at > 0 && h->ready[lane][at - 1] > t; at--) /* of one array: the order of the plan */
+    for (; at > 0 && h->ready[lane][at - 1] > t;
+         at--) /* By address within one array, which is the order of the plan. */
         h->ready[lane][at] = h->ready[lane][at - 1];
     h->ready[lane][at] = t;
     t->queued = true;
@@ -82,7 +88,7 @@ void ready_begin(struct executor *x)
         consider(x, &x->tasks[i]);
 }
 
-static bool opens_a_gate(const struct executor *x, const struct task_run *t)
+static bool opens_gate(const struct executor *x, const struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];
 
@@ -95,7 +101,7 @@ void task_set_state(struct executor *x, struct task_run *t, enum task_state stat
     task_count_state(x, t, state);
     if (state == TASK_PENDING)
         consider(x, t);
-    else if (state == TASK_DONE && opens_a_gate(x, t))
+    else if (state == TASK_DONE && opens_gate(x, t))
         consider_database(x, &x->databases[t->database]);
     else if (state == TASK_DONE)
         consider_waiters(x, t);
@@ -122,7 +128,7 @@ struct task_run *ready_next(struct executor *x, struct host_run *h, enum lane la
     struct task_run **queue = h->ready[lane];
     size_t from = *at;
 
-    while (from < h->ready_count[lane] && !turn_has_come(x, queue[from]))
+    while (from < h->ready_count[lane] && !is_due(x, queue[from]))
         queue[from++]->queued = false;
     if (from > *at) {
         memmove(

@@ -2,32 +2,32 @@
 #define RECOVER_READY_H
 
 /*
- * Tasks whose turn has come, by host and lane, in the order of the plan. A task is put there when the
- * last thing that it waited for happens, so that no step of a run looks at all tasks.
+ * Tasks that are ready, by host and lane, in the order of the plan. A task is queued when its last
+ * condition is met, so no step of a run has to look at all tasks.
  */
 
 #include "model.h"
 
-/* Looks at all tasks; changes before that only count. */
+/* Queues all ready tasks. Before this call, changes of state are only counted. */
 void ready_begin(struct executor *x);
 
-/* Every change in a run: what becomes ready by it is put into its lane. */
+/* Sets the state and queues the tasks that become ready by it. */
 void task_set_state(struct executor *x, struct task_run *t, enum task_state state);
 void shard_set_unsure(struct executor *x, struct shard_run *s, bool unsure);
 
 /*
- * Whether gates, waits and the kind let the task start; hosts and lanes are not looked at. One that is
- * in a lane may have lost that since.
+ * Whether gates, waits and the kind let the task start. Hosts and lanes are not checked. A queued
+ * task may have become unready again.
  */
 bool task_is_ready(const struct executor *x, const struct task_run *t);
 
 /*
- * The next task of the lane from *at on that is ready, which then is at *at; NULL: there is none. What
- * is not ready any more is taken out on the way.
+ * The next ready task of the lane, starting at *at, which is set to its index; NULL: none. Tasks
+ * that are not ready any more are removed on the way.
  */
 struct task_run *ready_next(struct executor *x, struct host_run *h, enum lane lane, size_t *at);
 
-/* Servers of the database's earlier generation still end: the task must not start before. */
-bool awaits_the_end_of_others(const struct database_run *db, const struct task_kind *kind);
+/* Whether the task must wait until all servers of the earlier generation have stopped. */
+bool waits_for_old_servers(const struct database_run *db, const struct task_kind *kind);
 
 #endif

@@ -16,7 +16,7 @@
 enum {
     READ_BYTES = 64 * 1024,
     READS_PER_STEP = 8,
-    READ_FILE_MS = 23 * 3600 * 1000, /* only bounds the whole, as for a fetch */
+    READ_FILE_MS = 23 * 3600 * 1000, /* only a bound for the whole, as for a fetch */
 };
 
 struct relay {
@@ -24,12 +24,12 @@ struct relay {
     struct link *to;
     uint64_t call;
     json_t *files;
-    struct reader *reader; /* NULL: nothing is being read */
+    struct reader *reader; /* NULL: no read is running */
 };
 
-/* One read: by a process of ours, or by the agent of another host. */
+/* One read, by a process of ours or by the agent of another host. */
 struct reader {
-    struct relay *relay; /* NULL: given up */
+    struct relay *relay; /* NULL: cancelled */
     const json_t *file;
     const char *name;
     json_int_t stream, offset, length;
@@ -74,8 +74,8 @@ static void tell_end(struct reader *r, const struct err *error)
     r->ended = true;
 }
 
-/* What a reader may say; the number of the call is ours to put in. */
-static void hand_on(struct reader *r, const struct rpc_message *m)
+/* Forwards a message of a reader, with the number of the call. */
+static void forward_message(struct reader *r, const struct rpc_message *m)
 {
     bool end = strcmp(m->method, "end") == 0;
 
@@ -99,7 +99,7 @@ static void reader_free(struct reader *r)
 
 /* --- a process of ours --- */
 
-/* It must not keep links open that we close. */
+/* Must not keep the links of the parent open. */
 static void close_all_but(int fd)
 {
     if (fd > STDERR_FILENO + 1)
@@ -141,18 +141,18 @@ static void write_to_child(struct reader *r, struct wait *wait)
             wait_fd(wait, r->fd, POLLOUT);
             return;
         }
-        buf_consume(&r->out, n < 0 ? r->out.len : (size_t)n); /* its end is seen by reading */
+        buf_consume(&r->out, n < 0 ? r->out.len : (size_t)n); /* reading shows that it has ended */
     }
 }
 
-static int hand_on_messages(struct reader *r, struct err *err)
+static int forward_messages(struct reader *r, struct err *err)
 {
     struct rpc_message m;
     int rc;
 
     while ((rc = rpc_take(&r->in, &m, err)) > 0) {
         if (m.kind == RPC_NOTIFICATION)
-            hand_on(r, &m);
+            forward_message(r, &m);
         rpc_message_release(&m);
     }
     return rc;
@@ -180,7 +180,7 @@ static enum job_step child_step(void *arg, struct wait *wait, struct err *err)
             return child_wait(pid, err) < 0 ? JOB_FAIL : JOB_DONE;
         }
         buf_add(&r->in.buf, chunk, (size_t)n);
-        if (hand_on_messages(r, err) < 0)
+        if (forward_messages(r, err) < 0)
             return JOB_FAIL;
     }
     return JOB_AGAIN;
@@ -218,7 +218,7 @@ static void on_host_notice(void *ctx, const struct rpc_message *m)
     struct reader *r = ctx;
 
     if (r->relay && strcmp(m->method, "end") != 0)
-        hand_on(r, m);
+        forward_message(r, m);
 }
 
 static void on_host_answer(void *ctx, const json_t *result, const struct err *error)
@@ -253,7 +253,7 @@ static int ask_host(struct reader *r, const json_t *from, struct err *err)
     return 0;
 }
 
-/* --- what the host says --- */
+/* --- requests of the host --- */
 
 static void give_up_reader(struct relay *relay)
 {
@@ -269,7 +269,7 @@ static void give_up_reader(struct relay *relay)
         loop_cancel(relay->x->loop, r->job);
 }
 
-/* The file's own name, or that of one of its parts: a host gets nothing else. */
+/* The name of the file or of one of its parts; the host gets no other files. */
 static const char *allowed_name(const json_t *file, const char *wanted)
 {
     json_t *parts = json_object_get(file, "parts"), *part;
@@ -319,7 +319,7 @@ static void begin_read(struct relay *relay, const json_t *params)
     reader_free(r);
 }
 
-static void hand_back(struct reader *r, const json_t *params)
+static void request_more(struct reader *r, const json_t *params)
 {
     if (json_int(params, "stream", -1) != r->stream)
         return;
@@ -341,7 +341,7 @@ static void on_notice(void *ctx, const struct rpc_message *m)
     if (strcmp(m->method, "read") == 0)
         begin_read(relay, m->payload);
     else if (r && strcmp(m->method, "more") == 0)
-        hand_back(r, m->payload);
+        request_more(r, m->payload);
     else if (r && strcmp(m->method, "stop") == 0 && json_int(m->payload, "stream", -1) == r->stream)
         give_up_reader(relay);
 }

@@ -2,9 +2,9 @@
 #define RECOVER_RELAY_H
 
 /*
- * Files that a host can't get by itself: this machine reads them, or asks another host's agent to
- * read them, and hands the bytes on over the link to the host that wants them (recluster/relay.h).
- * Nothing of them is stored here, and never more than a few MiB are on their way.
+ * Files that a host cannot reach itself: this machine reads them, or asks another host's agent to
+ * read them, and sends the bytes over the link to the host that needs them (recluster/relay.h).
+ * Nothing is stored here, and at most a few MiB are in memory.
  *
  * The files of a fetch are a list of objects:
  *
@@ -14,13 +14,13 @@
 
 #include "model.h"
 
-/* The files of a fetch, for one call of it; `files` is copied. NULL: none of them is relayed. */
+/* For the files of one call of fetch; `files` is copied. NULL: none of them is relayed. */
 struct relay *relay_begin(struct executor *x, struct link *to, uint64_t call, const json_t *files);
-void relay_end(struct relay *relay); /* NULL is fine */
+void relay_end(struct relay *relay); /* NULL is allowed */
 
 bool relay_is_needed(const json_t *files);
 
-/* "relay" of a file at this location, which then is its "from". */
+/* "relay" of a file at this location, which then is "from". */
 json_t *relay_label(const json_t *location);
 
 #endif

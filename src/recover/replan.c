@@ -16,9 +16,9 @@ struct replan {
     struct executor *x;
     struct survey *survey;
     struct survey_request request;
-    json_t *document; /* of the current plan */
-    enum fate *fates; /* of each database of the executor */
-    bool *lost;       /* for each shard */
+    json_t *document;              /* of the current plan */
+    enum database_change *changes; /* of each database of the executor */
+    bool *lost;                    /* for each shard */
 };
 
 bool replan_is_called_for(const struct executor *x)
@@ -117,7 +117,7 @@ static int keep_without_source(
     return tell_refused(r, database, message, hint, err);
 }
 
-static int choose_fate(struct replan *r, size_t database, struct err *err)
+static int choose_change(struct replan *r, size_t database, struct err *err)
 {
     struct executor *x = r->x;
     bool any = false, primary = false;
@@ -135,9 +135,9 @@ static int choose_fate(struct replan *r, size_t database, struct err *err)
     if (!x->databases[database].in_use && source)
         return keep_without_source(r, database, source, err);
     if (!x->databases[database].in_use)
-        r->fates[database] = FATE_ANEW;
+        r->changes[database] = CHANGE_RESTART;
     else if (!primary)
-        r->fates[database] = FATE_REPLICAS;
+        r->changes[database] = CHANGE_REPLICAS;
     else
         return keep_lost_primary(r, database, err);
     return 0;
@@ -249,7 +249,7 @@ static void pin(struct replan *r)
     r->survey->pinned = json_deep_copy(r->document);
     json_array_foreach (json_object_get(r->survey->pinned, "databases"), i, database) {
         int at = database_by_uid(r->x, json_text(database, "uid", NULL));
-        if (at < 0 || r->fates[at] == FATE_STAYS)
+        if (at < 0 || r->changes[at] == CHANGE_NONE)
             continue;
         json_array_foreach (json_object_get(database, "shards"), k, shard) {
             int s = shard_by_uid(r->x, json_text(shard, "uid", NULL));
@@ -273,10 +273,10 @@ static int collect_databases(struct replan *r, struct err *err)
     while (rows_next(&rows)) {
         int at = database_by_uid(r->x, rows_text(&rows, 0));
         json_t *location = rows_json(&rows, 1);
-        if (at >= 0 && r->fates[at] == FATE_ANEW && planned_files_any(r->x, (size_t)at))
+        if (at >= 0 && r->changes[at] == CHANGE_RESTART && planned_files_any(r->x, (size_t)at))
             json_object_set_new(
                 r->survey->locations, r->x->databases[at].uid, json_string("disks"));
-        else if (at >= 0 && r->fates[at] == FATE_ANEW && location)
+        else if (at >= 0 && r->changes[at] == CHANGE_RESTART && location)
             json_object_set(r->survey->locations, r->x->databases[at].uid, location);
         json_decref(location);
     }
@@ -315,7 +315,7 @@ static const struct plan_issue *first_blocker(const struct replan *r, int *ret_d
         for (size_t d = 0; issue->database && d < r->x->database_count; d++)
             if (strcmp(r->x->databases[d].label, issue->database) == 0)
                 *ret_database = (int)d;
-        if (!issue->database || (*ret_database >= 0 && r->fates[*ret_database] != FATE_STAYS))
+        if (!issue->database || (*ret_database >= 0 && r->changes[*ret_database] != CHANGE_NONE))
             return issue;
     }
     return NULL;
@@ -338,7 +338,7 @@ static int refuse(
             blocker->hint ? blocker->hint : "", blocker->hint ? " " : "", hosts ? hosts : "HOSTS",
             state);
 
-    r->fates[database] = FATE_STAYS;
+    r->changes[database] = CHANGE_NONE;
     return tell_refused(r, database, message, hint, err);
 }
 
@@ -362,7 +362,7 @@ static int refuse_all(
 
     for (int all = 0; all <= 1 && !refused; all++)
         for (size_t d = 0; d < r->x->database_count; d++) {
-            if (r->fates[d] == FATE_STAYS || (database >= 0 && database != (int)d) ||
+            if (r->changes[d] == CHANGE_NONE || (database >= 0 && database != (int)d) ||
                 (database < 0 && !all && is_placed(r, d)))
                 continue;
             refused++;
@@ -375,7 +375,7 @@ static int refuse_all(
 static bool anything_moves(const struct replan *r)
 {
     for (size_t d = 0; d < r->x->database_count; d++)
-        if (r->fates[d] != FATE_STAYS)
+        if (r->changes[d] != CHANGE_NONE)
             return true;
     return false;
 }
@@ -384,16 +384,17 @@ static bool anything_moves(const struct replan *r)
 static int refuse_other_files(struct replan *r, struct err *err)
 {
     for (size_t d = 0; d < r->x->database_count; d++) {
-        const struct backup_file *file = r->fates[d] == FATE_ANEW && planned_files_any(r->x, d)
-                                             ? planned_files_other(r->x, d, r->survey->plan)
-                                             : NULL;
+        const struct backup_file *file =
+            r->changes[d] == CHANGE_RESTART && planned_files_any(r->x, d)
+                ? planned_files_other(r->x, d, r->survey->plan)
+                : NULL;
         if (!file)
             continue;
         AUTO_FREE char *message =
             xasprintf("%s gets no new plan: it would now come from '%s', and it came "
                       "from another file before",
                 r->x->databases[d].label, file->where ? file->where : file->name);
-        r->fates[d] = FATE_STAYS;
+        r->changes[d] = CHANGE_NONE;
         if (tell_refused(r, d, message,
                 "Bring the lost host back, or put the files back where they were.", err) < 0)
             return -1;
@@ -434,10 +435,10 @@ static json_t *merged_document(const struct replan *r)
     json_array_foreach (databases, i, database) {
         int at = database_by_uid(r->x, json_text(database, "uid", NULL));
         json_t *before = json_array_get(json_object_get(r->document, "databases"), i);
-        if (!before || (at >= 0 && r->fates[at] == FATE_ANEW))
+        if (!before || (at >= 0 && r->changes[at] == CHANGE_RESTART))
             continue;
         before = json_copy(before);
-        if (at >= 0 && r->fates[at] == FATE_REPLICAS)
+        if (at >= 0 && r->changes[at] == CHANGE_REPLICAS)
             json_object_set(before, "shards", json_object_get(database, "shards"));
         json_array_set_new(databases, i, before);
     }
@@ -445,12 +446,12 @@ static json_t *merged_document(const struct replan *r)
     return document;
 }
 
-static int tell_of_change(const struct replan *r, size_t database, struct err *err)
+static int report_change(const struct replan *r, size_t database, struct err *err)
 {
     const char *label = r->x->databases[database].label;
     AUTO_FREE char *shards = lost_shards(r, database, false);
     AUTO_FREE char *message =
-        r->fates[database] == FATE_ANEW
+        r->changes[database] == CHANGE_RESTART
             ? xasprintf("%s starts again, with new places for the lost shards: %s", label, shards)
             : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
 
@@ -467,7 +468,7 @@ static int save(struct replan *r, struct err *err)
     const struct executor *x = r->x;
     const struct plan *plan = r->survey->plan;
     struct replanned what = {
-        .fates = xcalloc(plan->database_count, sizeof(*what.fates)),
+        .changes = xcalloc(plan->database_count, sizeof(*what.changes)),
         .generations = xcalloc(plan->database_count, sizeof(*what.generations)),
         .moves = xcalloc(plan->shard_count, sizeof(*what.moves)),
         .document = merged_document(r),
@@ -477,14 +478,15 @@ static int save(struct replan *r, struct err *err)
 
     for (size_t i = 0; i < plan->database_count && rc == 0; i++) {
         int at = database_by_uid(x, plan->databases[i].database->uid);
-        what.fates[i] = at >= 0 ? r->fates[at] : FATE_STAYS;
+        what.changes[i] = at >= 0 ? r->changes[at] : CHANGE_NONE;
         what.generations[i] = at >= 0 ? x->databases[at].generation + 1 : 0;
-        if (what.fates[i] != FATE_STAYS)
-            rc = tell_of_change(r, (size_t)at, err);
+        if (what.changes[i] != CHANGE_NONE)
+            rc = report_change(r, (size_t)at, err);
     }
     for (size_t i = 0; i < plan->shard_count; i++) {
         int s = shard_by_uid(x, plan->shards[i].shard->uid);
-        what.moves[i] = what.fates[plan->shards[i].database] != FATE_STAYS && s >= 0 && r->lost[s];
+        what.moves[i] =
+            what.changes[plan->shards[i].database] != CHANGE_NONE && s >= 0 && r->lost[s];
     }
     if (rc == 0)
         rc = save_replanned(plan, x->st, &what, err);
@@ -492,7 +494,7 @@ static int save(struct replan *r, struct err *err)
         rc = state_commit(x->st, err);
     if (rc < 0 && begun)
         state_rollback(x->st);
-    free(what.fates);
+    free(what.changes);
     free(what.generations);
     free(what.moves);
     json_decref(what.document);
@@ -505,7 +507,7 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
         .x = x,
         .survey = xcalloc(1, sizeof(*r.survey)),
         .request = {.accept_new_host_keys = x->hooks->accept_new_host_keys},
-        .fates = xcalloc(x->database_count, sizeof(*r.fates)),
+        .changes = xcalloc(x->database_count, sizeof(*r.changes)),
         .lost = xcalloc(x->shard_count, sizeof(*r.lost)),
     };
     AUTO_FREE char *full_sync = state_meta(x->st, "full_sync");
@@ -517,7 +519,7 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
     for (size_t i = 0; i < x->shard_count; i++)
         r.lost[i] = x->hosts[x->shards[i].host].lost;
     for (size_t d = 0; d < x->database_count && rc == 0; d++)
-        rc = choose_fate(&r, d, err);
+        rc = choose_change(&r, d, err);
     if (rc == 0 && anything_moves(&r))
         rc = collect(&r, err);
     if (rc == 0 && anything_moves(&r))
@@ -527,7 +529,7 @@ int replan_lost(struct executor *x, bool *ret_changed, struct err *err)
     *ret_changed = rc == 0 && anything_moves(&r);
     survey_free(r.survey);
     json_decref(r.document);
-    free(r.fates);
+    free(r.changes);
     free(r.lost);
     return rc;
 }

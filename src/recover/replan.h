@@ -2,21 +2,21 @@
 #define RECOVER_REPLAN_H
 
 /*
- * --replan-lost: what becomes of the shards whose host stayed away in this run.
+ * --replan-lost: places the shards of hosts that were lost in this run.
  *
- * A database that clients were not let into yet begins anew, under a new generation: its shards on
- * lost hosts are placed on others, the rest stay where they are and keep their verified files. All its
- * nodes get new ids and its replicas a new password, so that servers that reappear with a lost host
- * cannot rejoin the new cluster, and clients can't log in to them.
+ * A database that is not open yet starts again in a new generation. Its shards on lost hosts are
+ * placed on others; the rest stay and keep their verified files. All its nodes get new ids and its
+ * replicas a new password, so servers that reappear with a lost host cannot rejoin the new cluster,
+ * and clients cannot log in to them.
  *
- * A database that is in use keeps what it has: its data is newer than the backups. It gets new
- * replicas, as copies of its primaries, for those that are lost; if a primary is lost, the database is
- * left alone and this is reported.
+ * An open database keeps what it has, because its data is newer than the backups. Lost replicas are
+ * replaced by copies of the primaries. If a primary is lost, the database is left alone and this is
+ * reported.
  *
- * A database that comes from files on disks begins anew from the very same files, or not at all: an
- * older one of another host is never taken without being asked for.
+ * A database whose files are on disks starts again from the same files or not at all: an older file
+ * of another host is never used without the operator's request.
  *
- * The new plan is one transaction. What was left on the lost hosts is in table moved.
+ * The new plan is one transaction. Table moved holds what is left on lost hosts.
  */
 
 #include "model.h"
@@ -24,8 +24,8 @@
 bool replan_is_called_for(const struct executor *x);
 
 /*
- * Places the shards of hosts that were lost in this run anew and saves that; *ret_changed says whether
- * there is anything new to do. Why something could not be is told as an event.
+ * Places the shards of hosts that were lost in this run, and saves the plan. *ret_changed: there
+ * are new tasks. If a database cannot be placed, an event says why.
  */
 int replan_lost(struct executor *x, bool *ret_changed, struct err *err) MUST_CHECK;
 

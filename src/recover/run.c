@@ -1,4 +1,4 @@
-/* One run of a recovery: what it takes up, what it leaves behind. */
+/* One run of a recovery: its beginning, its rounds and its end. */
 
 #include "recluster/recover.h"
 
@@ -15,18 +15,17 @@
 #include "replan.h"
 #include "transfer.h"
 
-/* A database that is done is its clients' now: nothing is asked, nothing is done. */
+/* A database that is done belongs to its clients: it is left alone. */
 static bool database_is_over(const struct database_run *db)
 {
     return db->state == DATABASE_DONE || db->state == DATABASE_SKIPPED;
 }
 
 /*
- * What a run that resumes takes for granted: nothing. Servers that were started are asked about;
- * what led up to a server that was not started yet is done again, which is cheap where it still
- * holds.
+ * A run that resumes trusts no record. It asks the servers that were started, and repeats the tasks
+ * of shards whose server was not started, which is cheap if they still hold.
  */
-static void doubt_records(struct executor *x)
+static void mark_unsure(struct executor *x)
 {
     for (size_t i = 0; i < x->shard_count; i++) {
         struct shard_run *s = &x->shards[i];
@@ -48,7 +47,7 @@ static bool is_resumed(struct state *st)
     return started != NULL;
 }
 
-static int open_the_run(struct executor *x, struct err *err)
+static int begin_run(struct executor *x, struct err *err)
 {
     bool started = is_resumed(x->st);
     AUTO_FREE char *now = xasprintf("%lld", (long long)clock_wall_ms());
@@ -80,7 +79,7 @@ static void count_result(const struct executor *x, struct recover_result *ret)
     ret->waiting = x->database_count - ret->done - ret->skipped - ret->failed;
 }
 
-static int close_the_run(struct executor *x, const struct recover_result *result, struct err *err)
+static int end_run(struct executor *x, const struct recover_result *result, struct err *err)
 {
     AUTO_FREE char *now = xasprintf("%lld", (long long)clock_wall_ms());
     const char *state = result->failed + result->skipped + result->waiting == 0 ? "done"
@@ -107,7 +106,7 @@ static int close_the_run(struct executor *x, const struct recover_result *result
     return 0;
 }
 
-/* The first failure that isn't just what follows from another. */
+/* The first failure that does not merely follow from another. */
 static int find_first_error(struct executor *x, struct err *ret, struct err *err)
 {
     struct rows rows;
@@ -124,8 +123,8 @@ static int find_first_error(struct executor *x, struct err *ret, struct err *err
     return rows_end(&rows, err);
 }
 
-/* The last run was killed when all was done but the saying so. */
-static bool was_cut_short(struct state *st)
+/* The last run was killed after the last task and before its end was recorded. */
+static bool was_interrupted(struct state *st)
 {
     AUTO_FREE char *state = state_meta(st, "state");
     return state && strcmp(state, "running") == 0;
@@ -148,7 +147,7 @@ static int run_once(struct executor *x, struct recover_result *ret, struct err *
     fetch_groups_make(x);
     if (!anything_to_do(x)) {
         count_result(x, ret);
-        return was_cut_short(x->st) ? close_the_run(x, ret, err) : 0;
+        return was_interrupted(x->st) ? end_run(x, ret, err) : 0;
     }
     if (transfer_resolve_locations(x, err) < 0)
         return -1;
@@ -157,16 +156,18 @@ static int run_once(struct executor *x, struct recover_result *ret, struct err *
     if (is_resumed(x->st) &&
         old_cluster_check_again(x->st, x->ccs, hooks->old_cluster_is_dead, err) < 0)
         return -1;
-    doubt_records(x);
+    mark_unsure(x);
     for (size_t i = 0; i < x->database_count; i++)
         if (!database_is_over(&x->databases[i]))
             x->databases[i].state = DATABASE_RUNNING;
-    /* A run may have been killed between a database's last task and its own mark. */
-    if (open_the_run(x, err) < 0 || journal_databases_finished(x, err) < 0 ||
-        executor_run(x, err) < 0)
+    /*
+     * A run may have been killed after a database's last task and before the database was marked
+     * done.
+     */
+    if (begin_run(x, err) < 0 || journal_databases_finished(x, err) < 0 || executor_run(x, err) < 0)
         return -1;
     count_result(x, ret);
-    return close_the_run(x, ret, err) < 0 ? -1 : find_first_error(x, &ret->first_error, err);
+    return end_run(x, ret, err) < 0 ? -1 : find_first_error(x, &ret->first_error, err);
 }
 
 int recover_run(struct state *st, const struct recover_hooks *hooks, struct recover_result *ret,
@@ -175,7 +176,10 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
     bool again = true;
     int rc = 0;
 
-    /* Each round but the first has lost a host more; one that comes and goes must not keep us. */
+    /*
+     * Each further round has lost another host. The number is bounded, because a host may come and
+     * go.
+     */
     for (size_t round = 0; rc == 0 && again; round++) {
         struct executor x = {.st = st, .links = {st, hooks->accept_new_host_keys}, .hooks = hooks};
         *ret = (struct recover_result){.first_error = ERR_INIT};

@@ -207,14 +207,14 @@ static void saving_release(struct saving *to)
 /* A new replica of a database that clients write to: no file has the new data. */
 static bool joins_open_database(const struct saving *to, const struct plan_shard *s)
 {
-    return to->replanned && to->replanned->fates[s->database] == FATE_REPLICAS;
+    return to->replanned && to->replanned->changes[s->database] == CHANGE_REPLICAS;
 }
 
 static bool is_to_be_saved(const struct saving *to, const struct plan_shard *s)
 {
     if (to->plan->databases[s->database].skipped)
         return false;
-    if (!to->replanned || to->replanned->fates[s->database] == FATE_ANEW)
+    if (!to->replanned || to->replanned->changes[s->database] == CHANGE_RESTART)
         return true;
     return joins_open_database(to, s) && to->replanned->moves[s - to->plan->shards];
 }
@@ -541,7 +541,8 @@ static int forget_shard(struct state *st, const char *uid, struct err *err)
 }
 
 /* A new generation and password: old servers that still run cannot join the new cluster. */
-static int begin_anew(struct state *st, const char *database, int64_t generation, struct err *err)
+static int restart_database(
+    struct state *st, const char *database, int64_t generation, struct err *err)
 {
     AUTO_FREE char *replication = random_hex(PASSWORD_BYTES);
 
@@ -553,12 +554,12 @@ static int begin_anew(struct state *st, const char *database, int64_t generation
         "iss", generation, SECRET_MASK, database);
 }
 
-static int change_target(
-    struct state *st, const char *uid, enum fate fate, int64_t generation, struct err *err)
+static int change_target(struct state *st, const char *uid, enum database_change change,
+    int64_t generation, struct err *err)
 {
-    if (fate == FATE_ANEW)
-        return begin_anew(st, uid, generation, err);
-    if (fate == FATE_REPLICAS)
+    if (change == CHANGE_RESTART)
+        return restart_database(st, uid, generation, err);
+    if (change == CHANGE_REPLICAS)
         return state_run(
             st, err, "UPDATE target SET state = 'planned' WHERE database_uid = ?", "s", uid);
     return 0;
@@ -573,12 +574,12 @@ int save_replanned(
         const struct plan_shard *s = &plan->shards[i];
         if (replanned->moves[i] && remember_move(st, plan, s, err) < 0)
             return -1;
-        if ((replanned->fates[s->database] == FATE_ANEW || replanned->moves[i]) &&
+        if ((replanned->changes[s->database] == CHANGE_RESTART || replanned->moves[i]) &&
             forget_shard(st, s->shard->uid, err) < 0)
             return -1;
     }
     for (size_t i = 0; i < plan->database_count; i++)
-        if (change_target(st, plan->databases[i].database->uid, replanned->fates[i],
+        if (change_target(st, plan->databases[i].database->uid, replanned->changes[i],
                 replanned->generations[i], err) < 0)
             return -1;
     return save_work(plan, st, replanned, err);

@@ -1,22 +1,22 @@
 #ifndef RECOVER_SAVE_PLAN_H
 #define RECOVER_SAVE_PLAN_H
 
-/* Plans that replace one that is being carried out (replan.h). */
+/* Plans that replace the current one (replan.h). */
 
 #include "recluster/recover.h"
 
-/* What becomes of a database some of whose hosts are lost. */
-enum fate {
-    FATE_STAYS,    /* as it is */
-    FATE_ANEW,     /* it begins anew, the shards of lost hosts elsewhere */
-    FATE_REPLICAS, /* clients use it: it gets new replicas for those that are lost */
+/* What a replan does with a database. */
+enum database_change {
+    CHANGE_NONE,     /* leaves it unchanged */
+    CHANGE_RESTART,  /* starts it again, with the shards of lost hosts elsewhere */
+    CHANGE_REPLICAS, /* replaces the lost replicas of an open database */
 };
 
 struct replanned {
-    enum fate *fates;     /* of the plan's databases */
-    int64_t *generations; /* of those that begin anew, from now on */
-    bool *moves;          /* of the plan's shards: it was elsewhere before */
-    json_t *document;     /* the plan's, with what stays as it was */
+    enum database_change *changes; /* of the plan's databases */
+    int64_t *generations;          /* the new generation of those that restart */
+    bool *moves;                   /* of the plan's shards: whether it moves */
+    json_t *document;              /* the plan's, with what stays as it was */
 };
 
 /* Inside the caller's transaction. */

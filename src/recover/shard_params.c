@@ -46,7 +46,7 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
     const char *number;
     long needed = 0;
 
-    /* All nodes of a cluster have as many, and load before the files of all have been read. */
+    /* Nodes of a cluster need the same number, and start before all files have been read. */
     if (s->bus_port) {
         if (json_flag(server, "cluster_databases"))
             json_object_set_new(params, "databases", json_integer(CLUSTER_DATABASES));

@@ -1,4 +1,7 @@
-/* Stage 3: servers load their files and prove their counts, primaries and replicas side by side. */
+/*
+ * Stage 3: servers load their files, and the key counts are checked; primaries and replicas side by
+ * side.
+ */
 
 #include <string.h>
 
@@ -6,12 +9,12 @@
 #include "recluster/json.h"
 #include "shard_params.h"
 
-/* The agent watches for progress; this only bounds the whole. */
+/* The agent watches the progress; this only bounds the whole. */
 #define LOAD_TIMEOUT_MS (23LL * 3600 * 1000)
 
 /*
- * Keys that expire before a replica is there are removed by the primary, and the replica must still
- * learn it. Servers take the memory only as far as they need it.
+ * For commands such as the removal of expired keys, which a replica must get when it connects.
+ * Servers allocate only as much as they need.
  */
 enum { REMOVAL_BYTES = 256 };
 static const int64_t BACKLOG_MAX = (int64_t)1 << 30;
@@ -26,7 +29,10 @@ static void load_params(const struct executor *x, const struct task_run *t, json
     if (s->is_primary && s->bus_port && !s->node_id)
         json_object_set_new(params, "cluster", nodes_by_command(x, s));
     if (!shard_loads_file(x, s)) {
-        /* A primary without slots has no file and must be empty; a replica gets its copy soon. */
+        /*
+         * A primary without slots has no file and must be empty. A replica without one gets its
+         * copy later.
+         */
         json_object_update_new(params,
             json_pack("{s:n, s:i, s:i}", "as", "keys", s->is_primary ? 0 : -1, "expires", 0));
         return;
@@ -50,8 +56,9 @@ static enum finish load_finish(
     json_int_t expired = json_int(result, "keys_expired", 0);
 
     /*
-     * The agent has compared them too; the records are ours, and so is the verdict. A server that
-     * came up from its own files in a later run can't be compared any more: its first proof stands.
+     * The agent has compared the counts too, but the records and the verdict are ours. A server
+     * that started from its own files in a later run cannot be compared, so its first check stays
+     * valid.
      */
     if (!check || strcmp(check, "exact") != 0) {
         if (s->loaded)

@@ -10,10 +10,10 @@
 #include "recluster/slots.h"
 #include "shard_params.h"
 
-/* The agent watches for progress; this only bounds the whole. */
+/* The agent watches the progress; this only bounds the whole. */
 #define SYNC_TIMEOUT_MS (23LL * 3600 * 1000)
 enum { CALL_MS = 60 * 1000, REWRITE_MS = 6 * 3600 * 1000, PROVE_PATIENCE_MS = 120 * 1000 };
-/* Nodes answer within a second or two of their start, if they can be reached at all. */
+/* A reachable node answers within two seconds of its start. */
 enum { BUS_PATIENCE_MS = 15 * 1000 };
 enum { CLUSTER_NODE_TIMEOUT_MS = 15000 };
 
@@ -32,8 +32,8 @@ static void attach_params(const struct executor *x, const struct task_run *t, js
         json_object_set(params, "repl_id", json_object_get(x->shards[t->shard].facts, "repl_id"));
 }
 
-/* All is well, but it took longer and cost the primary a fork: that is worth to be known. */
-static int tell_of_full_sync(
+/* Not a failure, but it took longer and made the primary fork. */
+static int report_full_sync(
     struct executor *x, const struct task_run *t, const char *why, struct err *err)
 {
     const struct event event = task_event(t, "warning", "full-sync");
@@ -52,7 +52,7 @@ static enum finish attach_finish(
             "jis", result, keys, s->uid) < 0)
         return FINISH_FAIL;
     if (s->file && json_int(result, "sync_full", 0) > 0 &&
-        tell_of_full_sync(x, t,
+        report_full_sync(x, t,
             shard_loads_file(x, s) ? "the primary could not continue where the file ends"
                                    : "its file is not equal to that of its primary",
             err) < 0)
@@ -88,7 +88,7 @@ static enum finish not_yet(
     return FINISH_NOT_YET;
 }
 
-/* Of a database that was in use already when they were lost: its servers still know of them. */
+/* Replicas that were lost while the database was in use: its servers still know them. */
 static long long lost_nodes(const struct executor *x, int database)
 {
     long long n = 0;
@@ -98,7 +98,7 @@ static long long lost_nodes(const struct executor *x, int database)
     return n;
 }
 
-/* Since the answer was "not yet" for the first time. */
+/* Since the first answer of "not yet". */
 static int64_t waited_ms(const struct task_run *t)
 {
     return t->give_up_at_ms ? clock_mono_ms() - (t->give_up_at_ms - t->kind->patience_ms) : 0;
@@ -117,8 +117,8 @@ static const struct shard_run *shard_at(
 }
 
 /*
- * A cluster says "ok" as long as it has not missed anybody, and it waits for long: each node must have
- * heard of each other one since its start. Of those of hosts that were lost nobody hears again.
+ * A cluster answers "ok" until it notices a missing node, which takes long. So each node must have
+ * heard from each other node since its start, except those on lost hosts.
  */
 static enum finish prove_bus(
     const struct executor *x, const struct task_run *t, const json_t *status, struct err *err)
@@ -176,7 +176,7 @@ static json_t *samples_of(const struct executor *x, const struct shard_run *s)
     return samples ? json_incref(samples) : json_array();
 }
 
-/* A replica that comes to a database in use has what clients have made of its keys. */
+/* For a replica that joins an open database, clients may have changed any key. */
 static void prove_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     if (!x->databases[t->database].in_use)
@@ -222,7 +222,7 @@ const struct task_kind task_prove_shard = {
     .finish = prove_finish,
 };
 
-/* As CONFIG SET save takes it: "3600 1 300 100". */
+/* In the form of CONFIG SET save: "3600 1 300 100". */
 static json_t *save_points(const struct ccs_database *db)
 {
     CLEANUP(buf_release) struct buf out = BUF_INIT;
@@ -360,7 +360,7 @@ static bool is_in_use_at(const struct executor *x, const struct moved_run *moved
     return false;
 }
 
-/* Where replicas of the shard's cluster were before their hosts were lost. */
+/* The addresses of the cluster's replicas on lost hosts. */
 static void forget_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     json_t *nodes = json_array();
@@ -373,7 +373,7 @@ static void forget_params(const struct executor *x, const struct task_run *t, js
     json_object_set_new(params, "nodes", nodes);
 }
 
-/* Of a cluster in use that gets new replicas for lost ones. */
+/* For an open cluster whose lost replicas are replaced. */
 const struct task_kind task_forget_nodes = {
     .name = "forget_nodes",
     .method = "forget_nodes",

@@ -1,4 +1,4 @@
-/* Stage 1: folders, configurations and access lists of each shard; clients locked out. */
+/* Stage 1: the folder, configuration and access list of each shard, with clients locked out. */
 
 #include <stdlib.h>
 
@@ -39,7 +39,7 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     }
 }
 
-/* Said once a host, with the first of its shards. */
+/* Reported once for each host, with its first shard. */
 static bool is_first_of_host(const struct executor *x, const struct shard_run *s)
 {
     for (const struct shard_run *other = x->shards; other < s; other++)

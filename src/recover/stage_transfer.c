@@ -1,6 +1,6 @@
 /*
- * Stage 2: the backup file of each shard, verified while it comes. Where primary and replica load
- * the same file, both hosts fetch it, and give it the same id of a replication history.
+ * Stage 2: each shard's backup file, verified while it arrives. If primary and replica load the
+ * same file, both hosts fetch it and stamp it with the same replication id.
  */
 
 #include "transfer.h"
@@ -20,12 +20,12 @@
 
 enum { SAMPLED_KEYS = 32 };
 
-/* The agent ends a fetch itself when nothing comes any more; this only bounds the whole. */
+/* The agent ends a fetch that makes no progress; this only bounds the whole. */
 #define FETCH_TIMEOUT_MS (23LL * 3600 * 1000)
 
 /*
- * The name that a backup file has in incoming/: without ".gz" and ".zst", as it lies there inflated;
- * of an append-only file it is the snapshot.
+ * The name of a backup file in incoming/: without ".gz" and ".zst", because it is stored
+ * decompressed. For an append-only file it is the name of the snapshot.
  */
 static char *incoming_name(const struct shard_run *s)
 {
@@ -53,7 +53,10 @@ static json_t *slot_ranges(const char *text)
     return slots_parse(text, &slots, &impossible) < 0 ? json_null() : slots_to_json(&slots);
 }
 
-/* The share of one fetch: as many as may still run side by side have it all. */
+/*
+ * The share of the rate limit for one fetch: the limit divided by the fetches that may run side by
+ * side.
+ */
 static int64_t fetch_limit(const struct executor *x)
 {
     AUTO_FREE int64_t *open = xcalloc(x->host_count, sizeof(*open));
@@ -84,7 +87,7 @@ static void fetch_called(struct executor *x, struct task_run *t, uint64_t call)
     json_decref(files);
 }
 
-/* The first file's stand with the others; how the others are come by is none of the host's. */
+/* The first file goes into params itself, the others into "more". The host must not see "from". */
 static void add_files(json_t *params, json_t *files)
 {
     json_t *file, *more = json_array();
@@ -106,8 +109,8 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /*
- * Where it was measured to pay: plain files that come over a network (tests/bench/recovery), and no
- * replica that loads beside. Packed ones take too little of the time.
+ * As measured by tests/bench/recovery, it pays only for uncompressed files that come over a
+ * network, and only if no replica loads beside.
  */
 static bool landing_pays(const struct executor *x, const struct shard_run *s, const json_t *file)
 {
@@ -118,8 +121,8 @@ static bool landing_pays(const struct executor *x, const struct shard_run *s, co
 }
 
 /*
- * Of a file that is made on the host (cut, or read from an append-only file), bytes that a server
- * would have read are still changed at the end. Pipes were tried with servers since 7.0.
+ * Not for a file that is made on the host (cut, or from an append-only file), whose first bytes
+ * change at the end. Servers before 7.0 were not tested with pipes.
  */
 static bool may_land(const struct executor *x, const struct task_run *t)
 {
@@ -139,13 +142,13 @@ static bool may_land(const struct executor *x, const struct task_run *t)
     return may;
 }
 
-/* What starts its server begins with the fetch already. */
+/* The fetch itself starts the server. */
 static bool choose_landing(struct executor *x, struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];
 
     return x->hooks->until >= STAGE_LOAD && !db->refused &&
-           !awaits_the_end_of_others(db, task_that_starts(x, t->shard)->kind) &&
+           !waits_for_old_servers(db, task_that_starts(x, t->shard)->kind) &&
            lane_has_room(&x->hosts[t->host], LANE_LOAD) && may_land(x, t);
 }
 
@@ -169,7 +172,7 @@ static int64_t fetch_bytes(const struct executor *x, const struct task_run *t)
     return s->file_bytes > 0 && !s->files ? s->file_bytes : t->bytes_total;
 }
 
-/* What one shard asks for, wherever the bytes come from. */
+/* The parameters of one shard, wherever its files are. */
 static void add_own_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
@@ -194,7 +197,7 @@ static void add_own_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "seed", json_integer(t->id));
 }
 
-/* Of the files' modules, those that the server was asked for and lacks. */
+/* The modules of the files that the server lacks, among those that it was asked for. */
 static json_t *lacked_modules(
     const struct executor *x, const struct task_run *t, const json_t *files)
 {
@@ -235,8 +238,10 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_decref(with);
 }
 
-/* The keys of each file that the shard was made of, into {name: keys}; gives how many it took, or knew
- * to have another copy of. */
+/*
+ * Adds the keys that the shard took from each file, or found again in another file, to {name:
+ * keys}.
+ */
 static json_int_t count_keys(const struct shard_run *s, json_t *files)
 {
     json_t *sources = json_object_get(json_object_get(s->facts, "source"), "files"), *file;
@@ -251,8 +256,8 @@ static json_int_t count_keys(const struct shard_run *s, json_t *files)
 }
 
 /*
- * Where files are cut and joined, all keys of all of them must have come to some shard. Known with
- * the last one.
+ * If files are cut and joined, each key must have arrived at some shard. This is known with the
+ * last shard.
  */
 static int check_nothing_is_lost(
     const struct executor *x, const struct database_run *db, struct err *err)
@@ -281,8 +286,8 @@ static int check_nothing_is_lost(
                          "meanwhile: plan again with another backup set.");
 }
 
-/* What became of an append-only file that was not whole, or not understood. */
-static int tell_of_aof(
+/* Reports an append-only file that was cut, or had commands that failed. */
+static int report_aof(
     struct executor *x, const struct task_run *t, const json_t *aof, struct err *err)
 {
     struct event cut = task_event(t, "warning", "aof-tail-cut");
@@ -310,8 +315,8 @@ static int tell_of_aof(
     return 0;
 }
 
-/* What is odd about the file, but does no harm. */
-static int tell_of_notes(
+/* Oddities of the file that do no harm. */
+static int report_notes(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
     const struct event event = task_event(t, "warning", "file-note");
@@ -326,8 +331,8 @@ static int tell_of_notes(
     return 0;
 }
 
-/* The plan tells of it only where the file's first bytes are all of it. */
-static int tell_of_no_keys(
+/* The plan reports this only if the file's first bytes are the whole file. */
+static int report_no_keys(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
     const struct event event = task_event(t, "warning", "set-empty");
@@ -339,8 +344,8 @@ static int tell_of_no_keys(
         x->st, &event, err, "'%s' has no keys: the database comes back empty", s->file);
 }
 
-/* Keys that stood in two files, and whose copy counts. */
-static int tell_of_doubles(
+/* Keys that were in two files, and which copy was used. */
+static int report_doubles(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
     struct event event = task_event(t, "warning", "key-in-two-files");
@@ -358,8 +363,8 @@ static int tell_of_doubles(
         json_text(first, "dropped", NULL));
 }
 
-/* Modules that the server lacks: what they kept outside of keys is not in its file. */
-static int tell_of_modules(
+/* Modules that the server lacks: their data outside of keys was left out of the file. */
+static int report_modules(
     struct executor *x, const struct task_run *t, const json_t *facts, struct err *err)
 {
     const struct event event = task_event(t, "warning", "module-left-out");
@@ -388,10 +393,10 @@ static enum finish fetch_finish(
     const json_t *aof;
     size_t i;
     json_array_foreach (json_object_get(result, "aof"), i, aof)
-        if (tell_of_aof(x, t, aof, err) < 0)
+        if (report_aof(x, t, aof, err) < 0)
             return FINISH_FAIL;
-    if (tell_of_notes(x, t, result, err) < 0 || tell_of_doubles(x, t, result, err) < 0 ||
-        tell_of_modules(x, t, result, err) < 0 || tell_of_no_keys(x, t, result, err) < 0)
+    if (report_notes(x, t, result, err) < 0 || report_doubles(x, t, result, err) < 0 ||
+        report_modules(x, t, result, err) < 0 || report_no_keys(x, t, result, err) < 0)
         return FINISH_FAIL;
     if (s->files && s->is_primary && check_nothing_is_lost(x, &x->databases[s->database], err) < 0)
         return FINISH_FAIL;
@@ -436,7 +441,7 @@ static int resolve_sources(const struct shard_run *s, const char *label, struct 
     return 0;
 }
 
-/* The state file has a location as it was given: a login in the environment is not kept in it. */
+/* The state file keeps a location as it was given, without a login from the environment. */
 int transfer_resolve_locations(struct executor *x, struct err *err)
 {
     for (size_t i = 0; i < x->database_count; i++) {

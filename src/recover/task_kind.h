@@ -2,17 +2,17 @@
 #define RECOVER_TASK_KIND_H
 
 /*
- * A kind of task: one method of the agent, when it is called, and what is made of its answer. The
- * tables of kinds are in stage_*.c; the executor knows nothing of a kind but its table.
+ * A kind of task: a method of the agent, when it is called, and what its answer changes. The tables
+ * of kinds are in stage_*.c; the executor knows only these members.
  *
- * A task goes through its table in this order:
+ * A task passes through them in this order:
  *
- *     ready      its turn has come by gates and waits: may it start as far as the kind goes?
- *     sources    its host is there and has room: is all there that it needs from elsewhere?
- *     begin      it starts; the row says "running" after that
+ *     ready      gates and waits are over: does the kind let it start?
+ *     sources    its host has room: is everything there that it needs from elsewhere?
+ *     begin      it starts; after that its row says "running"
  *     params     the parameters of the call
- *     called     the call has been made
- *     finish     the answer is there, inside the transaction that commits the outcome
+ *     called     the call was made
+ *     finish     the answer came; runs inside the transaction that commits the outcome
  *
  * Every member but the first six may be NULL or 0.
  */
@@ -29,7 +29,7 @@ struct task_run;
 
 /*
  * Gates: a task starts when all tasks of its database behind lower gates are done. Up to GATE_PROVE
- * shards go their own ways.
+ * the shards do not wait for each other.
  */
 enum gate {
     GATE_FILL,
@@ -41,18 +41,20 @@ enum gate {
     GATE_COUNT
 };
 
-/* Places of a host: it has so many of each, and a running task holds those of its lanes. */
+/*
+ * A host has a number of places in each lane. A running task holds one place in each of its lanes.
+ */
 enum lane {
-    LANE_FREE,    /* as many as there are */
-    LANE_PREPARE, /* what waits in a link takes memory: each call names all nodes of a cluster */
+    LANE_FREE,    /* without a limit */
+    LANE_PREPARE, /* bounds memory: each waiting call names all nodes of a cluster */
     LANE_FETCH,
-    LANE_LOAD, /* a core for each */
+    LANE_LOAD, /* one for each core */
     LANE_COUNT
 };
 
 /*
- * What finish makes of an answer. NOT_YET: ask again shortly, until the kind's patience ends; err
- * then says what is still missing.
+ * The verdict of finish. NOT_YET: ask again shortly, until the kind's patience ends; err then says
+ * what is still missing.
  */
 enum finish { FINISH_OK, FINISH_FAIL, FINISH_NOT_YET };
 
@@ -62,10 +64,10 @@ struct task_kind {
     enum plan_stage stage;
     enum gate gate;
     enum lane lane;
-    int64_t timeout_ms;      /* of one call */
-    int64_t patience_ms;     /* how long NOT_YET is taken; 0: never */
-    bool retries_itself;     /* only what the link lost is tried again here */
-    bool beside_others;      /* may run while servers of an earlier generation still end */
+    int64_t timeout_ms;  /* of one call */
+    int64_t patience_ms; /* for how long NOT_YET is repeated; 0: never */
+    bool retries_itself; /* the agent retries; here only calls that lost their link are repeated */
+    bool beside_others;  /* may run before all servers of an earlier generation have stopped */
     const char *shard_state; /* of the placement, once done; NULL: unchanged */
     const char *doing;       /* for progress, until the agent says more */
 

@@ -124,7 +124,7 @@ void login_wait(const struct login *l, const struct session *s, struct wait *wai
         session_wait(s, wait);
 }
 
-static void go_on(struct login *l, size_t next)
+static void try_next(struct login *l, size_t next)
 {
     drop_key(&l->key);
     l->next = next;
@@ -310,7 +310,7 @@ static void explain_refusal(struct login *l, unsigned ways)
     note_password(l, accepted ? LOGIN_WANTS_MORE : LOGIN_REFUSED);
     bool back = accepted && !l->went_back && l->skipped < l->next;
     l->went_back |= back;
-    go_on(l, back ? l->skipped : l->next + 1);
+    try_next(l, back ? l->skipped : l->next + 1);
 }
 
 /* Which ways the server offers now. */
@@ -334,7 +334,7 @@ static void skip(struct login *l)
         buf_adds(&l->tried, "the host takes no keys; ");
         l->skipped = l->next;
     }
-    go_on(l, l->next + 1);
+    try_next(l, l->next + 1);
 }
 
 static enum session_login try_attempt(struct login *l, struct session *s)
@@ -381,7 +381,7 @@ static void finish_attempt(struct login *l, enum session_login login)
         l->knows_ways = false;
         return;
     }
-    go_on(l, next);
+    try_next(l, next);
 }
 
 /* Servers hang up after too many attempts. */

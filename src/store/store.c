@@ -223,7 +223,7 @@ static int by_name(const void *a, const void *b)
     return order ? order : (x->bytes < y->bytes) - (x->bytes > y->bytes);
 }
 
-static void sort_and_drop_doubles(struct store_list *list)
+static void sort_and_deduplicate(struct store_list *list)
 {
     size_t kept = 0;
 
@@ -248,7 +248,7 @@ int store_list(struct store *s, struct store_list *ret, struct err *err)
         struct err failure = ERR_INIT;
         if (s->driver->list(s->handle, &list, &failure) == 0 &&
             store_list_check(&list, s->label, &failure) == 0) {
-            sort_and_drop_doubles(&list);
+            sort_and_deduplicate(&list);
             *ret = list;
             return 0;
         }

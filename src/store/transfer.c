@@ -20,7 +20,7 @@ struct run {
     const struct transfer *t;
     struct store_object *object;
     struct digest *digest;      /* NULL: not asked for */
-    int fd;                     /* of the kept bytes; -1: nothing is kept */
+    int fd;                     /* of the kept bytes; -1: ignore_data is kept */
     int64_t at;                 /* bytes that went to the sink */
     struct store_object before; /* what the kept bytes are of */
     bool begun, in_ranges;
@@ -162,7 +162,7 @@ static int replay(struct run *r, struct err *err)
     }
 }
 
-static int nothing(void *arg, const void *data, size_t len, struct err *err)
+static int ignore_data(void *arg, const void *data, size_t len, struct err *err)
 {
     (void)arg, (void)data, (void)len, (void)err;
     return 0;
@@ -176,8 +176,8 @@ static int take_kept(struct run *r, bool *ret_resumed, struct err *err)
 
     if (!t->keep_path || stat(t->keep_path, &st) < 0)
         return 0;
-    if (store_read(t->store, &(struct store_range){t->name, 0, 0}, nothing, NULL, r->object, err) <
-        0)
+    if (store_read(
+            t->store, &(struct store_range){t->name, 0, 0}, ignore_data, NULL, r->object, err) < 0)
         return -1;
     bool longer = r->object->bytes >= 0 && st.st_size > r->object->bytes;
     if (!st.st_size || longer || !note_holds(t, r->object)) {

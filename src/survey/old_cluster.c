@@ -107,7 +107,7 @@ static void collect(struct old_addresses *all, const struct ccs *ccs)
         add(all, ccs->nodes[n].addr, SENTINEL_PORT, NULL, NULL);
 }
 
-static void drop_doubles(struct old_addresses *all)
+static void remove_duplicates(struct old_addresses *all)
 {
     size_t kept = 0;
 
@@ -180,7 +180,7 @@ struct old_cluster *old_cluster_new(const struct ccs *ccs, struct err *err)
         old_cluster_free(old);
         return NULL;
     }
-    drop_doubles(old->addresses);
+    remove_duplicates(old->addresses);
     old->asked = old->addresses->count;
     for (size_t i = 0; i < old->addresses->count; i++)
         old->foreign += !old->addresses->items[i].of_node;

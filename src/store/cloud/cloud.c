@@ -16,7 +16,7 @@ int cloud_set_up(struct cloud *c, const struct cloud_protocol *protocol,
     if (!c->client)
         return -1;
     /* Signatures and tokens are good for one place only. */
-    http_client_stay(c->client);
+    http_client_stay_on_host(c->client);
     return 0;
 }
 

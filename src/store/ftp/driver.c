@@ -339,7 +339,7 @@ static int ftp_write_part(void *upload, const struct store_part *part, struct er
                               : request_error(u->store, result, "write", u->name, err);
 }
 
-static bool is_refused_for_good(const struct ftp_store *f)
+static bool is_refused_permanently(const struct ftp_store *f)
 {
     long reply = 0;
 
@@ -383,7 +383,7 @@ static int ftp_write_commit(void *upload, const struct store_part *last, struct 
         return -1;
     u->renaming = true;
     CURLcode result = run_commands(u->store, from, to);
-    if (result == CURLE_QUOTE_ERROR && is_refused_for_good(u->store)) {
+    if (result == CURLE_QUOTE_ERROR && is_refused_permanently(u->store)) {
         result = run_commands(u->store, removal, NULL);
         if (result == CURLE_OK)
             result = run_commands(u->store, from, to);

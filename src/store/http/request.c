@@ -491,7 +491,7 @@ static void set_manners(struct http_client *c, long silence_s)
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head_line);
 }
 
-void http_client_stay(struct http_client *c)
+void http_client_stay_on_host(struct http_client *c)
 {
     curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
     c->follows = false;

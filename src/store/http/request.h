@@ -39,10 +39,10 @@ int http_set_trust(CURL *curl, const json_t *location, struct err *err) MUST_CHE
 
 /*
  * Redirects are followed up to 5 times, within the host and never from TLS to plain text; to other
- * hosts too where the location has "redirects": "any". After http_client_stay() none is: a signature
+ * hosts too where the location has "redirects": "any". After http_client_stay_on_host() none is: a signature
  * or a token is good for one place only.
  */
-void http_client_stay(struct http_client *c);
+void http_client_stay_on_host(struct http_client *c);
 
 /* For options that stay: the login. An option that http_send() sets has to be left alone. */
 CURL *http_client_curl(struct http_client *c);

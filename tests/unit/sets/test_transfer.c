@@ -191,7 +191,7 @@ static void a_changed_object_begins_anew(void **state)
 }
 
 /* The kept bytes were damaged meanwhile: they are found out, and all is fetched again. */
-static void bad_kept_bytes_begin_anew(void **state)
+static void bad_kept_bytes_start_again(void **state)
 {
     (void)state;
     char *dir = temp_dir_make();
@@ -436,7 +436,7 @@ int main(void)
         cmocka_unit_test(a_plain_file_goes_on),
         cmocka_unit_test(a_compressed_file_goes_on),
         cmocka_unit_test(a_changed_object_begins_anew),
-        cmocka_unit_test(bad_kept_bytes_begin_anew),
+        cmocka_unit_test(bad_kept_bytes_start_again),
         cmocka_unit_test(changed_meanwhile_begins_anew_once),
         cmocka_unit_test(without_a_validator_it_begins_anew_once),
         cmocka_unit_test(only_what_may_pass_is_kept),
