@@ -57,6 +57,9 @@ struct hosts {
     json_t *trusted_endpoints;
     /* {"db:1": {"password": secret} or {"open_access": true}}; may be NULL; borrowed from root */
     json_t *databases;
+    /* How to ask the running cluster: {"addresses": […], "user", "password", "tls", …}; may be NULL;
+     * borrowed from root */
+    json_t *live;
     struct hosts *more; /* files added by hosts_add(); owned */
 };
 

@@ -43,6 +43,27 @@
         "accept that commands of append-only files are lost if the server refuses them")                                                    \
     X(OPT_ONLY_CONFIGURATION, FOR_WHAT, "only-configuration", NULL, false,                                                                  \
         "create the databases empty, with all their settings")                                                                              \
+    X(OPT_TO, FOR_WHAT, "to", "LOCATION", true, "write there: a folder or a URL; may be repeated")                                          \
+    X(OPT_NAME, FOR_WHAT, "name", "NAME", false, "the name of the cluster")                                                                 \
+    X(OPT_USER, FOR_LOGIN, "user", "NAME", false, "log in as this user")                                                                    \
+    X(OPT_PASSWORD, FOR_LOGIN, "password", "FILE", false, "a file that holds the user's password")                                          \
+    X(OPT_SENTINEL_USER, FOR_LOGIN, "sentinel-user", "NAME", false,                                                                         \
+        "the same for Sentinels, if they have another user")                                                                                \
+    X(OPT_SENTINEL_PASSWORD, FOR_LOGIN, "sentinel-password", "FILE", false,                                                                 \
+        "a file that holds the password of that user")                                                                                      \
+    X(OPT_TLS, FOR_LOGIN, "tls", NULL, false, "connect by TLS")                                                                             \
+    X(OPT_TLS_CA, FOR_LOGIN, "tls-ca", "FILE", false,                                                                                       \
+        "the CA that signed the servers' certificates (without it: the CAs of this machine)")                                               \
+    X(OPT_TLS_CERT, FOR_LOGIN, "tls-cert", "FILE", false, "a certificate to show to the servers")                                           \
+    X(OPT_TLS_KEY, FOR_LOGIN, "tls-key", "FILE", false, "its private key")                                                                  \
+    X(OPT_TLS_ANY_NAME, FOR_LOGIN, "tls-any-name", NULL, false,                                                                             \
+        "accept a certificate of that CA whatever name it was made for")                                                                    \
+    X(OPT_ACL, FOR_LOGIN, "acl", NULL, false,                                                                                               \
+        "print the rights that the user needs, and do nothing else")                                                                        \
+    X(OPT_WAIT, FOR_RUN, "wait", "TIME", false,                                                                                             \
+        "wait this long for a failover or a move of slots to end (30s)")                                                                    \
+    X(OPT_WITHOUT_SECRETS, FOR_SAFETY, "without-secrets", NULL, false,                                                                      \
+        "leave out passwords and their hashes")                                                                                             \
     X(OPT_WITHOUT, FOR_LAYOUT, "without", "host:NAME|rack:NAME", true,                                                                      \
         "plan without these hosts, or without a file on a disk (file:NAME:PATH); may be repeated")                                          \
     X(OPT_NO_REPLICAS, FOR_LAYOUT, "no-replicas", "[db:1]", true,                                                                           \
@@ -113,6 +134,7 @@
 /* The headings under which the help of a command with many options lists them. */
 #define CLI_GROUPS(X)                                                                              \
     X(FOR_WHAT, "What to recover")                                                                 \
+    X(FOR_LOGIN, "Login")                                                                          \
     X(FOR_LAYOUT, "The plan")                                                                      \
     X(FOR_SAFETY, "Safety")                                                                        \
     X(FOR_RUN, "The run")                                                                          \
@@ -153,7 +175,7 @@ enum { EXIT_PARTLY = 3 };
 enum { EXIT_NOT_ASKED = 6 };
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
-    command_report, command_verify, command_abort, command_agent, command_rdb;
+    command_report, command_verify, command_abort, command_agent, command_rdb, command_capture;
 
 /* Parses what stands behind the command's name. Free with arguments_release(). */
 int arguments_parse(const struct command *command, int argc, char **argv, struct arguments *ret,
@@ -229,5 +251,19 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
     struct request_options *ret_owned, struct err *err) MUST_CHECK;
 void request_options_release(struct request_options *owned);
 json_t *read_plan(const char *path, struct err *err); /* as --out wrote it */
+
+/* live_request.c: the cluster that a command asks, from ADDRESSes, options and hosts files. */
+struct live_request;
+/* The options that it reads. */
+#define LIVE_OPTIONS                                                                               \
+    OPT_HOSTS, OPT_USER, OPT_PASSWORD, OPT_SENTINEL_USER, OPT_SENTINEL_PASSWORD, OPT_TLS,          \
+        OPT_TLS_CA, OPT_TLS_CERT, OPT_TLS_KEY, OPT_TLS_ANY_NAME
+int live_request_new(
+    const struct arguments *args, struct live_request **ret, struct err *err) MUST_CHECK;
+void live_request_free(struct live_request *r); /* NULL is fine */
+struct live_params;
+const struct live_params *live_request_params(const struct live_request *r);
+const char *const *live_request_addresses(const struct live_request *r); /* NULL-ended */
+const struct hosts *live_request_hosts(const struct live_request *r);    /* NULL: none given */
 
 #endif

@@ -10,7 +10,7 @@
 enum { HOSTS_MAX = 10000, HOSTS_FILE_BYTES_MAX = 16 << 20 };
 
 static const char *const top_keys[] = {
-    "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", "databases", NULL};
+    "defaults", "hosts", "old_nodes", "sources", "trusted_endpoints", "databases", "live", NULL};
 
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
@@ -237,6 +237,43 @@ static int check_endpoints(const json_t *endpoints, struct err *err)
     return 0;
 }
 
+/* How the running cluster is asked. Secrets are resolved later. */
+static int check_live(const json_t *live, struct err *err)
+{
+    static const char *const keys[] = {
+        "addresses", "user", "password", "sentinel_user", "sentinel_password", "tls", "name", NULL};
+    static const char *const tls_keys[] = {"ca", "cert", "key", "any_name", NULL};
+    static const char *const texts[] = {"user", "sentinel_user", "name"};
+    static const char *const files[] = {"ca", "cert", "key"};
+    json_t *tls = json_object_get(live, "tls"), *address;
+    const char *text;
+    size_t i;
+
+    if (!live)
+        return 0;
+    if (!json_is_object(live))
+        return err_set(err, ERR_USAGE, "'live' is not an object");
+    if (spec_check_keys((json_t *)(uintptr_t)live, keys, "live: ", err) < 0)
+        return -1;
+    for (i = 0; i < ARRAY_SIZE(texts); i++)
+        if (spec_text(live, texts[i], "live: ", &text, err) < 0)
+            return -1;
+    json_array_foreach (json_object_get(live, "addresses"), i, address) {
+        if (!json_is_string(address))
+            return err_set(err, ERR_USAGE, "live: \"addresses\" is not a list of addresses");
+    }
+    if (tls && !json_is_boolean(tls) && !json_is_object(tls))
+        return err_set(err, ERR_USAGE, "live: \"tls\" is neither true nor an object");
+    if (!json_is_object(tls))
+        return 0;
+    if (spec_check_keys(tls, tls_keys, "live: tls: ", err) < 0)
+        return -1;
+    for (i = 0; i < ARRAY_SIZE(files); i++)
+        if (spec_text(tls, files[i], "live: tls: ", &text, err) < 0)
+            return -1;
+    return spec_check_flag(tls, "any_name", "live: tls: ", err);
+}
+
 /* Refuses a second host with the name or address of an earlier one. */
 static int check_unique(const struct hosts *hosts, struct err *err)
 {
@@ -278,10 +315,11 @@ static int parse(struct hosts *hosts, struct err *err)
     hosts->sources = json_object_get(hosts->root, "sources");
     hosts->trusted_endpoints = json_object_get(hosts->root, "trusted_endpoints");
     hosts->databases = json_object_get(hosts->root, "databases");
+    hosts->live = json_object_get(hosts->root, "live");
     if (spec_check_keys(hosts->root, top_keys, "", err) < 0 || check_defaults(defaults, err) < 0 ||
         check_sources(hosts->sources, err) < 0 ||
         check_endpoints(hosts->trusted_endpoints, err) < 0 ||
-        check_databases(hosts->databases, err) < 0)
+        check_databases(hosts->databases, err) < 0 || check_live(hosts->live, err) < 0)
         return -1;
     if (json_array_size(list) == 0) {
         err_set(err, ERR_USAGE, "no hosts");

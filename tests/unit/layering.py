@@ -12,7 +12,7 @@ from pathlib import Path
 
 ORDER = [
     "base", "loop", "state", "rdb", "ssh", "store", "sets", "link", "ccs", "plan", "survey", "live", "agent",
-    "recover", "report", "cli",
+    "recover", "capture", "report", "cli",
 ]
 
 HOMES = {
@@ -30,6 +30,7 @@ HOMES = {
     "live": "live",
     "agent": "agent",
     "recover": "recover",
+    "capture": "capture",
     "report": "report",
     "cli": "",
 }

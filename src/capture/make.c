@@ -1,0 +1,153 @@
+/* capture_make(): what stands in a CCS file of a running cluster. */
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "database.h"
+#include "recluster/capture.h"
+#include "recluster/clock.h"
+#include "recluster/hosts.h"
+
+static const struct host *host_at(const struct capture_params *params, const char *addr)
+{
+    for (size_t i = 0; params->hosts && i < params->hosts->count; i++)
+        if (strcmp(params->hosts->hosts[i].addr, addr) == 0)
+            return &params->hosts->hosts[i];
+    return NULL;
+}
+
+struct hash *making_node(struct making *m, const char *addr, const struct live_server *server)
+{
+    const struct host *host = host_at(m->params, addr);
+    struct hash *node = document_find(&m->now, "node", "addr", addr);
+    const struct hash *before = document_find(&m->before, "node", "addr", addr);
+
+    if (!node) {
+        node = document_add(
+            &m->now, "node", before ? before->uid : document_new_uid(&m->now, &m->before, "node"));
+        hash_set(&m->now, node, "addr", addr);
+        hash_set(&m->now, node, "status", "down");
+        hash_set(&m->now, node, "rack_id", host ? host->rack : hash_get(before, "rack_id"));
+        hash_set(&m->now, node, "second_rack_id",
+            host ? host->second_rack : hash_get(before, "second_rack_id"));
+        hash_set(&m->now, node, "software_version", hash_get(before, "software_version"));
+        hash_set(&m->now, node, "os_name", hash_get(before, "os_name"));
+        hash_set(&m->now, node, "total_memory", hash_get(before, "total_memory"));
+    }
+    if (server) {
+        hash_set(&m->now, node, "status", "active");
+        hash_set(&m->now, node, "software_version", live_info(m->live, server, "redis_version"));
+        hash_set(&m->now, node, "os_name", live_info(m->live, server, "os"));
+        hash_set(&m->now, node, "total_memory", live_info(m->live, server, "total_system_memory"));
+    }
+    return node;
+}
+
+void making_finding(struct making *m, const char *code, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    AUTO_FREE char *message = xvasprintf(fmt, args);
+    va_end(args);
+    json_t *finding = json_pack("{s:s, s:s}", "code", code, "message", message);
+    if (finding) /* else a name is not text */
+        json_array_append_new(m->findings, finding);
+}
+
+static void find_unasked(struct making *m)
+{
+    for (size_t i = 0; i < m->live->count; i++) {
+        const struct live_server *s = m->live->servers[i];
+        if (!s->answered)
+            making_finding(m, "server-silent", "the server %s:%d could not be asked: %s", s->addr,
+                s->port, s->error.message);
+        else if (s->error.code != ERR_NONE)
+            making_finding(m, "server-incomplete", "%s", s->error.message);
+        for (const char *const *command = s->refused; command && *command; command++)
+            if (strcmp(*command, "FUNCTION LIST") != 0 || s->functions)
+                making_finding(m, "command-refused", "the server %s:%d does not know %s", s->addr,
+                    s->port, *command);
+    }
+}
+
+static void add_cluster(struct making *m, bool racks)
+{
+    struct hash *before = document_get(&m->before, "cluster", NULL);
+    struct hash *cluster = document_add(&m->now, "cluster", NULL);
+    const char *name = m->params->cluster_name;
+    char at[CLOCK_TEXT_MAX];
+    struct buf from = BUF_INIT;
+
+    hash_set(&m->now, cluster, "name",
+        name                       ? name
+        : hash_get(before, "name") ? hash_get(before, "name")
+                                   : "redis");
+    hash_set(&m->now, cluster, "rack_aware", racks ? "enabled" : "disabled");
+    hash_set(&m->now, cluster, "captured_at", clock_format(m->live->asked_ms, at));
+    hash_set(&m->now, cluster, "captured_by", "recluster " RECLUSTER_VERSION);
+    for (const char *const *word = m->params->from; word && *word; word++)
+        buf_addf(&from, "%s%s", from.len ? "," : "", *word);
+    hash_set(&m->now, cluster, "captured_from", from.data);
+    buf_release(&from);
+    AUTO_FREE char *findings = json_dumps(m->findings, JSON_COMPACT);
+    hash_set(&m->now, cluster, "capture_findings", findings);
+}
+
+static bool has_racks(const struct making *m)
+{
+    for (size_t i = 0; i < m->now.count; i++)
+        if (strcmp(m->now.hashes[i]->type, "node") == 0 && hash_get(m->now.hashes[i], "rack_id"))
+            return true;
+    return false;
+}
+
+/* A location that holds another cluster's file was given by mistake. */
+static int check_same_cluster(const struct making *m, struct err *err)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < m->before.count; i++) {
+        const struct hash *h = m->before.hashes[i];
+        if (strcmp(h->type, "redis") != 0 && strcmp(h->type, "node") != 0)
+            continue;
+        any = true;
+        if (document_get(&m->now, h->type, h->uid))
+            return 0;
+    }
+    if (!any)
+        return 0;
+    const char *name = hash_get(document_get(&m->before, "cluster", NULL), "name");
+    err_set(err, ERR_CHECK, "the location holds the " CAPTURE_FILE_NAME " of another cluster%s%s%s",
+        name ? ", '" : "", name ? name : "", name ? "'" : "");
+    return err_hint(err, "No server of it is among those that were asked. Give each cluster a "
+                         "location of its own.");
+}
+
+int capture_make(
+    struct live *live, const struct capture_params *params, struct buf *ret, struct err *err)
+{
+    struct making m = {.live = live, .params = params, .findings = json_array()};
+    int rc = 0;
+
+    document_init(&m.now);
+    document_init(&m.before);
+    if (params->before.data)
+        rc = document_read(&m.before, params->before, err);
+    if (rc == 0) {
+        if (params->unsettled)
+            making_finding(&m, "unsettled", "the cluster was being changed: %s", params->unsettled);
+        for (size_t i = 0; i < live->database_count; i++)
+            making_database(&m, &live->databases[i]);
+        find_unasked(&m);
+        add_cluster(&m, has_racks(&m));
+        rc = check_same_cluster(&m, err);
+    }
+    if (rc == 0)
+        document_write(&m.now, live->asked_ms, ret);
+    document_release(&m.now);
+    document_release(&m.before);
+    json_decref(m.findings);
+    return rc;
+}

@@ -1,0 +1,54 @@
+/* A CCS file at a location. */
+
+#include <string.h>
+
+#include "recluster/capture.h"
+
+enum { FILE_BYTES_MAX = 64 << 20 };
+
+static int add_bytes(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, FILE_BYTES_MAX, "the CCS file", err);
+}
+
+int capture_get(struct store *s, struct buf *ret, struct err *err)
+{
+    const struct store_range range = {CAPTURE_FILE_NAME, 0, -1};
+
+    if (store_read(s, &range, add_bytes, ret, NULL, err) == 0)
+        return 0;
+    if (err->code != ERR_NOT_FOUND)
+        return err_wrap(err, "cannot read the CCS file that '%s' has now", store_label(s));
+    *err = (struct err)ERR_INIT;
+    return 0;
+}
+
+static int write_file(struct store *s, const char *name, const struct buf *file, struct err *err)
+{
+    struct store_writer *w = store_write_begin(s, name, err);
+
+    if (!w)
+        return -1;
+    if (store_write(w, file->data, file->len, err) < 0) {
+        store_write_abort(w);
+        return -1;
+    }
+    return store_write_commit(w, err);
+}
+
+int capture_put(struct store *s, const char *name, const struct buf *file, struct err *err)
+{
+    CLEANUP(buf_release) struct buf back = BUF_INIT;
+    const struct store_range range = {name, 0, -1};
+
+    if (write_file(s, name, file, err) < 0)
+        return err_wrap(err, "cannot write '%s' to '%s'", name, store_label(s));
+    if (store_read(s, &range, add_bytes, &back, NULL, err) < 0)
+        return err_wrap(err, "cannot read back '%s' from '%s'", name, store_label(s));
+    if (back.len == file->len && memcmp(back.data, file->data, file->len) == 0)
+        return 0;
+    err_set(err, ERR_CORRUPT, "'%s' gives back other bytes of '%s' than were written",
+        store_label(s), name);
+    return err_hint(err, "Something else writes there too, or the location loses data. Give each "
+                         "capture a location of its own.");
+}

@@ -1,0 +1,190 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "recluster/capture.h"
+#include "recluster/human.h"
+#include "recluster/memory_limit.h"
+
+enum { WAIT_S = 30 };
+
+struct places {
+    struct store **stores;
+    size_t count;
+};
+
+static void places_release(struct places *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        store_close(p->stores[i]);
+    free(p->stores);
+}
+
+static int open_places(const struct arguments *args, struct places *ret, struct err *err)
+{
+    const char *const *word = args->values[OPT_TO];
+
+    if (!word) {
+        err_set(err, ERR_USAGE, "'capture' needs a LOCATION to write to");
+        return err_hint(err, "Write: --to FOLDER, or --to s3://BUCKET/PREFIX");
+    }
+    for (; *word; word++) {
+        ret->stores = xreallocarray(ret->stores, ret->count + 1, sizeof(struct store *));
+        json_t *location = location_of_word(args, *word);
+        ret->stores[ret->count] = store_open_resolved(location, err);
+        json_decref(location);
+        if (!ret->stores[ret->count])
+            return -1;
+        ret->count++;
+    }
+    return 0;
+}
+
+/* What the first location that has a file says. */
+static int read_before(const struct places *places, struct buf *ret, struct err *err)
+{
+    for (size_t i = 0; i < places->count && !ret->len; i++)
+        if (capture_get(places->stores[i], ret, err) < 0)
+            return -1;
+    return 0;
+}
+
+static json_t *document_of(
+    const struct live *live, const struct places *places, const struct buf *file)
+{
+    json_t *written = json_array();
+    size_t answered = 0;
+
+    for (size_t i = 0; i < live->count; i++)
+        answered += live->servers[i]->answered;
+    for (size_t i = 0; i < places->count; i++)
+        json_array_append_new(
+            written, json_pack("{s:s, s:s, s:I}", "location", store_label(places->stores[i]),
+                         "name", CAPTURE_FILE_NAME, "bytes", (json_int_t)file->len));
+    return json_pack("{s:I, s:I, s:I, s:o}", "databases", (json_int_t)live->database_count,
+        "servers", (json_int_t)live->count, "answered", (json_int_t)answered, "written", written);
+}
+
+static void text_of(const json_t *document, bool colour, struct buf *out)
+{
+    json_int_t databases = json_integer_value(json_object_get(document, "databases"));
+    json_int_t servers = json_integer_value(json_object_get(document, "servers"));
+    json_int_t answered = json_integer_value(json_object_get(document, "answered"));
+    const json_t *place;
+    size_t i;
+
+    (void)colour;
+    buf_addf(out,
+        "Captured %" JSON_INTEGER_FORMAT " database%s on %" JSON_INTEGER_FORMAT " server%s",
+        databases, databases == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
+    if (answered < servers)
+        buf_addf(out, ", %" JSON_INTEGER_FORMAT " of which did not answer", servers - answered);
+    buf_adds(out, ".\n");
+    json_array_foreach (json_object_get(document, "written"), i, place) {
+        const char *label = json_string_value(json_object_get(place, "location"));
+        buf_addf(out, "Written: %s%s%s, %" JSON_INTEGER_FORMAT " bytes\n", label,
+            label[strlen(label) - 1] == '/' ? "" : "/",
+            json_string_value(json_object_get(place, "name")),
+            json_integer_value(json_object_get(place, "bytes")));
+    }
+}
+
+static void tell_found(void *arg, const struct live_address *server, const struct live_address *by)
+{
+    (void)arg;
+    fprintf(stderr, "%s:%d names the server ", by->addr, by->port);
+    print_plain(stderr, server->addr);
+    fprintf(stderr, ":%d: asking it too\n", server->port);
+}
+
+/* Everything but the options. */
+static int capture(const struct arguments *args, const struct live_request *request,
+    const struct places *places, int64_t wait_s, struct err *err)
+{
+    CLEANUP(buf_release) struct buf before = BUF_INIT;
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    struct live_params params = *live_request_params(request);
+    struct live *live = NULL;
+    const char *unsettled;
+
+    if (args->given[OPT_VERBOSE])
+        params.found = tell_found;
+    if (read_before(places, &before, err) < 0 ||
+        capture_settled(&params, wait_s * 1000, &live, &unsettled, err) < 0)
+        return -1;
+    const struct capture_params make = {
+        .cluster_name = argument(args, OPT_NAME),
+        .hosts = live_request_hosts(request),
+        .before = {before.len ? before.data : NULL, before.len},
+        .from = live_request_addresses(request),
+        .unsettled = unsettled,
+        .without_secrets = args->given[OPT_WITHOUT_SECRETS],
+    };
+    int rc = capture_make(live, &make, &file, err);
+    for (size_t i = 0; i < places->count && rc == 0; i++)
+        rc = capture_put(places->stores[i], CAPTURE_FILE_NAME, &file, err);
+    if (rc == 0) {
+        json_t *document = document_of(live, places, &file);
+        rc = print_result(args, document, text_of, err);
+        json_decref(document);
+    }
+    if (unsettled)
+        fprintf(stderr, "warning: the cluster was being changed: %s\n", unsettled);
+    live_free(live);
+    return rc;
+}
+
+static int print_acl(struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    buf_addf(&text,
+        "# Redis 7 or newer, Valkey. The user can read settings, passwords among them.\n"
+        "ACL SETUSER capture on >PASSWORD resetkeys resetchannels -@all %s\n"
+        "# Redis 6\n"
+        "ACL SETUSER capture on >PASSWORD resetkeys -@all %s\n"
+        "# Sentinel\n"
+        "ACL SETUSER capture on >PASSWORD resetchannels -@all %s\n",
+        live_acl_rules, live_acl_rules_6, live_acl_sentinel_rules);
+    return print_text(&text, err);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    const char *wait = argument(args, OPT_WAIT);
+    struct live_request *request = NULL;
+    struct places places = {NULL, 0};
+    int64_t wait_s = WAIT_S;
+
+    if (args->given[OPT_ACL])
+        return print_acl(err);
+    if (wait && human_parse_seconds(wait, &wait_s, err) < 0)
+        return err_wrap(err, "--wait");
+    memory_limit_set(memory_limit_of_reader());
+    memory_limit_name("the answers of the servers");
+    int rc = live_request_new(args, &request, err);
+    if (rc == 0)
+        rc = open_places(args, &places, err);
+    if (rc == 0)
+        rc = capture(args, request, &places, wait_s, err);
+    places_release(&places);
+    live_request_free(request);
+    return rc;
+}
+
+const struct command command_capture = {
+    .name = "capture",
+    .words = "ADDRESS... --to LOCATION",
+    .summary = "write a CCS file of a running cluster",
+    .help =
+        "Asks the servers at the ADDRESSes (10.0.0.1:6379), and every server that they name, for "
+        "all that a recovery needs to know: topology, settings, users, modules, Sentinels. "
+        "Writes it to LOCATION as " CAPTURE_FILE_NAME ". Works with Redis Cluster, Valkey, a "
+        "primary with replicas, Sentinel and single servers; changes nothing on them.",
+    .min_words = 0,
+    .max_words = 10000,
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_WITHOUT_SECRETS,
+        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .run = run,
+};
