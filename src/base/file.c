@@ -106,13 +106,28 @@ int file_write_all(int fd, const void *data, size_t len, const char *what, struc
     return 0;
 }
 
-void file_write_behind(int fd, int64_t at, size_t len)
+int file_append(
+    int fd, int64_t *at, const void *data, size_t len, const char *what, struct err *err)
 {
     const int64_t step = 8 << 20;
-    int64_t from = (at - (int64_t)len) / step * step, to = at / step * step;
+    int64_t end = *at + (int64_t)len, from = *at / step * step, to = end / step * step;
 
     if (to > from)
+        (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, to, step);
+    if (file_write_all(fd, data, len, what, err) < 0)
+        return -1;
+    if (to > from)
         (void)!sync_file_range(fd, from, to - from, SYNC_FILE_RANGE_WRITE);
+    *at = end;
+    return 0;
+}
+
+void file_trim(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0)
+        (void)!ftruncate(fd, st.st_size);
 }
 
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err *err)

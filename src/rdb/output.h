@@ -9,9 +9,8 @@
  *     output_end()
  */
 
-#include <xxhash.h>
-
 #include "recluster/rdb_split.h"
+#include "xxh3.h"
 
 enum { OUTPUT_BUFFER_BYTES = 256 * 1024 };
 

@@ -324,7 +324,6 @@ static int check_repeated(struct rdb_scan *s, struct err *err)
         *err = s->repeated;
         return -1;
     }
-    key_list_sort(&s->keys_seen);
     key_list_repeated(&s->keys_seen, &s->found.digests);
     key_list_release(&s->keys_seen);
     size_t count = s->found.digests.count;

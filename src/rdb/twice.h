@@ -3,7 +3,7 @@
 
 /*
  * Keys that stand in a file twice: servers refuse such a file. The digests of all keys are kept, 8
- * bytes each, and sorted at the end: two that are equal are a suspicion, which a second pass over
+ * bytes each, and compared at the end: two that are equal are a suspicion, which a second pass over
  * the file proves by the keys themselves.
  */
 
@@ -22,8 +22,8 @@ void key_list_add(struct key_list *list, uint64_t digest);
 void key_list_sort(struct key_list *list);
 /* Of a sorted list. */
 bool key_list_has(const struct key_list *list, uint64_t digest);
-/* Moves the digests that stand there twice, each once, to *ret, which is sorted. */
-void key_list_repeated(const struct key_list *list, struct key_list *ret);
+/* *ret: the digests that are there more than once, each once, sorted. The list's own order changes. */
+void key_list_repeated(struct key_list *list, struct key_list *ret);
 void key_list_release(struct key_list *list);
 
 /* The error for a key that is there twice: where its second record starts, and the first if known. */

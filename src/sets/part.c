@@ -10,7 +10,7 @@
 
 #include "recluster/file.h"
 
-enum { WRITE_BYTES = 1 << 20 };
+enum { WRITE_BYTES = 256 << 10 };
 
 /* The lock tells a writer that waits from one that is gone. */
 static int lock(const struct part *p, struct err *err)
@@ -44,11 +44,7 @@ static int flush(struct part *p, struct err *err)
     size_t len = p->out_len;
 
     p->out_len = 0;
-    if (file_write_all(p->fd, p->out, len, p->part_path, err) < 0)
-        return -1;
-    p->written += (int64_t)len;
-    file_write_behind(p->fd, p->written, len);
-    return 0;
+    return file_append(p->fd, &p->written, p->out, len, p->part_path, err);
 }
 
 int part_add(struct part *p, const void *data, size_t len, struct err *err)
@@ -119,6 +115,7 @@ int part_sync(struct part *p, struct err *err)
         return 0;
     if (flush(p, err) < 0)
         return -1;
+    file_trim(p->fd);
     return fsync(p->fd) < 0 ? err_sys(err, ERR_IO, "cannot sync '%s'", p->part_path) : 0;
 }
 

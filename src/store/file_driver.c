@@ -13,8 +13,9 @@
 /* Folders: "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path":
  * …}. */
 
-/* Small enough to stay in the processor's cache until it was looked at. */
-enum { CHUNK_BYTES = 64 * 1024 };
+/* Small enough to stay in the processor's cache until it was looked at, large enough for the page cache to take it in
+ * large pages. */
+enum { CHUNK_BYTES = 256 << 10 };
 
 struct file_store {
     char *dir;

@@ -125,11 +125,10 @@ static int on_data(void *arg, const void *data, size_t len, struct err *err)
 
     if (!r->begun && on_first_data(r, err) < 0)
         return -1;
-    r->at += (int64_t)len;
-    if (r->fd >= 0 && file_write_all(r->fd, data, len, r->t->keep_path, err) < 0)
+    if (r->fd < 0)
+        r->at += (int64_t)len;
+    else if (file_append(r->fd, &r->at, data, len, r->t->keep_path, err) < 0)
         return -1;
-    if (r->fd >= 0)
-        file_write_behind(r->fd, r->at, len);
     return pass(r, data, len, err);
 }
 

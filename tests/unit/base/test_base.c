@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,38 @@ static void files_are_replaced_whole(void **state)
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
+static void a_long_file_keeps_no_more_room_than_it_needs(void **state)
+{
+    enum { BYTES = 9 << 20, TIMES = 3, BLOCK_BYTES = 64 << 10 };
+    struct err err = ERR_INIT;
+    AUTO_FREE char *dir = make_folder();
+    AUTO_FREE char *path = path_join(dir, "long");
+    AUTO_FREE char *piece = xmalloc(BYTES);
+    struct buf b = BUF_INIT;
+    struct stat st;
+    int64_t at = 0;
+
+    (void)state;
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    for (int i = 0; i < TIMES; i++) {
+        memset(piece, 'a' + i, BYTES);
+        assert_int_equal(file_append(fd, &at, piece, BYTES, path, &err), 0);
+        assert_int_equal(at, (i + 1) * BYTES);
+    }
+    file_trim(fd);
+    assert_int_equal(fstat(fd, &st), 0);
+    close(fd);
+    assert_int_equal(st.st_size, TIMES * BYTES);
+    assert_in_range(st.st_blocks * 512, 0, TIMES * BYTES + BLOCK_BYTES);
+    assert_int_equal(file_read(path, TIMES * BYTES, &b, &err), 0);
+    for (int i = 0; i < TIMES; i++) {
+        memset(piece, 'a' + i, BYTES);
+        assert_memory_equal(b.data + (size_t)i * BYTES, piece, BYTES);
+    }
+    buf_release(&b);
+    assert_int_equal(dir_remove(dir, &err), 0);
+}
+
 static void folders_are_removed_without_following_links(void **state)
 {
     struct err err = ERR_INIT;
@@ -363,6 +396,7 @@ int main(void)
         cmocka_unit_test(sizes_are_read_as_people_write_them),
         cmocka_unit_test(typos_find_what_was_meant),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(a_long_file_keeps_no_more_room_than_it_needs),
         cmocka_unit_test(folders_are_removed_without_following_links),
         cmocka_unit_test(names_become_safe_path_parts),
         cmocka_unit_test(digests_and_randomness),

@@ -409,10 +409,10 @@ static void a_key_twice_is_found_among_many(void **state)
         struct buf text = BUF_INIT, file = BUF_INIT;
         struct err err = ERR_INIT;
         struct rdb_suspects *suspects = NULL, *none = NULL;
-        for (int i = 0; i < 50000; i++) {
+        for (int i = 0; i < 300000; i++) {
             buf_addc(&text, 0);
-            buf_addc(&text, 9);
-            buf_addf(&text, "key:%05d", i == 40000 && twice ? 77 : i);
+            buf_addc(&text, 10);
+            buf_addf(&text, "key:%06d", i == 40000 && twice ? 77 : i);
             buf_addc(&text, 1);
             buf_addc(&text, 'v');
         }
@@ -422,7 +422,7 @@ static void a_key_twice_is_found_among_many(void **state)
         if (twice)
             assert_int_equal(scan_error(&file, suspects, &none, &err), -1);
         if (twice)
-            assert_non_null(strstr(err.message, "'key:00077' of database 0 is there twice"));
+            assert_non_null(strstr(err.message, "'key:000077' of database 0 is there twice"));
         rdb_suspects_free(suspects);
         buf_release(&text);
         buf_release(&file);
