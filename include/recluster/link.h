@@ -76,7 +76,7 @@ int link_open(struct loop *loop, const struct link_target *target, const struct 
 
 /*
  * Takes over params. on_progress may be NULL. on_answer is called exactly once, after this returns.
- * Returns the call's number.
+ * Returns the call's number. Seven parameters: nearly every call needs all of them.
  */
 uint64_t link_call(struct link *link, const char *method, json_t *params, int64_t timeout_ms,
     link_answer on_answer, link_progress on_progress, void *ctx);

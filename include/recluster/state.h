@@ -134,8 +134,8 @@ json_t *rows_json(const struct rows *rows, int column); /* parsed; NULL for NULL
  */
 json_t *rows_object(const struct rows *rows);
 
-/* The first column of the first row; `missing` if there is no row. */
-int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
+/* The first column of the first row; *ret stays unchanged if there is no row. */
+int state_get_int(struct state *st, int64_t *ret, struct err *err, const char *sql,
     const char *types, ...) MUST_CHECK;
 
 /*

@@ -23,9 +23,9 @@ static bool holds_cluster(const struct objects *all)
 
 static int check_empty_state(struct state *st, struct err *err)
 {
-    int64_t rows;
+    int64_t rows = 0;
 
-    if (state_get_int(st, 0, &rows, err, "SELECT count(*) FROM cluster", "") < 0)
+    if (state_get_int(st, &rows, err, "SELECT count(*) FROM cluster", "") < 0)
         return -1;
     if (rows) {
         err_set(err, ERR_STATE_FILE, "state file '%s' already holds a CCS", state_path(st));

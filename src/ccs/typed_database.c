@@ -189,12 +189,12 @@ struct shard_counts {
 
 static int count_shards(struct import *im, const char *uid, struct shard_counts *ret)
 {
-    if (state_get_int(im->state, 0, &ret->partial, im->err,
+    if (state_get_int(im->state, &ret->partial, im->err,
             "SELECT count(*) FROM shard WHERE database_uid = ? AND role = 'primary'"
             " AND slots NOT IN ('', '0-16383')",
             "s", uid) < 0)
         return -1;
-    return state_get_int(im->state, 0, &ret->replicas, im->err,
+    return state_get_int(im->state, &ret->replicas, im->err,
         "SELECT count(*) FROM shard WHERE database_uid = ? AND role = 'replica'", "s", uid);
 }
 

@@ -1,6 +1,6 @@
 /*
- * Shells that a command gives: a program here whose standard input and output are those of a shell
- * on the host.
+ * Shells started by the operator's own command: a program here whose standard input and output
+ * belong to a shell on the host.
  */
 
 #include <errno.h>
@@ -21,7 +21,7 @@ struct command {
     char **argv; /* NULL-ended */
     pid_t pid;   /* 0: none, or it has ended */
     int to, from, errors;
-    struct buf said; /* on standard error */
+    struct buf said; /* its standard error */
 };
 
 const char *link_user(const json_t *spec)
@@ -32,7 +32,7 @@ const char *link_user(const json_t *spec)
     return user ? user : me ? me->pw_name : getenv("USER");
 }
 
-/* The value of an argument that is a placeholder as a whole, else the argument itself. */
+/* Replaces an argument that is a placeholder as a whole. */
 static const char *fill_in(const struct link_target *target, const char *arg, struct err *err)
 {
     static const char *const names[] = {"{addr}", "{name}", "{user}"};
@@ -48,7 +48,7 @@ static const char *fill_in(const struct link_target *target, const char *arg, st
                           "\"{addr}\"].");
             return NULL;
         }
-        if (!values[i] || values[i][0] == '-') { /* it would be taken for an option */
+        if (!values[i] || values[i][0] == '-') { /* it would be read as an option */
             err_set(err, ERR_USAGE, "\"command\": there is no usable value for '%s'", names[i]);
             return NULL;
         }
@@ -125,7 +125,7 @@ static int command_start(void *stream, struct err *err)
     return child_spawn(argv, &c->pid, &c->to, &c->from, &c->errors, err);
 }
 
-/* What stands in the pipe. It closes when the last process there has ended. */
+/* The bytes in the pipe. It closes when the last process that holds it has ended. */
 static void read_errors(struct command *c)
 {
     char chunk[READ_BYTES];

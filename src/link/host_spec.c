@@ -1,4 +1,4 @@
-/* The values of one entry of hosts.json, read and checked. */
+/* Reads and checks the values of one entry of the hosts file. */
 
 #include "host_spec.h"
 

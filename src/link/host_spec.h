@@ -2,9 +2,9 @@
 #define RECLUSTER_LINK_HOST_SPEC_H
 
 /*
- * The values of one entry of hosts.json. Each function reads or checks the value of one key and
- * fails with ERR_USAGE. A key that is missing is fine: a reader then leaves *ret alone, unless it
- * says otherwise. `where` begins the message: "host 'a1': ", "defaults: " or "".
+ * The values of one entry of the hosts file. Each function reads or checks the value of one key and
+ * fails with ERR_USAGE. A missing key is fine: a reader leaves *ret unchanged, unless it says
+ * otherwise. `where` begins the message: "host 'a1': ", "defaults: " or "".
  */
 
 #include <jansson.h>
@@ -14,10 +14,10 @@
 #include "recluster/err.h"
 #include "recluster/mem.h"
 
-/* Lists of words end with NULL. */
+/* A list of words ends with NULL. */
 bool spec_in_list(const char *word, const char *const *list);
 
-/* Refuses a key that is not known, and names the nearest one that is. */
+/* Refuses an unknown key and suggests the nearest known one. */
 int spec_check_keys(
     json_t *object, const char *const *known, const char *where, struct err *err) MUST_CHECK;
 
@@ -28,7 +28,7 @@ int spec_text(const json_t *spec, const char *key, const char *where, const char
 int spec_bytes(const json_t *spec, const char *key, const char *where, int64_t *ret,
     struct err *err) MUST_CHECK;
 
-/* From 1 on. Missing: -1. */
+/* At least 1. Missing: -1. */
 int spec_count(const json_t *spec, const char *key, const char *where, int64_t *ret,
     struct err *err) MUST_CHECK;
 
@@ -37,8 +37,8 @@ int spec_node(struct arena *arena, const json_t *spec, const char *key, const ch
     const char **ret, struct err *err) MUST_CHECK;
 
 /*
- * "addr" in its one usual form, so that two spellings of an address are found equal. Missing: NULL.
- * A name is refused: servers of a cluster know each other by IP address only.
+ * "addr" in canonical form, so that two spellings of one address are equal. Missing: NULL. A name
+ * is refused: servers of a cluster know each other only by IP address.
  */
 int spec_addr(struct arena *arena, const json_t *spec, const char *where, const char **ret,
     struct err *err) MUST_CHECK;
@@ -53,7 +53,7 @@ int spec_check_paths(
 /* "modules": [PATH or [PATH, ARGUMENT, …], …] */
 int spec_check_modules(const json_t *spec, const char *where, struct err *err) MUST_CHECK;
 
-/* Expands "~" in the values that are paths of files. */
+/* Expands "~" in the values that are paths. */
 void spec_expand_paths(json_t *spec);
 
 #endif

@@ -21,12 +21,12 @@ static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", 
     "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
     "share_login", NULL};
 
-/* Of one host only, so of no use among the defaults. */
+/* Not allowed in "defaults", because each host needs its own. */
 static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
 
 static const char *const link_kinds[] = {"local", "ssh", "command", NULL};
 
-/* What both hosts and old nodes need to be reached. */
+/* What a link to a host or an old node needs. */
 static int get_link(const json_t *spec, const char *where, const char **ret_link,
     const char **ret_base_dir, struct err *err)
 {
@@ -94,7 +94,7 @@ static int read_host(
     return read_values(&hosts->arena, h, where, err);
 }
 
-/* With the defaults that are about links; base_dir is where a recovery puts its data, of hosts. */
+/* For an old node only the defaults of links apply; base_dir is for hosts. */
 static json_t *old_node_spec(json_t *defaults, json_t *entry)
 {
     json_t *spec = json_object(), *value;
@@ -329,7 +329,7 @@ static int parse(struct hosts *hosts, struct err *err)
         return err_set(err, ERR_LIMIT, "%zu hosts, more than %d", json_array_size(list), HOSTS_MAX);
     hosts->hosts = arena_alloc(&hosts->arena, json_array_size(list) * sizeof(*hosts->hosts));
     json_array_foreach (list, i, entry) {
-        /* Counted first, so that hosts_free() finds the spec also after an error. */
+        /* The count is set first, so that hosts_free() frees the specs after an error too. */
         hosts->count = i + 1;
         if (read_host(hosts, &hosts->hosts[i], entry, defaults, i + 1, err) < 0)
             return -1;
@@ -396,7 +396,7 @@ static int append(struct hosts *hosts, struct hosts *more, struct err *err)
         hosts->old_node_count = old.old_node_count;
         return -1;
     }
-    more->count = more->old_node_count = 0; /* the specs are ours now */
+    more->count = more->old_node_count = 0; /* the specs belong to `hosts` now */
     return 0;
 }
 

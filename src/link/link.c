@@ -14,8 +14,9 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    READS_PER_STEP = 8, /* then other jobs have their turn */
-    END_WAIT_MS = 2000, /* for an agent that closed its output to end, so that we can say how */
+    READS_PER_STEP = 8, /* then other jobs get their turn */
+    END_WAIT_MS =
+        2000, /* for an agent that closed its output to end, so that its status is known */
     END_POLL_MS = 20,
 };
 
@@ -41,19 +42,19 @@ struct link {
     void *arg;
     enum { LINK_CONNECTING, LINK_OPEN, LINK_ENDING, LINK_LOST } state;
     int64_t ending_until_ms;
-    int64_t heard_ms, said_ms, silence_ms; /* when something came last, was last sent */
+    int64_t heard_ms, said_ms, silence_ms; /* when the last bytes were received and sent */
     struct err lost;                       /* why */
     struct rpc_input in;
     struct buf out;
     size_t sent;        /* of out */
     struct call *calls; /* by id */
     uint64_t last_id;
-    bool busy;   /* our code is on the stack below a callback: don't free */
+    bool busy;   /* a callback of ours is running: do not free */
     bool closed; /* by link_close() */
     bool traced;
 };
 
-/* Ends the call that *at points to: takes it off the list, then tells its owner. */
+/* Removes the call *at from the list and tells its owner. */
 static void end_call(struct call **at, const json_t *result, const struct err *err)
 {
     struct call *call = *at;
@@ -64,7 +65,7 @@ static void end_call(struct call **at, const json_t *result, const struct err *e
     free(call);
 }
 
-/* Ends the calls that are open now; one that an on_answer adds stays, so that this ends. */
+/* Ends the calls that are open now, not those that an on_answer adds, so that the loop ends. */
 static void end_calls(struct link *link, const struct err *err)
 {
     uint64_t last_id = link->last_id;
@@ -98,7 +99,7 @@ static void lose(struct link *link, const struct err *why)
         link->events.lost(link->arg, &link->lost);
 }
 
-/* With RECLUSTER_TRACE in the environment: each message, on standard error. */
+/* If RECLUSTER_TRACE is set: prints each message on standard error. */
 static void trace(const struct link *link, const char *way, const char *what, const json_t *payload)
 {
     if (!link->traced)
@@ -137,7 +138,7 @@ static void try_connect(struct link *link)
         int64_t now = clock_mono_ms();
         link->state = LINK_OPEN;
         link->heard_ms = now;
-        link->said_ms = now - LINK_ALIVE_MS; /* it watches us from the first moment */
+        link->said_ms = now - LINK_ALIVE_MS; /* the agent expects it from the beginning */
         for (struct call *call = link->calls; call; call = call->next)
             call->deadline_ms = now + call->timeout_ms;
     } else if (rc != LINK_IO_WAIT) {
@@ -146,8 +147,8 @@ static void try_connect(struct link *link)
 }
 
 /*
- * After reading: says that we are here, and gives up an agent of which nothing was heard for too
- * long: a network that is cut tells neither side. Returns when to look again; *more: now.
+ * After reading: sends "alive", and fails the link if the agent was silent too long: a cut network
+ * tells neither side. Returns the time of the next look; *more: now.
  */
 static int64_t keep_alive(struct link *link, bool *more)
 {
@@ -191,7 +192,7 @@ static void write_out(struct link *link)
             link->stream, link->out.data + link->sent, link->out.len - link->sent, &err);
         if (n == LINK_IO_WAIT)
             break;
-        if (n < 0) { /* how the agent ended says more than a broken pipe */
+        if (n < 0) { /* the agent's status says more than a broken pipe */
             begin_end(link);
             return;
         }
@@ -199,13 +200,13 @@ static void write_out(struct link *link)
     }
     if (was_full && link_backlog(link) < LINK_BACKLOG)
         report_room(link);
-    if (link->sent < link->out.len / 2) /* else it is worth to move the rest */
+    if (link->sent < link->out.len / 2) /* otherwise moving the rest is worth it */
         return;
     buf_consume(&link->out, link->sent);
     link->sent = 0;
 }
 
-/* -1: what came can't be, the link is of no more use. */
+/* -1: the message is invalid, and the link cannot be used any more. */
 static int handle(struct link *link, const struct rpc_message *m, struct err *err)
 {
     uint64_t id = m->id;
@@ -237,7 +238,7 @@ static int handle(struct link *link, const struct rpc_message *m, struct err *er
     if (id > link->last_id)
         return err_set(err, ERR_PROTOCOL, "the agent answers a call that was never made");
     struct call **at = find_call(link, id);
-    if (*at) { /* else it came too late */
+    if (*at) { /* else the call has already ended */
         end_call(at, m->payload, m->kind == RPC_ERROR ? &m->error : NULL);
     }
     return 0;
@@ -287,8 +288,10 @@ static bool read_in(struct link *link)
     return true;
 }
 
-/* Ends calls whose time is over; returns when the next one's is. While it connects, none runs out:
- * the driver has deadlines of its own. */
+/*
+ * Ends the calls that have timed out; returns the next deadline. While the link connects, only the
+ * driver's deadlines count.
+ */
 static int64_t expire_calls(struct link *link)
 {
     uint64_t last_id = link->last_id;
@@ -325,7 +328,7 @@ static enum job_step turn(struct link *link, struct wait *wait)
     if (link->state == LINK_CONNECTING)
         try_connect(link);
     if (link->state == LINK_OPEN)
-        write_out(link); /* before reading: it may take in what then no descriptor tells of */
+        write_out(link); /* before reading, which may consume what poll(2) would report */
     if (link->state == LINK_OPEN)
         more = read_in(link);
     if (link->state == LINK_OPEN && !link->closed)
@@ -373,7 +376,7 @@ static void link_done(void *arg, const struct err *err)
     struct link *link = arg;
 
     link->job = NULL;
-    if (!link->closed) { /* the loop went first */
+    if (!link->closed) { /* the loop was freed first */
         link->busy = true;
         end_calls(link, err);
         link->busy = false;
@@ -506,7 +509,7 @@ void link_close(struct link *link)
     while (link->calls)
         end_calls(link, &err);
     link->busy = was_busy;
-    if (link->busy) /* the step or `done` that is on the stack frees it */
+    if (link->busy) /* the running step or `done` frees it */
         return;
     if (link->job)
         loop_cancel(link->loop, link->job);

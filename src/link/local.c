@@ -1,4 +1,4 @@
-/* Links of the kind "local": this program's own agent as a child process. */
+/* Links of the kind "local": the agent is a child process of this program. */
 
 #include <errno.h>
 #include <limits.h>
@@ -82,7 +82,7 @@ static void local_close(void *stream)
 
     close(l->to);
     close(l->from);
-    if (l->pid) /* it is made for that: see protocol.h */
+    if (l->pid) /* safe at any moment: see protocol.h */
         child_kill(l->pid);
     free(l);
 }

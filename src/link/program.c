@@ -21,12 +21,12 @@ enum {
     FILES_MAX = 256,
     TAR_BLOCK = 512,
     TAR_NAME_MAX = 100,
-    LEFTOVER_S = 3600, /* as old as this, nobody works on it any more */
+    LEFTOVER_S = 3600, /* a leftover of that age is not in use */
 };
 
 static const char program_name[] = "recluster";
 
-/* --- what the running program consists of --- */
+/* --- the files of the running program --- */
 
 struct part {
     char *name; /* in the folder */
@@ -36,7 +36,7 @@ struct part {
 struct parts {
     struct part items[FILES_MAX];
     size_t count;
-    char *loader; /* path, as the program itself names it */
+    char *loader; /* the path that the program uses */
 };
 
 static void add_part(struct parts *parts, const char *name, const char *path)
@@ -50,7 +50,7 @@ static int see_object(struct dl_phdr_info *info, size_t size, void *arg)
     struct parts *parts = arg;
 
     (void)size;
-    if (info->dlpi_name[0] == '/') /* else the program itself, or the kernel's own object */
+    if (info->dlpi_name[0] == '/') /* else the program itself, or an object of the kernel */
         add_part(parts, path_base(info->dlpi_name), info->dlpi_name);
     for (int i = 0; i < info->dlpi_phnum && !info->dlpi_name[0]; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
@@ -66,7 +66,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* What is mapped is what the linker chose: no search path has to be walked again. */
+/* The mapped files are those that the linker chose, so its search need not be repeated. */
 static void find_parts(struct parts *parts)
 {
     *parts = (struct parts){.count = 0};
@@ -86,7 +86,7 @@ static void parts_release(struct parts *parts)
 
 /* --- the archive --- */
 
-/* A header as POSIX describes ustar. The time is any: not 0, which tar warns of. */
+/* A ustar header as in POSIX. The time is arbitrary, but not 0, which makes tar warn. */
 static void add_header(struct buf *tar, const char *name, size_t bytes)
 {
     char header[TAR_BLOCK] = "";
@@ -258,7 +258,7 @@ static int check_folder(const char *folder, const char *hash, struct err *err)
     return rc == 0 ? dir_sync(folder, err) : -1;
 }
 
-/* What killed runs left beside it. It is in nobody's way: failures don't matter. */
+/* Leftovers of killed runs. They are harmless, so failures are ignored. */
 static void remove_leftovers(const char *dir, const char *hash)
 {
     struct err ignored = ERR_INIT;
@@ -284,7 +284,9 @@ int program_install(const char *from, const char *to, struct err *err)
     int rc = check_folder(from, path_base(to), err);
 
     if (rc == 0 && rename(from, to) < 0) {
-        /* A folder only gets this name whole: one that is there is as good as ours. */
+        /*
+         * A folder gets this name only when it is complete, so an existing one is as good as ours.
+         */
         if (errno != ENOTEMPTY && errno != EEXIST)
             rc = err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", from, to);
         (void)!dir_remove(from, &ignored);

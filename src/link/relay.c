@@ -12,9 +12,9 @@
 #include "recluster/file.h"
 
 enum {
-    HOLD_MS = 100, /* that a few bytes wait for more */
+    HOLD_MS = 100, /* how long a few bytes wait for more */
     READ_BYTES = 64 * 1024,
-    TAKEN_MS = 15 * 60 * 1000, /* for the other side to take something in; its disk may be slow */
+    TAKEN_MS = 15 * 60 * 1000, /* for the other side to accept bytes; its disk may be slow */
 };
 
 struct sending {
@@ -147,7 +147,7 @@ int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, stru
     struct err unsent = ERR_INIT;
 
     int rc = store_read_once(store, read->name, read->offset, read->length, &receiver, err);
-    /* What came before a failure is good. */
+    /* The bytes before a failure are valid. */
     if (send_data(&s, rc < 0 ? &unsent : err) < 0)
         rc = -1;
     buf_release(&s.data);

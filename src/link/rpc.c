@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The beginning of a line as it may stand in a message: what a shell printed, for example. */
+/* The beginning of a line for a message: it may be the output of a shell. */
 static const char *excerpt(const char *line, size_t len, char text[64])
 {
     size_t n = 0;
@@ -16,7 +16,7 @@ static const char *excerpt(const char *line, size_t len, char text[64])
     return text;
 }
 
-/* The id of `root` into *ret; null counts as 0 where it may. */
+/* The id of `root`; null counts as 0 if it is allowed. */
 static bool read_id(const json_t *value, bool null_ok, uint64_t *ret)
 {
     *ret = json_is_integer(value) ? (uint64_t)json_integer_value(value) : 0;
@@ -39,14 +39,14 @@ static bool read_error(const json_t *value, int *ret_code, struct err *ret)
     return true;
 }
 
-/* How many bytes follow the line of a notification. */
+/* The number of bytes that follow the line of a notification. */
 static bool read_bytes(const json_t *value, size_t *ret)
 {
     *ret = (size_t)json_integer_value(value);
     return !value || (json_is_integer(value) && json_integer_value(value) > 0);
 }
 
-/* Sorts m->root into the other members. False if it is no message of JSON-RPC. */
+/* Sets the other members from m->root. False: not a JSON-RPC message. */
 static bool classify(struct rpc_message *m)
 {
     const json_t *version = json_object_get(m->root, "jsonrpc");
@@ -72,7 +72,7 @@ static bool classify(struct rpc_message *m)
            (!error || read_error(error, &m->rpc_code, &m->error));
 }
 
-/* The end of the first line, NULL: it is not there yet. */
+/* The end of the first line; NULL: incomplete. */
 static const char *find_end(struct rpc_input *in, struct err *err)
 {
     size_t look = in->buf.len <= RPC_LINE_MAX ? in->buf.len : RPC_LINE_MAX + 1;
@@ -159,7 +159,7 @@ static void add_line(struct buf *out, json_t *message)
 {
     size_t before = out->len;
 
-    /* Can only fail for a message that isn't JSON: the caller's bug, never a peer's doing. */
+    /* Fails only for a message that is not JSON, which is a bug of the caller. */
     if (!message || json_dump_callback(message, append, out, JSON_COMPACT) < 0 ||
         out->len == before)
         die_of_bug("a message that is not JSON");
@@ -203,7 +203,7 @@ static json_t *text_to_json(const char *text)
 
     if (value)
         return value;
-    char *ascii = xstrdup(text); /* a file's name, or a character that was cut in two */
+    char *ascii = xstrdup(text); /* a file name, or a character that was cut */
     for (char *p = ascii; *p; p++)
         if ((unsigned char)*p >= 0x80)
             *p = '?';
@@ -232,7 +232,7 @@ void err_from_json(const json_t *value, struct err *ret)
 {
     enum err_code code = err_code_by_name(json_text(value, "name", ""));
 
-    /* An error stays one, whatever a peer calls it. */
+    /* An error stays an error, whatever code the peer sends. */
     err_set(ret, code == ERR_NONE ? ERR_FAILED : code, "%s", json_text(value, "message", ""));
     err_hint(ret, "%s", json_text(value, "hint", ""));
 }

@@ -11,11 +11,11 @@
 
 enum {
     LOGIN_MS = 30 * 1000,
-    SILENCE_MS = 30 * 1000, /* of a host that is to answer or to take bytes */
-    NOISE_MAX = 256 * 1024, /* what a login may print */
+    SILENCE_MS = 30 * 1000, /* for an answer, or for bytes to be accepted */
+    NOISE_MAX = 256 * 1024, /* for the output of a login */
     LINE_MAX_BYTES = 1024,
     CHUNK_BYTES = 16 * 1024,
-    SAID_MAX = 400, /* of what the shell said, in a message */
+    SAID_MAX = 400, /* of the shell's output, in a message */
     WORD_BYTES = 16,
     END_MS = 2000,
     END_POLL_MS = 20,
@@ -31,11 +31,11 @@ struct shell {
     char *host, *base_dir;
     struct program *program;
     enum step step;
-    char *word; /* begins the lines that are answers */
+    char *word; /* begins the lines of answers */
     struct buf script;
     const struct buf *archive; /* NULL: not asked for */
-    size_t written;            /* of script or archive */
-    struct buf in;             /* what came and was not handed on yet */
+    size_t written;            /* of the script or archive */
+    struct buf in;             /* received and not read yet */
     int64_t deadline_ms;
     bool hung_up;
 };
@@ -55,9 +55,9 @@ static void quoted(struct buf *script, const char *name, const char *value)
 }
 
 /*
- * One compound command, so that the shell has read all of it before it does anything. The word is
- * put together there, so that a shell that echoes what it reads gives no answer by that. Where
- * there is no mkdir, GNU tar makes the folder.
+ * One compound command, so that the shell has read all of it before it runs any. The host builds
+ * the word from two parts, so the echo of the command is not taken for an answer. If there is no
+ * mkdir, GNU tar makes the folder.
  */
 char *shell_script(const char *word, const char *base_dir, const char *machine, const char *loader,
     const char *hash)
@@ -78,7 +78,10 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "    else \"$f/recluster\" agent \"$@\"; fi\n"
         "}\n"
         "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
-        /* A folder that another user may change, or any above it, could hold a program of theirs. */
+        /*
+         * If another user may change the folder, or one above it, it could hold that user's
+         * program.
+         */
         "me=$(id -u 2>/dev/null)\n"
         "safe() {\n"
         "    p=$1\n"
@@ -96,7 +99,7 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "        [ \"$p\" ] || p=/\n"
         "    done\n"
         "}\n"
-        /* The way as it is written, and where links lead. */
+        /* Checks the path as written and after resolving links. */
         "all_safe() {\n"
         "    safe \"$1\" || return 1\n"
         "    e=$1\n"
@@ -188,7 +191,7 @@ static void shell_close(void *stream)
     free(s);
 }
 
-/* Adds the last that the shell said on its standard error, as one line. */
+/* Adds the end of the shell's standard error, as one line. */
 static int add_said(const struct shell *s, struct err *err)
 {
     const struct buf *errors = s->driver->errors(s->stream);
@@ -198,7 +201,7 @@ static int add_said(const struct shell *s, struct err *err)
     while (len && strchr(" \r\n", errors->data[len - 1]))
         len--;
     size_t from = len > SAID_MAX ? len - SAID_MAX : 0;
-    /* What stands in its way may be said on its standard output, as nologin does. */
+    /* The reason may be on standard output, as with nologin. */
     const struct buf *text = len ? errors : &s->in;
     if (!len) {
         len = s->step == READY ? 0 : text->len;
@@ -222,7 +225,7 @@ static int add_said(const struct shell *s, struct err *err)
     return -1;
 }
 
-/* The line of the answer, without the word, in *ret; 1: it is there; 0: not yet. */
+/* Sets *ret to the answer without the word; 1: complete; 0: not yet. */
 static int find_answer(struct shell *s, char **ret, struct err *err)
 {
     AUTO_FREE char *begin = xasprintf("\n" WORD_BEGIN "%s ", s->word);
@@ -319,7 +322,7 @@ static int take_answer(struct shell *s, const char *answer, struct err *err)
     return 0;
 }
 
-/* The shell's output has ended; how it ended is known a moment later. */
+/* The shell's output has ended; its status is known a moment later. */
 static int explain_end(struct shell *s, struct err *err)
 {
     struct err why = ERR_INIT;
@@ -345,7 +348,7 @@ static int explain_end(struct shell *s, struct err *err)
     return add_said(s, err);
 }
 
-/* Reads until there is an answer. */
+/* Reads until an answer has arrived. */
 static int await_answer(struct shell *s, struct err *err)
 {
     char chunk[CHUNK_BYTES];
@@ -369,7 +372,7 @@ static int await_answer(struct shell *s, struct err *err)
     return rc;
 }
 
-/* 0 when all of it is written, or can't be: then an answer or the shell's end tells why. */
+/* 0: all is written, or cannot be; then the answer or the shell's end tells why. */
 static int write_all(struct shell *s, const struct buf *data)
 {
     struct err broken = ERR_INIT;
@@ -491,7 +494,7 @@ static void shell_wait(void *stream, bool writing, struct wait *wait)
         s->driver->wait(s->stream, writing, wait);
         return;
     }
-    if (s->hung_up) { /* the descriptors have nothing more to tell */
+    if (s->hung_up) { /* no more events are to be expected */
         wait_until(wait, soon(END_POLL_MS));
         return;
     }

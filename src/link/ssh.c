@@ -1,4 +1,4 @@
-/* Shells over SSH, by the sessions of src/ssh. */
+/* Shells over SSH, on the sessions of src/ssh. */
 
 #include "recluster/ssh.h"
 #include "recluster/json.h"
@@ -40,7 +40,7 @@ static int read_secret(const json_t *spec, const char *name, struct secret **ret
     return value && !*ret ? -1 : 0;
 }
 
-/* All lines that count for this host's entry. */
+/* All lines of known_hosts for this host's entry. */
 static int read_known(struct ssh_link *s, struct err *err)
 {
     const char *own = json_text(s->target.spec, "known_hosts", NULL);
@@ -119,7 +119,7 @@ static int ssh_link_open(const struct link_target *target, void **ret, struct er
     return 0;
 }
 
-/* What the settings of a host's entry can change. */
+/* The settings of a host's entry that affect the session. */
 static void add_hint(const struct ssh_link *s, struct err *err)
 {
     const json_t *spec = s->target.spec;
@@ -159,7 +159,7 @@ static int ssh_link_login(void *stream, struct err *err)
     return rc;
 }
 
-/* The login shell may be any: all of them know this. */
+/* The login shell may be any, so only commands that all of them know. */
 static int ssh_link_start(void *stream, struct err *err)
 {
     const struct ssh_link *s = stream;
@@ -193,7 +193,7 @@ static void ssh_link_wait(void *stream, bool writing, struct wait *wait)
 {
     const struct ssh_link *s = stream;
 
-    (void)writing; /* the session knows what it could not send */
+    (void)writing; /* the session tells why it could not send */
     ssh_wait(s->ssh, wait);
 }
 

@@ -34,7 +34,7 @@ static void set_nonblocking(int fd)
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-/* In the child: no handler of the parent's may run here; what was ignored stays so. */
+/* In the child: resets the parent's handlers; ignored signals stay ignored. */
 static void reset_signals(void)
 {
     sigset_t none;
@@ -49,7 +49,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* fork(2) for a child as the header promises. 0 in the child, -1 on failure. */
+/* fork(2), as child.h describes. 0 in the child, -1 on failure. */
 static pid_t fork_bound(struct err *err)
 {
     sigset_t all, before;
@@ -62,7 +62,7 @@ static pid_t fork_bound(struct err *err)
     if (pid == 0) {
         reset_signals();
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent) /* it ended before the line above */
+        if (getppid() != parent) /* the parent ended before prctl(2) */
             _exit(1);
         return 0;
     }
@@ -73,7 +73,10 @@ static pid_t fork_bound(struct err *err)
     return pid;
 }
 
-/* Makes fds[i] descriptor i, in the child. Sources below 3 would be run over: they move up first. */
+/*
+ * In the child: makes fds[i] descriptor i. Sources below 3 would be overwritten, so they move up
+ * first.
+ */
 static int arrange(int fds[3])
 {
     for (int i = 0; i < 3; i++)
@@ -111,7 +114,7 @@ static bool is_kept(const char *variable)
     return false;
 }
 
-/* In the child: what the program is not to get goes. -1 with errno. */
+/* In the child: drops the rights that the program must not have. -1 with errno. */
 static int give_up_rights(void)
 {
     char **kept = environ;
@@ -126,7 +129,7 @@ static int give_up_rights(void)
     if (setgroups(1, &rights.gid) < 0 || setresgid(rights.gid, rights.gid, rights.gid) < 0 ||
         setresuid(rights.uid, rights.uid, rights.uid) < 0)
         return -1;
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user is no longer bound by it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user is not bound by the parent's end */
     return 0;
 }
 
@@ -140,11 +143,13 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
         return -1;
     pid_t pid = fork_bound(err);
     if (pid == 0) {
-        /* The report must not sit where arrange() puts the standard descriptors. */
+        /* The report needs a number that arrange() does not overwrite. */
         int to = report[1] < 3 ? fcntl(report[1], F_DUPFD_CLOEXEC, 3) : report[1];
         char *const *args;
         memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
-        /* For descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this. */
+        /*
+         * Closes descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this.
+         */
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         memory_limit_lift();
         if (arrange(fds) == 0 && give_up_rights() == 0)
@@ -268,7 +273,7 @@ int child_poll(pid_t pid, bool *ret_ended, struct err *err)
     return wait_child(pid, WNOHANG, ret_ended, err);
 }
 
-/* Reads until the end of the file. Bytes behind `limit` are read too, so that the writer can go on. */
+/* Reads to the end of the file, and drops bytes after `limit` so that the writer does not block. */
 static int gather(int fd, int64_t deadline_ms, size_t limit, struct buf *output, struct err *err)
 {
     for (;;) {

@@ -27,7 +27,7 @@ struct try_one {
 
 static void start_next(struct round *r);
 
-/* Connecting to a port of the ephemeral range on this machine can meet itself. */
+/* On this machine, connecting to a port of the ephemeral range can connect to itself. */
 static bool is_self(int fd)
 {
     struct sockaddr_storage here = {0}, there = {0};
@@ -38,7 +38,7 @@ static bool is_self(int fd)
            memcmp(&here, &there, here_len) == 0;
 }
 
-/* Whatever isn't a clear "nothing listens here" may be a machine that others can reach. */
+/* Any other answer may come from a machine that others can reach. */
 static enum knock_answer answer_of(int error)
 {
     switch (error) {
@@ -93,7 +93,7 @@ static void try_done(void *arg, const struct err *err)
 
 static const struct job_ops try_ops = {"knock", try_step, try_done};
 
-/* A socket that connects; -1 with the answer set. */
+/* A connecting socket; -1 with the answer set. */
 static int begin(struct knock *k)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,

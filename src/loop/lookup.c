@@ -13,7 +13,7 @@
 #include "recluster/knock.h"
 #include "recluster/loop.h"
 
-/* getaddrinfo(3) has no time limit of its own, so each name has a process. */
+/* getaddrinfo(3) has no timeout, so a process looks up each name. */
 
 enum { AT_ONCE = 32, ANSWER_BYTES_MAX = 16 * 1024 };
 

@@ -62,7 +62,7 @@ struct loop *loop_new(void)
     return loop;
 }
 
-/* Jobs are freed here only, so that a pointer stays good while steps and `done`s are on the stack. */
+/* Jobs are freed only here, so pointers stay valid while steps and `done`s are running. */
 static void sweep(struct loop *loop)
 {
     size_t kept = 0;
@@ -169,7 +169,7 @@ static void run_step(struct job *job)
     }
 }
 
-/* Lists what is to be polled; returns how long, in ms. */
+/* Lists what is to be polled; returns the timeout in ms. */
 static int gather(struct loop *loop, size_t *ret_count)
 {
     int64_t deadline_ms = INT64_MAX;
@@ -199,7 +199,7 @@ static int gather(struct loop *loop, size_t *ret_count)
     return ms < 0 ? 0 : ms > WAIT_MAX_MS ? WAIT_MAX_MS : (int)ms;
 }
 
-/* Gives the jobs what poll(2) brought, in the order of gather(). */
+/* Gives the results of poll(2) to the jobs, in the order of gather(). */
 static void scatter(struct loop *loop)
 {
     const struct pollfd *p = loop->polled + 1;
@@ -241,7 +241,7 @@ static int loop_turn(struct loop *loop, struct err *err)
         loop->interrupted = true;
         loop->stopped = true;
     }
-    /* Jobs that are added or get ready meanwhile have their turn behind those that wait already. */
+    /* Jobs that become ready meanwhile get their turn after those that wait already. */
     size_t jobs = loop->count;
     for (size_t i = 0; i < jobs && !loop->stopped; i++)
         if (loop->jobs[i]->ready && !loop->jobs[i]->gone)

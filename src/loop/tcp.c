@@ -22,14 +22,14 @@ struct tcp {
     bool connected;
     SSL *ssl;
     bool handshaken;
-    bool wants_write; /* what TLS waits for, whichever way we want to move bytes */
+    bool wants_write; /* the direction that TLS waits for, whether we read or write */
     char *peer;
     char own_addr[INET6_ADDRSTRLEN];
 };
 
 /* --- TLS --- */
 
-/* The oldest of OpenSSL's complaints, which is the cause; the queue is empty afterwards. */
+/* The oldest error in OpenSSL's queue, which is the cause. Empties the queue. */
 static const char *complaint(void)
 {
     unsigned long code = ERR_get_error();
@@ -112,7 +112,7 @@ static int start_tls(struct tcp *t, const struct tcp_params *params, struct err 
     return 0;
 }
 
-/* What SSL_…() said: 0 if it waits, -1 if it failed. */
+/* The result of SSL_…(): 0 if it waits, -1 if it failed. */
 static int tls_outcome(struct tcp *t, int result, const char *doing, struct err *err)
 {
     int sys = errno;

@@ -18,8 +18,8 @@ enum {
 };
 
 /*
- * Above them a length is no length. What a client may send is limited further (proto-max-bulk-len), but
- * not what stands in a file.
+ * Larger lengths are refused. Servers limit what clients send further (proto-max-bulk-len), but not
+ * what a file holds.
  */
 static const uint64_t BULK_BYTES_MAX = (uint64_t)64 << 30, BULKS_MAX = INT32_MAX;
 
@@ -44,7 +44,7 @@ struct aof_reader {
     struct aof_facts facts;
     uint64_t handed_on;
     enum expect expect;
-    struct rdb_reader *rdb; /* of the preamble, until it ends */
+    struct rdb_reader *rdb; /* of the preamble; NULL after its end */
     char magic[MAGIC_BYTES];
     size_t magic_len;
     uint64_t number;
@@ -56,10 +56,10 @@ struct aof_reader {
         char text[WORD_BYTES + 1];
         size_t len;
     } words[2];
-    unsigned word;       /* that is being read; 2: neither */
+    unsigned word;       /* that is being read; 2: a later one */
     uint64_t command_at; /* where the command begins */
     enum aof_verdict verdict;
-    struct buf head; /* of a command that is not decided on yet, of bytes that were fed before */
+    struct buf head; /* of an undecided command, from earlier pieces */
     bool in_transaction;
     struct err failure;
 };
@@ -105,7 +105,7 @@ static int corrupt(const struct aof_reader *r, const char *p, const char *wanted
                  "byte is lost. Or take an older file.");
 }
 
-/* "'CONFIG SET'", with what can't be printed as \xNN. */
+/* "'CONFIG SET'", with unprintable bytes as \xNN. */
 static char *shown(const struct aof_reader *r)
 {
     struct buf text = BUF_INIT;
@@ -173,7 +173,7 @@ static int end_command(struct aof_reader *r, struct err *err)
     return 0;
 }
 
-/* With each of the first two words more is known. */
+/* Each of the first two words may decide. */
 static int decide(struct aof_reader *r, struct err *err)
 {
     const struct word *sub = r->word == 1 ? &r->words[1] : NULL;
@@ -263,7 +263,7 @@ static int end_argument(struct aof_reader *r, const char *p, struct err *err)
     return --r->bulks_left == 0 ? end_command(r, err) : 0;
 }
 
-/* One byte of a command that isn't an argument's. */
+/* Takes one byte outside of arguments. */
 static int take_byte(struct aof_reader *r, const char *p, struct err *err)
 {
     switch (r->expect) {
@@ -296,7 +296,7 @@ static int take_byte(struct aof_reader *r, const char *p, struct err *err)
     return err_set(err, ERR_BUG, "a byte of an append-only file was taken out of turn");
 }
 
-/* Bytes of an argument, as many as are here. */
+/* Takes the bytes of an argument that are here. */
 static size_t skip_bytes(struct aof_reader *r, const char *p, size_t len)
 {
     size_t n = r->bytes_left < len ? (size_t)r->bytes_left : len;
@@ -312,7 +312,7 @@ static size_t skip_bytes(struct aof_reader *r, const char *p, size_t len)
     return n;
 }
 
-/* The rest of an annotation's line, as much as is here. -1: longer than one can be. */
+/* Takes the bytes of an annotation's line that are here. -1: longer than allowed. */
 static ssize_t skip_annotation(struct aof_reader *r, const char *p, size_t len, struct err *err)
 {
     const char *end = memchr(p, '\n', len);
@@ -326,7 +326,7 @@ static ssize_t skip_annotation(struct aof_reader *r, const char *p, size_t len, 
     return (ssize_t)n;
 }
 
-/* Everything up to here is whole; `ahead` bytes of it are still to be handed on. */
+/* All is complete up to here; `ahead` bytes of it are not emitted yet. */
 static void mark_whole(struct aof_reader *r, size_t ahead)
 {
     if (r->in_transaction)
@@ -335,13 +335,13 @@ static void mark_whole(struct aof_reader *r, size_t ahead)
     r->facts.kept_bytes = r->handed_on + ahead;
 }
 
-/* What is to be done with bytes of the commands while they are fed. */
+/* The bytes that are being fed. */
 struct feeding {
-    const char *from;    /* the first byte that is still to be handed on */
-    const char *command; /* where the one that is being read begins; NULL: before these bytes */
+    const char *from;    /* the first byte that is not emitted yet */
+    const char *command; /* the start of the current command; NULL: in an earlier piece */
 };
 
-/* A decision on a command whose begin was kept back. */
+/* A command was decided whose beginning was held back. */
 static int release_head(struct aof_reader *r, struct err *err)
 {
     int rc = r->verdict == AOF_DATA ? emit(r, r->head.data, r->head.len, err) : 0;
@@ -350,7 +350,10 @@ static int release_head(struct aof_reader *r, struct err *err)
     return rc;
 }
 
-/* Behind a step: what was decided, what has ended. `p` is behind the bytes that were taken. */
+/*
+ * After a step: emits decided bytes and notes the end of a command. `p` is after the bytes that
+ * were taken.
+ */
 static int follow(
     struct aof_reader *r, struct feeding *f, const char *p, enum expect before, struct err *err)
 {
@@ -373,7 +376,7 @@ static int follow(
     return 0;
 }
 
-/* The bytes that are left: those of a command that is not decided on are kept back. */
+/* The remaining bytes: those of an undecided command are held back. */
 static int end_feeding(
     struct aof_reader *r, const struct feeding *f, const char *end, struct err *err)
 {
@@ -415,7 +418,7 @@ static int take_commands(struct aof_reader *r, const char *data, size_t len, str
 
 /* --- the preamble --- */
 
-/* How many of the bytes are its own. */
+/* How many of the bytes belong to the preamble. */
 static ssize_t take_preamble(struct aof_reader *r, const char *data, size_t len, struct err *err)
 {
     uint64_t before = rdb_reader_offset(r->rdb);
@@ -436,7 +439,7 @@ static ssize_t take_preamble(struct aof_reader *r, const char *data, size_t len,
     return (ssize_t)n;
 }
 
-/* The first bytes tell what the file is. -1: neither an RDB file nor commands. */
+/* The first bytes tell the kind of the file. -1: neither an RDB file nor commands. */
 static ssize_t take_magic(struct aof_reader *r, const char *data, size_t len, struct err *err)
 {
     static const char *const magics[] = {"REDIS", "VALKE"};

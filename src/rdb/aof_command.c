@@ -9,9 +9,9 @@
 #include "recluster/mem.h"
 
 /*
- * Commands that write data, of Redis 2.8 to 8.4 and Valkey 7.2 to 9.1, and those that frame them. Sorted.
- * Not here, although servers say that they write: MIGRATE (a DEL in such a file), CLUSTER FLUSHSLOT,
- * PFDEBUG, EVAL and its kin.
+ * The commands that write data in Redis 2.8 to 8.4 and Valkey 7.2 to 9.1, and those that frame
+ * them. Sorted. MIGRATE (a DEL in such a file), CLUSTER FLUSHSLOT, PFDEBUG, EVAL and similar
+ * commands are missing, although servers count them as writing.
  */
 static const char *const data[] = {"append", "bitfield", "bitop", "blmove", "blmpop", "blpop",
     "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin", "copy", "decr", "decrby", "del",
@@ -29,13 +29,13 @@ static const char *const data[] = {"append", "bitfield", "bitop", "blmove", "blm
     "zpopmin", "zrangestore", "zrem", "zremrangebylex", "zremrangebyrank", "zremrangebyscore",
     "zunionstore"};
 
-/* Before 7.0 the scripts themselves stand there too; what they wrote stands there as data. */
+/* Before 7.0 the file has the scripts too, besides the data that they wrote. */
 static const char *const nothing[] = {"ping", "publish", "script", "spublish"};
 
-/* Libraries of functions are data, as they are in an RDB file. */
+/* Function libraries are data, as in an RDB file. */
 static const char *const of_function[] = {"delete", "flush", "load", "restore"};
 
-/* No server writes these, and none of them may be let be replayed. */
+/* No server writes these, and none of them may be replayed. */
 static const char *const never[] = {"acl", "auth", "bgrewriteaof", "bgsave", "client", "cluster",
     "config", "debug", "failover", "hello", "latency", "memory", "migrate", "module", "monitor",
     "psync", "quit", "replconf", "replicaof", "reset", "role", "save", "shutdown", "slaveof",
@@ -58,7 +58,7 @@ static bool is_among(const char *const *words, size_t count, const char *name, s
 
 #define IS_AMONG(words, name, len) is_among((words), ARRAY_SIZE(words), (name), (len))
 
-/* The data commands are looked up for each command of a file. */
+/* Looked up for each command, so by binary search. */
 static bool is_data(const char *name, size_t len)
 {
     size_t low = 0, high = ARRAY_SIZE(data);

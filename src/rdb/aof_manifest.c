@@ -18,7 +18,7 @@ static int digit_of_hex(char c)
                                         : -1;
 }
 
-/* Behind a backslash in double quotes; *at moves behind it. */
+/* The byte after a backslash in double quotes; moves *at after it. */
 static char unescape(const char **at)
 {
     static const char letters[] = "nrtba", bytes[] = "\n\r\t\b\a";
@@ -34,8 +34,8 @@ static char unescape(const char **at)
 }
 
 /*
- * Takes a word as servers split lines: bare, or in quotes, which servers put around names with spaces
- * and the like. NULL: none is left, or a quote is not closed; *bad tells.
+ * Takes a word of a line as servers split it: bare, or in quotes if it has spaces or similar. NULL:
+ * no word is left, or a quote is not closed, which sets *bad.
  */
 static char *take_word(char **rest, bool *bad)
 {
@@ -60,7 +60,7 @@ static char *take_word(char **rest, bool *bad)
     *bad = quote && (*p != quote || (p[1] && !isspace((unsigned char)p[1])));
     if (*bad)
         return NULL;
-    /* What is left begins behind the quote or the space, which the end of the word takes. */
+    /* The rest begins after the quote or the space that ends the word. */
     *rest += p - *rest + (*p ? 1 : 0);
     *out = '\0';
     return word;
@@ -106,7 +106,7 @@ static void add_name(struct aof_manifest *m, size_t *alloc, const char *name)
     m->names[m->count++] = xstrdup(name);
 }
 
-/* A base file is loaded first, wherever its line stands. */
+/* A base file is loaded first, wherever its line is. */
 static void move_to_front(struct aof_manifest *m)
 {
     char *base = m->names[m->count - 1];

@@ -1,4 +1,4 @@
-/* What RDB files are made of: lengths and strings. */
+/* The atoms of RDB files: lengths and strings. */
 
 #include <inttypes.h>
 #include <liblzf/lzf.h>
@@ -16,7 +16,7 @@ enum taken reader_fits(const struct rdb_reader *r, const struct cursor *c, uint6
         r, c, ERR_CORRUPT, err, "%s %" PRIu64 " is more than the file can hold", what, n);
 }
 
-/* The number behind a first byte of 0x40 to 0xbf. */
+/* The number after a first byte of 0x40 to 0xbf. */
 enum taken take_length_slow(
     const struct rdb_reader *r, struct cursor *c, uint64_t *ret, struct err *err)
 {
@@ -39,7 +39,7 @@ enum taken take_length_slow(
     return TAKEN;
 }
 
-/* Three bytes of LZF stand for at most 264, nothing for more. */
+/* Three bytes of LZF expand to at most 264, and nothing expands more. */
 static bool lzf_can_be(uint64_t stored, uint64_t full)
 {
     return stored && full && full / 88 <= stored + 3;
@@ -96,10 +96,11 @@ enum taken take_string_slow(const struct rdb_reader *r, struct cursor *c, size_t
     return TAKEN;
 }
 
-enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
-    const struct raw_string *s, char text[INTEGER_TEXT_MAX], struct buf *scratch,
-    struct rdb_bytes *ret, struct err *err)
+enum taken string_bytes(struct rdb_reader *r, const struct cursor *c, const struct raw_string *s,
+    int n, struct rdb_bytes *ret, struct err *err)
 {
+    struct buf *scratch = &r->scratch[n];
+
     switch (s->form) {
     case STRING_PLAIN:
         *ret = (struct rdb_bytes){s->data, s->stored};
@@ -108,8 +109,8 @@ enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
         int32_t value = s->stored == 1   ? (int8_t)*s->data
                         : s->stored == 2 ? (int16_t)load16(s->data)
                                          : (int32_t)load32(s->data);
-        int len = snprintf(text, INTEGER_TEXT_MAX, "%" PRId32, value);
-        *ret = (struct rdb_bytes){text, (size_t)len};
+        int len = snprintf(r->text[n], INTEGER_TEXT_MAX, "%" PRId32, value);
+        *ret = (struct rdb_bytes){r->text[n], (size_t)len};
         return TAKEN;
     }
     case STRING_LZF:

@@ -10,7 +10,7 @@
  */
 #define POLYNOMIAL UINT64_C(0x95ac9329ac4bc9b5) /* 0xad93d23594c935a9 mirrored */
 
-/* table[k][b]: the CRC of byte b with k zero bytes behind it. */
+/* table[k][b]: the CRC of byte b followed by k zero bytes. */
 static uint64_t table[8][256];
 
 static uint64_t times_x(uint64_t crc)
@@ -74,7 +74,7 @@ uint64_t crc64_by_table(uint64_t crc, const void *data, size_t len)
 #include <immintrin.h>
 
 /*
- * Folding with carry-less multiplication. A 128-bit lane X stands D bits before the lane that it is
+ * Folding with carry-less multiplication. A 128-bit lane X is D bits before the lane that it is
  * folded into, so it is worth X * x^D there. With L the half that comes first in the message and H
  * the other, X * x^D = L * x^(D+64) + H * x^D, and each power can be replaced by its remainder
  * modulo the polynomial. The multiplication of two reflected 64-bit values gives the product times
@@ -121,7 +121,7 @@ FOLDING static inline __m128i constants(unsigned lanes)
     return _mm_set_epi64x((long long)fold_by[lanes].high, (long long)fold_by[lanes].low);
 }
 
-/* The lanes as one, then the rest of the message. */
+/* Joins the lanes, then adds the rest of the message. */
 FOLDING static uint64_t finish(const __m128i *lanes, size_t count, const uint8_t *p, size_t len)
 {
     __m128i lane = lanes[0], by = constants(1);

@@ -2,8 +2,8 @@
 #define RECLUSTER_CRC64_IMPL_H
 
 /*
- * The ways of computing crc64(), for its test: all give the same result for all input.
- * crc64_fold() may be called only where crc64_can_fold(), and so on.
+ * The implementations of crc64(), for its test: all give the same result. crc64_fold() may be
+ * called only if crc64_can_fold(), and so on.
  */
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #ifndef RECLUSTER_CURSOR_H
 #define RECLUSTER_CURSOR_H
 
-/* Bytes at hand and a place among them (reader_impl.h), and how numbers are stored in them. */
+/* A position in the bytes at hand (reader_impl.h), and how numbers are stored in them. */
 
 #include <endian.h>
 #include <stddef.h>
@@ -11,8 +11,8 @@
 enum taken { TAKEN = 0, STARVED = 1, FAILED = -1 };
 
 struct cursor {
-    const uint8_t *data; /* first byte; in the file it stands at `offset` */
-    const uint8_t *atom; /* where the present atom starts */
+    const uint8_t *data; /* first byte, at `offset` in the file */
+    const uint8_t *atom; /* the start of the current atom */
     const uint8_t *p;
     const uint8_t *end;
     uint64_t offset;
@@ -54,7 +54,7 @@ static inline uint64_t load64(const uint8_t *p)
     return le64toh(v);
 }
 
-/* The atom goes on for n bytes from the cursor on, which are not all there. */
+/* The atom has n more bytes from the cursor on, and not all are here. */
 static inline enum taken starve(struct cursor *c, uint64_t n)
 {
     c->need = (uint64_t)(c->p - c->atom) + n;

@@ -1,4 +1,4 @@
-/* Values that were asked for: element by element, or packed string by packed string. */
+/* Decodes requested values: element by element, or packed string by packed string. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,18 +32,17 @@ static enum taken step_string(struct rdb_reader *r, struct cursor *c, struct err
 {
     struct raw_string raw;
     struct rdb_element element = {.expires_ms = -1};
-    char text[INTEGER_TEXT_MAX];
 
     enum taken t = take_string(r, c, r->limits.element_bytes, &raw, err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &element.value, err);
+        t = string_bytes(r, c, &raw, 0, &element.value, err);
     if (t != TAKEN)
         return t;
     r->step = step_record_end;
     return emit(r, &element, err);
 }
 
-/* What stands before the elements: the least expiry, the count. */
+/* Reads what precedes the elements: the least expiry, the count. */
 static enum taken step_count(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     enum layout layout = r->type->layout;
@@ -110,7 +109,7 @@ static enum taken take_score(
     return score_of(r, c, c->p - len, len, ret, err);
 }
 
-/* 0 is never; else the time itself, or one more than its distance to the least expiry. */
+/* 0: never; else the time itself, or its distance to the least expiry plus one. */
 static enum taken expiry_of(const struct rdb_reader *r, const struct cursor *c, uint64_t stored,
     bool relative, int64_t *ret, struct err *err)
 {
@@ -137,14 +136,13 @@ static enum taken take_expiry_behind(struct cursor *c, int64_t *ret)
     return TAKEN;
 }
 
-/* One element, which is one atom. */
+/* Reads one element, which is one atom. */
 static enum taken take_element(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     const struct type_info *type = r->type;
     size_t limit = r->limits.element_bytes;
     struct rdb_element element = {.expires_ms = -1};
     struct raw_string field, value;
-    char text[2][INTEGER_TEXT_MAX];
     bool has_field = type->kind == RDB_KIND_HASH;
     enum taken t = TAKEN;
 
@@ -165,9 +163,9 @@ static enum taken take_element(struct rdb_reader *r, struct cursor *c, struct er
         t = take_expiry_behind(c, &element.expires_ms);
 
     if (t == TAKEN && has_field)
-        t = string_bytes(r, c, &field, text[0], &r->scratch[0], &element.field, err);
+        t = string_bytes(r, c, &field, 0, &element.field, err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &value, text[1], &r->scratch[1], &element.value, err);
+        t = string_bytes(r, c, &value, 1, &element.value, err);
     return t == TAKEN ? emit(r, &element, err) : t;
 }
 
@@ -256,7 +254,6 @@ static enum taken take_packed(struct rdb_reader *r, struct cursor *c, struct err
     uint64_t container = CONTAINER_PACKED;
     struct raw_string raw;
     struct rdb_bytes bytes;
-    char text[INTEGER_TEXT_MAX];
     enum taken t = TAKEN;
 
     if (r->type->containers)
@@ -267,7 +264,7 @@ static enum taken take_packed(struct rdb_reader *r, struct cursor *c, struct err
     if (t == TAKEN)
         t = take_string(r, c, r->limits.element_bytes, &raw, err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &bytes, err);
+        t = string_bytes(r, c, &raw, 0, &bytes, err);
     if (t != TAKEN)
         return t;
     if (container == CONTAINER_PACKED)

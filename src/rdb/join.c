@@ -1,4 +1,4 @@
-/* Several files become one: what is the same in them, and which of them counts. */
+/* Joins several files: which records are equal, and which of them counts. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 /* --- functions --- */
 
-/* "#!lua name=LIBRARY": the caller's. Only what every reader of a message can take. */
+/* "#!lua name=LIBRARY", printable; the caller's. */
 static char *library_of(struct rdb_bytes code)
 {
     const char *text = code.data;
@@ -95,7 +95,7 @@ static const char *name_of(const struct rdb_split *s, const struct split_input *
     return text;
 }
 
-/* The earlier input that has the key; NULL: none. Both digests tell it from all others. */
+/* The earlier input that has the key; NULL: none. Two digests identify a key. */
 static const struct split_input *find_earlier(
     const struct rdb_split *s, const uint64_t digest[2], unsigned slot)
 {

@@ -1,7 +1,7 @@
 /*
- * How much memory a value takes in a server of the release that wrote the file: what its structures
- * ask for, each rounded to the sizes of jemalloc. Values that were skipped are known by their
- * strings only, so all elements count as equally long.
+ * The memory of a value in a server of the release that wrote the file: the allocations of its
+ * structures, each rounded to the size classes of jemalloc. Of a skipped value only the strings are
+ * known, so all elements count as equally long.
  */
 
 #include "reader_impl.h"
@@ -15,7 +15,7 @@ enum {
     LONE_KEY_BYTES = 8, /* on average */
     TABLE_BYTES = 64,   /* a hash table without its buckets */
     POINTER_BYTES = 8,
-    EMBEDDED_MAX = 44, /* strings up to it are one with their object */
+    EMBEDDED_MAX = 44, /* shorter strings share the allocation of their object */
     NODE_BYTES = 32,   /* of a quicklist */
     QUICKLIST_BYTES = 48,
     PACKED_ENTRY_BYTES = 2,   /* around the bytes of an entry */
@@ -25,7 +25,7 @@ enum {
     TREE_NODE_BYTES = 48,
 };
 
-/* A request rounded as jemalloc does: to 8 or to 16, then to quarters of a power of two. */
+/* Rounds a request as jemalloc does: to 8 or to 16, then to quarters of a power of two. */
 static inline uint64_t rounded(uint64_t n)
 {
     if (n <= 8)

@@ -1,4 +1,4 @@
-/* What is in a file beside records: aux fields, functions, data of modules, hints. */
+/* What a file holds besides records: aux fields, functions, data of modules, hints. */
 
 #include <inttypes.h>
 
@@ -20,15 +20,14 @@ static enum taken take_aux(struct rdb_reader *r, struct cursor *c, struct err *e
 {
     struct raw_string raw[2];
     struct rdb_bytes key, value;
-    char text[2][INTEGER_TEXT_MAX];
 
     enum taken t = take_string(r, c, r->limits.key_bytes, &raw[0], err);
     if (t == TAKEN)
         t = take_string(r, c, r->limits.key_bytes, &raw[1], err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &raw[0], text[0], &r->scratch[0], &key, err);
+        t = string_bytes(r, c, &raw[0], 0, &key, err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &raw[1], text[1], &r->scratch[1], &value, err);
+        t = string_bytes(r, c, &raw[1], 1, &value, err);
     if (t == TAKEN && r->events.aux && r->events.aux(r->arg, key, value, err) < 0)
         return FAILED;
     drop_large(&r->scratch[0]);
@@ -40,11 +39,10 @@ static enum taken step_function(struct rdb_reader *r, struct cursor *c, struct e
 {
     struct raw_string raw;
     struct rdb_bytes code;
-    char text[INTEGER_TEXT_MAX];
 
     enum taken t = take_string(r, c, r->limits.key_bytes, &raw, err);
     if (t == TAKEN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &code, err);
+        t = string_bytes(r, c, &raw, 0, &code, err);
     if (t != TAKEN)
         return t;
     r->step = step_opcode;
@@ -69,7 +67,7 @@ static enum taken take_module_aux(struct rdb_reader *r, struct cursor *c, struct
     return TAKEN;
 }
 
-/* Of keys and of expiries; their sum is what a server makes room for. */
+/* For keys and for expiries; a server allocates room for their sum. */
 static enum taken take_hints(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     uint64_t keys, expires;
@@ -88,7 +86,7 @@ static enum taken take_slot_info(struct rdb_reader *r, struct cursor *c, struct 
     return t == TAKEN ? take_hints(r, c, err) : t;
 }
 
-/* The name of the job, and its ranges of slots: one atom. */
+/* The name of the migration and its slot ranges, as one atom. */
 static enum taken take_slot_import(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     struct raw_string job;
@@ -127,7 +125,7 @@ enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, str
     case RDB_OPCODE_FUNCTION_2:
         r->step = step_function;
         return TAKEN;
-    case RDB_OPCODE_FUNCTION_PRE_GA: /* name, engine, description if there is one, code */
+    case RDB_OPCODE_FUNCTION_PRE_GA: /* name, engine, optional description, code */
         skip_start(r, "ss[s]", step_function);
         return TAKEN;
     case RDB_OPCODE_RESIZE_DB:

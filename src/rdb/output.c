@@ -86,7 +86,7 @@ static inline int add(struct output *o, const void *bytes, size_t len, struct er
     return 0;
 }
 
-/* Says whether what follows is data. */
+/* Tells whether the following bytes are data. */
 static inline int set_data(struct output *o, bool data, struct err *err)
 {
     if (o->data == data)
@@ -180,7 +180,7 @@ int output_select(struct output *o, uint64_t db, struct err *err)
     return output_data(o, hints, sizeof(hints), err);
 }
 
-/* Replaces bytes that were written; all are. */
+/* Replaces bytes, which must all be written already. */
 static int patch(struct output *o, uint64_t offset, const void *old, const void *bytes, size_t len,
     struct err *err)
 {
@@ -195,7 +195,7 @@ static int patch(struct output *o, uint64_t offset, const void *old, const void 
     return o->params->patch(o->params->arg, o->index, offset, bytes, len, err);
 }
 
-/* Hints are for speed only: a larger number than fits is no error. */
+/* A hint only affects speed, so a number that does not fit is limited. */
 static uint32_t hint(uint64_t n)
 {
     return htobe32(n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);

@@ -2,7 +2,7 @@
 #define RECLUSTER_RDB_OUTPUT_H
 
 /*
- * One RDB file that is being written: buffer, checksum, digest of the data, and the places that
+ * An RDB file that is being written: its buffer, checksum, digest of the data, and the places that
  * are patched at the end.
  *
  *     output_header(), output_aux() …, then in any order output_data() and output_select(), last
@@ -14,7 +14,7 @@
 
 enum { OUTPUT_BUFFER_BYTES = 256 * 1024 };
 
-/* Keys of a database, whose hints stand at `offset`. */
+/* A database with hints at `offset`, and its keys. */
 struct output_database {
     uint64_t number, offset, keys, expires;
 };
@@ -25,25 +25,25 @@ struct output {
     struct rdb_scan *scan;
     uint8_t *buffer; /* OUTPUT_BUFFER_BYTES */
     size_t len;
-    bool data;            /* what is in the buffer goes into the digest */
-    uint64_t offset;      /* of the buffer in the file */
-    uint64_t crc;         /* of what is before it */
-    XXH3_state_t *digest; /* NULL: no stamp is wanted */
+    bool data;            /* the buffer's bytes go into the digest */
+    uint64_t offset;      /* of the buffer, in the file */
+    uint64_t crc;         /* of the bytes before the buffer */
+    XXH3_state_t *digest; /* NULL: no stamp */
     uint64_t digest_bytes;
     struct rdb_header header;          /* as it was written */
-    uint64_t selected;                 /* the present database; UINT64_MAX: none yet */
+    uint64_t selected;                 /* the current database; UINT64_MAX: none yet */
     struct output_database *databases; /* the first few */
     size_t database_count, database_alloc;
-    size_t database; /* of the present one; database_count: it is not among them */
+    size_t database; /* of the current one; database_count: not among them */
     struct rdb_split_facts facts;
 };
 
 void output_init(struct output *o, const struct rdb_split_params *params, size_t index);
 void output_release(struct output *o);
 
-/* `stamp_only`: a part of the data, which stands there already. */
+/* `stamp_only`: part of the data, which the file has already. */
 void output_own_data(struct output *o, const void *bytes, size_t len);
-/* The same, at its end: how much stands there, and its checksum. */
+/* The same at the end: how many bytes it has, and their checksum. */
 void output_own_end(struct output *o, uint64_t bytes, uint64_t crc);
 
 /* Magic and version. */
@@ -51,7 +51,7 @@ int output_header(struct output *o, const struct rdb_header *header, struct err 
 /* Bytes that are not part of the data: aux fields. */
 int output_aux(struct output *o, const void *bytes, size_t len, struct err *err) MUST_CHECK;
 int output_data(struct output *o, const void *bytes, size_t len, struct err *err) MUST_CHECK;
-/* What follows belongs to that database. */
+/* The following records belong to that database. */
 int output_select(struct output *o, uint64_t db, struct err *err) MUST_CHECK;
 
 static inline void output_count_key(struct output *o, bool expires)
@@ -64,7 +64,10 @@ static inline void output_count_key(struct output *o, bool expires)
     }
 }
 
-/* All was written but the stamp and the end. The version may have become higher than output_header() wrote it. */
+/*
+ * Only the stamp and the end are missing. The version may be higher now than output_header() wrote
+ * it.
+ */
 int output_end(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
 
 #endif

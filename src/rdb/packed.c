@@ -112,7 +112,7 @@ const char *packed_open(struct packed *it, enum packing packing, const void *dat
     return "it is not packed";
 }
 
-/* The integers of a ziplist: their bytes behind the encoding byte, or -1. */
+/* The length of an integer in a ziplist, after its encoding byte; or -1. */
 static int ziplist_integer_bytes(uint8_t encoding)
 {
     switch (encoding) {
@@ -198,7 +198,7 @@ static const char *ziplist_next(struct packed *it, struct packed_entry *ret)
     return why;
 }
 
-/* How many bytes the back-length of a listpack's entry takes. */
+/* The number of bytes of a listpack entry's back-length. */
 static size_t listpack_back_bytes(size_t len)
 {
     return len <= 127 ? 1 : len < 16383 ? 2 : len < 2097151 ? 3 : len < 268435455 ? 4 : 5;

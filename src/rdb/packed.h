@@ -2,8 +2,8 @@
 #define RECLUSTER_PACKED_H
 
 /*
- * Entries of the packed forms in which servers keep small collections: ziplist, listpack, intset
- * and zipmap. Everything in them is checked, back-lengths and counts too.
+ * The entries of the packed forms of small collections: ziplist, listpack, intset and zipmap.
+ * Everything is checked, including back-lengths and counts.
  *
  *     struct packed it;
  *     const char *why = packed_open(&it, PACKED_ZIPLIST, data, len);
@@ -17,13 +17,13 @@ struct packed {
     enum packing packing;
     const uint8_t *data, *p, *end; /* end: of the entries */
     uint64_t count;                /* seen so far */
-    uint64_t claimed;              /* by the header */
-    bool counted;                  /* is `claimed` the count? */
+    uint64_t claimed;              /* in the header */
+    bool counted;                  /* `claimed` is the count */
     bool at_end;
     uint32_t tail;   /* ziplist: offset of the last entry */
-    uint32_t back;   /* ziplist: bytes of the entry before */
-    unsigned width;  /* intset: bytes of an integer */
-    int64_t last;    /* intset: the integer before */
+    uint32_t back;   /* ziplist: length of the previous entry */
+    unsigned width;  /* intset: width of an integer */
+    int64_t last;    /* intset: the previous integer */
     bool value_next; /* zipmap */
 };
 

@@ -11,7 +11,7 @@
 #include "scan_types.h"
 #include "twice.h"
 
-/* What a hostile file may make the scan remember. */
+/* Limits of what a hostile file can make the scan remember. */
 enum {
     DATABASES_MAX = 16384,
     MODULES_MAX = 1024,
@@ -20,10 +20,10 @@ enum {
     AUX_VALUE_MAX = 4096,
 };
 
-/* Hints so far above what is there make a server ask for memory that it never uses. */
+/* Hints that are higher by this make a server allocate memory that it never uses. */
 enum { HINT_FACTOR = 8, HINT_HARMLESS = 1 << 20 };
 
-/* What is looked for, and where it was seen first. */
+/* A marker to look for, and where it was first seen. */
 struct rdb_suspects {
     struct key_list digests;
 };
@@ -34,7 +34,7 @@ struct database {
 
 struct rdb_scan {
     struct rdb_reader *reader;
-    uint64_t bytes; /* without being fed: of the file that was written */
+    uint64_t bytes; /* of a file that is being written: another reader feeds the scan */
     enum rdb_checksum checksum;
     struct rdb_scan_options options;
     struct slots allowed;
@@ -52,14 +52,14 @@ struct rdb_scan {
     size_t database_count, database_alloc;
     size_t database; /* of the last key */
     json_t *aux;
-    unsigned marks;         /* of a CCS file: keys that each has */
-    struct slots importing; /* slots that were only being imported */
+    unsigned marks;         /* keys that every CCS file has */
+    struct slots importing; /* slots that were being imported */
     uint64_t importing_keys;
     uint64_t empty, hinted; /* hinted: the sum of the size hints */
     struct key_list keys_seen;
     struct rdb_suspects found;
-    struct err repeated;           /* the first key that is there twice */
-    struct seen_key *suspect_keys; /* of options.suspects, once seen */
+    struct err repeated;           /* the first duplicate key */
+    struct seen_key *suspect_keys; /* of options.suspects, those that were seen */
     uint64_t *suspect_offsets;
     struct {
         char name[10];
@@ -68,7 +68,7 @@ struct rdb_scan {
     size_t module_count, module_alloc;
     struct seen_key *samples;
     size_t sample_count;
-    uint64_t candidates; /* keys that could have become samples */
+    uint64_t candidates; /* how many keys were candidates */
     uint64_t random;
 };
 
@@ -88,7 +88,7 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
         value.len > AUX_VALUE_MAX || memchr(key.data, '\0', key.len) ||
         (value.len && memchr(value.data, '\0', value.len)))
         return 0;
-    /* Both fail on what is not UTF-8. */
+    /* Both fail for text that is not UTF-8. */
     json_object_setn_new(s->aux, key.data, key.len, json_stringn(value.data, value.len));
     return 0;
 }
@@ -158,7 +158,7 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* The n-th candidate replaces one of the samples with the probability samples / n. */
+/* The n-th candidate replaces a sample with the probability samples / n. */
 static void maybe_sample(struct rdb_scan *s, const struct rdb_record *record)
 {
     if (record->key.len > SEEN_KEY_MAX)
@@ -175,13 +175,13 @@ static void maybe_sample(struct rdb_scan *s, const struct rdb_record *record)
         seen_key_set(&s->samples[at], record, SEEN_KEY_MAX);
 }
 
-/* It has fields that expire: once all have, it is gone too. */
+/* A hash whose fields all expire disappears with the last one. */
 static bool may_fade(const struct rdb_record *record)
 {
     return record->kind == RDB_KIND_HASH && record->type >= RDB_HASH_METADATA_PRE_GA;
 }
 
-/* What is found is told at the end, so that all else is known then. */
+/* Reported at the end, when all else is known. */
 static void look_for_suspects(struct rdb_scan *s, const struct rdb_record *record)
 {
     const struct key_list *list = &s->options.suspects->digests;
@@ -220,7 +220,7 @@ static inline int look_for_repeated(
 static const char *const ccs_marks[] = {"bdb:all", "node:all", "redis:all"};
 enum { CCS_MARKS = (1 << ARRAY_SIZE(ccs_marks)) - 1 };
 
-/* Keys that every CCS file has, and no other file has all of. */
+/* Keys that every CCS file has; no other file has all of them. */
 static void look_for_ccs(struct rdb_scan *s, const struct rdb_record *record)
 {
     for (size_t i = 0; i < ARRAY_SIZE(ccs_marks); i++)
@@ -315,7 +315,7 @@ const struct rdb_events rdb_scan_events = {
     .record_end = on_record_end,
 };
 
-/* The digests were all gathered: are some of them equal? */
+/* All digests are known: are some equal? */
 static int check_repeated(struct rdb_scan *s, struct err *err)
 {
     enum { SUSPECTS_MAX = 64 };
@@ -329,7 +329,7 @@ static int check_repeated(struct rdb_scan *s, struct err *err)
     size_t count = s->found.digests.count;
     if (!count)
         return 0;
-    if (count > SUSPECTS_MAX) /* those are enough to name one */
+    if (count > SUSPECTS_MAX) /* enough to identify a key */
         s->found.digests.count = SUSPECTS_MAX;
     err_set(err, ERR_CORRUPT, "%zu key%s there twice", count, count == 1 ? " is" : "s are");
     return err_hint(err,
@@ -499,7 +499,7 @@ static json_t *modules_json(const struct rdb_scan *s)
     return json;
 }
 
-/* Of them, those of which there are values. */
+/* The kinds that have values. */
 static json_t *module_values_json(const struct rdb_scan *s)
 {
     json_t *json = json_array();
@@ -581,7 +581,7 @@ json_t *rdb_scan_json(const struct rdb_scan *s)
     return json;
 }
 
-/* What only the whole file tells. */
+/* Known only at the end of the file. */
 static void add_all(const struct rdb_scan *s, json_t *json)
 {
     json_object_set_new(json, "keys", count_json(s->keys));
@@ -595,12 +595,12 @@ int rdb_scan_head(const void *data, size_t len, json_t **ret_facts, struct err *
     struct err failure = ERR_INIT;
     int rc = rdb_scan_feed(s, data, len, &failure);
 
-    /* A failure behind the header is for the scan of the whole file to report. */
+    /* A failure after the header is for the full scan to report. */
     if (s->header.version) {
         rc = 0;
         *ret_facts = json_object();
         add_head(s, *ret_facts);
-        if (!failure.code && rdb_scan_end(s, &failure) == 0) /* that was all of it */
+        if (!failure.code && rdb_scan_end(s, &failure) == 0) /* that was the whole file */
             add_all(s, *ret_facts);
     } else if (rc < 0) {
         *err = failure;

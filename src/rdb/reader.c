@@ -11,16 +11,16 @@ enum {
     REDIS_VERSION_MAX = 14,
     VALKEY_VERSION = 80,
     CHECKSUM_SINCE = 5,
-    /* So much is checksummed and then read while it is still in the processor's cache. */
+    /* A piece is checksummed and then read, while it is in the processor's cache. */
     PIECE_BYTES = 64 * 1024,
-    /* A buffer that one large value needed is given back behind it. */
+    /* A larger buffer is freed after the value that needed it. */
     KEPT_BYTES = 1024 * 1024,
 };
 
 #define STRING_MAX ((size_t)512 * 1024 * 1024)
-#define FILE_MAX (UINT64_C(1) << 48) /* the limit of an unlimited file: no real one is near it */
+#define FILE_MAX (UINT64_C(1) << 48) /* for a file without a limit; no real file comes near it */
 
-/* Opcodes of what stands before a key. */
+/* Opcodes that precede a key. */
 enum prefix_opcode {
     OPCODE_RAM_LRU = 107,  /* Redis Enterprise */
     OPCODE_SLOT_NUM = 121, /* Redis Enterprise */
@@ -147,7 +147,7 @@ void drop_large(struct buf *b)
         buf_release(b);
 }
 
-/* A record or a message needs its key when the bytes it stands in are gone. */
+/* The key must survive the bytes that hold it, for a record or a message. */
 static void keep_key(struct rdb_reader *r)
 {
     struct rdb_bytes *key = &r->record.key;
@@ -201,7 +201,7 @@ static bool is_last_key(const struct rdb_reader *r, struct rdb_bytes key)
            (!key.len || memcmp(key.data, last->data, key.len) == 0);
 }
 
-/* Type, key and a module's id, which together are one atom. */
+/* Type, key and a module's id are one atom. */
 static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     const uint8_t *start = c->p;
@@ -209,7 +209,6 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
     const struct type_info *info = type_info_of(r->header.valkey, type);
     struct raw_string raw;
     uint64_t module = 0;
-    char text[INTEGER_TEXT_MAX];
 
     if (!info)
         return fail_type(r, c, type, err);
@@ -218,12 +217,12 @@ static enum taken take_key(struct rdb_reader *r, struct cursor *c, struct err *e
         t = take_length(r, c, &module, err);
     struct rdb_bytes key = {raw.data, raw.stored};
     if (t == TAKEN && raw.form != STRING_PLAIN)
-        t = string_bytes(r, c, &raw, text, &r->scratch[0], &key, err);
+        t = string_bytes(r, c, &raw, 0, &key, err);
     if (t != TAKEN)
         return t;
 
     r->record.repeated = is_last_key(r, key);
-    /* Field by field: a struct would be stored in halves and loaded whole, which stalls. */
+    /* Field by field: a struct copy would be stored in halves and loaded whole, which stalls. */
     r->record.key.data = key.data;
     r->record.key.len = key.len;
     r->key_cut = false;
@@ -270,7 +269,7 @@ static enum taken take_record(struct rdb_reader *r, struct cursor *c, struct err
         (r->type->layout != LAYOUT_PACKED || r->type->skip[0] != 'p'))
         return TAKEN;
 
-    /* One string, as most values are: no need to go through the steps if it is all here. */
+    /* Most values are one string: the steps are skipped if it is all here. */
     t = r->type->layout == LAYOUT_STRING ? skip_string(r, c, err) : skip_packed(r, c, err);
     if (t != TAKEN)
         return t;
@@ -294,7 +293,7 @@ static enum taken take_expiry(struct rdb_reader *r, struct cursor *c, bool ms)
     return TAKEN;
 }
 
-/* Opcodes that belong to the record behind them. */
+/* Opcodes that belong to the next record. */
 static bool is_prefix(const struct rdb_reader *r, uint8_t opcode)
 {
     switch (opcode) {
@@ -322,7 +321,7 @@ static enum taken skip_prefix(struct rdb_reader *r, enum rdb_prefix prefix, cons
 static enum taken take_prefix(struct rdb_reader *r, struct cursor *c, uint8_t opcode)
 {
     if (!r->prefixed) {
-        /* The offset of the first one; a record that is read again finds it set. */
+        /* The offset of the first one; already set when the record is read again. */
         r->record.offset = offset_of(c, c->atom);
         r->prefixed = true;
     }
@@ -341,7 +340,7 @@ static enum taken take_prefix(struct rdb_reader *r, struct cursor *c, uint8_t op
     }
 }
 
-/* At the end of a unit: the cursor stands behind it. */
+/* The end of a unit, at the cursor. */
 static enum taken end_unit(struct rdb_reader *r, const struct cursor *c, struct err *err)
 {
     r->in_unit = false;
@@ -390,7 +389,7 @@ enum taken step_opcode(struct rdb_reader *r, struct cursor *c, struct err *err)
 
 /* feeding */
 
-/* Steps on until bytes are missing. Only skip and the bytes from c->atom on are left over. */
+/* Steps until bytes are missing. Only skip and the bytes from c->atom on are left. */
 static enum taken run(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     for (;;) {
@@ -411,7 +410,7 @@ static enum taken run(struct rdb_reader *r, struct cursor *c, struct err *err)
     }
 }
 
-/* Completes the carried atom from the piece. Returns how many of its bytes that took. */
+/* Completes the carried atom with bytes of the piece. Returns how many it took. */
 static int feed_carry(
     struct rdb_reader *r, const uint8_t *p, size_t len, size_t *ret_used, struct err *err)
 {
@@ -465,7 +464,7 @@ static int feed_piece(struct rdb_reader *r, const uint8_t *p, size_t len, struct
     return 0;
 }
 
-/* The mark of the end, one byte, stands in the present piece. */
+/* The end opcode, one byte, is in this piece. */
 static void end_checksum(
     struct rdb_reader *r, uint64_t before, const uint8_t *piece, uint64_t piece_offset)
 {

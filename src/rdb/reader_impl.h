@@ -4,20 +4,19 @@
 /*
  * The inside of the RDB reader.
  *
- * The reader is a state machine: `step` is the state, a function that reads on from a cursor over
- * the bytes at hand. What must be seen as one piece (a length; a key with its type byte; an element
- * that was asked for) is an atom. Rules:
+ * The reader is a state machine: `step` is the state, a function that reads from a cursor over the
+ * bytes at hand. An atom is what must be read in one piece: a length, a key with its type byte, or a
+ * requested element. Rules:
  *
- *  1. A function that takes from the cursor returns TAKEN, FAILED, or STARVED with cursor.need set to
- *     how many bytes the atom has at least. When STARVED it has changed nothing but the cursor, and
- *     is called again with the whole atom from its first byte.
- *  2. commit() ends an atom: all before the cursor is done with and recorded in the reader.
- *  3. The bytes of an unfinished atom are kept in `carry`, never more of them than `need`. So when an
- *     atom in it succeeds, it ends exactly where the carry ends, and reading goes on in the caller's
- *     bytes.
- *  4. Bytes that nobody wants are counted in `skip` and passed over without being looked at.
+ *  1. A function that takes from the cursor returns TAKEN, FAILED or STARVED. STARVED sets cursor.need
+ *     to a lower bound of the atom's length, changes nothing but the cursor, and means that the
+ *     function is called again with the whole atom from its first byte.
+ *  2. commit() ends an atom: the reader has recorded all before the cursor.
+ *  3. The bytes of an unfinished atom are kept in `carry`, at most `need` of them. So when an atom in
+ *     the carry succeeds, it ends exactly at its end, and reading continues in the caller's bytes.
+ *  4. Bytes that are not needed are counted in `skip` and passed without being read.
  *
- * The same code thus reads from the caller's buffer and, at the seams, from the carry.
+ * So the same code reads from the caller's buffer and, across its borders, from the carry.
  */
 
 #include "cursor.h"
@@ -26,7 +25,7 @@
 
 typedef enum taken step_fn(struct rdb_reader *r, struct cursor *c, struct err *err);
 
-/* How the values of a type are laid out, beside what its skip program says. */
+/* The layout of a type's values, besides its skip program. */
 enum layout {
     LAYOUT_OPAQUE,   /* never decoded */
     LAYOUT_STRING,   /* one string, the value itself */
@@ -38,23 +37,23 @@ enum layout {
 enum score { SCORE_NONE, SCORE_TEXT, SCORE_DOUBLE };
 enum expiry {
     EXPIRY_NONE,
-    EXPIRY_BEFORE,          /* elements: a length before the field, 0 none; packed: third entry */
-    EXPIRY_BEFORE_RELATIVE, /* elements: the same, counted from 8 bytes before the count, plus 1;
-                               packed: as EXPIRY_BEFORE, but those 8 bytes are there */
-    EXPIRY_BEHIND,          /* 8 bytes behind the value, -1 none */
+    EXPIRY_BEFORE, /* elements: a length before the field, 0 none; packed: third entry */
+    /* 8 bytes before the count; elements: relative to these, plus 1; packed: as EXPIRY_BEFORE. */
+    EXPIRY_BEFORE_RELATIVE,
+    EXPIRY_BEHIND, /* 8 bytes after the value; -1: none */
 };
 
 struct type_info {
-    const char *skip; /* program of step_skip(); NULL: not known */
+    const char *skip; /* program of step_skip(); NULL: unknown */
     enum rdb_kind kind;
     enum layout layout;
     enum packing packing;
     enum score score;
     enum expiry expiry;
-    bool containers; /* nodes: each has its container before it */
+    bool containers; /* nodes: a container byte precedes each */
 };
 
-const struct type_info *type_info_of(bool valkey, uint8_t type); /* NULL: not known */
+const struct type_info *type_info_of(bool valkey, uint8_t type); /* NULL: unknown */
 
 enum { SKIP_DEPTH = 4, KEY_SHOWN = 64 };
 
@@ -74,27 +73,27 @@ struct rdb_reader {
     struct buf carry;
     uint64_t carry_offset, carry_need;
 
-    uint64_t crc;        /* of the bytes before the present piece */
-    uint64_t crc_data;   /* of those before the mark of the end */
-    uint64_t crc_stored; /* what stands in the file */
-    uint64_t body_end;   /* offset behind the end opcode; 0: not seen yet */
+    uint64_t crc;        /* of the bytes before this piece */
+    uint64_t crc_data;   /* of the bytes before the end opcode */
+    uint64_t crc_stored; /* in the file */
+    uint64_t body_end;   /* offset after the end opcode; 0: not reached */
     enum rdb_checksum checksum;
-    bool more_follows;    /* bytes behind the end are no fault */
-    uint64_t trailing;    /* bytes behind the end */
-    unsigned mark_digits; /* of the mark of a diskless transfer among them */
+    bool more_follows;    /* bytes after the end are allowed */
+    uint64_t trailing;    /* bytes after the end */
+    unsigned mark_digits; /* the end mark of a diskless transfer was among them */
     bool mark_ended, trailing_bad;
 
     struct rdb_header header;
     uint64_t db;
-    bool in_unit; /* its opcode was read, not all the rest */
+    bool in_unit; /* the opcode was read, not yet the rest */
     struct rdb_unit unit;
     uint8_t prefixes;
-    bool prefixed;      /* opcodes of the next record were seen, the first at record.offset */
+    bool prefixed;      /* opcodes of the next record were read; the first is at record.offset */
     int64_t expires_ms; /* of the next record */
     bool in_record, has_key;
     struct rdb_record record;
     struct buf key; /* holds record.key once the caller's buffer is gone */
-    bool key_cut;   /* what it holds of the last record's key is not all of it */
+    bool key_cut;   /* it lacks a part of the last record's key */
 
     const struct type_info *type;
 
@@ -108,12 +107,13 @@ struct rdb_reader {
     /* decoding */
     uint64_t left; /* elements or nodes */
     int64_t least_expiry;
-    struct buf scratch[2]; /* decompressed strings */
+    struct buf scratch[2]; /* string_bytes() */
+    char text[2][INTEGER_TEXT_MAX];
 
     struct err failure;
 };
 
-/* A string as it stands in the file. */
+/* A string in the file. */
 enum string_form { STRING_PLAIN, STRING_INTEGER, STRING_LZF };
 struct raw_string {
     enum string_form form;
@@ -125,11 +125,11 @@ struct raw_string {
 enum taken reader_fail(const struct rdb_reader *r, const struct cursor *c, enum err_code code,
     struct err *err, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* Can n more bytes come? `what` is the word for n: "length", "count". */
+/* Whether n more bytes are possible. `what` names n: "length", "count". */
 enum taken reader_fits(const struct rdb_reader *r, const struct cursor *c, uint64_t n,
     const char *what, struct err *err);
 
-/* The forms of one and of two bytes, if it is one of them and there. */
+/* Reads a length of one or two bytes, if it has that form and is here. */
 static inline bool take_short_length(struct cursor *c, uint64_t *ret)
 {
     const uint8_t *p = c->p;
@@ -160,7 +160,7 @@ static inline enum taken take_length(
 enum taken take_string_head_slow(
     const struct rdb_reader *r, struct cursor *c, struct raw_string *ret, struct err *err);
 
-/* All of a string but its bytes: form, stored, full. */
+/* Reads a string up to its bytes: form, stored, full. */
 static inline enum taken take_string_head(
     const struct rdb_reader *r, struct cursor *c, struct raw_string *ret, struct err *err)
 {
@@ -194,7 +194,7 @@ static inline enum taken skip_string(struct rdb_reader *r, struct cursor *c, str
 enum taken take_string_slow(const struct rdb_reader *r, struct cursor *c, size_t limit,
     struct raw_string *ret, struct err *err);
 
-/* A string with its bytes, when full not longer than `limit`. */
+/* Reads a string with its bytes, if full is at most `limit`. */
 static inline enum taken take_string(const struct rdb_reader *r, struct cursor *c, size_t limit,
     struct raw_string *ret, struct err *err)
 {
@@ -208,32 +208,31 @@ static inline enum taken take_string(const struct rdb_reader *r, struct cursor *
 }
 
 /*
- * What the string says: plain bytes where they stand, an integer as its text in `text`, LZF
- * decompressed into scratch. Call it when nothing of the atom is missing.
+ * The text of the string: plain bytes in place, an integer as text in r->text[n], LZF decompressed
+ * into r->scratch[n]. Call it when the atom is complete.
  */
-enum taken string_bytes(const struct rdb_reader *r, const struct cursor *c,
-    const struct raw_string *s, char text[INTEGER_TEXT_MAX], struct buf *scratch,
-    struct rdb_bytes *ret, struct err *err);
+enum taken string_bytes(struct rdb_reader *r, const struct cursor *c, const struct raw_string *s,
+    int n, struct rdb_bytes *ret, struct err *err);
 
-/* Passes over what `program` describes, then goes on with `after`. See skip.c. */
+/* Skips what `program` describes, then continues with `after`. See skip.c. */
 void skip_start(struct rdb_reader *r, const char *program, step_fn *after);
 step_fn step_skip;
 
-/* A packed value, whose elements are not looked at but for whether there are any. */
+/* A packed value. Of its elements only their presence is checked. */
 enum taken skip_packed(struct rdb_reader *r, struct cursor *c, struct err *err);
 
-/* trailer.c: the error for what does not begin as it should; the checksum and what follows it. */
+/* trailer.c: the error for a file with a wrong beginning; the checksum and the bytes after it. */
 enum taken fail_magic(const uint8_t *bytes, size_t len, struct err *err);
 step_fn step_checksum, step_end;
 
-/* unit.c: what a unit starts with, or all of it; the rest is skipped, up to step_opcode. */
+/* opcode.c: reads the beginning of a unit or all of it; the rest is skipped, up to step_opcode. */
 enum taken take_unit(struct rdb_reader *r, struct cursor *c, uint8_t opcode, struct err *err);
 step_fn step_opcode;
 enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struct err *err);
-void drop_large(struct buf *b); /* gives back what one large value needed */
+void drop_large(struct buf *b); /* frees the buffers of one large value */
 void module_name(uint64_t id, char name[10]);
 
-/* Decodes the value of r->record, then goes on with step_record_end. */
+/* Decodes the value of r->record, then continues with step_record_end. */
 void decode_start(struct rdb_reader *r);
 step_fn step_record_end;
 

@@ -1,18 +1,18 @@
 #ifndef RECLUSTER_SCAN_IMPL_H
 #define RECLUSTER_SCAN_IMPL_H
 
-/* A scan whose events come from somebody else's reader, for files that are being written. */
+/* A scan that gets its events from another reader, for files that are being written. */
 
 #include "recluster/rdb_scan.h"
 
 /* The argument of each is the scan. */
 extern const struct rdb_events rdb_scan_events;
 
-/* As the event, where the slot is known. */
+/* Like the event, with a known slot. */
 int rdb_scan_record(
     struct rdb_scan *s, const struct rdb_record *record, unsigned slot, struct err *err) MUST_CHECK;
 
-/* What only the writer knows; comes last. Fails as rdb_scan_end() does for keys that are twice there. */
+/* Facts that only the writer knows; comes last. Fails like rdb_scan_end() for duplicate keys. */
 int rdb_scan_written(
     struct rdb_scan *s, uint64_t bytes, enum rdb_checksum checksum, struct err *err) MUST_CHECK;
 

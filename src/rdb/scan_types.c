@@ -6,13 +6,13 @@
 
 #include "reader_impl.h"
 
-/* The oldest version of a server that knows it, as 100 * major + minor; 0: none does. */
+/* The oldest version of a server that knows it, as 100 * major + minor; 0: none. */
 struct since {
     const char *name;
     unsigned redis, valkey;
 };
 
-/* Valkey begins with 7.2 and knows what Redis knew then. */
+/* Valkey begins with 7.2 and knows the types of Redis 7.2. */
 enum { VALKEY_FIRST = 702 };
 
 static const struct since types[TYPES_MAX] = {
@@ -65,7 +65,7 @@ static const struct since prefixes[PREFIXES] = {
     {"fields of Redis Enterprise", 0, 0},
 };
 
-/* The oldest Redis that takes a file of that version at all. */
+/* The oldest Redis that accepts an RDB file of that version. */
 static const unsigned redis_of_version[] = {
     0, 100, 204, 206, 206, 206, 206, 302, 400, 500, 700, 702, 704, 806, 808};
 
@@ -125,7 +125,7 @@ void scan_types_prefixes(struct scan_types *t, const struct rdb_record *record)
             seen_key_set(&t->prefixes[i].first, record, SHOWN_KEY_MAX);
 }
 
-/* The last of the largest makes room. */
+/* The smallest of the largest is replaced. */
 void scan_types_large(struct scan_types *t, const struct rdb_record *record, uint64_t bytes)
 {
     size_t at = LARGEST - 1;
@@ -150,7 +150,7 @@ static void add_versions(json_t *json, unsigned redis, unsigned valkey)
     json_object_set_new(json, "valkey", version_json(valkey));
 }
 
-/* What is needed by all that was seen: 0 once nothing will do. */
+/* The version that all types need: 0 if no server knows one of them. */
 static void need(struct since *all, const struct since *one)
 {
     all->redis = !all->redis || !one->redis ? 0 : all->redis > one->redis ? all->redis : one->redis;

@@ -2,8 +2,8 @@
 #define RECLUSTER_SCAN_TYPES_H
 
 /*
- * What a scan knows of the types and opcodes in a file: how many of each, which servers know them,
- * how much memory their values will take, and which records are the largest.
+ * The types and opcodes in a file: how many of each, which servers know them, how much memory the
+ * values need, and which records are the largest.
  */
 
 #include <jansson.h>
@@ -12,7 +12,7 @@
 
 enum { TYPES_MAX = 32, OPCODE_FIRST = RDB_OPCODE_SLOT_IMPORT, PREFIXES = 4, LARGEST = 10 };
 enum {
-    SEEN_KEY_MAX = 16 * 1024, /* to be asked for again */
+    SEEN_KEY_MAX = 16 * 1024, /* a scan will ask for it again */
     SHOWN_KEY_MAX = 256,
 };
 
@@ -43,7 +43,7 @@ struct scan_types {
     struct {
         uint64_t bytes;
         struct seen_key key;
-    } largest[LARGEST]; /* from the largest on */
+    } largest[LARGEST]; /* the largest first */
 };
 
 void scan_types_release(struct scan_types *t);
@@ -60,7 +60,7 @@ static inline void scan_types_record(struct scan_types *t, const struct rdb_reco
         scan_types_prefixes(t, record);
 }
 
-/* Bytes of memory of the record's value, its key and its entry, but not of the tables of all keys. */
+/* The memory of the record's value, key and entry, without the tables of all keys. */
 uint64_t record_memory(const struct rdb_header *header, const struct rdb_record *record);
 
 static inline void scan_types_record_end(struct scan_types *t, const struct rdb_header *header,

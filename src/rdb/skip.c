@@ -1,19 +1,19 @@
 /*
- * How values are laid out, and passing over them.
+ * The layouts of values, and how to skip them.
  *
- * A program says what a value is made of, one letter each:
+ * A program describes a value, one letter for each part:
  *
  *     s  string          l  length or number      1 4 8  that many bytes      w  16 bytes
- *     z  score as text   m  values of a module, each behind its opcode, up to the end opcode
- *     p  string that holds elements     k  its container, or a count that a later loop needs
- *     o  a flag, behind which a length stands if it is set     v  element of an array by its tag
- *     [ … ]  a count, and that many times what is within; { … ]  the same, its count stands earlier
+ *     z  score as text   m  values of a module, each after its opcode, up to the end opcode
+ *     p  string that holds elements     k  its container, or a count for a later loop
+ *     o  a flag, followed by a length if it is set     v  element of an array by its tag
+ *     [ … ]  a count, and that many times the parts inside; { … ]  the same with an earlier count
  *
- * A stream: its listpacks, its numbers, then per group its name, position, pending entries and
- * consumers, each with their own pending entries; since 8.8 also the ids that were refused, since
- * 8.6 behind the groups how long producers are known, and per producer its ids. An array: its count,
- * where the next one goes, then per element its index, tag and value. Types 26 to 28 are made from
- * what readers of others say that are public: no file of a server was at hand.
+ * A stream: its listpacks and numbers, then for each group its name, position, pending entries and
+ * consumers, each with their own pending entries. Since 8.8 there are also refused ids; since 8.6,
+ * after the groups, how long producers are known, and the ids of each. An array: its count and next
+ * index, then for each element its index, tag and value. Types 26 to 28 follow other public readers,
+ * because no file of a server was at hand.
  */
 
 #include <inttypes.h>
@@ -97,7 +97,7 @@ static enum taken skip_bytes(struct cursor *c, size_t n)
     return TAKEN;
 }
 
-/* A length byte and that much text; 253 to 255 stand for NaN and the infinities. */
+/* A length byte and that much text; 253 to 255 mean NaN and the infinities. */
 static enum taken skip_score(struct cursor *c)
 {
     if (want(c, 1) != TAKEN)
@@ -106,7 +106,7 @@ static enum taken skip_score(struct cursor *c)
     return skip_bytes(c, 1 + len);
 }
 
-/* One opcode of a module's values with what belongs to it. */
+/* One opcode of a module's values with its operand. */
 static enum taken skip_module_value(
     struct rdb_reader *r, struct cursor *c, bool *ret_end, struct err *err)
 {
@@ -148,7 +148,7 @@ static enum taken skip_tagged(struct rdb_reader *r, struct cursor *c, struct err
     return tag == 0 || tag == 3 ? skip_string(r, c, err) : skip_bytes(c, 8);
 }
 
-/* A length that is there if the flag before it says so. */
+/* A length that follows a set flag. */
 static enum taken skip_optional(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     uint64_t flag;
@@ -158,8 +158,8 @@ static enum taken skip_optional(struct rdb_reader *r, struct cursor *c, struct e
 }
 
 /*
- * Whether a packed string, of which `len` bytes are at `data`, holds no element. An empty intset or
- * zipmap is nothing that a server loads.
+ * Whether a packed string, of which `len` bytes are at `data`, has no element. No server loads an
+ * empty intset or zipmap.
  */
 static bool is_empty(enum packing packing, const uint8_t *data, size_t len, bool *ret_damaged)
 {
@@ -213,10 +213,10 @@ static enum taken loop_start(struct rdb_reader *r, struct cursor *c, struct err 
     uint64_t count = r->number;
     enum taken t = *r->program == '[' ? take_length(r, c, &count, err) : TAKEN;
     if (t == TAKEN)
-        t = reader_fits(r, c, count, "count", err); /* each has a byte at least */
+        t = reader_fits(r, c, count, "count", err); /* each has at least one byte */
     if (t != TAKEN)
         return t;
-    /* Of nodes it shows behind the first one whether they hold anything. */
+    /* Only the first node shows whether there are elements. */
     if (r->in_record && !r->depth &&
         (r->type->layout == LAYOUT_NODES || r->type->layout == LAYOUT_ELEMENTS))
         r->record.empty = r->type->layout == LAYOUT_NODES || count == 0;
@@ -228,7 +228,7 @@ static enum taken loop_start(struct rdb_reader *r, struct cursor *c, struct err 
     return TAKEN;
 }
 
-/* What one letter but those of loops stands for; *ret_end: it is done with. */
+/* One letter other than a loop; *ret_end: it is finished. */
 static enum taken skip_letter(
     struct rdb_reader *r, struct cursor *c, bool *ret_end, struct err *err)
 {

@@ -73,7 +73,7 @@ void slots_subtract(struct slots *s, const struct slots *less)
         s->bits[i] &= ~less->bits[i];
 }
 
-/* The first slot from `from` on that is in the set (in = true) or not in it; SLOT_COUNT if none is. */
+/* The first slot from `from` on that is in the set (in = true) or not in it; SLOT_COUNT: none. */
 static unsigned find(const struct slots *s, unsigned from, bool in)
 {
     while (from < SLOT_COUNT) {
@@ -212,8 +212,8 @@ int slots_from_json(const json_t *ranges, struct slots *s, struct err *err)
 }
 
 /*
- * CRC16/XMODEM eight bytes at a time: crc_table[k][b] is the CRC of byte b with k zero bytes behind
- * it. Filled before main() starts, so that a lookup needs no check.
+ * CRC16/XMODEM, eight bytes at a time: crc_table[k][b] is the CRC of byte b followed by k zero
+ * bytes. Filled before main() starts, so that a lookup needs no check.
  */
 static uint16_t crc_table[8][256];
 
@@ -241,7 +241,7 @@ static unsigned crc16_block(unsigned crc, uint64_t block)
            crc_table[1][block >> 48 & 0xff] ^ crc_table[0][block >> 56];
 }
 
-/* May name a block without a '{', never misses one. */
+/* May find a block without a '{', never misses one with it. */
 static bool may_have_brace(uint64_t block)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -257,7 +257,7 @@ static uint64_t load(const uint8_t *p, size_t bytes)
     return le64toh(v);
 }
 
-/* The first len % 8 bytes at the end of a block of zeros; overlapping loads are faster than a loop. */
+/* The last len % 8 bytes in a block of zeros; overlapping loads are faster than a loop. */
 static uint64_t first_block(const uint8_t *p, size_t len)
 {
     size_t odd = len % 8;
@@ -271,14 +271,14 @@ static uint64_t first_block(const uint8_t *p, size_t len)
     return (uint64_t)*p << 56;
 }
 
-/* Most keys are short and have no '{': both questions are answered in one pass. */
+/* Most keys are short and have no '{': one pass answers both questions. */
 static unsigned crc16(const uint8_t *p, size_t len, bool *ret_may_have_brace)
 {
     size_t odd = len % 8;
     unsigned crc = 0;
     bool brace = false;
 
-    /* Zero bytes before a message do not change its CRC: they make the first block whole. */
+    /* Leading zero bytes do not change the CRC, so they fill the first block. */
     if (odd) {
         uint64_t block = first_block(p, len);
         brace = may_have_brace(block);

@@ -26,7 +26,7 @@ static int send(struct rdb_split *s, const void *bytes, size_t len, struct err *
     return 0;
 }
 
-/* Passes on all before `end`. */
+/* Passes all bytes before `end`. */
 static int pass(struct rdb_split *s, uint64_t end, struct err *err)
 {
     if (s->from < s->piece_offset && s->from < end) {
@@ -42,13 +42,13 @@ static int pass(struct rdb_split *s, uint64_t end, struct err *err)
     return 0;
 }
 
-/* What stands from s->decided up to `offset` goes to `to` and nowhere else. */
+/* The bytes from s->decided to `offset` go to `to` only. */
 static void take_out(struct rdb_split *s, uint64_t offset, struct buf *to)
 {
     uint64_t at = s->decided;
 
     if (at == s->held_offset && at < s->piece_offset && offset >= s->piece_offset && !to->len) {
-        struct buf all = s->held; /* it may be large: moved, not copied */
+        struct buf all = s->held; /* moved, not copied, because it may be large */
         s->held = *to;
         *to = all;
         at = s->piece_offset;
@@ -62,8 +62,8 @@ static void take_out(struct rdb_split *s, uint64_t offset, struct buf *to)
 }
 
 /*
- * A unit starts at `offset`. Prefixes of a record in front of it, as KeyDB writes them (an expiry, an
- * aux field, the key), are put aside for their record.
+ * A unit starts at `offset`. KeyDB writes parts of a record (an expiry, an aux field, the key)
+ * before other units; these are put aside for their record.
  */
 static int begin_unit(struct rdb_split *s, uint64_t offset, struct err *err)
 {
@@ -76,7 +76,7 @@ static int begin_unit(struct rdb_split *s, uint64_t offset, struct err *err)
     return 0;
 }
 
-/* The bytes from s->decided on go there. */
+/* Sends the bytes from s->decided on there. */
 static int set_route(struct rdb_split *s, unsigned route, struct err *err)
 {
     if (route == s->route)
@@ -134,7 +134,7 @@ static int on_aux(void *arg, struct rdb_bytes key, struct rdb_bytes value, struc
     return 0;
 }
 
-/* May be long: goes through while it is read. */
+/* It may be long, so it is passed on while it is read. */
 static int on_module_aux(void *arg, const char *module, struct err *err)
 {
     struct rdb_split *s = arg;
@@ -169,7 +169,7 @@ static int on_function(void *arg, struct rdb_bytes code, struct err *err)
     return 0;
 }
 
-/* Where the bytes of the unit go, decided by its own event or by what it is. */
+/* The destination of a unit's bytes, chosen by its own event or by its kind. */
 static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *unit)
 {
     if (s->params.stamp_only && unit->opcode != RDB_OPCODE_AUX)
@@ -185,7 +185,7 @@ static unsigned route_of_unit(const struct rdb_split *s, const struct rdb_unit *
         return EVERYWHERE;
     case RDB_OPCODE_SLOT_INFO:
         return unit->slot < SLOT_COUNT ? s->route_of[unit->slot] : NOWHERE;
-    case RDB_OPCODE_SLOT_IMPORT: /* only an output of all slots can finish it */
+    case RDB_OPCODE_SLOT_IMPORT: /* only an output of all slots can complete the migration */
         return s->one_is_all ? 0 : NOWHERE;
     case RDB_OPCODE_RESIZE_DB:
     case RDB_OPCODE_SELECT_DB:
@@ -212,13 +212,13 @@ static int tell_unit(struct rdb_split *s, const struct rdb_unit *unit, struct er
     return 0;
 }
 
-/* Units before which the functions of the first file stand. */
+/* Units that must come after the functions of the first file. */
 static bool ends_functions(const struct rdb_unit *unit)
 {
     return unit->opcode == RDB_OPCODE_SELECT_DB || unit->opcode == RDB_OPCODE_EOF;
 }
 
-/* The bytes of a function wait for the others, so that all outputs have them in the same order. */
+/* The bytes of a function are held until all are known, so that all outputs have the same order. */
 static int hold_function(struct rdb_split *s, const struct rdb_unit *unit, struct err *err)
 {
     if (pass(s, s->decided, err) < 0)
@@ -265,7 +265,7 @@ static int on_unit(void *arg, const struct rdb_unit *unit, struct err *err)
     return s->rest_of ? 0 : tell_unit(s, unit, err);
 }
 
-/* Keys of slots that were only on their way to the server are still with the one that they left. */
+/* The node that a slot was leaving still has the keys of that slot. */
 static bool is_importing(const struct rdb_split *s, unsigned slot)
 {
     return !s->one_is_all && slots_has(&s->importing, slot);
@@ -292,7 +292,7 @@ static void count_source(struct rdb_split *s, const struct rdb_record *record, u
     slots_add(&s->source.slots, slot);
 }
 
-/* Into the output: its database, its counts, the prefixes that were taken out. */
+/* Before a record: its database, its counts, the prefixes that were put aside. */
 static int begin_record(struct rdb_split *s, const struct rdb_record *record, unsigned slot,
     unsigned route, struct err *err)
 {
@@ -398,7 +398,7 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
     struct rdb_split *s = xcalloc(1, sizeof(*s));
 
     s->params = *params;
-    s->params.count = 0; /* of the outputs that there are */
+    s->params.count = 0; /* of the existing outputs */
     buf_init(&s->held);
     buf_init(&s->prefix);
     s->modules_left_out = json_array();
@@ -479,7 +479,7 @@ uint64_t rdb_split_waiting(const struct rdb_split *s, size_t input)
     return s->inputs[input].waiting;
 }
 
-/* Behind a piece: what is decided goes on, the rest waits. */
+/* After a piece: passes decided bytes on; the rest is held. */
 static int finish_piece(struct rdb_split *s, size_t len, struct err *err)
 {
     uint64_t end = s->piece_offset + len;
@@ -518,7 +518,7 @@ int rdb_split_feed(struct rdb_split *s, const void *data, size_t len, struct err
     return -1;
 }
 
-/* The present input has ended. */
+/* The current input has ended. */
 static int end_input(struct rdb_split *s, struct err *err)
 {
     int rc = rdb_reader_end(s->reader, err);

@@ -1,4 +1,7 @@
-/* The ends of a file: that it is none from its first bytes on; the checksum, what follows it. */
+/*
+ * The beginning and the end of a file: why it is not an RDB file; the checksum and the bytes after
+ * it.
+ */
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -20,7 +23,7 @@ enum taken step_checksum(struct rdb_reader *r, struct cursor *c, struct err *err
     return TAKEN;
 }
 
-/* Line ends, and one mark of a diskless transfer. */
+/* Line ends, and one end mark of a diskless transfer. */
 static void take_trailing(struct rdb_reader *r, uint8_t byte)
 {
     r->trailing++;
@@ -34,7 +37,7 @@ static void take_trailing(struct rdb_reader *r, uint8_t byte)
         r->trailing_bad = true;
 }
 
-/* All is taken: how many bytes follow is known at the end. */
+/* Takes all bytes; their number is known at the end. */
 enum taken step_end(struct rdb_reader *r, struct cursor *c, struct err *err)
 {
     (void)err;
@@ -64,7 +67,7 @@ static int check_trailing(struct rdb_reader *r, struct err *err)
         end, end);
 }
 
-/* Says what the file is instead, as far as its first bytes tell. */
+/* Names the kind of the file, as far as its first bytes tell. */
 enum taken fail_magic(const uint8_t *bytes, size_t len, struct err *err)
 {
     char shown[KEY_TEXT_MAX];

@@ -25,7 +25,7 @@ void key_list_add(struct key_list *list, uint64_t digest)
 
 enum { BUCKETS = 256, FEW = 1024, FEW_SORTED = 128, TOP_BYTE = 56 };
 
-/* Puts the digests in order of the byte at `shift`, in place. `end`: where each byte's digests end. */
+/* Sorts the digests by the byte at `shift`, in place. `end`: where the digests of each byte end. */
 static void spread(uint64_t *d, size_t count, int shift, size_t end[BUCKETS])
 {
     size_t next[BUCKETS], at = 0;
@@ -62,7 +62,7 @@ static void sort_few(uint64_t *d, size_t count)
     }
 }
 
-/* By one byte after the other, from the top: digests spread evenly. */
+/* Radix sort from the top byte: digests are evenly distributed. */
 static void sort(uint64_t *d, size_t count, int shift)
 {
     size_t end[BUCKETS];
@@ -78,7 +78,7 @@ static void sort(uint64_t *d, size_t count, int shift)
         sort(d + begin, end[b] - begin, shift - 8);
 }
 
-/* Whether two are equal. The table is of the first level of the processor's cache; 0 is an empty place. */
+/* Whether two are equal. The hash table fits the first level cache; 0 is an empty place. */
 static bool few_are_repeated(const uint64_t *d, size_t count)
 {
     enum { PLACES = 2 * FEW };
@@ -97,7 +97,7 @@ static bool few_are_repeated(const uint64_t *d, size_t count)
     return false;
 }
 
-/* The same of any number. Changes their order, but takes half as long as sorting them. */
+/* The same for any number. Changes their order, in half the time of a sort. */
 static bool are_repeated(uint64_t *d, size_t count, int shift)
 {
     size_t end[BUCKETS];

@@ -2,9 +2,9 @@
 #define RECLUSTER_RDB_TWICE_H
 
 /*
- * Keys that stand in a file twice: servers refuse such a file. The digests of all keys are kept, 8
- * bytes each, and compared at the end: two that are equal are a suspicion, which a second pass over
- * the file proves by the keys themselves.
+ * Finds duplicate keys in a file, which servers refuse. The digests of all keys, 8 bytes each, are
+ * kept and compared at the end. Equal digests are a suspicion; a second pass over the file compares
+ * the keys themselves.
  */
 
 #include "recluster/rdb.h"
@@ -15,18 +15,18 @@ struct key_list {
     bool sorted;
 };
 
-/* Of the key in its database. `seed` makes lists independent of each other. */
+/* The digest of a key and its database. `seed` makes lists independent of each other. */
 uint64_t key_digest(const struct rdb_record *record, uint64_t seed);
 
 void key_list_add(struct key_list *list, uint64_t digest);
 void key_list_sort(struct key_list *list);
-/* Of a sorted list. */
+/* For a sorted list. */
 bool key_list_has(const struct key_list *list, uint64_t digest);
-/* *ret: the digests that are there more than once, each once, sorted. The list's own order changes. */
+/* *ret: each digest that occurs more than once, sorted. Changes the order of the list. */
 void key_list_repeated(struct key_list *list, struct key_list *ret);
 void key_list_release(struct key_list *list);
 
-/* The error for a key that is there twice: where its second record starts, and the first if known. */
+/* The error for a duplicate key: the offsets of its second record and, if known, its first. */
 int fail_repeated(const struct rdb_record *record, int64_t first_offset, struct err *err);
 
 #endif

@@ -54,32 +54,35 @@ static json_t *index_by(const json_t *list, const char *key)
     return index;
 }
 
-/*
- * Compares the items of two lists that have the same name. `kind` stands before the name in the
- * subject, such as "host:"; `inside` may compare what they hold.
- */
-static void compare_lists(json_t *changes, const char *kind, const char *key,
-    const char *const *fields, const json_t *old, const json_t *new,
-    void (*inside)(json_t *changes, const json_t *old, const json_t *new))
+/* A list of objects in both documents. */
+struct list {
+    const char *kind; /* stands before the name in the subject, such as "host:" */
+    const char *key;  /* field with the name */
+    const char *const *fields;
+    void (*inside)(json_t *changes, const json_t *old, const json_t *new); /* or NULL */
+};
+
+static void compare_lists(
+    json_t *changes, const struct list *list, const json_t *old, const json_t *new)
 {
-    json_t *before = index_by(old, key), *after = index_by(new, key), *item;
+    json_t *before = index_by(old, list->key), *after = index_by(new, list->key), *item;
     const char *name;
 
     json_object_foreach (before, name, item) {
         CLEANUP(buf_release) struct buf subject = BUF_INIT;
         const json_t *other = json_object_get(after, name);
-        buf_addf(&subject, "%s%s", kind, name);
+        buf_addf(&subject, "%s%s", list->kind, name);
         if (!other)
             add(changes, subject.data, "gone", json_object_get(item, "host"), NULL);
         if (!other)
             continue;
-        compare_fields(changes, subject.data, fields, item, other);
-        if (inside)
-            inside(changes, item, other);
+        compare_fields(changes, subject.data, list->fields, item, other);
+        if (list->inside)
+            list->inside(changes, item, other);
     }
     json_object_foreach (after, name, item) {
         CLEANUP(buf_release) struct buf subject = BUF_INIT;
-        buf_addf(&subject, "%s%s", kind, name);
+        buf_addf(&subject, "%s%s", list->kind, name);
         if (!json_object_get(before, name))
             add(changes, subject.data, "new", NULL, json_object_get(item, "host"));
     }
@@ -91,18 +94,19 @@ static void compare_database(json_t *changes, const json_t *old, const json_t *n
 {
     static const char *const set_fields[] = {"id", "time", NULL};
     static const char *const file_fields[] = {"bytes", "slots", NULL};
+    static const struct list files = {"file ", "name", file_fields, NULL};
     static const char *const shard_fields[] = {
         "host", "addr", "port", "bus_port", "role", "slots", "source", "sources", "memory", NULL};
+    static const struct list shards = {"shard:", "uid", shard_fields, NULL};
     const json_t *old_set = json_object_get(old, "backup_set");
     const json_t *new_set = json_object_get(new, "backup_set");
     CLEANUP(buf_release) struct buf subject = BUF_INIT;
 
     buf_addf(&subject, "%s backup set", json_text(old, "label", "?"));
     compare_fields(changes, subject.data, set_fields, old_set, new_set);
-    compare_lists(changes, "file ", "name", file_fields, json_object_get(old_set, "files"),
-        json_object_get(new_set, "files"), NULL);
-    compare_lists(changes, "shard:", "uid", shard_fields, json_object_get(old, "shards"),
-        json_object_get(new, "shards"), NULL);
+    compare_lists(
+        changes, &files, json_object_get(old_set, "files"), json_object_get(new_set, "files"));
+    compare_lists(changes, &shards, json_object_get(old, "shards"), json_object_get(new, "shards"));
 }
 
 /* Memory that is free changes all the time: only what is more than a twentieth is told. */
@@ -122,15 +126,16 @@ json_t *report_plan_changes(const json_t *old, const json_t *new)
     static const char *const plan_fields[] = {"ccs_sha256", "feasible", "offline", "options", NULL};
     static const char *const host_fields[] = {
         "addr", "rack", "second_rack", "usable", "cores", NULL};
+    static const struct list hosts = {"host:", "name", host_fields, compare_host};
     static const char *const database_fields[] = {
         "name", "skipped", "source", "maxmemory", "slots_lost", NULL};
+    static const struct list databases = {"", "label", database_fields, compare_database};
     json_t *changes = json_array();
 
     compare_fields(changes, "plan", plan_fields, old, new);
-    compare_lists(changes, "host:", "name", host_fields, json_object_get(old, "hosts"),
-        json_object_get(new, "hosts"), compare_host);
-    compare_lists(changes, "", "label", database_fields, json_object_get(old, "databases"),
-        json_object_get(new, "databases"), compare_database);
+    compare_lists(changes, &hosts, json_object_get(old, "hosts"), json_object_get(new, "hosts"));
+    compare_lists(
+        changes, &databases, json_object_get(old, "databases"), json_object_get(new, "databases"));
     double before = plan_total_seconds(old), after = plan_total_seconds(new);
     if (before + 1 < after || after + 1 < before) {
         json_t *a = json_real(before), *b = json_real(after);

@@ -225,16 +225,16 @@ static struct band band_of(const json_t *plan, const struct plan_layout *layout,
 }
 
 static void draw_band(struct buf *out, const json_t *plan, const struct plan_layout *layout,
-    const struct band *band, int left, int top, int height)
+    const struct band *band, int left, int top)
 {
     buf_addf(out, "<rect class=\"band\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"10\"/>\n",
-        left, top, band_width(band->columns), height);
+        left, top, band_width(band->columns), band->height);
     text_at(out, "s", left + band_gap(band->columns), top + 22, "%s%s",
         *band->rack ? "Rack " : "Rack not known", band->rack);
     band_cards(out, plan, layout, band, left, top + BAND_HEAD);
 }
 
-/* All racks; small ones stand side by side. Returns the y below. */
+/* All racks; small ones are side by side. Returns the y below. */
 static int bands(struct buf *out, const json_t *plan, const struct plan_layout *layout, int top)
 {
     struct band row[COLUMNS];
@@ -253,7 +253,8 @@ static int bands(struct buf *out, const json_t *plan, const struct plan_layout *
             for (size_t k = 0; k < in_row; k++)
                 height = row[k].height > height ? row[k].height : height;
             for (size_t k = 0; k < in_row; k++) {
-                draw_band(out, plan, layout, &row[k], left, top, height);
+                row[k].height = height;
+                draw_band(out, plan, layout, &row[k], left, top);
                 left += band_width(row[k].columns) + GAP;
             }
             top += height + GAP;

@@ -10,7 +10,7 @@
 
 enum { STAMP_LEN = 15, DATABASE_NAME_CHARS = 30, NUMBER_MAX = 1 << 20 };
 
-/* "20201130-223654", a moment that exists. */
+/* "20201130-223654", if that moment exists. */
 static bool parse_stamp(const char *p, const char *end, int64_t *ret_ms)
 {
     struct tm tm = {0}, real;
@@ -32,7 +32,7 @@ static bool parse_stamp(const char *p, const char *end, int64_t *ret_ms)
     tm.tm_mon -= 1;
     real = tm;
     time_t t = timegm(&real);
-    /* timegm() makes 1 March of 30 February: then it was no date. */
+    /* timegm() turns 30 February into 1 March, so the fields must be unchanged. */
     if (t < 0 || real.tm_mon != tm.tm_mon || real.tm_mday != tm.tm_mday ||
         real.tm_hour != tm.tm_hour || real.tm_min != tm.tm_min)
         return false;
@@ -71,7 +71,7 @@ static bool parse_uid(const char *p, const char *end, char ret[BACKUP_NAME_WORD_
     return true;
 }
 
-/* The longest beginning that fits and ends between two UTF-8 characters. */
+/* The longest beginning that fits and does not cut a UTF-8 character. */
 static size_t cut_text(const char *p, size_t len, size_t max)
 {
     if (len <= max)
@@ -81,7 +81,7 @@ static size_t cut_text(const char *p, size_t len, size_t max)
     return max;
 }
 
-/* Cuts the last "-word" off [p, *end): returns the word's begin, NULL if there is no '-'. */
+/* Cuts the last "-word" off [p, *end): returns the start of the word, NULL if there is no '-'. */
 static const char *last_word(const char *p, const char **end, const char **ret_word_end)
 {
     const char *dash = memrchr(p, '-', (size_t)(*end - p));
@@ -99,7 +99,7 @@ static bool parse_part(const char *p, const char *end, unsigned *ret_index, unsi
            *ret_index >= 1 && *ret_index <= *ret_total;
 }
 
-/* [p, end): what stands between "bk" and ".rdb". */
+/* Parses [p, end), the part between "bk" and ".rdb". */
 static bool parse_words(const char *p, const char *end, struct backup_name *ret)
 {
     struct backup_name n = {0};

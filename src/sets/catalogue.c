@@ -16,7 +16,7 @@ struct named {
     const struct store_entry *entry;
 };
 
-/* Runs together, newest first; in a run by index. */
+/* Groups runs, newest first; within a run by index. */
 static int by_run(const void *a, const void *b)
 {
     const struct named *x = a, *y = b;
@@ -29,7 +29,7 @@ static int by_run(const void *a, const void *b)
     return strcmp(x->entry->name, y->entry->name);
 }
 
-/* The open slots that a name says; none if they are no slots of the database's policy. */
+/* The open slots in a name; none if they do not fit the slots policy of the database. */
 static void slots_of_name(const struct backup_name *name, bool legacy, struct slots *ret)
 {
     slots_clear(ret);
@@ -43,7 +43,7 @@ static void slots_of_name(const struct backup_name *name, bool legacy, struct sl
         slots_add_range(ret, name->first_slot - 1 + k, name->last_slot - 1 + k);
 }
 
-/* The same file once more, say unzipped or under a copy's name. */
+/* A second copy of a file, such as a decompressed one. */
 static bool is_copy(const struct named *a, const struct named *b)
 {
     return a->name.index == b->name.index && a->name.total == b->name.total &&
@@ -138,7 +138,7 @@ static void add_runs_of(struct catalogue_draft *draft, struct named *named, size
     }
 }
 
-/* The files with vendor names that no manifest claims, of the database or, if it is NULL, of all. */
+/* The files with vendor names that no manifest claims, of one database, or of all (NULL). */
 static struct named *find_named(
     const struct catalogue_draft *draft, const char *database_uid, size_t *ret_count)
 {
@@ -175,7 +175,10 @@ static int newest_first(const void *a, const void *b)
     return (x->time_ms < y->time_ms) - (x->time_ms > y->time_ms);
 }
 
-/* Reads the heads of all files. One that is no backup makes the set incomplete: that is no error. */
+/*
+ * Reads the heads of all files. A file that is not a backup makes the set incomplete, which is not
+ * an error.
+ */
 static int check_heads(struct catalogue_draft *draft, struct backup_set *set, struct err *err)
 {
     for (size_t i = 0; i < set->file_count && set->complete; i++) {
@@ -303,7 +306,7 @@ int catalogue_read(
     return rc;
 }
 
-/* Slots in the names of a database: those of the legacy policy are 1-4096. */
+/* Slots in the names of a database; the legacy policy counts from 1 to 4096. */
 static bool names_are_legacy(const struct named *named, size_t count)
 {
     unsigned first = SLOT_COUNT, last = 0;
@@ -321,7 +324,7 @@ static int by_database(const void *a, const void *b)
         ((const struct named *)a)->name.database_uid, ((const struct named *)b)->name.database_uid);
 }
 
-/* The runs of each database that a name tells of. */
+/* The runs of each database that file names mention. */
 static void add_all_runs(struct catalogue_draft *draft, struct catalogue_query *query)
 {
     size_t count;

@@ -5,7 +5,7 @@
 #include "recluster/clock.h"
 #include "recluster/json.h"
 
-/* The set of files that lie on disks: of each slot range the newest one that is of use. */
+/* The set of files on disks: for each slot range the newest usable file. */
 
 struct candidate {
     const struct disk_folder *folder;
@@ -144,7 +144,7 @@ static void take(struct disk_draft *d, const struct candidate *c, const struct c
         d->oldest_ms = c->time_ms;
 }
 
-/* Candidates of one range, newest first: those of no use are passed over, and that is said. */
+/* The candidates of one range, newest first. Unusable ones are skipped with a note. */
 static void choose_file(struct disk_draft *d, const struct candidate *c, size_t count)
 {
     size_t good = 0, next;
@@ -159,7 +159,7 @@ static void choose_file(struct disk_draft *d, const struct candidate *c, size_t 
         take(d, &c[good], next < count ? &c[next] : NULL);
 }
 
-/* "a1, node:2, …": each once. */
+/* "a1, node:2, …", without duplicates. */
 static const char *owners_text(struct disk_draft *d)
 {
     enum { SHOWN = 6 };
@@ -183,7 +183,7 @@ static const char *owners_text(struct disk_draft *d)
     return owners;
 }
 
-/* Newest first, as the others are; the choice moves along. */
+/* Newest first, like the other sets; `chosen` moves along. */
 static void put_in_order(struct catalogue *c, const struct disk_query *query)
 {
     struct backup_set added = c->sets[c->set_count - 1];

@@ -115,7 +115,7 @@ void set_draft_end(
     done.note_count = set->note_count;
     GROW(c->sets, c->set_count, draft->set_alloc);
     c->sets[c->set_count++] = done;
-    set->count = 0; /* their heads have gone along */
+    set->count = 0; /* the set owns their heads now */
     set_draft_release(set);
 }
 
@@ -142,11 +142,11 @@ static int take_stored(void *arg, const void *data, size_t len, struct err *err)
     return rc < 0 ? err_wrap(err, "'%s'", reading->name) : 0;
 }
 
-/* What the stored bytes, all of the file if `whole`, say of its head. */
+/* Reads the head from the stored bytes; `whole`: they are the whole file. */
 static int understand_head(struct unpack *unpack, const struct buf *head, bool whole,
     struct backup_file *file, struct err *err)
 {
-    /* A file that was read to its end shows only now that it is empty or cut off. */
+    /* Only at the end of a file is it known whether it is empty or truncated. */
     if (whole && head->len < HEAD_BYTES && unpack_end(unpack, err) < 0)
         return err_wrap(err, "'%s'", file->name);
     if (rdb_scan_head(head->data, head->len, &file->head, err) < 0)

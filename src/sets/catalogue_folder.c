@@ -8,8 +8,8 @@
 #include "recluster/pull.h"
 
 /*
- * Sets without the vendor's names: what `redis-cli --cluster backup` wrote, and any folder of RDB
- * files. Neither says when it was taken: the files' heads do.
+ * Sets without the vendor's names: a backup of `redis-cli --cluster backup`, or any folder of RDB
+ * files. Only the heads of the files tell when they were made.
  */
 
 enum { NODES_BYTES_MAX = 64 << 20 };
@@ -20,7 +20,7 @@ static bool ends_with(const char *text, const char *ending)
     return len >= n && strcmp(text + len - n, ending) == 0;
 }
 
-/* The time at which a file was made: as it says itself, else as the store says; -1: not known. */
+/* The time when a file was made: from its head, else from the store; -1: unknown. */
 static int64_t time_of_file(const struct backup_file *file, int64_t modified_ms)
 {
     const char *ctime = json_text(json_object_get(file->head, "aux"), "ctime", NULL);
@@ -32,8 +32,8 @@ static int64_t time_of_file(const struct backup_file *file, int64_t modified_ms)
 }
 
 /*
- * Reads the heads of all files. A file that is no backup is a fault of the set.
- * ret_time_ms: of the oldest file, -1 if none says.
+ * Reads the heads of all files. A file that is not a backup is a fault of the set. *ret_time_ms: of
+ * the oldest file; -1: unknown.
  */
 static int read_heads(
     struct catalogue_draft *draft, struct set_draft *set, int64_t *ret_time_ms, struct err *err)
@@ -59,7 +59,7 @@ static int read_heads(
 
 /* --- redis-cli --cluster backup --- */
 
-/* Its name is "redis-node-<host>-<port>-<node id>.rdb"; only the id is sure to be one's own. */
+/* "redis-node-<host>-<port>-<node id>.rdb"; only the id is sure to be unique. */
 static const struct store_entry *find_file_of_node(const struct store_list *list, const char *id)
 {
     AUTO_FREE char *plain = xasprintf("-%s.rdb", id);
@@ -78,7 +78,7 @@ static int take_nodes(void *arg, const void *data, size_t len, struct err *err)
     return buf_add_limited(arg, data, len, NODES_BYTES_MAX, "nodes.json", err);
 }
 
-/* "importing": {"10166": id of the node that it leaves}. */
+/* "importing": {"10166": id of the node that the slot leaves}. */
 static const struct slots *slots_importing(struct arena *arena, const json_t *node)
 {
     json_t *importing = json_object_get(node, "importing"), *from;
@@ -104,11 +104,11 @@ static int add_node(struct catalogue_draft *draft, struct set_draft *set, const 
     if (!id || !*id || !json_is_array(ranges))
         return err_set(err, ERR_CORRUPT, "nodes.json has a node without name and slots");
     if (slots_from_json(ranges, &slots, err) < 0) {
-        err->code = ERR_CORRUPT; /* it isn't the user who wrote it */
+        err->code = ERR_CORRUPT; /* redis-cli wrote it, not the user */
         return err_wrap(err, "nodes.json, node '%s'", id);
     }
     if (json_is_string(json_object_get(node, "replicate")) || slots_is_empty(&slots))
-        return 0; /* a replica, or a primary that holds nothing */
+        return 0; /* a replica, or a primary without slots */
     const struct store_entry *entry = find_file_of_node(draft->list, id);
     if (!entry) {
         set_draft_fault(set, "the file of node '%s' is not there", id);
@@ -146,7 +146,7 @@ static int add_nodes(
     return rc;
 }
 
-/* One file holds all of a database that isn't sharded. */
+/* A database that is not sharded is in one file. */
 static void expect_one_file(struct catalogue_draft *draft, struct set_draft *set)
 {
     if (draft->query->sharded)
@@ -196,7 +196,7 @@ int catalogue_add_cluster_backup(struct catalogue_draft *draft, struct err *err)
 
 /* --- any folder --- */
 
-/* Reads the file whole: which slots are its keys in? */
+/* Reads the whole file for the slots of its keys. */
 static int scan_file(struct catalogue_draft *draft, struct set_draft *set, struct backup_file *file,
     struct slots *ret_slots, struct err *err)
 {
@@ -219,7 +219,7 @@ static int scan_file(struct catalogue_draft *draft, struct set_draft *set, struc
     return 0;
 }
 
-/* The shard that has all these slots; shard_count if none has. */
+/* The shard that has all these slots; shard_count: none. */
 static size_t shard_of_slots(const struct catalogue_query *query, const struct slots *slots)
 {
     size_t i = 0;
@@ -259,8 +259,7 @@ static void give_file(struct catalogue_draft *draft, struct set_draft *set,
     file->slots = *draft->query->shards[shard];
 }
 
-/* Files without keys go to the shards that are left over; more of them than such shards are
- * dropped. */
+/* Gives files without keys to shards without a file. Surplus files are dropped. */
 static void give_empty_files(
     const struct catalogue_query *query, struct set_draft *set, const char **owners)
 {
@@ -291,7 +290,7 @@ static bool fits_no_shard(const struct catalogue_query *query, const struct back
     return shard_of_slots(query, &file->slots) == query->shard_count;
 }
 
-/* Files of several shards are for the slots that no other file is for. */
+/* A file of several shards serves the slots that no other file has. */
 static void narrow_files(const struct catalogue_query *query, struct set_draft *set)
 {
     struct slots rest = *query->slots;
@@ -313,7 +312,7 @@ static int scan_files(struct catalogue_draft *draft, struct set_draft *set, stru
         struct slots slots;
         struct backup_file *file = &set->files[i];
         if (!file->head)
-            continue; /* no RDB file: said already */
+            continue; /* not an RDB file: already reported */
         rc = scan_file(draft, set, file, &slots, err);
         if (rc == 0 && !slots_is_empty(&slots))
             give_file(draft, set, file, &slots, owners);

@@ -27,7 +27,7 @@ static bool is_sha256(const char *text)
     return strlen(text) == SHA256_DIGITS && strspn(text, "0123456789abcdef") == SHA256_DIGITS;
 }
 
-/* A manifest, while its files are gone through. */
+/* A manifest whose files are being read. */
 struct manifest {
     struct catalogue_draft *draft;
     struct set_draft set;
@@ -96,7 +96,7 @@ static int add_files(struct manifest *m, const json_t *files, struct err *err)
     return 0;
 }
 
-/* What is wrong with the manifest is a fault of its set: something has been there. */
+/* A bad manifest is a fault of its set, so the set is listed as incomplete. */
 static void add_set(
     struct catalogue_draft *draft, const char *name, const json_t *text, const char *why_not)
 {

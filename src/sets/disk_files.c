@@ -17,7 +17,7 @@ enum {
     UID_BYTES_MAX = 64,
 };
 
-/* What a name says. */
+/* What a file name tells. */
 struct disk_name {
     const char *kind;
     char uid[UID_BYTES_MAX];
@@ -67,7 +67,7 @@ static bool parse_name(const char *name, bool folder, struct disk_name *ret)
     return false;
 }
 
-/* Names that a server of a plain cluster gives, in the folder of the node `own`. */
+/* The names that a server of a plain cluster uses, in the folder of node `own`. */
 static bool parse_plain_name(const char *name, bool folder, const char *own, struct disk_name *ret)
 {
     static const struct {
@@ -86,7 +86,10 @@ static bool parse_plain_name(const char *name, bool folder, const char *own, str
     return false;
 }
 
-/* "ID ADDR:PORT@BUS myself,master ...": the id of the node, into own; false: the line is another's. */
+/*
+ * "ID ADDR:PORT@BUS myself,master ...": copies the node's id into own; false: the line is another
+ * node's.
+ */
 static bool parse_own_line(const char *line, size_t len, char own[UID_BYTES_MAX])
 {
     const char *end = line + len, *id_end = memchr(line, ' ', len);
@@ -135,7 +138,7 @@ static bool is_snapshot(const struct buf *head)
            (memcmp(head->data, "REDIS", 5) == 0 || memcmp(head->data, "VALKE", 5) == 0);
 }
 
-/* Of the first file of an AOF, or of a snapshot. */
+/* The head of an AOF's first file, or of a snapshot. */
 static int read_head(
     struct store *s, const char *name, bool snapshot, json_t **ret, struct err *err)
 {
@@ -151,7 +154,7 @@ static int read_head(
     return 0;
 }
 
-/* A snapshot says itself when it was taken. */
+/* A snapshot contains its own time. */
 static void take_own_time(json_t *facts, const json_t *head)
 {
     const char *ctime = json_text(json_object_get(head, "aux"), "ctime", NULL);
@@ -201,7 +204,8 @@ static int read_manifest(
     const char *name = NULL;
 
     for (size_t i = 0; i < list->count; i++) {
-        static const char unfinished[] = "temp-"; /* a server died while it replaced the other */
+        static const char unfinished[] =
+            "temp-"; /* a server died while it replaced the other one */
         const char *other = list->entries[i].name;
         if (!ends_with(other, strlen(other), ".manifest") ||
             strncmp(other, unfinished, sizeof(unfinished) - 1) == 0)
@@ -217,7 +221,7 @@ static int read_manifest(
     return aof_manifest_parse(text.data, text.len, ret, err) < 0 ? err_wrap(err, "'%s'", name) : 0;
 }
 
-/* Sizes and time are those of all parts together. */
+/* Size and time cover all parts. */
 static int add_parts(const struct store_list *list, const struct aof_manifest *manifest,
     json_t *facts, struct err *err)
 {
@@ -279,7 +283,7 @@ static int take_conf(void *arg, const void *data, size_t len, struct err *err)
     return buf_add_limited(arg, data, len, NODES_CONF_BYTES_MAX, "nodes.conf", err);
 }
 
-/* The id of the node whose folder it is; "" if it is no node's. */
+/* The id of the node that the folder belongs to; "": none. */
 static int find_own(
     struct store *s, const struct store_list *list, char own[UID_BYTES_MAX], struct err *err)
 {
@@ -327,7 +331,7 @@ int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
         look_at_file(s, &list.entries[i], facts);
         json_array_append_new(*ret, facts);
     }
-    store_close(s); /* before others are opened: a server may count sessions */
+    store_close(s); /* before others are opened, because a server may limit sessions */
     for (size_t i = 0; i < list.folder_count; i++) {
         if (!is_wanted(list.folders[i], true, own, &name))
             continue;

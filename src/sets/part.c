@@ -12,7 +12,7 @@
 
 enum { WRITE_BYTES = 256 << 10 };
 
-/* The lock tells a writer that waits from one that is gone. */
+/* The lock shows whether another writer is still running. */
 static int lock(const struct part *p, struct err *err)
 {
     return flock(p->fd, LOCK_EX | LOCK_NB) < 0
@@ -26,7 +26,7 @@ int part_open(struct part *p, const char *path, struct err *err)
     if (!path)
         return 0;
     char *part_path = xasprintf("%s.part", path);
-    /* A leftover of a crash: start anew. */
+    /* A leftover of a crash: start again. */
     unlink(part_path);
     p->fd = open(part_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (p->fd < 0) {
@@ -129,7 +129,7 @@ int part_name(struct part *p, struct err *err)
     free(p->part_path);
     p->part_path = NULL;
     if (dir_sync(dir, err) < 0) {
-        unlink(p->path); /* it may be gone after a crash: then it must not be counted on */
+        unlink(p->path); /* after a crash the file may be missing, so nothing may rely on it */
         return -1;
     }
     return 0;

@@ -13,15 +13,15 @@
 
 enum { PROGRESS_MS = 200 };
 
-/* The way from the store to plain bytes. */
+/* The bytes of a file, from the store to the decompressor. */
 struct reading {
     const struct pull_params *params;
     struct store_object object;
     struct unpack *unpack;
-    int64_t stored_bytes; /* that have come */
+    int64_t stored_bytes; /* received so far */
     int64_t before_bytes; /* of files before this one */
     int64_t told_ms;      /* of the last call of progress */
-    char *keep_path;      /* of the stored bytes; NULL: they are not kept */
+    char *keep_path;      /* of the kept bytes; NULL: they are not kept */
     bool resumed;         /* kept bytes were used */
 };
 
@@ -32,28 +32,29 @@ struct output {
     struct rdb_scan *scan;
 };
 
-/* What a pass found out that the next one needs. */
+/* What one pass finds out for the next. */
 struct insight {
     struct rdb_suspects **suspects; /* of each output; NULL: none */
     bool false_hints;
-    bool helps; /* the next pass is another than the last */
+    bool helps; /* the next pass will differ from this one */
+    bool again; /* the pass failed, and another one may succeed */
 };
 
 struct puller {
     const struct pull_params *params;
     const struct insight *known; /* of an earlier pass */
-    bool found;                  /* `known` would help: the pass is to be made again */
-    struct pull_params input;    /* the same, of the present one of several files */
+    bool found;                  /* `known` would help: repeat the pass */
+    struct pull_params input;    /* the same, for the current one of several files */
     struct reading reading;
     struct output *outputs;
     size_t count;
-    struct rdb_split *split; /* NULL: the one file is written as it is */
-    bool stamp_only;         /* so it is with a split, but for its end */
-    uint64_t end_bytes;      /* of that, written */
+    struct rdb_split *split; /* NULL: the one file is written unchanged */
+    bool stamp_only;         /* the same with a split, but for the end of the file */
+    uint64_t end_bytes;      /* of that end, written */
     json_t *files;           /* of the facts' "source" */
     uint64_t keys_before;    /* of files before this one */
-    bool counted;            /* all files are in `files` */
-    bool kept_is_out;        /* the kept bytes take the place of the part */
+    bool counted;            /* all files are counted in `files` */
+    bool kept_is_out;        /* the part shares the kept bytes */
 };
 
 static const char *label_of(const struct pull_params *params)
@@ -71,7 +72,7 @@ static int check_size(const struct reading *r, int64_t bytes, struct err *err)
     return err_hint(err, "The file was changed since the plan was made: plan again.");
 }
 
-/* For what is wrong with the bytes: errors of the store and of the disk name their files. */
+/* For errors in the bytes. Errors of the store and of the disk already name their files. */
 static int name_file(const struct reading *r, struct err *err)
 {
     return err_wrap(err, "'%s' in '%s'", label_of(r->params), store_label(r->params->store));
@@ -94,7 +95,7 @@ static int on_stored(void *arg, const void *data, size_t len, struct err *err)
     return unpack_feed(r->unpack, data, len, err) < 0 ? name_file(r, err) : 0;
 }
 
-/* Reads the whole file; its plain bytes go to the sink. Release with unpack_free(). */
+/* Reads the whole file into the sink, decompressed. Release with unpack_free(). */
 static int read_plain(struct reading *r, store_sink sink, void *arg, struct err *err)
 {
     const struct pull_params *params = r->params;
@@ -137,7 +138,7 @@ int pull_plain(const struct pull_params *params, store_sink sink, void *arg, str
     return rc;
 }
 
-/* Where the stored bytes of one of the files are kept. */
+/* The path where the stored bytes of a file are kept. */
 static char *keep_path(const struct puller *p, size_t file)
 {
     return p->params->resume ? xasprintf("%s.fetch%zu", p->outputs[0].to->out_path, file) : NULL;
@@ -151,7 +152,7 @@ static void forget_kept(const struct puller *p)
     }
 }
 
-/* Plain bytes: to the scan, and into the file. */
+/* Takes decompressed bytes: scans them and writes them into the file. */
 static int on_plain(void *arg, const void *data, size_t len, struct err *err)
 {
     struct puller *p = arg;
@@ -161,7 +162,7 @@ static int on_plain(void *arg, const void *data, size_t len, struct err *err)
                       : rdb_scan_feed(p->outputs[0].scan, data, len, err);
     if (rc < 0 || (p->split && !p->stamp_only))
         return rc;
-    /* What is kept is the file already: the part becomes another name of it. */
+    /* The kept bytes are already the file, so the part becomes a hard link of them. */
     if (!p->kept_is_out && p->reading.keep_path &&
         strcmp(unpack_compression(p->reading.unpack), "none") == 0) {
         p->kept_is_out = true;
@@ -244,7 +245,7 @@ static int end_reading(struct puller *p, struct err *err)
         return rdb_scan_end(p->outputs[0].scan, err);
     if (rdb_split_end(p->split, err) < 0)
         return -1;
-    /* The new end may be before bytes that stood behind the old one. */
+    /* The new end may be before the old end of the file. */
     const struct rdb_split_facts *facts = rdb_split_facts(p->split, 0);
     return p->stamp_only ? part_truncate(&p->outputs[0].part, facts->end_offset + p->end_bytes, err)
                          : 0;
@@ -305,7 +306,7 @@ static void count_file(struct puller *p)
     p->keys_before = source.keys;
 }
 
-/* The reading goes on with this file; 0 is the first. */
+/* Continues with this file; 0 is the first. */
 static int read_file(struct puller *p, size_t file, struct err *err)
 {
     const struct pull_input *in = file ? &p->params->more[file - 1] : NULL;
@@ -329,7 +330,7 @@ static int read_file(struct puller *p, size_t file, struct err *err)
     return read_plain(&p->reading, on_plain, p, err);
 }
 
-/* The files behind the first one. */
+/* Reads the files after the first one. */
 static int read_more(struct puller *p, struct err *err)
 {
     for (size_t i = 1; i <= p->params->more_count; i++) {
@@ -346,7 +347,10 @@ static int read_more(struct puller *p, struct err *err)
     return 0;
 }
 
-/* Files with keys for which another file counts first: what that one does not have is taken now. */
+/*
+ * Some files have keys for which another file has priority. Reads them again for the keys that the
+ * other file lacks.
+ */
 static int read_rest(struct puller *p, struct err *err)
 {
     int64_t last_bytes = p->reading.stored_bytes;
@@ -366,7 +370,7 @@ static int read_rest(struct puller *p, struct err *err)
     return 0;
 }
 
-/* The caller's own checks, and the bytes on the disk. */
+/* Runs the caller's check and syncs the file. */
 static void finish_output(struct puller *p, size_t output)
 {
     struct pull_output *to = p->outputs[output].to;
@@ -383,7 +387,7 @@ static void finish_output(struct puller *p, size_t output)
     (void)!part_sync(&p->outputs[output].part, &to->failure);
 }
 
-/* Whether what has come is worth keeping. */
+/* Whether a retry may succeed, so the received bytes are kept. */
 static bool may_pass(enum err_code code)
 {
     return err_code_is_retried(code) || code == ERR_CANCELLED || code == ERR_SERVER;
@@ -406,7 +410,7 @@ static void finish(struct puller *p)
             (void)!part_name(&p->outputs[i].part, &p->outputs[i].to->failure);
 }
 
-/* A server makes room for as many keys as the file says, before it has read one. */
+/* A server allocates room for as many keys as the file announces. */
 static bool has_false_hints(const struct puller *p)
 {
     return (!p->split || p->stamp_only) && p->outputs[0].to->out_path &&
@@ -444,8 +448,8 @@ static int pull_all(struct puller *p, struct err *err)
 }
 
 /*
- * Whether a second try that begins at the first byte makes sense: it may be the kept bytes that are
- * bad; the object was changed; the line was cut, and the store gives nothing to go on by.
+ * Whether a second try from the first byte makes sense: the kept bytes may be bad, the object may
+ * have changed, or the connection broke and the store has no validator to continue with.
  */
 static bool is_worth_another(const struct reading *r, enum err_code code)
 {
@@ -453,7 +457,7 @@ static bool is_worth_another(const struct reading *r, enum err_code code)
            (err_code_is_retried(code) && r->stored_bytes && !r->object.validator[0]);
 }
 
-/* Keys that seem to be there twice: the next pass is to name them. */
+/* Keys that seem to be duplicates: the next pass names them. */
 static void take_suspects(struct puller *p, struct insight *ret)
 {
     for (size_t i = 0; i < p->count; i++) {
@@ -464,9 +468,8 @@ static void take_suspects(struct puller *p, struct insight *ret)
     }
 }
 
-/* ret_again: it failed, and is worth another try, with what was found out. */
 static int pull_once(const struct pull_params *params, struct pull_output *outputs, size_t count,
-    const struct insight *known, struct insight *ret_found, bool *ret_again, struct err *err)
+    const struct insight *known, struct insight *ret_found, struct err *err)
 {
     struct puller p = {.params = params,
         .known = known,
@@ -486,8 +489,8 @@ static int pull_once(const struct pull_params *params, struct pull_output *outpu
     if (rc < 0)
         take_suspects(&p, ret_found);
     ret_found->helps = p.found;
-    *ret_again = rc < 0 && (p.found || is_worth_another(&p.reading, err->code));
-    if (*ret_again && !p.found)
+    ret_found->again = rc < 0 && (p.found || is_worth_another(&p.reading, err->code));
+    if (ret_found->again && !p.found)
         forget_kept(&p);
     for (size_t i = 0; i < count; i++) {
         if (p.reading.before_bytes + p.reading.stored_bytes)
@@ -520,19 +523,19 @@ int pull_cut(
     const struct pull_params *params, struct pull_output *outputs, size_t count, struct err *err)
 {
     struct insight known = insight_new(count);
-    bool again = true;
     int rc = -1;
 
-    /* Besides those that something was found for, one more. */
-    for (int more = 1; again; more -= !known.helps) {
+    /* One more pass besides those that a finding calls for. */
+    known.again = true;
+    for (int more = 1; known.again; more -= !known.helps) {
         struct insight found = insight_new(count);
         struct err failure = ERR_INIT;
-        rc = pull_once(params, outputs, count, &known, &found, &again, &failure);
+        rc = pull_once(params, outputs, count, &known, &found, &failure);
         if (rc < 0)
             *err = failure;
         insight_release(&known, count);
         known = found;
-        again = again && (found.helps || more > 0);
+        known.again = found.again && (found.helps || more > 0);
     }
     insight_release(&known, count);
     return rc;

@@ -12,18 +12,18 @@
 #include <zstd_errors.h>
 
 enum {
-    TELLING_BYTES = 16, /* of the beginning, that tell what the file is */
+    TELLING_BYTES = 16, /* bytes that tell the kind of the file */
     OUT_BYTES = 256 * 1024,
     FEED_BYTES_MAX = 1 << 30, /* ISA-L counts in 32 bits */
-    ZSTD_WINDOW_LOG_MAX = 27, /* 128 MiB, what zstd(1) takes without being asked */
+    ZSTD_WINDOW_LOG_MAX = 27, /* 128 MiB, the limit of zstd(1) without options */
 };
 
 enum place {
-    AT_BEGINNING, /* TELLING_BYTES aren't there yet */
+    AT_BEGINNING, /* fewer than TELLING_BYTES have arrived */
     IN_PLAIN,
     IN_GZIP_HEADER,
     IN_GZIP_BODY,
-    BEHIND_GZIP_MEMBER, /* a member has ended, another one may follow */
+    BEHIND_GZIP_MEMBER, /* a member has ended; another one may follow */
     IN_ZSTD,
     BEHIND_ZSTD_FRAME,
 };
@@ -35,11 +35,11 @@ struct unpack {
     unsigned char beginning[TELLING_BYTES];
     size_t beginning_len;
     unsigned members;
-    bool padded;        /* zero bytes stand behind the last gzip member */
-    uint64_t piece_end; /* offset behind the bytes that are being fed */
+    bool padded;        /* zero bytes followed the last gzip member */
+    uint64_t piece_end; /* offset after the bytes that are being fed */
     struct inflate_state inflate;
     struct isal_gzip_header header;
-    ZSTD_DStream *zstd; /* NULL: not needed yet */
+    ZSTD_DStream *zstd; /* NULL: unused */
     uint8_t out[OUT_BYTES];
 };
 
@@ -73,7 +73,7 @@ const char *unpack_compression(const struct unpack *u)
 static void begin_member(struct unpack *u)
 {
     isal_inflate_reset(&u->inflate);
-    /* The header is read by its own call; sum and length behind the data are verified. */
+    /* A call of its own reads the header. Checksum and length at the end are verified. */
     u->inflate.crc_flag = ISAL_GZIP_NO_HDR_VER;
     isal_gzip_header_init(&u->header);
     u->inflate.avail_out = OUT_BYTES;
@@ -128,10 +128,7 @@ static int inflate_some(struct unpack *u, struct err *err)
     return 0;
 }
 
-/*
- * Behind a member: zero bytes, as tapes and stores with blocks pad, up to the end; else another
- * member begins.
- */
+/* After a member: padding of zero bytes up to the end, as on tapes, or another member. */
 static int next_member(struct unpack *u, struct err *err)
 {
     uint8_t *next = u->inflate.next_in;
@@ -156,7 +153,7 @@ static int next_member(struct unpack *u, struct err *err)
 
 static int feed_gzip(struct unpack *u, const void *data, size_t len, struct err *err)
 {
-    /* ISA-L takes no const, but only reads here. */
+    /* ISA-L lacks the const; it only reads. */
     u->inflate.next_in = (uint8_t *)(uintptr_t)data;
     u->inflate.avail_in = (uint32_t)len;
     while (u->inflate.avail_in || u->inflate.avail_out == 0) {
@@ -189,7 +186,7 @@ static int feed_zstd(struct unpack *u, const void *data, size_t len, struct err 
     ZSTD_inBuffer in = {.src = data, .size = len};
     bool full = true;
 
-    /* A full output buffer may hide more of it. */
+    /* A full output buffer may hide more output. */
     while (in.pos < in.size || full) {
         ZSTD_outBuffer out = {.dst = u->out, .size = OUT_BYTES};
         size_t rc = ZSTD_decompressStream(u->zstd, &out, &in);
@@ -223,7 +220,7 @@ static bool is_markup(const struct unpack *u)
     return at < u->beginning_len && u->beginning[at] == '<';
 }
 
-/* The beginning is complete, as far as the file has one: decides and passes it on. */
+/* All bytes that tell the kind are there: chooses the decoder and feeds them to it. */
 static int tell(struct unpack *u, struct err *err)
 {
     static const struct {
@@ -247,7 +244,7 @@ static int tell(struct unpack *u, struct err *err)
         err_set(err, ERR_CORRUPT, "this is a web page or XML, not a backup file");
         return err_hint(err, "It may be a login or error page: look at it in a browser.");
     }
-    /* zstd(1) passes over frames that it is told to skip; pzstd begins with one. */
+    /* Skippable frames: zstd(1) ignores them; pzstd writes one first. */
     bool skippable = u->beginning_len >= 4 && (u->beginning[0] & 0xf0) == 0x50 &&
                      memcmp(u->beginning + 1, "\x2a\x4d\x18", 3) == 0;
     if (skippable || begins_with(u, "\x28\xb5\x2f\xfd", 4))

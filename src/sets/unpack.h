@@ -2,17 +2,16 @@
 #define SETS_UNPACK_H
 
 /*
- * A backup file's bytes made plain: what it is, is told by its first bytes; gzip and zstd (also of
- * several members or frames) are inflated and their checksums are verified; else the bytes go
- * through as they are. An empty file, a web page and kinds of compression that aren't known are
- * errors of their own.
+ * Decompresses a backup file. Its first bytes tell what it is. gzip and zstd (also with several
+ * members or frames) are decompressed and their checksums verified; other bytes pass unchanged. An
+ * empty file, a web page and unsupported kinds of compression have errors of their own.
  *
  *     struct unpack *u = unpack_new(sink, arg);
  *     unpack_feed(u, data, len, err) …
- *     unpack_end(u, err)                 // the file ended: was it whole?
+ *     unpack_end(u, err)                 // the file ended: was it complete?
  *     unpack_free(u);
  *
- * Messages do not name the file. Memory: some 400 KB, and the window of zstd data: 8 MB at its usual
+ * Messages do not name the file. Memory: about 400 KB, and the window of zstd data: 8 MB at its usual
  * levels, 128 MB at most.
  */
 
@@ -23,7 +22,7 @@
 
 struct unpack;
 struct unpack *unpack_new(store_sink sink, void *arg);
-void unpack_free(struct unpack *u); /* NULL is fine */
+void unpack_free(struct unpack *u); /* NULL is allowed */
 int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err) MUST_CHECK;
 int unpack_end(struct unpack *u, struct err *err) MUST_CHECK;
 

@@ -24,11 +24,12 @@ static const char *const steps[STATE_SCHEMA_VERSION] = {
 
 int state_schema_version(struct state *st, int64_t *ret, struct err *err)
 {
-    if (state_get_int(st, 0, ret, err, "PRAGMA user_version", "") < 0)
+    *ret = 0;
+    if (state_get_int(st, ret, err, "PRAGMA user_version", "") < 0)
         return -1;
     /* The first version said it in a row alone. */
     return *ret ? 0
-                : state_get_int(st, 0, ret, err,
+                : state_get_int(st, ret, err,
                       "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema_version'", "");
 }
 

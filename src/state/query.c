@@ -321,8 +321,8 @@ json_t *rows_object(const struct rows *rows)
     return o;
 }
 
-int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *err, const char *sql,
-    const char *types, ...)
+int state_get_int(
+    struct state *st, int64_t *ret, struct err *err, const char *sql, const char *types, ...)
 {
     struct rows rows = {.state = st, .rc = SQLITE_ROW};
     va_list args;
@@ -332,7 +332,8 @@ int state_get_int(struct state *st, int64_t missing, int64_t *ret, struct err *e
     va_end(args);
     if (rc < 0)
         return -1;
-    *ret = rows_next(&rows) ? rows_int(&rows, 0) : missing;
+    if (rows_next(&rows))
+        *ret = rows_int(&rows, 0);
     return rows_end(&rows, err);
 }
 

@@ -59,9 +59,9 @@ static int copy_to_memory(struct state *st, struct err *err)
 
 static int check_schema(struct state *st, enum state_mode mode, struct err *err)
 {
-    int64_t id, version;
+    int64_t id = 0, version = 0;
 
-    if (state_get_int(st, 0, &id, err, "PRAGMA application_id", "") < 0)
+    if (state_get_int(st, &id, err, "PRAGMA application_id", "") < 0)
         return -1;
     if (id != STATE_APPLICATION_ID) {
         err_set(err, ERR_CHECK, "'%s' is a database, but not a state file of recluster", st->path);

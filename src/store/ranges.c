@@ -167,10 +167,11 @@ static int start_children(struct reader *r, struct err *err)
     return 0;
 }
 
-int ranges_read(struct store *s, const char *name, int64_t offset,
-    const struct store_object *object, store_sink sink, void *arg, struct err *err)
+int ranges_read(struct store *s, const struct store_range *range, const struct store_object *object,
+    store_sink sink, void *arg, struct err *err)
 {
-    struct reader r = {.store = s, .name = name, .offset = offset, .bytes = object->bytes};
+    struct reader r = {
+        .store = s, .name = range->name, .offset = range->offset, .bytes = object->bytes};
 
     r.connections =
         s->driver->connections < CONNECTIONS_MAX ? s->driver->connections : CONNECTIONS_MAX;
@@ -178,7 +179,7 @@ int ranges_read(struct store *s, const char *name, int64_t offset,
     size_t bytes = r.range_count * sizeof(struct range);
     r.ranges = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (r.ranges == MAP_FAILED)
-        return err_sys(err, ERR_FAILED, "no memory for the ranges of '%s'", name);
+        return err_sys(err, ERR_FAILED, "no memory for the ranges of '%s'", range->name);
     for (size_t i = 0; i < r.range_count; i++) {
         sem_init(&r.ranges[i].filled, 1, 0);
         sem_init(&r.ranges[i].emptied, 1, 1);

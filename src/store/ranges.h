@@ -13,9 +13,9 @@
 
 enum { RANGE_BYTES = 2 << 20, RANGES_AHEAD = 2 };
 
-/* As store_read(), from `offset` to the end of the object that `object` describes. */
-int ranges_read(struct store *s, const char *name, int64_t offset,
-    const struct store_object *object, store_sink sink, void *arg, struct err *err) MUST_CHECK;
+/* Like store_read(), from range->offset to the end of the object that `object` describes. */
+int ranges_read(struct store *s, const struct store_range *range, const struct store_object *object,
+    store_sink sink, void *arg, struct err *err) MUST_CHECK;
 
 /* Whether that is worth it: enough bytes are left, and of a kind of store that says so (driver.h). */
 bool ranges_pay(const struct store *s, const struct store_object *object, int64_t offset);

@@ -11,9 +11,9 @@
 #include "recluster/file.h"
 
 /*
- * How often and how long a request is tried; both count anew from each PROGRESS_BYTES that came, so
- * that a long transfer over a bad line arrives and a peer that drips single bytes doesn't keep us
- * for ever.
+ * How often and how long a request is retried. Both start again after each PROGRESS_BYTES received:
+ * so a long transfer over a bad line completes, and a peer that sends single bytes cannot hold us
+ * forever.
  */
 enum {
     TRIES = 5,
@@ -145,7 +145,7 @@ void store_list_add(
         list->not_utf8++;
         return;
     }
-    /* Room is doubled whenever the count has reached a power of two. */
+    /* The capacity doubles when the count reaches a power of two. */
     if ((list->count & (list->count - 1)) == 0)
         list->entries =
             xreallocarray(list->entries, list->count ? 2 * list->count : 1, sizeof(*list->entries));
@@ -215,7 +215,7 @@ json_t *store_location_below(const json_t *location, const char *folder)
     return copy;
 }
 
-/* By name; of the same name, the one whose size is known comes first. */
+/* By name; of equal names, the one with a known size comes first. */
 static int by_name(const void *a, const void *b)
 {
     const struct store_entry *x = a, *y = b;
@@ -260,19 +260,19 @@ int store_list(struct store *s, struct store_list *ret, struct err *err)
     }
 }
 
-/* One store_read() over all its tries. */
+/* One store_read() with all its retries. */
 struct reading {
     const struct store *store;
     const char *name;
     store_sink sink;
     void *arg;
-    struct store_object object; /* as the try that brought the first byte said */
+    struct store_object object; /* from the try that received the first byte */
     struct store_object *ret;
-    int64_t start, end; /* end: behind the last byte that is wanted; -1: all */
-    int64_t at;         /* the byte that the sink gets next */
-    int64_t skip;       /* bytes that come in this try and that the sink had already */
+    int64_t start, end; /* end: after the last byte that is wanted; -1: all */
+    int64_t at;         /* the next byte for the sink */
+    int64_t skip;       /* bytes of this try that the sink already has */
     bool refused;       /* the sink returned -1 */
-    bool enough;        /* all that was wanted has come, and more comes */
+    bool enough;        /* all wanted bytes came, but the peer sends more */
 };
 
 bool store_object_is_same(const struct store_object *a, const struct store_object *b)
@@ -334,7 +334,7 @@ static int reading_data(void *arg, const void *data, size_t len, struct err *err
     return 0;
 }
 
-/* After an answer that ended as if it were whole. */
+/* After an answer that ended without an error. */
 static int check_length(const struct reading *r, struct err *err)
 {
     int64_t end = r->object.bytes;
@@ -347,7 +347,7 @@ static int check_length(const struct reading *r, struct err *err)
     return 0;
 }
 
-/* One try. 0: all is there, or the sink had enough. */
+/* One try. 0: complete, or the sink wants no more. */
 static int reading_try(struct reading *r, struct err *err)
 {
     const struct store_receiver receiver = {reading_begin, reading_data, r};

@@ -200,7 +200,9 @@ static int run(struct run *r, bool *ret_resumed, struct err *err)
     if (store_read(t->store, &(struct store_range){t->name, r->at, -1}, on_single_data, r,
             r->object, err) < 0)
         return -1;
-    return r->in_ranges ? ranges_read(t->store, t->name, r->at, r->object, on_data, r, err) : 0;
+    return r->in_ranges ? ranges_read(t->store, &(struct store_range){t->name, r->at, -1},
+                              r->object, on_data, r, err)
+                        : 0;
 }
 
 int transfer_run(

@@ -152,7 +152,7 @@ static int check_left_out(const struct survey *survey, struct err *err)
     return 0;
 }
 
-/* Whose slots a file of a shard has, of primaries and replicas. */
+/* The slots of a shard's file, for primaries and replicas. */
 static void set_shards(
     struct survey *survey, const struct ccs_database *db, struct disk_query *query)
 {
@@ -213,7 +213,7 @@ static void choose_for(struct survey *survey, struct plan_database_input *in,
     in->catalogue = NULL;
 }
 
-/* Whoever answered first: the plan is the same. */
+/* In a fixed order, so that the plan does not depend on who answered first. */
 static int by_owner_and_path(const void *a, const void *b)
 {
     const struct disk_folder *x = a, *y = b;
@@ -227,7 +227,7 @@ int survey_choose_disks(struct survey *survey, struct err *err)
     struct disk_folder *folders = arena_alloc(&survey->ccs->arena, (count + 1) * sizeof(*folders));
     const json_t *folder;
 
-    /* In a replan its host may be the lost one. */
+    /* In a replan its host may be lost. */
     if (!survey->replan && check_left_out(survey, err) < 0)
         return -1;
     json_array_foreach (survey->disks, i, folder) {

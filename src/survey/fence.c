@@ -1,10 +1,10 @@
 /*
- * Servers that are left of the old cluster, looked at and stopped on their own machines, over links
- * of "old_nodes", or of a host that has the node's address.
+ * Finds servers of the old cluster that still run and stops them on their own machines, over the
+ * links of "old_nodes", or of a host with the node's address.
  *
- * What was looked at travels with the plan into the state file (as a secret: logins are in it), so
- * that what is stopped is what was shown; that it was is recorded there too ("fenced_ms"), and each
- * step as an event.
+ * The findings are saved with the plan in the state file (as a secret, because they include
+ * logins), so exactly the servers that the plan showed are stopped. Each step is an event;
+ * "fenced_ms" records the end.
  */
 
 #include "recluster/fence.h"
@@ -25,8 +25,8 @@ enum { HELLO_MS = 60 * 1000, LOOK_MS = 60 * 1000, FENCE_MS = 6 * 60 * 1000 };
 struct old_machine {
     json_t *target;
     struct link *link;
-    struct fencing *all; /* NULL: it is only looked at */
-    size_t next;         /* server to be stopped */
+    struct fencing *all; /* NULL: only look */
+    size_t next;         /* the server to stop */
     struct err error;
 };
 
@@ -69,7 +69,7 @@ static json_t *target_of_host(const struct hosts *hosts, const struct ccs_node *
     return NULL;
 }
 
-/* How the node is reached; NULL: nobody said. The caller's. */
+/* The entry with the link to the node; NULL: there is none. The caller's. */
 static json_t *target_of(const struct hosts *hosts, const struct ccs_node *node)
 {
     const struct old_node *known = hosts_old_node(hosts, node->uid);
@@ -89,7 +89,7 @@ static void refuse(json_t *server, const struct err *err)
     json_object_set_new(server, "error", err_to_json(err));
 }
 
-/* Into the machine's list, or with an error if there is none. */
+/* Adds the answer to the machine's list; an error if there is none. */
 static void add_server(const struct survey *survey, json_t *machines, json_t *server)
 {
     const char *addr = json_text(server, "addr", NULL);
@@ -190,7 +190,7 @@ static void on_ready(void *arg)
         link_call(m->link, "old_servers", listen_of(m->target), LOOK_MS, on_found, NULL, m);
 }
 
-/* All machines at the same time, until each is done with; their errors stay in them. */
+/* Looks at all machines at the same time. An error stays in its machine. */
 static int run_machines(
     struct old_machine *machines, size_t count, struct host_links *links, struct err *err)
 {
@@ -329,7 +329,7 @@ static bool is_fenced(const json_t *targets, const json_t *address)
     return false;
 }
 
-/* Seen from here, where clients may be too. */
+/* From this machine, where clients may be too. */
 static int check_closed(const json_t *targets, const struct ccs *ccs, struct err *err)
 {
     struct old_cluster *old = old_cluster_new(ccs, err);

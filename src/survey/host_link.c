@@ -41,7 +41,7 @@ static int read_keys(struct state *st, const char *host, struct buf *keys, struc
     return rows_end(&rows, err);
 }
 
-/* What is asked of a host before it is ready; lives until the last answer. */
+/* The calls before a host is ready; freed after the last answer. */
 struct conversation {
     struct link *link;
     struct host_opening opening;

@@ -1,4 +1,4 @@
-/* What a host is asked when it is looked at: about itself, and about what the backups need of it. */
+/* The calls that probe a host: what it has, and whether it fits the backups. */
 
 #include "questions.h"
 #include "recluster/clock.h"
@@ -26,7 +26,7 @@ static void add_types(const struct backup_set *set, json_t *types)
     }
 }
 
-/* Types of modules that the files of the chosen sets tell of, each once. */
+/* The module types that the files of the chosen sets use, without duplicates. */
 static json_t *module_types(const struct survey *survey)
 {
     json_t *types = json_object(), *names = json_array(), *ignored;
@@ -44,7 +44,7 @@ static json_t *module_types(const struct survey *survey)
     return names;
 }
 
-/* Another folder may be mounted there: some of the files tell. */
+/* A few files tell whether the host has another folder mounted there. */
 static json_t *folder_to_see(const struct plan_database_input *in, const struct backup_set *set)
 {
     enum { FILES_MAX = 100 };
@@ -55,7 +55,7 @@ static json_t *folder_to_see(const struct plan_database_input *in, const struct 
     return json_pack("{s:O, s:o}", "location", in->location, "names", names);
 }
 
-/* A folder that the operator's machine sees is not on each host, unless it is mounted there too. */
+/* A folder of the operator's machine is on a host only if it is mounted there too. */
 static json_t *folders_to_see(const struct survey *survey, const struct host *host)
 {
     json_t *folders = json_object();
@@ -70,7 +70,7 @@ static json_t *folders_to_see(const struct survey *survey, const struct host *ho
     return folders;
 }
 
-/* Where servers of databases of several shards will listen, as far as is known before the plan. */
+/* The ports of sharded databases, as far as they are known before the plan. */
 static void add_ports(const struct survey *survey, const char *addr, json_t *targets)
 {
     enum { FIRST_OF_POOL = 21000, SOME = 4, BUS = 10000, PORT_MAX = 65535 };
@@ -93,7 +93,7 @@ static void add_ports(const struct survey *survey, const char *addr, json_t *tar
     }
 }
 
-/* Of a very large number of hosts, the next ones: each is tried by some. */
+/* If there are very many hosts, each tries only the next ones after it. */
 static json_t *ports_to_reach(const struct survey *survey, const struct host *host)
 {
     enum { HOSTS_MAX = 64 };

@@ -1,7 +1,7 @@
 /*
- * --measure: what each host is asked to find out of its disk and its way to the backups. The file
- * that it reads is one of the database with the most bytes to come, another one on each host: all
- * of them read at the same time, as they will in the recovery.
+ * --measure: the parameters of the hosts' measurements. Each host reads a file of the database with
+ * the most bytes to fetch, a different one on each host. All of them read at the same time, as in
+ * the recovery.
  */
 
 #include "questions.h"
@@ -34,11 +34,11 @@ json_t *measure_params(const struct survey *survey, size_t host)
 {
     const struct plan_database_input *in = largest_database(survey);
     json_t *params = json_pack("{s:s}", "base_dir", survey->hosts->hosts[host].base_dir);
-    struct err ignored = ERR_INIT; /* it was read when the catalogue was made */
+    struct err ignored = ERR_INIT; /* the catalogue has read it */
     const struct backup_set *set = in ? chosen_set(in) : NULL;
     json_t *location = set ? store_resolve_location(in->location, &ignored) : NULL;
 
-    /* A way over the operator's machine is not the host's to measure, nor does it get that login. */
+    /* A relayed location is not measured: the host must not get its login. */
     if (location && !json_flag(survey->hosts->hosts[host].spec, "relay") &&
         !json_flag(location, "relay")) {
         json_object_set(params, "location", location);

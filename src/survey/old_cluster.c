@@ -22,10 +22,10 @@ enum { LOOKUP_MS = 5000, FIRST_LOOK_MS = 1500, SENTINEL_MS = 1500, SENTINEL_PORT
 struct address {
     const char *addr;
     int port;
-    const char *what; /* "shard:4", "endpoint:1:1"; NULL: of a Sentinel, if one is there */
+    const char *what; /* "shard:4", "endpoint:1:1"; NULL: the port of a possible Sentinel */
     bool of_node;
     enum knock_answer answer;
-    const char *seen_from; /* a host; NULL: this machine */
+    const char *seen_from; /* the host that asks; NULL: this machine */
 };
 
 struct name {
@@ -40,7 +40,7 @@ struct old_addresses {
     size_t count, alloc;
     struct name *names;
     size_t name_count, name_alloc;
-    json_t *node_addrs; /* as keys */
+    json_t *node_addrs; /* a set of keys */
 };
 
 /* --- which addresses --- */
@@ -67,7 +67,7 @@ static void add_address(struct old_addresses *all, const char *addr, int port, c
         .of_node = json_object_get(all->node_addrs, addr) != NULL};
 }
 
-/* `words` may be several, joined by commas: addresses, or names that are looked up first. */
+/* `words`: addresses or names, separated by commas; names are looked up first. */
 static void add(
     struct old_addresses *all, const char *words, int port, const char *kind, const char *uid)
 {
@@ -97,7 +97,7 @@ static void collect(struct old_addresses *all, const struct ccs *ccs)
         const struct ccs_endpoint *e = &ccs->endpoints[i];
         add(all, e->addr, e->port, "endpoint", e->uid);
         add(all, e->dns_name, e->port, "endpoint", e->uid);
-        /* Any node's proxy may serve it. */
+        /* The proxy of any node may serve the endpoint. */
         for (size_t n = 0; n < ccs->node_count; n++) {
             add(all, ccs->nodes[n].addr, e->port, "endpoint", e->uid);
             add(all, ccs->nodes[n].external_addr, e->port, "endpoint", e->uid);
@@ -226,11 +226,11 @@ static void add_watched(void *arg, const char *master, const char *ip, int port)
         return;
     json_t *found = json_pack("{s:s, s:i, s:s, s:s}", "addr", p->address->addr, "port",
         p->address->port, "master", master, "watches", watches);
-    if (found) /* else the name is not UTF-8: no CCS has such */
+    if (found) /* a name that is not UTF-8 is in no CCS file */
         json_array_append_new(p->old->sentinels, found);
 }
 
-/* The first step is to hear of the connection; until then the port counts as silent. */
+/* The first step reports the connection; until then the port counts as silent. */
 static bool is_connected(struct asking *p, struct wait *wait)
 {
     int failure = 0;
@@ -249,7 +249,7 @@ static bool is_connected(struct asking *p, struct wait *wait)
     return p->connected;
 }
 
-/* Asks for its masters; whatever else listens there is left alone. */
+/* Asks a Sentinel for its primaries; another server there is ignored. */
 static enum job_step asking_step(void *arg, struct wait *wait, struct err *err)
 {
     struct asking *p = arg;
@@ -341,7 +341,7 @@ static int ask_sentinels(struct old_cluster *old, struct err *err)
 
 /* --- asking --- */
 
-/* Those whose answer is `wanted` are asked (once more). Sentinels are asked by what they can say. */
+/* Asks again those whose answer is `wanted`. A Sentinel is asked in its own protocol. */
 static int knock_round(
     struct old_addresses *all, enum knock_answer wanted, int timeout_ms, struct err *err)
 {
@@ -379,7 +379,10 @@ json_t *old_cluster_questions(const struct old_cluster *old)
     return json_pack("{s:o}", "addresses", list);
 }
 
-/* Open counts wherever it is seen; "refused" is proof too: the machine itself says so. */
+/*
+ * An open port counts wherever it is seen. "refused" is proof too, because the machine itself
+ * answers.
+ */
 void old_cluster_take(struct old_cluster *old, const char *host, const json_t *answers)
 {
     for (size_t i = 0, k = 0; i < old->addresses->count; i++) {
@@ -394,7 +397,7 @@ void old_cluster_take(struct old_cluster *old, const char *host, const json_t *a
     }
 }
 
-/* One answer, be it "refused", shows that the machine can be seen. */
+/* Any answer, even "refused", shows that the machine can be reached. */
 static bool node_is_silent(const struct old_cluster *old, const struct ccs_node *node)
 {
     bool silent = false;
@@ -437,7 +440,7 @@ void old_cluster_judge(struct old_cluster *old)
 
 static int is_ours(struct state *st, const json_t *address, int64_t *ret, struct err *err)
 {
-    return state_get_int(st, 0, ret, err,
+    return state_get_int(st, ret, err,
         "SELECT COUNT(*) FROM (SELECT addr, port FROM placement UNION ALL SELECT addr, port FROM "
         "moved) WHERE addr = ? AND port = ?",
         "si", json_text(address, "addr", NULL), (int64_t)json_int(address, "port", 0));

@@ -1,4 +1,4 @@
-/* The old cluster's nodes that still answer by SSH: each is asked by a process of its own. */
+/* The old cluster's nodes that still answer over SSH. A child process asks each of them. */
 
 #include <errno.h>
 #include <pwd.h>
@@ -27,7 +27,7 @@ struct node_ask {
     int fd;
     int64_t until_ms;
     struct buf answer;
-    struct node_ask *next; /* waits for its turn */
+    struct node_ask *next; /* waits for a free process */
     struct loop *loop;
 };
 
@@ -47,7 +47,7 @@ static void set_identity(json_t *location, const json_t *login)
         json_object_set_new(location, "key", json_pack("{s:s}", "file", path));
 }
 
-/* A login of "old_nodes", in the words of a location (src/store/sftp_driver.c). */
+/* A login of "old_nodes" in the form of a location (src/store/sftp/driver.c). */
 static json_t *node_location(const json_t *login, const char *addr)
 {
     const json_t *port = json_object_get(login, "port");
@@ -63,7 +63,7 @@ static json_t *node_location(const json_t *login, const char *addr)
     copy_member(location, "key_password", login, "passphrase");
     copy_member(location, "known_hosts", login, "known_hosts");
     set_identity(location, login);
-    /* Logins stay on this machine: others read the files by way of it, unless they may have them. */
+    /* The login stays on this machine, which relays the files, unless the hosts may have it. */
     bool own = !json_object_get(login, "identity") && !json_object_get(login, "password");
     bool shared = json_flag(login, "share_login") && !own;
     bool relay = !shared || json_flag(login, "relay");
@@ -115,7 +115,7 @@ static int list_in_child(void *arg, int fd)
     memory_limit_tell(on_memory_limit, &fd);
     json_array_foreach (ask->locations, i, location) {
         json_t *files = NULL;
-        /* One that can't be reached won't be for the next folder either. */
+        /* If the node is unreachable, the other folders would fail too. */
         bool reached = !err.code || err.code == ERR_NOT_FOUND;
         if (reached)
             err = (struct err)ERR_INIT;
@@ -238,7 +238,7 @@ static void tell_why(struct survey *survey, const struct old_node *old, const ch
                            "path", "?", "error", err_to_json(&err)));
 }
 
-/* Why an old node whose files are wanted isn't asked; NULL: it is. */
+/* Why an old node is not asked although its files are wanted; NULL: it is asked. */
 static const char *why_not_asked(const struct old_node *old, const struct ccs_node *node)
 {
     json_t *paths = disks_paths(old->spec, node);

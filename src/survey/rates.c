@@ -1,7 +1,7 @@
 /*
- * How fast recoveries from this machine were: a small file, $XDG_STATE_HOME/recluster/rates.json
- * (~/.local/state where that is not set), {"transfer", "load"} in bytes a second. Predictions are
- * made from it. It is no part of any recovery: without it, plans assume rates.
+ * The rates of earlier recoveries from this machine, in a small file,
+ * $XDG_STATE_HOME/recluster/rates.json (default ~/.local/state): {"transfer", "load"} in bytes a
+ * second. Predictions use them; without the file the planner assumes defaults.
  */
 
 #include <stdlib.h>
@@ -13,11 +13,11 @@
 #include "recluster/out_file.h"
 #include "recluster/survey.h"
 
-/* Less tells of the time that anything takes to start, not of a rate. */
+/* Fewer bytes show the time that a start takes, not a rate. */
 enum { LEARN_MIN_BYTES = 16 << 20, RATES_FILE_BYTES_MAX = 64 << 10 };
 static const double RATE_MIN = 1e5, RATE_MAX = 1e11;
 
-/* NULL: nobody's home. */
+/* NULL: there is no home directory. */
 static char *rates_path(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
@@ -79,7 +79,7 @@ static int measure(
     return rows_end(&rows, err);
 }
 
-/* Half of it is what was known before, so that one odd day does not count for all. */
+/* The mean with the earlier rate, so that one odd day does not count alone. */
 static double blended(const json_t *old, const char *key, double now)
 {
     double before;
@@ -110,7 +110,9 @@ int rates_learn(struct state *st, struct err *err)
     double transfer, load;
     int64_t fetched, loaded;
 
-    /* Fetches of one host share its way in: its bytes, from its first to its last. */
+    /*
+     * Fetches of a host share its network: its rate is all their bytes, from the first to the last.
+     */
     if (measure(st,
             "SELECT SUM(bytes), SUM(ms) FROM (SELECT SUM(p.file_bytes) AS bytes,"
             " MAX(t.ended_ms) - MIN(t.started_ms) AS ms FROM task t JOIN placement p"

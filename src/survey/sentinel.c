@@ -13,7 +13,7 @@ struct cursor {
     bool other; /* not what was expected */
 };
 
-/* The number behind a type's mark, to the end of its line; -1: not complete, or not that type. */
+/* The number after the type byte, to the end of its line; -1: incomplete, or another type. */
 static long take_number(struct cursor *c, char mark)
 {
     const char *line_end = memchr(c->at, '\n', (size_t)(c->end - c->at));
@@ -36,7 +36,7 @@ static long take_number(struct cursor *c, char mark)
     return c->other ? -1 : n;
 }
 
-/* False: not complete, or no string. Longer ones are cut: none of ours is. */
+/* False: incomplete, or not a string. A longer string is cut, which loses nothing that we need. */
 static bool take_text(struct cursor *c, char text[TEXT_MAX])
 {
     long len = take_number(c, '$');

@@ -1,4 +1,7 @@
-/* Facts for a plan: the CCS, the hosts as their agents see them, the locations, the old cluster. */
+/*
+ * Collects the facts for a plan: the CCS file, what the hosts' agents answer, the locations, the
+ * old cluster.
+ */
 
 #include "recluster/survey.h"
 #include "recluster/json.h"
@@ -25,7 +28,10 @@ enum {
     KNOCKING_HOSTS = 5
 };
 
-/* One host: hello, probe, its files, measure if asked for; the link is closed when all are answered. */
+/*
+ * One host: hello, probe, its files, and measure if requested. The link is closed after the last
+ * answer.
+ */
 struct host_probe {
     const struct host *host;
     struct survey *survey;
@@ -46,7 +52,7 @@ static void probe_over(struct host_probe *p, const struct err *error)
     link_close(link);
 }
 
-/* A host that can't be measured is as good as one that wasn't. */
+/* A failed measurement counts like none. */
 static void on_measure(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_probe *p = ctx;
@@ -57,7 +63,7 @@ static void on_measure(void *ctx, const json_t *result, const struct err *error)
 
 static void measure_or_end(struct host_probe *p);
 
-/* Of hosts that know nothing of it, their silence is not held against the old cluster. */
+/* Hosts that cannot reach any node of the old cluster prove nothing by its silence. */
 static void on_knock(void *ctx, const json_t *result, const struct err *error)
 {
     struct host_probe *p = ctx;
@@ -129,7 +135,7 @@ static void on_failed(void *arg, const struct err *err)
     probe_over(arg, err);
 }
 
-/* The facts of the host are known already, and so are those of its files if nobody asks for them. */
+/* Whether the facts of the host and, if they are needed, of its files are already there. */
 static bool wants_only_files(const struct survey *survey, size_t host)
 {
     json_t *paths = survey->host_inputs[host].facts
@@ -190,7 +196,7 @@ static bool same_database(const struct ccs *ccs, const char *word, const struct 
     return ccs_find_database(ccs, word, &ignored) == db;
 }
 
-/* A location of --source, marked as the operator wants it. A borrowed reference. */
+/* A location of --source, marked as the operator's. A borrowed reference. */
 static const json_t *command_line_location(struct survey *survey, const char *text, bool insecure)
 {
     json_t *location = json_string(text);
@@ -203,7 +209,10 @@ static const json_t *command_line_location(struct survey *survey, const char *te
     return location;
 }
 
-/* Command line over hosts.json over CCS. NULL: there is none, or `error` says what is wrong with it. */
+/*
+ * The command line overrides hosts.json, which overrides the CCS file. NULL: there is none, or
+ * `error` says what is wrong with it.
+ */
 static const json_t *location_of(struct survey *survey, const struct survey_request *request,
     const struct ccs_database *db, const char **ret_named_by, struct err *error)
 {
@@ -251,7 +260,7 @@ static int check_words(
     return wishes_check(survey, survey->options, err);
 }
 
-/* What the hosts file says of the clients of a database. */
+/* The settings for a database's clients in the hosts file. */
 static int take_access(struct survey *survey, struct plan_database_input *in, struct err *err)
 {
     const char *label;
@@ -277,7 +286,7 @@ static int take_access(struct survey *survey, struct plan_database_input *in, st
 struct survey_query {
     int64_t at_ms;
     struct slots slots; /* that a set must have */
-    bool some;          /* not all of them */
+    bool some;          /* not all slots */
     bool resort;        /* a file may have keys of any shard */
 };
 
@@ -323,8 +332,8 @@ static void say(const struct survey_request *request, bool lasting, const char *
 }
 
 /*
- * The location of a database, and who gets a login with it, which is told before the first request.
- * A new reference to the resolved location; NULL: nobody is to be asked.
+ * The location of a database. An event tells who gets a login with it, before the first request.
+ * Returns a new reference to the resolved location; NULL: no request is to be made.
  */
 static json_t *find_location(struct survey *survey, const struct survey_request *request,
     struct plan_database_input *in, struct err *error)
@@ -337,7 +346,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
         AUTO_FREE char *label = store_location_shown(in->database->backup_location);
         in->location_label = arena_strdup(&survey->ccs->arena, label);
     }
-    /* "--source db:1=disks": nothing but the files on disks. */
+    /* "--source db:1=disks": only the files on disks. */
     const char *word = json_string_value(in->location);
     in->only_disks = word && strcmp(word, "disks") == 0;
     if (in->only_disks)
@@ -392,7 +401,7 @@ static void catalogue_database(struct survey *survey, struct plan_database_input
     store_close(store);
 }
 
-/* --rto has chosen it when the plan was made. */
+/* --rto chose it when the plan was made. */
 static void take_pinned_count(const struct survey *survey, struct plan_database_input *in)
 {
     const json_t *database = plan_json_database(survey->pinned, in->database->uid);
@@ -439,7 +448,7 @@ int survey_databases(struct survey *survey, const struct survey_request *request
     return rc;
 }
 
-/* Before the hosts are asked, which ask it too. */
+/* Before the hosts are probed, because they ask the old cluster too. */
 static int find_old_cluster(
     struct survey *survey, const struct survey_request *request, struct err *err)
 {
@@ -475,7 +484,7 @@ static int check_old_cluster(
         const json_t *answers = json_object_get(facts, "knocks");
         if (answers)
             old_cluster_take(survey->old, survey->hosts->hosts[i].name, answers);
-        json_object_del(facts, "knocks"); /* no fact of the host */
+        json_object_del(facts, "knocks"); /* not a fact of the host */
     }
     old_cluster_judge(survey->old);
     return request->fence && !plan_old_cluster_lives(survey->ccs, survey->old->alive)

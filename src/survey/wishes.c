@@ -12,7 +12,7 @@ static bool is_database(const struct ccs *ccs, const char *word, const struct cc
     return word && ccs_find_database(ccs, word, &ignored) == db;
 }
 
-/* The place of the database in a list, from 1; "" stands for all. 0: it is not in it. */
+/* The position of the database in a list, from 1; "" matches all. 0: not in the list. */
 static int place_in(const struct ccs *ccs, const json_t *list, const struct ccs_database *db)
 {
     const json_t *item;
@@ -142,7 +142,7 @@ bool wishes_missing_slots(const json_t *options, struct slots *ret)
     return text && slots_parse(text, ret, &ignored) == 0 && !slots_is_empty(ret);
 }
 
-/* The set that a plan names is asked for by its time. */
+/* The set is requested by the time that the plan names. */
 int64_t wishes_time(const struct survey *survey, const struct ccs_database *db)
 {
     enum { SECOND_MS = 1000 };

@@ -1,21 +1,21 @@
 #ifndef SURVEY_WISHES_H
 #define SURVEY_WISHES_H
 
-/* What is wanted of a plan (survey_request.options), from words to the planner's input. */
+/* The options of a plan (survey_request.options), turned into the planner's input. */
 
 #include "recluster/survey.h"
 
-/* Whether databases, hosts and racks that are named are there: ERR_USAGE otherwise. */
+/* ERR_USAGE if an option names a database, host or rack that does not exist. */
 int wishes_check(const struct survey *survey, const json_t *options, struct err *err) MUST_CHECK;
 
 bool wishes_database(const struct survey *survey, const json_t *options,
-    const struct ccs_database *db); /* it is wanted at all */
+    const struct ccs_database *db); /* the database is to be recovered */
 void wishes_fill_database(
     const struct survey *survey, const json_t *options, struct plan_database_input *in);
 
-/* Whether its data comes from a backup set at all. */
+/* Whether its data comes from a backup set. */
 bool wishes_backups(const struct survey *survey, const struct plan_database_input *in);
-/* The time that a set must not be after; -1: any. */
+/* The latest time of a set; -1: any. */
 int64_t wishes_time(const struct survey *survey, const struct ccs_database *db);
 
 /* Slots that may stay empty; false: none. */

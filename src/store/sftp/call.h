@@ -2,7 +2,7 @@
 #define STORE_SFTP_CALL_H
 
 /*
- * What is done with files over SFTP.
+ * Operations on files over SFTP.
  *
  *     struct sftp *f = sftp_call_connect(&login, err);
  *     sftp_call_open(f, path, SFTP_OPEN_READ, &handle, err);
@@ -10,7 +10,7 @@
  *     sftp_call_disconnect(f);
  *
  * Errors of the server are ERR_NOT_FOUND, ERR_DENIED, ERR_SPACE or ERR_IO with a text that names no
- * file. After an error of the connection, sftp_call_is_broken(): disconnect, and connect anew.
+ * file. After an error of the connection, sftp_call_is_broken(): disconnect, and connect again.
  */
 
 #include <stdbool.h>
@@ -22,7 +22,7 @@ struct sftp;
 struct sftp_login;
 
 struct sftp *sftp_call_connect(const struct sftp_login *login, struct err *err) MUST_CHECK;
-void sftp_call_disconnect(struct sftp *f); /* NULL is fine */
+void sftp_call_disconnect(struct sftp *f); /* NULL is allowed */
 bool sftp_call_is_broken(const struct sftp *f);
 
 struct sftp_handle {
@@ -31,7 +31,7 @@ struct sftp_handle {
 };
 
 struct sftp_attributes {
-    int64_t bytes, modified_ms; /* -1: not known */
+    int64_t bytes, modified_ms; /* -1: unknown */
     bool knows_type;            /* else the rest is false */
     bool is_file, is_folder, is_link;
 };
@@ -49,15 +49,16 @@ int sftp_call_stat(
 int sftp_call_fstat(struct sftp *f, const struct sftp_handle *handle, struct sftp_attributes *ret,
     struct err *err) MUST_CHECK;
 
-/* Calls `entry`, which may make calls of its own, for all that is in a folder, "." and ".." too. */
+/* Calls `entry` for each entry of a folder, also "." and "..". `entry` may make calls itself. */
 typedef int (*sftp_entry)(void *arg, const char *name, size_t len,
     const struct sftp_attributes *attributes, struct err *err);
 int sftp_call_list(struct sftp *f, const struct sftp_handle *folder, sftp_entry entry, void *arg,
     struct err *err) MUST_CHECK;
 
 /*
- * Passes `length` bytes on as they come, -1: up to the end of the file. Less is no error. Whatever
- * has come when the connection ends has been passed on.
+ * Passes `length` bytes to the sink as they arrive; -1: to the end of the file. Fewer are not an
+ * error. All bytes that arrived before the connection ended have been passed on. Seven parameters:
+ * those of pread(2) and a sink.
  */
 typedef int (*sftp_sink)(void *arg, const void *data, size_t len, struct err *err);
 int sftp_call_read(struct sftp *f, const struct sftp_handle *handle, int64_t offset, int64_t length,
@@ -66,13 +67,10 @@ int sftp_call_read(struct sftp *f, const struct sftp_handle *handle, int64_t off
 int sftp_call_write(struct sftp *f, const struct sftp_handle *handle, int64_t offset,
     const void *data, size_t len, struct err *err) MUST_CHECK;
 
-/* To the server's disk. Of a server that can't be told to, nothing is known: no error. */
+/* Syncs the file to the server's disk. A server that does not support this is not an error. */
 int sftp_call_sync(struct sftp *f, const struct sftp_handle *handle, struct err *err) MUST_CHECK;
 
-/*
- * Over a file that is there. Where the server can't do that in one go, that one is removed right
- * before.
- */
+/* Replaces an existing file. If the server cannot do that in one step, the file is removed first. */
 int sftp_call_rename(struct sftp *f, const char *from, const char *to, struct err *err) MUST_CHECK;
 
 int sftp_call_remove(struct sftp *f, const char *path, struct err *err) MUST_CHECK;

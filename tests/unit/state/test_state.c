@@ -219,7 +219,7 @@ static void events_are_told_when_they_are_committed(void **state)
     state_rollback(st);
     assert_int_equal(state_event(st, &event, &err), 0);
     assert_int_equal(told, 2);
-    assert_int_equal(state_get_int(st, -1, &rows, &err, "SELECT COUNT(*) FROM event", ""), 0);
+    assert_int_equal(state_get_int(st, &rows, &err, "SELECT COUNT(*) FROM event", ""), 0);
     assert_int_equal(rows, 2);
     state_close(st);
 }
@@ -316,7 +316,7 @@ static int64_t count_of(struct state *st)
     struct err err = ERR_INIT;
     int64_t n = -1;
 
-    assert_int_equal(state_get_int(st, 0, &n, &err,
+    assert_int_equal(state_get_int(st, &n, &err,
                          "SELECT (SELECT count(*) FROM task WHERE state = 'done') * 10000 + "
                          "(SELECT count(*) FROM ccs_entry) + (SELECT count(*) FROM event)",
                          ""),
@@ -353,7 +353,7 @@ static void a_file_of_the_first_version_is_migrated(void **state)
         AUTO_FREE char *now = shape_of(st);
         assert_string_equal(now, wanted);
         assert_int_equal(count_of(st), rows);
-        assert_int_equal(state_get_int(st, 0, &version, &err, "PRAGMA user_version", ""), 0);
+        assert_int_equal(state_get_int(st, &version, &err, "PRAGMA user_version", ""), 0);
         assert_int_equal(version, STATE_SCHEMA_VERSION);
         state_close(st);
     }

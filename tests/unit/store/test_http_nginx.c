@@ -398,19 +398,24 @@ static void large_objects_come_over_several_connections(void **state)
 
     /* From the middle, and with a sink that refuses. */
     at = 1 << 20;
-    assert_ok(ranges_read(s, "huge.rdb", 1 << 20, &object, compare, &at, &err), err);
+    assert_ok(
+        ranges_read(s, &(struct store_range){"huge.rdb", 1 << 20, -1}, &object, compare, &at, &err),
+        err);
     assert_int_equal(at, HUGE_BYTES);
     at = 0;
-    assert_error(ranges_read(s, "huge.rdb", 0, &object, stop_early, &at, &err), err, ERR_SPACE,
-        "disk is full");
+    assert_error(
+        ranges_read(s, &(struct store_range){"huge.rdb", 0, -1}, &object, stop_early, &at, &err),
+        err, ERR_SPACE, "disk is full");
     /* It was changed, or is gone. */
     at = 0;
     object.validator[1] ^= 1;
     assert_error(
-        ranges_read(s, "huge.rdb", 0, &object, compare, &at, &err), err, ERR_CHANGED, "huge.rdb");
+        ranges_read(s, &(struct store_range){"huge.rdb", 0, -1}, &object, compare, &at, &err), err,
+        ERR_CHANGED, "huge.rdb");
     unlink(path);
     assert_error(
-        ranges_read(s, "huge.rdb", 0, &object, compare, &at, &err), err, ERR_NOT_FOUND, "huge.rdb");
+        ranges_read(s, &(struct store_range){"huge.rdb", 0, -1}, &object, compare, &at, &err), err,
+        ERR_NOT_FOUND, "huge.rdb");
     store_close(s);
 }
 
