@@ -137,6 +137,12 @@ int64_t live_info_int(
 /* A setting, or NULL. */
 const char *live_setting(const struct live_server *server, const char *name);
 
+/*
+ * A line of ACL LIST with its rules in one order: equal texts are equal users. For comparing only,
+ * since the order of rules matters to a server that reads them. The arena's.
+ */
+const char *live_user_rules(struct arena *arena, const char *line);
+
 /* The node that the server itself is, or NULL. */
 const struct live_node *live_myself(const struct live_server *server);
 

@@ -35,13 +35,15 @@ static char *without_hashes(const char *line)
     return buf_take(&out);
 }
 
-static bool same_users(const struct live_server *a, const struct live_server *b)
+static bool same_users(
+    struct arena *arena, const struct live_server *a, const struct live_server *b)
 {
     size_t i = 0;
 
     if (!a->users || !b->users)
         return a->users == b->users;
-    while (a->users[i] && b->users[i] && strcmp(a->users[i], b->users[i]) == 0)
+    while (a->users[i] && b->users[i] &&
+           strcmp(live_user_rules(arena, a->users[i]), live_user_rules(arena, b->users[i])) == 0)
         i++;
     return !a->users[i] && !b->users[i];
 }
@@ -51,7 +53,7 @@ static void add_users(struct making *m, const struct live_database *db, struct h
     json_t *lines = json_array();
 
     for (size_t i = 1; i < db->count; i++)
-        if (!same_users(db->first, db->servers[i]))
+        if (!same_users(&m->now.arena, db->first, db->servers[i]))
             making_finding(m, "users-differ", "the users of %s:%d differ from those of %s:%d",
                 db->servers[i]->addr, db->servers[i]->port, db->first->addr, db->first->port);
     for (const char *const *line = db->first->users; line && *line; line++) {

@@ -351,6 +351,7 @@ void making_database(struct making *m, const struct live_database *db)
     hash_set(&m->now, bdb, "type", "redis");
     hash_set(&m->now, bdb, "status", "active");
     hash_set(&m->now, bdb, "redis_version", live_info(m->live, db->first, "redis_version"));
+    hash_set(&m->now, bdb, "valkey_version", live_info(m->live, db->first, "valkey_version"));
     for (size_t i = 0; i < members.count; i++)
         add_shard(m, db, &members.list[i], uid);
     add_topology(m, db, &members, bdb);

@@ -37,7 +37,9 @@ struct hash *making_node(struct making *m, const char *addr, const struct live_s
     }
     if (server) {
         hash_set(&m->now, node, "status", "active");
-        hash_set(&m->now, node, "software_version", live_info(m->live, server, "redis_version"));
+        const char *valkey = live_info(m->live, server, "valkey_version");
+        hash_set(&m->now, node, "software_version",
+            valkey ? valkey : live_info(m->live, server, "redis_version"));
         hash_set(&m->now, node, "os_name", live_info(m->live, server, "os"));
         hash_set(&m->now, node, "total_memory", live_info(m->live, server, "total_system_memory"));
     }

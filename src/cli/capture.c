@@ -106,7 +106,7 @@ static int capture(const struct arguments *args, const struct live_request *requ
     CLEANUP(buf_release) struct buf file = BUF_INIT;
     struct live_params params = *live_request_params(request);
     struct live *live = NULL;
-    const char *unsettled;
+    const char *unsettled, *name = argument(args, OPT_NAME);
 
     if (args->given[OPT_VERBOSE])
         params.found = tell_found;
@@ -114,7 +114,7 @@ static int capture(const struct arguments *args, const struct live_request *requ
         capture_settled(&params, wait_s * 1000, &live, &unsettled, err) < 0)
         return -1;
     const struct capture_params make = {
-        .cluster_name = argument(args, OPT_NAME),
+        .cluster_name = name ? name : live_request_name(request),
         .hosts = live_request_hosts(request),
         .before = {before.len ? before.data : NULL, before.len},
         .from = live_request_addresses(request),

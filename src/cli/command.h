@@ -264,6 +264,7 @@ void live_request_free(struct live_request *r); /* NULL is fine */
 struct live_params;
 const struct live_params *live_request_params(const struct live_request *r);
 const char *const *live_request_addresses(const struct live_request *r); /* NULL-ended */
-const struct hosts *live_request_hosts(const struct live_request *r);    /* NULL: none given */
+const char *live_request_name(const struct live_request *r); /* of the cluster; NULL: not given */
+const struct hosts *live_request_hosts(const struct live_request *r); /* NULL: none given */
 
 #endif

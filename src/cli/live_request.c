@@ -46,6 +46,11 @@ const char *const *live_request_addresses(const struct live_request *r)
     return r->addresses;
 }
 
+const char *live_request_name(const struct live_request *r)
+{
+    return r->hosts ? json_text(r->hosts->live, "name", NULL) : NULL;
+}
+
 const struct hosts *live_request_hosts(const struct live_request *r)
 {
     return r->hosts;

@@ -82,6 +82,8 @@ int take_info(struct live *live, struct live_server *s, const redisReply *reply,
         return unexpected("INFO", err);
     s->info = copy(live, reply);
     const char *mode = info_line(&live->arena, s->info, "redis_mode");
+    if (!mode) /* Valkey 9 */
+        mode = info_line(&live->arena, s->info, "server_mode");
     if (!mode || !info_line(&live->arena, s->info, "redis_version"))
         return unexpected("INFO", err);
     s->mode = strcmp(mode, "sentinel") == 0  ? LIVE_SENTINEL

@@ -69,7 +69,7 @@ struct talk {
     int64_t give_up_at_ms;
     enum question_kind *asked; /* whose answers are still to come, from `at` on */
     size_t at, asked_count, asked_alloc;
-    bool with_sentinel_login;
+    bool with_sentinel_login, received_nothing;
     struct err first_refusal; /* of the usual login */
 };
 
@@ -306,6 +306,7 @@ static enum job_step talk_step(void *arg, struct wait *wait, struct err *err)
         case RESP_REPLY:
             break;
         }
+        t->received_nothing = false;
         int rc = take(t, reply, err);
         freeReplyObject(reply);
         if (rc < 0)
@@ -328,6 +329,8 @@ static void talk_done(void *arg, const struct err *err)
         return;
     if (err->code != ERR_NONE) {
         s->error = t->with_sentinel_login && !s->answered ? t->first_refusal : *err;
+        if (err->code == ERR_NETWORK && t->received_nothing && !t->asking->params->tls)
+            err_hint(&s->error, "It may want TLS: --tls, or --tls-ca FILE.");
         if (!strstr(s->error.message, s->addr))
             err_wrap(&s->error, "%s:%d", s->addr, s->port);
     }
@@ -345,6 +348,7 @@ static int start_talk(struct talk *t, const struct live_login *login, struct err
     const struct tcp_params tcp = {t->server->addr, t->server->port, params->tls, t->server->name};
 
     t->at = t->asked_count = 0;
+    t->received_nothing = true;
     t->give_up_at_ms = clock_mono_ms() + (params->timeout_ms ? params->timeout_ms : TIMEOUT_MS);
     if (resp_open(&tcp, &t->resp, err) < 0)
         return -1;

@@ -67,7 +67,8 @@ static void add_server(struct live *live, const struct live_server *s, struct bu
         add(out, s->settings[i].name);
         add(out, s->settings[i].value);
     }
-    add_list(out, s->users);
+    for (const char *const *user = s->users; user && *user; user++)
+        add(out, live_user_rules(&live->arena, *user));
     for (size_t i = 0; i < s->module_count; i++) {
         add(out, s->modules[i].name);
         add(out, s->modules[i].path);
