@@ -4,8 +4,9 @@
 #include "cli/command.h"
 
 /*
- * A core would hold the passwords of all databases. Nor may other processes of our user look into this
- * one, unless they are root's; what is started from here may be looked into again.
+ * A core dump would contain the passwords of all databases. Other processes of our user may not
+ * read this one's memory either, only root's may; this does not hold for the programs that it
+ * starts.
  */
 static void leave_no_core(void)
 {

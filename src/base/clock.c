@@ -33,7 +33,7 @@ char *clock_format(int64_t wall_ms, char text[CLOCK_TEXT_MAX])
     return text;
 }
 
-/* Reads exactly `digits` digits within [min, max]; moves *p behind them. */
+/* Reads exactly `digits` digits within [min, max]; moves *p after them. */
 static bool number(const char **p, int digits, int min, int max, int *ret)
 {
     int n = 0;
@@ -105,7 +105,7 @@ int clock_parse(const char *text, int64_t *ret_wall_ms, struct err *err)
 
     if (parse_civil(text, ret_wall_ms))
         return 0;
-    /* A bare small number is more likely a year or a typo than a moment in 1970. */
+    /* A small number is more likely a year or a typo than a moment in 1970. */
     if (isdigit((unsigned char)text[0]) && *end == '\0' && seconds >= 1e8 && seconds < 1e11) {
         *ret_wall_ms = (int64_t)(seconds * 1000);
         return 0;

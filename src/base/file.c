@@ -134,7 +134,7 @@ int file_write_atomic(const char *path, const void *data, size_t len, mode_t mod
 {
     AUTO_FREE char *tmp = xasprintf("%s.tmp", path);
     AUTO_FREE char *dir = path_dir(path);
-    /* A leftover of a crash may have another mode: start anew. */
+    /* A leftover of a crash may have another mode: start again. */
     unlink(tmp);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 

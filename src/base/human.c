@@ -19,7 +19,7 @@ char *human_bytes(uint64_t bytes, char text[HUMAN_TEXT_MAX])
         n /= 1024;
         unit++;
     }
-    /* One decimal below ten, unless it would be a zero. */
+    /* One decimal below ten, unless it is zero. */
     int decimals = unit > 0 && n < 9.95 && fabs(n - round(n)) >= 0.05;
     snprintf(text, HUMAN_TEXT_MAX, "%.*f %s", decimals, n, units[unit]);
     return text;

@@ -4,7 +4,7 @@
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
-/* Behind the text in quotes that begins at `at`. */
+/* The end of the quoted text that begins at `at`. */
 static size_t pass_string(const char *text, size_t len, size_t at)
 {
     for (at++; at < len && text[at] != '"'; at++)
@@ -13,7 +13,7 @@ static size_t pass_string(const char *text, size_t len, size_t at)
     return at;
 }
 
-/* One more value is begun by each bracket and each comma, whatever else is wrong with the text. */
+/* Each bracket and each comma begins one more value, even in invalid text. */
 static int check_size(const char *text, size_t len, const char *what, struct err *err)
 {
     size_t values = 1, depth = 0;

@@ -31,7 +31,7 @@ static struct {
     void *arg;
 } limit;
 
-/* Bytes of address space in use; 0: not known. It must not allocate. */
+/* Bytes of address space in use; 0: unknown. Must not allocate. */
 static uint64_t used_bytes(void)
 {
     char text[64];
@@ -56,7 +56,7 @@ uint64_t memory_limit_of_reader(void)
     return half > least ? half : least;
 }
 
-/* The stack grows into address space too, and where there is none that is a crash: take it now. */
+/* The stack grows into address space too, and without any it crashes: reserve it now. */
 static void take_stack(void)
 {
     enum { STACK_BYTES = 1 << 20, PAGE_BYTES = 4096 };
@@ -73,7 +73,7 @@ static int print(const struct err *err)
     return err_code_exit_status(err->code);
 }
 
-/* Returns where no limit is set, or where it is not what ran out. */
+/* Returns if there is no limit, or if something else ran out. */
 static void reached(size_t bytes)
 {
     enum { NEAR_BYTES = 1 << 20 };

@@ -31,7 +31,7 @@ int out_file_sync(struct out_file *out, struct err *err)
     return fsync(out->fd) < 0 ? err_sys(err, ERR_IO, "cannot sync '%s'", out->working) : 0;
 }
 
-/* Unlike rename(2), neither call goes over a file that is there. */
+/* Unlike rename(2), neither call replaces an existing file. */
 static int name_new(const struct out_file *out)
 {
     if (renameat2(AT_FDCWD, out->working, AT_FDCWD, out->path, RENAME_NOREPLACE) == 0)

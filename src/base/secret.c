@@ -91,7 +91,7 @@ bool secret_is_name(const char *field)
         "token", "credential", "client_certs", "ssl_cert", "api_key", "hash"};
     static const char *const wholes[] = {
         "key", "pwd", "auth", "access_key", "client_key", "bearer"};
-    /* Names that hold one of the words above but no secret. */
+    /* Names that contain one of the words above but are not secret. */
     static const char *const harmless[] = {"private_key_id", "hash_slots_policy",
         "password_issue_date", "password_expiration_duration", "password_complexity",
         "pass_through", "token_uri", "credentials_file", "application_credential_id"};
@@ -108,7 +108,7 @@ bool secret_is_name(const char *field)
     return false;
 }
 
-/* Where the part of a web address begins that may be a signature or a token: its query. */
+/* The start of a URL's query, which may hold a signature or a token. */
 static size_t open_length(const char *url)
 {
     bool web = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
@@ -126,7 +126,7 @@ char *secret_mask_url(const char *url)
     const char *at = memrchr(authority, '@', len);
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
     const char *rest = at ? at : authority;
-    /* Addresses may have others in their query. */
+    /* A URL in the query may have a query too. */
     AUTO_FREE char *masked_rest =
         url[open] ? xasprintf("%.*s" SECRET_MASK, (int)(url + open - rest), rest)
                   : secret_mask_url(rest);
@@ -141,7 +141,7 @@ json_t *secret_mask_json(const json_t *value)
         json_t *copy = json_object();
         const char *key;
         json_t *item;
-        /* jansson's iterator takes no const, but only reads here. */
+        /* jansson's iterator lacks the const; it only reads. */
         json_object_foreach ((json_t *)(uintptr_t)value, key, item) {
             bool hide = secret_is_name(key) && !json_is_object(item);
             json_object_set_new(

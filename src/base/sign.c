@@ -28,7 +28,7 @@ void sign_hmac_sha1(const void *key, size_t key_len, const void *data, size_t le
         die_of_memory(0);
 }
 
-/* Instead of a question for a passphrase on the terminal. */
+/* Prevents a question for a passphrase on the terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
     (void)buf, (void)size, (void)writing, (void)arg;

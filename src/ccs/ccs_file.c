@@ -16,7 +16,7 @@ enum { PIECE_BYTES = 64 << 10, HEAD_BYTES = 16 };
 
 enum form { FORM_UNKNOWN_YET, FORM_RDB, FORM_JSON };
 
-/* Takes the plain bytes, in pieces of any size. */
+/* Takes the decompressed bytes, in pieces of any size. */
 struct sink {
     struct objects *all;
     enum form form;
@@ -38,7 +38,7 @@ void ccs_file_release(struct ccs_file *c)
     ccs_file_init(c);
 }
 
-/* Never NULL, as object_item wants it for what is there. */
+/* Never NULL: object_item uses NULL for a missing value. */
 static struct rdb_bytes there(struct rdb_bytes bytes)
 {
     return bytes.data ? bytes : (struct rdb_bytes){"", 0};
@@ -123,7 +123,7 @@ static int refuse_form(const struct buf *head, struct err *err)
                          "nodes.json of `redis-cli --cluster backup`.");
 }
 
-/* What comes first decides. A byte-order mark before JSON is dropped. */
+/* The first bytes decide. A byte-order mark before JSON is skipped. */
 static int tell_form(struct sink *sink, struct err *err)
 {
     struct buf *head = &sink->json;
@@ -200,7 +200,7 @@ static void sink_release(struct sink *sink)
     rdb_reader_free(sink->reader);
 }
 
-/* A file, read in full pieces and digested on the way. */
+/* A file that is read in full pieces and hashed. */
 struct input {
     int fd;
     struct digest *digest;
@@ -235,7 +235,7 @@ static int refuse_gzip(int rc, struct err *err)
     return err_set(err, ERR_CORRUPT, "it can't be inflated: %s", what);
 }
 
-/* Inflates what the piece holds. Zeros behind the last member are padding. */
+/* Decompresses the piece. Zero bytes after the last member are padding. */
 static int inflate_piece(struct inflate_state *z, unsigned char *out, struct input *in,
     struct sink *sink, struct err *err)
 {

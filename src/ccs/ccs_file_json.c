@@ -5,7 +5,7 @@
 #include "ccs_file.h"
 #include "recluster/json.h"
 
-/* The kind that a wrapper {"type": …, "value": …} names; false if json is no wrapper. */
+/* The kind in a wrapper {"type": …, "value": …}; false: json is not a wrapper. */
 static bool wrapper_kind(const json_t *json, enum rdb_kind *ret)
 {
     const char *type = json_text(json, "type", NULL);
@@ -50,7 +50,7 @@ static struct rdb_bytes string_bytes(const json_t *string)
     return (struct rdb_bytes){json_string_value(string), json_string_length(string)};
 }
 
-/* A value as the string that CCS would hold: lists and objects as compact JSON, null as nothing. */
+/* A value as the string that a CCS would hold: lists and objects as compact JSON, null as "". */
 static int add_value(
     struct objects *all, struct object *o, struct rdb_bytes field, json_t *value, struct err *err)
 {

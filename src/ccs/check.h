@@ -1,14 +1,14 @@
 #ifndef CCS_CHECK_H
 #define CCS_CHECK_H
 
-/* The checks of an import; each that fails is a finding, none stops it. */
+/* The checks of an import. A failed check is a finding; none stops the import. */
 
 #include "typed.h"
 
-/* What the typed tables say: topology, slots, what can't be brought back. */
+/* Checks of the typed tables: topology, slots, what cannot be restored. */
 void check_model(struct import *im, const struct ccs *ccs);
 
-/* What only the keys themselves say: sets, links in both directions, keys that can't be read. */
+/* Checks of the keys themselves: sets, links in both directions, unreadable keys. */
 void check_objects(struct import *im, const struct ccs *ccs);
 
 #endif

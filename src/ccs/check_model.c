@@ -131,7 +131,7 @@ static void check_topology(struct import *im, const struct ccs *ccs, const struc
     check_replicas(im, ccs, db, primaries);
 }
 
-/* What comes back differently, or not at all. */
+/* What is restored differently, or not at all. */
 static void check_kind(struct import *im, const struct ccs_database *db)
 {
     struct findings *f = &im->findings;

@@ -110,7 +110,7 @@ static void check_list(struct import *im, const struct reader *r, const char *ui
     }
 }
 
-/* And back. Without a list there is nothing to compare. */
+/* The links back. Without a list there is nothing to compare. */
 static void check_listed(
     struct import *im, const struct ccs *ccs, const struct reader *r, const struct ccs_database *db)
 {
@@ -136,7 +136,7 @@ static void check_listed(
     }
 }
 
-/* From nodes and endpoints to their proxies; older files have none. */
+/* From nodes and endpoints to their proxies; older files have no proxies. */
 static void check_proxies(struct import *im, const char *type, const char *field)
 {
     const struct object *o;
@@ -208,7 +208,7 @@ static void check_settings(struct import *im, const struct reader *r, const stru
             db->label);
 }
 
-/* One user is the administrator that every cluster has. */
+/* Every cluster has one user, its administrator: only more are worth a finding. */
 static void check_users(struct import *im)
 {
     json_t *keys = json_array();

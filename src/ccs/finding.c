@@ -30,7 +30,7 @@ json_t *finding_key_list(const char *const *pairs)
     return keys;
 }
 
-/* Printable, and cut between two characters where it is too long. */
+/* Makes the text printable, and cuts a long one between two characters. */
 static char *printable(const char *text)
 {
     struct buf out = BUF_INIT;

@@ -2,15 +2,16 @@
 #define CCS_FINDING_H
 
 /*
- * Findings: what an admin should know about a CCS file before trusting a recovery to it.
+ * Findings: what an admin should know about a CCS file before using it for a recovery.
  *
  *     finding_add(f, FINDING_NO_PRIMARY, finding_keys("bdb", uid), "database '%s' …", …);
  *
- * A finding is a row of the table `finding`. Messages name things in single quotes and never hold a
- * secret; control characters in names are written as \xNN, long messages are cut. Of one code at
- * most FINDING_MAX_PER_CODE are kept and the rest counted, so that a broken file stays readable.
+ * A finding is a row of the table `finding`. Messages put names in single quotes and never contain a
+ * secret. Control characters in names are written as \xNN, and long messages are cut. At most
+ * FINDING_MAX_PER_CODE findings of a code are kept and the rest is counted, so that the report of a
+ * broken file stays readable.
  *
- * A failing state file is remembered in findings.failed with err set; later calls do nothing.
+ * A failure of the state file is kept in findings.failed, with err set; later calls do nothing.
  */
 
 #include <jansson.h>
@@ -26,8 +27,8 @@ enum { FINDING_MAX_PER_CODE = 100 };
 /*
  * X(identifier, stable word, severity)
  *
- * error: something that was there can't come back, or not from this file alone. warning: it comes
- * back different, or someone should look. info: worth knowing.
+ * error: something cannot be restored, or not from this file alone. warning: it is restored
+ * differently, or someone should look at it. info: worth knowing.
  */
 #define FINDING_CODES(X)                                                                           \
     X(FINDING_NO_DATABASE, "no-database", "error")                                                 \
@@ -87,14 +88,14 @@ struct findings {
 #define finding_keys(...) finding_key_list((const char *const[]){__VA_ARGS__, NULL})
 json_t *finding_key_list(const char *const *pairs);
 
-/* Adds one more key to such a list. */
+/* Adds a key to such a list. */
 void finding_add_key(json_t *keys, const char *type, const char *uid);
 
 /* Takes over keys; NULL: none. */
 void finding_add(struct findings *f, enum finding_code code, json_t *keys, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
-/* Tells how many were left out. To be called once, at the end. */
+/* Reports how many were left out. Call it once, at the end. */
 void findings_end(struct findings *f);
 
 #endif

@@ -52,7 +52,10 @@ static int insert_entry(struct import *im, const struct object *o, const struct 
         item->value.len, expires_ms);
 }
 
-/* Word for word; a key whose value is not read (a stream) or is empty has a row of its own. */
+/*
+ * Keeps the words of the file. A key whose value is unread (a stream) or empty has a row of its
+ * own.
+ */
 static int insert_entries(struct import *im)
 {
     static const struct object_item nothing = {.expires_ms = -1};
@@ -76,7 +79,7 @@ static int set_meta(struct import *im, const struct ccs_file *c)
     return state_set_meta(im->state, "ccs_format", c->objects.format, im->err);
 }
 
-/* The checks look at what everybody else will see: the typed tables, loaded. */
+/* The checks use the loaded typed tables, as all later code does. */
 static int check(struct import *im)
 {
     struct ccs *ccs = ccs_load(im->state, im->err);

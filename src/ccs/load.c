@@ -4,7 +4,7 @@
 #include "model.h"
 #include "value.h"
 
-/* What one load works on. */
+/* The state of one load. */
 struct loader {
     struct state *state;
     struct ccs *ccs;
@@ -33,7 +33,7 @@ static void *grow(struct arena *arena, const void *items, size_t count, size_t s
     return more;
 }
 
-/* Room for items[count]; doubles at powers of two. */
+/* Makes room for items[count]; doubles at powers of two. */
 #define ARENA_GROW(l, items, count)                                                                \
     do {                                                                                           \
         void *more = grow(&(l)->ccs->arena, (items), (count), sizeof(*(items)));                   \
@@ -125,7 +125,7 @@ static void load_location(
         db->backup_location = location;
 }
 
-/* `name` is missing in state files of the first version, which had `lost` alone. */
+/* `name` is missing in state files of the first version, which only had `lost`. */
 static enum ccs_login login_of(const struct ccs_database *db, const char *name, bool lost)
 {
     for (int login = CCS_LOGIN_OPEN; name && login <= CCS_LOGIN_UNKNOWN; login++)
@@ -195,7 +195,9 @@ static int load_databases(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
-/* Which nodes a database may be on: not in the typed table, so from the words of the CCS. */
+/*
+ * The nodes that a database may use. The typed table lacks them, so they come from the CCS entries.
+ */
 static int load_node_rules(struct loader *l)
 {
     struct ccs *ccs = l->ccs;
@@ -233,7 +235,7 @@ static const struct slots *parse_slots(struct loader *l, const char *ranges, con
     return &shared->slots;
 }
 
-/* Rows come ordered by slots, so that equal sets stand together and share one. */
+/* Rows are ordered by slots, so equal sets follow each other and share one. */
 static int load_shards(struct loader *l)
 {
     struct ccs *ccs = l->ccs;

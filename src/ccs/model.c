@@ -92,7 +92,7 @@ static struct model_slots *model_of(const struct ccs_shard *shard)
     return (struct model_slots *)(uintptr_t)shard->slots;
 }
 
-/* Notes which primaries of the run that begins at `first` have which slots. */
+/* Notes the slots of the primaries of the run that begins at `first`. */
 static void note_primaries(struct ccs *ccs, size_t first, size_t count)
 {
     for (size_t i = first; i < first + count; i++) {
@@ -105,7 +105,7 @@ static void note_primaries(struct ccs *ccs, size_t first, size_t count)
     }
 }
 
-/* The primary of a replica: one with the same slots, on another node if there is a choice. */
+/* The primary of a replica: one with the same slots, if possible on another node. */
 static int find_primary(const struct ccs *ccs, size_t first, const struct ccs_shard *replica)
 {
     const struct model_slots *model = model_of(replica);

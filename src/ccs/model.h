@@ -1,23 +1,25 @@
 #ifndef CCS_MODEL_H
 #define CCS_MODEL_H
 
-/* The model that ccs_load() gives: its order and the links in it. */
+/* Sorts and links the model of ccs_load(). */
 
 #include "recluster/ccs.h"
 
-/* What every ccs_shard.slots points to. Shards with equal slots share one. */
+/* The target of every ccs_shard.slots. Shards with equal slots share one. */
 struct model_slots {
     struct slots slots;
     unsigned first; /* SLOT_COUNT: none */
     /*
-     * While a database's replicas are connected: where its run of shards begins, plus 1; the first of its
-     * primaries with these slots, and the first on another node than that one (-1: none).
+     * While the replicas of a database are being linked: the start of its run of shards, plus 1;
+     * the first of its primaries with these slots, and the first on another node (-1: none).
      */
     size_t run;
     int primary, other;
 };
 
-/* Sorts all arrays, gives each database its shards and endpoints, each replica its primary. */
+/*
+ * Sorts all arrays and gives each database its shards and endpoints, and each replica its primary.
+ */
 void model_connect(struct ccs *ccs);
 
 #endif

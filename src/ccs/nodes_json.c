@@ -1,16 +1,16 @@
 /*
- * nodes.json as `redis-cli --cluster backup HOST:PORT DIR` of redis-cli 7.0.15 writes it, one entry
- * per server of the cluster, primaries and replicas:
+ * nodes.json as `redis-cli --cluster backup HOST:PORT DIR` of redis-cli 7.0.15 writes it, with an
+ * entry for each server of the cluster, primaries and replicas:
  *
  *     [{"name": "98bd…40 hex digits", "host": "127.0.0.1", "port": 27101, "replicate": null,
  *       "slots": [[0,5460]], "slots_count": 5461, "flags": "master", "current_epoch": 1},
  *      {"name": "5c00…", "host": "127.0.0.1", "port": 27104, "replicate": "98bd…", "slots": [],
  *       "slots_count": 0, "flags": "slave", "current_epoch": 2}]
  *
- * "flags" may name several joined by ','. Optional: "migrating" and "importing", objects of slot to
- * node id, and "cluster_errors", a count. Beside it lie the primaries' RDB files, named
- * redis-node-<host>-<port>-<name>.rdb. Settings of the servers (memory, policy, persistence,
- * password) are not in it: what comes back is what a server without a configuration has.
+ * "flags" may have several words joined by ','. Optional: "migrating" and "importing", objects of slot
+ * to node id, and "cluster_errors", a count. The primaries' RDB files are in the same folder, named
+ * redis-node-<host>-<port>-<name>.rdb. The file lacks the servers' settings (memory, policy,
+ * persistence, password), so the database gets the defaults of a server without a configuration.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 struct server {
     size_t index; /* in the document */
     const char *name, *host, *replicate;
-    int port; /* 0: not known */
+    int port; /* 0: unknown */
     struct slots slots;
     bool slots_unreadable;
 };
@@ -86,7 +86,7 @@ static void read_servers(struct import *im, const json_t *document, struct serve
         else if (json_object_get(names, s->name))
             add_finding(im, FINDING_DUPLICATE_KEY, i, "has a name that is taken", s->name);
         else if (!s->replicate && slots_is_empty(&s->slots) && s->slots_unreadable)
-            continue; /* said already */
+            continue; /* already reported */
         else if (!s->replicate && slots_is_empty(&s->slots))
             add_finding(im, FINDING_NODE_WITHOUT_SLOTS, i, "is a primary without slots", s->name);
         else {
@@ -104,7 +104,7 @@ static void read_servers(struct import *im, const json_t *document, struct serve
     json_decref(names);
 }
 
-/* A node for each host, numbered in the order of the file. */
+/* Makes a node for each host, numbered in the order of the file. */
 static int insert_nodes(struct import *im, struct servers *servers)
 {
     for (size_t i = 0; i < servers->count; i++) {
@@ -140,7 +140,7 @@ static int insert_shards(struct import *im, const struct servers *servers)
     return 0;
 }
 
-/* An endpoint for each port, with all hosts that serve it. */
+/* Makes an endpoint for each port, with all hosts that serve it. */
 static int insert_endpoints(struct import *im)
 {
     return state_run(im->state, im->err,

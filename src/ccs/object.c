@@ -23,7 +23,7 @@ void objects_release(struct objects *all)
 
 bool bytes_are_text(struct rdb_bytes bytes)
 {
-    /* jansson takes UTF-8 without NUL only. */
+    /* jansson accepts only UTF-8 without NUL. */
     json_t *probe = memchr(bytes.data, 0, bytes.len) ? NULL : json_stringn(bytes.data, bytes.len);
     bool text = probe != NULL;
     json_decref(probe);
@@ -53,7 +53,7 @@ static int count_bytes(struct objects *all, size_t more, struct rdb_bytes key, s
     return refuse_more(most, key, err);
 }
 
-/* How many a value is where it is a list, which will be taken apart: words, empty items, lists. */
+/* The number of items if the value is a list, which will be split: words, empty items, lists. */
 static size_t values_in(struct rdb_bytes bytes)
 {
     const char *text = bytes.data;
@@ -169,7 +169,7 @@ void objects_index(struct objects *all)
         index_fields(all, &all->list[i]);
 }
 
-/* Index of the first object whose key is not before `key`. */
+/* The index of the first object whose key is not before `key`. */
 static size_t lower_bound(const struct objects *all, struct rdb_bytes key)
 {
     size_t low = 0, high = all->count;

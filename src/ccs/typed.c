@@ -45,7 +45,7 @@ static int add_node(struct import *im, const struct reader *r, const char *uid)
     return state_insert(im->state, "node", row, im->err);
 }
 
-/* Without a role: a primary, unless the database has replicas that it could be one of. */
+/* Without a role: a primary, unless it could be a replica of a replicated database. */
 static bool read_role(const struct reader *r, const struct object *database)
 {
     const char *text = read_text(r, "role", NULL);

@@ -2,8 +2,8 @@
 #define CCS_TYPED_H
 
 /*
- * The typed tables of the state file, filled from objects. Each runs within the import's
- * transaction and adds findings for values that can't be read.
+ * Fills the typed tables of the state file from objects. Each function runs in the import's
+ * transaction and adds findings for unreadable values.
  */
 
 #include <jansson.h>
@@ -16,7 +16,7 @@ struct import {
     struct state *state;
     const struct objects *objects;
     struct findings findings;
-    struct arena arena;   /* of what is read on the way */
+    struct arena arena;   /* of the whole import */
     struct arena scratch; /* of one object */
     const char *path;
     struct err *err;
@@ -25,13 +25,13 @@ struct import {
 /* cluster, node, shard, endpoint, proxy, user, then database. */
 int typed_import(struct import *im) MUST_CHECK;
 
-/* Needs the shards: whether a database is sharded also shows in their slots. */
+/* Needs the shards, whose slots also show whether a database is sharded. */
 int typed_import_databases(struct import *im) MUST_CHECK;
 
-/* All of them from the nodes.json of `redis-cli --cluster backup`. */
+/* Fills all of them from the nodes.json of `redis-cli --cluster backup`. */
 int typed_import_nodes_json(struct import *im, const json_t *document) MUST_CHECK;
 
-/* The value of hash_slots_policy; 16k where there is none (NULL). */
+/* The value of hash_slots_policy; 16k without one (NULL). */
 bool typed_slots_policy(const char *text, enum ccs_slots_policy *ret);
 
 #endif

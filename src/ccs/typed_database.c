@@ -8,7 +8,7 @@
 #include "recluster/store.h"
 #include "typed.h"
 
-/* Redis Enterprise's own default where a snapshot policy is missing. */
+/* Redis Enterprise's default for a missing snapshot policy. */
 static const struct ccs_save_point default_save_point = {3600, 1};
 
 bool typed_slots_policy(const char *text, enum ccs_slots_policy *ret)
@@ -49,7 +49,7 @@ static enum ccs_persistence read_persistence(const struct reader *r)
     return persistence;
 }
 
-/* data_persistence itself may name the policy. */
+/* data_persistence may name the policy itself. */
 static bool read_fsync(const struct reader *r)
 {
     const char *text = read_text(r, "aof_policy", NULL);
@@ -80,7 +80,7 @@ static json_t *save_points_json(const struct reader *r, enum ccs_persistence per
     return list;
 }
 
-/* The kind of database that the vendor's replication keeps in step with others. */
+/* The kind of a database that the vendor's replication keeps equal to others. */
 static bool read_active_active(const struct reader *r)
 {
     const char *sources = read_text(r, "crdt_sources", "[]");
@@ -90,7 +90,7 @@ static bool read_active_active(const struct reader *r)
             strcmp(sources, "[]") != 0);
 }
 
-/* TLS between the shards only ("replica_ssl") is none for clients. */
+/* TLS only between the shards ("replica_ssl") does not concern clients. */
 static bool read_tls(const struct reader *r)
 {
     const char *text = read_text(r, "tls_mode|ssl", NULL);
@@ -112,7 +112,7 @@ static json_t *modules_json(const struct reader *r)
     return list;
 }
 
-/* A location in fields of its own: backup_location_type, backup_location_bucket_name, … */
+/* A location in separate fields: backup_location_type, backup_location_bucket_name, … */
 static json_t *flat_location(const struct reader *r)
 {
     static const char prefix[] = "backup_location_";
@@ -135,7 +135,7 @@ static json_t *flat_location(const struct reader *r)
     return NULL;
 }
 
-/* Other S3 servers are named for the whole cluster. */
+/* The endpoint of another S3 server is a setting of the cluster. */
 static void add_s3_server(struct import *im, json_t *location)
 {
     static const char *const fields[] = {"s3_url", "s3_ca_cert"};
@@ -149,7 +149,7 @@ static void add_s3_server(struct import *im, json_t *location)
     }
 }
 
-/* It is kept as it is: whoever wants to use it is told the same. */
+/* It is stored as it is; its use reports the same error. */
 static void check_location(const struct reader *r, const json_t *location)
 {
     struct err why = ERR_INIT;
@@ -200,7 +200,7 @@ static int count_shards(struct import *im, const char *uid, struct shard_counts 
 
 struct topology {
     bool sharded, replicated;
-    int64_t primaries; /* -1: not known */
+    int64_t primaries; /* -1: unknown */
 };
 
 static enum ccs_login read_login(const struct reader *r)
@@ -289,8 +289,10 @@ static int add_database(struct import *im, const struct reader *r, const char *u
 
     if (count_shards(im, uid, &counts) < 0)
         return -1;
-    /* Shards with ranges decide against what the settings say: taking one of them for the whole
-     * database would lose the others. */
+    /*
+     * If shards have ranges, these count, not the settings: a shard that is taken for the whole
+     * database would lose the others.
+     */
     topology.sharded = read_bool(r, "sharding", false);
     topology.sharded |= read_bool(r, "oss_cluster|oss_cluster_mode", false);
     topology.sharded |= topology.primaries > 1 || counts.partial > 0;

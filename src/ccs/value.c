@@ -10,7 +10,7 @@
 #include "recluster/human.h"
 #include "recluster/json.h"
 
-/* Whether text is one of the NULL-ended words; case ignored. */
+/* Whether text is one of the words, which end with NULL; ignores case. */
 static bool is_one_of(const char *text, const char *const *words)
 {
     for (; *words; words++)
@@ -59,7 +59,7 @@ bool value_bytes(const char *text, int64_t *ret)
     return true;
 }
 
-/* One item of a JSON list as text; NULL for null and for what has no name. */
+/* An item of a JSON list as text; NULL for null and for an object without a name. */
 static char *json_item(struct arena *arena, const json_t *item)
 {
     static const char *const names[] = {"uid", "name", "module_name", "regex", NULL};
@@ -89,7 +89,7 @@ static const char *const *json_list(
     return items;
 }
 
-/* Brackets and quotes are dropped too: lists printed by another program. */
+/* Removes brackets and quotes too, for lists that another program printed. */
 static const char *const *id_list(struct arena *arena, const char *text, size_t *ret_count)
 {
     const char **items = arena_alloc(arena, (strlen(text) / 2 + 2) * sizeof(*items));
@@ -132,7 +132,7 @@ const char *const *value_list(
     return items;
 }
 
-/* The end of `count` characters from s; NULL if there are fewer. A character may be several bytes. */
+/* The end of `count` characters (of one or more bytes each) from s; NULL: there are fewer. */
 static const char *skip_characters(const char *s, size_t count)
 {
     while (count && *s) {
@@ -175,7 +175,7 @@ bool value_prefixed_list(
     const char **items;
     size_t count;
 
-    /* Whether lengths count characters or bytes shows only in text that is not ASCII. */
+    /* Only text that is not ASCII shows whether lengths count characters or bytes. */
     if (!prefixed_list(arena, text, false, &items, &count) &&
         !prefixed_list(arena, text, true, &items, &count))
         return false;
@@ -209,7 +209,7 @@ bool value_role(const char *text, bool *ret_primary)
     return true;
 }
 
-/* The text without what writers differ in: case, '-', '_' and spaces. */
+/* Removes the differences between writers: case, '-', '_' and spaces. */
 static void squeeze(const char *text, char *out, size_t size)
 {
     size_t n = 0;
@@ -285,7 +285,7 @@ static bool add_save_point(struct save_points *points, int64_t seconds, int64_t 
     return true;
 }
 
-/* Numbers in pairs, whatever stands between them. */
+/* Pairs of numbers, whatever is between them. */
 static bool save_points_of_text(const char *text, struct save_points *points)
 {
     static const char between[] = " \t\r\n,;:/";

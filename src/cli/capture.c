@@ -41,7 +41,7 @@ static int open_places(const struct arguments *args, struct places *ret, struct 
     return 0;
 }
 
-/* What the first location that has a file says. */
+/* The findings of the first location that has a file. */
 static int read_before(const struct places *places, struct buf *ret, struct err *err)
 {
     for (size_t i = 0; i < places->count && !ret->len; i++)
@@ -98,7 +98,7 @@ static void tell_found(void *arg, const struct live_address *server, const struc
     fprintf(stderr, ":%d: asking it too\n", server->port);
 }
 
-/* Everything but the options. */
+/* All but the options. */
 static int capture(const struct arguments *args, const struct live_request *request,
     const struct places *places, int64_t wait_s, struct err *err)
 {

@@ -16,8 +16,9 @@
 #include "recluster/err.h"
 
 /*
- * X(identifier, group, name, argument or NULL, repeatable, help). "[db:1]" may be left out: then it is
- * "". A word behind the option is taken for it only if it begins as the example does, up to the ':'.
+ * X(identifier, group, name, argument or NULL, repeatable, help). "[db:1]" is optional: without it
+ * the value is "". The word after the option is its value only if it begins as the example does, up
+ * to the ':'.
  */
 #define CLI_OPTIONS(X)                                                                                                                      \
     X(OPT_HOSTS, FOR_WHAT, "hosts", "HOSTS", true,                                                                                          \
@@ -131,7 +132,7 @@
     X(OPT_VERBOSE, FOR_OUTPUT, "verbose", NULL, false, "print each step on standard error")                                                 \
     X(OPT_HELP, FOR_OUTPUT, "help", NULL, false, "print this help")
 
-/* The headings under which the help of a command with many options lists them. */
+/* The headings for options in the help of a command. */
 #define CLI_GROUPS(X)                                                                              \
     X(FOR_WHAT, "What to recover")                                                                 \
     X(FOR_LOGIN, "Login")                                                                          \
@@ -147,17 +148,17 @@ enum option_group { CLI_GROUPS(CLI_ENUM) GROUP_COUNT };
 #undef CLI_ENUM
 
 struct arguments {
-    const char **words; /* what is no option; NULL-ended */
+    const char **words; /* arguments that are not options; NULL-ended */
     size_t word_count;
     bool given[OPT_COUNT];
-    const char **values[OPT_COUNT]; /* NULL-ended; NULL if not given */
+    const char **values[OPT_COUNT]; /* NULL-ended; NULL: not given */
 };
 
 struct command {
     const char *name;
     const char *words; /* for the usage line: "CCS --hosts HOSTS", "FILE|LOCATION…"; may be "" */
     const char *summary; /* one line, no full stop */
-    const char *help;    /* more about it, one paragraph; may be NULL */
+    const char *help;    /* a paragraph with more about it, or NULL */
     size_t min_words, max_words;
     const enum option *options; /* OPTIONS(…) */
     bool hidden;                /* not in the list of commands */
@@ -169,15 +170,15 @@ struct command {
 #define OPTIONS(...) ((const enum option[]){__VA_ARGS__, OPT_COUNT})
 bool options_have(const enum option *list, enum option option);
 
-/* Some of it was done; all other statuses are those of errors (recluster/err.h). */
+/* Partial success. All other statuses belong to errors (recluster/err.h). */
 enum { EXIT_PARTLY = 3 };
-/* What is to be checked could not be asked. */
+/* The servers to be checked could not be asked. */
 enum { EXIT_NOT_ASKED = 6 };
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
     command_report, command_verify, command_abort, command_agent, command_rdb, command_capture;
 
-/* Parses what stands behind the command's name. Free with arguments_release(). */
+/* Parses the arguments after the command's name. Free with arguments_release(). */
 int arguments_parse(const struct command *command, int argc, char **argv, struct arguments *ret,
     struct err *err) MUST_CHECK;
 void arguments_release(struct arguments *args);
@@ -189,9 +190,9 @@ const char *option_name(enum option option); /* without the dashes */
 int argument_rate(const struct arguments *args, int64_t *ret, struct err *err) MUST_CHECK;
 
 /*
- * Adds the words and those of the options `which` (OPTIONS(…)) that were given, for a shell: " ccs.rdb --hosts
- * hosts.json". A location with a password or a signature in it stands there as in the help, a file whose name
- * begins with '-' as "./-…".
+ * Adds the arguments and those of the options `which` (OPTIONS(…)) that were given, for a shell: "
+ * ccs.rdb --hosts hosts.json". A location with a password or a signature is replaced by the example
+ * of the help; a file name that begins with '-' becomes "./-…".
  */
 void arguments_text(const struct arguments *args, const enum option *which, struct buf *out);
 
@@ -205,21 +206,21 @@ int cli_main(const struct command *const *table, int argc, char **argv);
 bool print_colour(int fd); /* a terminal, and NO_COLOR is not set */
 int print_text(const struct buf *text, struct err *err) MUST_CHECK;
 int print_json(const json_t *document, struct err *err) MUST_CHECK; /* indented */
-/* The one result of a command: as JSON with --json, else as `text` writes it. */
+/* Prints the result of a command: as JSON with --json, else as `text` formats it. */
 int print_result(const struct arguments *args, const json_t *document,
     void (*text)(const json_t *document, bool colour, struct buf *out), struct err *err) MUST_CHECK;
 int print_json_line(const json_t *document, struct err *err) MUST_CHECK; /* one line, flushed */
 void print_error(const struct err *err);
-/* What comes from files and peers must not steer the terminal: control characters become '?'. */
+/* Makes text of files and peers safe for a terminal: control characters become '?'. */
 void print_plain(FILE *out, const char *text);
 
-/* Asks on the terminal; ERR_CHECK where there is none, or if the answer isn't "yes". */
+/* Asks on the terminal; ERR_CHECK if there is none, or if the answer is not "yes". */
 int ask_yes(const char *question, struct err *err) MUST_CHECK;
 
 /*
- * outputs.c: every option that writes a file. outputs_check(), before anything is done: an output is
- * never an input (the file itself by whatever name, or one in a folder that is read), and not a file
- * that is there, unless --force is given. ERR_CHECK. output_write() checks the same again.
+ * outputs.c: checks options that name a file to write, before anything is done. An output may not
+ * be an input (by any of its names, or in a folder that is read), nor an existing file, unless
+ * --force is given. ERR_CHECK. output_write() checks again.
  */
 int outputs_check(const struct arguments *args, struct err *err) MUST_CHECK;
 int output_write(const struct arguments *args, const char *path, const struct buf *text,
@@ -227,7 +228,7 @@ int output_write(const struct arguments *args, const char *path, const struct bu
 
 /* location.c: the location of a path or URL on the command line; a new reference. */
 json_t *location_of_word(const struct arguments *args, const char *text);
-/* Where a file lies that is named by its path or URL. Close it with store_close(). */
+/* Opens the store of a file that is named by its path or URL. Close it with store_close(). */
 struct store;
 struct store *open_file_location(const struct arguments *args, const char *word,
     const char **ret_name, struct err *err) MUST_CHECK;
@@ -240,7 +241,7 @@ struct request_options {
     size_t count;
     json_t *options, *plan;
 };
-/* All options that it reads; those of them that `recover` takes from a plan's command. */
+/* All options that it reads; and those that `recover` takes from the command of a plan. */
 #define RECOVER_OPTIONS                                                                            \
     OPT_HOSTS, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                          \
         OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, OPT_WITHOUT,             \
@@ -260,7 +261,7 @@ struct live_request;
         OPT_TLS_CA, OPT_TLS_CERT, OPT_TLS_KEY, OPT_TLS_ANY_NAME
 int live_request_new(
     const struct arguments *args, struct live_request **ret, struct err *err) MUST_CHECK;
-void live_request_free(struct live_request *r); /* NULL is fine */
+void live_request_free(struct live_request *r); /* NULL is allowed */
 struct live_params;
 const struct live_params *live_request_params(const struct live_request *r);
 const char *const *live_request_addresses(const struct live_request *r); /* NULL-ended */

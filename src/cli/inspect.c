@@ -6,7 +6,7 @@ static int inspect(const struct arguments *args, struct state *st, struct err *e
 {
     if (ccs_import(args->words[0], st, err) < 0)
         return -1;
-    /* To the end of the process: what is shown is as large as the file makes it. */
+    /* Kept to the end of the process, because the file decides how much is shown. */
     memory_limit_set(MEMORY_LIMIT_CCS);
     memory_limit_name("CCS file '%s'", args->words[0]);
     struct ccs *ccs = ccs_load(st, err);

@@ -95,7 +95,7 @@ static int read_password(const char *path, struct secret **ret, struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;
 
-    buf_reserve(&text, PASSWORD_FILE_BYTES_MAX + 1); /* so that no copy is left behind */
+    buf_reserve(&text, PASSWORD_FILE_BYTES_MAX + 1); /* so that no copy remains */
     if (file_read(path, PASSWORD_FILE_BYTES_MAX, &text, err) < 0)
         return err_wrap(err, "cannot read the password");
     if (text.len && text.data[text.len - 1] == '\n')

@@ -73,7 +73,7 @@ static bool is_like(const char *word, const char *example)
     return strncmp(word, example, strcspn(example, ":") + 1) == 0;
 }
 
-/* Takes argv[*at], and the word behind it where the value stands there. */
+/* Takes argv[*at], and the next word if it is the value. */
 static int take_option(const struct command *command, int argc, char **argv, int *at,
     struct arguments *args, struct err *err)
 {
@@ -181,8 +181,8 @@ int argument_rate(const struct arguments *args, int64_t *ret, struct err *err)
 }
 
 /*
- * A URL may hold a password or, in its query, a signature; what prints it may be kept. Before it may stand
- * what it is for: "db:1=https://…".
+ * A URL may contain a password or, in its query, a signature, and the output may be kept. A key may
+ * precede it: "db:1=https://…".
  */
 static bool holds_secret(const char *value)
 {
@@ -237,7 +237,7 @@ void command_usage(const struct command *command, struct buf *out)
         command->words);
 }
 
-/* Words of `text` from column `indent` on, never behind column 79. */
+/* Prints words of `text` from column `indent` up to column 79. */
 static void add_wrapped(struct buf *out, const char *text, size_t column, size_t indent)
 {
     while (*text) {

@@ -1,4 +1,4 @@
-/* Options that write a file: an output never takes the place of an input, nor of anything by accident. */
+/* Options that write a file: an output never replaces an input, nor any other file by accident. */
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "recluster/file.h"
 #include "recluster/out_file.h"
 
-/* Options whose value is a file or folder that is read; --state is kept as well. */
+/* Options whose value is a file or folder to read; --state is protected too. */
 static const enum option inputs[] = {
     OPT_HOSTS, OPT_STATE, OPT_DIFF, OPT_PLAN, OPT_LOCATION, OPT_SOURCE};
 static const enum option outputs[] = {OPT_SVG, OPT_PLAN_OUT, OPT_HTML, OPT_OUT, OPT_SLOTS};
@@ -27,7 +27,7 @@ static const char *path_of(enum option option, const char *word)
     return equals ? equals + 1 : word;
 }
 
-/* The file itself, or one in the folder that is read. */
+/* Whether it is the file itself, or in the folder that is read. */
 static bool is_input(const char *input, const char *output, const struct stat *found)
 {
     AUTO_FREE char *dir = path_dir(output);
@@ -66,7 +66,7 @@ static int check_inputs(
     return 0;
 }
 
-/* What a file holds that no picture and no page may replace, whoever asks for it; NULL: something else. */
+/* The kind of a file that no picture or page may replace even with --force; NULL: another file. */
 static const char *what_it_is(const char *path)
 {
     static const struct {
@@ -131,7 +131,9 @@ int outputs_check(const struct arguments *args, struct err *err)
     for (size_t k = 0; k < ARRAY_SIZE(outputs); k++)
         for (const char **word = args->values[outputs[k]]; word && *word; word++) {
             const char *path = path_of(outputs[k], *word);
-            /* The folder of `rdb split --shards`: its files are looked at when they are named. */
+            /*
+             * The folder of `rdb split --shards`; its files are checked when their names are known.
+             */
             if (outputs[k] == OPT_OUT && args->given[OPT_SHARDS])
                 continue;
             for (size_t i = 0; i < count; i++)
@@ -154,12 +156,12 @@ int output_write(
     if (check_output(args, path, err) < 0)
         return -1;
     if (!device) {
-        /* A link stays; the file that it leads to is replaced. */
+        /* A link stays; its target is replaced. */
         AUTO_FREE char *real = realpath(path, NULL);
         return out_file_write(real ? real : path, text->data, text->len, 0666,
             args->given[OPT_FORCE] ? OUT_FILE_REPLACE : OUT_FILE_NEW, err);
     }
-    /* /dev/stdout, a pipe: there is nothing to lose. */
+    /* /dev/stdout or a pipe: nothing can be lost. */
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return err_sys(err, ERR_IO, "cannot open '%s'", path);

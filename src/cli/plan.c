@@ -34,7 +34,7 @@ static void text(const json_t *document, bool colour, struct buf *out)
         report_plan_changes_text(changes, colour, out);
 }
 
-/* The command that carries this plan out, for a shell. */
+/* The command that runs this plan, for a shell. */
 static char *recover_command(const struct arguments *args)
 {
     struct buf command = BUF_INIT;
@@ -52,7 +52,7 @@ static int show(const struct arguments *args, const struct survey *survey, struc
     json_t *document = survey_plan_json(survey), *old = NULL;
     int rc = 0;
 
-    /* The file holds the plan alone, not what it was compared with. */
+    /* The file has the plan alone, without the comparison. */
     if (out)
         rc = write_plan(args, out, document, err);
     if (rc == 0 && svg)

@@ -17,7 +17,7 @@ enum { BAR_WIDTH = 24, LINE_EVERY_MS = 5000, RATE_OVER_MS = 2000 };
 struct progress {
     bool verbose, terminal, drawn;
     int64_t started_ms, line_at_ms;
-    /* Of the rate: since when and from how many bytes it is measured. */
+    /* The rate is measured from this time and number of bytes on. */
     const char *stage;
     int64_t from_ms, from_bytes;
     double rate;
@@ -47,7 +47,7 @@ void progress_free(struct progress *p)
     free(p);
 }
 
-/* The rate of what is being done now: over some seconds, so that it stands still enough to be read. */
+/* The rate of the last seconds, averaged so that it is readable. */
 static double rate_of(struct progress *p, const struct recover_progress *now, int64_t at_ms)
 {
     bool other = !p->stage || strcmp(p->stage, now->stage) != 0 || now->bytes_done < p->from_bytes;
@@ -102,7 +102,7 @@ static void format_line(
         buf_addf(out, "  %zu failed", now->tasks_failed);
 }
 
-/* A line that is longer than the terminal would wrap, and be drawn again below itself. */
+/* A line that is longer than the terminal would wrap and be drawn again below itself. */
 static void cut_to_terminal(struct buf *line)
 {
     struct winsize size;
@@ -161,7 +161,7 @@ void progress_doing(void *arg, const char *line)
     p->drawn = p->terminal;
 }
 
-/* Steps of single shards are for --verbose; what ends, fails or is odd is for all. */
+/* --verbose shows the steps of single shards; ends, failures and oddities are always shown. */
 static bool is_worth_a_line(const struct progress *p, const json_t *event)
 {
     const char *code = json_text(event, "event", NULL);
@@ -169,7 +169,7 @@ static bool is_worth_a_line(const struct progress *p, const json_t *event)
     return p->verbose || (strcmp(code, "task-started") != 0 && strcmp(code, "task-done") != 0);
 }
 
-/* Those of tasks that failed are told at the end. */
+/* Failed tasks are reported at the end. */
 static const char *hint_of(const json_t *event)
 {
     const char *code = json_text(event, "code", NULL);

@@ -17,7 +17,7 @@
 
 enum { SHARDS_MAX = 1000, WRITE_BYTES = 1 << 20 };
 
-/* A file under its working name until all are complete. */
+/* An output under a working name until all are complete. */
 struct out {
     char *path;
     struct out_file file;
@@ -25,14 +25,14 @@ struct out {
     bool all;     /* no slots were named */
     char *buffer; /* WRITE_BYTES */
     size_t len;
-    bool named; /* it has its own name */
+    bool named; /* it has its final name */
 };
 
 struct cut {
     struct out *outs;
     size_t count, alloc;
     struct rdb_split *split;
-    const char *input; /* the one that is being read */
+    const char *input; /* the current one */
     bool terminal;
     int64_t started_ms;
     uint64_t bytes_before; /* stored bytes of the inputs before it */
@@ -64,7 +64,7 @@ static int parse_pair(
     return slots_parse(slots, ret, err) < 0 ? err_wrap(err, "--%s", option) : 0;
 }
 
-/* Equal parts, as redis-cli makes them. */
+/* Equal parts, as redis-cli cuts them. */
 static int add_shards(struct cut *cut, const char *text, const char *folder, struct err *err)
 {
     char *end;
@@ -173,7 +173,7 @@ static int on_patch(
     return 0;
 }
 
-/* All are on the disk before the first gets its name. */
+/* All are synced before the first gets its final name. */
 static int name_outs(struct cut *cut, struct err *err)
 {
     for (size_t i = 0; i < cut->count; i++)
@@ -245,7 +245,7 @@ static int read_input(
     return rc;
 }
 
-/* --take SLOTS=FILE: which slots of this input count. */
+/* --take SLOTS=FILE: the slots that count in this input. */
 static int set_take(struct cut *cut, const char *const *pairs, const char *word, struct err *err)
 {
     struct slots all = {{0}}, slots;
@@ -337,7 +337,7 @@ static json_t *document_of(const struct cut *cut)
         (json_int_t)source.left_out, "outputs", outputs);
 }
 
-/* Outputs that are not complete go. */
+/* Removes outputs that are not complete. */
 static int on_memory_limit(void *arg, const struct err *err)
 {
     release(arg, false);

@@ -1,7 +1,7 @@
 #ifndef CLI_RDB_CUT_H
 #define CLI_RDB_CUT_H
 
-/* `recluster rdb split` and `join`: files in, files out. */
+/* `recluster rdb split` and `join`. */
 
 #include "command.h"
 

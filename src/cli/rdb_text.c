@@ -34,7 +34,7 @@ static void add_key(struct buf *out, const char *hex)
     buf_adds(out, text);
 }
 
-/* Text of a file, which is not trusted: what a terminal would act on is shown as \xHH. */
+/* Text of an untrusted file: characters that a terminal would act on are shown as \xHH. */
 static void add_text(struct buf *out, const char *text)
 {
     for (; *text; text++) {
@@ -81,8 +81,7 @@ static void add_oldest(struct buf *out, const json_t *oldest)
     buf_addc(out, '\n');
 }
 
-/* What keeps the file from the server version before: types and opcodes that are as new as the
- * newest. */
+/* Why an older server version cannot load the file: the types and opcodes as new as the newest. */
 static void add_needs(struct buf *out, const json_t *list, const char *unit, const char *redis)
 {
     size_t i;

@@ -1,7 +1,7 @@
 #ifndef CLI_RDB_TEXT_H
 #define CLI_RDB_TEXT_H
 
-/* What `recluster rdb scan` and `head` print without --json. */
+/* The output of `recluster rdb scan` and `head` without --json. */
 
 #include <jansson.h>
 #include <stdbool.h>

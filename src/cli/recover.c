@@ -76,7 +76,7 @@ static int confirm(const struct plan *plan, const struct arguments *args, struct
     return ask_yes(question, err);
 }
 
-/* That the world is still as the plan says that was given, so that just that is carried out. */
+/* Checks that hosts and locations still match the given plan, so that exactly this plan runs. */
 static int check_plan(const struct survey *survey, const json_t *wanted, bool json, struct err *err)
 {
     const char *hash = json_text(wanted, "hash", NULL);
@@ -106,7 +106,7 @@ static int check_plan(const struct survey *survey, const json_t *wanted, bool js
     return err_hint(err, "Make a new plan, and look at what it changes with --diff.");
 }
 
-/* Options that hold for all runs of this recovery, and where the state file keeps them. */
+/* Options for all runs of this recovery, and their keys in the state file. */
 static const struct {
     enum option option;
     const char *key;
@@ -119,7 +119,7 @@ static const struct {
     {OPT_AOF_ERRORS, "aof_errors"},
 };
 
-/* Options that each run may have, a resumed one too. */
+/* Options for a single run, also a resumed one. */
 static const enum option of_each_run[] = {OPT_STATE, OPT_UNTIL, OPT_LIMIT_RATE, OPT_FETCHES,
     OPT_REPLAN_LOST, OPT_PATIENCE, OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_JSON,
     OPT_YES, OPT_VERBOSE, OPT_HELP, OPT_COUNT};
@@ -152,7 +152,7 @@ static int refuse_what_is_planned(const struct arguments *args, struct err *err)
     return 0;
 }
 
-/* For later plans; the recovery itself is none the worse if that fails. */
+/* For later plans. A failure does not harm the recovery. */
 static void learn_rates(struct state *st)
 {
     struct err err = ERR_INIT;
@@ -161,7 +161,7 @@ static void learn_rates(struct state *st)
         print_error(&err);
 }
 
-/* From the CCS to a state file that holds a plan. */
+/* Makes a state file with a plan from the CCS file. */
 static int begin(const struct arguments *args, const char *path, struct state *st, struct err *err)
 {
     CLEANUP(request_options_release) struct request_options owned = {.count = 0};
@@ -197,7 +197,7 @@ static int begin(const struct arguments *args, const char *path, struct state *s
         rc = state_set_meta(st, "old_cluster_is_dead", request.old_cluster_is_dead, err);
     if (rc == 0)
         rc = keep_choices(args, st, err);
-    /* Of a plan that was made before, too. */
+    /* Also of a plan that was made earlier. */
     if (rc == 0 && json_flag(request.options, "resort"))
         rc = state_set_meta(st, "resort", "yes", err);
     if (rc == 0)
@@ -330,7 +330,7 @@ static int run_recovery(
         state_on_event(st, progress_event, progress);
     int rc = recover_run(st, &hooks, &result, err);
     progress_free(progress);
-    /* The times of a recovery that was stopped in between tell nothing. */
+    /* A recovery with an interruption teaches nothing about rates. */
     if (rc == 0 && args->word_count && result.done > 0)
         learn_rates(st);
     if (rc == 0)

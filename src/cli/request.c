@@ -21,7 +21,7 @@ static int parse_source(
         return err_hint(
             err, "Write it as: --source db:1=/mnt/backups, or --source db:1=http://host/dir/");
     }
-    /* Agents have working folders of their own. */
+    /* Agents have other working folders. */
     bool relative = equals[1] != '/' && !strstr(equals + 1, "://");
     AUTO_FREE char *absolute = relative ? realpath(equals + 1, NULL) : NULL;
     *ret_copy =
@@ -46,7 +46,7 @@ static int parse_sources(const char **words, struct request_options *owned, stru
     return 0;
 }
 
-/* --- what is wanted, as it stands in a plan's document --- */
+/* --- options in the form of the plan's document --- */
 
 static int add_word(json_t *list, const char *word, struct err *err)
 {
@@ -143,7 +143,7 @@ static int add_times(const struct arguments *args, json_t *options, struct err *
     return 0;
 }
 
-/* The hosts files behind the first. */
+/* The hosts files after the first. */
 static int add_more_hosts(const struct arguments *args, json_t *options, struct err *err)
 {
     json_t *more = json_array();
@@ -180,7 +180,7 @@ static int read_options(const struct arguments *args, json_t *options, struct er
     return 0;
 }
 
-/* --- a plan that was made before --- */
+/* --- an earlier plan --- */
 
 json_t *read_plan(const char *path, struct err *err)
 {
@@ -202,7 +202,7 @@ json_t *read_plan(const char *path, struct err *err)
     return NULL;
 }
 
-/* Twelve digits are what `plan` prints. */
+/* `plan` prints twelve digits. */
 static int check_hash(const json_t *plan, const char *wanted, struct err *err)
 {
     enum { DIGITS_MIN = 12 };

@@ -2,18 +2,18 @@
 #define CLI_SIGNALS_H
 
 /*
- * SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone). A command that was ended by one exits
- * with 128 and its number: 130, 143, 129.
+ * SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone). A command that a signal ended exits
+ * with 128 plus its number: 130, 143, 129.
  */
 
 #include "recluster/err.h"
 
-/* While nothing is touched: the process ends at once and says so. */
+/* While nothing has been changed: a signal ends the process at once, with a message. */
 void signals_end_at_once(void);
 
 /*
- * From here on the first signal makes the descriptor readable, so that the work ends in good order;
- * a second one ends the process.
+ * From now on the first signal makes the descriptor readable, so the work can end in order; a
+ * second one ends the process.
  */
 int signals_catch(int *ret_fd, struct err *err) MUST_CHECK;
 

@@ -15,16 +15,16 @@
 
 enum { LOCATION_FILE_BYTES_MAX = 1 << 20 };
 
-/* All that was named: files to be read, and what is known of the sets that they belong to. */
+/* All arguments: the files to read, and what the sets tell about them. */
 struct verify {
     const struct arguments *args;
     struct arena arena;
     struct verify_file *files;
     size_t count, alloc;
     json_t *locations; /* array; owns the locations of files */
-    json_t *failed;    /* entries of places that could not be looked at */
+    json_t *failed;    /* entries of locations that could not be listed */
     json_t *sets, *notes;
-    bool bad, not_asked; /* of the places that could not be looked at */
+    bool bad, not_asked; /* of the locations that could not be listed */
 };
 
 static void fail(struct verify *v, const char *word, const struct err *err)
@@ -57,7 +57,7 @@ static int by_name(const void *name, const void *file)
     return strcmp(name, ((const struct verify_file *)file)->name);
 }
 
-/* What the sets say of the files, which are those from `first` on, by their names. */
+/* Adds what the sets tell about the files from `first` on, by name. */
 static void take_sets(struct verify *v, size_t first, const struct catalogue *c)
 {
     for (size_t s = 0; s < c->set_count; s++)
@@ -104,7 +104,7 @@ static json_t *set_json(const struct backup_set *set, const char *label)
     return o;
 }
 
-/* All backup files of a location, and its sets. */
+/* Adds all backup files of a location, and its sets. */
 static int add_location(struct verify *v, const json_t *location, struct err *err)
 {
     struct store_list list = STORE_LIST_INIT;
@@ -147,7 +147,7 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
     return rc;
 }
 
-/* A file by its path or URL: its folder is the location. */
+/* Adds a file by its path or URL: its folder is the location. */
 static int add_one(struct verify *v, const char *word, struct err *err)
 {
     AUTO_FREE char *dir = path_dir(word);
@@ -214,7 +214,7 @@ static void add_all(struct verify *v, const struct arguments *args)
     }
 }
 
-/* A set with a bad file is not complete. `bad`: paths, each with whether it could be read. */
+/* Marks a set with a bad file as incomplete. `bad`: paths, each with whether it could be read. */
 static void mark_sets(json_t *sets, const json_t *bad)
 {
     size_t i, k;
@@ -242,7 +242,7 @@ static bool is_same_text(const json_t *a, const json_t *b, const char *key)
     return x ? y && json_equal(x, y) : !y;
 }
 
-/* To each set that isn't complete, the newest older one of its database that is. */
+/* For each incomplete set, names the newest older complete one of its database. */
 static void name_older_sets(json_t *sets)
 {
     json_t *set, *older;
@@ -264,7 +264,7 @@ static void name_older_sets(json_t *sets)
     }
 }
 
-/* The result, and the exit status that it gives. */
+/* The result, and the exit status for it. */
 static json_t *document_of(struct verify *v, int *ret_status)
 {
     json_t *files = json_array(), *bad = json_object(), *set;
@@ -284,7 +284,7 @@ static json_t *document_of(struct verify *v, int *ret_status)
     json_array_extend(files, v->failed);
     name_older_sets(v->sets);
     json_array_foreach (v->sets, i, set) {
-        /* Not because of a file that could not be read. */
+        /* A file that could not be read is not a reason. */
         v->bad |= !json_flag(set, "complete") && !json_is_false(json_object_get(set, "checked"));
     }
     *ret_status = v->bad ? err_code_exit_status(ERR_FAILED) : v->not_asked ? EXIT_NOT_ASKED : 0;

@@ -22,10 +22,12 @@ enum {
     OTHER_MS = 5000,
 };
 
-/* A file that is being verified. The child writes lines of JSON: an array is the bytes that it has
- * read and all that there are (-1: not known), an object is the entry. */
+/*
+ * A file that is being verified. The child writes lines of JSON: an array has the bytes read and
+ * the size (-1: unknown), an object is the entry.
+ */
 struct job {
-    struct verify_file *file; /* NULL: the place is free */
+    struct verify_file *file; /* NULL: unused */
     pid_t pid;
     int fd;
     struct buf lines;
@@ -37,7 +39,7 @@ struct verifier {
     bool digest;
     struct verify_file *files;
     size_t count, next, done;
-    int64_t done_bytes; /* of files that are done */
+    int64_t done_bytes; /* of verified files */
     struct job jobs[AT_A_TIME_MAX];
     size_t job_count;
     bool terminal;
@@ -60,7 +62,7 @@ static void write_line(int fd, const json_t *value)
 
     free(text);
     if (file_write_all(fd, line, strlen(line), "the pipe", &gone) < 0)
-        _exit(1); /* nobody listens any more */
+        _exit(1); /* the parent is gone */
 }
 
 static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
@@ -100,7 +102,7 @@ bool verify_was_not_asked(enum err_code code)
            code == ERR_PROTOCOL || code == ERR_SERVER || code == ERR_LINK || code == ERR_CANCELLED;
 }
 
-/* What was read of a file that was not read to its end is not its size. */
+/* The bytes read are not the size of a file that was not read to its end. */
 static void correct_size(json_t *entry)
 {
     const char *checksum = json_text(entry, "checksum", NULL);
@@ -241,7 +243,7 @@ static void read_job(struct verifier *v, struct job *job)
     }
 }
 
-/* How long what is left will take at the rate so far; not before that says something. */
+/* The remaining time at the rate so far, once the rate is meaningful. */
 static void add_time_left(const struct verifier *v, int64_t done, int64_t total, struct buf *out)
 {
     enum { SAMPLE_MS = 1000 };
@@ -276,7 +278,7 @@ static void tell(struct verifier *v)
     fprintf(stderr, v->terminal ? "\r\033[K%s" : "%s\n", line.data);
 }
 
-/* Waits until a child says something. */
+/* Waits until a child writes something. */
 static int wait_for_jobs(struct verifier *v, struct err *err)
 {
     struct pollfd fds[AT_A_TIME_MAX];

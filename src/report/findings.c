@@ -68,7 +68,7 @@ void issues_text(struct text *t, const char *heading, enum text_style style, con
         const char *hint = json_text(issue, "hint", NULL);
         if (i == TEXT_LIST_MAX)
             break;
-        /* What a plan says names its subject itself. */
+        /* The issues of a plan name their subject themselves. */
         if (!json_has(issue, "code"))
             issue_subject(issue, &subject);
         text_wrap(t, style, "  - ", "%s%s%s", subject.data, subject.len > 0 ? ": " : "",

@@ -2,8 +2,8 @@
 #define RECLUSTER_REPORT_HTML_H
 
 /*
- * Pieces of the page. One rule keeps it safe: literal markup and numbers go in by buf_adds() and
- * buf_addf(), everything that came from anywhere else by the functions here, which escape.
+ * Pieces of the page. One rule makes it safe: buf_adds() and buf_addf() add literal markup and
+ * numbers; all other text goes through the functions here, which escape it.
  */
 
 #include <jansson.h>
@@ -20,21 +20,25 @@ void html_put(struct buf *out, const char *fmt, ...) PRINTF_LIKE(2, 3); /* forma
 void html_element(struct buf *out, const char *tag, const char *class, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
-/* <section> with its heading; html_section_end() closes it. */
+/* <section> with its heading; closed by html_section_end(). */
 void html_section(struct buf *out, const char *id, const char *heading);
 void html_section_end(struct buf *out);
 
-/* <table> with a row of headings in one string, split at '|'; "#" before one: a column of numbers. */
+/*
+ * <table> with the headings in one string, separated by '
+ *
+ * '; "#" before one: a column of numbers.
+ */
 void html_table(struct buf *out, const char *caption, const char *headings);
 void html_table_end(struct buf *out);
 
-/* A word in a pill: "good", "bad", "warn", "plain". */
+/* A coloured word: "good", "bad", "warn", "plain". */
 void html_badge(struct buf *out, const char *class, const char *word);
 
-/* A bar, with the share in words for those who can't see it. */
+/* A bar, with the share as text for screen readers. */
 void html_bar(struct buf *out, double part, double whole, const char *words);
 
-/* page_svg.c: tasks over time, a row per shard; slots of each sharded database. */
+/* page_svg.c: tasks over time, a row for each shard; slots of each sharded database. */
 void page_timeline(struct buf *out, const json_t *report);
 void page_slots(struct buf *out, const json_t *report);
 

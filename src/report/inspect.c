@@ -161,7 +161,7 @@ static json_t *finding_json(const struct ccs_finding *finding)
     return o;
 }
 
-/* How many shards each node has, by index into ccs->nodes. The caller frees it. */
+/* The number of shards on each node, by index into ccs->nodes. The caller frees it. */
 static size_t *count_shards(const struct ccs *ccs)
 {
     size_t *counts = xcalloc(ccs->node_count + 1, sizeof(*counts));

@@ -122,7 +122,7 @@ static void persistence_text(struct text *t, const json_t *database)
     buf_release(&line);
 }
 
-/* "s3  bucket_name=b subdir=x": the type, then what is neither a secret nor a structure. */
+/* "s3  bucket_name=b subdir=x": the type, then all values but secrets and structures. */
 static void location_text(struct text *t, const json_t *database)
 {
     json_t *location = json_object_get(database, "backup_location");

@@ -1,9 +1,9 @@
 #ifndef RECLUSTER_REPORT_NEXT_COMMAND_H
 #define RECLUSTER_REPORT_NEXT_COMMAND_H
 
-/* The command that carries a recovery on, ready for a shell. */
+/* The command that continues a recovery, ready for a shell. */
 
-/* NEXT_REPLAN: recover, with other hosts for those that are lost. */
+/* NEXT_REPLAN: recover, and place the shards of lost hosts on others. */
 enum next_step { NEXT_RECOVER, NEXT_REPLAN, NEXT_STATUS, NEXT_REPORT };
 
 /* The caller frees it. */

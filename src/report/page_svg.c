@@ -12,7 +12,7 @@
 
 enum {
     WIDTH = 1080,
-    NAMES = 210, /* columns for the names of the rows */
+    NAMES = 210, /* for the names of the rows */
     ROW = 24,
     AXIS = 26,
     ROWS_MAX = 80,
@@ -22,7 +22,7 @@ struct span {
     int64_t start_ms, end_ms;
 };
 
-/* A task that never ended reaches to the end of the picture. */
+/* A task without an end extends to the end of the picture. */
 static bool task_span(const json_t *task, int64_t end_ms, struct span *ret)
 {
     if (!json_has(task, "started_ms"))
@@ -64,7 +64,7 @@ static double x_of(const struct span *whole, int64_t at_ms)
     return (double)NAMES + share * (double)(WIDTH - NAMES - 10);
 }
 
-/* A round number of milliseconds that gives between four and ten ticks. */
+/* A round number of milliseconds that makes four to ten ticks. */
 static int64_t tick_ms(int64_t length_ms)
 {
     static const int64_t steps[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000,
@@ -167,7 +167,7 @@ static void legend(struct buf *out)
     buf_adds(out, "<li><i style=\"background:var(--bad)\"></i>failed</li></ul>\n");
 }
 
-/* Returns how many rows there are to draw, drawn or not. */
+/* Returns the number of rows to draw, drawn or not. */
 static size_t timeline_svg(struct buf *out, const json_t *rows, const struct span *whole)
 {
     size_t busy = 0, k;
@@ -256,7 +256,7 @@ static void slots_strip(struct buf *out, const json_t *report, const json_t *dat
     buf_release(&ranges);
 }
 
-/* What no primary has, if anything, as the last entry of the legend. */
+/* The slots without a primary, if any, are the last entry of the legend. */
 static void missing_legend(struct buf *out, const struct slots *covered)
 {
     struct slots missing;
@@ -292,7 +292,7 @@ static void slots_legend(struct buf *out, const json_t *report, const json_t *da
         if (strcmp(json_text(proof, "role", ""), "primary") != 0 ||
             strcmp(json_text(proof, "database_uid", ""), uid) != 0)
             continue;
-        /* Ranges that can't be read cover nothing, and so are shown as missing. */
+        /* Unreadable ranges cover nothing, so they are shown as missing. */
         if (slots_from_json(slots, &covered, &ignored) < 0 || primary++ >= SHOWN)
             continue;
         doc_ranges(slots, 4, &ranges);

@@ -11,7 +11,7 @@
 #include "recluster/human.h"
 #include "recluster/json.h"
 
-enum { ROWS_MAX = 400 /* of a table; all of it stands in the JSON document */ };
+enum { ROWS_MAX = 400 /* of a table; the JSON document has all of it */ };
 
 static void cut_note(struct buf *out, size_t count, size_t shown)
 {
@@ -111,7 +111,7 @@ void page_databases(struct buf *out, const json_t *report)
     html_section_end(out);
 }
 
-/* The shards of one host as chips; the plan says where each is. */
+/* The shards of one host as chips, placed by the plan. */
 static void host_chips(struct buf *out, const json_t *plan, const char *host)
 {
     enum { SHOWN = 40 };
@@ -181,7 +181,7 @@ void page_layout(struct buf *out, const json_t *report)
     json_decref(racks);
 }
 
-/* What a stage took, and below it what was planned. */
+/* The time of a stage, and below it the planned time. */
 static void time_cell(struct buf *out, const json_t *proof, const char *stage)
 {
     char took[HUMAN_TEXT_MAX], planned[HUMAN_TEXT_MAX];
@@ -368,7 +368,7 @@ void page_events(struct buf *out, const json_t *report)
     html_table(out, "What happened, in the order in which it was recorded (UTC).",
         "Time|#After|Severity|Host|Event");
     json_array_foreach (events, i, event) {
-        /* Of a long history the beginning and the end. */
+        /* The beginning and the end of a long history. */
         if (count > ROWS_MAX && i >= ROWS_MAX / 2 && i < count - ROWS_MAX / 2) {
             if (i == ROWS_MAX / 2)
                 buf_addf(out, "<tr><td colspan=\"5\" class=\"soft\">… %zu more …</td></tr>\n",

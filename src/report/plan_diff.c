@@ -1,4 +1,4 @@
-/* What differs between two plans, from their documents. */
+/* The differences between two plans, from their documents. */
 
 #include <inttypes.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void compare_fields(json_t *changes, const char *subject, const char *con
     }
 }
 
-/* Items of a list by their name; borrows them. */
+/* The items of a list by name; borrows them. */
 static json_t *index_by(const json_t *list, const char *key)
 {
     json_t *index = json_object(), *item;
@@ -109,7 +109,7 @@ static void compare_database(json_t *changes, const json_t *old, const json_t *n
     compare_lists(changes, &shards, json_object_get(old, "shards"), json_object_get(new, "shards"));
 }
 
-/* Memory that is free changes all the time: only what is more than a twentieth is told. */
+/* Free memory changes all the time: only a change of more than a twentieth is reported. */
 static void compare_host(json_t *changes, const json_t *old, const json_t *new)
 {
     const json_t *before = json_object_get(old, "memory"), *after = json_object_get(new, "memory");

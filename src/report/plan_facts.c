@@ -83,7 +83,7 @@ static int by_host(const void *a, const void *b)
 
     if (order == 0)
         order = (x->database_index > y->database_index) - (x->database_index < y->database_index);
-    /* Both are items of one array; its order is that of their primaries' slots. */
+    /* Both are in one array, which is sorted by the slots of their primaries. */
     return order ? order : (x->position > y->position) - (x->position < y->position);
 }
 

@@ -1,17 +1,17 @@
 #ifndef RECLUSTER_REPORT_PLAN_FACTS_H
 #define RECLUSTER_REPORT_PLAN_FACTS_H
 
-/* What text and page read from the document of plan_json(). */
+/* Read by text and page from the document of plan_json(). */
 
 #include <jansson.h>
 #include <stdint.h>
 
 #include "recluster/buf.h"
 
-/* Sum of the files of a backup set; -1: a size is not known. */
+/* The sum of the files of a backup set; -1: a size is unknown. */
 int64_t plan_set_bytes(const json_t *set);
 
-/* Of all stages, estimated. */
+/* The estimate for all stages. */
 double plan_total_seconds(const json_t *plan);
 
 /* "10.0.0.1:12000", "[::1]:12000" */
@@ -23,7 +23,7 @@ void plan_endpoints(const json_t *database, size_t max, struct buf *out);
 /* "shard:1, shard:4 (replica), … and 7 more" of one host. */
 void plan_host_shards(const json_t *plan, const char *host, size_t max, struct buf *out);
 
-/* All shards that have a place, by host; racks in the order of the hosts, "" for none. */
+/* All shards with a place, by host; racks in the order of the hosts, "" for none. */
 struct plan_placed {
     const char *host;
     const json_t *database, *shard;

@@ -1,4 +1,4 @@
-/* The layout as a picture of its own: a band for each rack, a card for each host. */
+/* The layout as a picture: a band for each rack, a card for each host. */
 
 #include <inttypes.h>
 #include <string.h>
@@ -29,7 +29,7 @@ enum {
     HOSTS_MAX = 400,
 };
 
-/* Colours in words that every viewer knows: not all know variables. */
+/* Literal colours: not every viewer supports variables. */
 static const char style[] =
     "<style>"
     "text{font:13px system-ui,-apple-system,Segoe UI,Roboto,DejaVu Sans,sans-serif}.t{font-size:2"
@@ -66,13 +66,13 @@ static void text_at(struct buf *out, const char *class, int x, int y, const char
     buf_adds(out, "</text>\n");
 }
 
-/* About as wide as the letters of the font. */
+/* The approximate width of the font's letters. */
 static int width_of(const char *text)
 {
     return (int)text_width(text) * 8 + 14;
 }
 
-/* One chip; moves *x and *y behind it. False: the card is full. */
+/* One chip; moves *x and *y after it. False: the card is full. */
 static bool chip(
     struct buf *out, const struct plan_placed *placed, int left, int top, int *x, int *y)
 {
@@ -103,7 +103,7 @@ static bool chip(
     return true;
 }
 
-/* As many characters as a card has room for. */
+/* As many characters as fit on a card. */
 static void card_name(struct buf *out, int x, int y, const char *name)
 {
     enum { SHOWN = 26 };
@@ -163,7 +163,7 @@ static int card(struct buf *out, const json_t *host, const struct plan_layout *l
     return bottom + 6 - top;
 }
 
-/* A rack on its way to its place. */
+/* A rack that is being placed. */
 struct band {
     const char *rack;
     size_t hosts; /* of it that are shown */

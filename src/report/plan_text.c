@@ -11,7 +11,7 @@
 #include "recluster/human.h"
 #include "text.h"
 
-/* What was asked for beside the plain plan, as one would type it. */
+/* The options of the plan, as on a command line. */
 static void options_text(struct text *t, const json_t *options)
 {
     static const char *const hidden[] = {"at_ms", "rto_s"};
@@ -74,10 +74,10 @@ static void logins_text(struct text *t, const json_t *logins)
     }
 }
 
-/* What one wants to know before anything else. */
+/* The first lines: the most important facts. */
 struct summary {
     size_t databases, skipped, shards, hosts, used;
-    int64_t memory, planned, age_s; /* -1: no data would come back */
+    int64_t memory, planned, age_s; /* -1: no data would be restored */
 };
 
 static struct summary summary_of(const json_t *plan)
@@ -150,7 +150,7 @@ static size_t count_homeless(const json_t *shards)
     return count;
 }
 
-/* "shard:1 a1, shard:4 b2 (replica), …": where each goes. */
+/* "shard:1 a1, shard:4 b2 (replica), …": the host of each. */
 static void placed_text(struct text *t, const json_t *shards)
 {
     enum { SHOWN = 12 };
@@ -206,7 +206,7 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
     }
 }
 
-/* Of a set on disks: which file of which host, and of when. */
+/* For a set on disks: each file's host and time. */
 static void disk_files_text(struct text *t, const json_t *set)
 {
     enum { SHOWN = 12 };

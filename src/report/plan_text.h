@@ -7,10 +7,10 @@
 
 #include "text.h"
 
-/* plan_text_hosts.c: a block for each host; of more than TEXT_LIST_MAX, a table by rack. */
+/* plan_text_hosts.c: a block for each host; for more than TEXT_LIST_MAX hosts, a table by rack. */
 void plan_text_hosts(struct text *t, const json_t *plan);
 
-/* plan_text_times.c: the stages, and by which rates their seconds are estimated. */
+/* plan_text_times.c: the stages, and the rates that their estimates use. */
 void plan_text_stages(struct text *t, const json_t *plan);
 
 #endif

@@ -38,7 +38,7 @@ static void table_text(struct text *t, const json_t *stages)
     text_table_print(&table, t, 2);
 }
 
-/* The slowest host that measured it; 0: none did. */
+/* The slowest host that was measured; 0: none. */
 static double slowest(const json_t *hosts, const char *what)
 {
     double least = 0;

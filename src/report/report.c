@@ -16,7 +16,7 @@ static json_t *slots_json(const char *text)
     struct err ignored = ERR_INIT;
 
     slots_clear(&slots);
-    /* Text that is no list of ranges shows as no slots at all, which stands out. */
+    /* Text that is not a list of ranges is shown as no slots, which is noticed. */
     if (!text || slots_parse(text, &slots, &ignored) < 0)
         return json_array();
     return slots_to_json(&slots);
@@ -28,7 +28,7 @@ static void copy_field(json_t *to, const char *field, const json_t *from, const 
     json_object_set(to, field, value ? value : json_null());
 }
 
-/* What the server said: of a primary after its load, of a replica when it was in step. */
+/* The answer of the server: of a primary after its load, of a replica when it was in sync. */
 static void add_loaded(json_t *proof, const json_t *loaded, bool primary)
 {
     bool full = json_int(loaded, "sync_full", 0) > 0;
@@ -44,8 +44,8 @@ static void add_loaded(json_t *proof, const json_t *loaded, bool primary)
 }
 
 /*
- * Proven: a primary loaded each key of its file, or dropped it as expired or, if it is no old server,
- * as one without elements; a replica was in step with its primary. Null while nothing is known.
+ * Proven: a primary has loaded each key of its file, or dropped it as expired or as one without
+ * elements (old servers keep these). A replica was in sync with its primary. Null: unknown.
  */
 static json_t *proven_json(const json_t *proof, bool primary, const char *state)
 {
@@ -61,7 +61,7 @@ static json_t *proven_json(const json_t *proof, bool primary, const char *state)
     return json_boolean(known == in_file || known + json_int(proof, "empty", 0) == in_file);
 }
 
-/* Where its files lay, if it was on disks; else null. */
+/* The disks of its files, or null. */
 static json_t *places_json(const json_t *sources)
 {
     json_t *list = sources ? json_array() : json_null(), *source;
@@ -73,7 +73,7 @@ static json_t *places_json(const json_t *sources)
     return list;
 }
 
-/* What the scan of its file found. */
+/* What the scan of its file counted. */
 static void add_facts(json_t *proof, const json_t *facts)
 {
     static const char *const same[] = {
@@ -131,7 +131,7 @@ static int add_proof(struct state *st, json_t *report, json_t *by_uid, struct er
     return rows_end(&rows, err);
 }
 
-/* All tasks in "tasks"; those of a shard also in its proof as "times". */
+/* All tasks go into "tasks"; those of a shard also into its proof as "times". */
 static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, struct err *err)
 {
     json_t *list = json_array();
@@ -155,7 +155,10 @@ static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, str
     return rows_end(&rows, err);
 }
 
-/* As in the status, without the shards, which "proof" has, and with why one was left out. */
+/*
+ * As in the status, without the shards, which are in "proof"; with the reason why a database was
+ * left out.
+ */
 static json_t *databases_json(const json_t *status)
 {
     json_t *list = json_array();
@@ -197,7 +200,7 @@ static int add_plan(struct state *st, json_t *report, struct err *err)
     return rows_end(&rows, err);
 }
 
-/* What the plan said of a shard's times, into its proof. */
+/* Adds the planned times of a shard to its proof. */
 static void add_planned(const json_t *report, const json_t *by_uid)
 {
     const json_t *database, *shard, *plan = json_object_get(report, "plan");

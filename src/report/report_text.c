@@ -27,7 +27,7 @@ static void proof_row_text(struct text_table *table, const json_t *proof)
     text_table_cell(table, styles[proof_result(proof)], "%s", proof_word(proof));
 }
 
-/* Of primaries: a replica has the same file. */
+/* Of primaries; a replica has the same file. */
 static void empty_text(struct text *t, const json_t *proofs)
 {
     int64_t empty = 0;
@@ -61,7 +61,7 @@ static void proof_text(struct text *t, const json_t *proofs)
     text_table_init(&table, "LlLrrrrl");
     for (i = 0; i < ARRAY_SIZE(heads); i++)
         text_table_cell(&table, TEXT_PLAIN, "%s", heads[i]);
-    /* Those that are not proven stand first, so that no abridging hides them. */
+    /* The unproven ones come first, so that no abridging hides them. */
     for (int good = 0; good <= 1; good++) {
         json_array_foreach (proofs, i, proof) {
             if ((proof_result(proof) == PROOF_GOOD) != (bool)good || shown >= TEXT_LIST_MAX)
@@ -75,7 +75,7 @@ static void proof_text(struct text *t, const json_t *proofs)
     empty_text(t, proofs);
 }
 
-/* Of each shard: the two stages that its bytes decide. */
+/* For each shard the two stages whose time depends on its bytes. */
 static void times_text(struct text *t, const json_t *proofs)
 {
     static const char *const heads[] = {"SHARD", "HOST", "TRANSFER", "PLANNED", "LOAD", "PLANNED"};
@@ -130,7 +130,7 @@ static void files_text(struct text *t, const json_t *proofs)
             "Replicas: %zu attached without copying data, %zu by a full copy.", partial, full);
 }
 
-/* Findings of the CCS that are no mere notes, warnings of the plan, warnings while it ran. */
+/* Findings of the CCS above "info", warnings of the plan, and warnings of the run. */
 static json_t *warnings_of(const json_t *report)
 {
     json_t *all = json_array();

@@ -29,7 +29,7 @@ static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t
     bool skipped = strcmp(json_text(o, "state", ""), "skipped") == 0;
     int64_t age_s = -1, rto_s = -1;
 
-    /* The age that its data had when the recovery started. */
+    /* The age of the data when the recovery started. */
     if (started_ms >= 0 && !skipped && json_has(o, "set_time_ms"))
         age_s = not_negative((started_ms - json_int(o, "set_time_ms", 0)) / 1000);
     if (started_ms >= 0 && json_has(o, "opened_ms"))
@@ -44,7 +44,7 @@ static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t
     return o;
 }
 
-/* Into list the databases, into by_uid the same objects under their uids. */
+/* Adds the databases to `list`, and the same objects to `by_uid`. */
 static int add_databases(struct state *st, int64_t started_ms, json_t *list, json_t *by_uid,
     int64_t *rpo_s, struct err *err)
 {
@@ -66,7 +66,7 @@ static int add_databases(struct state *st, int64_t started_ms, json_t *list, jso
     return rows_end(&rows, err);
 }
 
-/* What it is doing right now, with the rate since its task began: what rows_object() gave of that. */
+/* Its current phase, and its rate since the task began; from an object of rows_object(). */
 static json_t *shard_progress(json_t *o)
 {
     int64_t done = json_int(o, "bytes_done", 0);
@@ -97,7 +97,7 @@ static json_t *shard_row(const struct rows *rows)
     return o;
 }
 
-/* Clients use the primaries: the one of a database that is not sharded, else each of them. */
+/* The addresses for clients: the primary, or all primaries of a sharded database. */
 static void add_endpoint(json_t *database, const json_t *shard)
 {
     if (!json_has(database, "opened_ms") || strcmp(json_text(shard, "role", ""), "primary") != 0)
@@ -187,7 +187,7 @@ static int add_tasks(struct state *st, json_t *status, struct err *err)
     return rows_end(&rows, err);
 }
 
-/* How long the plan said that each stage would take. */
+/* The planned time of each stage. */
 static int add_planned(struct state *st, json_t *status, struct err *err)
 {
     json_t *stages = json_object_get(status, "stages"), *planned;
@@ -222,7 +222,7 @@ static json_t *error_row(const struct rows *rows)
     return o;
 }
 
-/* Failed tasks. Where a recovery failed without one, the last error that it told of. */
+/* Failed tasks. If a recovery failed without one, its last error event. */
 static int add_errors(struct state *st, bool failed, json_t *status, struct err *err)
 {
     json_t *errors = json_array();
@@ -265,7 +265,7 @@ static void add_times(json_t *status, int64_t started_ms, int64_t ended_ms, int6
     json_object_set_new(status, "rto_ms", doc_int_or_null(took_ms, -1));
 }
 
-/* Whether a task failed with a host that is away, and its hint says that others can take its place. */
+/* Whether a task failed on an unreachable host, and its hint offers other hosts. */
 static bool others_can_help(const json_t *status)
 {
     const json_t *error;
@@ -285,7 +285,7 @@ static void add_next(json_t *status, const char *state, const char *path)
     int holder = state_lock_holder(path);
     enum next_step step = NEXT_RECOVER;
 
-    /* The recovery itself asks at its end, still holding the lock. */
+    /* The recovery itself asks this at its end, while it holds the lock. */
     if (over && holder == (int)getpid())
         holder = 0;
     if (holder > 0)

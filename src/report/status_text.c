@@ -104,7 +104,7 @@ static enum text_style state_style(const char *state)
                                            : TEXT_BOLD;
 }
 
-/* A line for each shard that is at work: "4 on a1: loading 1.2 of 2.1 GB, 57 %, 160 MB/s". */
+/* A line for each active shard: "4 on a1: loading 1.2 of 2.1 GB, 57 %, 160 MB/s". */
 static void running_text(struct text *t, const json_t *shards)
 {
     enum { SHOWN = 20 };

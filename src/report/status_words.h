@@ -1,7 +1,7 @@
 #ifndef RECLUSTER_REPORT_STATUS_WORDS_H
 #define RECLUSTER_REPORT_STATUS_WORDS_H
 
-/* How the document of report_status_json() is said in words; the parts of its text. */
+/* Texts for the document of report_status_json(). */
 
 #include <jansson.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@ const char *status_headline(const json_t *status);
 /* "Started 2026-…, took 3 min 20 s." The caller frees it. */
 char *status_times(const json_t *status);
 
-/* Keys in the primaries of a database; -1: nothing is loaded yet. */
+/* The keys in the primaries of a database; -1: nothing is loaded yet. */
 int64_t status_keys(const json_t *database);
 
 void status_verdict_text(struct text *t, const json_t *status);

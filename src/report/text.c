@@ -28,7 +28,7 @@ static unsigned char_width(uint32_t c)
     return 1;
 }
 
-/* C0 and C1 controls, what isn't UTF-8, invisible and direction marks, line separators, tags. */
+/* C0 and C1 controls, invalid UTF-8, invisible and direction marks, line separators, tags. */
 static bool is_unsafe(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x061C || c == 0xFFFD ||
@@ -66,7 +66,7 @@ size_t text_width(const char *s)
     return width;
 }
 
-/* How many bytes at the start of s fit into so many columns. */
+/* The number of bytes at the start of s that fit into so many columns. */
 static size_t fitting_bytes(const char *s, size_t columns)
 {
     const char *at = s;
@@ -141,7 +141,10 @@ void text_heading(struct text *t, const char *fmt, ...)
     text_end(t);
 }
 
-/* The bytes of the next line of s, at most `columns` wide; cut at a space if there is one. */
+/*
+ * The number of bytes in the next line of s, at most `columns` wide; cut at a space if there is
+ * one.
+ */
 static size_t line_bytes(const char *s, size_t columns)
 {
     size_t fits = fitting_bytes(s, columns);
@@ -239,7 +242,7 @@ void text_table_cell(struct text_table *table, enum text_style style, const char
     va_end(args);
 }
 
-/* Widths of the columns, with those that may be cut made narrower until a line fits. */
+/* The widths of the columns; those that may be cut are made narrower until a line fits. */
 static void column_widths(const struct text_table *table, size_t *widths, size_t room)
 {
     size_t columns = strlen(table->columns);

@@ -113,7 +113,7 @@ static void set_text(struct text *t, const json_t *set)
             json_text(older, "id", "?"), json_text(older, "time", "?"));
 }
 
-/* The sets, and what else there is to say. Returns how many are incomplete. */
+/* The sets and the notes. Returns how many sets are incomplete. */
 static size_t sets_text(struct text *t, const json_t *verify)
 {
     const json_t *sets = json_object_get(verify, "sets");

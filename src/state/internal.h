@@ -19,9 +19,8 @@ struct state {
     char **inserts; /* statements of state_insert(), by text */
     size_t insert_count, insert_alloc;
     int transaction_depth;
-    json_t *pending_events; /* told to the listener once they are committed */
-    size_t
-        events_before[TRANSACTION_DEPTH_MAX]; /* how many there were when each transaction began */
+    json_t *pending_events;                      /* reported to the listener after the commit */
+    size_t events_before[TRANSACTION_DEPTH_MAX]; /* their number when each transaction began */
     void (*on_event)(void *arg, const json_t *event);
     void *on_event_arg;
 };
@@ -29,7 +28,7 @@ struct state {
 /* query.c: sets err from SQLite's last error; returns -1. */
 int state_sqlite_error(struct state *st, const char *what, struct err *err);
 int state_exec(struct state *st, const char *sql, struct err *err) MUST_CHECK;
-/* The prepared statements are of the database that is open: before it is closed or changed for another. */
+/* Prepared statements belong to the open database: call this before it is closed or replaced. */
 void state_forget_statements(struct state *st);
 
 /* migrate.c */
@@ -40,7 +39,7 @@ int state_migrate(struct state *st, int64_t version, struct err *err) MUST_CHECK
 /* The run lock of the state file at path: the descriptor that holds it, or -1. */
 int state_lock_take(const char *path, struct err *err) MUST_CHECK;
 
-/* transaction.c: tells the events that are committed. */
+/* transaction.c: reports the committed events to the listener. */
 void state_flush_events(struct state *st);
 
 #endif

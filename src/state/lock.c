@@ -23,8 +23,8 @@ static int read_pid(int fd)
 }
 
 /*
- * Locks of the open file description, not flock(2): whether one is held can be asked without taking
- * it for a moment, which would get in the way of a run that starts just then.
+ * Locks of the open file description, not flock(2): they can be queried without taking them, which
+ * would disturb a run that starts at that moment.
  */
 static int lock_call(int fd, int command, struct flock *lock)
 {
@@ -32,7 +32,7 @@ static int lock_call(int fd, int command, struct flock *lock)
     return fcntl(fd, command, lock);
 }
 
-/* It is truncated: it must be a lock, and by no other name something else. */
+/* It is truncated, so it must be a lock, and no hard link of another file. */
 static int check_lock(int fd, const char *name, struct err *err)
 {
     enum { LOCK_BYTES_MAX = 32 };

@@ -1,7 +1,7 @@
 /*
- * State files of earlier versions. Each step leads from one version of the schema to the next, in one
- * transaction with the new version's number, and does what a new file gets from schema.sql. Tables
- * and columns are only ever added: what an older program wrote stays, and older queries go on working.
+ * State files of earlier versions. Each step leads from one version of the schema to the next, in
+ * one transaction with the new version number, and adds what schema.sql gives a new file. Tables
+ * and columns are only added, so older data stays and older queries work.
  */
 
 #include <sqlite3.h>
@@ -27,7 +27,7 @@ int state_schema_version(struct state *st, int64_t *ret, struct err *err)
     *ret = 0;
     if (state_get_int(st, ret, err, "PRAGMA user_version", "") < 0)
         return -1;
-    /* The first version said it in a row alone. */
+    /* The first version had its number only in a row. */
     return *ret ? 0
                 : state_get_int(st, ret, err,
                       "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'schema_version'", "");

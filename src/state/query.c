@@ -40,7 +40,7 @@ static sqlite3_stmt *cached(struct state *st, const char *sql)
     return NULL;
 }
 
-/* A statement that is being stepped through further up the stack gets a second copy, not cached. */
+/* A statement that a caller is stepping through gets a second copy, which is not cached. */
 static int prepare(struct state *st, const char *sql, sqlite3_stmt **ret, struct err *err)
 {
     sqlite3_stmt *stmt = cached(st, sql);
@@ -86,7 +86,7 @@ void state_forget_statements(struct state *st)
 
 static bool is_text(const void *data, size_t len)
 {
-    /* jansson takes UTF-8 without NUL only. */
+    /* jansson accepts only UTF-8 without NUL. */
     json_t *probe = memchr(data, 0, len) ? NULL : json_stringn(data, len);
     bool text = probe != NULL;
     json_decref(probe);
@@ -163,7 +163,7 @@ int state_run(struct state *st, struct err *err, const char *sql, const char *ty
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
-/* The statement's text at an address of its own, by which it is cached. */
+/* The statement's text at a fixed address, by which it is cached. */
 static const char *insert_text(struct state *st, const char *table, const struct column *columns)
 {
     struct buf sql = BUF_INIT, marks = BUF_INIT;

@@ -1,4 +1,4 @@
-/* Secrets of the other tables, in one of their own. */
+/* Secrets of the other tables, in a table of their own. */
 
 #include <stdlib.h>
 

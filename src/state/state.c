@@ -34,7 +34,7 @@ static int create_schema(struct state *st, struct err *err)
     return rc;
 }
 
-/* Reads from a copy from here on, which may be changed. */
+/* From now on reads come from a copy, which may be changed. */
 static int copy_to_memory(struct state *st, struct err *err)
 {
     sqlite3 *copy = NULL;
@@ -82,7 +82,7 @@ static int check_schema(struct state *st, enum state_mode mode, struct err *err)
     return state_migrate(st, version, err);
 }
 
-/* Where others may rename and remove files, they could put another state file in its place. */
+/* If others may rename files in the folder, they could replace the state file. */
 static int state_check_folder(const char *path, struct err *err)
 {
     AUTO_FREE char *dir = path_dir(path);
@@ -100,7 +100,7 @@ static int state_check_folder(const char *path, struct err *err)
 static int check_file(const char *path, enum state_mode mode, struct err *err)
 {
     if (mode == STATE_CREATE) {
-        /* SQLite gives its side files the mode of this one. */
+        /* SQLite gives its side files the mode of this file. */
         int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd < 0)
             return err_sys(err, ERR_STATE_FILE, "cannot create the state file '%s'", path);
@@ -144,7 +144,7 @@ int state_open(const char *path, enum state_mode mode, struct state **ret, struc
         goto fail;
     if (!fresh && check_schema(st, mode, err) < 0)
         goto fail;
-    /* Not before it is known to be a state file. */
+    /* Only when it is known to be a state file. */
     if (mode != STATE_READ && mode != STATE_MEMORY &&
         state_exec(st, "PRAGMA journal_mode = WAL", err) < 0)
         goto fail;
@@ -165,7 +165,7 @@ void state_close(struct state *st)
     sqlite3_close(st->db);
     json_decref(st->pending_events);
     free(st->path);
-    /* Last: until here the file is being written. */
+    /* Last: until then the file is incomplete. */
     if (st->lock_fd >= 0)
         close(st->lock_fd);
     free(st);
@@ -184,7 +184,7 @@ int state_save_as(struct state *st, const char *path, struct err *err)
 
     if (rc == 0)
         rc = out_file_open(&out, path, 0600, err);
-    /* SQLite takes an empty file for a new database. */
+    /* SQLite accepts an empty file as a new database. */
     if (rc == 0)
         rc = state_run(st, err, "VACUUM INTO ?", "s", out.working);
     if (rc == 0)

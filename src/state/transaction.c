@@ -1,4 +1,4 @@
-/* Transactions, and the events that are told once theirs is committed. */
+/* Transactions, and their events, which are reported after the commit. */
 
 #include "internal.h"
 
@@ -12,7 +12,9 @@ void state_flush_events(struct state *st)
     json_decref(events);
 }
 
-/* A transaction inside of another is a savepoint: it is taken back alone, and lasts with the outer one. */
+/*
+ * An inner transaction is a savepoint: it is rolled back alone, and committed with the outer one.
+ */
 int state_begin(struct state *st, struct err *err)
 {
     const char *sql = st->transaction_depth ? "SAVEPOINT inner" : "BEGIN IMMEDIATE";
@@ -44,7 +46,7 @@ int state_commit(struct state *st, struct err *err)
 
 void state_rollback(struct state *st)
 {
-    /* SQLite takes back the whole by itself after some errors, such as a full disk. */
+    /* SQLite rolls back the whole transaction itself after some errors, such as a full disk. */
     if (sqlite3_get_autocommit(st->db))
         st->transaction_depth = 0;
     if (st->transaction_depth == 0) {
