@@ -173,7 +173,7 @@ int split_end_keys(struct rdb_split *s, struct err *err)
     bool twice = true;
 
     for (size_t i = 0; i < ARRAY_SIZE(in->keys); i++) {
-        struct key_list repeated;
+        struct key_list repeated = {.digests = NULL};
         key_list_sort(&in->keys[i]);
         key_list_repeated(&in->keys[i], &repeated);
         twice = twice && repeated.count > 0;

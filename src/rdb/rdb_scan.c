@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "key_set.h"
 #include "recluster/digest.h"
 #include "recluster/mem.h"
 #include "scan_impl.h"
 #include "scan_types.h"
-#include "twice.h"
 
 /* Limits of what a hostile file can make the scan remember. */
 enum {
@@ -56,7 +56,7 @@ struct rdb_scan {
     struct slots importing; /* slots that were being imported */
     uint64_t importing_keys;
     uint64_t empty, hinted; /* hinted: the sum of the size hints */
-    struct key_list keys_seen;
+    struct key_set keys_seen;
     struct rdb_suspects found;
     struct err repeated;           /* the first duplicate key */
     struct seen_key *suspect_keys; /* of options.suspects, those that were seen */
@@ -213,7 +213,7 @@ static inline int look_for_repeated(
     if (s->options.suspects)
         look_for_suspects(s, record);
     else
-        key_list_add(&s->keys_seen, key_digest(record, 0));
+        key_set_add(&s->keys_seen, key_digest(record, 0));
     return 0;
 }
 
@@ -324,8 +324,8 @@ static int check_repeated(struct rdb_scan *s, struct err *err)
         *err = s->repeated;
         return -1;
     }
-    key_list_repeated(&s->keys_seen, &s->found.digests);
-    key_list_release(&s->keys_seen);
+    key_set_repeated(&s->keys_seen, &s->found.digests);
+    key_set_release(&s->keys_seen);
     size_t count = s->found.digests.count;
     if (!count)
         return 0;
@@ -402,7 +402,7 @@ void rdb_scan_free(struct rdb_scan *s)
         seen_key_release(&s->suspect_keys[i]);
     free(s->suspect_keys);
     free(s->suspect_offsets);
-    key_list_release(&s->keys_seen);
+    key_set_release(&s->keys_seen);
     key_list_release(&s->found.digests);
     seen_key_release(&s->first_foreign);
     scan_types_release(&s->types);

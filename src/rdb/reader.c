@@ -196,9 +196,12 @@ enum taken fail_type(struct rdb_reader *r, struct cursor *c, uint8_t type, struc
 static bool is_last_key(const struct rdb_reader *r, struct rdb_bytes key)
 {
     const struct rdb_bytes *last = &r->record.key;
+    const uint8_t *a = key.data, *b = last->data;
 
-    return r->has_key && key.len == last->len && r->record.db == r->db && !r->key_cut &&
-           (!key.len || memcmp(key.data, last->data, key.len) == 0);
+    if (!r->has_key || key.len != last->len || r->record.db != r->db || r->key_cut)
+        return false;
+    /* Names of keys are most often told from each other by their ends. */
+    return !key.len || (a[key.len - 1] == b[key.len - 1] && memcmp(a, b, key.len) == 0);
 }
 
 /* Type, key and a module's id are one atom. */

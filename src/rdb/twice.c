@@ -8,7 +8,6 @@
 #include <xxhash.h>
 
 #include "recluster/key_text.h"
-#include "recluster/mem.h"
 
 uint64_t key_digest(const struct rdb_record *record, uint64_t seed)
 {
@@ -16,14 +15,7 @@ uint64_t key_digest(const struct rdb_record *record, uint64_t seed)
         record->key.data, record->key.len, seed ^ record->db * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-void key_list_add(struct key_list *list, uint64_t digest)
-{
-    GROW(list->digests, list->count, list->alloc);
-    list->digests[list->count++] = digest;
-    list->sorted = false;
-}
-
-enum { BUCKETS = 256, FEW = 1024, FEW_SORTED = 128, TOP_BYTE = 56 };
+enum { BUCKETS = 256, FEW_SORTED = 128, TOP_BYTE = 56 };
 
 /* Sorts the digests by the byte at `shift`, in place. `end`: where the digests of each byte end. */
 static void spread(uint64_t *d, size_t count, int shift, size_t end[BUCKETS])
@@ -78,41 +70,6 @@ static void sort(uint64_t *d, size_t count, int shift)
         sort(d + begin, end[b] - begin, shift - 8);
 }
 
-/* Whether two are equal. The hash table fits the first level cache; 0 is an empty place. */
-static bool few_are_repeated(const uint64_t *d, size_t count)
-{
-    enum { PLACES = 2 * FEW };
-    uint64_t table[PLACES] = {0};
-    bool zero = false;
-
-    for (size_t i = 0; i < count; i++) {
-        size_t at = d[i] % PLACES;
-        while (table[at] && table[at] != d[i])
-            at = (at + 1) % PLACES;
-        if (d[i] ? table[at] == d[i] : zero)
-            return true;
-        table[at] = d[i];
-        zero = zero || !d[i];
-    }
-    return false;
-}
-
-/* The same for any number. Changes their order, in half the time of a sort. */
-static bool are_repeated(uint64_t *d, size_t count, int shift)
-{
-    size_t end[BUCKETS];
-
-    if (count <= FEW)
-        return few_are_repeated(d, count);
-    if (shift < 0)
-        return true;
-    spread(d, count, shift, end);
-    for (size_t b = 0, begin = 0; b < BUCKETS; begin = end[b++])
-        if (are_repeated(d + begin, end[b] - begin, shift - 8))
-            return true;
-    return false;
-}
-
 void key_list_sort(struct key_list *list)
 {
     if (!list->sorted && list->count)
@@ -132,12 +89,8 @@ bool key_list_has(const struct key_list *list, uint64_t digest)
            bsearch(&digest, list->digests, list->count, sizeof(digest), by_value) != NULL;
 }
 
-void key_list_repeated(struct key_list *list, struct key_list *ret)
+void key_list_repeated(const struct key_list *list, struct key_list *ret)
 {
-    *ret = (struct key_list){.sorted = true};
-    if (!list->sorted && !are_repeated(list->digests, list->count, TOP_BYTE))
-        return;
-    key_list_sort(list);
     for (size_t i = 1; i < list->count; i++)
         if (list->digests[i] == list->digests[i - 1] &&
             (i == 1 || list->digests[i] != list->digests[i - 2]))

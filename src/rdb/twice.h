@@ -7,6 +7,7 @@
  * the keys themselves.
  */
 
+#include "recluster/mem.h"
 #include "recluster/rdb.h"
 
 struct key_list {
@@ -18,12 +19,17 @@ struct key_list {
 /* The digest of a key and its database. `seed` makes lists independent of each other. */
 uint64_t key_digest(const struct rdb_record *record, uint64_t seed);
 
-void key_list_add(struct key_list *list, uint64_t digest);
+static inline void key_list_add(struct key_list *list, uint64_t digest)
+{
+    GROW(list->digests, list->count, list->alloc);
+    list->digests[list->count++] = digest;
+    list->sorted = false;
+}
 void key_list_sort(struct key_list *list);
 /* For a sorted list. */
 bool key_list_has(const struct key_list *list, uint64_t digest);
-/* *ret: each digest that occurs more than once, sorted. Changes the order of the list. */
-void key_list_repeated(struct key_list *list, struct key_list *ret);
+/* Appends to ret each digest that occurs more than once in a sorted list. */
+void key_list_repeated(const struct key_list *list, struct key_list *ret);
 void key_list_release(struct key_list *list);
 
 /* The error for a duplicate key: the offsets of its second record and, if known, its first. */
