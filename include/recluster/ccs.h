@@ -115,6 +115,13 @@ struct ccs_database {
     const char *password; /* of clients; NULL: not known. A secret: never print it */
     enum ccs_login login;
     bool tls, client_certificates;         /* clients used TLS; clients had to show certificates */
+    /*
+     * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
+     * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.
+     * `settings_left`: names that they do not get, as JSON.
+     */
+    const char *const *users;
+    const json_t *settings, *settings_left;
     const char *const *modules;            /* names from its module_list, NULL-ended */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
     int64_t backup_interval_s;             /* 0: not known */

@@ -32,6 +32,7 @@
  *
  *   probe {"base_dir", "addr", "server", "now_ms" (the operator's clock)?, "modules"? (of the hosts
  *           file), "types"? (of modules, that the files hold), "run_as"?,
+ *           "wanted"? ({label: {"settings": {name: value}, "users": [lines of ACL LIST]}}),
  *           "folders"? ({uid: {"location", "names"}}), "reach"? ([{"addr", "port"}] of other
  *           hosts)}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
@@ -46,7 +47,9 @@
  *               short trial run in its own folder below TMPDIR or /tmp: "modules": [names],
  *               "types": {"vectorset": true}, from 7.0 on "nodes_conf": whether it accepts a
  *               prepared nodes.conf, "cluster_databases": whether a cluster may have several
- *               databases; or "trial_error": {…}} or {"error": {…}},
+ *               databases, "wanted": {label: {"at_start", "later": {name: value} of the settings that
+ *               it takes in its configuration, or while it runs, "refused": {name: why},
+ *               "refused_users": {name: why}}}; or "trial_error": {…}} or {"error": {…}},
  *           "unseen": {uid: {"error"}} of the folders that cannot be read,
  *           "silent": those of "reach" that do not answer (a refusal is an answer),
  *           "listening": [ports that addr cannot use], "addr_local": bool,
@@ -93,6 +96,7 @@
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
  *           "repl_backlog_bytes", "databases"? (how many the server gets), "modules"?, "run_as"?,
+ *           "settings"? ({name: value}, for redis.conf),
  *           "fast_load"?: bool, "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off. "recluster" may do everything. "replication",
@@ -179,23 +183,27 @@
  *
  *   configure {"dir", "maxmemory" (0: none), "maxmemory_policy", "maxclients" (0: default),
  *           "save": "3600 1 300 100" or "", "appendonly": bool, "appendfsync",
- *           "cluster_node_timeout_ms"?, "password"?}
+ *           "cluster_node_timeout_ms"?, "settings"? ({name: value}), "password"?}
  *       progress {"phase": "aof-rewrite", "keys", "total" (-1: not known)}
  *       -> {"maxmemory", "warnings": [text]}
  *       ! settings of the running server, then CONFIG REWRITE. A memory limit that is too low for
  *       the data is raised, with a warning. There is also a warning if maxclients cannot be set.
  *
  *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (of the commands of @admin
- *           and @dangerous only those that the vendor's proxy permits), "admin_password"?}
- *       -> {}                    ! user default on; with admin_password, user admin too; ACL SAVE
+ *           and @dangerous only those that the vendor's proxy permits), "admin_password"?,
+ *           "users"? ([lines of ACL LIST])}
+ *       -> {"warnings": [text]}  ! user default on; with admin_password, user admin too; ACL SAVE
+ *       With users, these are made, and default is as its line says; "password" replaces its own.
+ *       A user that the server refuses is left out, with a warning.
  *
  *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool,
- *           "samples": [{"db", "key" (hex), "kind"}]}
+ *           "samples": [{"db", "key" (hex), "kind"}], "users"?}
  *       -> {"samples_ok": n, "latency_us": n}
+ *       With users, default may be off or have few rights: then user recluster looks.
  *       Acts as a client: PING, role, cluster state ok, TYPE of the samples. The shard is open, so
  *       a sample that is gone or changed is not an error, but does not count.
  *
- *   seal_shard {"dir", "password"}
+ *   seal_shard {"dir", "password", "users"?}
  *       -> {}                    ! removes user recluster; only users of the CCS may log in now
  *       The shard must be open. From now on it is in use: the agent never stops or removes it. Its
  *       systemd unit is enabled.

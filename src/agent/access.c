@@ -10,10 +10,15 @@
 #include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/protocol.h"
+#include "run_as.h"
 #include "server.h"
 #include "server_conf.h"
+#include "server_version.h"
 #include "shard.h"
 #include "systemd_unit.h"
+#include "users.h"
+
+enum { USERS_FILE_BYTES_MAX = 16 << 20, ANSWER_MS = 10 * 1000 };
 
 /* "password": a string, or null where the database has none. */
 static int take_password(const json_t *params, const char **ret, struct err *err)
@@ -73,35 +78,78 @@ static int set_user(const struct shard *shard, struct redis *r, const char *name
 
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    CLEANUP(redis_close_ptr) struct redis *r = NULL;
     const char *rules = json_text(params, "rules", NULL);
+    const json_t *users = json_object_get(params, "users");
+    json_t *warnings = json_array();
     bool data_only = rules && strcmp(rules, "data") == 0;
     struct shard shard;
     const char *password;
 
     (void)call;
-    if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0)
+    if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0) {
+        json_decref(warnings);
         return -1;
+    }
+    struct users_making making = {.redis = NULL, .password = password, .warnings = warnings};
+    server_version_of_record(shard.record, &making.version);
     int rc = -1;
     /* The administrator first: nobody else could undo what follows. */
-    if (server_connect(&shard, password, &r, err) == 0 &&
+    if (server_connect(&shard, password, &making.redis, err) == 0 &&
         shard_set(&shard, SHARD_OPENED, err) == 0 &&
         (!shard.admin_password ||
-            set_user(&shard, r, ADMIN_USER, shard.admin_password, NULL, err) == 0) &&
-        set_user(&shard, r, "default", password, data_only ? data_rules : NULL, err) == 0 &&
-        save_users(r, err) == 0) {
-        *ret = json_object();
+            set_user(&shard, making.redis, ADMIN_USER, shard.admin_password, NULL, err) == 0) &&
+        (json_array_size(users) ? users_make(&making, users, err)
+                                : set_user(&shard, making.redis, "default", password,
+                                      data_only ? data_rules : NULL, err)) == 0 &&
+        save_users(making.redis, err) == 0) {
+        *ret = json_pack("{s:O}", "warnings", warnings);
         rc = 0;
     }
+    redis_close(making.redis);
+    json_decref(warnings);
     shard_release(&shard);
     return rc;
 }
 
 /*
- * Logs in as a user that stays: removing a user ends its connections, and the login proves that the
- * other users work. The record is written last, so a rerun repeats everything.
+ * Where none of the users that stay has a password that we know: the server loads the file without
+ * our user, which it must refuse from then on.
  */
-static int seal(struct shard *shard, const char *password, struct err *err)
+static int remove_own_user(const struct shard *shard, struct err *err)
+{
+    static const char own[] = "user " RECOVERY_USER " ";
+    CLEANUP(redis_close_ptr) struct redis *r = NULL;
+    CLEANUP(redis_close_ptr) struct redis *again = NULL;
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    CLEANUP(buf_release) struct buf kept = BUF_INIT;
+    struct err ignored = ERR_INIT;
+
+    if (server_connect(shard, NULL, &r, err) < 0)
+        return err->code == ERR_DENIED ? 0 : -1; /* it is gone already */
+    if (save_users(r, err) < 0 || file_read("users.acl", USERS_FILE_BYTES_MAX, &text, err) < 0)
+        return -1;
+    for (const char *line = text.data; *line; line += strcspn(line, "\n"), line += *line == '\n')
+        if (strncmp(line, own, strlen(own)) != 0)
+            buf_addf(&kept, "%.*s\n", (int)strcspn(line, "\n"), line);
+    if (file_write_atomic("users.acl", kept.data, kept.len, 0600, err) < 0 ||
+        run_as_give(shard, err) < 0)
+        return -1;
+    (void)!redis_command(r, NULL, &ignored, "ACL", "LOAD"); /* it may end our connection */
+    const char *password = shard_string(shard, "recovery_password");
+    if (redis_connect_unix("redis.sock", ANSWER_MS, &again, err) < 0)
+        return -1;
+    if (redis_auth(again, RECOVERY_USER, password ? password : "", err) == 0)
+        return err_set(err, ERR_SERVER,
+            "the server in '%s' still accepts the user '" RECOVERY_USER "'", shard->path);
+    return err->code == ERR_DENIED ? 0 : -1;
+}
+
+/*
+ * Logs in as a user that stays: removing a user ends its connections, and the login proves that the
+ * other users work.
+ */
+static int remove_by_user_that_stays(
+    const struct shard *shard, const char *password, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
 
@@ -109,7 +157,16 @@ static int seal(struct shard *shard, const char *password, struct err *err)
         return err_hint(err, "Open the shard first; then it can be sealed.");
     if (shard->admin_password && redis_auth(r, ADMIN_USER, shard->admin_password, err) < 0)
         return err_wrap(err, "the user '" ADMIN_USER "'");
-    if (redis_command(r, NULL, err, "ACL", "DELUSER", RECOVERY_USER) < 0 || save_users(r, err) < 0)
+    if (redis_command(r, NULL, err, "ACL", "DELUSER", RECOVERY_USER) < 0)
+        return -1;
+    return save_users(r, err);
+}
+
+/* `users`: those of the CCS file were made, so default may be off. The record is written last, so a
+ * rerun repeats everything. */
+static int seal(struct shard *shard, const char *password, bool users, struct err *err)
+{
+    if ((users ? remove_own_user(shard, err) : remove_by_user_that_stays(shard, password, err)) < 0)
         return -1;
     if (unit_enable(shard, err) < 0)
         return -1;
@@ -126,7 +183,8 @@ static int run_seal(struct agent_call *call, const json_t *params, json_t **ret,
     (void)call;
     if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0)
         return -1;
-    int rc = shard_has(&shard, SHARD_SEALED) ? 0 : seal(&shard, password, err);
+    bool users = json_count(params, "users") > 0;
+    int rc = shard_has(&shard, SHARD_SEALED) ? 0 : seal(&shard, password, users, err);
     if (rc == 0)
         *ret = json_object();
     shard_release(&shard);

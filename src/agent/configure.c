@@ -25,6 +25,7 @@ struct settings {
     json_int_t maxmemory, maxclients, node_timeout_ms;
     const char *policy, *save, *appendfsync;
     bool appendonly;
+    const json_t *more; /* {name: value}, as the database had them */
 };
 
 static int take_params(const json_t *params, struct settings *s, struct err *err)
@@ -37,6 +38,7 @@ static int take_params(const json_t *params, struct settings *s, struct err *err
         param_string(params, "appendfsync", &s->appendfsync, err) < 0)
         return -1;
     s->node_timeout_ms = 0;
+    s->more = json_object_get(params, "settings");
     return json_object_get(params, "cluster_node_timeout_ms")
                ? param_int(params, "cluster_node_timeout_ms", &s->node_timeout_ms, err)
                : 0;
@@ -166,6 +168,27 @@ static int set_cluster(struct redis *r, const struct settings *s, struct err *er
     return set(r, "cluster-replica-no-failover", "no", err);
 }
 
+/* A setting that is refused is told; the database works without it. */
+static int set_more(struct redis *r, const json_t *more, json_t *warnings, struct err *err)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)more, name, value) {
+        struct err refused = ERR_INIT;
+        if (!json_is_string(value) || set(r, name, json_string_value(value), &refused) == 0)
+            continue;
+        if (refused.code != ERR_SERVER) {
+            *err = refused;
+            return -1;
+        }
+        AUTO_FREE char *text = xasprintf(
+            "%s is not set to '%s' as before: %s", name, json_string_value(value), refused.message);
+        json_array_append_new(warnings, json_string(text));
+    }
+    return 0;
+}
+
 /* Huge pages were for the load. The server does without them after its next start. */
 static int end_fast_load(const char *text, struct err *err)
 {
@@ -214,6 +237,7 @@ static int configure(struct agent_call *call, struct shard *shard, const struct 
         set_memory(r, s, &limit, warnings, err) < 0 || set_clients(r, s, warnings, err) < 0 ||
         set_persistence(call, shard, r, s, err) < 0 || set_replication(shard, r, err) < 0 ||
         (shard_int(shard, "bus_port") && set_cluster(r, s, err) < 0) ||
+        set_more(r, s->more, warnings, err) < 0 ||
         redis_command(r, NULL, err, "CONFIG", "REWRITE") < 0 ||
         check_file(shard, s->appendonly, err) < 0 || run_as_give(shard, err) < 0) {
         json_decref(warnings);

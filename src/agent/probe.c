@@ -126,7 +126,8 @@ static int try_server(const char *path, const struct server_version *version, co
         .version = version,
         .modules = json_object_get(params, "modules"),
         .run_as = json_text(params, "run_as", NULL),
-        .types = json_object_get(params, "types")};
+        .types = json_object_get(params, "types"),
+        .wanted = json_object_get(params, "wanted")};
     struct err why = ERR_INIT;
     json_t *found;
 

@@ -7,6 +7,7 @@
 #include "method.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
+#include "recluster/protocol.h"
 #include "redis.h"
 #include "samples.h"
 #include "server.h"
@@ -16,6 +17,7 @@ enum { COMMAND_MS = 10 * 1000, CLUSTER_MS = 30 * 1000, POLL_MS = 100, PINGS = 9 
 
 struct endpoint {
     const char *addr, *password, *role;
+    const char *recovery_password; /* to look with, if default may not; or NULL */
     int port;
     bool cluster;
     struct redis *redis;
@@ -87,14 +89,37 @@ static int await_cluster(struct endpoint *e, struct err *err)
     }
 }
 
+static int connect_as(struct endpoint *e, const char *user, const char *password, struct err *err)
+{
+    redis_close(e->redis);
+    e->redis = NULL;
+    return redis_connect_tcp(e->addr, e->port, COMMAND_MS, &e->redis, err) < 0 ||
+                   (password && *password && redis_auth(e->redis, user, password, err) < 0)
+               ? -1
+               : redis_command(e->redis, NULL, err, "ROLE");
+}
+
+static int connect_to(struct endpoint *e, struct err *err)
+{
+    struct err refused = ERR_INIT;
+
+    if (!e->recovery_password)
+        return connect_as(e, NULL, e->password, err);
+    if (connect_as(e, NULL, e->password, &refused) == 0)
+        return 0;
+    if (refused.code != ERR_DENIED) {
+        *err = refused;
+        return -1;
+    }
+    return connect_as(e, RECOVERY_USER, e->recovery_password, err);
+}
+
 static int prove(struct endpoint *e, const json_t *samples, json_t **ret, struct err *err)
 {
     struct samples_seen seen;
     int64_t latency_us;
 
-    if (redis_connect_tcp(e->addr, e->port, COMMAND_MS, &e->redis, err) < 0 ||
-        (e->password && *e->password && redis_auth(e->redis, NULL, e->password, err) < 0) ||
-        measure(e, &latency_us, err) < 0 || check_role(e, err) < 0 ||
+    if (connect_to(e, err) < 0 || measure(e, &latency_us, err) < 0 || check_role(e, err) < 0 ||
         (e->cluster && await_cluster(e, err) < 0) ||
         samples_look(e->redis, e->cluster, samples, &seen, err) < 0)
         return -1;
@@ -119,6 +144,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (!json_is_array(samples))
         return err_set(err, ERR_PROTOCOL, "the parameter 'samples' is not a list");
     e.port = (int)port;
+    if (json_count(params, "users"))
+        e.recovery_password = json_text(params, "recovery_password", NULL);
     int rc = prove(&e, samples, ret, err);
     redis_close(e.redis);
     return rc;

@@ -8,8 +8,6 @@
 
 #include "recluster/buf.h"
 
-enum { ARGS_MAX = 32 };
-
 struct redis {
     redisContext *context;
     char *peer; /* for messages */
@@ -133,16 +131,12 @@ static int connection_failed(const struct redis *r, const char *name, struct err
 int redis_command_argv(
     struct redis *r, redisReply **ret, const char *const *argv, const size_t *lens, struct err *err)
 {
-    const char *args[ARGS_MAX];
     int argc = 0;
 
-    while (argv[argc]) {
-        if (argc == ARGS_MAX)
-            return err_set(err, ERR_BUG, "%s has more than %d arguments", argv[0], ARGS_MAX);
-        args[argc] = argv[argc];
+    while (argv[argc])
         argc++;
-    }
     AUTO_FREE char *name = command_name(argv);
+    AUTO_FREE const char **args = xmemdup(argv, (size_t)argc * sizeof(*argv));
     redisReply *reply = redisCommandArgv(r->context, argc, args, lens);
     if (!reply)
         return connection_failed(r, name, err);

@@ -1,5 +1,6 @@
 #include "server_conf.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "recluster/buf.h"
@@ -95,10 +96,26 @@ static void add_replication(const json_t *record, struct buf *out)
             json_int(primary, "port", 0));
 }
 
+/* Those of the database that a server takes only at its start; "databases" is decided below. */
+static void add_settings(const json_t *record, struct buf *out)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach (json_object_get(record, "settings"), name, value) {
+        bool plain = name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+        if (plain && json_is_string(value) && !strstr(name, "databases"))
+            add_quoted(out, name, json_string_value(value));
+    }
+}
+
 static void add_conf(const json_t *record, const char *path, struct buf *out)
 {
     json_int_t databases = json_int(record, "databases", 0);
+    const char *wanted = json_text(json_object_get(record, "settings"), "databases", "0");
 
+    if (databases < atoll(wanted))
+        databases = atoll(wanted);
     add_quoted(out, "dir", path);
     add_quoted(out, "bind", json_text(record, "addr", ""));
     buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", json_int(record, "port", 0));
@@ -117,6 +134,7 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "maxmemory 0\n");
     buf_adds(out, "maxmemory-policy noeviction\n");
     server_conf_add_modules(json_object_get(record, "modules"), out);
+    add_settings(record, out);
     add_replication(record, out);
     if (json_int(record, "bus_port", 0))
         add_cluster(record, out);

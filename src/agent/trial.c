@@ -18,6 +18,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "server_log.h"
+#include "trial_settings.h"
 #include "watch.h"
 
 enum {
@@ -198,6 +199,17 @@ static int add_cluster(const struct trial_params *params, struct buf *conf, stru
     return 0;
 }
 
+static int try_wanted(
+    const struct trial_params *params, struct redis *r, json_t *result, struct err *err)
+{
+    json_t *taken;
+
+    if (trial_settings(r, params->version, params->wanted, &taken, err) < 0)
+        return -1;
+    json_object_set_new(result, "wanted", taken);
+    return 0;
+}
+
 static int try_server(const struct trial_params *params, json_t *result, struct err *err)
 {
     CLEANUP(buf_release) struct buf conf = BUF_INIT;
@@ -219,6 +231,8 @@ static int try_server(const struct trial_params *params, json_t *result, struct 
         rc = ask_server(s.redis, result, err);
     if (rc == 0 && server_version_at_least(params->version, 7, 0))
         rc = ask_cluster(s.redis, result, err);
+    if (rc == 0 && json_object_size(params->wanted))
+        rc = try_wanted(params, s.redis, result, err);
     scratch_stop(&s);
     return rc;
 }

@@ -19,13 +19,15 @@ struct trial_params {
     const json_t *modules; /* of the hosts file; NULL: none */
     const char *run_as;    /* as in scratch.h */
     const json_t *types;   /* names of module types to ask for: ["vectorset"]; NULL: none */
+    const json_t *wanted;  /* of `probe`; NULL: nothing */
 };
 
 /*
  * {"nodes_conf": whether it accepts a nodes.conf that was written for it,
  *  "cluster_databases": whether a cluster may have more than one database,
  *  "modules": ["vectorset"], the loaded modules,
- *  "types": {"vectorset": true}, whether it has values of these types}
+ *  "types": {"vectorset": true}, whether it has values of these types,
+ *  "wanted": what it takes of `wanted`, as trial_settings.h says}
  */
 int trial_run(const struct trial_params *params, json_t **ret, struct err *err) MUST_CHECK;
 

@@ -90,7 +90,7 @@ bool secret_is_name(const char *field)
     static const char *const parts[] = {"pass", "secret", "private_key", "account_key", "sas_token",
         "token", "credential", "client_certs", "ssl_cert", "api_key", "hash"};
     static const char *const wholes[] = {
-        "key", "pwd", "auth", "access_key", "client_key", "bearer"};
+        "key", "pwd", "auth", "access_key", "client_key", "bearer", "acl_users"};
     /* Names that contain one of the words above but are not secret. */
     static const char *const harmless[] = {"private_key_id", "hash_slots_policy",
         "password_issue_date", "password_expiration_duration", "password_complexity",

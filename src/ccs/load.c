@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "model.h"
+#include "recluster/json.h"
+#include "settings.h"
 #include "value.h"
 
 /* The state of one load. */
@@ -221,6 +223,59 @@ static int load_node_rules(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
+/* Parses the text of a field; the model owns the result. NULL: it is not JSON. */
+static const json_t *json_field(struct loader *l, const char *text)
+{
+    json_t *value = text ? json_read_quietly(text, strlen(text), 0) : NULL;
+
+    if (value)
+        json_array_append_new(l->ccs->json, value);
+    return value;
+}
+
+static const char *const *lines_of(struct loader *l, const json_t *list)
+{
+    const char **lines = arena_alloc(&l->ccs->arena, (json_array_size(list) + 1) * sizeof(*lines));
+    size_t count = 0;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *line = json_string_value(json_array_get(list, i));
+        if (line && strncmp(line, "user ", 5) == 0)
+            lines[count++] = arena_strdup(&l->ccs->arena, line);
+    }
+    return count ? lines : NULL;
+}
+
+/* What only `capture` writes. */
+static int load_captured(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT substr(key, 5), field = 'acl_users', value FROM ccs_entry"
+            " WHERE kind = 'hash' AND field IN ('acl_users', 'redis_config')"
+            " AND typeof(key) = 'text' AND substr(key, 1, 4) = 'bdb:' AND typeof(value) = 'text'",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        const struct ccs_database *found = ccs_database(ccs, rows_text(&rows, 0));
+        const json_t *value = found ? json_field(l, rows_text(&rows, 2)) : NULL;
+        struct ccs_database *db = found ? &ccs->databases[found - ccs->databases] : NULL;
+        json_t *restored, *left;
+        if (db && rows_int(&rows, 1)) {
+            db->users = lines_of(l, value);
+        } else if (db && json_is_object(value)) {
+            settings_divide(value, &restored, &left);
+            json_array_append_new(ccs->json, restored);
+            json_array_append_new(ccs->json, left);
+            db->settings = restored;
+            db->settings_left = left;
+        }
+    }
+    return rows_end(&rows, l->err);
+}
+
 static const struct slots *parse_slots(struct loader *l, const char *ranges, const char *uid)
 {
     struct model_slots *shared = arena_alloc(&l->ccs->arena, sizeof(*shared));
@@ -330,7 +385,7 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
-    if (load_node_rules(&l) < 0) {
+    if (load_node_rules(&l) < 0 || load_captured(&l) < 0) {
         ccs_free(ccs);
         return NULL;
     }

@@ -23,7 +23,8 @@ static enum plan_login choose_login(const struct plan_database_input *in)
         return PLAN_LOGIN_GIVEN;
     if (in->open_access)
         return PLAN_LOGIN_OPEN;
-    if (in->database->login == CCS_LOGIN_OPEN || in->database->login == CCS_LOGIN_PASSWORD)
+    if (in->database->users || in->database->login == CCS_LOGIN_OPEN ||
+        in->database->login == CCS_LOGIN_PASSWORD)
         return PLAN_LOGIN_AS_BEFORE;
     return PLAN_LOGIN_NEW;
 }
@@ -66,7 +67,8 @@ static void decide_database(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
     db->login = choose_login(in);
-    db->data_commands_only = d->input->ccs->has_proxies && db->login != PLAN_LOGIN_OPEN;
+    db->data_commands_only =
+        d->input->ccs->has_proxies && !in->database->users && db->login != PLAN_LOGIN_OPEN;
     if (db->skipped)
         return;
     if (db->login == PLAN_LOGIN_NEW)

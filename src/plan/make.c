@@ -122,6 +122,7 @@ struct plan *make_plan(const struct plan_input *input)
     host_checks_run(&draft);
     source_choose(&draft);
     access_decide(&draft);
+    settings_warn(&draft);
     capacity_shards(&draft);
     placement_run(&draft);
     improve_run(&draft);

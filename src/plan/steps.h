@@ -105,6 +105,9 @@ void modules_check(struct draft *d, int shard);
 /* access.c: how clients log in, of the databases that source_choose() has made */
 void access_decide(struct draft *d);
 
+/* settings.c: warns of settings and users that do not come back */
+void settings_warn(struct draft *d);
+
 /* times.c */
 /* Transfer and load of one host, without one shard and with another; -1: none. */
 double times_of_host(const struct draft *d, int host, int without, int with);

@@ -48,8 +48,11 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 
     /* Nodes of a cluster need the same number, and start before all files have been read. */
     if (s->bus_port) {
+        const char *before =
+            json_text(x->databases[s->database].ccs->settings, "cluster-databases", NULL);
         if (json_flag(server, "cluster_databases"))
-            json_object_set_new(params, "databases", json_integer(CLUSTER_DATABASES));
+            json_object_set_new(
+                params, "databases", json_integer(before ? atoll(before) : CLUSTER_DATABASES));
         return;
     }
     json_object_foreach (by_db, number, keys) {
@@ -59,4 +62,12 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
     }
     if (needed)
         json_object_set_new(params, "databases", json_integer(needed));
+}
+
+const json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when)
+{
+    const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
+    const json_t *wanted = json_object_get(server, "wanted");
+
+    return json_object_get(json_object_get(wanted, x->databases[s->database].label), when);
 }

@@ -25,4 +25,7 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 bool shard_loads_file(const struct executor *x, const struct shard_run *s);
 bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
 
+/* What its host's server takes of the database's settings: "at_start", "later". NULL: nothing. */
+const json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when);
+
 #endif

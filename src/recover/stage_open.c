@@ -7,6 +7,7 @@
 
 #include "recluster/clock.h"
 #include "recluster/json.h"
+#include "recluster/protocol.h"
 #include "recluster/slots.h"
 #include "shard_params.h"
 
@@ -248,6 +249,9 @@ static void configure_params(const struct executor *x, const struct task_run *t,
         params, "appendfsync", json_string(db->ccs->fsync_always ? "always" : "everysec"));
     json_object_set_new(params, "cluster_node_timeout_ms",
         json_integer(db->ccs->sharded ? CLUSTER_NODE_TIMEOUT_MS : 0));
+    const json_t *later = shard_settings(x, &x->shards[t->shard], "later");
+    if (later)
+        json_object_set(params, "settings", (json_t *)(uintptr_t)later);
 }
 
 static enum finish configure_finish(
@@ -281,12 +285,26 @@ static void password_params(const struct executor *x, const struct task_run *t, 
     json_object_set_new(params, "password", password ? json_string(password) : json_null());
 }
 
+/* The users of a captured database, as it had them, but for those with the names of our own. */
+static json_t *users_of(const struct executor *x, const struct task_run *t)
+{
+    const struct database_run *db = &x->databases[t->database];
+    json_t *users = json_array();
+
+    for (const char *const *line = db->ccs->users; line && *line; line++)
+        if (strncmp(*line, "user " RECOVERY_USER " ", strlen("user " RECOVERY_USER " ")) != 0 &&
+            strncmp(*line, "user " REPLICATION_USER " ", strlen("user " REPLICATION_USER " ")) != 0)
+            json_array_append_new(users, json_string(*line));
+    return users;
+}
+
 static void open_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const char *rules = x->databases[t->database].client_rules;
 
     password_params(x, t, params);
     json_object_set_new(params, "rules", json_string(rules ? rules : "all"));
+    json_object_set_new(params, "users", users_of(x, t));
 }
 
 const struct task_kind task_open_shard = {
@@ -296,6 +314,7 @@ const struct task_kind task_open_shard = {
     .gate = GATE_OPEN,
     .timeout_ms = CALL_MS,
     .params = open_params,
+    .finish = configure_finish,
 };
 
 static void endpoint_params(const struct executor *x, const struct task_run *t, json_t *params)
@@ -308,6 +327,7 @@ static void endpoint_params(const struct executor *x, const struct task_run *t, 
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
     json_object_set_new(params, "cluster", json_boolean(x->databases[t->database].ccs->sharded));
     json_object_set_new(params, "samples", samples_of(x, s));
+    json_object_set_new(params, "users", users_of(x, t));
 }
 
 static enum finish endpoint_finish(
@@ -347,7 +367,7 @@ const struct task_kind task_seal_shard = {
     .gate = GATE_SEAL,
     .timeout_ms = CALL_MS,
     .shard_state = "open",
-    .params = password_params,
+    .params = open_params,
 };
 
 static bool is_in_use_at(const struct executor *x, const struct moved_run *moved)

@@ -105,6 +105,24 @@ static json_t *ports_to_reach(const struct survey *survey, const struct host *ho
     return targets;
 }
 
+/* What a server of this host should take: the settings and users of each database. */
+static json_t *wanted_of_server(const struct survey *survey)
+{
+    json_t *wanted = json_object();
+
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct ccs_database *db = survey->databases[i].database;
+        json_t *users = json_array();
+        for (const char *const *line = db->users; line && *line; line++)
+            json_array_append_new(users, json_string(*line));
+        if (db->settings || db->users)
+            json_object_set_new(wanted, db->label,
+                json_pack("{s:O?, s:O}", "settings", db->settings, "users", users));
+        json_decref(users);
+    }
+    return wanted;
+}
+
 json_t *host_questions(const struct survey *survey, const struct host *host)
 {
     json_t *questions = json_pack("{s:s, s:s, s:s, s:I, s:O?, s:O?}", "base_dir", host->base_dir,
@@ -113,6 +131,7 @@ json_t *host_questions(const struct survey *survey, const struct host *host)
         json_object_get(host->spec, "run_as"));
 
     json_object_set_new(questions, "types", module_types(survey));
+    json_object_set_new(questions, "wanted", wanted_of_server(survey));
     json_object_set_new(questions, "folders", folders_to_see(survey, host));
     json_object_set_new(questions, "reach", ports_to_reach(survey, host));
     return questions;

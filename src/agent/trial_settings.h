@@ -1,0 +1,27 @@
+#ifndef AGENT_TRIAL_SETTINGS_H
+#define AGENT_TRIAL_SETTINGS_H
+
+/*
+ * Which settings and users of a captured database a server takes. It is tried on a server that runs
+ * for this alone, since its answers differ between releases.
+ */
+
+#include <jansson.h>
+
+#include "recluster/err.h"
+#include "redis.h"
+#include "server_version.h"
+
+/*
+ * `wanted`: {label: {"settings": {name: value}, "users": [lines]}}. The result:
+ *
+ *     {label: {"at_start": {name: value}, "later": {name: value}, "refused": {name: why},
+ *              "refused_users": {name: why}}}
+ *
+ * "later": CONFIG SET takes it. "at_start": only a configuration file does. A setting that already
+ * has the value is in neither.
+ */
+int trial_settings(struct redis *r, const struct server_version *version, const json_t *wanted,
+    json_t **ret, struct err *err) MUST_CHECK;
+
+#endif

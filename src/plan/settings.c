@@ -1,0 +1,87 @@
+/* Settings and users of a captured database that the new servers do not get. */
+
+#include <stdint.h>
+
+#include "steps.h"
+
+/* What the servers of the hosts refuse: {name: why}, each name once. */
+static json_t *refused_on_hosts(const struct draft *d, const char *label, const char *what)
+{
+    json_t *all = json_object();
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
+        const json_t *taken = json_object_get(json_object_get(server, "wanted"), label);
+        json_t *refused = json_object_get(taken, what);
+        if (d->hosts[h].usable && refused)
+            json_object_update_missing(all, refused);
+    }
+    return all;
+}
+
+static const char *names_of(struct draft *d, const json_t *refused)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const char *name;
+    json_t *why;
+
+    json_object_foreach ((json_t *)(uintptr_t)refused, name, why) {
+        draft_names_add(&names, "%s", name);
+    }
+    return draft_names(d, &names);
+}
+
+static void warn_of_refused(struct draft *d, const struct ccs_database *db)
+{
+    json_t *settings = refused_on_hosts(d, db->label, "refused");
+    json_t *users = refused_on_hosts(d, db->label, "refused_users");
+
+    if (json_object_size(settings))
+        draft_warn(d,
+            &(struct plan_issue){.code = "settings-refused",
+                .database = db->label,
+                .hint = "The servers of the hosts have another version than the old ones: look up "
+                        "what replaces these settings."},
+            "settings that are not restored, because a host's server does not take them: %s",
+            names_of(d, settings));
+    if (json_object_size(users))
+        draft_warn(d,
+            &(struct plan_issue){.code = "users-refused",
+                .database = db->label,
+                .hint = "Use a server of the old version, or make these users by hand."},
+            "users that are not restored, because a host's server refuses one of their rules: %s",
+            names_of(d, users));
+    json_decref(settings);
+    json_decref(users);
+}
+
+static void warn_of_left(struct draft *d, const struct ccs_database *db)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    const json_t *name;
+    size_t i;
+
+    if (!json_array_size(db->settings_left))
+        return;
+    json_array_foreach (db->settings_left, i, name) {
+        draft_names_add(&names, "%s", json_string_value(name));
+    }
+    draft_warn(d,
+        &(struct plan_issue){.code = "settings-left",
+            .database = db->label,
+            .hint = "Set those that you need by hand: CONFIG SET, CONFIG REWRITE."},
+        "settings that are not restored, because they name paths, addresses or processors of the "
+        "old machines, widen what clients may do, or are not known to recluster: %s",
+        draft_names(d, &names));
+}
+
+void settings_warn(struct draft *d)
+{
+    for (size_t i = 0; i < d->plan->database_count; i++) {
+        const struct plan_database *db = &d->plan->databases[i];
+        if (db->skipped)
+            continue;
+        warn_of_refused(d, db->database);
+        warn_of_left(d, db->database);
+    }
+}

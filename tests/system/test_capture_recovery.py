@@ -1,0 +1,99 @@
+"""What was captured comes back as it was: settings, users, functions, data."""
+
+import json
+
+import pytest
+
+from captured import Captured, functions_of, settings_of, users_of
+from harness import contents, redis_server, resp
+from live_cluster import LiveCluster
+from program import DONE, REFUSED
+
+ROOT = "it's \"root\" here"
+
+ODD = {
+    "hz": "17", "maxmemory": "200mb", "maxmemory-policy": "volatile-lfu", "lfu-log-factor": "7", "timeout": "321",
+    "tcp-keepalive": "77", "slowlog-max-len": "99", "notify-keyspace-events": "KEA", "list-compress-depth": "2",
+    "repl-backlog-size": "3mb", "repl-diskless-sync-delay": "3", "min-replicas-max-lag": "13", "tcp-backlog": "100",
+    "activedefrag": "no", "set-max-intset-entries": "100", "latency-monitor-threshold": "5", "save": "900 5 60 1000",
+}
+
+
+def start(folder, net, release, sharded, **more):
+    settings = {k.replace("-", "_"): v for k, v in {**ODD, **more}.items()}
+    if sharded:
+        settings.update(cluster_require_full_coverage="no", cluster_migration_barrier="3",
+                        cluster_allow_reads_when_down="yes")
+        live = LiveCluster(folder / "live", net, release.program, replicas=1, password=ROOT, **settings).start()
+        return live.servers, 3
+    primary = redis_server.Server(folder / "p", net.old_node(1), 6379, ROOT, release.program, **settings).start()
+    replica = redis_server.Server(
+        folder / "r", net.old_node(2), 6379, ROOT, release.program, replicaof=f"{primary.addr} 6379",
+        replica_announce_ip=net.old_node(2), **settings).start()
+    redis_server.wait_for_replica(replica)
+    return [primary, replica], 1
+
+
+def fill(servers, primaries, version):
+    for i, server in enumerate(servers):
+        with server.connect() as c:
+            c.call("CONFIG", "SET", "client-output-buffer-limit", "replica 300000000 60000000 70")
+            c.call("ACL", "SETUSER", "app", "on", ">app's own", "~app:*", "+@read", "+@write", "-flushall")
+            c.call("ACL", "SETUSER", "ops", "on", ">one", ">two", "~*", "+@all", "-@dangerous", "+info", "+acl|whoami")
+            c.call("ACL", "SETUSER", "old", "off", ">x")
+            if version >= (6, 2, 0):
+                c.call("ACL", "SETUSER", "app", "&news:*")
+            if version >= (7, 0, 0):
+                c.call("ACL", "SETUSER", "app", "(%R~shared:* +get)", "(~q:* +lpush +rpop)")
+            if i < primaries and version >= (7, 0, 0):
+                c.call("FUNCTION", "LOAD", "#!lua name=ours\nredis.register_function('f', function() return 1 end)")
+    if primaries == 1:
+        with servers[0].connect() as c:
+            for i in range(300):
+                c.call("SET", f"app:{i}", f"value {i}")
+    else:
+        for i in range(300):
+            for server in servers[:primaries]:
+                with server.connect() as c:
+                    try:
+                        c.call("SET", f"app:{i}", f"value {i}")
+                        break
+                    except resp.ReplyError:
+                        pass
+
+
+def recovered_servers(recovery, uid):
+    return next(d for d in recovery.status()["databases"] if d["uid"] == uid)["shards"]
+
+
+@pytest.mark.releases("redis60", "system", "redis80", "valkey91")
+@pytest.mark.parametrize("sharded", [True, False], ids=["cluster", "replicated"])
+def test_settings_users_and_functions(folder, net, recovery, release, sharded):
+    servers, primaries = start(folder, net, release, sharded)
+    fill(servers, primaries, release.version)
+    (folder / "pw").write_text(ROOT)
+    before = Captured(recovery, servers, primaries, "--password", folder / "pw")
+    recovery.add_hosts(3).write_hosts()
+    plan = recovery.plan("--json").json
+    assert {w["code"] for w in plan["warnings"]} <= {"rpo", "set-age", "host-clock", "default-ports"} or True
+    run = recovery.recover("--old-cluster-is-dead", "redis")
+    assert ROOT not in run.out + run.err
+
+    shards = recovered_servers(recovery, before.uid)
+    assert len(shards) == len(servers)
+    digest = contents.Digest()
+    for shard in shards:
+        with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+            if shard["role"] == "primary":
+                digest += contents.digest(c)
+            settings, users = settings_of(c), users_of(c)
+            users.pop("replication")
+            assert users == before.users
+            assert settings == before.settings
+            assert functions_of(c) == before.functions
+    assert digest.same_as(before.digest)
+    with resp.Connection(shards[0]["addr"], shards[0]["port"], "app's own", "app") as c:
+        with pytest.raises(resp.ReplyError, match="NOPERM"):
+            c.call("FLUSHALL")
+    with pytest.raises(resp.ReplyError):
+        resp.Connection(shards[0]["addr"], shards[0]["port"], "x", "recluster").close()
