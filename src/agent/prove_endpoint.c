@@ -93,10 +93,9 @@ static int connect_as(struct endpoint *e, const char *user, const char *password
 {
     redis_close(e->redis);
     e->redis = NULL;
-    return redis_connect_tcp(e->addr, e->port, COMMAND_MS, &e->redis, err) < 0 ||
-                   (password && *password && redis_auth(e->redis, user, password, err) < 0)
-               ? -1
-               : redis_command(e->redis, NULL, err, "ROLE");
+    if (redis_connect_tcp(e->addr, e->port, COMMAND_MS, &e->redis, err) < 0)
+        return -1;
+    return password && *password ? redis_auth(e->redis, user, password, err) : 0;
 }
 
 static int connect_to(struct endpoint *e, struct err *err)
@@ -105,7 +104,8 @@ static int connect_to(struct endpoint *e, struct err *err)
 
     if (!e->recovery_password)
         return connect_as(e, NULL, e->password, err);
-    if (connect_as(e, NULL, e->password, &refused) == 0)
+    if (connect_as(e, NULL, e->password, &refused) == 0 &&
+        redis_command(e->redis, NULL, &refused, "ROLE") == 0)
         return 0;
     if (refused.code != ERR_DENIED) {
         *err = refused;
