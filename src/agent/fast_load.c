@@ -99,11 +99,11 @@ static int measure(const struct shard *shard, json_t **ret, struct err *err)
     int64_t best[2] = {INT64_MAX, INT64_MAX};
 
     if (make_file(shard, err) < 0)
-        return err_wrap(err, "cannot measure what --fast-load would bring");
+        return err_wrap(err, "cannot measure the gain of --fast-load");
     for (int i = 0; i < 2 * ROUNDS; i++) {
         int64_t ms;
         if (load(shard, i % 2, &ms, err) < 0)
-            return err_wrap(err, "cannot measure what --fast-load would bring");
+            return err_wrap(err, "cannot measure the gain of --fast-load");
         if (ms < best[i % 2])
             best[i % 2] = ms;
     }

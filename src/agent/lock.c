@@ -157,7 +157,7 @@ static int wait_for_lock(int fd, const char *path, const char *base_dir, const c
     }
     if (is_file_at(fd, path))
         return 0;
-    return err_set(err, ERR_BUSY, "the lock '%s' was just given up by another run", path);
+    return err_set(err, ERR_BUSY, "another run has just released the lock '%s'", path);
 }
 
 /* Writes recovery.json unless this recovery has written it before. */

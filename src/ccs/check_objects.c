@@ -186,10 +186,10 @@ static void check_settings(struct import *im, const struct reader *r, const stru
         object_field(r->object, "authentication_redis_pass", strlen("authentication_redis_pass"));
     if (password && password->value.len && !db->password)
         finding_add(f, FINDING_PASSWORD_UNREADABLE, finding_keys("bdb", db->uid),
-            "the password of '%s' can't be read: it comes back with a new one", db->label);
+            "the password of '%s' can't be read: it gets a new one", db->label);
     if (db->sharded && sharding && value_bool(sharding, &on) && !on)
         finding_add(f, FINDING_NOT_SHARDED, finding_keys("bdb", db->uid),
-            "sharding of '%s' is off, but it has several primaries: it comes back sharded",
+            "sharding of '%s' is off, but it has several primaries: it is restored sharded",
             db->label);
     if (db->sharded && rules && !is_default_rules(im, rules))
         finding_add(f, FINDING_SHARD_KEY_RULES, finding_keys("bdb", db->uid),
@@ -204,7 +204,7 @@ static void check_settings(struct import *im, const struct reader *r, const stru
     if (!read_bool(r, "default_user", true))
         finding_add(f, FINDING_DEFAULT_USER_OFF, finding_keys("bdb", db->uid),
             "'%s' had its default user off, and its named users are not restored: its default user "
-            "comes back with a new password",
+            "gets a new password",
             db->label);
 }
 

@@ -193,7 +193,7 @@ int typed_import_nodes_json(struct import *im, const json_t *document)
     free(servers.list);
     json_decref(servers.hosts);
     finding_add(&im->findings, FINDING_SETTINGS_UNKNOWN, finding_keys("bdb", "1"),
-        "nodes.json holds no settings: 'db:1' comes back with a new password, without memory limit, "
+        "nodes.json holds no settings: 'db:1' gets a new password, without memory limit, "
         "saving as a server does by default");
     return rc;
 }

@@ -11,7 +11,7 @@ static int run(const struct arguments *args, struct err *err)
         return agent_serve(STDIN_FILENO, STDOUT_FILENO, err);
     if (args->word_count == 3 && strcmp(args->words[0], "install") == 0)
         return program_install(args->words[1], args->words[2], err);
-    return err_set(err, ERR_USAGE, "'agent' takes nothing, or: install FROM TO");
+    return err_set(err, ERR_USAGE, "'agent' takes no argument, or: install FROM TO");
 }
 
 const struct command command_agent = {

@@ -78,7 +78,7 @@
     X(OPT_OFFLINE, FOR_LAYOUT, "offline", NULL, false,                                                                                      \
         "ask no host and no location: plan from the CCS file and HOSTS alone")                                                              \
     X(OPT_PLAN, FOR_LAYOUT, "plan", "FILE", false,                                                                                          \
-        "carry out the plan in FILE, or refuse and say what has changed")                                                                   \
+        "run the plan in FILE, or refuse and show what has changed")                                                                        \
     X(OPT_PLAN_HASH, FOR_LAYOUT, "plan-hash", "HASH", false,                                                                                \
         "with --plan: refuse any plan but the one with this hash")                                                                          \
     X(OPT_DIFF, FOR_LAYOUT, "diff", "FILE", false, "show what has changed since the plan in FILE")                                          \

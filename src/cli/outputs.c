@@ -42,7 +42,7 @@ static bool is_input(const char *input, const char *output, const struct stat *f
 
 static int refuse_input(const char *output, const char *input, struct err *err)
 {
-    err_set(err, ERR_CHECK, "the output '%s' is the input '%s', or lies in it", output, input);
+    err_set(err, ERR_CHECK, "the output '%s' is the input '%s', or is in it", output, input);
     return err_hint(err, "Name another file for the output. An input is never replaced.");
 }
 

@@ -89,5 +89,5 @@ int ask_yes(const char *question, struct err *err)
             break;
         fputs("Please type yes or no: ", stderr);
     }
-    return err_set(err, ERR_CANCELLED, "not confirmed; nothing was touched");
+    return err_set(err, ERR_CANCELLED, "not confirmed; nothing was changed");
 }

@@ -213,7 +213,7 @@ static int check_hash(const json_t *plan, const char *wanted, struct err *err)
     if (strlen(wanted) >= DIGITS_MIN && strncmp(hash, wanted, strlen(wanted)) == 0)
         return 0;
     err_set(err, ERR_CHECK, "the plan's hash is %.12s, not '%s'", hash, wanted);
-    return err_hint(err, "Give at least 12 digits of the hash of the plan that was looked at.");
+    return err_hint(err, "Give at least 12 digits of the hash of the plan that you reviewed.");
 }
 
 static int use_plan(const struct arguments *args, struct request_options *owned, struct err *err)

@@ -12,7 +12,7 @@ static volatile sig_atomic_t came;
 
 static void end_with_message(int number)
 {
-    static const char text[] = "\nrecluster: interrupted; nothing was touched\n";
+    static const char text[] = "\nrecluster: interrupted; nothing was changed\n";
 
     (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
     _exit(128 + number);

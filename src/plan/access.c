@@ -79,10 +79,10 @@ static void decide_database(
             "hosts file asks");
     if (in->database->tls)
         check_weaker_access(
-            d, in, "its clients used TLS; it comes back without TLS, in plain text", "tls-off");
+            d, in, "its clients used TLS; it is restored without TLS, in plain text", "tls-off");
     if (in->database->client_certificates)
         check_weaker_access(d, in,
-            "its clients had to show certificates; it comes back without this check",
+            "its clients had to show certificates; it is restored without this check",
             "client-certificates-off");
 }
 

@@ -118,7 +118,7 @@ static void block_disks(struct draft *d, const struct plan_database_input *in)
     if (folders)
         issue.hint = draft_text(d,
             "It looked for redis-%s.rdb, appendonly-%s.aof, appendonly-%s.aof.dir and the same "
-            "files of its other shards. Beside a nodes.conf whose line 'myself' has one of these "
+            "files of its other shards. Next to a nodes.conf whose line 'myself' has one of these "
             "ids it looked for dump.rdb, appendonly.aof and appendonlydir. Name other folders "
             "with \"recovery_path\" in the hosts file.",
             uid, uid, uid);
@@ -234,7 +234,7 @@ static void warn_of_no_keys(
     if (older)
         issue.hint = draft_text(
             d, "To take the older set '%s': --at %s", older->id, time_text(d, older->time_ms));
-    draft_warn(d, &issue, "the backup set '%s' of %s has no keys: it comes back empty%s",
+    draft_warn(d, &issue, "the backup set '%s' of %s has no keys: it is restored empty%s",
         db->set->id, time_text(d, db->set->time_ms),
         older ? ", although there is an older set" : "");
 }

@@ -226,7 +226,7 @@ static void report_unasked(struct draft *d)
             json_text(item, "what", "?"));
     }
     if (unknown.count)
-        draft_unchecked(d, "the old cluster behind names that cannot be looked up here: %s",
+        draft_unchecked(d, "nodes of the old cluster whose names cannot be looked up here: %s",
             draft_names(d, &unknown));
     if (late.count)
         draft_warn(d,

@@ -199,7 +199,7 @@ static void report_lost(struct draft *d, const struct plan_database *db)
             draft_slots(d, &forbidden));
     else if (!slots_is_empty(&db->lost))
         draft_warn(d, &(struct plan_issue){.code = "slots-lost", .database = db->database->label},
-            "comes back without the keys of the slots %s (--allow-missing-slots)",
+            "is restored without the keys of the slots %s (--allow-missing-slots)",
             draft_slots(d, &db->lost));
 }
 
@@ -326,7 +326,7 @@ static void choose_files(
     if (d->input->only_configuration) {
         draft_warn(d,
             &(struct plan_issue){.code = "only-configuration", .database = db->database->label},
-            "comes back empty (--only-configuration)");
+            "is restored empty (--only-configuration)");
     } else if (!d->input->offline &&
                (in->location || in->only_disks || d->input->mode != PLAN_REPLAN)) {
         choose_set(d, db, in);
@@ -366,7 +366,7 @@ static void check_wishes(struct draft *d, const struct plan_database_input *in)
             "is not sharded: its clients know one server only, so it cannot be split");
     if (in->no_replicas && in->database->replicated)
         draft_warn(d, &(struct plan_issue){.code = "no-replicas", .database = in->database->label},
-            "comes back without its replicas (--no-replicas)");
+            "is restored without its replicas (--no-replicas)");
 }
 
 void source_choose(struct draft *d)

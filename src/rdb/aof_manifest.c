@@ -90,12 +90,12 @@ static int take_line(char *line, struct manifest_line *ret, struct err *err)
     if (bad)
         return err_set(err, ERR_CORRUPT, "a quote in the manifest is not closed");
     if (!l.name || !l.type || !strchr("bih", l.type))
-        return err_set(err, ERR_CORRUPT, "a line of the manifest names no file, or no type of it");
+        return err_set(err, ERR_CORRUPT, "a line of the manifest lacks the file or its type");
     if (!l.seq && l.type != 'h')
         return err_set(err, ERR_CORRUPT, "the manifest gives '%s' no sequence number", l.name);
     if (!is_plain_name(l.name))
         return err_set(err, ERR_CORRUPT,
-            "the manifest names '%s', but there is no such file beside it", l.name);
+            "the manifest names '%s', but this file is not in its folder", l.name);
     *ret = l;
     return 0;
 }

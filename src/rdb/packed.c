@@ -169,7 +169,7 @@ static const char *ziplist_next(struct packed *it, struct packed_entry *ret)
     if (left(it) < back_bytes + 1)
         return CUT;
     if (*it->p == END_MARK)
-        return "its end mark stands before its end";
+        return "its end mark is before its end";
     if ((back_bytes == 5 ? load32(it->p + 1) : *it->p) != it->back)
         return "an entry's back-length is wrong";
     it->p += back_bytes;
@@ -286,7 +286,7 @@ static const char *zipmap_next(struct packed *it, struct packed_entry *ret)
     size_t head = *it->p == 254 ? 5 : 1;
 
     if (*it->p == END_MARK)
-        return "its end mark stands before its end";
+        return "its end mark is before its end";
     if (left(it) < head + value)
         return CUT;
     size_t len = head == 5 ? load32(it->p + 1) : *it->p;

@@ -540,7 +540,7 @@ static void add_notes(const struct rdb_scan *s, json_t *json)
                 s->empty, s->empty == 1 ? "is" : "are", s->empty == 1 ? "it" : "them"));
     if (trailing)
         json_array_append_new(notes,
-            json_sprintf("%" PRIu64 " byte%s behind the end of the data do%s no harm: %s", trailing,
+            json_sprintf("%" PRIu64 " byte%s after the end of the data do%s no harm: %s", trailing,
                 trailing == 1 ? "" : "s", trailing == 1 ? "es" : "",
                 trailing < 40 ? "line ends" : "the mark that a dump through a pipe has there"));
     if (rdb_scan_hints_are_false(s))

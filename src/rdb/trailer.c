@@ -57,7 +57,7 @@ static int check_trailing(struct rdb_reader *r, struct err *err)
     if (!r->trailing_bad && (!r->mark_digits || r->mark_digits == MARK_DIGITS))
         return 0;
     err_set(err, ERR_CORRUPT,
-        "bytes behind the end of the data at offset %" PRIu64 " (%" PRIu64 " in all)%s", end,
+        "bytes after the end of the data at offset %" PRIu64 " (%" PRIu64 " in all)%s", end,
         r->trailing,
         r->checksum == RDB_CHECKSUM_OK ? "; the data up to there is whole: its checksum fits" : "");
     return err_hint(err,

@@ -453,7 +453,7 @@ static int report_change(const struct replan *r, size_t database, struct err *er
     AUTO_FREE char *message =
         r->changes[database] == CHANGE_RESTART
             ? xasprintf("%s starts again, with new places for the lost shards: %s", label, shards)
-            : xasprintf("%s gets new replicas for those that are lost: %s", label, shards);
+            : xasprintf("%s gets new replicas for the lost ones: %s", label, shards);
 
     const struct event event = {.severity = "warning",
         .code = "replanned",

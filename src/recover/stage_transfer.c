@@ -310,7 +310,7 @@ static int report_aof(
             (long long)errors, name, json_text(aof, "error_names", NULL));
     if (errors < 0)
         return state_tell(x->st, &errors_event, err,
-            "whether commands of '%s' were refused is not known: servers before 6.2 don't count them",
+            "it is not known whether commands of '%s' were refused: servers before 6.2 do not count them",
             name);
     return 0;
 }
@@ -341,7 +341,7 @@ static int report_no_keys(
     if (!s->is_primary || x->databases[t->database].ccs->sharded || json_int(facts, "keys", 0) != 0)
         return 0;
     return state_tell(
-        x->st, &event, err, "'%s' has no keys: the database comes back empty", s->file);
+        x->st, &event, err, "'%s' has no keys: the database is restored empty", s->file);
 }
 
 /* Keys that were in two files, and which copy was used. */

@@ -180,7 +180,7 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
     size_t files = json_count(set, "files");
 
     if (json_flag(options, "only_configuration")) {
-        text_field(t, "comes back", "empty, with its settings");
+        text_field(t, "restored", "empty, with its settings");
     } else if (json_is_object(set)) {
         text_field(t, "backup set", "%s of %s", json_text(set, "id", "the set"),
             json_has(set, "time") ? doc_time(set, "time", age) : "unknown time");

@@ -109,7 +109,7 @@ static int refuse_other(const struct host_key *k, const struct ssh_target *targe
     err_set(err, ERR_CHECK, "its host key is not the one that is known: %s %s", k->type,
         k->fingerprint);
     return err_hint(err,
-        "Somebody may be between you and the host. If it was installed anew, forget its old key: "
+        "Somebody may be between you and the host. If it was reinstalled, forget its old key: "
         "ssh-keygen -R '%s'",
         name);
 }

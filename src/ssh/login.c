@@ -172,8 +172,7 @@ static enum session_login try_key(struct login *l, struct session *s, const char
 
 static const char *outcome(enum session_login login)
 {
-    return login == LOGIN_WANTS_MORE ? "was taken, but the host wants more than that"
-                                     : "was refused";
+    return login == LOGIN_WANTS_MORE ? "was accepted, but the host asks for more" : "was refused";
 }
 
 static void note_unusable(struct login *l, const char *path, const char *name)

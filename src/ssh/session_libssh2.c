@@ -405,7 +405,7 @@ int session_open(struct session *s, struct err *err)
         return 0;
     return libssh2_session_last_errno(s->library) == LIBSSH2_ERROR_EAGAIN
                ? SSH_WAIT
-               : session_error(s, ERR_PROTOCOL, "it opens no channel", err);
+               : session_error(s, ERR_PROTOCOL, "it does not open a channel", err);
 }
 
 int session_request(struct session *s, enum ssh_service service, const char *name, struct err *err)
@@ -415,8 +415,8 @@ int session_request(struct session *s, enum ssh_service service, const char *nam
     s->may_take = TAKE_BYTES_MAX;
     int rc = libssh2_channel_process_startup(
         s->channel, kind, (unsigned)strlen(kind), name, (unsigned)strlen(name));
-    return outcome(
-        s, rc, service == SSH_COMMAND ? "it starts no shell" : "it has no such service", err);
+    return outcome(s, rc,
+        service == SSH_COMMAND ? "it does not start a shell" : "it has no such service", err);
 }
 
 ssize_t session_read(

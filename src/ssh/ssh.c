@@ -142,7 +142,7 @@ static int shake_hands(struct ssh *s, struct err *err)
         return rc;
     const char *key = session_host_key(s->session, &len);
     if (!key)
-        return err_set(err, ERR_PROTOCOL, "it shows no host key");
+        return err_set(err, ERR_PROTOCOL, "it does not show a host key");
     host_key_read(&s->host_key, key, len);
     if (host_key_check(&s->host_key, &s->target, &s->failure, err) < 0)
         return -1;

@@ -233,8 +233,8 @@ STRAYS = "import os\nos.write(1, bytes([0, 0, 0, 5, 2, 0, 0, 0, 3]))\n" \
     "while True: os.write(1, bytes([0, 0, 0, 13, 101, 0, 0, 9, 9, 0, 0, 0, 4, 0, 0, 0, 0]) * 1000)"
 
 WRONG_SERVICES = {
-    "garbage for ever": ("/usr/bin/yes", "no SFTP"), "zeroes for ever": ("/bin/cat /dev/zero", "no SFTP"),
-    "answers for ever": (STRAYS, "what it was not asked"), "silence": ("/bin/sleep 60", "no answer for 2 s"),
+    "garbage for ever": ("/usr/bin/yes", "is not SFTP"), "zeroes for ever": ("/bin/cat /dev/zero", "is not SFTP"),
+    "answers for ever": (STRAYS, "a request that was not made"), "silence": ("/bin/sleep 60", "no answer for 2 s"),
     "an end": ("/bin/true", "ended its SFTP service"), "nothing there": ("/nonexistent/program", "ended its SFTP service"),
 }
 

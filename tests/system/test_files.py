@@ -109,7 +109,7 @@ TWICE = rdb(head() + select(0) + sizes(3) + string("a", "1") + string("b", "2") 
 REFUSED_FILES = {
     "twice": (TWICE, "the key 'a' of database 0 is there twice"),
     "zeros": (ZERO_PAGE, "zero bytes begin"),
-    "tail": (GOOD + b"REDIS", "bytes behind the end of the data"),
+    "tail": (GOOD + b"REDIS", "bytes after the end of the data"),
 }
 
 

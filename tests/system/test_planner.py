@@ -81,7 +81,7 @@ def test_extra_hosts(world):
 def test_no_replicas(world):
     document = world.plan("--offline", "--no-replicas", "db:1", "--json").json
     assert len(hosts_of(document, "db:1")) == 3
-    assert world.plan("--no-replicas", "--offline").says("comes back without its replicas")
+    assert world.plan("--no-replicas", "--offline").says("is restored without its replicas")
     assert world.plan("--offline", "--no-replicas=db:9", status=USAGE).says("no database 'db:9'")
 
 

@@ -28,7 +28,7 @@ CAUSES = {
     "an append-only file": (b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n", "starts like an append-only file"),
     "a version that is not known": (rdb(head() + select(0) + strings("a"), 15), "RDB version 15"),
     "a wrong checksum": (GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "wrong checksum"),
-    "bytes behind its end": (GOOD + b"REDIS", "bytes behind the end"),
+    "bytes behind its end": (GOOD + b"REDIS", "bytes after the end"),
     "encrypted": (b"Salted__" + bytes(range(200)), "starts with 'Salted__"),
 }
 
@@ -241,5 +241,5 @@ def test_a_file_without_keys_is_told_of_at_the_end(cluster, recovery):
     data = rdb(head() + aux("x", "y" * 900) + aux("z", "y" * 900))
     put(cluster.backups, {NAME.format(stamp="20251122-030000", db="orders"): data})
     recovery.add_hosts(1).write()
-    assert recovery.recover().says("has no keys: the database comes back empty")
+    assert recovery.recover().says("has no keys: the database is restored empty")
     assert keys_of(recovery, made) == {}

@@ -40,7 +40,7 @@ def test_while_it_asks_a_signal_ends_it_at_once(command, sent, cluster, recovery
         before = time.monotonic()
         process.send_signal(sent)
         _, err = process.communicate(timeout=10)
-    assert process.returncode == 128 + sent and b"nothing was touched" in err, (process.returncode, err)
+    assert process.returncode == 128 + sent and b"nothing was changed" in err, (process.returncode, err)
     assert time.monotonic() - before < 2 and not recovery.state.exists() and not recovery.host_files()
     redis_server.wait_until(lambda: recovery.processes() == [], "the end of the agents")
 
@@ -77,7 +77,7 @@ def test_what_is_ignored_stays_ignored(cluster, recovery):
 @pytest.mark.parametrize("answers, status", [
     (b"y\nyes\n", DONE), (b"no\n", 1), (b"\x03", 130), (b"what\nso\n?\n?\n?\n", 1)])
 def test_the_question(answers, status, cluster, recovery):
-    """An answer that is neither yes nor no is asked for again; nothing was touched by another."""
+    """An answer that is neither yes nor no is asked for again; nothing was changed by another."""
     cluster.add("a")
     recovery.add_hosts(1).write()
     words = [w for w in recovery.recover_args() if w != "--yes"]

@@ -286,7 +286,7 @@ def test_a_key_is_not_enough(cluster, recovery, lab):
     lab.replace_sshd(1, PasswordAuthentication="yes", AuthenticationMethods="publickey,password")
     add_hosts(recovery, lab, 1)
     recovery.write()
-    assert f"identity '{lab.key}' was taken, but the host wants more than that" in why_not_reached(recovery)
+    assert f"identity '{lab.key}' was accepted, but the host asks for more" in why_not_reached(recovery)
 
 
 def test_a_key_and_a_password(cluster, recovery, lab):

@@ -56,7 +56,7 @@ static int read_query(json_t *object, const struct cloud_form *form, const char 
             for (const char *const *word = form->query; *word; word++)
                 buf_addf(&known, "%s%s", known.len ? ", " : "", *word);
             AUTO_FREE char *why =
-                xasprintf("has '%.*s' in its query, where only these can stand: %s",
+                xasprintf("has '%.*s' in its query, where only these are allowed: %s",
                     (int)(key_len < 40 ? key_len : 40), query, known.data);
             buf_release(&known);
             return bad_url(form, url, why, err);

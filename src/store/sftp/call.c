@@ -44,7 +44,7 @@ static int agree_on_version(struct sftp *f, struct err *err)
         return -1;
     if (answer.type != SFTP_VERSION || head.id < PROTOCOL_VERSION)
         return sftp_connection_nonsense(
-            f->connection, "the server speaks no SFTP of version 3", err);
+            f->connection, "the server does not support SFTP version 3", err);
     take_extensions(f, &answer);
     return 0;
 }
@@ -208,7 +208,8 @@ static int pass_entries(
     uint32_t count = sftp_get_u32(a);
 
     if (!count)
-        return sftp_connection_nonsense(f->connection, "a list of files goes on without any", err);
+        return sftp_connection_nonsense(
+            f->connection, "a list of files continues without a file", err);
     for (uint32_t n = count; n && !a->bad; n--) {
         struct sftp_attributes attributes;
         size_t len, long_len;

@@ -156,7 +156,7 @@ int sftp_packet_head(struct sftp *f, struct sftp_head *ret, struct err *err)
         return -1;
     size_t len = decode_u32(bytes);
     if (len < HEAD_BYTES - 4 || len > ANSWER_BYTES_MAX)
-        return sftp_connection_nonsense(f->connection, "what the server sends is no SFTP", err);
+        return sftp_connection_nonsense(f->connection, "the server's answer is not SFTP", err);
     ret->type = bytes[4];
     ret->id = decode_u32(bytes + 5);
     f->left = len - (HEAD_BYTES - 4);
@@ -167,7 +167,8 @@ int sftp_packet_stray(struct sftp *f, struct err *err)
 {
     if (++f->strays <= STRAYS_MAX)
         return 0;
-    return sftp_connection_nonsense(f->connection, "the server answers what it was not asked", err);
+    return sftp_connection_nonsense(
+        f->connection, "the server answers a request that was not made", err);
 }
 
 void sftp_answer_release(struct sftp_answer *a)

@@ -88,8 +88,8 @@ static const struct hostile_case cases[] = {
     CASE("no version", "REDIS00x1", "", ERR_CORRUPT, "not an RDB file"),
     CASE("gzip", "\x1f\x8b\x08", "", ERR_CORRUPT, "not an RDB file"),
     CASE("text", "hello", "", ERR_CORRUPT, "not an RDB file"),
-    CASE("bytes behind the end", R9, "\xff\0\0\0\0\0\0\0\0", ERR_CORRUPT, "bytes behind the end of the data at offset 18"),
-    CASE("bytes behind the end, without a checksum", "REDIS0004", "\xff", ERR_CORRUPT, "bytes behind the end of the data at offset 10"),
+    CASE("bytes behind the end", R9, "\xff\0\0\0\0\0\0\0\0", ERR_CORRUPT, "bytes after the end of the data at offset 18"),
+    CASE("bytes behind the end, without a checksum", "REDIS0004", "\xff", ERR_CORRUPT, "bytes after the end of the data at offset 10"),
 };
 /* clang-format on */
 
