@@ -10,8 +10,10 @@
 #include "driver.h"
 #include "recluster/file.h"
 
-/* Folders: "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path":
- * …}. */
+/*
+ * Folders: "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path":
+ * …}.
+ */
 
 /* Small enough to stay in the processor's cache until it was looked at, large enough for the page cache to take it in
  * large pages. */
@@ -173,7 +175,7 @@ static int file_read_range(void *handle, const char *name, int64_t offset, int64
 {
     const struct file_store *f = handle;
     AUTO_FREE char *path = path_join(f->dir, name);
-    /* Not to hang on a pipe of that name. */
+    /* A pipe of that name must not block us. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
@@ -188,7 +190,7 @@ static int file_read_range(void *handle, const char *name, int64_t offset, int64
 struct file_upload {
     char *path, *part_path;
     int fd;    /* -1: not open */
-    bool made; /* part_path is ours, and there */
+    bool made; /* part_path exists and is ours */
 };
 
 static void *file_write_begin(void *handle, const char *name, struct err *err)

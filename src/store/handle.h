@@ -1,7 +1,7 @@
 #ifndef STORE_HANDLE_H
 #define STORE_HANDLE_H
 
-/* What the layer above the drivers shares: reading and listing (store.c), writing (writer.c). */
+/* Shared by the files above the drivers: store.c (reading, listing), writer.c. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@ struct store {
     void *handle;
     char *label;
     json_t *location;  /* to open it again */
-    struct rate *rate; /* NULL: no limit; of whoever set it */
+    struct rate *rate; /* NULL: no limit; the caller's */
 };
 
 /*
@@ -27,8 +27,8 @@ struct store {
  *         if (!patience_left(&patience, s, &err))
  *             return the error;
  *
- * A request is tried 5 times, and no new try begins after two minutes. Whoever makes progress may
- * renew the patience, so that a long transfer over a bad line arrives.
+ * A request is tried 5 times, and no new try begins after two minutes. A request that makes progress
+ * may renew the patience, so that a long transfer over a bad line completes.
  */
 struct patience {
     int tries;
@@ -38,21 +38,21 @@ struct patience {
 void patience_renew(struct patience *p);
 
 /*
- * Counts a failed try. Pauses, as long as the store asked for if it did, and returns true if
- * another one makes sense, else err is final.
+ * Counts a failed try. True: pauses (as long as the store requested) before another try. False: err
+ * is final.
  */
 bool patience_left(struct patience *p, const struct store *s, struct err *err);
 
-/* The driver of this kind of location; NULL if there is none (kinds.c). */
+/* The driver of this kind of location; NULL: none (kinds.c). */
 const struct store_driver *store_driver_of(const json_t *location, struct err *err);
 
-/* The same location once more, for another process: over connections of its own. */
+/* Opens the location once more with connections of its own, for another process. */
 struct store *store_open_again(const struct store *s, struct err *err);
 
-/* Whether two looks at an object of one name saw the same bytes, as far as the store says. */
+/* Whether two answers describe the same bytes of an object, as far as the store tells. */
 bool store_object_is_same(const struct store_object *a, const struct store_object *b);
 
-/* Sets ERR_CHANGED: two looks saw different bytes. Returns -1. */
+/* Sets ERR_CHANGED: two answers describe different bytes. Returns -1. */
 int store_changed_error(const struct store *s, const char *name, struct err *err);
 
 /* Whether a file in a location can have this name. */

@@ -1,4 +1,4 @@
-/* Which driver serves a location, and what it takes to get in there. */
+/* Finds the driver of a location, and the logins that it uses. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 enum { SILENCE_MAX_S = 3600 };
 
-/* Of two drivers of a kind, the first that serves the location. */
+/* Of two drivers of a kind, the first one that serves the location. */
 static const struct store_driver *const drivers[] = {
     &store_file_driver,
     &store_http_driver,

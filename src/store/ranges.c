@@ -12,7 +12,7 @@
 
 enum { CONNECTIONS_MAX = 8, WORTH_BYTES = 64 << 20, LOOK_MS = 500 };
 
-/* A range on its way: the child fills it, we empty it. */
+/* A range in transfer: the child fills it, we empty it. */
 struct range {
     sem_t filled, emptied; /* shared between processes */
     int rc;
@@ -25,12 +25,12 @@ struct range {
 struct reader {
     struct store *store;
     const char *name;
-    int64_t offset, bytes; /* where it begins; of the object */
-    struct range *ranges;  /* shared memory; range i lies in place i % range_count */
+    int64_t offset, bytes; /* offset in the object */
+    struct range *ranges;  /* shared memory; range i is in place i % range_count */
     size_t range_count, connections;
     size_t number; /* of the child */
     pid_t pids[CONNECTIONS_MAX];
-    int pipes[CONNECTIONS_MAX]; /* nothing comes through them */
+    int pipes[CONNECTIONS_MAX]; /* unused */
     size_t started;
 };
 
@@ -99,7 +99,7 @@ static int read_ranges(void *arg, int fd)
 
 /* --- here --- */
 
-/* A child that died has said nothing. */
+/* A child that died has not reported an error. */
 static int wait_for_range(struct reader *r, size_t child, struct range *range, struct err *err)
 {
     for (;;) {
@@ -118,7 +118,7 @@ static int wait_for_range(struct reader *r, size_t child, struct range *range, s
             return err_set(
                 err, ERR_FAILED, "reading '%s' failed: a process %s", r->name, how.message);
         }
-        /* It may have ended well, and right after it filled this range. */
+        /* It may have ended without an error right after it filled this range. */
         if (ended)
             r->pids[child] = -1;
     }

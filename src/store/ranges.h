@@ -2,9 +2,9 @@
 #define STORE_RANGES_H
 
 /*
- * A large object by other processes: children read ranges into shared memory (RANGE_BYTES *
- * RANGES_AHEAD for each); the bytes reach the sink in order. They take turns, range by range,
- * each over a connection of its own. Children retry as store_read() does and die with this process.
+ * Reads a large object with several processes: children read ranges into shared memory (RANGE_BYTES
+ * * RANGES_AHEAD for each), and the sink gets the bytes in order. The children take turns, range by
+ * range, each over its own connection. They retry like store_read() and die with this process.
  */
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ enum { RANGE_BYTES = 2 << 20, RANGES_AHEAD = 2 };
 int ranges_read(struct store *s, const struct store_range *range, const struct store_object *object,
     store_sink sink, void *arg, struct err *err) MUST_CHECK;
 
-/* Whether that is worth it: enough bytes are left, and of a kind of store that says so (driver.h). */
+/* Whether that pays: enough bytes are left, and the driver has `connections` (driver.h). */
 bool ranges_pay(const struct store *s, const struct store_object *object, int64_t offset);
 
 #endif

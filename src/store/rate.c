@@ -7,7 +7,7 @@
 
 struct rate {
     int64_t bytes_per_second;
-    _Atomic int64_t free_us; /* when all bytes that were taken have passed; monotonic */
+    _Atomic int64_t free_us; /* when all accepted bytes have passed; monotonic */
 };
 
 static int64_t now_us(void)
@@ -19,7 +19,7 @@ static int64_t now_us(void)
 
 struct rate *rate_new(int64_t bytes_per_second)
 {
-    /* Shared with children; a page is so little that it fails only where nothing works any more. */
+    /* Shared with children. A page is so small that this fails only if nothing works any more. */
     struct rate *r =
         mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -42,7 +42,7 @@ void rate_take(struct rate *r, size_t bytes)
     int64_t now = now_us(), free_us = atomic_load(&r->free_us), from;
 
     do {
-        int64_t oldest = now - (int64_t)RATE_BURST_MS * 1000; /* what wasn't used is lost */
+        int64_t oldest = now - (int64_t)RATE_BURST_MS * 1000; /* unused rate is lost */
         from = free_us > oldest ? free_us : oldest;
     } while (!atomic_compare_exchange_weak(&r->free_us, &free_us, from + cost_us));
     int64_t wait_us = from + cost_us - now;

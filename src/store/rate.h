@@ -1,7 +1,7 @@
 #ifndef STORE_RATE_H
 #define STORE_RATE_H
 
-/* The limit of store_limit_rate(): a bucket that holds RATE_BURST_MS worth of bytes. */
+/* The limit of store_limit_rate(): a token bucket of RATE_BURST_MS. */
 
 #include <stddef.h>
 
@@ -9,7 +9,7 @@
 
 enum { RATE_BURST_MS = 100 };
 
-/* Waits until these bytes may have passed. */
+/* Waits until these bytes may pass. */
 void rate_take(struct rate *r, size_t bytes);
 
 #endif

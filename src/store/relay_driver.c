@@ -1,4 +1,4 @@
-/* A store of which somebody else brings the bytes: see store_open_relay(). */
+/* A store whose bytes another process sends: see store_open_relay(). */
 
 #include <stdlib.h>
 

@@ -19,16 +19,16 @@ enum { CHUNK_BYTES = 512 << 10, NOTE_BYTES_MAX = 16 << 10 };
 struct run {
     const struct transfer *t;
     struct store_object *object;
-    struct digest *digest;      /* NULL: not asked for */
-    int fd;                     /* of the kept bytes; -1: ignore_data is kept */
-    int64_t at;                 /* bytes that went to the sink */
-    struct store_object before; /* what the kept bytes are of */
+    struct digest *digest;      /* NULL: not requested */
+    int fd;                     /* of the kept bytes; -1: none */
+    int64_t at;                 /* bytes that the sink has */
+    struct store_object before; /* the object of the kept bytes */
     bool begun, in_ranges;
 };
 
 /* --- what is kept --- */
 
-/* Changes with each start of the machine; "" where that can't be told. */
+/* Changes with each boot; "" if unknown. */
 static void read_boot_id(char ret[64])
 {
     ssize_t n = -1;
@@ -64,7 +64,7 @@ void transfer_forget(const char *keep_path)
     unlink(keep_path);
 }
 
-/* Whether what is kept is the beginning of just this object. */
+/* Whether the kept bytes are the beginning of this very object. */
 static bool note_holds(const struct transfer *t, const struct store_object *object)
 {
     AUTO_FREE char *path = note_path(t->keep_path);
@@ -102,7 +102,7 @@ static int pass(struct run *r, const void *data, size_t len, struct err *err)
     return r->t->sink(r->t->arg, data, len, err);
 }
 
-/* The first bytes from the store: what it is, is known now. */
+/* The first bytes of the store: now the object is known. */
 static int on_first_data(struct run *r, struct err *err)
 {
     const struct transfer *t = r->t;
@@ -132,7 +132,7 @@ static int on_data(void *arg, const void *data, size_t len, struct err *err)
     return pass(r, data, len, err);
 }
 
-/* Up to where it turns out that several connections are better. */
+/* Reads until it is clear that several connections are better. */
 static int on_single_data(void *arg, const void *data, size_t len, struct err *err)
 {
     const struct run *r = arg;
@@ -142,7 +142,7 @@ static int on_single_data(void *arg, const void *data, size_t len, struct err *e
     return r->in_ranges ? err_set(err, ERR_CANCELLED, "the rest comes in ranges") : 0;
 }
 
-/* The kept bytes, from the disk. */
+/* Reads the kept bytes from the disk. */
 static int replay(struct run *r, struct err *err)
 {
     AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
@@ -167,7 +167,7 @@ static int ignore_data(void *arg, const void *data, size_t len, struct err *err)
     return 0;
 }
 
-/* Goes through what is kept, if it is the beginning of what the store has now. */
+/* Replays the kept bytes, if they are the beginning of the store's object. */
 static int take_kept(struct run *r, bool *ret_resumed, struct err *err)
 {
     const struct transfer *t = r->t;

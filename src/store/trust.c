@@ -1,7 +1,7 @@
 /*
- * What is believed of a location, and who gets a login. A location of the operator (hosts.json, the
- * command line) may read files and variables and use the logins of the environment. A location of a
- * CCS file is data of somebody else: see store_location_of_ccs() in recluster/store.h.
+ * Which members of a location are trusted, and who gets a login. A location of the operator (hosts
+ * file, command line) may read files and variables and use the logins of the environment. A
+ * location of a CCS file is foreign data: see store_location_of_ccs() in recluster/store.h.
  */
 
 #include <curl/curl.h>
@@ -11,14 +11,14 @@
 #include "recluster/json.h"
 #include "recluster/secret.h"
 
-/* The mark of locations of a CCS file. It can't stand in one: members are taken from a list. */
+/* Marks locations of a CCS file, which cannot contain it: their members are taken from a list. */
 static const char source_member[] = "from", ccs_word[] = "ccs";
 
-/* Members that name something of the operator's machine. */
+/* Members that refer to the operator's machine. */
 static const char *const own_members[] = {
     "credentials_file", "profile", "ca_file", "known_hosts", "identity"};
 
-/* What a location of a CCS file can say, as text. Certificates must be there as text themselves. */
+/* The members that a location of a CCS file may have, as text. Certificates must be texts too. */
 static const char *const ccs_members[] = {"type", "url", "path", "user", "password", "bearer",
     "auth", "timeout", "sftp_url", "key", "key_password", "bucket_name", "subdir", "access_key_id",
     "secret_access_key", "session_token", "region_name", "region", "endpoint", "s3_url",
@@ -40,7 +40,7 @@ static bool is_one_of(const char *word, const char *const *words, size_t count)
 
 /* --- endpoints --- */
 
-/* "scheme://host:port" of an address, or NULL: it names no host. The caller frees it. */
+/* "scheme://host:port" of an address; NULL: it names no host. The caller frees it. */
 static char *origin_of(const char *text)
 {
     CURLU *url = curl_url();
@@ -80,7 +80,7 @@ void store_logins_add(json_t *logins, const char *endpoint, bool secret)
             json_pack("{s:s, s:b}", "endpoint", origin, "clear", secret && is_clear(origin)));
 }
 
-/* The next member that names an endpoint; NULL: there are no more. */
+/* The next member that names an endpoint; NULL: no more. */
 static const char *next_endpoint(
     const struct store_driver *driver, const json_t *location, size_t *at)
 {
@@ -92,8 +92,8 @@ static const char *next_endpoint(
     return NULL;
 }
 
-/* The operator's word for an endpoint; NULL: there is none. */
-static const json_t *word_for(const json_t *trusted, const char *endpoint)
+/* The operator's entry for an endpoint; NULL: none. */
+static const json_t *trusted_entry(const json_t *trusted, const char *endpoint)
 {
     AUTO_FREE char *origin = origin_of(endpoint);
     const json_t *entry;
@@ -108,15 +108,16 @@ static const json_t *word_for(const json_t *trusted, const char *endpoint)
     return NULL;
 }
 
-/* All endpoints that the location names are the operator's too: it is as good as one of his. */
-static void apply_words(const struct store_driver *driver, json_t *location, const json_t *trusted)
+/* A location whose endpoints the operator has all named is trusted like the operator's own. */
+static void apply_trusted(
+    const struct store_driver *driver, json_t *location, const json_t *trusted)
 {
     bool all = true, insecure = false;
     const char *endpoint;
     size_t at = 0, count = 0;
 
     while ((endpoint = next_endpoint(driver, location, &at)) != NULL) {
-        const json_t *word = word_for(trusted, endpoint);
+        const json_t *word = trusted_entry(trusted, endpoint);
         count++;
         all = all && word;
         insecure = insecure || json_flag(word, "insecure");
@@ -183,7 +184,7 @@ json_t *store_location_of_ccs(const json_t *location, const json_t *trusted, str
     if (!json_object_get(kept, "type") && json_object_get(kept, "path"))
         json_object_set_new(kept, "type", json_string("mount_point"));
     json_object_set_new(kept, source_member, json_string(ccs_word));
-    apply_words(driver, kept, trusted);
+    apply_trusted(driver, kept, trusted);
     return kept;
 fail:
     json_decref(kept);
@@ -205,7 +206,7 @@ bool store_location_is_insecure(const json_t *location)
 
 /* --- logins --- */
 
-/* {"env": …} and {"file": …} become what they stand for. */
+/* Resolves {"env": …} and {"file": …}. */
 static int read_secrets(json_t *location, struct err *err)
 {
     const char *key;
@@ -261,8 +262,8 @@ static int check_clear(const json_t *resolved, struct err *err)
 }
 
 /*
- * A private key of the operator stays on this machine, unless the hosts may have it. The others read
- * what it opens by way of this machine.
+ * An operator's private key stays on this machine, unless the hosts may have it. Otherwise this
+ * machine relays the files.
  */
 static void keep_keys_here(json_t *location)
 {

@@ -5,8 +5,8 @@
 #include "recluster/mem.h"
 
 /*
- * Writing: cuts the bytes into parts. A full part is sent when another byte comes, so that the last
- * one is there for the commit.
+ * Writing: cuts the bytes into parts. A full part is sent when the next byte comes, so the last
+ * part is left for the commit.
  */
 
 enum { DEFAULT_PART_BYTES = 1 << 20, GROWTHS = 4 };
@@ -15,15 +15,15 @@ struct store_writer {
     struct store *store;
     void *upload;
     char *name;
-    struct store_part part; /* being filled: data is `bytes`, len what is in it */
+    struct store_part part; /* being filled: data is `bytes`, len is filled */
     char *bytes;
     size_t room; /* of this part */
-    bool failed; /* the upload can only be ended */
+    bool failed; /* the upload can only be aborted */
 };
 
 /*
- * Parts double after each quarter of those that an object can have: of a length that nobody knows
- * at the beginning, 15 times as much fits as in parts of the first size, 4 of them for `parts_max`.
+ * Parts double after each quarter of the number that an object can have. So an object of unknown
+ * length can be 15/4 times as large as with parts of the first size.
  */
 static size_t room_of_part(const struct store_driver *driver, size_t number)
 {
@@ -56,7 +56,7 @@ struct store_writer *store_write_begin(struct store *s, const char *name, struct
     return w;
 }
 
-/* Sends the part, as often as it takes. */
+/* Sends the part, with retries. */
 static int send_part(struct store_writer *w,
     int (*send)(void *upload, const struct store_part *part, struct err *err), struct err *err)
 {
@@ -129,7 +129,7 @@ int store_write_commit(struct store_writer *w, struct err *err)
 {
     int rc = w->failed ? err_set(err, ERR_BUG, "the upload of '%s' has failed already", w->name)
                        : send_part(w, w->store->driver->write_commit, err);
-    store_write_abort(w); /* ends the upload, whichever way it went */
+    store_write_abort(w); /* frees the upload in any case */
     return rc;
 }
 

@@ -1,7 +1,7 @@
 #ifndef STORE_AZURE_H
 #define STORE_AZURE_H
 
-/* Azure Blob Storage: requests.c, its driver.c, and upload.c. */
+/* Azure Blob Storage: driver.c, requests.c, upload.c. */
 
 #include "../cloud/cloud.h"
 #include "recluster/secret.h"
@@ -9,11 +9,13 @@
 struct azure_store {
     struct cloud cloud; /* the bucket is the container */
     char *account;
-    char *endpoint; /* "https://account.blob.core.windows.net", without a slash at its end */
-    struct secret *key, *sas; /* one of them, or none: what anybody may read */
+    char *endpoint; /* "https://account.blob.core.windows.net", without a slash at the end */
+    struct secret *key, *sas; /* one of them, or none for public data */
 };
 
-/* For the struct cloud_protocol. `header` of a request is one of the x-ms-… ones, before "x-ms-d". */
+/*
+ * For struct cloud_protocol. `header` of a request is one of the x-ms-… headers, before "x-ms-d".
+ */
 int azure_send(struct cloud *c, const struct cloud_request *request, struct http_reply *reply,
     struct err *err) MUST_CHECK;
 int azure_error(struct cloud *c, const struct cloud_request *request,

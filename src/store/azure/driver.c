@@ -6,9 +6,9 @@
 #include "azure.h"
 
 /*
- * Azure Blob Storage: "azure://account/container/prefix", or an object of the type "abs" (as a CCS
- * has it) or "azure" with "account_name", "container", "subdir", "account_key" or "sas_token", and
- * "endpoint" for other places than Azure's own.
+ * Azure Blob Storage: "azure://account/container/prefix", or an object of the type "abs" (as in a
+ * CCS) or "azure" with "account_name", "container", "subdir", "account_key" or "sas_token", and
+ * "endpoint" for servers other than Azure's.
  */
 
 static const struct cloud_form form = {
@@ -59,7 +59,7 @@ static int azure_read_page(struct cloud *c, const struct http_reply *reply, stru
 
 static void azure_release(struct cloud *c)
 {
-    struct azure_store *a = (struct azure_store *)c; /* its first member */
+    struct azure_store *a = (struct azure_store *)c; /* must be first */
 
     secret_free(a->key);
     secret_free(a->sas);
@@ -75,7 +75,7 @@ static const struct cloud_protocol azure_protocol = {
     .release = azure_release,
 };
 
-/* The account becomes a part of the host's name. */
+/* The account becomes a part of the host name. */
 static int check_account(const char *account, struct err *err)
 {
     if (strspn(account, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(account))
@@ -135,8 +135,8 @@ static json_t *connection_part(const char *text, const char *name)
 }
 
 /*
- * Keys in the environment are of one account: other locations do without them. Where the
- * environment does not name the account, an account of a CCS file may be anybody's.
+ * Keys in the environment belong to one account; locations of other accounts do not get them. If
+ * the environment does not name the account, a CCS file could name any.
  */
 static bool is_account(const json_t *location, const char *account)
 {

@@ -79,7 +79,7 @@ static char *url_of(const struct azure_store *a, const struct cloud_request *r)
     return buf_take(&url);
 }
 
-/* The x-ms-… headers, for both the request and its signature. */
+/* The x-ms-… headers, for the request and its signature. */
 static void make_headers(const struct cloud_request *r, struct buf *out)
 {
     time_t now = time(NULL);
@@ -126,7 +126,7 @@ static int add_signature(const struct azure_store *a, const struct cloud_request
 int azure_send(
     struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
-    const struct azure_store *a = (const struct azure_store *)c; /* its first member */
+    const struct azure_store *a = (const struct azure_store *)c; /* must be first */
     AUTO_FREE char *url = url_of(a, r);
     CLEANUP(http_free_headers) struct curl_slist *headers = NULL;
     struct buf x_headers = BUF_INIT;
@@ -140,6 +140,6 @@ int azure_send(
     if (rc == 0)
         rc = cloud_send_to(c, r, url, &headers, reply, err);
     buf_release(&x_headers);
-    explicit_bzero(url, strlen(url)); /* the token is in it */
+    explicit_bzero(url, strlen(url)); /* it contains the token */
     return rc;
 }

@@ -21,7 +21,7 @@ static void add_text_to_sign(struct buf *text, const struct azure_signed *what)
         buf_addf(text, "\n%s:%s", (*q)[0], (*q)[1]);
 }
 
-/* The key's bytes; base64_decode() counts what padding stands for. */
+/* The key's bytes; base64_decode() counts the padding too. */
 static unsigned char *key_bytes(const struct secret *key, size_t *ret_len, struct err *err)
 {
     const char *text = secret_reveal(key);

@@ -6,14 +6,14 @@
 #include "recluster/digest.h"
 
 /*
- * Uploads: a blob that fits into one part in one request, all others as blocks, which make a blob
- * when their list is put. Blocks whose list never comes are dropped by the store after a week.
+ * Uploads: a blob of one part in one request, others as blocks, which become a blob when their list
+ * is put. The store drops blocks without a list after a week.
  */
 
 struct azure_upload {
     struct cloud *c;
     char *name;
-    char *mark; /* tells our blocks from those of another upload of this name */
+    char *mark; /* separates our blocks from those of another upload of this name */
 };
 
 void *azure_write_begin(void *handle, const char *name, struct err *err)
@@ -27,7 +27,7 @@ void *azure_write_begin(void *handle, const char *name, struct err *err)
     return u;
 }
 
-/* All of a blob's block ids must have the same length. The caller frees it. */
+/* All block ids of a blob must have the same length. The caller frees it. */
 static char *block_id(const struct azure_upload *u, size_t number)
 {
     AUTO_FREE char *text = xasprintf("%s-%08zu", u->mark, number);

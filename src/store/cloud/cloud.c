@@ -15,7 +15,7 @@ int cloud_set_up(struct cloud *c, const struct cloud_protocol *protocol,
     c->client = http_client_new(location, err);
     if (!c->client)
         return -1;
-    /* Signatures and tokens are good for one place only. */
+    /* Signatures and tokens are only for one host. */
     http_client_stay_on_host(c->client);
     return 0;
 }

@@ -2,9 +2,9 @@
 #define STORE_CLOUD_H
 
 /*
- * What object stores have in common: objects in a bucket (a container), whose names begin with the
- * location's prefix; lists that come page by page; one error for each answer that is not wanted. A
- * kind of store is a struct cloud_protocol and a struct whose first member is a struct cloud:
+ * Shared by object stores: objects in a bucket (a container), whose names begin with the location's
+ * prefix; lists in pages; one error for each unwanted answer. A kind of store is a struct
+ * cloud_protocol and a struct whose first member is a struct cloud:
  *
  *     struct s3_store { struct cloud cloud; … };
  *     cloud_set_up(&s->cloud, &s3_protocol, object, …, err)
@@ -17,11 +17,11 @@
 
 struct cloud_request {
     const char *method;       /* NULL: GET */
-    const char *name;         /* of the object, behind the prefix; NULL: the bucket itself */
-    const char *bucket;       /* another one than the location's; `name` then is the whole name */
-    const char *url;          /* that the store gave, in place of all the above; or NULL */
-    const char *query[10][2]; /* not encoded, sorted; NULL behind the last: cloud_add_query() */
-    const char *header;       /* "NAME: VALUE", beside those that all requests have; or NULL */
+    const char *name;         /* of the object, after the prefix; NULL: the bucket itself */
+    const char *bucket;       /* instead of the location's; `name` then is the whole name */
+    const char *url;          /* a URL from the store, instead of all the above; or NULL */
+    const char *query[10][2]; /* not encoded, sorted; NULL after the last: cloud_add_query() */
+    const char *header;       /* "NAME: VALUE", besides those of all requests; or NULL */
     const void *body;
     size_t body_len;
     const struct store_receiver *to;
@@ -31,32 +31,34 @@ struct cloud_request {
 struct cloud;
 
 struct cloud_protocol {
-    /* Sends the request with the store's login. Any answer that came is a success. */
+    /* Sends the request with the store's login. Any answer is a success. */
     int (*send)(
         struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err);
-    /* Sets the error that this answer stands for. Returns -1. */
+    /* Sets the error for this answer. Returns -1. */
     int (*error)(struct cloud *c, const struct cloud_request *r, const struct http_reply *reply,
         struct err *err);
-    /* The query of a page of the list; token: where it begins, NULL: the first. */
+    /* The query of a page of the list; token NULL: the first page. */
     void (*page_query)(const struct cloud *c, const char *token, struct cloud_request *r);
-    /* Adds the page's files; *ret_next, the caller's: the token of the next page, NULL: it is the last. */
+    /*
+     * Adds the page's files; *ret_next, the caller's: the token of the next page, NULL: last page.
+     */
     int (*read_page)(struct cloud *c, const struct http_reply *reply, struct store_list *list,
         char **ret_next, struct err *err);
-    /* Frees what is the kind's own, before the struct. */
+    /* Frees the members of the kind, before the struct. */
     void (*release)(struct cloud *c);
-    const char *read_query[2]; /* of a request for an object's bytes; {NULL}: none */
+    const char *read_query[2]; /* for an object's bytes; {NULL}: none */
 };
 
 struct cloud {
     const struct cloud_protocol *protocol;
     struct http_client *client;
-    char *bucket, *prefix; /* the latter "" or "a/b/" */
+    char *bucket, *prefix; /* prefix: "" or "a/b/" */
     char *label;           /* printable, ends with the prefix */
-    char page_size[12];    /* how many entries a page is asked for */
+    char page_size[12];    /* entries in a requested page */
 };
 
 /*
- * `bucket` and `prefix` are copied; the label becomes c's. On failure the caller still has to
+ * Copies `bucket` and `prefix`; takes over the label. After a failure the caller must still
  * cloud_close() the struct.
  */
 struct cloud_names {
@@ -75,10 +77,10 @@ int cloud_remove(void *handle, const char *name, struct err *err) MUST_CHECK;
 int64_t cloud_retry_after_ms(const void *handle);
 void cloud_close(void *handle); /* frees the struct too */
 
-/* Sends; an answer other than 2xx is an error. */
+/* Sends it; any answer but 2xx is an error. */
 int cloud_ask(struct cloud *c, const struct cloud_request *r, struct http_reply *reply,
     struct err *err) MUST_CHECK;
-/* The same where nobody needs the answer's body. */
+/* The same without the answer's body. */
 int cloud_do(struct cloud *c, const struct cloud_request *r, struct err *err) MUST_CHECK;
 
 /* --- for send() --- */
@@ -87,9 +89,9 @@ int cloud_do(struct cloud *c, const struct cloud_request *r, struct err *err) MU
 char *cloud_label(const struct cloud *c, const struct cloud_request *r);
 /* Appends "?a=1&b=2", or nothing. */
 void cloud_add_query(struct buf *url, const struct cloud_request *r);
-/* Appends the name of one more parameter and its value, behind those that are there; not a NULL. */
+/* Appends one more parameter and its value; a NULL value adds nothing. */
 void cloud_query(struct cloud_request *r, const char *name, const char *value);
-/* Sends it to this URL with these headers, and the type of a body if it has one. */
+/* Sends it to this URL with these headers, and the type of the body if there is one. */
 int cloud_send_to(struct cloud *c, const struct cloud_request *r, const char *url,
     struct curl_slist **headers, struct http_reply *reply, struct err *err) MUST_CHECK;
 

@@ -12,7 +12,7 @@
 
 static int bad_url(const struct cloud_form *form, const char *url, const char *why, struct err *err)
 {
-    /* What stands in the query, or before '@', may be a secret that has no place there. */
+    /* The message omits the query, and all with a login: they may be secrets. */
     size_t len = strcspn(url, "?@");
     if (url[len] == '@')
         len = (size_t)(strstr(url, "://") + 3 - url);

@@ -28,7 +28,7 @@ static void refuse(struct walk *w)
 static void XMLCALL on_start(void *arg, const XML_Char *name, const XML_Char **attributes)
 {
     struct walk *w = arg;
-    const char *local = strrchr(name, '\n'); /* behind the name space */
+    const char *local = strrchr(name, '\n'); /* after the name space */
 
     (void)attributes;
     if (w->depth == DEPTH_MAX || w->path.len > TEXT_BYTES_MAX) {

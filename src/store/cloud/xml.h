@@ -2,12 +2,11 @@
 #define STORE_XML_H
 
 /*
- * The elements of an XML document, for answers of stores.
+ * Reads the elements of an XML document, for answers of stores.
  *
- * on_element() is called at the end of each element with the names from the root down to it
- * ("ListBucketResult/Contents/Key", without name spaces) and the text in it. It must copy what it
- * keeps. A document that is broken, nested deeper than 32 or has a text over 64 KiB is
- * ERR_PROTOCOL.
+ * on_element() is called at the end of each element with the names from the root to it
+ * ("ListBucketResult/Contents/Key", without name spaces) and its text. It must copy what it keeps.
+ * A document that is broken, nested deeper than 32 or has a text over 64 KiB is ERR_PROTOCOL.
  */
 
 #include <stddef.h>

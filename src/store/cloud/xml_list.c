@@ -20,7 +20,7 @@ static void set_text(char **to, const char *text)
     *to = xstrdup(text);
 }
 
-/* The entry's end comes after its members. */
+/* The entry ends after its members. */
 static void add_entry(struct page *p)
 {
     size_t prefix_len = strlen(p->prefix);

@@ -1,15 +1,15 @@
 #ifndef STORE_XML_LIST_H
 #define STORE_XML_LIST_H
 
-/* A page of a list in XML, as S3 and Azure give it. */
+/* A page of a list in XML, as S3 and Azure send it. */
 
 #include "cloud.h"
 
-/* Paths as of xml.h; name, bytes and modified are below the entry. */
+/* Paths as in xml.h; name, bytes and modified are relative to the entry. */
 struct xml_list_form {
     const char *entry, *name, *bytes, *modified;
     const char *next;      /* the token of the next page */
-    const char *truncated; /* "true": there is a next page; NULL: there is if there is a token */
+    const char *truncated; /* "true": there is a next page; NULL: the token tells */
     int64_t (*time_ms)(const char *text);
 };
 

@@ -15,13 +15,13 @@
 
 /*
  * FTP servers: "ftp://user:password@host/folder/", or an object with "url" and, if needed, "user",
- * "password" (secrets), and what http_request.h says of trust. ftp:// speaks plain text, ftpes://
- * asks for TLS before the login (explicit, port 21), ftps:// begins with TLS (implicit, port 990).
- * The folder is below the login's own; "ftp://host//folder" is absolute.
+ * "password" (secrets), and the members for trust in http/request.h. ftp:// is plain text, ftpes://
+ * requests TLS before the login (explicit, port 21), ftps:// starts with TLS (implicit, port 990).
+ * The folder is relative to the login's home; "ftp://host//folder" is absolute.
  *
- * An upload goes to NAME.part: each piece is stored at its own position (REST, STOR), so that it
- * may come twice, and RNFR, RNTO give the name. Where a server can't rename over a file, the old
- * one is removed right before.
+ * An upload goes to NAME.part: each piece is stored at its own position (REST, STOR), so it may be
+ * sent twice, and RNFR, RNTO rename it. If a server cannot rename over a file, the old one is
+ * removed right before.
  */
 
 enum {
@@ -30,9 +30,9 @@ enum {
 };
 
 struct ftp_store {
-    CURL *curl;   /* one handle for all requests: it keeps the connection */
+    CURL *curl;   /* one handle for all requests keeps the connection */
     char *base;   /* ends with '/'; without user and password */
-    bool no_mlsd; /* the server doesn't know it */
+    bool no_mlsd; /* the server does not know it */
     char detail[CURL_ERROR_SIZE];
 };
 
@@ -53,7 +53,7 @@ static const struct failure {
     {CURLE_FTP_CANT_GET_HOST, ERR_NETWORK, NULL},
     {CURLE_OPERATION_TIMEDOUT, ERR_TIMEOUT, NULL},
     {CURLE_FTP_ACCEPT_TIMEOUT, ERR_TIMEOUT, NULL},
-    {CURLE_REMOTE_ACCESS_DENIED, ERR_NOT_FOUND, NULL}, /* the folder can't be entered */
+    {CURLE_REMOTE_ACCESS_DENIED, ERR_NOT_FOUND, NULL}, /* the folder cannot be entered */
     {CURLE_REMOTE_FILE_NOT_FOUND, ERR_NOT_FOUND, NULL},
     {CURLE_REMOTE_DISK_FULL, ERR_SPACE, "Make room on the server."},
     {CURLE_LOGIN_DENIED, ERR_DENIED,
@@ -71,7 +71,7 @@ static const struct failure {
     {CURLE_URL_MALFORMAT, ERR_USAGE, NULL},
 };
 
-/* Sets err to what the last request ended with; a reply's number says more than libcurl does. */
+/* Sets err from the last request; a reply's number says more than libcurl does. */
 static int request_error(
     const struct ftp_store *f, CURLcode result, const char *verb, const char *name, struct err *err)
 {
@@ -104,7 +104,9 @@ static size_t drop(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
-/* Begins a request for a file, or for the folder if name is "": what the last one left is undone. */
+/*
+ * Begins a request for a file, or for the folder if name is "". Resets the options of the last one.
+ */
 static void prepare(struct ftp_store *f, const char *name)
 {
     CURL *c = f->curl;
@@ -125,7 +127,7 @@ static void prepare(struct ftp_store *f, const char *name)
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, drop);
 }
 
-/* Names with these would be commands of their own. */
+/* These characters could add commands. */
 static int check_name(const struct ftp_store *f, const char *name, struct err *err)
 {
     if (!strpbrk(name, "\r\n"))
@@ -135,7 +137,7 @@ static int check_name(const struct ftp_store *f, const char *name, struct err *e
 
 /* --- list --- */
 
-/* The server's listing by a command. ret_known: whether it knows the command. */
+/* The listing of one command. ret_known: the server knows the command. */
 static int list_by(struct ftp_store *f, const char *command,
     void (*parse)(const char *text, struct store_list *list), struct store_list *list,
     bool *ret_known, struct err *err)
@@ -151,7 +153,7 @@ static int list_by(struct ftp_store *f, const char *command,
     curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &reply);
     *ret_known =
         result == CURLE_OK || (reply != 500 && reply != 501 && reply != 502 && reply != 504);
-    /* To libcurl, a folder that is in use (450) is one without files. */
+    /* libcurl reports a busy folder (450) as an empty one. */
     if (result == CURLE_OK && reply == 450)
         result = CURLE_FTP_COULDNT_RETR_FILE;
     if (result == CURLE_OK)
@@ -178,7 +180,7 @@ static int ftp_list(void *handle, struct store_list *list, struct err *err)
 
 /* --- read --- */
 
-/* Size and time, by a request of their own: they must be known before the first byte. */
+/* Size and time need a request of their own: they must be known before the first byte. */
 static int describe(
     struct ftp_store *f, const char *name, struct store_object *ret, struct err *err)
 {
@@ -249,7 +251,7 @@ static int ftp_read(void *handle, const char *name, int64_t offset, int64_t leng
 struct ftp_upload {
     struct ftp_store *store;
     char *name, *part_name;
-    bool renaming; /* it may have its name already: the answer is missing */
+    bool renaming; /* it may be renamed already, with its answer lost */
     bool done;
 };
 
@@ -298,8 +300,8 @@ static size_t give_data(char *to, size_t size, size_t count, void *arg)
 }
 
 /*
- * A server may take the end of a broken connection for the end of the data, and say that all is well
- * (vsftpd does, with TLS too).
+ * A server may take a broken connection for the end of the data, and report success (vsftpd does,
+ * with TLS too).
  */
 static int check_part(struct ftp_upload *u, const struct store_part *part, struct err *err)
 {
@@ -347,7 +349,7 @@ static bool is_refused_permanently(const struct ftp_store *f)
     return reply >= 500;
 }
 
-/* Whether an earlier try to rename, whose answer was lost, did it. */
+/* Whether an earlier rename, whose answer was lost, succeeded. */
 static int look_for_renamed(struct ftp_upload *u, int64_t bytes, bool *ret_renamed, struct err *err)
 {
     struct store_object object;
@@ -373,7 +375,7 @@ static int ftp_write_commit(void *upload, const struct store_part *last, struct 
     struct ftp_upload *u = upload;
     AUTO_FREE char *from = xasprintf("RNFR %s", u->part_name);
     AUTO_FREE char *to = xasprintf("RNTO %s", u->name);
-    AUTO_FREE char *removal = xasprintf("*DELE %s", u->name); /* '*': may fail */
+    AUTO_FREE char *removal = xasprintf("*DELE %s", u->name); /* '*': ignore a failure */
 
     if (u->renaming && look_for_renamed(u, last->offset + (int64_t)last->len, &u->done, err) < 0)
         return -1;
@@ -457,7 +459,7 @@ static void set_manners(struct ftp_store *f, long silence_s)
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)STORE_LOW_SPEED);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, silence_s);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    /* The address in the answer to PASV is often one of an inner network. */
+    /* The address in the answer to PASV is often one of an internal network. */
     curl_easy_setopt(c, CURLOPT_FTP_SKIP_PASV_IP, 1L);
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, f->detail);
@@ -499,7 +501,7 @@ static void *ftp_open(const json_t *location, char **ret_label, struct err *err)
     return f;
 }
 
-/* Without a login of its own the location gets an anonymous one. */
+/* A location without a login gets an anonymous one. */
 static void ftp_logins(const json_t *location, json_t *logins)
 {
     const char *url = store_location_text(location, "url");

@@ -18,7 +18,7 @@ size_t ftp_page_add(char *data, size_t size, size_t count, void *arg)
     return page->over ? 0 : len;
 }
 
-/* "20260131130509" or with ".123" behind it, UTC. */
+/* "20260131130509", or followed by ".123", UTC. */
 static int64_t time_of(const char *text)
 {
     struct tm tm = {0};
@@ -34,7 +34,7 @@ static int64_t time_of(const char *text)
     return t < 0 ? -1 : (int64_t)t * 1000;
 }
 
-/* The value of a fact in "name=value;name=value;", NULL if it isn't there. Facts have no quotes. */
+/* The value of a fact in "name=value;name=value;"; NULL: missing. Facts have no quotes. */
 static const char *fact(const char *facts, const char *end, const char *name)
 {
     size_t len = strlen(name);
@@ -85,7 +85,7 @@ void ftp_parse_mlsd(const char *text, struct store_list *list)
     parse_lines(text, list, parse_mlsd_line);
 }
 
-/* The next word of a line: returns where it begins, *at goes behind it. NULL: there is none. */
+/* The next word of a line, and *at after it. NULL: none. */
 static const char *next_word(const char **at, const char *end)
 {
     const char *p = *at;
@@ -128,7 +128,7 @@ static void parse_unix_line(const char *line, const char *end, struct store_list
             break;
         bytes = number_of(word, at);
     }
-    /* Day, and time or year; one space: the name may begin with another. */
+    /* Day, and time or year; only one space is skipped, because the name may begin with another. */
     if (!word || !next_word(&at, end) || !next_word(&at, end) || at + 1 >= end)
         return;
     const char *name = at + 1;

@@ -7,11 +7,11 @@
 
 /*
  * Google Cloud Storage: "gs://bucket/prefix", or an object with "bucket_name", "subdir" and one of
- *     "client_email", "private_key", "private_key_id"       a service account, as a CCS has it
+ *     "client_email", "private_key", "private_key_id"       a service account, as in a CCS
  *     "client_id", "client_secret", "refresh_token"         a person's application
  *     "credentials_file"                                    the path of either's key file
- *     "access_key_id", "secret_access_key"                  HMAC keys (gcs_xml_driver.c)
- * and "endpoint" and "token_uri" for other places than Google's.
+ *     "access_key_id", "secret_access_key"                  HMAC keys (s3/gcs_xml_driver.c)
+ * and "endpoint" and "token_uri" for servers other than Google's.
  */
 
 const struct cloud_form gcs_form = {
@@ -79,7 +79,7 @@ static int gcs_read_page(struct cloud *c, const struct http_reply *reply, struct
 
 static void gcs_release(struct cloud *c)
 {
-    struct gcs_store *g = (struct gcs_store *)c; /* its first member */
+    struct gcs_store *g = (struct gcs_store *)c; /* must be first */
 
     secret_free(g->private_key);
     secret_free(g->client_secret);
@@ -215,7 +215,7 @@ int gcs_resolve(json_t *location, bool own, struct err *err)
     return 0;
 }
 
-/* The claim that a service account signs is good for an hour, as a token is. */
+/* A service account signs a claim that is valid for an hour, like a token. */
 static void gcs_logins(const json_t *location, json_t *logins)
 {
     const char *endpoint = cloud_text(location, "endpoint");

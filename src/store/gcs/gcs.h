@@ -2,15 +2,15 @@
 #define STORE_GCS_H
 
 /*
- * Google Cloud Storage by its JSON API: requests.c, tokens (token.c), its driver.c, upload.c. Locations with HMAC keys go through Google's XML API,
- * which is S3's protocol: ../s3/gcs_xml_driver.c.
+ * Google Cloud Storage by its JSON API: driver.c, requests.c, token.c, upload.c. Locations with
+ * HMAC keys use Google's XML API, which is S3's protocol: ../s3/gcs_xml_driver.c.
  */
 
 #include "../cloud/cloud.h"
 #include "../cloud/location.h"
 #include "recluster/secret.h"
 
-/* What the drivers of both APIs have in common. */
+/* Shared by the drivers of both APIs. */
 extern const struct cloud_form gcs_form;
 json_t *gcs_members(const json_t *location, struct err *err) MUST_CHECK;
 int gcs_resolve(json_t *location, bool own, struct err *err) MUST_CHECK;
@@ -19,7 +19,7 @@ struct gcs_store {
     struct cloud cloud;
     char *endpoint; /* "https://storage.googleapis.com" */
 
-    /* How to get a token: one of these logins, or none for what anybody may read. */
+    /* How to get a token: one of these logins, or none for public data. */
     char *token_uri;
     char *email, *key_id; /* of a service account */
     struct secret *private_key;
@@ -30,13 +30,13 @@ struct gcs_store {
     int64_t token_until_ms; /* on the monotonic clock */
 };
 
-/* For the struct cloud_protocol. With a token, if there is a login. */
+/* For struct cloud_protocol. With a token, if there is a login. */
 int gcs_send(struct cloud *c, const struct cloud_request *request, struct http_reply *reply,
     struct err *err) MUST_CHECK;
 int gcs_error(struct cloud *c, const struct cloud_request *request, const struct http_reply *reply,
     struct err *err);
 
-/* Makes sure that g->token is good for some minutes. */
+/* Makes sure that g->token is valid for some minutes. */
 int gcs_token(struct gcs_store *g, struct err *err) MUST_CHECK;
 
 /* The functions of the driver's table that are in upload.c. */

@@ -5,7 +5,7 @@
 
 #include "recluster/json.h"
 
-/* An object, or the bucket's list of them. The caller frees it. */
+/* The URL of an object, or of the bucket's list. The caller frees it. */
 static char *url_of(const struct gcs_store *g, const struct cloud_request *r)
 {
     struct buf url = BUF_INIT;
@@ -22,7 +22,7 @@ static char *url_of(const struct gcs_store *g, const struct cloud_request *r)
     return buf_take(&url);
 }
 
-/* {"error": {"code": 403, "message": "…"}}; the text itself for media. */
+/* {"error": {"code": 403, "message": "…"}}; for media the text itself. */
 int gcs_error(
     struct cloud *c, const struct cloud_request *r, const struct http_reply *reply, struct err *err)
 {
@@ -55,23 +55,23 @@ static int send_once(
         http_add_header(&headers, "%s", r->header);
     if (g->token)
         http_add_header(&headers, "Authorization: Bearer %s", secret_reveal(g->token));
-    /* Else objects that are marked as compressed would come inflated, without ranges. */
+    /* Otherwise objects that are marked as compressed would arrive decompressed, without ranges. */
     http_add_header(&headers, "Accept-Encoding: gzip");
     int rc = cloud_send_to(&g->cloud, r, url, &headers, reply, err);
-    explicit_bzero(url, strlen(url)); /* whoever knows a session's may write */
+    explicit_bzero(url, strlen(url)); /* the URL of a session allows writing */
     return rc;
 }
 
 int gcs_send(
     struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
-    struct gcs_store *g = (struct gcs_store *)c; /* its first member */
+    struct gcs_store *g = (struct gcs_store *)c; /* must be first */
 
     if (send_once(g, r, reply, err) < 0)
         return -1;
     if (reply->status != 401 || !g->token)
         return 0;
-    /* The token has ended early, or was revoked. */
+    /* The token has expired or was revoked. */
     g->token_until_ms = 0;
     return send_once(g, r, reply, err);
 }

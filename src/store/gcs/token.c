@@ -9,8 +9,8 @@
 #include "recluster/sign.h"
 
 /*
- * Tokens: a service account signs a claim with its key (RFC 7523), a person's application shows its
- * refresh token; both get a token that is good for an hour.
+ * Tokens: a service account signs a claim with its key (RFC 7523), a person's application sends its
+ * refresh token. Both get a token that is valid for an hour.
  */
 
 enum { LIFE_S = 3600, RENEW_BEFORE_MS = 5 * 60 * 1000 };

@@ -5,15 +5,15 @@
 #include "gcs.h"
 
 /*
- * Uploads: one resumable session an object, to which the parts are appended. The object can be seen
- * when the session has been told its length.
+ * Uploads: one resumable session for each object, to which the parts are appended. The object
+ * becomes visible when the session knows its length.
  */
 
 struct gcs_upload {
     struct gcs_store *g;
     char *name;
-    char *session; /* URL; NULL: not begun */
-    bool unsure;   /* the answer to a part is missing: what has come must be asked for */
+    char *session; /* URL; NULL: not started */
+    bool unsure;   /* an answer is missing: ask how many bytes arrived */
     bool done;
 };
 
@@ -51,7 +51,7 @@ static int begin_session(struct gcs_upload *u, struct err *err)
     return rc;
 }
 
-/* Puts bytes (or none) with this Content-Range; 308 means that more is expected. */
+/* Puts bytes (or none) with this Content-Range; 308 means that more are expected. */
 static int put(struct gcs_upload *u, const char *content_range, const void *data, size_t len,
     struct http_reply *reply, struct err *err)
 {
@@ -72,7 +72,7 @@ static int put(struct gcs_upload *u, const char *content_range, const void *data
     return rc;
 }
 
-/* How many bytes have come, after an answer with 308: "Range: bytes=0-41". */
+/* The number of bytes that have arrived, from an answer with 308: "Range: bytes=0-41". */
 static int64_t bytes_there(struct gcs_upload *u)
 {
     const char *range = http_header(u->g->cloud.client, "Range");
@@ -83,7 +83,7 @@ static int64_t bytes_there(struct gcs_upload *u)
     return last + 1;
 }
 
-/* Sends a part's bytes; `total` is the object's length, -1 while it is not known. */
+/* Sends a part's bytes; `total` is the object's length, -1 while it is unknown. */
 static int send_part(
     struct gcs_upload *u, const struct store_part *part, int64_t total, struct err *err)
 {
@@ -109,7 +109,7 @@ static int send_part(
             snprintf(content_range, sizeof(content_range), "bytes */%s", size);
         rc = put(u, content_range, (const char *)part->data + (from - part->offset),
             (size_t)(end - from), &reply, err);
-        /* It may keep less than it was sent: the rest comes with the next try. */
+        /* It may keep fewer bytes than it was sent: the next try sends the rest. */
         if (rc == 0 && !u->done && (total >= 0 || bytes_there(u) < end))
             rc = err_set(err, ERR_BUSY, "the store took only some of a part of '%s'", u->name);
     }
@@ -149,11 +149,11 @@ void gcs_write_end(void *upload)
         const struct cloud_request request = {
             .method = "DELETE", .url = u->session, .name = u->name};
         struct err nobody_to_tell = ERR_INIT;
-        /* The store drops a session that this leaves after a week. */
+        /* The store removes an abandoned session after a week. */
         (void)!cloud_do(&u->g->cloud, &request, &nobody_to_tell);
     }
     if (u->session)
-        explicit_bzero(u->session, strlen(u->session)); /* whoever knows it may write */
+        explicit_bzero(u->session, strlen(u->session)); /* it allows writing */
     free(u->session);
     free(u->name);
     free(u);

@@ -10,16 +10,17 @@
 
 /*
  * HTTP and HTTPS servers: "http://host/folder/", or an object of the type "http", "https" or "url"
- * with "url" and, if needed, "user" and "password" ("auth": "digest" for that kind of login),
- * "bearer" (secrets), and what http_request.h names. A query in the URL goes with each request.
+ * with "url" and, if needed, "user" and "password" ("auth": "digest" for a digest login), "bearer"
+ * (secrets), and the members of request.h. A query in the URL is sent with each request.
  *
- * A folder is listed by its index page, else by WebDAV; of the type "webdav", or as "webdav://…",
- * "webdavs://…" ("dav://…", "davs://…"), by WebDAV at once. Writing needs WebDAV.
+ * A folder is listed by its index page, else by WebDAV. A location of the type "webdav", or
+ * "webdav://…", "webdavs://…" ("dav://…", "davs://…"), is listed by WebDAV only. Writing needs
+ * WebDAV.
  */
 
 struct http_store {
-    struct http_folder folder; /* first: handles are passed on as folders */
-    bool webdav;               /* it says so: no index is asked for */
+    struct http_folder folder; /* must be first: a handle is passed as its folder */
+    bool webdav;               /* by its type or scheme: no index is requested */
 };
 
 static int http_read(void *handle, const char *name, int64_t offset, int64_t length,
@@ -40,7 +41,7 @@ static int http_read(void *handle, const char *name, int64_t offset, int64_t len
     return rc;
 }
 
-/* The page that the server shows of the folder. */
+/* Lists the folder by its index page. */
 static int list_by_index(
     struct http_folder *f, struct store_list *list, long *ret_status, struct err *err)
 {
@@ -71,7 +72,10 @@ static int http_list(void *handle, struct store_list *list, struct err *err)
         return webdav_list(&h->folder, list, err);
     if (list_by_index(&h->folder, list, &status, err) == 0)
         return 0;
-    /* A server that shows no index may know WebDAV; if it doesn't, that isn't what is wrong. */
+    /*
+     * A server without an index may support WebDAV. If it does not, the error of the index is
+     * reported.
+     */
     bool no_index = (status == 200 || status == 403 || status == 404 || status == 405) &&
                     !err_code_is_retried(err->code);
     return no_index && webdav_list(&h->folder, list, &no_webdav) == 0 ? 0 : -1;
@@ -85,7 +89,7 @@ static int64_t http_driver_retry_after_ms(const void *handle)
 
 /* --- the location --- */
 
-/* The scheme that a WebDAV address stands for; NULL: it is none. */
+/* The HTTP scheme for a WebDAV scheme; NULL: another scheme. */
 static const char *webdav_scheme(const char *text)
 {
     if (strncasecmp(text, "webdav://", 9) == 0 || strncasecmp(text, "dav://", 6) == 0)
@@ -94,7 +98,7 @@ static const char *webdav_scheme(const char *text)
     return tls ? "https" : NULL;
 }
 
-/* Takes the URL apart: login to the handle, the rest to the folder. */
+/* Splits the URL: the login goes to the handle, the rest to the folder. */
 static int set_address(
     struct http_store *h, const json_t *location, const char *text, struct err *err)
 {
@@ -140,7 +144,7 @@ static int set_login(struct http_store *h, const json_t *location, struct err *e
         bearer   ? CURLAUTH_BEARER
         : digest ? CURLAUTH_DIGEST
                  : CURLAUTH_BASIC);
-    /* A redirect may not lead from TLS to plain text. */
+    /* A redirect must not lead from TLS to plain text. */
     if (strncmp(h->folder.base, "http:", 5) == 0)
         curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     if (set_secret(h, CURLOPT_USERNAME, location, "user", err) < 0 ||

@@ -12,7 +12,7 @@
 #include "recluster/buf.h"
 #include "recluster/json.h"
 
-/* A link's text and the columns behind it are looked for no further away than this. */
+/* The limit of the search for a link's text and the columns after it. */
 enum { LINE_MAX_BYTES = 2048 };
 
 static int64_t date_to_ms(const char *text)
@@ -57,7 +57,7 @@ static const struct {
     char c;
 } entities[] = {{"amp;", '&'}, {"lt;", '<'}, {"gt;", '>'}, {"quot;", '"'}, {"apos;", '\''}};
 
-/* Behind a '&': adds the character that the entity stands for; returns its length, 0 if it is none. */
+/* After a '&': adds the character of the entity; returns its length, 0: not an entity. */
 static size_t decode_entity(const char *p, size_t len, struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(entities); i++) {
@@ -67,7 +67,7 @@ static size_t decode_entity(const char *p, size_t len, struct buf *out)
             return n;
         }
     }
-    /* "#39;" or "#x27;": links are ASCII, what is beyond comes percent-encoded. */
+    /* "#39;" or "#x27;": links are ASCII; other characters are percent-encoded. */
     bool hex = len > 1 && (p[1] == 'x' || p[1] == 'X');
     size_t at = hex ? 2 : 1;
     unsigned code = 0;
@@ -105,7 +105,7 @@ static bool is_absolute(const char *link)
     return n && link[n] == ':';
 }
 
-/* Adds the file that a link names, if it names one in this folder. */
+/* Adds the file of a link, if it is one of this folder. */
 static void add_link(const char *link, int64_t bytes, int64_t modified_ms, struct store_list *list)
 {
     int len = 0;
@@ -123,8 +123,8 @@ static void add_link(const char *link, int64_t bytes, int64_t modified_ms, struc
 }
 
 /*
- * nginx writes "</a>   31-Jan-2026 13:05    1048576" (UTC) behind a file's link. A size with a unit
- * ("12M") is rounded and says nothing.
+ * nginx writes "</a> 31-Jan-2026 13:05 1048576" (UTC) after a file's link. A size with a unit
+ * ("12M") is rounded, so it is ignored.
  */
 static void read_nginx_columns(
     const char *p, const char *end, int64_t *ret_bytes, int64_t *ret_modified_ms)
@@ -152,7 +152,7 @@ static void read_nginx_columns(
     *ret_modified_ms = ms;
 }
 
-/* The value of the attribute href in a tag's text, NULL if it has none. */
+/* The value of the attribute href in a tag's text; NULL: none. */
 static const char *find_href(const char *tag, const char *end, size_t *ret_len)
 {
     for (const char *p = tag; (p = memchr(p, '=', (size_t)(end - p))) != NULL; p++) {
@@ -182,7 +182,7 @@ static const char *find_href(const char *tag, const char *end, size_t *ret_len)
     return NULL;
 }
 
-/* The '>' that ends a tag: not one inside quotes. */
+/* The '>' that ends a tag, outside of quotes. */
 static const char *tag_end(const char *p, const char *end)
 {
     char quote = '\0';

@@ -2,12 +2,12 @@
 #define STORE_HTTP_INDEX_H
 
 /*
- * The index page of a folder on an HTTP server, read into a list of its files:
+ * Reads the index page of a folder on an HTTP server into a list of its files:
  *
- *   - JSON: nginx's `autoindex_format json` ([{"name", "type", "mtime", "size"}, …]), or an array
- * of names, or of objects with "name" and, if they like, "size";
- *   - HTML: the links of any page. Links to other folders, other servers, or with a query are left
- *     out. Sizes and dates are taken from nginx's lines, where they are exact; else they are -1.
+ *   - JSON: nginx's `autoindex_format json` ([{"name", "type", "mtime", "size"}, …]), or an array of
+ *     names, or of objects with "name" and optionally "size";
+ *   - HTML: the links of any page. Links to other folders or servers, or with a query, are skipped.
+ *     Sizes and dates come from nginx's lines, where they are exact; otherwise they are -1.
  */
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 
 /*
  * `content_type` decides (NULL or an unknown one: the first byte does). ERR_PROTOCOL if the text is
- * no index; `what` names it in the message.
+ * not an index; `what` names it in the message.
  */
 int http_index_parse(const char *text, size_t len, const char *content_type, const char *what,
     struct store_list *list, struct err *err) MUST_CHECK;

@@ -12,7 +12,7 @@
 
 enum { NETRC_BYTES_MAX = 1 << 20 };
 
-/* Cuts the next word off, unquoted in place; NULL: there is none. */
+/* Takes the next word, unquoted in place; NULL: none. */
 static char *next_word(char **at)
 {
     char *p = *at;
@@ -33,7 +33,7 @@ static char *next_word(char **at)
     return word;
 }
 
-/* "macdef NAME" goes up to an empty line. */
+/* "macdef NAME" ends at an empty line. */
 static void skip_macro(char **at)
 {
     char *end = strstr(*at, "\n\n");

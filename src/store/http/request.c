@@ -11,12 +11,12 @@
 enum {
     REDIRECTS_MAX = 5,
     REPLY_BYTES_MAX = 64 << 20,
-    ERROR_BYTES_MAX = 64 << 10, /* that are read so that the connection can be used again */
+    ERROR_BYTES_MAX = 64 << 10, /* to read, so that the connection can be used again */
     RECEIVE_BYTES = 512 << 10,
 };
 
 struct http_client {
-    CURL *curl;             /* one handle for all requests: it keeps the connection */
+    CURL *curl;             /* one handle for all requests keeps the connection */
     bool follows, any_site; /* redirects; to other sites too */
     char detail[CURL_ERROR_SIZE];
 };
@@ -104,7 +104,7 @@ static const struct failure {
     {CURLE_URL_MALFORMAT, ERR_USAGE, NULL},
 };
 
-/* libcurl has no code of its own for it, but all its texts of it name what was compared. */
+/* libcurl has no code for it, but all its texts about it name what was compared. */
 static bool is_of_another_name(const char *detail)
 {
     return strstr(detail, "subject name") || strstr(detail, "subjectAltName");
@@ -134,9 +134,9 @@ struct transfer {
     const struct http_request *request;
     struct http_reply *reply;
     struct err *err;
-    bool head_ended; /* of the present answer: its empty line has come */
+    bool head_ended; /* of this answer: its empty line was read */
     bool head_seen;
-    bool to_receiver; /* the bytes are the object's */
+    bool to_receiver; /* the bytes belong to the object */
     bool stopped;     /* err is set */
     bool cut;         /* enough of an error page was read */
 };
@@ -160,7 +160,7 @@ static void describe(struct http_client *c, struct store_object *ret)
     *ret = (struct store_object){.bytes = -1, .modified_ms = -1};
     if (modified >= 0)
         ret->modified_ms = (int64_t)modified * 1000;
-    /* One that is too long would be cut, and then no validator: the date has to do. */
+    /* A long one would be cut and useless as a validator; then the date is used. */
     int len = snprintf(ret->validator, sizeof(ret->validator), "%s%s%s", etag ? etag : "",
         weak && date ? " " : "", date && (weak || !etag) ? date : "");
     if (len < 0 || (size_t)len >= sizeof(ret->validator))
@@ -169,7 +169,7 @@ static void describe(struct http_client *c, struct store_object *ret)
         ret->bytes = length;
 }
 
-/* "bytes 5-9/100"; a star stands for a total that isn't known, or for no range at all (416). */
+/* "bytes 5-9/100"; a star means an unknown total, or no range at all (416). */
 static bool parse_content_range(const char *text, int64_t *ret_first, int64_t *ret_total)
 {
     long long first = -1, last, total = -1;
@@ -184,7 +184,7 @@ static bool parse_content_range(const char *text, int64_t *ret_first, int64_t *r
     return true;
 }
 
-/* The head of an answer to a request for an object. */
+/* Reads the head of an answer to a request for an object. */
 static int tell_receiver(struct transfer *t)
 {
     const struct http_request *r = t->request;
@@ -194,7 +194,7 @@ static int tell_receiver(struct transfer *t)
 
     describe(t->client, &object);
     if (status == 416) {
-        /* Some stores give no size with it. There is nothing behind `offset` in any case. */
+        /* Some stores send no size with it. There are no bytes from `offset` on in any case. */
         if (!parse_content_range(http_header(t->client, "Content-Range"), &first, &object.bytes))
             object.bytes = -1;
         first = r->offset;
@@ -207,7 +207,7 @@ static int tell_receiver(struct transfer *t)
     return r->to->begin(r->to->arg, &object, first, t->err);
 }
 
-/* Of an answer that is kept in memory. */
+/* The body of an answer that is kept in memory. */
 static int check_length(struct transfer *t)
 {
     curl_off_t length = -1;
@@ -220,7 +220,7 @@ static int check_length(struct transfer *t)
         t->request->what, (long long)length, REPLY_BYTES_MAX);
 }
 
-/* The head of the answer is there. */
+/* The head of the answer is complete. */
 static int on_head(struct transfer *t)
 {
     t->head_seen = true;
@@ -248,8 +248,7 @@ static char *host_of(const char *from, const char *to)
 }
 
 /*
- * A server may not send us anywhere it likes: from here more can be reached than from its side.
- * `to`: where it sends us.
+ * Checks the target `to` of a redirect: from this machine more can be reached than from the server.
  */
 static int check_redirect(struct transfer *t, const char *to)
 {
@@ -267,7 +266,7 @@ static int check_redirect(struct transfer *t, const char *to)
                             "\"redirects\": \"any\" to the location in the hosts file.");
 }
 
-/* libcurl takes a head that was cut off for a whole one. */
+/* libcurl accepts a head that was cut off. */
 static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
 {
     static const char location[] = "location:";
@@ -329,7 +328,7 @@ static void set_request(CURL *curl, const struct http_request *r)
     curl_easy_setopt(curl, CURLOPT_URL, r->url);
     curl_easy_setopt(curl, CURLOPT_RANGE, range[0] ? range : NULL);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, r->headers);
-    curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L); /* forgets the body of the request before */
+    curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L); /* drops the body of the previous request */
     if (r->body) {
         curl_easy_setopt(curl, CURLOPT_POST, 1L);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body);
@@ -339,8 +338,10 @@ static void set_request(CURL *curl, const struct http_request *r)
     if (head)
         curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, head ? NULL : r->method);
-    /* On a connection that was in use before, libcurl sends a request again by itself when no
-     * answer comes: that is not for those that do something else the second time. */
+    /*
+     * On a reused connection libcurl repeats a request that gets no answer. That is wrong for
+     * requests that act differently the second time.
+     */
     bool unsafe = r->method && (strcmp(r->method, "MOVE") == 0 || strcmp(r->method, "POST") == 0);
     curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, unsafe ? 1L : 0L);
 }
@@ -357,7 +358,7 @@ int http_send(struct http_client *c, const struct http_request *request, struct 
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &t);
     curl_easy_setopt(c->curl, CURLOPT_HEADERDATA, &t);
     CURLcode result = curl_easy_perform(c->curl);
-    /* The caller's memory is not to be found there by the next request. */
+    /* The next request must not use the caller's memory. */
     curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, (struct curl_slist *)NULL);
     curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, (char *)NULL);
     if (result == CURLE_OK && !t.head_ended)
@@ -367,7 +368,7 @@ int http_send(struct http_client *c, const struct http_request *request, struct 
         on_head(&t); /* an answer without a body */
     if (t.stopped)
         return -1;
-    /* Of an answer that is an error page, the status says more than how its bytes ended. */
+    /* For an error page the status says more than how its bytes ended. */
     bool error_page = t.head_seen && !t.to_receiver && !http_status_is_fine(reply->status);
     if (result != CURLE_OK && !error_page)
         return transfer_error(c, result, request->what, err);
@@ -426,7 +427,7 @@ void http_free_headers(struct curl_slist **headers)
 
 /* --- the client --- */
 
-/* A certificate or key: the path of a file, or the PEM text itself. */
+/* A certificate or key: a path, or the PEM text itself. */
 static void set_pem(CURL *curl, CURLoption file, CURLoption blob, const char *text)
 {
     if (strstr(text, "-----BEGIN ")) {
@@ -506,7 +507,7 @@ struct http_client *http_client_new(const json_t *location, struct err *err)
 {
     struct http_client *c = xcalloc(1, sizeof(*c));
 
-    /* Initializes libcurl too if nobody has. */
+    /* Initializes libcurl too, if needed. */
     c->curl = curl_easy_init();
     if (!c->curl) {
         free(c);

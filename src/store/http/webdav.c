@@ -11,7 +11,7 @@
 #include "../cloud/xml.h"
 #include "recluster/file.h"
 
-/* The request's address is that of the file, or of the folder if name is NULL. */
+/* The request is for the file, or for the folder if name is NULL. */
 static int send_request(struct http_folder *f, const char *name, const struct http_request *request,
     struct http_reply *reply, struct err *err)
 {
@@ -34,7 +34,7 @@ struct listing {
     bool folder;
 };
 
-/* An address is a path or a whole URL, percent-encoded: its last part is the name. */
+/* An address is a path or a whole URL, percent-encoded; its last part is the name. */
 static void add_response(struct listing *l)
 {
     const char *slash = l->href ? strrchr(l->href, '/') : NULL;
@@ -110,8 +110,8 @@ struct webdav_upload {
     struct http_folder *folder;
     char *name, *part_name;
     FILE *spool;
-    bool sent;   /* part_name is there */
-    bool moving; /* it may have been moved already: the answer is missing */
+    bool sent;   /* part_name exists */
+    bool moving; /* it may be moved already, with its answer lost */
 };
 
 void *webdav_write_begin(void *handle, const char *name, struct err *err)
@@ -187,7 +187,7 @@ static int move(struct webdav_upload *u, long *ret_status, struct err *err)
     return rc;
 }
 
-/* There is nothing to be moved, after an earlier try whose answer was lost. */
+/* Nothing to move, after an earlier move whose answer was lost. */
 static int check_moved(struct webdav_upload *u, size_t len, struct err *err)
 {
     struct http_reply reply = HTTP_REPLY_INIT;
@@ -248,7 +248,7 @@ void webdav_write_end(void *upload)
     struct err ignored = ERR_INIT;
 
     if (u->sent && webdav_remove(u->folder, u->part_name, &ignored) < 0)
-        ignored.code = ERR_NONE; /* as far as that can be done */
+        ignored.code = ERR_NONE; /* as far as possible */
     fclose(u->spool);
     free(u->name);
     free(u->part_name);

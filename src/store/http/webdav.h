@@ -2,10 +2,10 @@
 #define STORE_WEBDAV_H
 
 /*
- * What WebDAV (RFC 4918) adds to HTTP: a listing that needs no index page, and writing.
+ * WebDAV (RFC 4918): a listing that needs no index page, and writing.
  *
- * An object is gathered in a temporary file ($TMPDIR), as PUT wants it whole, sent as NAME.part and
- * moved to its name; a server without MOVE gets it by its name at once.
+ * PUT needs the whole object, so it is collected in a temporary file ($TMPDIR), sent as NAME.part
+ * and moved to its name. A server without MOVE gets it under its final name directly.
  */
 
 #include "folder.h"

@@ -9,7 +9,7 @@
 
 enum { FILE_BYTES_MAX = 1 << 20 };
 
-/* A section of a file, its lines "key = value" as members; NULL if there is no such section. */
+/* A section of a file, with its lines "key = value" as members; NULL: no such section. */
 static json_t *read_section(char *text, const char *section)
 {
     json_t *members = NULL;
@@ -59,7 +59,7 @@ static int read_profile(
     return rc;
 }
 
-/* Copies a member if it is there and the location lacks it. */
+/* Copies a member that the location lacks. */
 static void take(json_t *location, const char *key, const json_t *profile, const char *name)
 {
     const char *value = cloud_text(profile, name);

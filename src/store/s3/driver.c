@@ -7,11 +7,11 @@
 #include "s3.h"
 
 /*
- * Amazon S3 and stores that speak its protocol: "s3://bucket/prefix?endpoint=…&region=…", or an
- * object with "bucket_name", "subdir", "access_key_id", "secret_access_key", "session_token",
- * "region_name", "endpoint" (a CCS has it as "s3_url", its authority as "s3_ca_cert"), "style"
- * ("path" or "host": where the bucket's name stands; without it "host" at Amazon, else "path"),
- * "anonymous" (true: no login, whatever the environment has), "profile" (of ~/.aws).
+ * Amazon S3 and compatible stores: "s3://bucket/prefix?endpoint=…&region=…", or an object with
+ * "bucket_name", "subdir", "access_key_id", "secret_access_key", "session_token", "region_name",
+ * "endpoint" (in a CCS "s3_url", its authority "s3_ca_cert"), "style" ("path" or "host": the place
+ * of the bucket's name; default "host" at Amazon, else "path"), "anonymous" (true: no login,
+ * whatever the environment has), "profile" (of ~/.aws).
  */
 
 static const struct cloud_form form = {
@@ -55,7 +55,7 @@ static int read_style(const json_t *location, struct s3_settings *settings, stru
 {
     const char *style = cloud_text(location, "style");
 
-    /* Amazon's certificate doesn't cover a bucket whose name has dots in it. */
+    /* Amazon's certificate does not cover a bucket with dots in its name. */
     settings->host_style = !settings->endpoint && !strchr(settings->bucket, '.');
     if (!style || strcmp(style, "auto") == 0)
         return 0;

@@ -17,13 +17,13 @@ struct s3_store {
     char *endpoint; /* NULL: Amazon's */
     char *region;
     bool region_given, host_style;
-    char *base; /* URL of the bucket, without a slash at its end */
+    char *base; /* URL of the bucket, without a slash at the end */
     struct secret *key_id, *secret, *token;
 };
 
 static struct s3_store *s3_of(struct cloud *c)
 {
-    return (struct s3_store *)c; /* its first member */
+    return (struct s3_store *)c; /* must be first */
 }
 
 /* --- errors --- */
@@ -178,7 +178,7 @@ static int send_once(
     return cloud_send_to(&s->cloud, r, url, &headers, reply, err);
 }
 
-/* The region that the store names in an answer to a request for another one. */
+/* The region that the store names in its answer to a request for another one. */
 static bool learn_region(struct s3_store *s, const struct http_reply *reply)
 {
     const char *region = http_header(s->cloud.client, "x-amz-bucket-region");
@@ -258,7 +258,7 @@ static const struct cloud_protocol s3_protocol = {
     .release = s3_release,
 };
 
-/* The bucket becomes a part of the URL as it is, also of the host's name. */
+/* The bucket becomes a part of the URL unchanged, also of the host name. */
 static int check_bucket(const char *bucket, struct err *err)
 {
     static const char allowed[] =
@@ -268,7 +268,7 @@ static int check_bucket(const char *bucket, struct err *err)
     return err_set(err, ERR_USAGE, "'%s' is not the name of a bucket", bucket);
 }
 
-/* Regions become a part of the host's name too. */
+/* A region becomes a part of the host name too. */
 static bool is_region(const char *text)
 {
     return *text && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);

@@ -2,8 +2,8 @@
 #define STORE_S3_H
 
 /*
- * The S3 protocol, which many stores speak: requests with a signature of version 4, errors in XML.
- * driver.c has Amazon's and compatible stores, gcs_xml_driver.c Google's; upload.c writes.
+ * The S3 protocol, which many stores use: requests with a signature of version 4, errors in XML.
+ * driver.c is for Amazon's and compatible stores, gcs_xml_driver.c for Google's; upload.c writes.
  */
 
 #include <stdbool.h>
@@ -13,15 +13,16 @@
 
 struct s3_settings {
     const char *bucket;
-    const char *prefix;                     /* "" or "a/b/" */
-    const char *endpoint;                   /* NULL: Amazon's of the region */
-    const char *region;                     /* NULL: us-east-1, until the store names another */
-    bool host_style;                        /* the bucket is part of the host's name */
-    struct secret *key_id, *secret, *token; /* become the handle's; without key_id: anonymous */
+    const char *prefix;   /* "" or "a/b/" */
+    const char *endpoint; /* NULL: Amazon's endpoint of the region */
+    const char *region;   /* NULL: us-east-1, until the store names another */
+    bool host_style;      /* the bucket is part of the host's name */
+    struct secret *key_id, *secret,
+        *token; /* taken over by the handle; without key_id: anonymous */
     int page_size;
 };
 
-/* NULL on failure; takes the secrets in any case. `location` says whom to trust. */
+/* NULL on failure; takes over the secrets in any case. `location` has the trust settings. */
 void *s3_open(const struct s3_settings *settings, const json_t *location, char **ret_label,
     struct err *err) MUST_CHECK;
 
@@ -31,7 +32,7 @@ int s3_write_part(void *upload, const struct store_part *part, struct err *err) 
 int s3_write_commit(void *upload, const struct store_part *last, struct err *err) MUST_CHECK;
 void s3_write_end(void *upload);
 
-/* As Amazon has it; parts grow, to 300 GB in all. */
+/* Amazon's limits; parts grow, up to objects of 300 GB. */
 enum { S3_PART_BYTES = 8 << 20, S3_PARTS_MAX = 10000 };
 
 /* Whether the reply is the store's error of that code ("NoSuchUpload"). */

@@ -20,7 +20,7 @@ static void stamp_of(int64_t ms, char stamp[STAMP_MAX])
     strftime(stamp, STAMP_MAX, "%Y%m%dT%H%M%SZ", &tm);
 }
 
-/* As the header Host has it: without the port that the scheme has anyway. */
+/* As in the header Host: without the default port of the scheme. */
 static char *host_of(const char *url, const char **ret_path)
 {
     const char *host = strstr(url, "://") + 3;
@@ -48,7 +48,7 @@ static void add_canonical_request(const struct s3_signed *what, const char *body
     buf_addf(text, "\n%s\n%s", names, body_sha256);
 }
 
-/* The secret, bound to a day, a region and the service. */
+/* The secret, derived for a day, a region and the service. */
 static void signing_key(
     const struct s3_signed *what, const char *stamp, unsigned char key[SIGN_HMAC_BYTES])
 {

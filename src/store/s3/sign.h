@@ -3,8 +3,8 @@
 
 /*
  * Amazon's signature, version 4, for S3 (docs.aws.amazon.com/AmazonS3/latest/API/
- * sig-v4-header-based-auth.html). libcurl's own signs other bytes than it sends where a query holds
- * "%2B", as tokens of listings do (curl 8.14).
+ * sig-v4-header-based-auth.html). libcurl's own signature differs from the bytes that it sends if a
+ * query contains "%2B", as tokens of listings do (curl 8.14).
  */
 
 #include "../http/request.h"
@@ -12,7 +12,7 @@
 
 struct s3_signed {
     const char *method;
-    const char *url; /* as it is sent; its query encoded, sorted, each name with a '=' */
+    const char *url; /* as sent; its query encoded, sorted, each name with a '=' */
     const void *body;
     size_t body_len;
     const char *region;
@@ -20,7 +20,7 @@ struct s3_signed {
     int64_t now_ms;
 };
 
-/* Adds the headers of the signature: Authorization and those that it covers, but for Host. */
+/* Adds the headers of the signature: Authorization and those that it covers, except Host. */
 void s3_sign(const struct s3_signed *what, struct curl_slist **headers);
 
 #endif

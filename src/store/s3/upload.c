@@ -6,8 +6,8 @@
 #include "s3.h"
 
 /*
- * Uploads: an object that fits into one part in one request, all others as a multipart upload,
- * which the store shows only when it is completed.
+ * Uploads: an object of one part in one request, others as a multipart upload, which becomes
+ * visible when it is completed.
  */
 
 enum { ETAG_MAX = 128 };
@@ -15,7 +15,7 @@ enum { ETAG_MAX = 128 };
 struct s3_upload {
     struct cloud *c;
     char *name;
-    char *id; /* of the multipart upload; NULL: none is begun */
+    char *id; /* of the multipart upload; NULL: not started */
     char (*etags)[ETAG_MAX];
     size_t etag_count, etag_alloc;
     int64_t bytes;
@@ -41,7 +41,7 @@ static void on_initiate_element(void *arg, const char *path, const char *text)
     }
 }
 
-/* An answer that got lost leaves an upload without parts at the store: it takes no room there. */
+/* A lost answer leaves an upload without parts at the store, which takes no room. */
 static int initiate(struct s3_upload *u, struct err *err)
 {
     const struct cloud_request request = {
@@ -64,7 +64,7 @@ static int initiate(struct s3_upload *u, struct err *err)
     return rc;
 }
 
-/* The object itself if no multipart upload is begun. */
+/* Without a multipart upload the object itself. */
 static int put(struct s3_upload *u, const struct store_part *part, char *ret_etag, struct err *err)
 {
     char number[24];
@@ -108,8 +108,8 @@ int s3_write_part(void *upload, const struct store_part *part, struct err *err)
 }
 
 /*
- * The answer to an earlier try to complete was lost, and now the upload isn't there any more: it
- * was completed if the object is there and has the right size.
+ * The answer to an earlier completion was lost, and the upload is gone: it succeeded if the object
+ * exists with the right size.
  */
 static int check_completed(struct s3_upload *u, struct err *err)
 {
@@ -146,7 +146,7 @@ static int complete(struct s3_upload *u, struct err *err)
     int rc = u->c->protocol->send(u->c, &request, &reply, err);
     if (rc == 0 && again && s3_reply_says(&reply, "NoSuchUpload"))
         rc = check_completed(u, err);
-    /* An error can come after the head of a success: completing takes long. */
+    /* An error may follow the head of a success, because completing takes long. */
     else if (rc == 0 && (!http_status_is_fine(reply.status) || strstr(reply.text.data, "<Error>")))
         rc = u->c->protocol->error(u->c, &request, &reply, err);
     http_reply_release(&reply);
@@ -177,7 +177,7 @@ void s3_write_end(void *upload)
         const struct cloud_request request = {
             .method = "DELETE", .name = u->name, .query = {{"uploadId", u->id}}};
         struct err nobody_to_tell = ERR_INIT;
-        /* The store's own rule for uploads that were never completed will remove what this leaves. */
+        /* The store's own rule for incomplete uploads removes what this leaves. */
         (void)!cloud_do(u->c, &request, &nobody_to_tell);
     }
     free(u->name);

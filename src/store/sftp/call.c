@@ -79,7 +79,7 @@ bool sftp_call_is_broken(const struct sftp *f)
 
 /* --- requests and their answers --- */
 
-/* Sends the request that was built, and waits for its answer. */
+/* Sends the prepared request and waits for its answer. */
 static int ask(struct sftp *f, enum sftp_packet_type wanted, struct sftp_answer *ret, bool *ret_end,
     struct err *err)
 {
@@ -88,7 +88,7 @@ static int ask(struct sftp *f, enum sftp_packet_type wanted, struct sftp_answer 
     return sftp_answer_check(f, ret, wanted, ret_end, err);
 }
 
-/* The same, where nothing but success is wanted. */
+/* The same for requests without results. */
 static int ask_for_success(struct sftp *f, struct err *err)
 {
     CLEANUP(sftp_answer_release) struct sftp_answer answer = {.bytes = BUF_INIT};
@@ -214,7 +214,7 @@ static int pass_entries(
         struct sftp_attributes attributes;
         size_t len, long_len;
         const char *name = sftp_get_string(a, &len);
-        sftp_get_string(a, &long_len); /* a line as of `ls -l` */
+        sftp_get_string(a, &long_len); /* a line like that of `ls -l` */
         get_attributes(a, &attributes);
         if (!a->bad && entry(arg, name, len, &attributes, err) < 0)
             return -1;

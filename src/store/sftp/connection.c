@@ -23,7 +23,7 @@ static bool is_revoked(const char *text, const char *host, int port, const struc
     return false;
 }
 
-/* The keys of lines that name the port too, or, `bare`, of those that don't. */
+/* The keys of the lines that name the port, or, `bare`, of those that do not. */
 static void find_keys(const char *text, const char *host, int port, bool bare, json_t *keys)
 {
     const char *at = text;
@@ -44,7 +44,7 @@ void sftp_known_keys(const char *text, const char *host, int port, json_t *keys)
 
 /* --- waiting --- */
 
-/* Until what the session waits for has come, or it is `until_ms`. */
+/* Waits for the events of the session, until `until_ms`. */
 static void wait_for(const struct sftp_connection *c, int64_t until_ms)
 {
     struct wait wait = {.deadline_ms = until_ms};
@@ -62,7 +62,7 @@ static int64_t deadline_of(const struct sftp_connection *c)
     return clock_mono_ms() + c->silence_s * 1000;
 }
 
-/* 0 after a wait, or -1 once the deadline has passed. */
+/* 0 after a wait, or -1 when the deadline has passed. */
 static int wait_once(struct sftp_connection *c, int64_t deadline_ms, struct err *err)
 {
     if (clock_mono_ms() >= deadline_ms) {
@@ -124,7 +124,7 @@ ssize_t sftp_connection_take(
 
 /* --- the connection --- */
 
-/* What the members of a location can change. */
+/* The settings that a location can change. */
 static void add_hint(
     const struct sftp_connection *c, const struct sftp_login *login, struct err *err)
 {

@@ -1,4 +1,4 @@
-/* The bytes of files: many requests are on their way at once. */
+/* The bytes of files, with many requests in flight. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +8,17 @@
 #include "packet.h"
 
 enum {
-    READ_BYTES_FIRST = 32 << 10, /* every server gives as much at once, or should */
+    READ_BYTES_FIRST = 32 << 10, /* every server should answer with as much */
     READ_BYTES_LEAST = 4 << 10,
-    READ_BYTES_MAX = 255 << 10, /* the most that OpenSSH gives */
-    READS_MAX = 8,              /* with that, 2 MiB, the window that the session opens */
-    WRITE_BYTES = 32 << 10,     /* every server takes as much */
+    READ_BYTES_MAX = 255 << 10, /* the most that OpenSSH sends */
+    READS_MAX = 8,              /* with that, 2 MiB, the window of the session */
+    WRITE_BYTES = 32 << 10,     /* every server accepts as much */
     WRITES_MAX = 64,
 };
 
 /* --- reading --- */
 
-/* A request on its way, or what came for it before its turn. */
+/* A request in flight, or its answer that came too early. */
 struct asked {
     uint32_t id;
     int64_t offset;
@@ -28,8 +28,8 @@ struct asked {
 };
 
 /*
- * Requests in the order of the file; most servers answer in that order too. `asked` is a ring: the
- * next bytes for the sink are those of asked[first].
+ * Requests in the order of the file; most servers answer in that order. `asked` is a ring: the next
+ * bytes for the sink are those of asked[first].
  */
 struct reading {
     struct sftp *f;
@@ -38,8 +38,7 @@ struct reading {
     void *arg;
     struct asked asked[READS_MAX];
     size_t first, count;
-    int64_t next,
-        end; /* the byte to ask for next; the one behind the last, -1: as far as it goes */
+    int64_t next, end; /* the next byte to request; the one after the last, -1: to the end */
     bool done;
 };
 
@@ -81,8 +80,8 @@ static struct asked *find(struct reading *r, uint32_t id)
 }
 
 /*
- * More and larger requests, as long as all that is asked for comes; a server that gives less is
- * asked for no more than that from then on.
+ * Sends more and larger requests while answers are complete. A server that sends less gets requests
+ * of that size from then on.
  */
 static void learn(struct sftp *f, size_t asked, size_t came)
 {
@@ -96,7 +95,7 @@ static void learn(struct sftp *f, size_t asked, size_t came)
         f->read_bytes = f->read_bytes < READ_BYTES_MAX / 2 ? 2 * f->read_bytes : READ_BYTES_MAX;
 }
 
-/* The first request was answered with `len` bytes, which the sink has. */
+/* The sink has the `len` bytes of the first request. */
 static int finish_first(struct reading *r, size_t len, struct err *err)
 {
     struct asked *a = &r->asked[r->first];
@@ -112,7 +111,7 @@ static int finish_first(struct reading *r, size_t len, struct err *err)
     return 0;
 }
 
-/* Those that came before their turn, and whose turn it is now. */
+/* Delivers answers that came early and are next now. */
 static int pass_kept(struct reading *r, struct err *err)
 {
     while (!r->done && r->count && r->asked[r->first].came) {
@@ -127,7 +126,7 @@ static int pass_kept(struct reading *r, struct err *err)
     return 0;
 }
 
-/* Straight to the sink. */
+/* Directly to the sink. */
 static int pass_data(struct reading *r, size_t len, struct err *err)
 {
     for (size_t left = len; left;) {

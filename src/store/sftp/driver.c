@@ -13,9 +13,9 @@
  * SFTP servers: "sftp://user@host:port/folder", or an object with "sftp_url" (or "url") and, if
  * needed, "path" (the folder, instead of the URL's), "user", "password", "key" (a private key) and
  * "key_password" (secrets), "host_key" (a text or several), "known_hosts" (a path). The folder is
- * absolute; "/~/x" is below the login's home.
+ * absolute; "/~/x" is in the login's home.
  *
- * An upload goes to NAME.part, which is renamed when it is whole.
+ * An upload goes to NAME.part, which is renamed when it is complete.
  */
 
 enum { PART_BYTES = 4 << 20, DEFAULT_PORT = 22 };
@@ -25,8 +25,10 @@ struct sftp_store {
     char *dir; /* ends with '/' */
     char *label;
     struct sftp *sftp; /* NULL: no connection */
-    /* The file of the last read, open, if that was of a range before its end: the next range of it
-     * costs one answer instead of three. */
+    /*
+     * The open file of the last read, if that ended before the end of the file: the next range then
+     * costs one answer instead of three.
+     */
     char *kept_name;
     struct sftp_handle kept;
 };
@@ -48,7 +50,7 @@ static void disconnect(struct sftp_store *f)
     f->sftp = NULL;
 }
 
-/* Names what failed; a connection that can't be trusted any more is dropped. Returns -1. */
+/* Names the failed action; drops a broken connection. Returns -1. */
 static int failed(struct sftp_store *f, const char *verb, const char *name, struct err *err)
 {
     if (sftp_call_is_broken(f->sftp))
@@ -61,7 +63,7 @@ static char *path_of(const struct sftp_store *f, const char *name)
     return xasprintf("%s%s", f->dir, name);
 }
 
-/* After what was done with it; only a connection that breaks is noticed. */
+/* After the work is done: an error only breaks the connection. */
 static void close_handle(struct sftp_store *f, const struct sftp_handle *handle)
 {
     struct err ignored = ERR_INIT;
@@ -139,7 +141,7 @@ static int describe(struct sftp_store *f, const struct sftp_handle *file, const 
     return 0;
 }
 
-/* Tells what the receiver refuses from what fails on the way. */
+/* Separates an error of the receiver from one of the connection. */
 struct delivery {
     const struct store_receiver *to;
     bool refused;
@@ -153,7 +155,7 @@ static int deliver(void *arg, const void *data, size_t len, struct err *err)
     return d->refused ? -1 : 0;
 }
 
-/* Nothing behind the end of the file is asked for. */
+/* Bytes after the end of the file are not requested. */
 static int64_t length_there(const struct store_object *object, int64_t offset, int64_t length)
 {
     int64_t left = object->bytes - offset;
@@ -173,7 +175,7 @@ static int read_range(struct sftp_store *f, const struct sftp_handle *file,
     return delivery.refused ? -1 : failed(f, "read", range->name, err);
 }
 
-/* Opens the file; one that an earlier range left open serves for the ranges behind it. */
+/* Opens the file, or uses the one that an earlier range left open. */
 static int open_to_read(
     struct sftp_store *f, const char *name, bool goes_on, struct sftp_handle *ret, struct err *err)
 {
@@ -223,7 +225,7 @@ static int read_file(void *handle, const char *name, int64_t offset, int64_t len
 struct sftp_upload {
     struct sftp_store *store;
     char *name, *path, *part_path;
-    bool renaming; /* it may have its name already: the answer is missing */
+    bool renaming; /* it may be renamed already, with its answer lost */
     bool done;
 };
 
@@ -240,7 +242,7 @@ static void *begin_upload(void *handle, const char *name, struct err *err)
     return u;
 }
 
-/* Each part is opened anew: so it may come again, also over another connection. */
+/* Each part opens the file again, so it may be repeated, even over a new connection. */
 static int put_part(
     struct sftp_upload *u, const struct store_part *part, bool last, struct err *err)
 {
@@ -270,7 +272,7 @@ static int write_part(void *upload, const struct store_part *part, struct err *e
     return put_part(upload, part, false, err);
 }
 
-/* Whether an earlier try to rename, whose answer was lost, did it. */
+/* Whether an earlier rename, whose answer was lost, succeeded. */
 static int look_for_renamed(
     struct sftp_upload *u, int64_t bytes, bool *ret_renamed, struct err *err)
 {
@@ -340,7 +342,7 @@ static int remove_file(void *handle, const char *name, struct err *err)
 
 /* --- the location --- */
 
-/* "/~/x" is "x": a path that isn't absolute begins at the login's home. */
+/* "/~/x" is "x": a relative path begins at the login's home. */
 static char *folder_of(const char *path)
 {
     bool home = strncmp(path, "/~/", 3) == 0 || strcmp(path, "/~") == 0;
@@ -359,7 +361,7 @@ static int set_address(struct sftp_store *f, const char *text, const char *path,
 
     if (address_parse(text, NULL, &a, err) < 0)
         return err_hint(err, "Write sftp://user@host/folder.");
-    /* An IPv6 address stands in brackets. */
+    /* An IPv6 address is in brackets. */
     size_t len = strlen(a.host);
     bool v6 = a.host[0] == '[' && len > 2;
     f->login.host = v6 ? xstrndup(a.host + 1, len - 2) : xstrdup(a.host);
@@ -385,7 +387,7 @@ static int take_secret(
     return *ret ? 0 : -1;
 }
 
-/* The lines of "known_hosts", or of the usual files; a file that isn't there knows nobody. */
+/* The lines of "known_hosts", or of the usual files; a missing file knows no host. */
 static int read_known_hosts(const json_t *location, struct buf *text, struct err *err)
 {
     const char *path = json_string_value(json_object_get(location, "known_hosts"));
@@ -399,7 +401,7 @@ static int read_known_hosts(const json_t *location, struct buf *text, struct err
     return -1;
 }
 
-/* "host_key": a text or an array; without it, what known_hosts says. */
+/* "host_key": a text or an array; without it the keys in known_hosts. */
 static int take_host_keys(const json_t *location, struct sftp_login *login, struct err *err)
 {
     json_t *given = json_object_get(location, "host_key");
@@ -477,13 +479,12 @@ static void *open_location(const json_t *location, char **ret_label, struct err 
     return f;
 }
 
-/* The server's key, as this machine knows it. The private keys of whoever works here are not taken
- * along. */
+/* Adds the server's key, as this machine knows it. The operator's private keys are not added. */
 static int resolve_location(json_t *location, bool own, struct err *err)
 {
     AUTO_FREE char *label = NULL;
 
-    (void)own; /* log_in() decides about the keys of whoever works here */
+    (void)own; /* log_in() decides about the operator's keys */
 
     if (json_object_get(location, "host_key"))
         return 0;

@@ -10,7 +10,7 @@ enum {
     STRAYS_MAX = 1000,
 };
 
-/* Servers of later versions of the protocol use more than the nine of version 3. */
+/* Servers of later protocol versions use more than the nine of version 3. */
 enum {
     STATUS_NO_SUCH_FILE = 2,
     STATUS_PERMISSION_DENIED = 3,

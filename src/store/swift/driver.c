@@ -7,13 +7,13 @@
 
 /*
  * OpenStack Swift: "swift://container/prefix", or an object with "container", "prefix", "auth_url"
- * and how to log in there:
- *     "user", "key"                     TempAuth, as a CCS has it ("account:user")
+ * and a login:
+ *     "user", "key"                     TempAuth, as in a CCS ("account:user")
  *     "user", "key", "project", "user_domain", "project_domain", "region_name"
- *                                       Keystone; "user_id" and "project_id" do too
+ *                                       Keystone; "user_id" and "project_id" are allowed too
  *     "application_credential_id", "application_credential_secret"        Keystone
  *     "storage_url", "token"            no login at all
- * "auth_version" ("1" or "3") decides where the address and the rest leave it open.
+ * "auth_version" ("1" or "3") decides if the address and the other members do not.
  */
 
 static const struct cloud_form form = {
@@ -37,7 +37,7 @@ static void swift_page_query(const struct cloud *c, const char *token, struct cl
     cloud_query(r, "prefix", c->prefix);
 }
 
-/* *ret_last: the last name of the page, where the next one begins. */
+/* *ret_last: the last name of the page, after which the next one begins. */
 static int add_files(const struct cloud *c, const json_t *page, struct store_list *list,
     char **ret_last, struct err *err)
 {
@@ -52,7 +52,7 @@ static int add_files(const struct cloud *c, const json_t *page, struct store_lis
             return err_set(err, ERR_PROTOCOL, "'%s' gave a list with nameless files", c->label);
         free(*ret_last);
         *ret_last = xstrdup(name ? name : subdir);
-        /* The list has 0 for an object that is in segments by their common prefix. */
+        /* The list shows size 0 for an object whose segments have a common prefix. */
         if (name && strncmp(name, c->prefix, prefix_len) == 0)
             store_list_add(list, name + prefix_len, strlen(name) - prefix_len,
                 bytes > 0 ? bytes : -1, modified ? cloud_time_ms(modified) : -1);
@@ -60,7 +60,7 @@ static int add_files(const struct cloud *c, const json_t *page, struct store_lis
     return 0;
 }
 
-/* A page may be shorter than asked for: only an empty one is the end. */
+/* A page may be shorter than requested: only an empty one is the end. */
 static int swift_read_page(struct cloud *c, const struct http_reply *reply, struct store_list *list,
     char **ret_next, struct err *err)
 {
@@ -80,7 +80,7 @@ static int swift_read_page(struct cloud *c, const struct http_reply *reply, stru
 
 static void swift_release(struct cloud *c)
 {
-    struct swift_store *s = (struct swift_store *)c; /* its first member */
+    struct swift_store *s = (struct swift_store *)c; /* must be first */
 
     json_decref(s->login);
     secret_free(s->token);
@@ -162,7 +162,7 @@ static int swift_resolve(json_t *location, bool own, struct err *err)
     (void)err;
     if (!own)
         return 0;
-    /* A location that has a login of its own isn't mixed with another. */
+    /* A location with a login of its own gets no part of another. */
     bool complete = json_object_get(location, "key") || json_object_get(location, "token") ||
                     json_object_get(location, "application_credential_secret");
     for (size_t i = 0; i < ARRAY_SIZE(variables) && !complete; i++)
@@ -170,7 +170,7 @@ static int swift_resolve(json_t *location, bool own, struct err *err)
     return 0;
 }
 
-/* The address that the login's answer names is looked at when it is there: swift_login.c. */
+/* The address in the login's answer is checked when it arrives: login.c. */
 static void swift_logins(const json_t *location, json_t *logins)
 {
     const char *auth_url = cloud_text(location, "auth_url");
@@ -196,7 +196,7 @@ const struct store_driver store_swift_driver = {
     .write_commit = swift_write_commit,
     .write_end = swift_write_end,
     .part_bytes = 32 << 20,
-    .parts_max = 1000, /* in a manifest, as Swift is set up */
+    .parts_max = 1000, /* in a manifest, by Swift's default */
     .remove = swift_remove,
     .members = swift_members,
     .endpoints = form.endpoints,

@@ -6,8 +6,8 @@
 #include "swift.h"
 
 /*
- * Two ways to a token: one GET with the user and the key in headers (TempAuth, "v1"), or Keystone's
- * API, version 3 (docs.openstack.org/api-ref/identity/v3), which also names the store's address.
+ * Two ways to a token: a GET with user and key in headers (TempAuth, "v1"), or Keystone's API
+ * version 3 (docs.openstack.org/api-ref/identity/v3), which also names the store's address.
  */
 
 static int take_login(
@@ -81,7 +81,7 @@ static json_t *named(const json_t *login, const char *name, const char *id, cons
         domain_name ? domain_name : "Default");
 }
 
-/* What is posted to Keystone; NULL on failure. The caller frees it. */
+/* The body for Keystone; NULL on failure. The caller frees it. */
 static json_t *keystone_request(const json_t *login, struct err *err)
 {
     struct secret *application = NULL, *key = NULL;
@@ -113,7 +113,7 @@ out:
     return body;
 }
 
-/* The public address of the object store in the catalogue of an answer; NULL: there is none. */
+/* The public address of the object store in the catalogue of an answer; NULL: none. */
 static const char *find_endpoint(const json_t *answer, const char *region)
 {
     const json_t *catalog = json_object_get(json_object_get(answer, "token"), "catalog");

@@ -48,13 +48,13 @@ static int send_once(
 int swift_send(
     struct cloud *c, const struct cloud_request *r, struct http_reply *reply, struct err *err)
 {
-    struct swift_store *s = (struct swift_store *)c; /* its first member */
+    struct swift_store *s = (struct swift_store *)c; /* must be first */
 
     if (send_once(s, r, reply, err) < 0)
         return -1;
     if (reply->status != 401 || !s->login)
         return 0;
-    /* The token has ended. */
+    /* The token has expired. */
     if (swift_login(s, err) < 0)
         return -1;
     return send_once(s, r, reply, err);

@@ -2,8 +2,8 @@
 #define STORE_SWIFT_H
 
 /*
- * OpenStack Swift: requests.c, logins (login.c), its driver.c, uploads and what removing one takes
- * (upload.c).
+ * OpenStack Swift: driver.c, requests.c, login.c, and upload.c, which also removes objects with
+ * segments.
  */
 
 #include "../cloud/cloud.h"
@@ -11,11 +11,11 @@
 
 struct swift_store {
     struct cloud cloud; /* the bucket is the container */
-    json_t *login; /* the location: what swift_login() needs; NULL if the token is all there is */
+    json_t *login;      /* the location, for swift_login(); NULL: only a token */
 
-    /* What a login gives. */
+    /* The result of a login. */
     char *storage_url; /* without a slash at its end; NULL: not logged in */
-    bool insecure;     /* a token may go over a connection without TLS */
+    bool insecure;     /* a token may use a connection without TLS */
     struct secret *token;
 };
 

@@ -7,8 +7,8 @@
 #include "swift.h"
 
 /*
- * Uploads: an object that fits into one part in one request, all others as segments in a container
- * beside, "CONTAINER_segments/PATH/MARK/NUMBER", and a manifest that names them (a static large
+ * Uploads: an object of one part in one request. Other objects are uploaded as segments in a second
+ * container, "CONTAINER_segments/PATH/MARK/NUMBER", with a manifest that names them (a static large
  * object). Removing such an object removes its segments too.
  */
 
@@ -39,7 +39,7 @@ static char *segment_path(const struct swift_upload *u, size_t number)
     return xasprintf("%s%s/%s/%08zu", u->s->cloud.prefix, u->name, u->mark, number);
 }
 
-/* One that exists already is fine. */
+/* An existing one is fine. */
 static int make_segments_container(struct swift_upload *u, struct err *err)
 {
     char *name = xasprintf("%s_segments", u->s->cloud.bucket);
@@ -62,7 +62,7 @@ int swift_write_part(void *upload, const struct store_part *part, struct err *er
         return -1;
     if (part->number == u->count) {
         GROW(u->segment_bytes, u->count, u->alloc);
-        u->count++; /* also if the answer gets lost: it may be there, and is then removed */
+        u->count++; /* also if the answer is lost: the segment may exist and is then removed */
     }
     u->segment_bytes[part->number] = part->len;
     return cloud_do(&u->s->cloud,
@@ -132,7 +132,7 @@ void swift_write_end(void *upload)
         struct err nobody_to_tell = ERR_INIT;
         if (cloud_do(&u->s->cloud, &request, &nobody_to_tell) < 0 &&
             nobody_to_tell.code != ERR_NOT_FOUND)
-            break; /* the store is gone: don't wait for it once more for each of them */
+            break; /* the store is gone: do not wait for it once more for each segment */
     }
     free(u->name);
     free(u->segments_container);
@@ -141,7 +141,7 @@ void swift_write_end(void *upload)
     free(u);
 }
 
-/* The answer to a removal of many: its own status is always 200. */
+/* The answer to a bulk removal, whose status is always 200. */
 static int check_removal(const char *what, const struct http_reply *reply, struct err *err)
 {
     json_t *answer = json_read_quietly(reply->text.data, reply->text.len, 0);
