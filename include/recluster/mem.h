@@ -44,10 +44,7 @@ char *xvasprintf(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 #define AUTO_FREE CLEANUP(free_ptr)
 void free_ptr(void *pointer_to_pointer);
 
-/*
- * Makes room for one more item in a growing array: `GROW(items, count, alloc)` before
- * `items[count++] = …`.
- */
+/* Makes room for one more item: `GROW(items, count, alloc)` before `items[count++] = …`. */
 #define GROW(items, count, alloc)                                                                  \
     do {                                                                                           \
         if ((count) == (alloc)) {                                                                  \

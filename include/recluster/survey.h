@@ -85,9 +85,7 @@ void survey_free(struct survey *survey);
 const struct plan *survey_plan(const struct survey *survey);
 json_t *survey_plan_json(const struct survey *survey); /* `plan --json`; the caller's */
 
-/*
- * The parts of survey_run(), to be called in this order, for a new plan during a recovery.
- */
+/* The parts of survey_run(), in this order, for a new plan during a recovery. */
 /* Selects the databases that were asked for, and reads their backup sets. */
 int survey_databases(
     struct survey *survey, const struct survey_request *request, struct err *err) MUST_CHECK;

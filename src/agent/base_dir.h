@@ -36,10 +36,7 @@ void base_dir_release(struct base_dir *base_dir);
 int base_dir_disk(
     const char *path, char **ret_folder, struct statvfs *ret, struct err *err) MUST_CHECK;
 
-/*
- * ERR_CHECK if base_dir holds other files or belongs to another recovery (NULL: any recovery is
- * fine).
- */
+/* ERR_CHECK if base_dir holds other files or belongs to another recovery (NULL: any is fine). */
 int base_dir_check(const struct base_dir *base_dir, const char *path, const char *recovery,
     struct err *err) MUST_CHECK;
 

@@ -203,10 +203,7 @@ static int end_fast_load(const char *text, struct err *err)
     return file_write_atomic("redis.conf", kept.data, kept.len, 0600, err);
 }
 
-/*
- * Reads the file itself: if its line is wrong, the server's next start is empty, whatever it
- * answers now.
- */
+/* Reads the file: if its line is wrong, the server's next start is empty. */
 static int check_file(const struct shard *shard, bool appendonly, struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;

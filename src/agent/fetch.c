@@ -387,10 +387,7 @@ static bool failed_for_unused(const struct fetch *f)
     return f->failure.code == ERR_CHECK && json_array_size(f->twin ? f->twin->unused : f->unused);
 }
 
-/*
- * Files that failed only because of modules without keys are made again, without the data of these
- * modules.
- */
+/* Files that failed only because of modules without keys are made again without their data. */
 static bool learn_unused(struct source *source, struct fetch *fetches, size_t count)
 {
     size_t known = json_array_size(source->without), k;

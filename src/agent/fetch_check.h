@@ -1,10 +1,7 @@
 #ifndef RECLUSTER_AGENT_FETCH_CHECK_H
 #define RECLUSTER_AGENT_FETCH_CHECK_H
 
-/*
- * Checks by the facts of a scan that a server of this host can load a file, and that the file
- * belongs to its shard.
- */
+/* By the facts of a scan: can a server of this host load the file, and does it fit its shard? */
 
 #include <jansson.h>
 

@@ -126,10 +126,7 @@ static int take_slots(struct redis *r, const struct slots *wanted, struct err *e
     return add_slots(r, &missing, err);
 }
 
-/*
- * A node accepts an epoch only while it knows no other node. If two epochs are equal, the cluster
- * resolves it.
- */
+/* A node accepts an epoch only while it knows no other node. Clusters resolve equal epochs. */
 static int set_epoch(struct redis *r, json_int_t epoch, struct err *err)
 {
     AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, epoch);

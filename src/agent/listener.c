@@ -12,10 +12,7 @@
 
 enum { PROC_FILE_MAX = 64 * 1024 };
 
-/*
- * The text of /proc/PID/NAME; NULL: the process is gone, or belongs to another user. The caller
- * frees it.
- */
+/* The text of /proc/PID/NAME; NULL: gone, or another user's. The caller frees it. */
 static char *read_proc(const char *pid, const char *name)
 {
     AUTO_FREE char *path = xasprintf("/proc/%s/%s", pid, name);

@@ -291,10 +291,7 @@ static int remove_file(const char *dir, const char *name, struct err *err)
     return 0;
 }
 
-/*
- * The caller holds the lock. recovery.json goes second to last and the lock last, so a rerun can
- * finish.
- */
+/* The caller holds the lock. recovery.json and then the lock go last, so a rerun can finish. */
 static int remove_claim(const char *base_dir, const struct base_dir *found, struct err *err)
 {
     char **names;

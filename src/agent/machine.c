@@ -59,9 +59,7 @@ static bool read_number(const char *root, const char *dir, const char *name, uin
     return text && sscanf(text, "%" SCNu64, ret) == 1; /* "max": no limit */
 }
 
-/*
- * Lowers *memory to the limit of one control group. The group's page cache does not count as used.
- */
+/* Lowers *memory to the limit of one control group. Its page cache does not count as used. */
 static void apply_cgroup(const char *root, const struct cgroup_files *files, const char *dir,
     struct machine_memory *memory)
 {

@@ -2,8 +2,7 @@
 #define AGENT_MACHINE_H
 
 /*
- * What the kernel tells about this machine. `root` is put before /proc and /sys: "" except in
- * tests.
+ * What the kernel tells about this machine. `root`, before /proc and /sys, is "" except in tests.
  */
 
 #include <jansson.h>
@@ -46,9 +45,7 @@ int machine_overcommit(const char *root);
 enum { MACHINE_SERVERS_MAX = 100 };
 json_t *machine_servers(const char *root);
 
-/*
- * The machine-id, or the id of the boot: equal for two agents on one machine. The caller frees it.
- */
+/* The machine-id, or the boot's id: equal for two agents on a machine. The caller frees it. */
 char *machine_id(const char *root);
 
 #endif

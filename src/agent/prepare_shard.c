@@ -101,10 +101,7 @@ static int check_version(const struct shard *shard, struct err *err)
     json_int_t bus_port = json_int(record, "bus_port", 0);
     struct server_version version;
 
-    /*
-     * Run outside of the folder: a process of that name in the shard's folder would count as its
-     * server.
-     */
+    /* Not in the shard's folder, where a process of that name would count as its server. */
     if (chdir("/") < 0)
         return err_sys(err, ERR_IO, "cannot enter the folder '/'");
     if (server_version_ask(server, &version, err) < 0 || enter(shard, err) < 0)

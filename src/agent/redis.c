@@ -70,9 +70,7 @@ void redis_close_ptr(struct redis **r)
     redis_close(*r);
 }
 
-/*
- * Servers quote arguments in their errors, and the arguments of these commands include passwords.
- */
+/* Servers quote arguments in errors, and the arguments of these commands include passwords. */
 static bool has_secrets(const char *const *argv)
 {
     return strcasecmp(argv[0], "AUTH") == 0 ||

@@ -81,10 +81,7 @@ int samples_look(
     size_t i;
 
     *ret = (struct samples_seen){.first = ERR_INIT};
-    /*
-     * Replicas of a cluster redirect readers to the primary, unless READONLY is set. A primary
-     * ignores it.
-     */
+    /* Replicas of a cluster redirect readers unless READONLY is set. A primary ignores it. */
     if (cluster && json_array_size(samples) && redis_command(r, NULL, err, "READONLY") < 0)
         return -1;
     json_array_foreach (samples, i, sample)

@@ -32,7 +32,7 @@ struct agent_channel {
 struct agent_channel *agent_channel(struct agent_call *call);
 
 /*
- * Who holds the lock on base_dir: {"operator", "recovery", "since", …}, the caller's; NULL: nobody.
+ * The holder of the lock on base_dir: {"operator", "recovery", "since", …}, the caller's; or NULL.
  */
 json_t *lock_holder(const char *base_dir);
 

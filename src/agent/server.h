@@ -46,10 +46,7 @@ int server_await_loaded(struct agent_call *call, const struct shard *shard, stru
  */
 int server_stop(const struct shard *shard, bool *ret_was_running, struct err *err) MUST_CHECK;
 
-/*
- * Adds to an error the cause that the log names, or its last lines, and the path of the log.
- * Returns -1.
- */
+/* Adds the cause from the log, or its last lines, and the log's path to an error. Returns -1. */
 int server_explain(const struct shard *shard, struct err *err);
 
 #endif

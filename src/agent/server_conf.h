@@ -23,8 +23,7 @@
 int server_conf_write(const json_t *record, const char *path, struct err *err) MUST_CHECK;
 
 /*
- * Adds "loadmodule PATH ARGUMENT…" for each of a host's "modules": [PATH or [PATH, ARGUMENT, …],
- * …]; NULL: none.
+ * "loadmodule PATH ARGUMENT…" for "modules" of a host: [PATH or [PATH, ARGUMENT, …], …]; or NULL.
  */
 struct buf;
 void server_conf_add_modules(const json_t *modules, struct buf *conf);

@@ -26,10 +26,7 @@ pid_t server_pid(const struct shard *shard);
  */
 void server_await_visible(const struct shard *shard, uint64_t since, int ms);
 
-/*
- * Sends SIGKILL and waits until the process and all that it forked are gone. ERR_DENIED,
- * ERR_TIMEOUT.
- */
+/* Sends SIGKILL and waits until it and all that it forked are gone. ERR_DENIED, ERR_TIMEOUT. */
 int server_kill(
     const struct shard *shard, const struct process *p, int ms, struct err *err) MUST_CHECK;
 

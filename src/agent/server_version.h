@@ -1,10 +1,7 @@
 #ifndef AGENT_SERVER_VERSION_H
 #define AGENT_SERVER_VERSION_H
 
-/*
- * The kind and version of a server program, from its own output: "Redis server v=7.0.15 …", "Valkey
- * server v=8.0.1 …".
- */
+/* A server program's own word: "Redis server v=7.0.15 …", "Valkey server v=8.0.1 …". */
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -61,10 +61,7 @@ static int check_unfinished(const struct shard *shard, struct err *err)
     return foreign ? -1 : 0;
 }
 
-/*
- * The folder is renamed first. After a kill its name shows that it is ours, and the next call
- * removes the rest.
- */
+/* The new name tells the next call, after a kill, that the folder is ours to remove. */
 static int remove_folder(const struct shard *shard, struct err *err)
 {
     AUTO_FREE char *going = xasprintf("%s.removing", shard->path);

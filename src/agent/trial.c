@@ -276,10 +276,7 @@ static size_t empty_value(uint64_t id, unsigned char value[32])
     return len;
 }
 
-/*
- * How servers log a missing type: "no matching module 'x'" before 7.0, "no matching module type
- * 'x'" since.
- */
+/* In the log: "no matching module 'x'" before 7.0, "no matching module type 'x'" since. */
 static bool log_says_no_type(const char *name)
 {
     AUTO_FREE char *quoted = xasprintf("'%s'", name);

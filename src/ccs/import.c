@@ -52,10 +52,7 @@ static int insert_entry(struct import *im, const struct object *o, const struct 
         item->value.len, expires_ms);
 }
 
-/*
- * Keeps the words of the file. A key whose value is unread (a stream) or empty has a row of its
- * own.
- */
+/* The words of the file. A key without a readable value (a stream) has a row of its own. */
 static int insert_entries(struct import *im)
 {
     static const struct object_item nothing = {.expires_ms = -1};

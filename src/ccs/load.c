@@ -197,9 +197,7 @@ static int load_databases(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
-/*
- * The nodes that a database may use. The typed table lacks them, so they come from the CCS entries.
- */
+/* The nodes that a database may use. The typed table lacks them. */
 static int load_node_rules(struct loader *l)
 {
     struct ccs *ccs = l->ccs;

@@ -17,9 +17,7 @@ struct model_slots {
     int primary, other;
 };
 
-/*
- * Sorts all arrays and gives each database its shards and endpoints, and each replica its primary.
- */
+/* Sorts all arrays; gives each database its shards and endpoints, each replica its primary. */
 void model_connect(struct ccs *ccs);
 
 #endif

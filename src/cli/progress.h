@@ -17,9 +17,7 @@ void progress_free(struct progress *p); /* leaves the cursor on an empty line */
 void progress_show(void *arg, const struct recover_progress *now);
 void progress_event(void *arg, const json_t *event);
 
-/*
- * Before the recovery, while hosts and locations are asked: a permanent line; the current action.
- */
+/* Before the recovery: a permanent line; the current action. */
 void progress_tell(void *arg, const char *line);
 void progress_doing(void *arg, const char *line);
 

@@ -59,9 +59,7 @@ static int head_of_file(
     return rc;
 }
 
-/*
- * One document for all files; a bad one does not hide the others. Exit status 1 if any file is bad.
- */
+/* One document for all files; a bad file does not hide the others. Exit status 1 if one is bad. */
 static int look_at_files(const struct arguments *args,
     int (*look)(
         const struct arguments *args, const char *word, json_t **ret_facts, struct err *err),

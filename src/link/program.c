@@ -284,9 +284,7 @@ int program_install(const char *from, const char *to, struct err *err)
     int rc = check_folder(from, path_base(to), err);
 
     if (rc == 0 && rename(from, to) < 0) {
-        /*
-         * A folder gets this name only when it is complete, so an existing one is as good as ours.
-         */
+        /* A folder gets this name only when complete, so an existing one is as good as ours. */
         if (errno != ENOTEMPTY && errno != EEXIST)
             rc = err_sys(err, ERR_IO, "cannot rename '%s' to '%s'", from, to);
         (void)!dir_remove(from, &ignored);

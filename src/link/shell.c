@@ -78,10 +78,7 @@ char *shell_script(const char *word, const char *base_dir, const char *machine, 
         "    else \"$f/recluster\" agent \"$@\"; fi\n"
         "}\n"
         "has() { command -v \"$1\" >/dev/null 2>&1; }\n"
-        /*
-         * If another user may change the folder, or one above it, it could hold that user's
-         * program.
-         */
+        /* A user who may change the folder, or one above it, could put a program there. */
         "me=$(id -u 2>/dev/null)\n"
         "safe() {\n"
         "    p=$1\n"

@@ -73,10 +73,7 @@ static pid_t fork_bound(struct err *err)
     return pid;
 }
 
-/*
- * In the child: makes fds[i] descriptor i. Sources below 3 would be overwritten, so they move up
- * first.
- */
+/* In the child: makes fds[i] descriptor i. Sources below 3 move up first, to survive. */
 static int arrange(int fds[3])
 {
     for (int i = 0; i < 3; i++)
@@ -147,9 +144,7 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
         int to = report[1] < 3 ? fcntl(report[1], F_DUPFD_CLOEXEC, 3) : report[1];
         char *const *args;
         memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
-        /*
-         * Closes descriptors of libraries; ours are close-on-exec. Kernels before 5.11 lack this.
-         */
+        /* Closes the descriptors of libraries. Kernels before 5.11 lack this. */
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         memory_limit_lift();
         if (arrange(fds) == 0 && give_up_rights() == 0)

@@ -88,10 +88,7 @@ struct draft {
 int draft_number(json_t *numbers, const char *name);
 int draft_host_named(const struct draft *d, const char *name); /* -1: none, or NULL */
 
-/*
- * Adds an issue: `issue` with a message. If it has a database, the message begins with the label:
- * "db:1: ".
- */
+/* Adds an issue: `issue` with a message, which begins with the database's label: "db:1: ". */
 void draft_block(struct draft *d, const struct plan_issue *issue, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void draft_warn(struct draft *d, const struct plan_issue *issue, const char *fmt, ...)

@@ -18,8 +18,7 @@ enum {
 };
 
 /*
- * Larger lengths are refused. Servers limit what clients send further (proto-max-bulk-len), but not
- * what a file holds.
+ * Larger lengths are refused. Servers limit what clients send further, but not what a file holds.
  */
 static const uint64_t BULK_BYTES_MAX = (uint64_t)64 << 30, BULKS_MAX = INT32_MAX;
 
@@ -350,10 +349,7 @@ static int release_head(struct aof_reader *r, struct err *err)
     return rc;
 }
 
-/*
- * After a step: emits decided bytes and notes the end of a command. `p` is after the bytes that
- * were taken.
- */
+/* After a step: emits decided bytes and notes the end of a command. `p`: after the bytes taken. */
 static int follow(
     struct aof_reader *r, struct feeding *f, const char *p, enum expect before, struct err *err)
 {

@@ -64,10 +64,7 @@ static inline void output_count_key(struct output *o, bool expires)
     }
 }
 
-/*
- * Only the stamp and the end are missing. The version may be higher now than output_header() wrote
- * it.
- */
+/* Only stamp and end are missing. The version may be higher now than output_header() wrote it. */
 int output_end(struct output *o, const struct rdb_header *header, struct err *err) MUST_CHECK;
 
 #endif

@@ -2,8 +2,7 @@
 #define RECLUSTER_SPLITTING_H
 
 /*
- * The inside of cutting and joining: split.c moves the bytes, join.c decides which of several files
- * counts.
+ * The inside of cutting and joining: split.c moves bytes, join.c decides which file's key counts.
  */
 
 #include "output.h"
@@ -98,10 +97,7 @@ int split_function(struct rdb_split *s, struct rdb_bytes code, struct err *err) 
 int split_write_functions(struct rdb_split *s, struct err *err) MUST_CHECK;
 
 enum key_fate { KEY_COUNTS, KEY_WAITS, KEY_IS_DOUBLE };
-/*
- * Decides about a key that an output wants. ERR_CHECK: two files have it, and no rule says which
- * one counts.
- */
+/* Decides about a key that an output wants. ERR_CHECK: two files have it, and no rule decides. */
 int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slot, unsigned route,
     enum key_fate *ret, struct err *err) MUST_CHECK;
 /* The current input was read to its end. */

@@ -1,7 +1,4 @@
-/*
- * The beginning and the end of a file: why it is not an RDB file; the checksum and the bytes after
- * it.
- */
+/* The beginning and end of a file: why it is not an RDB file; the checksum and bytes after it. */
 
 #include <ctype.h>
 #include <inttypes.h>

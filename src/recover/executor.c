@@ -74,10 +74,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *error)
     t->relayed = false;
     relay_end(t->relay);
     t->relay = NULL;
-    /*
-     * A stop by the operator is not an outcome: the task stays "running", and the next run asks
-     * about it.
-     */
+    /* A stop by the operator is not an outcome: the task stays "running" for the next run. */
     if (error && error->code == ERR_CANCELLED) {
         task_set_state(x, t, TASK_PENDING);
         for (size_t i = 0; i < t->with_count; i++)

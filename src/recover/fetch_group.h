@@ -18,9 +18,7 @@ bool fetch_group_is_prepared(const struct executor *x, const struct task_run *t)
 bool fetch_group_is_counted(const struct executor *x, const struct task_run *t);
 /* Sets t->with to the tasks of its group that are ready. */
 void fetch_group_take(struct executor *x, struct task_run *t);
-/*
- * The files that t and t->with are cut from, [{"name", …, "take"?}], sorted by name. The caller's.
- */
+/* The files that t and t->with are cut from, [{"name", …, "take"?}], by name. The caller's. */
 json_t *fetch_group_files(const struct executor *x, const struct task_run *t);
 
 #endif

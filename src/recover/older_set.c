@@ -8,9 +8,7 @@
 
 enum { SECOND_MS = 1000 };
 
-/*
- * The newest set before the chosen one that is complete as far as is known; *ret_time_ms -1: none.
- */
+/* The newest set before the chosen one that seems complete; *ret_time_ms -1: none. */
 static int find_older(struct executor *x, const struct database_run *db, const char **ret_name,
     int64_t *ret_time_ms, struct err *err)
 {

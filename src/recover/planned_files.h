@@ -1,10 +1,7 @@
 #ifndef RECOVER_PLANNED_FILES_H
 #define RECOVER_PLANNED_FILES_H
 
-/*
- * The files on disks in the current plan (column "sources" of placement), for the planner of the
- * next one.
- */
+/* The files on disks in the current plan (column "sources" of placement). */
 
 #include "model.h"
 

@@ -32,10 +32,7 @@ static bool is_due(const struct executor *x, const struct task_run *t)
     return true;
 }
 
-/*
- * The remaining files of a refused database are still checked, so that one run reports all bad
- * ones.
- */
+/* The remaining files of a refused database are still checked: one run reports all bad ones. */
 static bool is_refused(const struct executor *x, const struct task_run *t)
 {
     return x->databases[t->database].refused &&

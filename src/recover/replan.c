@@ -158,10 +158,7 @@ static int read_document(struct replan *r, struct err *err)
 
 /* --- hosts --- */
 
-/*
- * Adds hosts that are new in the hosts file, and its old nodes. A hosts file that can no longer be
- * read is ignored.
- */
+/* Adds new hosts of the hosts file, and its old nodes. An unreadable hosts file is ignored. */
 static void add_from_file(const struct replan *r, json_t *specs, json_t *old_nodes)
 {
     AUTO_FREE char *path = state_meta(r->x->st, "hosts_path");

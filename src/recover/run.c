@@ -160,10 +160,7 @@ static int run_once(struct executor *x, struct recover_result *ret, struct err *
     for (size_t i = 0; i < x->database_count; i++)
         if (!database_is_over(&x->databases[i]))
             x->databases[i].state = DATABASE_RUNNING;
-    /*
-     * A run may have been killed after a database's last task and before the database was marked
-     * done.
-     */
+    /* A run may have been killed between a database's last task and the mark that it is done. */
     if (begin_run(x, err) < 0 || journal_databases_finished(x, err) < 0 || executor_run(x, err) < 0)
         return -1;
     count_result(x, ret);
@@ -176,10 +173,7 @@ int recover_run(struct state *st, const struct recover_hooks *hooks, struct reco
     bool again = true;
     int rc = 0;
 
-    /*
-     * Each further round has lost another host. The number is bounded, because a host may come and
-     * go.
-     */
+    /* Each further round has lost another host. Bounded, because a host may come and go. */
     for (size_t round = 0; rc == 0 && again; round++) {
         struct executor x = {.st = st, .links = {st, hooks->accept_new_host_keys}, .hooks = hooks};
         *ret = (struct recover_result){.first_error = ERR_INIT};

@@ -1,7 +1,4 @@
-/*
- * Stage 3: servers load their files, and the key counts are checked; primaries and replicas side by
- * side.
- */
+/* Stage 3: servers load their files, primaries and replicas side by side, and keys are counted. */
 
 #include <string.h>
 
@@ -29,10 +26,7 @@ static void load_params(const struct executor *x, const struct task_run *t, json
     if (s->is_primary && s->bus_port && !s->node_id)
         json_object_set_new(params, "cluster", nodes_by_command(x, s));
     if (!shard_loads_file(x, s)) {
-        /*
-         * A primary without slots has no file and must be empty. A replica without one gets its
-         * copy later.
-         */
+        /* A primary without slots must be empty. A replica without a file gets its copy later. */
         json_object_update_new(params,
             json_pack("{s:n, s:i, s:i}", "as", "keys", s->is_primary ? 0 : -1, "expires", 0));
         return;

@@ -53,10 +53,7 @@ static json_t *slot_ranges(const char *text)
     return slots_parse(text, &slots, &impossible) < 0 ? json_null() : slots_to_json(&slots);
 }
 
-/*
- * The share of the rate limit for one fetch: the limit divided by the fetches that may run side by
- * side.
- */
+/* The rate limit of one fetch: that of all, divided by the fetches that may run side by side. */
 static int64_t fetch_limit(const struct executor *x)
 {
     AUTO_FREE int64_t *open = xcalloc(x->host_count, sizeof(*open));
@@ -238,10 +235,7 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
     json_decref(with);
 }
 
-/*
- * Adds the keys that the shard took from each file, or found again in another file, to {name:
- * keys}.
- */
+/* Adds the keys that the shard took or found again in each file to {name: keys}. */
 static json_int_t count_keys(const struct shard_run *s, json_t *files)
 {
     json_t *sources = json_object_get(json_object_get(s->facts, "source"), "files"), *file;
@@ -255,10 +249,7 @@ static json_int_t count_keys(const struct shard_run *s, json_t *files)
            json_int(json_object_get(s->facts, "doubles"), "keys", 0);
 }
 
-/*
- * If files are cut and joined, each key must have arrived at some shard. This is known with the
- * last shard.
- */
+/* Each key of the cut files must have arrived at some shard. Known with the last shard. */
 static int check_nothing_is_lost(
     const struct executor *x, const struct database_run *db, struct err *err)
 {

@@ -41,9 +41,7 @@ enum gate {
     GATE_COUNT
 };
 
-/*
- * A host has a number of places in each lane. A running task holds one place in each of its lanes.
- */
+/* A host has a number of places in each lane. A running task holds one in each of its lanes. */
 enum lane {
     LANE_FREE,    /* without a limit */
     LANE_PREPARE, /* bounds memory: each waiting call names all nodes of a cluster */

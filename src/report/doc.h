@@ -19,8 +19,7 @@ json_t *doc_int_or_null(int64_t n, int64_t null_value);
 const char *doc_message(const json_t *issue);
 
 /*
- * A time in a document: text as it is, a number (milliseconds) as UTC. The result is in `text` or
- * in the document.
+ * A time: text as it is, a number (milliseconds) as UTC. The result is in `text` or the document.
  */
 const char *doc_time(const json_t *doc, const char *field, char *text);
 

@@ -16,9 +16,7 @@ void findings_text(struct text *t, const json_t *findings);
  */
 void issues_text(struct text *t, const char *heading, enum text_style style, const json_t *issues);
 
-/*
- * The subject of an issue: "db:1, shard:4, host 'a1', task load_shard"; "" for the whole recovery.
- */
+/* The subject of an issue: "db:1, shard:4, host 'a1', task load_shard"; "" for the recovery. */
 void issue_subject(const json_t *issue, struct buf *out);
 
 /* 0 error, 1 warning, 2 any other severity. */

@@ -155,10 +155,7 @@ static int add_tasks(struct state *st, json_t *report, const json_t *by_uid, str
     return rows_end(&rows, err);
 }
 
-/*
- * As in the status, without the shards, which are in "proof"; with the reason why a database was
- * left out.
- */
+/* As in the status, without the shards ("proof" has them); with the reason for leaving one out. */
 static json_t *databases_json(const json_t *status)
 {
     json_t *list = json_array();

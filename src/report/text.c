@@ -141,10 +141,7 @@ void text_heading(struct text *t, const char *fmt, ...)
     text_end(t);
 }
 
-/*
- * The number of bytes in the next line of s, at most `columns` wide; cut at a space if there is
- * one.
- */
+/* The bytes in the next line of s, at most `columns` wide; cut at a space if there is one. */
 static size_t line_bytes(const char *s, size_t columns)
 {
     size_t fits = fitting_bytes(s, columns);

@@ -44,9 +44,7 @@ void text_more(struct text *t, unsigned indent, size_t count, size_t shown);
 /* A command to copy: on its own line, never wrapped. */
 void text_command(struct text *t, const char *command);
 
-/*
- * Appends a bar of `columns`, filled by `part` of `whole`. Completely full only if they are equal.
- */
+/* Appends a bar of `columns`, filled by `part` of `whole`. Completely full only if equal. */
 void text_bar(struct buf *out, double part, double whole, unsigned columns);
 
 /* The width of s on a terminal. */

@@ -175,10 +175,7 @@ static int newest_first(const void *a, const void *b)
     return (x->time_ms < y->time_ms) - (x->time_ms > y->time_ms);
 }
 
-/*
- * Reads the heads of all files. A file that is not a backup makes the set incomplete, which is not
- * an error.
- */
+/* Reads the heads of all files. A file that is not a backup makes the set incomplete. */
 static int check_heads(struct catalogue_draft *draft, struct backup_set *set, struct err *err)
 {
     for (size_t i = 0; i < set->file_count && set->complete; i++) {

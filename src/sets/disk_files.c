@@ -86,10 +86,7 @@ static bool parse_plain_name(const char *name, bool folder, const char *own, str
     return false;
 }
 
-/*
- * "ID ADDR:PORT@BUS myself,master ...": copies the node's id into own; false: the line is another
- * node's.
- */
+/* "ID ADDR:PORT@BUS myself,master ...": the node's own id; false: another node's line. */
 static bool parse_own_line(const char *line, size_t len, char own[UID_BYTES_MAX])
 {
     const char *end = line + len, *id_end = memchr(line, ' ', len);

@@ -347,10 +347,7 @@ static int read_more(struct puller *p, struct err *err)
     return 0;
 }
 
-/*
- * Some files have keys for which another file has priority. Reads them again for the keys that the
- * other file lacks.
- */
+/* Reads files again for the keys that were left to a file with priority, which lacked them. */
 static int read_rest(struct puller *p, struct err *err)
 {
     int64_t last_bytes = p->reading.stored_bytes;

@@ -22,10 +22,7 @@ struct key_look {
 };
 struct key_look key_look(const char *text);
 
-/*
- * An RSA key, for rsa_free(). NULL: it is none, its passphrase is another, or it is in OpenSSH's form
- * and locked.
- */
+/* An RSA key, for rsa_free(). NULL: not one, a wrong passphrase, or locked in OpenSSH's form. */
 struct rsa *key_open_rsa(const char *text, const char *passphrase);
 
 /* Appends the public key as on the wire. */

@@ -12,9 +12,7 @@ void state_flush_events(struct state *st)
     json_decref(events);
 }
 
-/*
- * An inner transaction is a savepoint: it is rolled back alone, and committed with the outer one.
- */
+/* An inner transaction is a savepoint: rolled back alone, committed with the outer one. */
 int state_begin(struct state *st, struct err *err)
 {
     const char *sql = st->transaction_depth ? "SAVEPOINT inner" : "BEGIN IMMEDIATE";

@@ -13,10 +13,7 @@ struct address {
     char *plain; /* the URL without login, query and fragment; ends with '/' */
 };
 
-/*
- * `scheme` (NULL: the text's own) replaces the text's. ERR_USAGE if it is not a URL; the message
- * has no password.
- */
+/* `scheme` replaces the text's, unless NULL. ERR_USAGE: not a URL; the message has no password. */
 int address_parse(
     const char *text, const char *scheme, struct address *ret, struct err *err) MUST_CHECK;
 void address_release(struct address *a); /* wipes the secrets */

@@ -17,10 +17,7 @@
 #include "recluster/err.h"
 #include "recluster/store.h"
 
-/*
- * A piece of an upload. The driver and its number determine its length; the last one may be
- * shorter.
- */
+/* A piece of an upload. Driver and number determine its length; the last one may be shorter. */
 struct store_part {
     size_t number; /* from 0 */
     int64_t offset;
@@ -90,9 +87,7 @@ struct store_driver {
      */
     json_t *(*members)(const json_t *location, struct err *err);
 
-    /*
-     * The members that name an endpoint, NULL at the end. Without any, the provider's own is used.
-     */
+    /* The members that name an endpoint, NULL at the end. Without any: the provider's own. */
     const char *const *endpoints;
 
     /*
@@ -105,10 +100,7 @@ struct store_driver {
     void (*logins)(const json_t *location, json_t *logins);
 };
 
-/*
- * An endpoint gets a login. `secret`: an eavesdropper could use it (a password, a token), unlike a
- * signature.
- */
+/* An endpoint gets a login. `secret`: a password or token, not just a signature. */
 void store_logins_add(json_t *logins, const char *endpoint, bool secret);
 
 /* Whether logins may use connections without TLS ("insecure": true). */

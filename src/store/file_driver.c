@@ -10,10 +10,7 @@
 #include "driver.h"
 #include "recluster/file.h"
 
-/*
- * Folders: "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path":
- * …}.
- */
+/* "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path": …}. */
 
 /* Small enough to stay in the processor's cache until it was looked at, large enough for the page cache to take it in
  * large pages. */

@@ -37,10 +37,7 @@ struct patience {
 
 void patience_renew(struct patience *p);
 
-/*
- * Counts a failed try. True: pauses (as long as the store requested) before another try. False: err
- * is final.
- */
+/* Counts a failed try. True: try again, after the pause that this made. False: err is final. */
 bool patience_left(struct patience *p, const struct store *s, struct err *err);
 
 /* The driver of this kind of location; NULL: none (kinds.c). */

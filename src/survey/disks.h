@@ -15,10 +15,7 @@
 #include "recluster/loop.h"
 #include "recluster/survey.h"
 
-/*
- * The folders of an entry of the hosts file; node: that node of the old cluster, or NULL. The
- * caller's; NULL: none.
- */
+/* The folders of an entry of the hosts file; node: its node of the old cluster, or NULL. */
 json_t *disks_paths(const json_t *spec, const struct ccs_node *node);
 
 /* The folders of a host, as parameters of `list_files`. */

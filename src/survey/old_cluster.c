@@ -379,10 +379,7 @@ json_t *old_cluster_questions(const struct old_cluster *old)
     return json_pack("{s:o}", "addresses", list);
 }
 
-/*
- * An open port counts wherever it is seen. "refused" is proof too, because the machine itself
- * answers.
- */
+/* An open port counts wherever it is seen. "refused" is proof too: the machine itself answers. */
 void old_cluster_take(struct old_cluster *old, const char *host, const json_t *answers)
 {
     for (size_t i = 0, k = 0; i < old->addresses->count; i++) {

@@ -8,9 +8,7 @@
 /* The parameters of `probe` for a host; the caller's. */
 json_t *host_questions(const struct survey *survey, const struct host *host);
 
-/*
- * --measure: the parameters of `measure` for a host, the caller's; NULL: there is nothing to read.
- */
+/* --measure: the parameters of `measure` for a host, the caller's; NULL: nothing to read. */
 json_t *measure_params(const struct survey *survey, size_t host);
 /* Puts the answer or the error into the host's facts as "measured". */
 void measure_take(json_t *facts, const json_t *result, const struct err *error);

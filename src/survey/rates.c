@@ -110,9 +110,7 @@ int rates_learn(struct state *st, struct err *err)
     double transfer, load;
     int64_t fetched, loaded;
 
-    /*
-     * Fetches of a host share its network: its rate is all their bytes, from the first to the last.
-     */
+    /* Fetches of a host share its network: all their bytes, from the first to the last. */
     if (measure(st,
             "SELECT SUM(bytes), SUM(ms) FROM (SELECT SUM(p.file_bytes) AS bytes,"
             " MAX(t.ended_ms) - MIN(t.started_ms) AS ms FROM task t JOIN placement p"

@@ -1,7 +1,4 @@
-/*
- * Collects the facts for a plan: the CCS file, what the hosts' agents answer, the locations, the
- * old cluster.
- */
+/* The facts for a plan: the CCS file, the answers of the hosts, the locations, the old cluster. */
 
 #include "recluster/survey.h"
 #include "recluster/json.h"
@@ -28,10 +25,7 @@ enum {
     KNOCKING_HOSTS = 5
 };
 
-/*
- * One host: hello, probe, its files, and measure if requested. The link is closed after the last
- * answer.
- */
+/* One host: hello, probe, its files, and measure if requested. Then the link is closed. */
 struct host_probe {
     const struct host *host;
     struct survey *survey;

@@ -13,9 +13,7 @@ struct azure_store {
     struct secret *key, *sas; /* one of them, or none for public data */
 };
 
-/*
- * For struct cloud_protocol. `header` of a request is one of the x-ms-… headers, before "x-ms-d".
- */
+/* For struct cloud_protocol. `header` of a request is an x-ms-… header before "x-ms-d". */
 int azure_send(struct cloud *c, const struct cloud_request *request, struct http_reply *reply,
     struct err *err) MUST_CHECK;
 int azure_error(struct cloud *c, const struct cloud_request *request,

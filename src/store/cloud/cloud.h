@@ -39,9 +39,7 @@ struct cloud_protocol {
         struct err *err);
     /* The query of a page of the list; token NULL: the first page. */
     void (*page_query)(const struct cloud *c, const char *token, struct cloud_request *r);
-    /*
-     * Adds the page's files; *ret_next, the caller's: the token of the next page, NULL: last page.
-     */
+    /* Adds the page's files; *ret_next, the caller's: token of the next page, NULL: last page. */
     int (*read_page)(struct cloud *c, const struct http_reply *reply, struct store_list *list,
         char **ret_next, struct err *err);
     /* Frees the members of the kind, before the struct. */
@@ -57,10 +55,7 @@ struct cloud {
     char page_size[12];    /* entries in a requested page */
 };
 
-/*
- * Copies `bucket` and `prefix`; takes over the label. After a failure the caller must still
- * cloud_close() the struct.
- */
+/* Copies `bucket` and `prefix`; takes the label. After a failure, cloud_close() is still needed. */
 struct cloud_names {
     const char *bucket, *prefix;
     char *label;

@@ -104,9 +104,7 @@ static size_t drop(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
-/*
- * Begins a request for a file, or for the folder if name is "". Resets the options of the last one.
- */
+/* Begins a request for a file, or for the folder (""). Resets the options of the last one. */
 static void prepare(struct ftp_store *f, const char *name)
 {
     CURL *c = f->curl;
@@ -299,10 +297,7 @@ static size_t give_data(char *to, size_t size, size_t count, void *arg)
     return n;
 }
 
-/*
- * A server may take a broken connection for the end of the data, and report success (vsftpd does,
- * with TLS too).
- */
+/* A server may take a broken connection for the end of the data (vsftpd does, with TLS too). */
 static int check_part(struct ftp_upload *u, const struct store_part *part, struct err *err)
 {
     int64_t wanted = part->offset + (int64_t)part->len;

@@ -72,10 +72,7 @@ static int http_list(void *handle, struct store_list *list, struct err *err)
         return webdav_list(&h->folder, list, err);
     if (list_by_index(&h->folder, list, &status, err) == 0)
         return 0;
-    /*
-     * A server without an index may support WebDAV. If it does not, the error of the index is
-     * reported.
-     */
+    /* If the server does not support WebDAV either, the error of the index is reported. */
     bool no_index = (status == 200 || status == 403 || status == 404 || status == 405) &&
                     !err_code_is_retried(err->code);
     return no_index && webdav_list(&h->folder, list, &no_webdav) == 0 ? 0 : -1;

@@ -247,9 +247,7 @@ static char *host_of(const char *from, const char *to)
     return copy;
 }
 
-/*
- * Checks the target `to` of a redirect: from this machine more can be reached than from the server.
- */
+/* Checks the target of a redirect: this machine can reach more than the server can. */
 static int check_redirect(struct transfer *t, const char *to)
 {
     char *from = NULL;

@@ -50,10 +50,7 @@ void sftp_connection_close(struct sftp_connection *c); /* NULL is allowed */
 int sftp_connection_send(
     struct sftp_connection *c, const void *data, size_t len, struct err *err) MUST_CHECK;
 
-/*
- * Waits for bytes; 1 to `most` of them are at *ret until the next call. Returns their number, or
- * -1.
- */
+/* Waits for bytes; returns 1 to `most` of them, valid until the next call, or -1. */
 ssize_t sftp_connection_take(
     struct sftp_connection *c, const char **ret, size_t most, struct err *err) MUST_CHECK;
 

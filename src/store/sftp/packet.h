@@ -89,9 +89,7 @@ const char *sftp_get_string(struct sftp_answer *a, size_t *ret_len);
  */
 int sftp_packet_stray(struct sftp *f, struct err *err) MUST_CHECK;
 
-/*
- * All of this answer, and the answer to one request. The caller releases it, also after a failure.
- */
+/* All of this answer, and the answer to one request. The caller always releases it. */
 int sftp_packet_rest(struct sftp *f, const struct sftp_head *head, struct sftp_answer *ret,
     struct err *err) MUST_CHECK;
 int sftp_packet_answer(

@@ -1,10 +1,7 @@
 #ifndef STORE_SWIFT_H
 #define STORE_SWIFT_H
 
-/*
- * OpenStack Swift: driver.c, requests.c, login.c, and upload.c, which also removes objects with
- * segments.
- */
+/* OpenStack Swift: driver.c, requests.c, login.c, and upload.c, which also removes segments. */
 
 #include "../cloud/cloud.h"
 #include "recluster/secret.h"
