@@ -34,7 +34,7 @@ static const char *where_text(const struct plan_database_input *in)
 
 /* --- no set is chosen --- */
 
-/* The newest set cannot be used. What is wrong with its files is said first. */
+/* The newest set cannot be used. The faults of its files come first. */
 static void block_unusable(struct draft *d, const char *label, const struct backup_set *newest)
 {
     struct plan_issue issue = {.code = "set-incomplete",
@@ -239,7 +239,7 @@ static void warn_of_no_keys(
         older ? ", although there is an older set" : "");
 }
 
-/* When a file was made, by its own head; -1: it does not say. */
+/* When a file was made, from its own head; -1: unknown. */
 static int64_t own_time_ms(const struct backup_file *file)
 {
     int64_t at = file_saved_s(file);

@@ -9,7 +9,7 @@ static const json_t *types_of(const struct backup_file *file)
     return json_object_get(file_facts(file), "modules");
 }
 
-/* A type that the server was not asked about does not count as lacked. */
+/* A type counts as missing only if the server was asked about it. */
 const char *modules_lacked(const struct draft *d, int shard, int host)
 {
     const struct plan_shard *ps = &d->plan->shards[shard];

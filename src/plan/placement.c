@@ -27,7 +27,7 @@ static bool better(const struct draft *d, int shard, int a, int b)
 }
 
 /*
- * Among equals the earlier host; for a replica the next one behind the host of its primary, so that
+ * Among equal hosts the earlier one; for a replica the next one after its primary's host, so that
  * replicas spread over equal hosts as evenly as primaries.
  */
 static int best_host(const struct draft *d, int shard)
@@ -129,8 +129,8 @@ static bool settle(struct draft *d, int shard, int depth)
 }
 
 /*
- * Moves shards off the host, one by one, until the new one fits, or else back. Unlike a chain of
- * exchanges this makes room for a large shard where several small ones are.
+ * Moves shards off the host, one by one, until the new one fits; otherwise moves them back. Unlike
+ * a chain of exchanges, this replaces several small shards by a large one.
  */
 static bool evacuate(struct draft *d, int shard, int host)
 {
@@ -221,7 +221,7 @@ static bool has_partner_placed(const struct draft *d, int shard)
     return primary < 0 || d->plan->shards[primary].host >= 0;
 }
 
-/* On the first good host of the ring, else on the best host, else by a repair. */
+/* On the first suitable host of the ring, else on the best host, else by a repair. */
 static bool place(struct draft *d, int shard)
 {
     int host = ring_decides(d, shard) ? ring_host(d, shard) : -1;
@@ -332,7 +332,7 @@ static bool place_databases(struct draft *d, const struct item *order, struct it
     return all;
 }
 
-/* If a shard finds no place by the ring, all are placed anew, as evenly as possible. */
+/* If a shard finds no place by the ring, all are placed again, as evenly as possible. */
 static void place_all(struct draft *d, const struct item *order, struct item *items)
 {
     if (place_databases(d, order, items) || !d->ring)

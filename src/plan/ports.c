@@ -67,7 +67,7 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
     return ports_endpoint(d, db->database);
 }
 
-/* The port of an earlier plan; 0: it is taken by now. */
+/* The port of an earlier plan; 0: it is in use now. */
 static int pinned_port(struct draft *d, size_t s, const char *which)
 {
     struct draft_host *host = &d->hosts[d->plan->shards[s].host];

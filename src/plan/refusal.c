@@ -30,7 +30,7 @@ static enum refusal farthest(const struct draft *d, int shard)
     return reason;
 }
 
-/* The hosts that are refused for that reason, as "'a1', 'a2' and 3 more". */
+/* The hosts that are refused for that reason: "'a1', 'a2' and 3 more". */
 static const char *hosts_of(struct draft *d, const struct refused *r)
 {
     struct draft_names names = DRAFT_NAMES_INIT;
@@ -41,7 +41,7 @@ static const char *hosts_of(struct draft *d, const struct refused *r)
     return draft_names(d, &names);
 }
 
-/* The file of the newest RDB version, which asks the most of a server. */
+/* The file with the newest RDB version, which requires the newest server. */
 static const struct backup_file *newest_file(const struct plan_shard *shard)
 {
     const struct backup_file *newest = NULL;

@@ -1,8 +1,8 @@
 /*
  * Where the shards of a large cluster are placed first. A small change of the input should change
- * the plan little, so the place of a shard must not depend on all places before it. Hosts have
- * points on a ring, in proportion to their memory. A shard goes to the first host behind its own
- * point that the rules allow and that stays about as empty as all hosts can be.
+ * the plan little, so a place must not depend on all places before it. Hosts have points on a ring,
+ * in proportion to their memory. A shard goes to the first host after its own point that the rules
+ * allow and that stays about as empty as all hosts can be.
  */
 
 #include <math.h>
@@ -59,7 +59,7 @@ static int by_place(const void *a, const void *b)
     return x->host < y->host ? -1 : x->host > y->host;
 }
 
-/* A power of two near to the mean. The factor keeps usual sizes away from where it doubles. */
+/* A power of two near the mean. The factor keeps usual sizes away from the steps. */
 static double usual_memory(const struct draft *d)
 {
     double sum = 0, count = 0;
@@ -118,7 +118,7 @@ struct ring *ring_new(struct draft *d)
     return ring;
 }
 
-/* The first point behind the point of the shard. */
+/* The first point after the point of the shard. */
 static size_t start_of(const struct ring *ring, const char *uid)
 {
     uint64_t at = hash_of(uid);

@@ -15,7 +15,7 @@ static const char *skip_reason(const struct ccs_database *db)
     return NULL;
 }
 
-/* Why the slots of a node are not known; NULL: all are known. */
+/* Why the slots of a node are unknown; NULL: all are known. */
 static const char *slots_unreadable(const struct ccs *ccs)
 {
     for (size_t i = 0; i < ccs->finding_count; i++)
@@ -69,7 +69,7 @@ size_t source_shard_max(const struct plan_input *input, const struct plan_databa
                                              : in->database->shard_count;
 }
 
-/* All shards of the CCS file except replicas without a primary, or that are not wanted. */
+/* All wanted shards of the CCS file, without replicas that lack a primary. */
 static void add_shards(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
@@ -136,8 +136,8 @@ static struct slot_owners *find_owners(struct draft *d, const struct backup_set 
 }
 
 /*
- * The files of a primary, in the order of its slots; slots that no file has are lost. A file with
- * keys of slots that its server was importing needs a cut too.
+ * The files of a primary, in the order of its slots; slots without a file are lost. A file with
+ * keys of slots that its server was importing is cut too.
  */
 static void match_shard(
     struct draft *d, struct plan_database *db, struct plan_shard *shard, struct slot_owners *owners)

@@ -1,14 +1,17 @@
 #ifndef RECLUSTER_PLAN_STEPS_H
 #define RECLUSTER_PLAN_STEPS_H
 
-/* What each step of plan_make() offers to those above it, from the top floor down (planner.c). */
+/*
+ * The functions of each step of plan_make() for the steps above it, from the top floor down
+ * (planner.c).
+ */
 
 #include "draft.h"
 
-/* rto.c: plan_make() where rto_s is said */
+/* rto.c: plan_make() with rto_s */
 struct plan *rto_plan(const struct plan_input *input);
 
-/* advice.c: adds what would help, if shards have no place and one change helps. */
+/* advice.c: if shards have no place, adds the one change that helps */
 void advice_add(struct plan *plan, const struct plan_input *input);
 
 /* make.c: one plan of this input */
@@ -24,17 +27,17 @@ bool placement_leave_out(struct draft *d, struct plan_database *db);
 /* improve.c */
 enum { EXACT_SHARDS = 24 };
 bool improve_is_small(struct draft *d); /* at most EXACT_SHARDS shards and hosts */
-/* Where shards have no place: tries all placements, if they are few. */
+/* If shards have no place: tries all placements, if they are few. */
 void improve_find(struct draft *d);
-/* Where all have one: better places. */
+/* If all have one: finds better places. */
 void improve_run(struct draft *d);
 
 /* ring.c */
 struct ring *ring_new(struct draft *d);
 /* Not for a shard whose old host is among the hosts. */
 bool ring_decides(const struct draft *d, int shard);
-int ring_host(struct draft *d, int shard); /* -1: none of the hosts it tries */
-/* How full a host may be, as a part of its memory, so that all are even enough. */
+int ring_host(struct draft *d, int shard); /* -1: no host that was tried */
+/* How full a host may be, as a part of its memory, for an even placement. */
 double ring_fill_max(const struct draft *d);
 
 /* pins.c: before any other shard is placed */
@@ -45,7 +48,7 @@ void refusal_report(struct draft *d);
 void refusal_report_database(struct draft *d, const struct plan_database *db);
 
 /* rules.c */
-/* Before the first question to the rules. */
+/* Call it before the other functions of the rules. */
 void rules_prepare(struct draft *d);
 /* Why a shard cannot be on a host now, in the order of the checks. */
 enum refusal {
@@ -65,10 +68,10 @@ enum refusal {
     REFUSED_NOT,
 };
 enum refusal rules_refusal(const struct draft *d, int shard, int host);
-/* The hardest refusal by its primary, its replicas or those of its primary; the first to refuse. */
+/* The hardest refusal for its primary, its replicas or those of its primary; the first refusal. */
 enum refusal rules_pair_refusal(const struct draft *d, int shard, int host, int *ret_other);
 int64_t rules_memory_left(const struct draft *d, int host);
-int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: not known */
+int64_t rules_disk_left(const struct draft *d, int host); /* INT64_MAX: unknown */
 /* It replaces the shard's node, or has its file. */
 bool rules_is_old_host(const struct draft *d, int shard, int host);
 void rules_put(struct draft *d, int shard, int host);
@@ -77,8 +80,8 @@ void rules_remove(struct draft *d, int shard);
 void rules_put_back(struct draft *d, int shard, int host, int previous, int next);
 
 /* placed_checks.c: of hosts that have shards now */
-void placed_check(struct draft *d); /* what they need and cannot reach */
-void placed_warn(struct draft *d);  /* what will trouble their servers */
+void placed_check(struct draft *d); /* folders and ports that they cannot reach */
+void placed_warn(struct draft *d);  /* settings that disturb their servers */
 
 /* source.c: makes the plan's shards */
 void source_choose(struct draft *d);
@@ -94,15 +97,15 @@ bool reshard_is_wanted(const struct ccs *ccs, const struct plan_database_input *
 void reshard_add(struct draft *d, struct plan_database *db, const struct plan_database_input *in);
 size_t reshard_shard_max(const struct ccs *ccs, const struct plan_database_input *in);
 
-/* ownerless_slots.c: slots that no primary has go to one of them. */
+/* ownerless_slots.c: gives slots without a primary to one of them. */
 void ownerless_slots_adopt(struct draft *d, const struct plan_database *db);
 
-/* modules.c: a type that the shard's files tell of and the host's server lacks; NULL: none. */
+/* modules.c: a type in the shard's files that the host's server lacks; NULL: none. */
 const char *modules_lacked(const struct draft *d, int shard, int host);
-/* Sets draft_shard.modules, and warns where no host has them. */
+/* Sets draft_shard.modules, and warns if no host has them. */
 void modules_check(struct draft *d, int shard);
 
-/* access.c: how clients log in, of the databases that source_choose() has made */
+/* access.c: how clients log in to the databases of source_choose() */
 void access_decide(struct draft *d);
 
 /* settings.c: warns of settings and users that do not come back */
@@ -119,7 +122,7 @@ void capacity_shards(struct draft *d);
 /* ports.c */
 bool ports_taken(const struct draft_host *host, int port);
 void ports_set(struct draft_host *host, int port, bool taken);
-int ports_endpoint(const struct draft *d, const struct ccs_database *database); /* 0: not known */
+int ports_endpoint(const struct draft *d, const struct ccs_database *database); /* 0: unknown */
 void ports_assign(struct draft *d);
 
 /* host_checks.c: which hosts can be used */
@@ -128,12 +131,12 @@ void host_checks_run(struct draft *d);
 /* old_cluster_checks.c: whether the old cluster is dead */
 void old_cluster_checks_run(struct draft *d);
 
-/* facts.c: of JSON that probes and scans gave */
+/* facts.c: reads JSON of probes and scans */
 int64_t fact_number(const json_t *facts, const char *name, int64_t unknown); /* 0 or more */
-/* What is known of a file's inside: of the whole of it, else of its head. */
+/* What is known of a file's contents: from all of it, else from its head. */
 const json_t *file_facts(const struct backup_file *file);
-int64_t file_saved_s(const struct backup_file *file); /* by its own head; -1: it does not say */
-/* A database other than 0 that the file is known to have keys in; NULL: none. */
+int64_t file_saved_s(const struct backup_file *file); /* from its own head; -1: unknown */
+/* A database other than 0 in which the file has keys; NULL: none is known. */
 const char *file_other_database(const struct backup_file *file, json_int_t *ret_keys);
 
 /* server_version.c */

@@ -9,7 +9,7 @@ const struct plan_rates plan_default_rates = {.transfer = 100e6,
     .open_s = 2,
     .source = "defaults"};
 
-/* From 7.0 on (RDB version 10) a replica starts on its primary's file, else it is sent a copy. */
+/* Since 7.0 (RDB version 10) a replica starts with its primary's file; before, it gets a copy. */
 static bool loads_file(const struct draft *d, int shard, int host)
 {
     enum { VERSION_MIN = 10 };

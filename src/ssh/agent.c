@@ -25,7 +25,7 @@ enum {
 };
 
 struct agent {
-    int fd; /* -1: it can't be reached, or gave up */
+    int fd; /* -1: unreachable, or given up */
     struct buf out, in;
     size_t sent;
     bool asked;
@@ -97,7 +97,7 @@ void agent_wait(const struct agent *a, struct wait *wait)
     wait_until(wait, a->deadline_ms);
 }
 
-/* After nonsense or silence nothing more is asked. */
+/* After an invalid answer or silence nothing more is asked. */
 static int give_up(struct agent *a)
 {
     a->asked = false;
@@ -149,7 +149,7 @@ static int take_answer(struct agent *a, struct wire *ret)
     }
 }
 
-/* The answer to the request that was begun, if it is of this type. */
+/* The answer to the open request, if it is of this type. */
 static int finish(struct agent *a, uint8_t type, struct wire *ret)
 {
     int rc = a->fd >= 0 ? send_request(a) : -1;

@@ -2,10 +2,10 @@
 #define SSH_AGENT_H
 
 /*
- * A client of ssh-agent (draft-ietf-sshm-ssh-agent) that never blocks: one request at a time.
+ * A non-blocking client of ssh-agent (draft-ietf-sshm-ssh-agent): one request at a time.
  *
- *     struct agent *a = agent_open();              // NULL: no agent is named in SSH_AUTH_SOCK
- *     agent_list(a, &keys, &count), agent_sign(a, …)  // 0, SSH_WAIT, -1: it does not answer, or refuses
+ *     struct agent *a = agent_open();                 // NULL: SSH_AUTH_SOCK names no agent
+ *     agent_list(a, &keys, &count), agent_sign(a, …)  // 0, SSH_WAIT, -1: no answer, or refused
  *     agent_close(a);
  */
 
@@ -25,12 +25,12 @@ struct agent_key {
 };
 
 struct agent *agent_open(void);
-void agent_close(struct agent *a); /* NULL is fine */
+void agent_close(struct agent *a); /* NULL is allowed */
 
-/* The keys are the agent's, until it is closed. It has 5 s to answer. */
+/* The keys belong to the agent until it is closed. It has 5 s to answer. */
 int agent_list(struct agent *a, const struct agent_key **ret, size_t *ret_count) MUST_CHECK;
 
-/* Appends the signature as session_signer wants it. The caller decides how long to wait. */
+/* Appends the signature in the form of session_signer. The caller decides how long to wait. */
 int agent_sign(struct agent *a, const struct agent_key *key, const char *algorithm,
     const void *data, size_t len, struct buf *ret) MUST_CHECK;
 

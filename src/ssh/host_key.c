@@ -11,7 +11,7 @@
 
 enum { TYPE_MAX = 100 };
 
-/* In the order in which they are asked for where nothing is known. */
+/* The order in which they are requested if nothing is known about the host. */
 static const char *const all_types[HOST_KEY_TYPES] = {
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"};
 
@@ -64,7 +64,7 @@ static char *name_of(const struct ssh_target *target)
                                     : xasprintf("[%s]:%d", target->host, target->port);
 }
 
-/* What the lines about a host say of a key. */
+/* What the lines about a host tell about a key. */
 struct verdict {
     bool same, other; /* lines that name the port too, where one is needed */
     bool bare_same;   /* lines that don't */

@@ -1,15 +1,17 @@
 #ifndef SSH_HOST_KEY_H
 #define SSH_HOST_KEY_H
 
-/* The key of a host: what is known of it, and whether the one that it shows is accepted. */
+/*
+ * The key of a host: what is known about it, and whether the key that the host shows is accepted.
+ */
 
 #include "session.h"
 
 enum { HOST_KEY_TYPES = 5 };
 
 /*
- * The types of host keys in the order in which the host is asked for them: those that are known of
- * it first, so that it shows a key that can be compared.
+ * The types of host keys in the order in which they are requested: known types first, so that the
+ * host shows a key that can be compared.
  */
 void host_key_order(const struct ssh_target *target, const char *ret[HOST_KEY_TYPES]);
 

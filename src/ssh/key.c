@@ -14,7 +14,7 @@ static const char openssh_begin[] = "-----BEGIN OPENSSH PRIVATE KEY-----";
 static const char openssh_end[] = "-----END OPENSSH PRIVATE KEY-----";
 static const char openssh_magic[] = "openssh-key-v1"; /* with its NUL */
 
-/* What the text holds between its first and last line; the caller wipes and frees it. */
+/* The bytes between the first and the last line; the caller wipes and frees them. */
 static unsigned char *decode(const char *text, size_t *ret_len)
 {
     const char *begin = strstr(text, openssh_begin);
@@ -95,7 +95,7 @@ struct key_look key_look(const char *text)
 
 /* --- RSA --- */
 
-/* The numbers of the private part, if it is not locked: n, e, d. */
+/* The numbers of an unlocked private part: n, e, d. */
 static struct rsa *open_openssh(const char *text)
 {
     struct openssh_key key;

@@ -2,8 +2,8 @@
 #define SSH_KEY_H
 
 /*
- * The text of a private key: what can be seen of it without its passphrase; and RSA keys, which
- * libraries without SHA-2 for RSA cannot use, but OpenSSL can.
+ * What the text of a private key shows without its passphrase; and RSA keys, which libraries
+ * without SHA-2 for RSA cannot use, but OpenSSL can.
  */
 
 #include <stdbool.h>
@@ -16,9 +16,9 @@ struct rsa;
 struct key_look {
     bool private; /* it looks like a private key */
     bool locked;  /* it has a passphrase */
-    bool openssh; /* OpenSSH's own form, as opposed to PEM */
-    bool rsa;     /* known of OpenSSH's form, and of PEM that says so */
-    char *public; /* "ssh-ed25519 AAAA…", the caller's; NULL: it does not show */
+    bool openssh; /* OpenSSH's own form, not PEM */
+    bool rsa;     /* for OpenSSH's form, and for PEM that names it */
+    char *public; /* "ssh-ed25519 AAAA…", the caller's; NULL: not visible */
 };
 struct key_look key_look(const char *text);
 

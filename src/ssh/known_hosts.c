@@ -42,7 +42,7 @@ static unsigned char lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
-/* Names have no case. A star that leads nowhere is given up for a later one only: that is enough. */
+/* Case is ignored. Only the last star is tried again, which is enough. */
 static bool matches(struct part pattern, const char *name)
 {
     const char *p = pattern.text, *end = p + pattern.len;

@@ -15,12 +15,12 @@ enum { KEY_BYTES_MAX = 1 << 20 };
 
 static const char *const usual_files[] = {"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"};
 
-/* A private key from a file or a text, while it is tried. */
+/* A private key from a file or a text that is being tried. */
 struct own_key {
     bool loaded;
     struct buf text;
     struct key_look look;
-    struct rsa *rsa; /* for a library that can't sign with RSA */
+    struct rsa *rsa; /* for a library that cannot sign with RSA */
     struct buf rsa_public;
 };
 
@@ -36,15 +36,15 @@ struct login {
     bool knows_ways;
     struct attempt *attempts;
     size_t count, alloc, next;
-    size_t skipped;          /* the first key, as keys were not offered; SIZE_MAX: none */
-    bool went_back;          /* to it, once they were */
+    size_t skipped;          /* first key passed while none were asked for; SIZE_MAX: none */
+    bool went_back;          /* to `skipped`, when keys were asked for */
     bool asks_about_refusal; /* of a password: the ways that are offered after it tell more */
     struct agent *agent;
     bool agent_listed;
     const struct agent_key *agent_keys;
     size_t agent_key_count, agent_key;
     struct own_key key;
-    struct buf tried; /* what became of each, for the message: "…; …; " */
+    struct buf tried; /* the outcomes, for the message: "…; …; " */
     bool key_unusable, rsa_refused;
 };
 
@@ -137,7 +137,7 @@ static void load(struct login *l, const char *path)
 {
     struct own_key *k = &l->key;
     const char *passphrase = secret_reveal(l->how->passphrase);
-    struct err ignored = ERR_INIT; /* what can't be read is no private key */
+    struct err ignored = ERR_INIT; /* an unreadable text is not a private key */
 
     k->loaded = true;
     if (path && file_read(path, KEY_BYTES_MAX, &k->text, &ignored) < 0)
@@ -297,11 +297,11 @@ static void note_password(struct login *l, enum session_login login)
     AUTO_FREE char *note = xasprintf("the password %s; ", outcome(login));
 
     l->asks_about_refusal = false;
-    if (!strstr(l->tried.data, note)) /* it may also have been the answer to questions */
+    if (!strstr(l->tried.data, note)) /* it may also be the answer to questions */
         buf_adds(&l->tried, note);
 }
 
-/* A password is said to be refused where it was accepted and another way is wanted too. */
+/* An accepted password counts as refused if another way must follow: `ways` tells. */
 static void explain_refusal(struct login *l, unsigned ways)
 {
     bool accepted = !(ways & way_of(&l->attempts[l->next]));
@@ -354,7 +354,7 @@ static enum session_login try_attempt(struct login *l, struct session *s)
     return LOGIN_FAILED;
 }
 
-/* The attempt ended, and more may be needed. */
+/* The attempt ended; another may have to follow. */
 static void finish_attempt(struct login *l, enum session_login login)
 {
     const struct attempt *a = &l->attempts[l->next];

@@ -1,14 +1,14 @@
 #ifndef SSH_LOGIN_H
 #define SSH_LOGIN_H
 
-/* Logins: one way after the other, until the server asks for nothing more. */
+/* Tries one login after the other, until the server requires no more. */
 
 #include "session.h"
 
 struct login;
 
 struct login *login_new(const struct ssh_target *target);
-void login_free(struct login *l); /* NULL is fine */
+void login_free(struct login *l); /* NULL is allowed */
 
 /* 0: logged in; SSH_WAIT; -1 with *ret_failure set. */
 int login_step(

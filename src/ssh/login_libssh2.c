@@ -9,7 +9,7 @@
 
 enum { QUESTION_ROUNDS_MAX = 8 };
 
-/* Older ones put the wrong name, or the wrong form, around the signatures of these. */
+/* Older versions put a wrong name or form around the signatures of these keys. */
 bool session_knows_user_key(const char *type)
 {
     bool certificate = strstr(type, "-cert-v0") != NULL;
@@ -19,7 +19,7 @@ bool session_knows_user_key(const char *type)
     return certificate ? strncmp(type, "ecdsa-", 6) == 0 : strncmp(type, "sk-", 3) != 0;
 }
 
-/* The codes of the library tell these apart, but for a signature that could not be made. */
+/* The library's codes separate these outcomes, except for a failed signature. */
 static enum session_login login_outcome(struct session *s, int rc)
 {
     switch (rc) {
@@ -31,7 +31,7 @@ static enum session_login login_outcome(struct session *s, int rc)
     case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
     case LIBSSH2_ERROR_PASSWORD_EXPIRED:
         return s->broken ? LOGIN_FAILED : LOGIN_REFUSED;
-    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* after the signature; or there was no answer */
+    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* after the signature, or without an answer */
         return s->broken ? LOGIN_FAILED : LOGIN_WANTS_MORE;
     default:
         return LOGIN_FAILED;
@@ -55,7 +55,7 @@ enum session_login session_login_ways(struct session *s, const char *user, unsig
     return LOGIN_REFUSED;
 }
 
-/* Without a passphrase OpenSSL would ask for one at the terminal. */
+/* Without a passphrase OpenSSL would ask for one on the terminal. */
 static int try_key(struct session *s, const char *user, const char *public, const char *text,
     const char *passphrase)
 {
@@ -65,8 +65,8 @@ static int try_key(struct session *s, const char *user, const char *public, cons
 }
 
 /*
- * With its public half, a private key is only opened once the server knows it; but a wrong
- * passphrase then looks like a signature that was not enough. Without it, the key is opened first.
+ * With its public half, a private key is opened only if the server knows it, but then a wrong
+ * passphrase looks like a rejected signature. Without it, the key is opened first.
  */
 enum session_login session_login_key(struct session *s, const char *user, const char *public,
     const char *text, const char *passphrase)
@@ -87,7 +87,7 @@ enum session_login session_login_key(struct session *s, const char *user, const 
     return login == LOGIN_REFUSED ? LOGIN_WANTS_MORE : login;
 }
 
-/* The name of the algorithm in what is to be signed (RFC 4252, section 7); NULL: it is not there. */
+/* The algorithm in the data to sign (RFC 4252, section 7); NULL: missing. */
 static char *algorithm_of(const void *data, size_t len)
 {
     struct wire w = wire_of(data, len);
@@ -127,8 +127,8 @@ static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(sign)
 }
 
 /*
- * The library takes the name of the algorithm from the key, and older ones never say another for
- * RSA than "ssh-rsa", which means SHA-1. OpenSSH reads a key under the name of its algorithm too.
+ * The library takes the algorithm's name from the key. Older ones always use "ssh-rsa" for RSA,
+ * which means SHA-1. OpenSSH accepts a key under the name of its algorithm too.
  */
 static void name_by_algorithm(struct buf *key, const void *original, size_t len)
 {

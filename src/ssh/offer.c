@@ -11,7 +11,7 @@ enum {
     COOKIE_BYTES = 16,
 };
 
-/* What follows the lines of text, the last of which is the server's version; NULL: not yet. */
+/* The text after the lines, the last of which is the server's version; NULL: incomplete. */
 static const char *find_version_end(const struct offer *o)
 {
     const char *end = o->bytes.data + o->bytes.len;
@@ -27,7 +27,7 @@ static const char *find_version_end(const struct offer *o)
     }
 }
 
-/* The packet behind that; NULL: not all is here. */
+/* The packet after that; NULL: incomplete. */
 static const char *find_packet(const struct offer *o, size_t *ret_len)
 {
     const char *begin = find_version_end(o);

@@ -2,9 +2,8 @@
 #define SSH_OFFER_H
 
 /*
- * What a server offers in its first packet (SSH_MSG_KEXINIT, RFC 4253, section 7.1), read from the
- * bytes as they come, before anything is encrypted: no library tells why two sides find no common
- * method.
+ * The server's first packet (SSH_MSG_KEXINIT, RFC 4253, section 7.1), read from the bytes before
+ * encryption starts: no library tells why two sides find no common method.
  */
 
 #include <stdbool.h>
@@ -13,7 +12,7 @@
 
 struct offer {
     struct buf bytes;
-    bool over; /* the packet is complete, or is none */
+    bool over; /* the packet is complete, or invalid */
 };
 
 #define OFFER_INIT                                                                                 \
@@ -34,14 +33,16 @@ enum offer_kind {
 void offer_add(struct offer *o, const void *data, size_t len);
 void offer_release(struct offer *o);
 
-/* The first line of a server that never came to its version, up to `most` bytes, printable, the
- * caller's; NULL: it did, or said nothing. */
+/*
+ * The first line of a server that sent no version, up to `most` bytes, printable, the caller's;
+ * NULL: it sent one, or nothing.
+ */
 char *offer_refusal(const struct offer *o, size_t most);
 
-/* Names with commas between them, printable, the caller's; NULL: none are known. */
+/* Names separated by commas, printable, the caller's; NULL: unknown. */
 char *offer_names(const struct offer *o, enum offer_kind kind);
 
-/* Whether a list of names with commas holds this one, and whether two lists share one. */
+/* Whether a comma-separated list has this name, and whether two lists share one. */
 bool offer_has(const char *list, const char *name, size_t len);
 bool offer_meets(const char *list, const char *other);
 

@@ -21,7 +21,7 @@ static const char *const names[RSA_NUMBERS] = {
     [RSA_D] = OSSL_PKEY_PARAM_RSA_D,
 };
 
-/* Takes the key over, if it is one of RSA. */
+/* Takes over the key, if it is an RSA key. */
 static struct rsa *wrap(EVP_PKEY *pkey)
 {
     ERR_clear_error();
@@ -37,7 +37,7 @@ static struct rsa *wrap(EVP_PKEY *pkey)
 struct rsa *rsa_from_pem(const char *text, const char *passphrase)
 {
     BIO *bio = BIO_new_mem_buf(text, -1);
-    /* Without any, OpenSSL would ask at the terminal. */
+    /* Without a passphrase OpenSSL would ask on the terminal. */
     char *given = xstrdup(passphrase ? passphrase : "");
     EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, given) : NULL;
 

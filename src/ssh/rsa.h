@@ -1,17 +1,17 @@
 #ifndef SSH_RSA_H
 #define SSH_RSA_H
 
-/* RSA keys of libcrypto, for libraries of SSH that sign with SHA-1 only. Knows no SSH. */
+/* RSA keys of libcrypto, for SSH libraries that sign with SHA-1 only. Independent of SSH. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct rsa;
 
-/* NULL: it is no RSA key in PEM, or its passphrase (NULL: none) is another. */
+/* NULL: not an RSA key in PEM, or another passphrase (NULL: none). */
 struct rsa *rsa_from_pem(const char *text, const char *passphrase);
 
-/* Big-endian numbers. NULL: they make no key. */
+/* Big-endian numbers. NULL: not a key. */
 struct rsa_number {
     const void *bytes;
     size_t len;
@@ -19,12 +19,12 @@ struct rsa_number {
 enum { RSA_N, RSA_E, RSA_D, RSA_NUMBERS };
 struct rsa *rsa_from_numbers(const struct rsa_number numbers[RSA_NUMBERS]);
 
-void rsa_free(struct rsa *r); /* NULL is fine */
+void rsa_free(struct rsa *r); /* NULL is allowed */
 
-/* The number with a zero byte in front if its first bit is set; the caller's. */
+/* The number, with a leading zero byte if its first bit is set; the caller's. */
 unsigned char *rsa_number(const struct rsa *r, int which, size_t *ret_len);
 
-/* PKCS #1, 1.5, with SHA-512 or else SHA-256. NULL: it failed. The caller frees it. */
+/* PKCS #1, 1.5, with SHA-512 or SHA-256. NULL: failed. The caller frees it. */
 unsigned char *rsa_sign(
     const struct rsa *r, bool sha512, const void *data, size_t len, size_t *ret_len);
 

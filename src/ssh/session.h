@@ -2,10 +2,11 @@
 #define SSH_SESSION_H
 
 /*
- * What the room needs of an SSH library; session_libssh2.c is for the one there is. A session works on a
- * connected, non-blocking socket. Each function does what it can at once: SSH_WAIT (or LOGIN_WAITS)
- * asks for another call with the same arguments, after what session_wait() names. One call takes in
- * a bounded number of bytes, and all memory of a session stays below SSH_BYTES_MAX.
+ * The functions that src/ssh needs of an SSH library; session_libssh2.c implements them. A session
+ * uses a connected, non-blocking socket. Each function does what it can without blocking. SSH_WAIT
+ * (or LOGIN_WAITS) asks for another call with the same arguments, after the events of
+ * session_wait(). A call reads a bounded number of bytes, and all memory of a session stays below
+ * SSH_BYTES_MAX.
  */
 
 #include <stdbool.h>
@@ -17,31 +18,33 @@
 struct session;
 
 struct session *session_new(int fd, struct err *err) MUST_CHECK; /* the socket stays the caller's */
-void session_free(struct session *s, bool says_good_bye);        /* NULL is fine */
+void session_free(struct session *s, bool says_good_bye);        /* NULL is allowed */
 
 const char *session_library(void);       /* name and version */
-const char *session_newer_library(void); /* the version that knows all that this one may lack */
+const char *session_newer_library(void); /* the version that can do all that this one cannot */
 
 /*
- * What the library can do with keys of a type ("ssh-ed25519", …): check a host's, and log in with
- * one that signs elsewhere. session_signs_with_rsa(): session_login_key() takes RSA keys.
+ * What the library can do with keys of a type ("ssh-ed25519", …): check a host's, and log in with a
+ * key that signs elsewhere. session_signs_with_rsa(): session_login_key() accepts RSA keys.
  */
 bool session_knows_host_key(const char *type);
 bool session_knows_user_key(const char *type);
 bool session_signs_with_rsa(void);
 
-/* `host_key_types`: as in known_hosts, the most wanted first; those that are unknown are left out. */
+/* `host_key_types`: as in known_hosts, the preferred first; unknown ones are skipped. */
 int session_handshake(
     struct session *s, const char *const *host_key_types, size_t count, struct err *err) MUST_CHECK;
 
-/* As it comes over the wire; borrowed. NULL: none came. */
+/* As on the wire; borrowed. NULL: none. */
 const char *session_host_key(struct session *s, size_t *ret_len);
 
 void session_wait(const struct session *s, struct wait *wait);
-/* A packet is half sent: only the function that said SSH_WAIT may be called, until it is done. */
+/*
+ * A packet is half sent: until it is done, only the function that returned SSH_WAIT may be called.
+ */
 bool session_is_sending(const struct session *s);
 
-/* Sets "what: what the library or the server says". ERR_NETWORK if the connection is gone. -1. */
+/* Sets "what: the error of the library or the server". ERR_NETWORK: the connection is gone. -1. */
 int session_error(struct session *s, enum err_code code, const char *what, struct err *err);
 
 /* --- logins --- */
@@ -51,21 +54,21 @@ enum session_login {
     LOGIN_FAILED = -1, /* session_error() tells why */
     LOGIN_DONE,
     LOGIN_REFUSED,
-    LOGIN_WANTS_MORE,   /* the key was accepted, and another login is wanted too */
-    LOGIN_KEY_UNUSABLE, /* it cannot be read, or does not sign */
+    LOGIN_WANTS_MORE,   /* accepted, but another login must follow */
+    LOGIN_KEY_UNUSABLE, /* unreadable, or it does not sign */
 };
 
-/* The ways that the server offers now. LOGIN_DONE: it asks for none. */
+/* The ways that the server offers now. LOGIN_DONE: none is needed. */
 enum { LOGIN_BY_KEY = 1, LOGIN_BY_PASSWORD = 2, LOGIN_BY_QUESTIONS = 4 };
 enum session_login session_login_ways(struct session *s, const char *user, unsigned *ret_ways);
 
-/* A private key's text. `public`: its line of a .pub file where that is known, else NULL. */
+/* A private key's text. `public`: its line of a .pub file, or NULL. */
 enum session_login session_login_key(struct session *s, const char *user, const char *public,
     const char *text, const char *passphrase);
 
 /*
- * A public key as on the wire, whose owner signs. sign() is given the bytes to sign and the name of
- * the algorithm, and appends the signature as the protocol has it, without that name: 0, SSH_WAIT, -1.
+ * A public key as on the wire, with its signer. sign() gets the bytes to sign and the algorithm's
+ * name, and appends the signature in the protocol's form without that name: 0, SSH_WAIT, -1.
  */
 struct session_signer {
     int (*sign)(void *arg, const char *algorithm, const void *data, size_t len, struct buf *ret);
@@ -76,23 +79,23 @@ enum session_login session_login_signer(struct session *s, const char *user, con
 
 enum session_login session_login_password(
     struct session *s, const char *user, const char *password);
-/* The password is the answer to whatever is asked. */
+/* Answers any question with the password. */
 enum session_login session_login_questions(
     struct session *s, const char *user, const char *password);
 
 /* --- the channel --- */
 
-/* Each 0, SSH_WAIT, -1. */
+/* Each returns 0, SSH_WAIT or -1. */
 int session_close_channel(struct session *s, struct err *err) MUST_CHECK;
 int session_open(struct session *s, struct err *err) MUST_CHECK;
 int session_request(
     struct session *s, enum ssh_service service, const char *name, struct err *err) MUST_CHECK;
 
-/* Bytes, 0 at the end of this stream, SSH_WAIT, -1. */
+/* The number of bytes, 0 at the end of this stream, SSH_WAIT, -1. */
 enum session_stream { SESSION_OUTPUT, SESSION_ERRORS };
 ssize_t session_read(struct session *s, enum session_stream stream, void *data, size_t size,
     struct err *err) MUST_CHECK;
-/* After SSH_WAIT, the same bytes have to come again. */
+/* After SSH_WAIT, repeat it with the same bytes. */
 ssize_t session_write(struct session *s, const void *data, size_t len, struct err *err) MUST_CHECK;
 int session_send_eof(struct session *s, struct err *err) MUST_CHECK;
 

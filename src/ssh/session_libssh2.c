@@ -164,7 +164,7 @@ int session_error(struct session *s, enum err_code code, const char *what, struc
     return err_set(err, code, "%s: %s", what, *said ? said : "it failed");
 }
 
-/* What a call of the library returned: 0, SSH_WAIT, or -1 with the error. */
+/* The result of a library call: 0, SSH_WAIT, or -1 with the error. */
 static int outcome(struct session *s, int rc, const char *what, struct err *err)
 {
     if (rc == 0)
@@ -174,7 +174,7 @@ static int outcome(struct session *s, int rc, const char *what, struct err *err)
 
 /* --- methods --- */
 
-/* Of the methods of a kind that the library knows: those of `wanted` first, then the others. */
+/* The library's methods of a kind: those of `wanted` first, then the others. */
 struct wish {
     int method;
     enum offer_kind kind;
@@ -225,7 +225,7 @@ static int choose(struct session *s, const struct wish *w)
     return libssh2_session_method_pref(s->library, w->method, s->ours[w->kind]);
 }
 
-/* SHA-1 and MD5 are proofs of nothing any more, and old ciphers are known to leak. */
+/* SHA-1 and MD5 prove nothing any more, and old ciphers leak. */
 static int choose_methods(struct session *s)
 {
     static const char *const ciphers[] = {"aes128-gcm@openssh.com", "aes256-gcm@openssh.com",
@@ -247,7 +247,7 @@ static int choose_methods(struct session *s)
     return 0;
 }
 
-/* Types of keys, and the algorithms by which they prove a host. RSA with SHA-1 is no proof. */
+/* Key types and the algorithms with which they prove a host. RSA with SHA-1 is no proof. */
 static const struct {
     const char *type, *algorithms[3];
 } host_key_algorithms[] = {
@@ -309,7 +309,7 @@ void session_free(struct session *s, bool says_good_bye)
         return;
     if (s->library && says_good_bye && !s->broken)
         libssh2_session_disconnect(s->library, "done");
-    s->silent = true; /* so it does not wait for anything */
+    s->silent = true; /* so it does not wait */
     if (s->library)
         libssh2_session_free(s->library);
     for (size_t i = 0; i < OFFER_KINDS; i++)
@@ -319,7 +319,7 @@ void session_free(struct session *s, bool says_good_bye)
     free(s);
 }
 
-/* Says which kind of method both sides do not share, and returns -1; 0: that is not what failed. */
+/* Names the kind of method that both sides do not share, and returns -1; 0: another failure. */
 static int no_common_method(struct session *s, struct err *err)
 {
     static const char *const kinds[] = {[OFFER_KEX] = "way to exchange keys",

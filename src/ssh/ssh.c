@@ -1,4 +1,4 @@
-/* The session as its users see it: see ssh.h. */
+/* Implements ssh.h. */
 
 #include "recluster/ssh.h"
 
@@ -34,7 +34,7 @@ struct ssh {
     enum { CONNECTING, HANDSHAKE, LOGIN, READY } step;
     struct addrinfo *addresses, *next_address;
     int fd;
-    int64_t deadline_ms; /* of the step; of a channel that is being opened */
+    int64_t deadline_ms; /* of the step, or of a channel that is being opened */
     struct session *session;
     const char *host_key_types[HOST_KEY_TYPES];
     struct login *login;
@@ -42,7 +42,7 @@ struct ssh {
     enum ssh_failure failure;
     enum { NO_CHANNEL, OPENING, REQUESTING, OPEN } channel;
 
-    /* What was taken to be written, and what came; `sending` has to be called again first. */
+    /* Accepted for writing, and received; `sending` must be called again first. */
     struct buf out;
     size_t out_at;
     char *in;
@@ -83,7 +83,7 @@ static int cannot_connect(const struct ssh *s, struct err *err)
         "cannot connect to '%s', port %d", s->target.host, s->target.port);
 }
 
-/* Begins to connect to the next address that takes it. */
+/* Begins to connect to the next usable address. */
 static int begin_connect(struct ssh *s, struct err *err)
 {
     const int on = 1;
@@ -165,7 +165,7 @@ static int do_step(struct ssh *s, struct err *err)
     return 0;
 }
 
-/* SSH_WAIT, or -1 once that lasts too long. */
+/* SSH_WAIT, or -1 after the deadline. */
 static int wait_or_give_up(const struct ssh *s, const char *what, struct err *err)
 {
     if (clock_mono_ms() < s->deadline_ms)
@@ -257,7 +257,7 @@ void ssh_wait(const struct ssh *s, struct wait *wait)
 
 /* --- the channel --- */
 
-/* Notes whether this call has to come again before any other. */
+/* Notes whether this call must be repeated before any other. */
 static void note(struct ssh *s, enum call call, ssize_t rc)
 {
     s->sending = rc == SSH_WAIT && session_is_sending(s->session) ? call : NO_CALL;
@@ -277,7 +277,7 @@ static int flush(struct ssh *s, struct err *err)
     return 0;
 }
 
-/* 1: bytes are there; 0: the end; SSH_WAIT; -1. */
+/* 1: bytes; 0: the end; SSH_WAIT; -1. */
 static int fill(struct ssh *s, struct err *err)
 {
     if (s->in_at < s->in_len)
@@ -307,7 +307,7 @@ static int take_errors(struct ssh *s, struct err *err)
     return SSH_WAIT;
 }
 
-/* Before another call: the one that has sent half a packet. 0, SSH_WAIT, -1. */
+/* Repeats the call that has sent half a packet. 0, SSH_WAIT, -1. */
 static int finish_sending(struct ssh *s, struct err *err)
 {
     int rc = 0;
@@ -332,10 +332,10 @@ static int finish_sending(struct ssh *s, struct err *err)
     return rc == -1 ? -1 : s->sending != NO_CALL ? SSH_WAIT : 0;
 }
 
-/* Closes the channel before, and forgets what belongs to it. */
+/* Closes the previous channel and forgets its state. */
 static int begin_channel(struct ssh *s, struct err *err)
 {
-    struct err ignored = ERR_INIT; /* of what is left of it */
+    struct err ignored = ERR_INIT; /* of its rest */
 
     if (finish_sending(s, &ignored) == SSH_WAIT)
         return SSH_WAIT;
@@ -375,7 +375,7 @@ int ssh_start(struct ssh *s, enum ssh_service service, const char *name, struct 
         if (rc == SSH_WAIT)
             return wait_or_give_up(s, "the channel", err);
         if (rc != 0) {
-            s->channel = NO_CHANNEL; /* another one may be asked for */
+            s->channel = NO_CHANNEL; /* another one may be requested */
             return rc;
         }
         s->channel++;
@@ -397,10 +397,10 @@ ssize_t ssh_write(struct ssh *s, const void *data, size_t len, struct err *err)
     return flush(s, err) == -1 ? -1 : (ssize_t)len;
 }
 
-/* Sends what can be sent. A write that failed, as the other side closed, is no end of the output. */
+/* Sends what it can. A failed write, because the other side closed, does not end the output. */
 static void send_before_reading(struct ssh *s)
 {
-    struct err ignored = ERR_INIT; /* the next write meets it again */
+    struct err ignored = ERR_INIT; /* the next write reports it */
     int rc = finish_sending(s, &ignored);
 
     if (rc == 0)
@@ -417,7 +417,7 @@ ssize_t ssh_read(struct ssh *s, const char **ret, size_t most, struct err *err)
     if (s->in_at == s->in_len) {
         send_before_reading(s);
         int rc = s->sending == NO_CALL ? fill(s, err) : SSH_WAIT;
-        /* Standard error that nobody takes fills the window; to take it may bring in output. */
+        /* Unread standard error fills the window; reading it may bring output. */
         if (rc == SSH_WAIT && s->sending == NO_CALL) {
             if (take_errors(s, err) == -1)
                 return -1;
@@ -448,7 +448,7 @@ int ssh_end_input(struct ssh *s, struct err *err)
 
 const struct buf *ssh_errors(struct ssh *s)
 {
-    struct err ignored = ERR_INIT; /* the next call meets it again */
+    struct err ignored = ERR_INIT; /* the next call reports it */
 
     if (s->channel == OPEN && finish_sending(s, &ignored) == 0)
         (void)!take_errors(s, &ignored);

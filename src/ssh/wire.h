@@ -1,7 +1,7 @@
 #ifndef SSH_WIRE_H
 #define SSH_WIRE_H
 
-/* Numbers and strings as the protocols of SSH write them (RFC 4251, section 5). */
+/* Numbers and strings in the form of the SSH protocols (RFC 4251, section 5). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "recluster/buf.h"
 
-/* What is read behind the end is 0 or empty, and `bad`. */
+/* Reading after the end gives 0 or empty, and sets `bad`. */
 struct wire {
     const unsigned char *at, *end;
     bool bad;
@@ -23,7 +23,7 @@ bool wire_string_is(struct wire *w, const char *text);
 void wire_put_u32(struct buf *b, uint32_t value);
 void wire_put_string(struct buf *b, const void *data, size_t len);
 
-/* A copy for messages, up to `most` bytes: what is not printable ASCII is '?'. The caller frees it. */
+/* A printable copy for messages, up to `most` bytes; other characters become '?'. The caller's. */
 char *wire_printable(const char *text, size_t len, size_t most);
 
 #endif
