@@ -44,6 +44,12 @@ struct relay_read {
 int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, struct store *store,
     struct err *err) MUST_CHECK;
 
+/*
+ * For the child process of a read: if its memory runs out (memory_limit.h), it sends "end" with the error to fd. `read`
+ * must stay.
+ */
+void relay_tell_memory_limit(int fd, const struct relay_read *read);
+
 /* Returns {"id", "stream"}, the caller's. */
 json_t *relay_params(uint64_t id, json_int_t stream);
 

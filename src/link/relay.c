@@ -10,6 +10,7 @@
 #include "recluster/buf.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
+#include "recluster/memory_limit.h"
 
 enum {
     HOLD_MS = 100, /* how long a few bytes wait for more */
@@ -153,6 +154,29 @@ int relay_send(int fd, struct rpc_input *in, const struct relay_read *read, stru
     buf_release(&s.data);
     buf_release(&s.out);
     return rc;
+}
+
+/* The descriptor and the read of the one child that this process is. */
+static struct {
+    int fd;
+    const struct relay_read *read;
+} child;
+
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    struct err unsaid = ERR_INIT;
+
+    (void)arg;
+    rpc_add_notification(&out, "end", relay_end_params(child.read->id, child.read->stream, err, 0));
+    return file_write_all(child.fd, out.data, out.len, "relay", &unsaid) < 0;
+}
+
+void relay_tell_memory_limit(int fd, const struct relay_read *read)
+{
+    child.fd = fd;
+    child.read = read;
+    memory_limit_tell(on_memory_limit, NULL);
 }
 
 void relay_object(const json_t *begin, struct store_object *ret, int64_t *ret_first_byte)

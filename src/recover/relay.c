@@ -123,6 +123,7 @@ static int read_in_child(void *arg, int fd)
 
     close_all_but(fd);
     memory_limit_name("'%s', which is read for a host,", r->name);
+    relay_tell_memory_limit(fd, &read);
     if (json_object_get(r->file, "parts"))
         below = store_location_below(location, json_text(r->file, "name", NULL));
     struct store *store = store_open(below ? below : location, &err);

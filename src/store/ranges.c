@@ -9,6 +9,7 @@
 
 #include "handle.h"
 #include "recluster/child.h"
+#include "recluster/memory_limit.h"
 
 enum { CONNECTIONS_MAX = 8, WORTH_BYTES = 64 << 20, LOOK_MS = 500 };
 
@@ -59,7 +60,21 @@ static void wait_for(sem_t *sem)
         ;
 }
 
-/* The ranges of one child. */
+/* The range is there, or the error in its place. */
+static void hand_over(struct range *range, int rc, const struct err *err)
+{
+    range->rc = rc;
+    range->err = *err;
+    sem_post(&range->filled);
+}
+
+static int on_memory_limit(void *arg, const struct err *err)
+{
+    hand_over(arg, -1, err);
+    return 1;
+}
+
+/* The ranges of one child. For the first it has waited already. */
 static int read_in_turn(const struct reader *r, struct store *own, struct err *err)
 {
     for (size_t i = r->number;; i += r->connections) {
@@ -67,14 +82,14 @@ static int read_in_turn(const struct reader *r, struct store *own, struct err *e
         int64_t from = r->offset + (int64_t)i * RANGE_BYTES;
         if (from >= r->bytes)
             return 0;
-        wait_for(&range->emptied);
+        if (i != r->number)
+            wait_for(&range->emptied);
+        memory_limit_tell(on_memory_limit, range);
         range->len = 0;
-        range->rc = store_read(own, &(struct store_range){r->name, from, RANGE_BYTES}, take, range,
+        int rc = store_read(own, &(struct store_range){r->name, from, RANGE_BYTES}, take, range,
             &range->object, err);
-        range->err = *err;
-        bool failed = range->rc < 0;
-        sem_post(&range->filled);
-        if (failed)
+        hand_over(range, rc, err);
+        if (rc < 0)
             return -1;
     }
 }
@@ -82,19 +97,18 @@ static int read_in_turn(const struct reader *r, struct store *own, struct err *e
 static int read_ranges(void *arg, int fd)
 {
     const struct reader *r = arg;
+    struct range *first = &r->ranges[r->number];
     struct err err = ERR_INIT;
 
     (void)fd;
+    memory_limit_name("a range of '%s' in '%s'", r->name, store_label(r->store));
+    memory_limit_tell(on_memory_limit, first);
+    wait_for(&first->emptied);
     struct store *own = store_open_again(r->store, &err);
-    if (!own) {
-        struct range *range = &r->ranges[r->number];
-        wait_for(&range->emptied);
-        range->rc = -1;
-        range->err = err;
-        sem_post(&range->filled);
-        return 1;
-    }
-    return read_in_turn(r, own, &err) < 0;
+    if (own)
+        return read_in_turn(r, own, &err) < 0;
+    hand_over(first, -1, &err);
+    return 1;
 }
 
 /* --- here --- */
