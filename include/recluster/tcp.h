@@ -31,7 +31,7 @@ struct tls_params {
     bool any_name;
 };
 int tls_new(const struct tls_params *params, struct tls **ret, struct err *err) MUST_CHECK;
-void tls_free(struct tls *tls); /* NULL is fine; no connection may use it any more */
+void tls_free(struct tls *tls); /* NULL is fine; connections that use it live on */
 
 struct tcp;
 struct tcp_params {

@@ -12,6 +12,7 @@
 #include "server.h"
 #include "server_conf.h"
 #include "shard.h"
+#include "shard_tls.h"
 #include "watch.h"
 
 enum {
@@ -38,7 +39,8 @@ static int connect_primary(struct attachment *a, const char *password, struct er
     const char *recovery_password = shard_string(a->shard, "recovery_password");
     struct err refused = {.code = ERR_DENIED};
 
-    if (redis_connect_tcp(a->primary_addr, a->primary_port, PRIMARY_MS, &a->primary, err) < 0)
+    if (shard_connect_tcp(
+            a->shard, a->primary_addr, a->primary_port, PRIMARY_MS, &a->primary, err) < 0)
         return -1;
     if (recovery_password &&
         redis_auth(a->primary, RECOVERY_USER, recovery_password, &refused) == 0)

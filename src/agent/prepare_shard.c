@@ -13,6 +13,7 @@
 #include "server_conf.h"
 #include "server_version.h"
 #include "shard.h"
+#include "shard_tls.h"
 #include "systemd_unit.h"
 
 /* The fields of the record that come from the parameters. */
@@ -158,8 +159,9 @@ static int decide_fast_load(const struct shard *shard, struct err *err)
 }
 
 /* Takes over the record. */
-static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, struct err *err)
+static int prepare(struct shard *shard, json_t *record, const json_t *params, struct err *err)
 {
+    const json_t *tls = json_object_get(params, "tls");
     AUTO_FREE char *incoming = path_join(shard->path, "incoming");
     pid_t pid;
 
@@ -192,9 +194,9 @@ static int prepare(struct shard *shard, json_t *record, const char *nodes_conf, 
         return err_set(err, ERR_CHECK,
             "a server runs in '%s' (process %d), but it was not prepared", shard->path, (int)pid);
     if (check_version(shard, err) < 0 || check_ports(record, err) < 0 ||
-        decide_fast_load(shard, err) < 0)
+        decide_fast_load(shard, err) < 0 || (tls && shard_tls_write(shard, tls, err) < 0))
         return -1;
-    return write_files(shard, nodes_conf, err);
+    return write_files(shard, json_text(params, "nodes_conf", NULL), err);
 fail:
     json_decref(record);
     return -1;
@@ -202,7 +204,6 @@ fail:
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *nodes_conf = NULL;
     struct shard shard = SHARD_INIT;
     json_t *record;
 
@@ -210,12 +211,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (shard_find(params, &shard, err) < 0)
         return -1;
     int rc = take_params(params, &record, err);
-    if (rc == 0 && json_object_get(params, "nodes_conf") &&
-        param_string(params, "nodes_conf", &nodes_conf, err) < 0) {
-        json_decref(record);
-        rc = -1;
-    } else if (rc == 0)
-        rc = prepare(&shard, record, nodes_conf, err);
+    if (rc == 0)
+        rc = prepare(&shard, record, params, err);
     if (rc == 0)
         *ret =
             json_pack("{s:O?}", "fast_load", json_object_get(shard.record, "fast_load_measured"));

@@ -11,11 +11,13 @@
 #include "redis.h"
 #include "samples.h"
 #include "server.h"
+#include "shard_tls.h"
 #include "watch.h"
 
 enum { COMMAND_MS = 10 * 1000, CLUSTER_MS = 30 * 1000, POLL_MS = 100, PINGS = 9 };
 
 struct endpoint {
+    const struct shard *shard;
     const char *addr, *password, *role;
     const char *recovery_password; /* to look with, if default may not; or NULL */
     int port;
@@ -93,7 +95,7 @@ static int connect_as(struct endpoint *e, const char *user, const char *password
 {
     redis_close(e->redis);
     e->redis = NULL;
-    if (redis_connect_tcp(e->addr, e->port, COMMAND_MS, &e->redis, err) < 0)
+    if (shard_connect_tcp(e->shard, e->addr, e->port, COMMAND_MS, &e->redis, err) < 0)
         return -1;
     return password && *password ? redis_auth(e->redis, user, password, err) : 0;
 }
@@ -133,6 +135,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
 {
     struct endpoint e = {.password = json_text(params, "password", NULL)};
     const json_t *samples = json_object_get(params, "samples");
+    struct shard shard;
     json_int_t port;
 
     (void)call;
@@ -146,8 +149,12 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     e.port = (int)port;
     if (json_count(params, "users"))
         e.recovery_password = json_text(params, "recovery_password", NULL);
+    if (shard_enter(params, &shard, err) < 0)
+        return -1;
+    e.shard = &shard;
     int rc = prove(&e, samples, ret, err);
     redis_close(e.redis);
+    shard_release(&shard);
     return rc;
 }
 

@@ -2,15 +2,20 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "recluster/buf.h"
+#include "recluster/clock.h"
 
 struct redis {
-    redisContext *context;
-    char *peer; /* for messages */
+    redisContext *context; /* NULL: by TLS */
+    char *peer;            /* for messages */
+    struct tcp *tcp;       /* by TLS, with what follows */
+    redisReader *reader;
+    int timeout_ms;
 };
 
 static struct timeval timeval_of_ms(int ms)
@@ -48,6 +53,88 @@ int redis_connect_unix(const char *path, int timeout_ms, struct redis **ret, str
     return connected(context, xasprintf("'%s'", path), timeout_ms, ret, err);
 }
 
+/* --- by TLS: hiredis parses, tcp.h moves the bytes --- */
+
+/* Waits for the connection, at most until the deadline. */
+static int await_tcp(struct redis *r, bool writing, int64_t deadline_ms, struct err *err)
+{
+    struct wait wait = {.fd_count = 0};
+    struct pollfd fds[WAIT_FDS_MAX];
+    int64_t left_ms = deadline_ms - clock_mono_ms();
+
+    tcp_wait(r->tcp, &wait, writing);
+    for (int i = 0; i < wait.fd_count; i++)
+        fds[i] = (struct pollfd){wait.fds[i].fd, wait.fds[i].events, 0};
+    if (left_ms <= 0 || poll(fds, (nfds_t)wait.fd_count, (int)left_ms) == 0)
+        return err_set(err, ERR_TIMEOUT, "no answer in time from %s", r->peer);
+    return 0;
+}
+
+static int send_by_tls(
+    struct redis *r, const char *data, size_t len, int64_t deadline_ms, struct err *err)
+{
+    for (size_t sent = 0; sent < len;) {
+        ssize_t n = tcp_write(r->tcp, data + sent, len - sent, err);
+        if (n < 0 || (n == 0 && await_tcp(r, true, deadline_ms, err) < 0))
+            return -1;
+        sent += (size_t)n;
+    }
+    return 0;
+}
+
+static int read_by_tls(struct redis *r, redisReply **ret, int64_t deadline_ms, struct err *err)
+{
+    for (;;) {
+        char data[16384];
+        void *reply = NULL;
+        if (redisReaderGetReply(r->reader, &reply) != REDIS_OK)
+            return err_set(err, ERR_PROTOCOL, "%s: %s", r->peer, r->reader->errstr);
+        *ret = reply;
+        if (reply)
+            return 0;
+        ssize_t n = tcp_read(r->tcp, data, sizeof(data), err);
+        if (n < 0 || (n == 0 && await_tcp(r, false, deadline_ms, err) < 0))
+            return -1;
+        redisReaderFeed(r->reader, data, (size_t)n);
+    }
+}
+
+/* NULL with err set. */
+static redisReply *command_by_tls(
+    struct redis *r, int argc, const char **argv, const size_t *lens, struct err *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + r->timeout_ms;
+    redisReply *reply = NULL;
+    char *text;
+
+    int len = redisFormatCommandArgv(&text, argc, argv, lens);
+    if (len < 0)
+        die_of_memory(0);
+    if (send_by_tls(r, text, (size_t)len, deadline_ms, err) == 0)
+        (void)!read_by_tls(r, &reply, deadline_ms, err);
+    explicit_bzero(text, (size_t)len); /* it may hold a password */
+    redisFreeCommand(text);
+    return reply;
+}
+
+int redis_connect_tls(
+    const struct tcp_params *params, int timeout_ms, struct redis **ret, struct err *err)
+{
+    struct redis *r = xcalloc(1, sizeof(*r));
+
+    r->timeout_ms = timeout_ms;
+    if (tcp_open(params, &r->tcp, err) < 0) {
+        redis_close(r);
+        return -1;
+    }
+    r->peer = xstrdup(tcp_peer(r->tcp));
+    r->reader = xchecked(redisReaderCreate(), 0);
+    *ret = r;
+    return 0;
+}
+
+/* --- connections --- */
+
 int redis_connect_tcp(
     const char *addr, int port, int timeout_ms, struct redis **ret, struct err *err)
 {
@@ -61,6 +148,9 @@ void redis_close(struct redis *r)
         return;
     if (r->context)
         redisFree(r->context);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    tcp_close(r->tcp);
     free(r->peer);
     free(r);
 }
@@ -135,9 +225,10 @@ int redis_command_argv(
         argc++;
     AUTO_FREE char *name = command_name(argv);
     AUTO_FREE const char **args = xmemdup(argv, (size_t)argc * sizeof(*argv));
-    redisReply *reply = redisCommandArgv(r->context, argc, args, lens);
+    redisReply *reply = r->tcp ? command_by_tls(r, argc, args, lens, err)
+                               : redisCommandArgv(r->context, argc, args, lens);
     if (!reply)
-        return connection_failed(r, name, err);
+        return r->tcp ? err_wrap(err, "%s", name) : connection_failed(r, name, err);
     if (reply->type == REDIS_REPLY_ERROR) {
         size_t shown = has_secrets(argv) ? strcspn(reply->str, " ") : strlen(reply->str);
         err_set(err, code_of_answer(reply->str), "%s at %s: the server answered '%.*s'", name,

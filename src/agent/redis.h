@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "recluster/err.h"
+#include "recluster/tcp.h"
 
 struct redis;
 
@@ -28,6 +29,9 @@ int redis_connect_unix(
     const char *path, int timeout_ms, struct redis **ret, struct err *err) MUST_CHECK;
 int redis_connect_tcp(
     const char *addr, int port, int timeout_ms, struct redis **ret, struct err *err) MUST_CHECK;
+/* The connection and the handshake happen with the first command. */
+int redis_connect_tls(const struct tcp_params *params, int timeout_ms, struct redis **ret,
+    struct err *err) MUST_CHECK;
 void redis_close(struct redis *r);      /* NULL is allowed */
 void redis_close_ptr(struct redis **r); /* for CLEANUP */
 

@@ -109,6 +109,25 @@ static void add_settings(const json_t *record, struct buf *out)
     }
 }
 
+/* With TLS the port speaks it alone, and so do replication and the cluster bus. */
+static void add_port(const json_t *record, struct buf *out)
+{
+    const json_t *tls = json_object_get(record, "tls");
+    json_int_t port = json_int(record, "port", 0);
+
+    if (!tls) {
+        buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", port);
+        return;
+    }
+    add_quoted(out, "tls-cert-file", json_text(tls, "cert", ""));
+    add_quoted(out, "tls-key-file", json_text(tls, "key", ""));
+    add_quoted(out, "tls-ca-cert-file", json_text(tls, "ca", ""));
+    add_quoted(out, "tls-auth-clients", json_text(tls, "clients", "yes"));
+    buf_addf(out, "port 0\ntls-port %" JSON_INTEGER_FORMAT "\ntls-replication yes\n", port);
+    if (json_int(record, "bus_port", 0))
+        buf_adds(out, "tls-cluster yes\n");
+}
+
 static void add_conf(const json_t *record, const char *path, struct buf *out)
 {
     json_int_t databases = json_int(record, "databases", 0);
@@ -118,7 +137,7 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
         databases = atoll(wanted);
     add_quoted(out, "dir", path);
     add_quoted(out, "bind", json_text(record, "addr", ""));
-    buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", json_int(record, "port", 0));
+    add_port(record, out);
     buf_adds(out, "protected-mode no\n");
     buf_adds(out, "unixsocket redis.sock\n");
     buf_adds(out, "unixsocketperm 700\n");

@@ -189,6 +189,29 @@ int spec_addr(
     return 0;
 }
 
+int spec_check_tls(const json_t *spec, const char *where, struct err *err)
+{
+    static const char *const keys[] = {"cert", "key", "ca", NULL};
+    json_t *tls = json_object_get(spec, "tls");
+
+    if (!tls)
+        return 0;
+    AUTO_FREE char *inside = xasprintf("%stls: ", where);
+    if (!json_is_object(tls))
+        return err_set(err, ERR_USAGE, "%s'tls' is not an object", where);
+    if (spec_check_keys(tls, keys, inside, err) < 0)
+        return -1;
+    for (const char *const *key = keys; *key; key++) {
+        const json_t *value = json_object_get(tls, *key);
+        if (json_is_string(value) || json_is_object(value))
+            continue;
+        err_set(err, ERR_USAGE, "%s'%s' is missing or not a text", inside, *key);
+        return err_hint(err, "Write {\"file\": PATH} for a file of this machine, {\"path\": PATH} "
+                             "for one on the host.");
+    }
+    return 0;
+}
+
 void spec_expand_paths(json_t *spec)
 {
     static const char *const paths[] = {"base_dir", "identity", "known_hosts"};

@@ -53,6 +53,9 @@ int spec_check_paths(
 /* "modules": [PATH or [PATH, ARGUMENT, …], …] */
 int spec_check_modules(const json_t *spec, const char *where, struct err *err) MUST_CHECK;
 
+/* "tls": {"cert", "key", "ca"}: each a secret, or {"path": absolute path on the host}. */
+int spec_check_tls(const json_t *spec, const char *where, struct err *err) MUST_CHECK;
+
 /* Expands "~" in the values that are paths. */
 void spec_expand_paths(json_t *spec);
 

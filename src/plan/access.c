@@ -59,8 +59,23 @@ static void check_weaker_access(
         draft_warn(d, &issue, "%s", what);
         return;
     }
-    issue.hint = draft_text(d, "If this is acceptable, add --accept-weaker-access %s.", db->label);
+    issue.hint = draft_text(d,
+        "Give each host a certificate, \"tls\" in the hosts file. If weaker access is acceptable, "
+        "add --accept-weaker-access %s.",
+        db->label);
     draft_block(d, &issue, "%s", what);
+}
+
+/* Certificates are of a host, so a database is restored with TLS only if each host has some. */
+static bool all_have_tls(const struct draft *d)
+{
+    bool all = true, any = false;
+
+    for (size_t h = 0; h < d->plan->host_count; h++) {
+        all &= !d->hosts[h].usable || d->plan->hosts[h].host->has_tls;
+        any |= d->hosts[h].usable;
+    }
+    return all && any;
 }
 
 static void decide_database(
@@ -77,10 +92,15 @@ static void decide_database(
         draft_warn(d, &(struct plan_issue){.code = "open-access", .database = in->database->label},
             "anyone who reaches its port can read and change all of it, as \"open_access\" of the "
             "hosts file asks");
-    if (in->database->tls)
+    const bool tls = in->database->tls && all_have_tls(d);
+    if (in->database->tls && !tls)
         check_weaker_access(
             d, in, "its clients used TLS; it is restored without TLS, in plain text", "tls-off");
-    if (in->database->client_certificates)
+    if (in->database->client_certificates && tls)
+        draft_warn(d,
+            &(struct plan_issue){.code = "client-certificates", .database = in->database->label},
+            "its clients have to show certificates: those that the \"ca\" of the hosts signed");
+    if (in->database->client_certificates && !tls)
         check_weaker_access(d, in,
             "its clients had to show certificates; it is restored without this check",
             "client-certificates-off");

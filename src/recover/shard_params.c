@@ -71,3 +71,12 @@ const json_t *shard_settings(const struct executor *x, const struct shard_run *s
 
     return json_object_get(json_object_get(wanted, x->databases[s->database].label), when);
 }
+
+bool database_uses_tls(const struct executor *x, const struct database_run *db)
+{
+    bool all = db->ccs->tls;
+
+    for (size_t i = db->first_shard; all && i < db->first_shard + db->shard_count; i++)
+        all = json_object_get(x->hosts[x->shards[i].host].spec, "tls") != NULL;
+    return all;
+}

@@ -25,6 +25,9 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 bool shard_loads_file(const struct executor *x, const struct shard_run *s);
 bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
 
+/* It had TLS, and all its hosts have certificates. */
+bool database_uses_tls(const struct executor *x, const struct database_run *db);
+
 /* What its host's server takes of the database's settings: "at_start", "later". NULL: nothing. */
 const json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when);
 

@@ -526,6 +526,33 @@ void survey_make_plan(struct survey *survey, const struct survey_request *reques
     survey->plan = plan_make(&input);
 }
 
+/*
+ * Reads the certificates and keys, so that the plan fails if one is missing, and a resumed recovery
+ * does not need the files. What is on the host itself stays a path.
+ */
+static int read_tls(struct host *host, struct err *err)
+{
+    json_t *tls = json_object_get(host->spec, "tls"), *value, *read = json_object();
+    const char *name;
+    int rc = 0;
+
+    json_object_foreach (tls, name, value) {
+        bool there = json_has(value, "path");
+        struct secret *text = there || rc < 0 ? NULL : secret_from_json(value, name, err);
+        if (there)
+            json_object_set(read, name, value);
+        else if (text)
+            json_object_set_new(read, name, json_string(secret_reveal(text)));
+        else
+            rc = -1;
+        secret_free(text);
+    }
+    if (tls && rc == 0)
+        json_object_set(host->spec, "tls", read);
+    json_decref(read);
+    return rc < 0 ? err_wrap(err, "\"tls\" of host '%s'", host->name) : 0;
+}
+
 static int load_hosts(struct survey *survey, const struct survey_request *request, struct err *err)
 {
     const json_t *path;
@@ -544,6 +571,8 @@ static int load_hosts(struct survey *survey, const struct survey_request *reques
     survey->host_errors = xcalloc(survey->hosts->count, sizeof(*survey->host_errors));
     for (i = 0; i < survey->hosts->count; i++) {
         const struct host *host = &survey->hosts->hosts[i];
+        if (read_tls(&survey->hosts->hosts[i], err) < 0)
+            return -1;
         survey->host_inputs[i] = (struct plan_host_input){
             .host = host, .without = survey_without(survey->options, host)};
     }

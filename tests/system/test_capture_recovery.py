@@ -6,6 +6,7 @@ import pytest
 
 from captured import Captured, functions_of, settings_of, users_of
 from harness import contents, redis_server, resp
+from harness.certificates import Authority
 from live_cluster import LiveCluster
 from program import DONE, REFUSED
 
@@ -97,3 +98,50 @@ def test_settings_users_and_functions(folder, net, recovery, release, sharded):
             c.call("FLUSHALL")
     with pytest.raises(resp.ReplyError):
         resp.Connection(shards[0]["addr"], shards[0]["port"], "x", "recluster").close()
+
+
+def connect_by_tls(authority, shard, password=None, user=None, certificate=None):
+    return resp.Connection(
+        shard["addr"], shard["port"], password, user, tls=authority.client(certificate))
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+@pytest.mark.parametrize("sharded", [True, False], ids=["cluster", "replicated"])
+def test_tls(folder, net, recovery, release, sharded):
+    authority = Authority(folder / "ca")
+    if sharded:
+        servers = LiveCluster(folder / "live", net, release.program, replicas=1, tls=authority).start().servers
+    else:
+        servers = [redis_server.Server(folder / "p", net.old_node(1), 6379, program=release.program, tls=authority)]
+        servers[0].start()
+    fill(servers, 3 if sharded else 1, release.version)
+    mine = authority.sign("admin")
+    before = Captured(recovery, servers, 3 if sharded else 1, "--tls-ca", authority.cert, "--tls-cert", mine.cert,
+                      "--tls-key", mine.key)
+    recovery.add_hosts(2).write_hosts()
+    run = recovery.plan(status=REFUSED)
+    assert run.says("its clients used TLS") and run.says('"tls" in the hosts file')
+    for host in recovery.hosts:
+        made = authority.sign(host["name"], host["addr"])
+        host["tls"] = {"cert": {"file": str(made.cert)}, "key": {"file": str(made.key)},
+                       "ca": {"file": str(authority.cert)}}
+    recovery.write_hosts()
+    assert recovery.plan().says("signed")
+    run = recovery.recover("--old-cluster-is-dead", "redis")
+    digest = contents.Digest()
+    for shard in recovered_servers(recovery, before.uid):
+        with connect_by_tls(authority, shard, certificate=mine) as c:
+            if shard["role"] == "primary":
+                digest += contents.digest(c)
+            assert settings_of(c) == before.settings
+            assert c.config("port") == "0" and c.config("tls-replication") == "yes"
+            if sharded:
+                assert b"cluster_state:ok" in c.call("CLUSTER", "INFO")
+        with pytest.raises((OSError, ConnectionError)):
+            resp.Connection(shard["addr"], shard["port"]).call("PING")
+        with pytest.raises((OSError, ConnectionError)):
+            connect_by_tls(authority, shard).call("PING")
+    assert digest.same_as(before.digest)
+    key = (authority.folder / "h1.key").read_text().splitlines()[2]
+    assert key not in run.out + run.err + recovery.run("report", "--state", recovery.state).out
+    assert key not in (recovery.folder / "hosts").joinpath("it's h1").joinpath("recovery.json").read_text()
