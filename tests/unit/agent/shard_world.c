@@ -230,10 +230,16 @@ void save_source(void)
     redis_close(r);
 }
 
-json_t *prove_params(int port, const char *password, const char *role, json_t *samples)
+json_t *prove_params(
+    const char *dir, int port, const char *password, const char *role, json_t *samples)
 {
-    return json_pack("{s:s, s:i, s:s?, s:s, s:b, s:o}", "addr", ADDR, "port", port, "password",
-        password, "role", role, "cluster", 0, "samples", samples);
+    json_t *params = password_params(dir, password), *more;
+
+    more = json_pack("{s:s, s:i, s:s, s:b, s:o}", "addr", ADDR, "port", port, "role", role,
+        "cluster", 0, "samples", samples);
+    json_object_update(params, more);
+    json_decref(more);
+    return params;
 }
 
 /* Has the source server save what it holds, as the verified file of a shard. */

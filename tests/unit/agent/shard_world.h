@@ -63,7 +63,8 @@ json_t *dir_params(const char *dir);
 json_t *password_params(const char *dir, const char *password);
 json_t *fetch_params(const char *dir, const char *as); /* of the source's dump.rdb */
 void save_source(void);
-json_t *prove_params(int port, const char *password, const char *role, json_t *samples);
+json_t *prove_params(
+    const char *dir, int port, const char *password, const char *role, json_t *samples);
 /* Has the source save what it holds, as the verified file of a shard. */
 void place_backup(const char *dir, const char *as);
 /* Of a test: servers and folders come and go with it. */

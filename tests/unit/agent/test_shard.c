@@ -58,8 +58,8 @@ static pid_t check_load(const char *dir, int port)
     must_fail(&agent_prepare_shard, prepare_params(dir, port + 1), ERR_CHECK, "another port");
 
     /* Nobody gets in yet. */
-    must_fail(&agent_prove_endpoint, prove_params(port, NULL, "primary", json_array()), ERR_DENIED,
-        "PING");
+    must_fail(&agent_prove_endpoint, prove_params(dir, port, NULL, "primary", json_array()),
+        ERR_DENIED, "PING");
     must_fail(&agent_seal_shard, password_params(dir, PASSWORD), ERR_DENIED, "log in");
     return (pid_t)pid;
 }
@@ -109,16 +109,18 @@ static void check_open(const char *dir, int port, pid_t pid)
     assert_int_equal(number(status, "pid"), pid);
     json_decref(status);
 
-    proven = must(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", some_samples()));
+    proven =
+        must(&agent_prove_endpoint, prove_params(dir, port, PASSWORD, "primary", some_samples()));
     assert_int_equal(number(proven, "samples_ok"), 2);
     assert_true(number(proven, "latency_us") > 0);
     json_decref(proven);
-    must_fail(&agent_prove_endpoint, prove_params(port, PASSWORD, "replica", json_array()),
+    must_fail(&agent_prove_endpoint, prove_params(dir, port, PASSWORD, "replica", json_array()),
         ERR_CHECK, "'master'");
-    must_fail(&agent_prove_endpoint, prove_params(port, "wrong", "primary", json_array()),
+    must_fail(&agent_prove_endpoint, prove_params(dir, port, "wrong", "primary", json_array()),
         ERR_DENIED, "AUTH");
     /* What clients have changed since is no error. */
-    proven = must(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", wrong_samples()));
+    proven =
+        must(&agent_prove_endpoint, prove_params(dir, port, PASSWORD, "primary", wrong_samples()));
     assert_int_equal(number(proven, "samples_ok"), 0);
     json_decref(proven);
     must_do(&agent_shard_status, status_params(dir, wrong_samples()));
@@ -221,7 +223,7 @@ static void test_limits(void **state)
     assert_non_null(strstr(json_string_value(json_array_get(warnings, 1)), "maxclients"));
     json_decref(configured);
     must_do(&agent_open_shard, password_params("s", NULL));
-    must_do(&agent_prove_endpoint, prove_params(port, NULL, "primary", json_array()));
+    must_do(&agent_prove_endpoint, prove_params("s", port, NULL, "primary", json_array()));
     must_do(&agent_seal_shard, password_params("s", NULL));
     json_t *status = must(&agent_shard_status, dir_params("s"));
     assert_int_equal(number(status, "keys"), KEYS + 1);
@@ -267,7 +269,8 @@ static void test_replica(void **state)
     for (int64_t deadline = clock_mono_ms() + DEADLINE_MS;
          keys_at(replica_port, PASSWORD) != KEYS + 2; pause_ms(20))
         assert_true(clock_mono_ms() < deadline);
-    must_do(&agent_prove_endpoint, prove_params(replica_port, PASSWORD, "replica", json_array()));
+    must_do(
+        &agent_prove_endpoint, prove_params("r", replica_port, PASSWORD, "replica", json_array()));
 }
 
 /* Both load the same stamped file; fields that a key's expiry takes away come over. */
@@ -406,7 +409,7 @@ static void check_node(const char *dir, int i, int port)
     json_t *samples = i == 0 || i == 3 ? json_pack("[{s:i, s:s, s:s}]", "db", 0, "key",
                                              "6b65793a34", "kind", "string")
                                        : json_array();
-    json_t *prove = prove_params(port, PASSWORD, i == 3 ? "replica" : "primary", samples);
+    json_t *prove = prove_params(dir, port, PASSWORD, i == 3 ? "replica" : "primary", samples);
     json_object_set_new(prove, "cluster", json_true());
     must_do(&agent_prove_endpoint, prove);
     json_t *status = must(&agent_shard_status, dir_params(dir));

@@ -212,7 +212,7 @@ static void test_fetch(void **state)
 
     must_do(&agent_load_shard, load_params("s", "b.rdb", KEYS + 1, 0));
     must_do(&agent_open_shard, password_params("s", NULL));
-    must_do(&agent_prove_endpoint, prove_params(port, NULL, "primary", samples));
+    must_do(&agent_prove_endpoint, prove_params("s", port, NULL, "primary", samples));
 }
 
 /* Half of the keys each: together they are those of the file, none twice. */
@@ -427,7 +427,7 @@ static void test_killed(void **state)
         must_do(&agent_open_shard, password_params(dir, PASSWORD));
         run_killed(&agent_seal_shard, password_params(dir, PASSWORD), after_ms / 8);
         must_do(&agent_seal_shard, password_params(dir, PASSWORD));
-        must_do(&agent_prove_endpoint, prove_params(port, PASSWORD, "primary", json_array()));
+        must_do(&agent_prove_endpoint, prove_params(dir, port, PASSWORD, "primary", json_array()));
         assert_int_equal(keys_at(port, PASSWORD), KEYS + 1);
     }
 }
