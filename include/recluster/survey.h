@@ -106,7 +106,8 @@ void survey_make_plan(
 
 /*
  * The rates for the estimates of a plan: those of earlier recoveries from this machine, or the
- * defaults. They are learned at the end of a run, if the recovery was large enough.
+ * defaults. They are learned at the end of a run, from hosts and servers that got 256 MiB or more.
+ * What was learned before counts half, by its bytes.
  */
 void rates_read(struct plan_rates *ret);
 int rates_learn(struct state *st, struct err *err) MUST_CHECK;

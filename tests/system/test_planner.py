@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import redis_server, resp
+from harness.rdb_bytes import head, rdb, select, string
 from program import PROGRAM, REFUSED, USAGE
 
 BENCH = Path(__file__).resolve().parents[1] / "bench" / "plan"
@@ -396,7 +397,9 @@ def test_a_single_survivor_is_named(recovery, cluster):
 
 def test_rates_are_learned(recovery, cluster):
     made = cluster.add("orders", keys=5)
-    cluster.write_rdb(made.files[0], [["SET", f"k{i}", os.urandom(1 << 20)] for i in range(20)])
+    # Not compressed, so that it is large enough to learn from.
+    body = b"".join(string(f"k{i}", b"x" * (1 << 20)) for i in range(260))
+    made.files[0].write_bytes(rdb(head() + select(0) + body, checksum=False))
     recovery.add_hosts(1).write()
     assert recovery.plan("--json").json["rates"]["source"] == "defaults"
     recovery.recover()
