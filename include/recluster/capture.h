@@ -11,7 +11,7 @@
  * The file has the keys and fields of the vendor's CCS (node:<uid>, bdb:<uid>, redis:<uid>,
  * endpoint:<bdb>:<n>, cluster), and these of our own:
  *
- *     cluster        captured_at, captured_from, capture_findings (JSON: [{code, message}, …])
+ *     cluster        captured_at, captured_from, capture_digest (live_digest()), capture_findings (JSON: [{code, message}, …])
  *     bdb            acl_users (JSON: the lines of ACL LIST), redis_config (JSON: the settings that
  *                    are equal on all its servers), functions, module_paths, captured_keys,
  *                    captured_bytes, tls_ports ("only", "mixed")
@@ -53,6 +53,7 @@ int capture_make(struct live *live, const struct capture_params *params, struct 
 /*
  * Asks until two answers in a row are the same and nothing is being changed, for at most `wait_ms`.
  * *ret_unsettled is why it gave up waiting, NULL if it did not have to; it lives as long as *ret.
+ * ERR_BUSY if the answers differed each time.
  */
 int capture_settled(const struct live_params *params, int64_t wait_ms, struct live **ret,
     const char **ret_unsettled, struct err *err) MUST_CHECK;
@@ -63,5 +64,60 @@ int capture_get(struct store *s, struct buf *ret, struct err *err) MUST_CHECK;
 /* Writes a file whole or not at all, and reads it back: ERR_CORRUPT if other bytes come back. */
 int capture_put(
     struct store *s, const char *name, const struct buf *file, struct err *err) MUST_CHECK;
+
+/*
+ * Dated copies: CAPTURE_FILE_NAME of a moment, named ccs-redis-20260131T130509Z.rdb.
+ *
+ * Which of them are kept: of the last `age_s`, one for each `every_s`; by any of the rules, and
+ * always the newest.
+ */
+enum { CAPTURE_RULES_MAX = 8, CAPTURE_NAME_MAX = 40 };
+struct capture_keep {
+    struct capture_rule {
+        int64_t age_s, every_s;
+    } rules[CAPTURE_RULES_MAX];
+    size_t count;
+};
+#define CAPTURE_KEEP_DEFAULT "24h:5m,30d:1d"
+
+/* "24h:5m,30d:1d". ERR_USAGE. */
+int capture_keep_parse(const char *text, struct capture_keep *ret, struct err *err) MUST_CHECK;
+
+/* Marks those of the times, which are sorted from the newest on, that a rule keeps. */
+void capture_keep_choose(const struct capture_keep *keep, int64_t now_ms, const int64_t *times_ms,
+    size_t count, bool *ret_kept);
+
+void capture_dated_name(int64_t time_ms, char name[CAPTURE_NAME_MAX]);
+bool capture_dated_time(const char *name, int64_t *ret_ms); /* false: not such a name */
+
+/*
+ * Keeps the CCS file at several locations up to date, until `stop_fd` becomes readable.
+ *
+ * Every `every_ms` all servers are asked. If anything has changed, and the cluster is settled, the
+ * file and a dated copy are written to each location. Once a minute the object CAPTURE_SIGN_NAME
+ * says that the file is still true:
+ *
+ *     {"at": time, "sha256": of the file, "digest", "servers", "answered", "unsettled": text or null}
+ *
+ * A copy goes first into the spool folder, and from there to each location: a location that is out
+ * of order gets all copies later. Only one process may use a spool folder: ERR_LOCKED.
+ *
+ * If no server answers, or a location fails, `tell` hears of it once, and again when it works.
+ */
+#define CAPTURE_SIGN_NAME "ccs-redis.json"
+struct capture_follow_params {
+    const struct live_params *live;
+    const struct capture_params *capture; /* but for `before` and `unsettled` */
+    struct store **stores;
+    size_t store_count;
+    int64_t every_ms, wait_ms;
+    struct capture_keep keep;
+    const char *spool;   /* a folder; it is made */
+    const char *metrics; /* a file in the text format of Prometheus; NULL: none */
+    int stop_fd;
+    void (*tell)(void *arg, bool warning, const char *text);
+    void *arg;
+};
+int capture_follow(const struct capture_follow_params *params, struct err *err) MUST_CHECK;
 
 #endif

@@ -7,6 +7,7 @@
 #include "database.h"
 #include "recluster/capture.h"
 #include "recluster/clock.h"
+#include "recluster/digest.h"
 #include "recluster/hosts.h"
 
 static const struct host *host_at(const struct capture_params *params, const char *addr)
@@ -79,7 +80,7 @@ static void add_cluster(struct making *m, bool racks)
     struct hash *before = document_get(&m->before, "cluster", NULL);
     struct hash *cluster = document_add(&m->now, "cluster", NULL);
     const char *name = m->params->cluster_name;
-    char at[CLOCK_TEXT_MAX];
+    char at[CLOCK_TEXT_MAX], digest[DIGEST_HEX_MAX];
     struct buf from = BUF_INIT;
 
     hash_set(&m->now, cluster, "name",
@@ -88,6 +89,8 @@ static void add_cluster(struct making *m, bool racks)
                                    : "redis");
     hash_set(&m->now, cluster, "rack_aware", racks ? "enabled" : "disabled");
     hash_set(&m->now, cluster, "captured_at", clock_format(m->live->asked_ms, at));
+    live_digest(m->live, digest);
+    hash_set(&m->now, cluster, "capture_digest", digest);
     hash_set(&m->now, cluster, "captured_by", "recluster " RECLUSTER_VERSION);
     for (const char *const *word = m->params->from; word && *word; word++)
         buf_addf(&from, "%s%s", from.len ? "," : "", *word);

@@ -21,13 +21,17 @@ int capture_settled(const struct live_params *params, int64_t wait_ms, struct li
             return -1;
         const char *unsettled = live_unsettled(live);
         live_digest(live, digest);
-        bool same = strcmp(digest, last) == 0;
-        if (!unsettled && !same && clock_mono_ms() >= give_up_at_ms && *last)
-            unsettled = "its settings change all the time";
-        if ((!unsettled && same) || clock_mono_ms() >= give_up_at_ms) {
+        bool same = strcmp(digest, last) == 0, late = clock_mono_ms() >= give_up_at_ms;
+        if (same && (!unsettled || late)) {
             *ret = live;
             *ret_unsettled = unsettled;
             return 0;
+        }
+        if (late && *last) {
+            err_set(err, ERR_BUSY, "the cluster changes all the time%s%s", unsettled ? ": " : "",
+                unsettled ? unsettled : "");
+            live_free(live);
+            return err_hint(err, "Wait until it is settled, or wait longer: --wait TIME");
         }
         strcpy(last, digest);
         live_free(live);

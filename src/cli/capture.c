@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture_follow.h"
 #include "command.h"
 #include "recluster/capture.h"
 #include "recluster/human.h"
@@ -159,15 +160,20 @@ static int run(const struct arguments *args, struct err *err)
 
     if (args->given[OPT_ACL])
         return print_acl(err);
+    if (args->given[OPT_UNIT])
+        return capture_print_unit(args, err);
     if (wait && human_parse_seconds(wait, &wait_s, err) < 0)
         return err_wrap(err, "--wait");
     memory_limit_set(memory_limit_of_reader());
     memory_limit_name("the answers of the servers");
-    int rc = live_request_new(args, &request, err);
-    if (rc == 0)
-        rc = open_places(args, &places, err);
-    if (rc == 0)
-        rc = capture(args, request, &places, wait_s, err);
+    int rc = open_places(args, &places, err);
+    if (rc == 0 && args->given[OPT_CHECK]) {
+        rc = capture_check(args, places.stores, places.count, err);
+    } else if (rc == 0 && (rc = live_request_new(args, &request, err)) == 0) {
+        const struct capture_run run = {args, request, places.stores, places.count, wait_s};
+        rc = args->given[OPT_FOLLOW] ? capture_run_follow(&run, err)
+                                     : capture(args, request, &places, wait_s, err);
+    }
     places_release(&places);
     live_request_free(request);
     return rc;
@@ -181,10 +187,12 @@ const struct command command_capture = {
         "Asks the servers at the ADDRESSes (10.0.0.1:6379), and every server that they name, for "
         "all that a recovery needs to know: topology, settings, users, modules, Sentinels. "
         "Writes it to LOCATION as " CAPTURE_FILE_NAME ". Works with Redis Cluster, Valkey, a "
-        "primary with replicas, Sentinel and single servers; changes nothing on them.",
+        "primary with replicas, Sentinel and single servers; changes nothing on them. With --follow "
+        "it runs on, and writes the file again whenever something has changed.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_WITHOUT_SECRETS,
-        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_FOLLOW, OPT_EVERY,
+        OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT, OPT_WITHOUT_SECRETS, OPT_INSECURE,
+        OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -63,6 +63,18 @@
         "print the rights that the user needs, and do nothing else")                                                                        \
     X(OPT_WAIT, FOR_RUN, "wait", "TIME", false,                                                                                             \
         "wait this long for a failover or a move of slots to end (30s)")                                                                    \
+    X(OPT_FOLLOW, FOR_RUN, "follow", NULL, false, "keep the file up to date until a signal comes")                                          \
+    X(OPT_EVERY, FOR_RUN, "every", "TIME", false, "ask all servers so often (10s)")                                                         \
+    X(OPT_KEEP, FOR_RUN, "keep", "RULES", false,                                                                                            \
+        "of the last 24h one dated copy for each 5m, of the last 30d one for each day: 24h:5m,30d:1d")                                      \
+    X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
+        "where copies wait for a location that cannot be written to")                                                                       \
+    X(OPT_CHECK, FOR_OUTPUT, "check", "TIME", false,                                                                                        \
+        "ask no server: say whether the file at each location is true, and not older than TIME")                                            \
+    X(OPT_METRICS, FOR_OUTPUT, "metrics", "FILE", false,                                                                                    \
+        "write the age of the file and more to FILE, as Prometheus reads it")                                                               \
+    X(OPT_UNIT, FOR_OUTPUT, "unit", NULL, false,                                                                                            \
+        "print a systemd unit that runs this command, and do nothing else")                                                                 \
     X(OPT_WITHOUT_SECRETS, FOR_SAFETY, "without-secrets", NULL, false,                                                                      \
         "leave out passwords and their hashes")                                                                                             \
     X(OPT_WITHOUT, FOR_LAYOUT, "without", "host:NAME|rack:NAME", true,                                                                      \
