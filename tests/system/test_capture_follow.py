@@ -167,7 +167,7 @@ def test_a_location_that_fails_gets_all_copies_later(folder, net, recovery, foll
     f.wait_for_capture(lambda k: setting(k, "hz") == "13", "the newest file", place=1)
     good, bad = ({p.name for p in (folder / n).glob("ccs-redis-*.rdb")} for n in ("good", "bad"))
     assert good == bad and len(good) == 4
-    assert "can be written to again" in wait_until(f.log.read_text, "the log")
+    wait_until(lambda: "can be written to again" in f.log.read_text(), "the message")
     assert not list((recovery.folder / "xdg").rglob("*/ccs-redis-2*.rdb"))
 
 
