@@ -114,8 +114,14 @@ int file_append(
 
     if (to > from)
         (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, to, step);
-    if (file_write_all(fd, data, len, what, err) < 0)
-        return -1;
+    /* Larger pieces make the kernel look for larger runs of free pages, which takes longer than it saves. */
+    for (const char *p = data; len;) {
+        size_t n = len < FILE_PIECE_BYTES ? len : FILE_PIECE_BYTES;
+        if (file_write_all(fd, p, n, what, err) < 0)
+            return -1;
+        p += n;
+        len -= n;
+    }
     if (to > from)
         (void)!sync_file_range(fd, from, to - from, SYNC_FILE_RANGE_WRITE);
     *at = end;

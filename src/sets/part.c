@@ -10,8 +10,6 @@
 
 #include "recluster/file.h"
 
-enum { WRITE_BYTES = 256 << 10 };
-
 /* The lock shows whether another writer is still running. */
 static int lock(const struct part *p, struct err *err)
 {
@@ -35,7 +33,7 @@ int part_open(struct part *p, const char *path, struct err *err)
         return -1;
     }
     p->part_path = part_path;
-    p->out = xmalloc(WRITE_BYTES);
+    p->out = xmalloc(FILE_PIECE_BYTES);
     return lock(p, err);
 }
 
@@ -52,13 +50,13 @@ int part_add(struct part *p, const void *data, size_t len, struct err *err)
     const char *from = data;
 
     while (p->part_path && len) {
-        size_t room = WRITE_BYTES - p->out_len;
+        size_t room = FILE_PIECE_BYTES - p->out_len;
         size_t n = len < room ? len : room;
         memcpy(p->out + p->out_len, from, n);
         p->out_len += n;
         from += n;
         len -= n;
-        if (p->out_len == WRITE_BYTES && flush(p, err) < 0)
+        if (p->out_len == FILE_PIECE_BYTES && flush(p, err) < 0)
             return -1;
     }
     return 0;

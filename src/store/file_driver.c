@@ -12,10 +12,6 @@
 
 /* "/path", "file:///path", {"type": "mount_point", "path": …}, {"type": "file", "path": …}. */
 
-/* Small enough to stay in the processor's cache until it was looked at, large enough for the page cache to take it in
- * large pages. */
-enum { CHUNK_BYTES = 256 << 10 };
-
 struct file_store {
     char *dir;
 };
@@ -123,10 +119,10 @@ static void describe(const struct stat *st, struct store_object *ret)
 static int read_range(int fd, const char *path, int64_t offset, int64_t length,
     const struct store_receiver *to, struct err *err)
 {
-    AUTO_FREE char *chunk = xmalloc(CHUNK_BYTES);
+    AUTO_FREE char *chunk = xmalloc(FILE_PIECE_BYTES);
 
     while (length != 0) {
-        size_t want = length < 0 || length > CHUNK_BYTES ? CHUNK_BYTES : (size_t)length;
+        size_t want = length < 0 || length > FILE_PIECE_BYTES ? FILE_PIECE_BYTES : (size_t)length;
         ssize_t n = pread(fd, chunk, want, offset);
         if (n < 0 && errno == EINTR)
             continue;

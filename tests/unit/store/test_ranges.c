@@ -105,7 +105,7 @@ static rlim_t used_bytes(void)
 /* There is room for the ranges, but none for what a process needs to read one. */
 static void a_process_without_memory_says_so(void **state)
 {
-    enum { LITTLE = 160 << 10 };
+    enum { LITTLE = 64 << 10 };
     struct buf data = BUF_INIT;
     struct err err = ERR_INIT;
     struct store_object object;
@@ -141,6 +141,6 @@ int main(void)
         cmocka_unit_test(ranges_come_in_order),
         cmocka_unit_test(a_process_without_memory_says_so),
     };
-    mallopt(M_MMAP_THRESHOLD, 128 << 10); /* so that what is freed is not kept for the next test */
+    mallopt(M_MMAP_THRESHOLD, 64 << 10); /* so that what is freed is not kept for the next test */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
