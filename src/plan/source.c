@@ -358,12 +358,13 @@ static void warn_of_disks(struct draft *d)
 
 static void check_wishes(struct draft *d, const struct plan_database_input *in)
 {
-    if (in->primaries > 0 && !in->database->sharded)
-        draft_block(d,
-            &(struct plan_issue){.code = "not-sharded",
+    if (in->primaries > 1 && reshard_old_primaries(d->input->ccs, in->database) == 1)
+        draft_warn(d,
+            &(struct plan_issue){.code = "becomes-cluster",
                 .database = in->database->label,
-                .hint = "Leave it out of --shards."},
-            "is not sharded: its clients know one server only, so it cannot be split");
+                .hint = "Its clients need a library for Redis Cluster, and commands with several "
+                        "keys need keys of one slot."},
+            "was one server and becomes a Redis Cluster of %d primaries", in->primaries);
     if (in->no_replicas && in->database->replicated)
         draft_warn(d, &(struct plan_issue){.code = "no-replicas", .database = in->database->label},
             "is restored without its replicas (--no-replicas)");

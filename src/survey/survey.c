@@ -442,6 +442,25 @@ int survey_databases(struct survey *survey, const struct survey_request *request
     return rc;
 }
 
+/*
+ * A database that was one server becomes a Redis Cluster if several primaries are wanted of it. The
+ * state file says so too, for the runs that resume.
+ */
+static int make_clusters(struct survey *survey, struct state *st, struct err *err)
+{
+    for (size_t i = 0; i < survey->database_count; i++) {
+        const struct plan_database_input *in = &survey->databases[i];
+        struct ccs_database *db =
+            &survey->ccs->databases[in->database - survey->ccs->databases];
+        if (in->primaries < 2 || db->sharded)
+            continue;
+        db->sharded = true;
+        if (state_run(st, err, "UPDATE database SET sharded = 1 WHERE uid = ?", "s", db->uid) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Before the hosts are probed, because they ask the old cluster too. */
 static int find_old_cluster(
     struct survey *survey, const struct survey_request *request, struct err *err)
@@ -592,7 +611,8 @@ int survey_run(
     if (ccs_import(request->ccs_path, st, err) < 0 ||
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
-        survey_databases(survey, request, err) < 0 || find_old_cluster(survey, request, err) < 0 ||
+        survey_databases(survey, request, err) < 0 || make_clusters(survey, st, err) < 0 ||
+        find_old_cluster(survey, request, err) < 0 ||
         survey_probe_hosts(survey, request, st, err) < 0 || survey_choose_disks(survey, err) < 0 ||
         check_old_cluster(survey, request, st, err) < 0)
         goto fail;

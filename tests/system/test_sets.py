@@ -243,3 +243,24 @@ def test_a_file_without_keys_is_told_of_at_the_end(cluster, recovery):
     recovery.add_hosts(1).write()
     assert recovery.recover().says("has no keys: the database is restored empty")
     assert keys_of(recovery, made) == {}
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_one_server_becomes_a_cluster(cluster, recovery, replicas):
+    made = cluster.add("orders", keys=400, replicas=replicas, password="pw")
+    recovery.add_hosts(3).write()
+    run = recovery.plan("--shards", "db:1=3")
+    assert run.says("becomes a Redis Cluster of 3 primaries")
+    recovery.recover("--shards", "db:1=3", "--until", "prepare")
+    recovery.resume()
+    database = recovery.database(made)
+    assert database["state"] == "done"
+    shards = [s for s in database["shards"] if s["role"] == "primary"]
+    assert len(shards) == 3 and len(database["shards"]) == 3 * (1 + replicas)
+    digest = contents.Digest()
+    for shard in shards:
+        with recovery.connect(made, shard) as c:
+            assert b"cluster_state:ok" in c.call("CLUSTER", "INFO")
+            digest += contents.digest(c)
+    assert digest.same_as(made.digest)
+    assert {(e["addr"], e["port"]) for e in database["endpoints"]} >= {(s["addr"], s["port"]) for s in shards}
