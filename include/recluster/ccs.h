@@ -123,6 +123,7 @@ struct ccs_database {
     const char *const *users;
     const json_t *settings, *settings_left;
     const char *const *modules;            /* names from its module_list, NULL-ended */
+    const char *const *module_args;        /* parallel, "" where none; NULL: not known */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
     int64_t backup_interval_s;             /* 0: not known */
     size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */

@@ -152,7 +152,7 @@ static void check_kind(struct import *im, const struct ccs_database *db)
             "'%s' uses module '%s', which the servers must have", db->label, db->modules[i]);
     if (db->tls)
         finding_add(f, FINDING_TLS, finding_keys("bdb", db->uid),
-            "clients of '%s' used TLS: it is restored without it", db->label);
+            "clients of '%s' used TLS: the hosts need certificates for it", db->label);
     if (!db->backup_location && redis && !db->active_active)
         finding_add(f, FINDING_NO_BACKUP_LOCATION, finding_keys("bdb", db->uid),
             "'%s' ('%s') names no backup location: give one with --source", db->label, db->name);

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "fields.h"
+#include "recluster/json.h"
 
 static const char *const typed_prefixes[] = {"node", "bdb", "redis", "endpoint", "dmc", "user"};
 
@@ -224,8 +225,23 @@ static void check_users(struct import *im)
     json_decref(keys);
 }
 
+/* What `capture` found when it wrote the file. */
+static void check_capture(struct import *im)
+{
+    const char *text = object_text(objects_find(im->objects, "cluster", NULL), "capture_findings");
+    json_t *list = text ? json_read_quietly(text, strlen(text), 0) : NULL, *finding;
+    size_t i;
+
+    json_array_foreach (list, i, finding) {
+        finding_add(&im->findings, FINDING_CAPTURE, json_pack("[s]", "cluster"),
+            "when it was captured, %s", json_text(finding, "message", "?"));
+    }
+    json_decref(list);
+}
+
 void check_objects(struct import *im, const struct ccs *ccs)
 {
+    check_capture(im);
     for (size_t i = 0; i < im->objects->count; i++)
         check_key(im, &im->objects->list[i]);
     for (size_t i = 0; i < ARRAY_SIZE(typed_prefixes); i++)

@@ -61,6 +61,7 @@ enum { FINDING_MAX_PER_CODE = 100 };
     X(FINDING_DEFAULT_USER_OFF, "default-user-off", "warning")                                     \
     X(FINDING_SHARD_KEY_RULES, "shard-key-rules", "warning")                                       \
     X(FINDING_NO_BACKUP_LOCATION, "no-backup-location", "warning")                                 \
+    X(FINDING_CAPTURE, "capture", "warning")                                                       \
     X(FINDING_CCS_OLD, "ccs-old", "warning")                                                       \
     X(FINDING_UNREADABLE_VALUE, "unreadable-value", "warning")                                     \
     X(FINDING_UNREADABLE_KEY, "unreadable-key", "warning")                                         \

@@ -168,6 +168,7 @@ static void load_database(struct loader *l, const struct rows *rows, struct ccs_
     db->client_certificates = rows_int(rows, 26);
     db->tls = rows_int(rows, 20);
     db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
+    db->module_args = NULL;
     db->avoid_nodes = db->use_nodes = value_list(arena, "", VALUE_IDS, NULL);
     load_location(l, rows, 22, db);
     db->backup_interval_s = rows_int(rows, 23);
@@ -244,32 +245,54 @@ static const char *const *lines_of(struct loader *l, const json_t *list)
     return count ? lines : NULL;
 }
 
-/* What only `capture` writes. */
+/* Items that belong to the modules of the same place. */
+static void take_module_args(struct loader *l, struct ccs_database *db, const char *text)
+{
+    size_t modules = 0, count;
+    const char *const *args = value_list(&l->ccs->arena, text, VALUE_PARALLEL, &count);
+
+    while (db->modules[modules])
+        modules++;
+    if (modules && count == modules)
+        db->module_args = args;
+}
+
+static void take_captured(
+    struct loader *l, struct ccs_database *db, const char *field, const char *text)
+{
+    const json_t *value = strcmp(field, "module_arg_list") != 0 ? json_field(l, text) : NULL;
+    json_t *restored, *left;
+
+    if (strcmp(field, "module_arg_list") == 0) {
+        take_module_args(l, db, text);
+    } else if (strcmp(field, "acl_users") == 0) {
+        db->users = lines_of(l, value);
+    } else if (json_is_object(value)) {
+        settings_divide(value, &restored, &left);
+        json_array_append_new(l->ccs->json, restored);
+        json_array_append_new(l->ccs->json, left);
+        db->settings = restored;
+        db->settings_left = left;
+    }
+}
+
+/* What only `capture` writes, and the arguments of modules. */
 static int load_captured(struct loader *l)
 {
     struct ccs *ccs = l->ccs;
     struct rows rows;
 
     if (state_query(l->state, &rows, l->err,
-            "SELECT substr(key, 5), field = 'acl_users', value FROM ccs_entry"
-            " WHERE kind = 'hash' AND field IN ('acl_users', 'redis_config')"
+            "SELECT substr(key, 5), field, value FROM ccs_entry"
+            " WHERE kind = 'hash' AND field IN ('acl_users', 'redis_config', 'module_arg_list')"
             " AND typeof(key) = 'text' AND substr(key, 1, 4) = 'bdb:' AND typeof(value) = 'text'",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         const struct ccs_database *found = ccs_database(ccs, rows_text(&rows, 0));
-        const json_t *value = found ? json_field(l, rows_text(&rows, 2)) : NULL;
-        struct ccs_database *db = found ? &ccs->databases[found - ccs->databases] : NULL;
-        json_t *restored, *left;
-        if (db && rows_int(&rows, 1)) {
-            db->users = lines_of(l, value);
-        } else if (db && json_is_object(value)) {
-            settings_divide(value, &restored, &left);
-            json_array_append_new(ccs->json, restored);
-            json_array_append_new(ccs->json, left);
-            db->settings = restored;
-            db->settings_left = left;
-        }
+        if (found)
+            take_captured(l, &ccs->databases[found - ccs->databases], rows_text(&rows, 1),
+                rows_text(&rows, 2));
     }
     return rows_end(&rows, l->err);
 }

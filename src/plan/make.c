@@ -123,6 +123,7 @@ struct plan *make_plan(const struct plan_input *input)
     source_choose(&draft);
     access_decide(&draft);
     settings_warn(&draft);
+    modules_warn(&draft);
     capacity_shards(&draft);
     placement_run(&draft);
     improve_run(&draft);

@@ -104,6 +104,8 @@ void ownerless_slots_adopt(struct draft *d, const struct plan_database *db);
 const char *modules_lacked(const struct draft *d, int shard, int host);
 /* Sets draft_shard.modules, and warns if no host has them. */
 void modules_check(struct draft *d, int shard);
+/* Modules that the database had and a host's server has not, or not with the same arguments. */
+void modules_warn(struct draft *d);
 
 /* access.c: how clients log in to the databases of source_choose() */
 void access_decide(struct draft *d);

@@ -40,9 +40,12 @@ def functions_of(c):
 
 
 class Captured:
-    """`servers` that run, `primaries` of them with the data; connect(server) logs in as one who may do all."""
+    """`servers` that run, `primaries` of them with the data; connect(server) logs in as one who may do all.
 
-    def __init__(self, recovery, servers, primaries, *options, connect=None):
+    `look` makes a digest of what a connection sees.
+    """
+
+    def __init__(self, recovery, servers, primaries, *options, connect=None, look=contents.digest):
         self.recovery = recovery
         self.connect = connect or (lambda server: server.connect())
         self.folder = recovery.folder / "captured"
@@ -62,7 +65,7 @@ class Captured:
                 (first, last), = shard["slots"]
                 name = f"bk{STAMP}-{uid}-{database['name'][:30]}-{i + 1}_of_{len(tops)}-{shard['uid']}-{first}-{last}"
                 with self.connect(server) as c:
-                    self.digest += contents.digest(c)
+                    self.digest += look(c)
                     self.settings, self.users, self.functions = settings_of(c), users_of(c), functions_of(c)
                     c.call("SAVE")
                 (self.folder / f"{name}.rdb.gz").write_bytes(

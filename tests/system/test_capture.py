@@ -260,6 +260,7 @@ def test_moving_slots_are_waited_for_and_else_a_finding(folder, net, recovery, c
         c.call("CLUSTER", "SETSLOT", 5, "MIGRATING", ids[1])
     keys = capture(live.addresses()[0], "--wait", "1s")
     assert [f["code"] for f in json.loads(keys["cluster"]["capture_findings"])] == ["unsettled"]
+    assert recovery.run("inspect", folder / "ccs" / "ccs-redis.rdb").says("moves slots")
     assert capture.last.says("moves slots")
 
     def settle():

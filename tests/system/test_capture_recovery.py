@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captured import Captured, functions_of, settings_of, users_of
-from harness import contents, redis_server, resp
+from harness import contents, module, redis_server, resp
 from harness.certificates import Authority
 from live_cluster import LiveCluster
 from program import DONE, REFUSED
@@ -145,3 +145,34 @@ def test_tls(folder, net, recovery, release, sharded):
     key = (authority.folder / "h1.key").read_text().splitlines()[2]
     assert key not in run.out + run.err + recovery.run("report", "--state", recovery.state).out
     assert key not in (recovery.folder / "hosts").joinpath("it's h1").joinpath("recovery.json").read_text()
+
+
+def with_modules(folder, net, release, path):
+    server = redis_server.Server(folder / "p", net.old_node(1), 6379, program=release.program)
+    server.config.write_text(server.config.read_text() + f"loadmodule {path} ONE-two\n")
+    server.start()
+    with server.connect() as c:
+        for i in range(30):
+            c.call("TMOD.SET", f"t:{i}", i)
+    return server
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_modules(folder, net, recovery, release):
+    path = str(module.build(folder))
+    before = Captured(recovery, [with_modules(folder, net, release, path)], 1, look=lambda c: contents.Digest())
+    recovery.add_hosts(1).write_hosts()
+    assert recovery.plan("--old-cluster-is-dead", "redis", status=None).says("module 'tmod'")
+    recovery.hosts[0]["modules"] = [path]
+    recovery.write_hosts()
+    assert recovery.plan("--old-cluster-is-dead", "redis").says("with the arguments 'ONE-two'")
+    recovery.hosts[0]["modules"] = [[path, "ONE-two"]]
+    recovery.write_hosts()
+    run = recovery.plan("--old-cluster-is-dead", "redis", "--json")
+    assert not [w for w in run.json["warnings"] if w["code"].startswith("module")], run
+    recovery.recover("--old-cluster-is-dead", "redis")
+    shard, = recovered_servers(recovery, before.uid)
+    with resp.Connection(shard["addr"], shard["port"]) as c:
+        assert [c.call("TMOD.GET", f"t:{i}") for i in range(30)] == list(range(30))
+        loaded = [dict(zip(m[::2], m[1::2])) for m in c.call("MODULE", "LIST")]
+        assert [m[b"args"] for m in loaded if m[b"name"] == b"tmod"] == [[b"ONE-two"]]
