@@ -222,3 +222,179 @@ def test_the_unit_starts_what_was_asked(folder, net, recovery):
         unit.write_text(run.out)
         done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
         assert "recluster-capture" not in done.stderr, done.stderr
+
+
+class Events:
+    """Random changes of a cluster; truth() is what the newest file must say after each."""
+
+    def __init__(self, folder, net, live, follower, seed):
+        self.folder, self.net, self.live, self.follower = folder, net, live, follower
+        self.rng = random.Random(seed)
+        self.states, self.dead, self.added = [], [], 0
+
+    def lines(self):
+        return self.live.views()[0]
+
+    def topology(self):
+        """{node id: (role, slots of its primary)} of those that have or follow slots."""
+        by_id = {line[0]: line for line in self.lines()}
+        found = {}
+        for line in by_id.values():
+            top = line
+            while top[2] != "-":
+                top = by_id[top[2]]
+            if top[4:]:
+                found[line[0]] = ("slave" if line[2] != "-" else "master", tuple(sorted(ranges(top[4:]))))
+        return found
+
+    def settings(self):
+        with self.live.servers[0].connect() as c:
+            return c.config("slowlog-max-len"), sorted(u.split()[1] for u in map(bytes.decode, c.call("ACL", "LIST")))
+
+    def is_true(self, keys):
+        return topology_of(keys) == self.topology() and (
+            setting(keys, "slowlog-max-len"),
+            sorted(u.split()[1] for u in json.loads(keys["bdb:1"]["acl_users"]))) == self.settings()
+
+    def primaries(self):
+        ids = {line[0]: line for line in self.lines()}
+        own = {}
+        for server in self.live.servers:
+            with server.connect() as c:
+                own[c.call("CLUSTER", "MYID").decode()] = server
+        return ids, own
+
+    # --- the events ---
+
+    def change_setting(self):
+        self.live.everywhere("CONFIG", "SET", "slowlog-max-len", self.rng.randrange(100, 10000))
+
+    def change_users(self):
+        name = f"u{self.rng.randrange(5)}"
+        if self.rng.random() < 0.3:
+            self.live.everywhere("ACL", "DELUSER", name)
+        else:
+            self.live.everywhere("ACL", "SETUSER", name, "on", f">{self.rng.random()}", "~*", "+get")
+
+    def fail_over(self):
+        ids, own = self.primaries()
+        replicas = [i for i, line in ids.items() if line[2] != "-" and "fail" not in line[1] and i in own]
+        if replicas:
+            with own[self.rng.choice(replicas)].connect() as c:
+                c.call("CLUSTER", "FAILOVER")
+
+    def move_slot(self):
+        ids, own = self.primaries()
+        tops = [i for i, line in ids.items() if line[2] == "-" and line[4:] and i in own]
+        if len(tops) < 2:
+            return
+        source, target = self.rng.sample(tops, 2)
+        slot = self.rng.choice(ranges(ids[source][4:]))[0]
+        with own[source].connect() as a, own[target].connect() as b:
+            b.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+            a.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+            time.sleep(self.rng.random())
+            b.call("CLUSTER", "SETSLOT", slot, "NODE", target)
+            a.call("CLUSTER", "SETSLOT", slot, "NODE", target)
+
+    def add_replica(self):
+        if self.added >= 4:
+            return
+        self.added += 1
+        ids, own = self.primaries()
+        n = 40 + self.added
+        server = redis_server.Server(
+            self.folder / f"added {n}", self.net.old_node(n), 7000 + n, cluster_enabled="yes",
+            cluster_config_file="nodes.conf", cluster_node_timeout=2000,
+            slowlog_max_len=self.settings()[0]).start()
+        top = next(i for i, line in ids.items() if line[2] == "-" and line[4:] and "fail" not in line[1])
+        with server.connect() as c, self.live.servers[0].connect() as first:
+            for line in map(bytes.decode, first.call("ACL", "LIST")):
+                if not line.startswith("user default"):
+                    c.call("ACL", "SETUSER", *line.split()[1:])
+            c.call("CLUSTER", "MEET", self.live.servers[0].addr, self.live.servers[0].port)
+            wait_until(lambda: top.encode() in c.call("CLUSTER", "NODES"), "the meeting")
+            c.call("CLUSTER", "REPLICATE", top)
+        self.live.servers.append(server)
+        wait_until(lambda: len({len(v) for v in self.live.views()}) == 1, "all know the new node")
+
+    def kill_a_node(self):
+        """Never the first server, from which the truth is read, and one at a time."""
+        if self.dead or len(self.live.servers) < 3:
+            return self.revive()
+        victim = self.live.servers.pop(self.rng.randrange(1, len(self.live.servers)))
+        with victim.connect() as c:
+            dead_id = c.call("CLUSTER", "MYID").decode()
+        victim.kill()
+        self.dead.append(victim)
+        wait_until(lambda: any(line[0] == dead_id and "fail" in line[1].split(",") for line in self.lines()), "its end")
+        wait_until(lambda: all("slots" not in line[1] for line in self.lines()) and self._all_owned(), "the failover", 30)
+
+    def _all_owned(self):
+        return sum(b - a + 1 for line in self.lines() if "fail" not in line[1].split(",") and line[2] == "-"
+                   for a, b in ranges(line[4:])) == 16384
+
+    def revive(self):
+        if self.dead:
+            server = self.dead.pop().start()
+            self.live.servers.append(server)
+            redis_server.wait_for_cluster([server])
+            with self.live.servers[0].connect() as c, server.connect() as back:
+                back.call("CONFIG", "SET", "slowlog-max-len", c.config("slowlog-max-len"))
+                for line in map(bytes.decode, c.call("ACL", "LIST")):
+                    if not line.startswith("user default"):
+                        back.call("ACL", "SETUSER", line.split()[1], "reset", *line.split()[2:])
+                names = {line.split()[1] for line in map(bytes.decode, c.call("ACL", "LIST"))}
+                for line in map(bytes.decode, back.call("ACL", "LIST")):
+                    if line.split()[1] not in names:
+                        back.call("ACL", "DELUSER", line.split()[1])
+
+    def kill_the_program(self):
+        self.follower.end(signal.SIGKILL)
+        self.follower.start()
+
+    def run(self, count):
+        kinds = [self.change_setting, self.change_users, self.fail_over, self.move_slot, self.add_replica,
+                 self.kill_a_node, self.revive, self.kill_the_program]
+        for n in range(count):
+            kind = self.rng.choice(kinds)
+            kind()
+            self.live.wait_until_settled()
+            since = time.monotonic()
+            self.states.append(self.topology())
+            self.follower.wait_for_capture(self.is_true, f"the truth after event {n}, {kind.__name__}", 30)
+            self.states.append(self.topology())
+            yield kind.__name__, time.monotonic() - since
+
+
+def ranges(words):
+    """Of "0-5460", "6000"; open slots are left out."""
+    return [(int(w.split("-")[0]), int(w.split("-")[-1])) for w in words if not w.startswith("[")]
+
+
+def topology_of(keys):
+    return {
+        s["cluster_node_id"]: (s["role"], tuple(sorted(ranges(s["assigned_slots"].split(",")))))
+        for k, s in keys.items() if k.startswith("redis:") and k != "redis:all"}
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_newest_file_is_true_after_each_event(folder, net, recovery, follower, count):
+    live = LiveCluster(folder / "live", net, primaries=3, replicas=1).start()
+    place = folder / "ccs"
+    f = follower(live.addresses(), place, more=["--keep", "1d:1s"]).start()
+    events = Events(folder, net, live, f, seed=count)
+    f.wait_for_capture(events.is_true, "the first file")
+    events.states.append(events.topology())
+    taken = [seconds for _, seconds in events.run(count)]
+    assert max(taken) < 20, taken
+    # No file on the way describes a cluster that never was.
+    for path in sorted(place.glob("ccs-redis-2*.rdb")):
+        keys = read(path)
+        found = topology_of(keys)
+        owned = sorted(r for role, slots in found.values() if role == "master" for r in slots)
+        assert sum(b - a + 1 for a, b in owned) == 16384, path.name
+        assert all(a[1] < b[0] for a, b in zip(owned, owned[1:])), path.name
+        findings = json.loads(keys["cluster"]["capture_findings"])
+        if not any(x["code"] == "unsettled" for x in findings):
+            assert found in events.states, (path.name, found)
