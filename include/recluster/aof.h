@@ -49,7 +49,7 @@ typedef int (*aof_sink)(void *arg, const void *data, size_t len, struct err *err
 struct aof_reader;
 /* `also`: more commands to pass on (EVAL, commands of modules), NULL-ended; NULL: none. */
 struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *also);
-void aof_reader_free(struct aof_reader *r); /* NULL is fine */
+void aof_reader_free(struct aof_reader *r); /* may be NULL */
 int aof_reader_feed(struct aof_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
 int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err) MUST_CHECK;
 

@@ -39,15 +39,15 @@
 
 struct backup_file {
     const char *name;
-    int64_t bytes;         /* as stored; -1: not known */
-    int64_t modified_ms;   /* as the store says; -1: not known */
-    const char *shard_uid; /* from its name; NULL: not known */
+    int64_t bytes;         /* as stored; -1: unknown */
+    int64_t modified_ms;   /* as the store says; -1: unknown */
+    const char *shard_uid; /* from its name; NULL: unknown */
     struct slots slots;    /* that it should hold: by name, by nodes.json, or those of its shard */
     const struct slots *importing; /* that its node was importing, by nodes.json; NULL: none */
-    const char *sha256; /* hex, of the stored bytes, from the manifest; NULL: not known */
-    int64_t keys;       /* from the manifest; -1: not known */
-    json_t *head;       /* NULL: not read */
-    bool scanned;       /* read whole: `facts` has the scan */
+    const char *sha256;            /* hex, of the stored bytes, from the manifest; NULL: unknown */
+    int64_t keys;                  /* from the manifest; -1: unknown */
+    json_t *head;                  /* NULL: not read */
+    bool scanned;                  /* read whole: `facts` has the scan */
     json_t *facts;
     /* Only of a file on a disk. Otherwise kind is NULL. */
     const char *kind;       /* "rdb", "aof", "aof-folder" */
@@ -57,14 +57,14 @@ struct backup_file {
     const char *folder;     /* path of its folder there */
     const json_t *location; /* of the folder; borrowed */
     const json_t *parts;    /* of an AOF folder: [{"name", "bytes"}]; borrowed */
-    int64_t time_ms;        /* of its data; -1: not known */
+    int64_t time_ms;        /* of its data; -1: unknown */
     const char *next; /* place and time of the next newest file of the same slots; NULL: none */
 };
 
 struct backup_set {
     const char *id;                           /* "20201130-223654", "nodes.json", "folder" */
-    const char *database_uid, *database_name; /* from manifest or names; NULL: not known */
-    int64_t time_ms; /* of the run; else the oldest ctime or modification; -1: not known */
+    const char *database_uid, *database_name; /* from manifest or names; NULL: unknown */
+    int64_t time_ms;           /* of the run; else the oldest ctime or modification; -1: unknown */
     struct backup_file *files; /* sorted by first slot */
     size_t file_count;
     struct slots missing; /* of those asked for */
@@ -72,7 +72,7 @@ struct backup_set {
     /* Why it is incomplete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL. */
     const char *reason;
     const char *cause;        /* the same without the slots; NULL: only slots are missing */
-    const char *hint;         /* what to do about the cause; NULL: not known */
+    const char *hint;         /* what to do about the cause; NULL: unknown */
     bool future;              /* its time lies in the future, by more than CATALOGUE_SKEW_MS */
     const char *disks;        /* of a set of files on disks: their owners, printable; else NULL */
     const char *const *notes; /* files that were passed over, one sentence each */

@@ -18,7 +18,7 @@ struct digest;
 struct digest *digest_new(void);
 void digest_add(struct digest *d, const void *data, size_t len);
 void digest_end(struct digest *d, char hex[DIGEST_HEX_MAX]);
-void digest_free(struct digest *d); /* if digest_end() was not called; NULL is fine */
+void digest_free(struct digest *d); /* if digest_end() was not called; may be NULL */
 
 /* The digest of one piece of memory. Returns hex. */
 char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX]);

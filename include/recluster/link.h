@@ -105,7 +105,7 @@ void link_tell(
     struct link *link, const char *method, json_t *params, const void *data, size_t data_len);
 size_t link_backlog(const struct link *link); /* bytes in the queue */
 
-/* Ends the agent; open calls end with ERR_CANCELLED. NULL is fine. */
+/* Ends the agent; open calls end with ERR_CANCELLED. May be NULL. */
 void link_close(struct link *link);
 
 #endif

@@ -56,14 +56,14 @@ struct live_setting {
 };
 
 struct live_module {
-    const char *name, *path; /* path NULL: the server does not say (before 7.0) */
+    const char *name, *path; /* path NULL: unknown (before 7.0) */
     int64_t version;
     const char *const *args; /* NULL-ended */
 };
 
 /* One line of CLUSTER NODES. */
 struct live_node {
-    const char *id, *addr; /* addr "": not known to that node yet */
+    const char *id, *addr; /* addr "": that node does not know it yet */
     int port, bus_port;
     const char *hostname;   /* "": none */
     const char *primary_id; /* NULL: it is a primary */
@@ -73,7 +73,7 @@ struct live_node {
     bool moves_slots; /* open slots, shown by the node concerned alone */
 };
 
-/* What a Sentinel says of a primary. */
+/* A primary, as a Sentinel sees it. */
 struct live_watch {
     const char *name, *addr;
     int port;
@@ -83,7 +83,7 @@ struct live_watch {
 
 struct live_server {
     const char *addr; /* IP address where it was asked */
-    const char *name; /* as the operator or another server wrote it, if that is no IP address */
+    const char *name; /* the name that the operator or another server used, if any */
     int port;
     bool seed;
     struct err error; /* ERR_NONE: it answered all */
@@ -127,7 +127,7 @@ struct live {
 };
 
 int live_ask(const struct live_params *params, struct live **ret, struct err *err) MUST_CHECK;
-void live_free(struct live *live); /* NULL is fine */
+void live_free(struct live *live); /* may be NULL */
 
 /* A line of INFO; NULL if it has none. The arena's. */
 const char *live_info(struct live *live, const struct live_server *server, const char *field);

@@ -26,14 +26,14 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 __attribute__((noreturn)) void die_of_bug(const char *fmt, ...) PRINTF_LIKE(1, 2);
-__attribute__((noreturn)) void die_of_memory(size_t bytes); /* 0: not known how many */
+__attribute__((noreturn)) void die_of_memory(size_t bytes); /* 0: unknown how many */
 extern void (*mem_exhausted)(size_t bytes); /* called first; memory_limit.c sets it; or NULL */
 
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t count, size_t bytes);
 void *xrealloc(void *old, size_t bytes);
 void *xreallocarray(void *old, size_t count, size_t bytes);
-void *xchecked(void *p, size_t bytes); /* checks a result of another allocator; 0: not known */
+void *xchecked(void *p, size_t bytes);       /* checks a result of another allocator; 0: unknown */
 void *xmemdup(const void *data, size_t len); /* len bytes and a NUL after them */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t max);

@@ -43,7 +43,7 @@ bool old_cluster_is_silent(const struct old_cluster *old);
 
 /* The CCS file must outlive it. */
 struct old_cluster *old_cluster_new(const struct ccs *ccs, struct err *err) MUST_CHECK;
-void old_cluster_free(struct old_cluster *old); /* NULL is fine */
+void old_cluster_free(struct old_cluster *old); /* may be NULL */
 int old_cluster_ask(struct old_cluster *old, struct err *err) MUST_CHECK;
 
 /* Parameters of `knock` for a host (the caller's), and what to do with its "answers". */

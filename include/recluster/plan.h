@@ -217,8 +217,8 @@ struct plan_database {
     const struct backup_set *set; /* NULL: none */
     const json_t *location;       /* NULL: none, or the set is on disks */
     const char *location_label;
-    int64_t age_s;                   /* of the set: how much is lost (RPO); -1: not known */
-    int64_t skew_s;                  /* between its files; -1: not known */
+    int64_t age_s;                   /* of the set: how much is lost (RPO); -1: unknown */
+    int64_t skew_s;                  /* between its files; -1: unknown */
     bool resharded;                  /* has other primaries than the CCS */
     struct slots lost;               /* slots without data, which --allow-missing-slots allows */
     size_t first_shard, shard_count; /* in plan.shards */
@@ -323,7 +323,7 @@ const json_t *plan_json_database(const json_t *document, const char *uid);
 
 /*
  * The newest RDB version that a server of this kind ("redis", "valkey") and version ("7.0.15")
- * loads: 9, 10, 11, 12 …; 0: not known. Valkey 9 has 80 and a magic of its own, and refuses 12 to
+ * loads: 9, 10, 11, 12 …; 0: unknown. Valkey 9 has 80 and a magic of its own, and refuses 12 to
  * 79, which are Redis's.
  */
 int plan_rdb_version_max(const char *kind, const char *version);

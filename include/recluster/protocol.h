@@ -185,7 +185,7 @@
  *   configure {"dir", "maxmemory" (0: none), "maxmemory_policy", "maxclients" (0: default),
  *           "save": "3600 1 300 100" or "", "appendonly": bool, "appendfsync",
  *           "cluster_node_timeout_ms"?, "settings"? ({name: value}), "password"?}
- *       progress {"phase": "aof-rewrite", "keys", "total" (-1: not known)}
+ *       progress {"phase": "aof-rewrite", "keys", "total" (-1: unknown)}
  *       -> {"maxmemory", "warnings": [text]}
  *       ! settings of the running server, then CONFIG REWRITE. A memory limit that is too low for
  *       the data is raised, with a warning. There is also a warning if maxclients cannot be set.

@@ -57,7 +57,7 @@ struct pull_input {
     const char *name;
     const char *label;      /* its name in facts and messages; NULL: `name` */
     int64_t expected_bytes; /* as stored; -1: any */
-    const char *sha256; /* hex, of the stored bytes; NULL: not known. A mismatch is ERR_CORRUPT */
+    const char *sha256;     /* hex, of the stored bytes; NULL: unknown. A mismatch is ERR_CORRUPT */
     const struct slots *take;   /* keys of other slots are left out; NULL: take all */
     const struct slots *prefer; /* where its copy of a key comes first (rdb_split.h); NULL: all */
 };

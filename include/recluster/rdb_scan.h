@@ -3,7 +3,7 @@
 
 /*
  * The scan: collects in one pass all that a recovery must know about an RDB file. Memory use does
- * not grow with the file, except for 8 bytes of each key (see Keys that are there twice).
+ * not grow with the file, except for 8 bytes of each key (see Duplicate keys).
  *
  *     struct rdb_scan *s = rdb_scan_new(&options);
  *     rdb_scan_feed(s, data, len, err) …
@@ -48,10 +48,10 @@
  * bytes. Keys over 16 KiB are not sampled; in "foreign" they are cut. Keys in more than 16,384
  * databases, or data of more than 1,024 modules, are ERR_LIMIT.
  *
- * Keys that are there twice are ERR_CORRUPT, because servers refuse such a file. Two records in a
+ * Duplicate keys are ERR_CORRUPT, because servers refuse such a file. Two records in a
  * row are found at once. For others the scan keeps 8 bytes of each key, so at the end it can only
  * suspect a key. Pass rdb_scan_suspects() to a second scan of the same bytes (options.suspects),
- * which names the key or finds that no key is there twice.
+ * which names the key or finds no duplicate.
  */
 
 #include <jansson.h>
@@ -71,7 +71,7 @@ struct rdb_scan_options {
     bool sha256;                 /* make the digest; it is known after a successful end */
     struct rdb_limits limits;
     const struct rdb_suspects *suspects; /* from an earlier scan of the same bytes; NULL: none */
-    bool ignore_repeated;                /* do not look for keys that are there twice */
+    bool ignore_repeated;                /* do not look for duplicate keys */
 };
 
 struct rdb_scan;

@@ -50,7 +50,7 @@ int recover_save_plan(const struct survey *survey, struct state *st, struct err 
 struct recover_progress {
     size_t tasks_done, tasks_failed, tasks_running, tasks_total;
     const char *stage; /* the earliest that has running tasks */
-    const char *doing; /* what its tasks do: "fetching", "loading", …; NULL: not known */
+    const char *doing; /* what its tasks do: "fetching", "loading", …; NULL: unknown */
     /* Of these tasks. For fetches: of all fetches, done and to come. */
     int64_t bytes_done, bytes_total;
 };

@@ -19,7 +19,7 @@
 struct secret;
 
 struct secret *secret_new(const char *plain);      /* NULL gives NULL */
-void secret_free(struct secret *s);                /* NULL is fine */
+void secret_free(struct secret *s);                /* may be NULL */
 const char *secret_reveal(const struct secret *s); /* NULL gives NULL */
 
 /* `what` names the setting in the message. It reads files and environment variables, so use it only

@@ -122,14 +122,14 @@ const struct buf *ssh_errors(struct ssh *s);
 
 /*
  * After the end of the output. 0: *why says how the command ended ("status 1", "signal KILL",
- * ""), or why nobody knows; SSH_WAIT.
+ * ""), or why this is unknown; SSH_WAIT.
  */
 int ssh_how_it_ended(struct ssh *s, struct err *why) MUST_CHECK;
 
 /* Descriptors and deadline that the function which returned SSH_WAIT waits for. */
 void ssh_wait(const struct ssh *s, struct wait *wait);
 
-/* Says good-bye as far as the socket takes it at once. NULL is fine. */
+/* Says good-bye without blocking. May be NULL. */
 void ssh_close(struct ssh *s);
 
 #endif

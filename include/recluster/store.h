@@ -39,15 +39,15 @@
 struct store;
 
 struct store *store_open(const json_t *location, struct err *err) MUST_CHECK;
-void store_close(struct store *s); /* NULL is fine */
+void store_close(struct store *s); /* may be NULL */
 
 /* The location for messages, without passwords. */
 const char *store_label(const struct store *s);
 
 struct store_entry {
     char *name;
-    int64_t bytes;       /* -1: not known */
-    int64_t modified_ms; /* -1: not known */
+    int64_t bytes;       /* -1: unknown */
+    int64_t modified_ms; /* -1: unknown */
 };
 
 struct store_list {
@@ -86,8 +86,8 @@ void store_list_release(struct store_list *list);
 const struct store_entry *store_list_find(const struct store_list *list, const char *name);
 
 struct store_object {
-    int64_t bytes;       /* of the whole object; -1: not known */
-    int64_t modified_ms; /* -1: not known */
+    int64_t bytes;       /* of the whole object; -1: unknown */
+    int64_t modified_ms; /* -1: unknown */
     char validator[256]; /* changes when the object changes; "": the store gives none */
 };
 
@@ -148,7 +148,7 @@ struct store *store_open_relay(const char *label, const struct store_relay *rela
  */
 struct rate;
 struct rate *rate_new(int64_t bytes_per_second); /* > 0 */
-void rate_free(struct rate *rate);               /* NULL is fine */
+void rate_free(struct rate *rate);               /* may be NULL */
 void store_limit_rate(struct store *s, struct rate *rate);
 
 /*
@@ -166,7 +166,7 @@ struct store_writer *store_write_begin(
     struct store *s, const char *name, struct err *err) MUST_CHECK;
 int store_write(struct store_writer *w, const void *data, size_t len, struct err *err) MUST_CHECK;
 int store_write_commit(struct store_writer *w, struct err *err) MUST_CHECK;
-void store_write_abort(struct store_writer *w); /* NULL is fine */
+void store_write_abort(struct store_writer *w); /* may be NULL */
 
 /* Removes an object. A missing one is not an error. */
 int store_remove(struct store *s, const char *name, struct err *err) MUST_CHECK;

@@ -31,7 +31,7 @@ struct tls_params {
     bool any_name;
 };
 int tls_new(const struct tls_params *params, struct tls **ret, struct err *err) MUST_CHECK;
-void tls_free(struct tls *tls); /* NULL is fine; connections that use it live on */
+void tls_free(struct tls *tls); /* may be NULL; connections that use it live on */
 
 struct tcp;
 struct tcp_params {
@@ -41,7 +41,7 @@ struct tcp_params {
     const char *name; /* of the server, for its certificate; NULL: the address */
 };
 int tcp_open(const struct tcp_params *params, struct tcp **ret, struct err *err) MUST_CHECK;
-void tcp_close(struct tcp *t); /* NULL is fine */
+void tcp_close(struct tcp *t); /* may be NULL */
 
 /* "10.0.0.1:6379", for messages. */
 const char *tcp_peer(const struct tcp *t);

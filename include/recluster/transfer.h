@@ -20,7 +20,7 @@ struct transfer {
     struct store *store;
     const char *name;
     const char *keep_path; /* NULL: nothing is kept */
-    const char *sha256;    /* hex, of the stored bytes; NULL: not known */
+    const char *sha256;    /* hex, of the stored bytes; NULL: unknown */
     store_sink sink;
     void *arg;
 };

@@ -73,7 +73,6 @@ static int take_bytes(void *arg, const void *data, size_t len, struct err *err)
     return aof_reader_feed(c->reader, data, len, err);
 }
 
-/* The tail is not copied. */
 static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *facts, const char *name,
     json_t **ret_dropped, struct err *err)
 {

@@ -33,7 +33,6 @@ bool fetch_input_is_aof(const json_t *file)
     return kind && strncmp(kind, "aof", 3) == 0;
 }
 
-/* From here on the snapshot is the file. */
 static int make_snapshot(struct fetch_input *in, const struct fetch_reader *reader,
     const json_t *file, size_t number, struct err *err)
 {

@@ -32,7 +32,7 @@ int redis_connect_tcp(
 /* The connection and the handshake happen with the first command. */
 int redis_connect_tls(const struct tcp_params *params, int timeout_ms, struct redis **ret,
     struct err *err) MUST_CHECK;
-void redis_close(struct redis *r);      /* NULL is allowed */
+void redis_close(struct redis *r);      /* may be NULL */
 void redis_close_ptr(struct redis **r); /* for CLEANUP */
 
 /* user NULL: default. */

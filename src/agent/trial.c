@@ -101,7 +101,6 @@ static int write_nodes_conf(const int ports[2], struct err *err)
     return file_write_atomic("nodes.conf", text, strlen(text), 0600, err);
 }
 
-/* Whether the line with that id has these flags, primary, epoch and slots. */
 static bool has_line(const char *nodes, const char *id, const char *flags, const char *primary,
     const char *epoch, const char *slots)
 {

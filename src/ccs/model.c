@@ -92,7 +92,6 @@ static struct model_slots *model_of(const struct ccs_shard *shard)
     return (struct model_slots *)(uintptr_t)shard->slots;
 }
 
-/* Notes the slots of the primaries of the run that begins at `first`. */
 static void note_primaries(struct ccs *ccs, size_t first, size_t count)
 {
     for (size_t i = first; i < first + count; i++) {

@@ -273,7 +273,7 @@ struct live_request;
         OPT_TLS_CA, OPT_TLS_CERT, OPT_TLS_KEY, OPT_TLS_ANY_NAME
 int live_request_new(
     const struct arguments *args, struct live_request **ret, struct err *err) MUST_CHECK;
-void live_request_free(struct live_request *r); /* NULL is allowed */
+void live_request_free(struct live_request *r); /* may be NULL */
 struct live_params;
 const struct live_params *live_request_params(const struct live_request *r);
 const char *const *live_request_addresses(const struct live_request *r); /* NULL-ended */

@@ -182,7 +182,6 @@ static int add_word(struct verify *v, const char *word, struct err *err)
     return rc;
 }
 
-/* --location FILE */
 static int add_location_file(struct verify *v, const char *path, struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;

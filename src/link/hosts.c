@@ -69,7 +69,6 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                : 0;
 }
 
-/* Entry `n`, from 1, into h->spec and the fields. */
 static int read_host(
     struct hosts *hosts, struct host *h, json_t *entry, json_t *defaults, size_t n, struct err *err)
 {

@@ -25,7 +25,7 @@ enum { RESP_BYTES_MAX = 64 << 20 };
 struct resp;
 
 int resp_open(const struct tcp_params *params, struct resp **ret, struct err *err) MUST_CHECK;
-void resp_close(struct resp *r); /* NULL is fine */
+void resp_close(struct resp *r); /* may be NULL */
 
 void resp_send(struct resp *r, const char *const *argv); /* NULL-ended */
 

@@ -130,7 +130,6 @@ static int give_up_rights(void)
     return 0;
 }
 
-/* Starts argv with these as its standard descriptors. */
 static int start(const char *const *argv, const int standard[3], pid_t *ret_pid, struct err *err)
 {
     int fds[3] = {standard[0], standard[1], standard[2]};

@@ -70,7 +70,6 @@ static int64_t memory_part(const struct draft *d, const struct plan_database *db
     return database->memory_bytes / (primaries * copies);
 }
 
-/* The part of a file that has the shard's slots. */
 static double part_of_file(const struct plan_shard *shard, const struct backup_file *file)
 {
     if (shard->file || slots_is_empty(&file->slots))

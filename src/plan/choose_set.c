@@ -202,7 +202,7 @@ static void warn_of_newer_sets(
 
 /* --- the chosen set --- */
 
-/* How many keys it has, without reading files whole; -1: not known. */
+/* How many keys it has, without reading files whole; -1: unknown. */
 static int64_t known_keys(const struct backup_set *set)
 {
     int64_t keys = 0;

@@ -41,7 +41,7 @@ struct draft_host {
 };
 
 struct draft_shard {
-    int rdb_version;                 /* of its file; 0: not known */
+    int rdb_version;                 /* of its file; 0: unknown */
     bool valkey;                     /* the file has Valkey's own magic */
     bool modules;                    /* it has data of modules, and a host has these */
     bool databases;                  /* a cluster's file has keys outside of database 0 */

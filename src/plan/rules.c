@@ -104,7 +104,6 @@ void rules_put_back(struct draft *d, int shard, int host, int previous, int next
     account_for(d, shard, host, 1);
 }
 
-/* Of a primary and its replica. */
 static enum refusal pair_refusal(
     const struct draft *d, const struct draft_shard *shard, int primary_host, int replica_host)
 {

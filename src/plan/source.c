@@ -302,7 +302,7 @@ static void match_files(struct draft *d, struct plan_database *db)
     warn_of_cuts(d, db);
 }
 
-/* Seconds between the oldest and the newest file, by their heads; -1: not known. */
+/* Seconds between the oldest and the newest file, by their heads; -1: unknown. */
 static int64_t skew_of(const struct backup_set *set)
 {
     int64_t oldest = -1, newest = -1;

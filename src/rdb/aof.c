@@ -262,7 +262,6 @@ static int end_argument(struct aof_reader *r, const char *p, struct err *err)
     return --r->bulks_left == 0 ? end_command(r, err) : 0;
 }
 
-/* Takes one byte outside of arguments. */
 static int take_byte(struct aof_reader *r, const char *p, struct err *err)
 {
     switch (r->expect) {

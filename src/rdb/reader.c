@@ -343,7 +343,6 @@ static enum taken take_prefix(struct rdb_reader *r, struct cursor *c, uint8_t op
     }
 }
 
-/* The end of a unit, at the cursor. */
 static enum taken end_unit(struct rdb_reader *r, const struct cursor *c, struct err *err)
 {
     r->in_unit = false;

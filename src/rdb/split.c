@@ -518,7 +518,6 @@ int rdb_split_feed(struct rdb_split *s, const void *data, size_t len, struct err
     return -1;
 }
 
-/* The current input has ended. */
 static int end_input(struct rdb_split *s, struct err *err)
 {
     int rc = rdb_reader_end(s->reader, err);

@@ -15,7 +15,6 @@ static bool wants_relay(const struct executor *x, const struct task_run *t, cons
     return json_flag(x->hosts[t->host].spec, "relay") || json_flag(location, "relay");
 }
 
-/* A file at a location. */
 static void add_place(
     const struct executor *x, const struct task_run *t, json_t *file, json_t *location)
 {

@@ -16,7 +16,6 @@ static const char *name_of(const json_t *file)
 
 /* --- who belongs together --- */
 
-/* Joins two rings. */
 static void join_rings(struct executor *x, int a, int b)
 {
     for (int s = x->shards[a].next_in_group; s != a; s = x->shards[s].next_in_group)

@@ -236,7 +236,7 @@ int journal_task_failed(
     return commit_outcome(x, t, TASK_FAILED, NULL, &failure, err);
 }
 
-/* Records what the task of a replica proved about it and this primary. */
+/* Its result is about the primary too. */
 static bool is_check_of_replica(const struct executor *x, const struct task_run *t, int primary)
 {
     return x->shards[t->shard].primary == primary &&

@@ -74,7 +74,6 @@ static void tell_end(struct reader *r, const struct err *error)
     r->ended = true;
 }
 
-/* Forwards a message of a reader, with the number of the call. */
 static void forward_message(struct reader *r, const struct rpc_message *m)
 {
     bool end = strcmp(m->method, "end") == 0;

@@ -16,7 +16,7 @@
 
 /* For the files of one call of fetch; `files` is copied. NULL: none of them is relayed. */
 struct relay *relay_begin(struct executor *x, struct link *to, uint64_t call, const json_t *files);
-void relay_end(struct relay *relay); /* NULL is allowed */
+void relay_end(struct relay *relay); /* may be NULL */
 
 bool relay_is_needed(const json_t *files);
 

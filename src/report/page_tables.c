@@ -181,7 +181,6 @@ void page_layout(struct buf *out, const json_t *report)
     json_decref(racks);
 }
 
-/* The time of a stage, and below it the planned time. */
 static void time_cell(struct buf *out, const json_t *proof, const char *stage)
 {
     char took[HUMAN_TEXT_MAX], planned[HUMAN_TEXT_MAX];

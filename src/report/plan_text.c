@@ -206,7 +206,6 @@ static void set_text(struct text *t, const json_t *plan, const json_t *database)
     }
 }
 
-/* For a set on disks: each file's host and time. */
 static void disk_files_text(struct text *t, const json_t *set)
 {
     enum { SHOWN = 12 };

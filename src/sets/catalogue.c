@@ -95,7 +95,6 @@ static void add_named_file(struct set_draft *set, struct catalogue_draft *draft,
     slots_union(taken, &file->slots);
 }
 
-/* The files of one run. */
 static void add_run(struct catalogue_draft *draft, const struct named *run, size_t count)
 {
     struct set_draft set = SET_DRAFT_INIT;

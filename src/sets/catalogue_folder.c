@@ -228,7 +228,6 @@ static size_t shard_of_slots(const struct catalogue_query *query, const struct s
     return i;
 }
 
-/* Gives a file with keys to the shard that has all their slots. */
 static void give_file(struct catalogue_draft *draft, struct set_draft *set,
     struct backup_file *file, const struct slots *slots, const char **owners)
 {

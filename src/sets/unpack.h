@@ -22,7 +22,7 @@
 
 struct unpack;
 struct unpack *unpack_new(store_sink sink, void *arg);
-void unpack_free(struct unpack *u); /* NULL is allowed */
+void unpack_free(struct unpack *u); /* may be NULL */
 int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err) MUST_CHECK;
 int unpack_end(struct unpack *u, struct err *err) MUST_CHECK;
 

@@ -25,7 +25,7 @@ struct agent_key {
 };
 
 struct agent *agent_open(void);
-void agent_close(struct agent *a); /* NULL is allowed */
+void agent_close(struct agent *a); /* may be NULL */
 
 /* The keys belong to the agent until it is closed. It has 5 s to answer. */
 int agent_list(struct agent *a, const struct agent_key **ret, size_t *ret_count) MUST_CHECK;

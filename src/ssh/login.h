@@ -8,7 +8,7 @@
 struct login;
 
 struct login *login_new(const struct ssh_target *target);
-void login_free(struct login *l); /* NULL is allowed */
+void login_free(struct login *l); /* may be NULL */
 
 /* 0: logged in; SSH_WAIT; -1 with *ret_failure set. */
 int login_step(

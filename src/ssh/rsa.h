@@ -19,7 +19,7 @@ struct rsa_number {
 enum { RSA_N, RSA_E, RSA_D, RSA_NUMBERS };
 struct rsa *rsa_from_numbers(const struct rsa_number numbers[RSA_NUMBERS]);
 
-void rsa_free(struct rsa *r); /* NULL is allowed */
+void rsa_free(struct rsa *r); /* may be NULL */
 
 /* The number, with a leading zero byte if its first bit is set; the caller's. */
 unsigned char *rsa_number(const struct rsa *r, int which, size_t *ret_len);

@@ -18,7 +18,7 @@
 struct session;
 
 struct session *session_new(int fd, struct err *err) MUST_CHECK; /* the socket stays the caller's */
-void session_free(struct session *s, bool says_good_bye);        /* NULL is allowed */
+void session_free(struct session *s, bool says_good_bye);        /* may be NULL */
 
 const char *session_library(void);       /* name and version */
 const char *session_newer_library(void); /* the version that can do all that this one cannot */

@@ -15,7 +15,7 @@ CREATE TABLE secret (
     PRIMARY KEY (place, id)
 ) WITHOUT ROWID;
 
--- The CCS file, word for word, secrets too: one row per string, list item, set or sorted-set member, hash field.
+-- The CCS file as it is, with its secrets: one row per string, list item, set or sorted-set member, hash field.
 CREATE TABLE ccs_entry (
     entry_id   INTEGER PRIMARY KEY,
     db         INTEGER NOT NULL,
@@ -31,7 +31,7 @@ CREATE INDEX ccs_entry_key ON ccs_entry (key);
 CREATE TABLE cluster (
     name       TEXT,
     rack_aware INTEGER NOT NULL DEFAULT 0,
-    saved_ms   INTEGER,          -- when the CCS file was written, as it says itself
+    saved_ms   INTEGER,          -- when the CCS file was written, from the file itself
     format     TEXT NOT NULL     -- rdb, json, nodes.json
 );
 
@@ -153,14 +153,14 @@ CREATE TABLE backup_set (        -- what the locations hold, chosen or not
     time_ms      INTEGER,
     complete     INTEGER NOT NULL,
     chosen       INTEGER NOT NULL,
-    reason       TEXT            -- why it isn't complete
+    reason       TEXT            -- why it is incomplete
 );
 
 CREATE TABLE backup_file (
     file_id INTEGER PRIMARY KEY,
     set_id  INTEGER NOT NULL REFERENCES backup_set ON DELETE CASCADE,
     name    TEXT NOT NULL,
-    bytes   INTEGER,             -- as it lies there
+    bytes   INTEGER,             -- as stored
     slots   TEXT NOT NULL,
     sha256  TEXT,                -- of the stored bytes, as its manifest says
     head    TEXT,                -- JSON: RDB version and aux fields
@@ -176,7 +176,7 @@ CREATE TABLE plan (
     document    TEXT NOT NULL    -- JSON, as `plan --json` prints it
 );
 
-CREATE TABLE target (            -- databases as the plan rebuilds them
+CREATE TABLE target (            -- the databases that the plan rebuilds
     database_uid TEXT PRIMARY KEY,
     name         TEXT,
     state        TEXT NOT NULL,  -- planned, skipped, running, done, failed
@@ -187,13 +187,13 @@ CREATE TABLE target (            -- databases as the plan rebuilds them
     maxmemory    INTEGER NOT NULL DEFAULT 0,
     password     TEXT,           -- masked: of its clients from now on
     opened_ms    INTEGER,
-    generation   INTEGER NOT NULL DEFAULT 0, -- how often it began anew because a host was lost
+    generation   INTEGER NOT NULL DEFAULT 0, -- how often it was started again after the loss of a host
     replication_password TEXT,   -- masked: from generation 1 on its own, else that of the recovery
     client_rules TEXT,           -- what the user default may do: all, data (as behind a proxy)
-    admin_password TEXT          -- masked: of the user admin, where default may not do all
+    admin_password TEXT          -- masked: of the user admin, if default may not do all
 );
 
-CREATE TABLE placement (         -- shards as the plan rebuilds them, and what became of each
+CREATE TABLE placement (         -- the shards that the plan rebuilds, and the state of each
     shard_uid    TEXT PRIMARY KEY,
     database_uid TEXT NOT NULL REFERENCES target,
     position     INTEGER NOT NULL,
@@ -215,7 +215,7 @@ CREATE TABLE placement (         -- shards as the plan rebuilds them, and what b
     node_id      TEXT,           -- of Redis Cluster
     state        TEXT NOT NULL DEFAULT 'planned', -- planned, prepared, fetched, loaded, in-step, open, failed
     facts        TEXT,           -- JSON: what the scan of the file found
-    loaded       TEXT,           -- JSON: what the server said after loading or syncing
+    loaded       TEXT,           -- JSON: the answer of load_shard or attach_replica
     keys         INTEGER
 );
 CREATE INDEX placement_primary ON placement (primary_uid);
@@ -231,7 +231,7 @@ CREATE TABLE moved (             -- where shards were before their host was lost
     port         INTEGER NOT NULL,
     bus_port     INTEGER NOT NULL,
     dir          TEXT NOT NULL,
-    removed_ms   INTEGER           -- when what it left there was removed
+    removed_ms   INTEGER           -- when its leftovers were removed
 );
 
 -- Rule: commit the intent (running), act, commit the outcome (done, failed).
@@ -251,8 +251,8 @@ CREATE TABLE task (
     error        TEXT,             -- JSON: name, message, hint
     bytes_done   INTEGER,          -- while it runs, once a second
     bytes_total  INTEGER,
-    progress     TEXT,             -- what it is doing: fetching, loading, …
-    progress_ms  INTEGER           -- when that was said
+    progress     TEXT,             -- its phase: fetching, loading, …
+    progress_ms  INTEGER           -- time of that report
 );
 CREATE INDEX task_shard ON task (shard_uid);
 

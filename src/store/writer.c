@@ -56,7 +56,6 @@ struct store_writer *store_write_begin(struct store *s, const char *name, struct
     return w;
 }
 
-/* Sends the part, with retries. */
 static int send_part(struct store_writer *w,
     int (*send)(void *upload, const struct store_part *part, struct err *err), struct err *err)
 {

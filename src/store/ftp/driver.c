@@ -253,7 +253,6 @@ struct ftp_upload {
     bool done;
 };
 
-/* Runs commands in the folder. */
 static CURLcode run_commands(struct ftp_store *f, const char *first, const char *second)
 {
     struct curl_slist *commands = curl_slist_append(NULL, first);

@@ -127,7 +127,6 @@ static int read_login(struct gcs_store *g, const json_t *location, struct err *e
     return 0;
 }
 
-/* The members of a key file that the location lacks. */
 static int read_key_file(json_t *location, const char *path, struct err *err)
 {
     static const char *const members[] = {"client_email", "private_key", "private_key_id",

@@ -41,7 +41,6 @@ static int http_read(void *handle, const char *name, int64_t offset, int64_t len
     return rc;
 }
 
-/* Lists the folder by its index page. */
 static int list_by_index(
     struct http_folder *f, struct store_list *list, long *ret_status, struct err *err)
 {

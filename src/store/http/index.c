@@ -105,7 +105,6 @@ static bool is_absolute(const char *link)
     return n && link[n] == ':';
 }
 
-/* Adds the file of a link, if it is one of this folder. */
 static void add_link(const char *link, int64_t bytes, int64_t modified_ms, struct store_list *list)
 {
     int len = 0;

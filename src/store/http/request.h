@@ -33,7 +33,7 @@ struct http_client;
  * "client_key_password".
  */
 struct http_client *http_client_new(const json_t *location, struct err *err) MUST_CHECK;
-void http_client_free(struct http_client *c); /* NULL is allowed */
+void http_client_free(struct http_client *c); /* may be NULL */
 
 /* The same settings for another handle. */
 int http_set_trust(CURL *curl, const json_t *location, struct err *err) MUST_CHECK;

@@ -170,7 +170,6 @@ static int put(struct webdav_upload *u, const char *name, size_t len, struct err
     return rc;
 }
 
-/* ret_status: of the answer. */
 static int move(struct webdav_upload *u, long *ret_status, struct err *err)
 {
     struct http_reply reply = HTTP_REPLY_INIT;

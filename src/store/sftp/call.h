@@ -22,7 +22,7 @@ struct sftp;
 struct sftp_login;
 
 struct sftp *sftp_call_connect(const struct sftp_login *login, struct err *err) MUST_CHECK;
-void sftp_call_disconnect(struct sftp *f); /* NULL is allowed */
+void sftp_call_disconnect(struct sftp *f); /* may be NULL */
 bool sftp_call_is_broken(const struct sftp *f);
 
 struct sftp_handle {

@@ -44,7 +44,6 @@ void sftp_known_keys(const char *text, const char *host, int port, json_t *keys)
 
 /* --- waiting --- */
 
-/* Waits for the events of the session, until `until_ms`. */
 static void wait_for(const struct sftp_connection *c, int64_t until_ms)
 {
     struct wait wait = {.deadline_ms = until_ms};

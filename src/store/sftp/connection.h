@@ -45,7 +45,7 @@ void sftp_known_keys(const char *text, const char *host, int port, json_t *keys)
 
 struct sftp_connection *sftp_connection_open(
     const struct sftp_login *login, struct err *err) MUST_CHECK;
-void sftp_connection_close(struct sftp_connection *c); /* NULL is allowed */
+void sftp_connection_close(struct sftp_connection *c); /* may be NULL */
 
 int sftp_connection_send(
     struct sftp_connection *c, const void *data, size_t len, struct err *err) MUST_CHECK;
