@@ -35,23 +35,23 @@
 
 struct ccs_node {
     const char *uid;
-    const char *addr;                            /* NULL: unknown */
+    const char *addr;                            /* NULL: not known */
     const char *external_addr;                   /* NULL: none; several joined by ',' */
     const char *rack, *second_rack;              /* NULL: none */
     const char *status;                          /* "active" if missing */
-    const char *persistent_path, *recovery_path; /* NULL: unknown */
-    int64_t memory_bytes;                        /* -1: unknown */
-    int64_t max_shards;                          /* max_redis_servers; -1: unknown */
+    const char *persistent_path, *recovery_path; /* NULL: not known */
+    int64_t memory_bytes;                        /* -1: not known */
+    int64_t max_shards;                          /* max_redis_servers; -1: not known */
     bool accepts_shards;                         /* not quorum_only, accept_servers not disabled */
 };
 
 struct ccs_shard {
     const char *uid;
     const char *database_uid;
-    const char *node_uid; /* NULL: unknown */
+    const char *node_uid; /* NULL: not known */
     bool primary;
     const struct slots *slots; /* open slots; all of them for a database that is not sharded */
-    int port;                  /* 0: unknown */
+    int port;                  /* 0: not known */
     /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
     int primary_index;
 };
@@ -59,7 +59,7 @@ struct ccs_shard {
 struct ccs_endpoint {
     const char *uid;
     const char *database_uid;
-    int port;             /* 0: unknown */
+    int port;             /* 0: not known */
     const char *addr;     /* NULL: none; several joined by ',' */
     const char *dns_name; /* NULL: none */
     const char *proxy_policy;
@@ -94,15 +94,15 @@ struct ccs_database {
     const char *name;          /* the label if missing */
     const char *type;          /* "redis", "memcached" */
     const char *status;        /* "active" if missing */
-    const char *redis_version; /* NULL: unknown */
+    const char *redis_version; /* NULL: not known */
     bool sharded;              /* more than one primary may hold it: becomes a Redis Cluster */
     bool replicated;
     bool rack_aware;
     bool active_active;
     enum ccs_slots_policy slots_policy;
-    int64_t primaries;           /* shards_count; -1: unknown */
+    int64_t primaries;           /* shards_count; -1: not known */
     int64_t memory_bytes;        /* memory_size, whole database, replicas included; 0: no limit */
-    int port;                    /* 0: unknown */
+    int port;                    /* 0: not known */
     int64_t max_clients;         /* 0: the server's default */
     const char *eviction_policy; /* as the servers name it: "noeviction", … */
     enum ccs_persistence persistence;
@@ -112,11 +112,11 @@ struct ccs_database {
     size_t save_point_count;
     const char *shards_placement;                      /* "dense", "sparse" */
     const char *const *avoid_nodes, *const *use_nodes; /* uids, NULL-ended; may be empty */
-    const char *password; /* of clients; NULL: unknown. A secret: never print it */
+    const char *password; /* of clients; NULL: not known. A secret: never print it */
     enum ccs_login login;
-    bool tls, client_certificates; /* clients used TLS; clients had to show certificates */
+    bool tls, client_certificates;         /* clients used TLS; clients had to show certificates */
     /*
-     * Of a file that `capture` wrote; NULL: unknown. `users`: lines of ACL LIST, NULL-ended, a
+     * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.
      * `settings_left`: names that they do not get, as JSON.
      */
@@ -125,7 +125,7 @@ struct ccs_database {
     const char *const *modules;            /* names from its module_list, NULL-ended */
     const char *const *module_args;        /* parallel, "" where none; NULL: not known */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */
-    int64_t backup_interval_s;             /* 0: unknown */
+    int64_t backup_interval_s;             /* 0: not known */
     size_t first_shard, shard_count;       /* in ccs.shards: primaries first, by slots */
     size_t first_endpoint, endpoint_count; /* in ccs.endpoints */
 };
@@ -141,10 +141,10 @@ struct ccs_finding {
 struct ccs {
     struct arena arena;       /* owns all below */
     json_t *json;             /* owns backup locations */
-    const char *cluster_name; /* NULL: unknown */
+    const char *cluster_name; /* NULL: not known */
     const char *source;       /* path as given to the import */
     const char *format;       /* "rdb", "json", "nodes.json" */
-    int64_t saved_ms;         /* when the file was saved, from its aux ctime; -1: unknown */
+    int64_t saved_ms;         /* when the file was saved, from its aux ctime; -1: not known */
     bool has_proxies;         /* clients had no administrative commands: a proxy blocked them */
     bool rack_aware;
     struct ccs_node *nodes;

@@ -194,6 +194,18 @@ static int check_sync(const struct attachment *a, const char *primary, const cha
     return server_explain(a->shard, err);
 }
 
+/* Asks the primary again: its first answer may be older than the replica's full sync. */
+static int conclude(
+    const struct attachment *a, const char *replica, bool already, json_t **ret, struct err *err)
+{
+    AUTO_FREE char *primary = NULL;
+
+    if (redis_info(a->primary, &primary, err) < 0)
+        return err_wrap(err, "the primary of '%s'", a->shard->path);
+    *ret = result(a, primary, replica, already);
+    return 1;
+}
+
 static int follow(const struct attachment *a, bool already, json_t **ret, struct err *err)
 {
     struct sync sync = {.watch = WATCH_INIT(STUCK_MS), .best_lag = INT64_MAX};
@@ -209,8 +221,8 @@ static int follow(const struct attachment *a, bool already, json_t **ret, struct
         if (rc == 1)
             rc = check_sync(a, primary, replica, &sync, &why);
         if (rc == 1)
-            *ret = result(a, primary, replica, already);
-        else if (rc == 0)
+            rc = conclude(a, replica, already, ret, &why);
+        if (rc == 0)
             tell(a->call, replica);
         else if (why.code != ERR_NONE)
             *err = why;
