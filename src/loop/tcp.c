@@ -106,7 +106,9 @@ static int start_tls(struct tcp *t, const struct tcp_params *params, struct err 
             return err_set(err, ERR_USAGE, "'%s' is not a name for a certificate", name);
     }
     if (!is_ip(name))
-        SSL_set_tlsext_host_name(t->ssl, name);
+        /* SSL_set_tlsext_host_name(), whose macro drops the const. */
+        SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+            (void *)(uintptr_t)name);
     if (SSL_set_fd(t->ssl, t->fd) != 1)
         return err_set(err, ERR_NETWORK, "cannot use TLS with %s: %s", t->peer, complaint());
     return 0;

@@ -111,11 +111,11 @@ static void a_process_without_memory_says_so(void **state)
     struct store_object object;
     struct rlimit before, little;
     char *dir;
-    struct store *s = open_file(&dir, &data);
 
     (void)state;
     if (SANITIZED)
         skip();
+    struct store *s = open_file(&dir, &data);
     assert_int_equal(
         store_read(s, &(struct store_range){"large", 0, 0}, nothing, NULL, &object, &err), 0);
     take_stack();
