@@ -11,7 +11,7 @@ struct digest {
     EVP_MD_CTX *ctx;
 };
 
-static void must(int ok)
+static void require_success(int ok)
 {
     if (ok != 1) {
         fprintf(stderr, "recluster: libcrypto failed\n");
@@ -29,20 +29,20 @@ struct digest *digest_new(void)
 {
     struct digest *d = xcalloc(1, sizeof(*d));
     d->ctx = EVP_MD_CTX_new();
-    must(d->ctx && EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL));
+    require_success(d->ctx && EVP_DigestInit_ex(d->ctx, EVP_sha256(), NULL));
     return d;
 }
 
 void digest_add(struct digest *d, const void *data, size_t len)
 {
-    must(EVP_DigestUpdate(d->ctx, data, len));
+    require_success(EVP_DigestUpdate(d->ctx, data, len));
 }
 
 void digest_end(struct digest *d, char hex[DIGEST_HEX_MAX])
 {
     unsigned char bytes[EVP_MAX_MD_SIZE];
     unsigned len;
-    must(EVP_DigestFinal_ex(d->ctx, bytes, &len));
+    require_success(EVP_DigestFinal_ex(d->ctx, bytes, &len));
     hex_of(bytes, len, hex);
     digest_free(d);
 }
@@ -57,7 +57,7 @@ void digest_free(struct digest *d)
 
 void digest_bytes(const void *data, size_t len, unsigned char out[DIGEST_BYTES])
 {
-    must(EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL));
+    require_success(EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL));
 }
 
 char *digest_of(const void *data, size_t len, char hex[DIGEST_HEX_MAX])
@@ -72,7 +72,7 @@ char *random_hex(size_t bytes)
 {
     AUTO_FREE unsigned char *raw = xmalloc(bytes);
     char *hex = xmalloc(2 * bytes + 1);
-    must(RAND_bytes(raw, (int)bytes));
+    require_success(RAND_bytes(raw, (int)bytes));
     hex_of(raw, bytes, hex);
     return hex;
 }

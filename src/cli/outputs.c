@@ -67,7 +67,7 @@ static int check_inputs(
 }
 
 /* The kind of a file that no picture or page may replace even with --force; NULL: another file. */
-static const char *what_it_is(const char *path)
+static const char *protected_kind(const char *path)
 {
     static const struct {
         const char *start, *what;
@@ -99,7 +99,7 @@ static int check_output(const struct arguments *args, const char *output, struct
         return -1;
     if (!S_ISREG(found.st_mode))
         return S_ISDIR(found.st_mode) ? err_set(err, ERR_CHECK, "'%s' is a folder", output) : 0;
-    const char *what = what_it_is(output);
+    const char *what = protected_kind(output);
     if (what && args->given[OPT_FORCE]) {
         err_set(err, ERR_CHECK, "'%s' is %s: --force does not replace it", output, what);
         return err_hint(err, "Name another file, or move that one away.");

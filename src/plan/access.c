@@ -8,7 +8,7 @@
 
 #include "steps.h"
 
-static const char *read_it_with(struct draft *d, const struct ccs_database *db)
+static const char *password_hint(struct draft *d, const struct ccs_database *db)
 {
     return draft_text(d,
         "To read it, once there is a state file: sqlite3 FILE \"SELECT value FROM secret WHERE "
@@ -32,7 +32,7 @@ static enum plan_login choose_login(const struct plan_database_input *in)
 static void warn_of_new_password(struct draft *d, const struct ccs_database *db)
 {
     const struct plan_issue issue = {
-        .code = "login-lost", .database = db->label, .hint = read_it_with(d, db)};
+        .code = "login-lost", .database = db->label, .hint = password_hint(d, db)};
 
     if (db->login == CCS_LOGIN_OFF)
         draft_warn(d, &issue,

@@ -184,7 +184,7 @@ static const struct {
         "On each, as root: loginctl enable-linger USER (or log in as root)."},
 };
 
-static bool says(const json_t *facts, const char *name, const char *text)
+static bool fact_is(const json_t *facts, const char *name, const char *text)
 {
     const char *found = json_text(facts, name, NULL);
 
@@ -201,14 +201,14 @@ static void find_in_facts(const struct plan_host *host, int64_t now_ms, bool fou
     double load = json_number(facts, "load1", 0);
 
     found[FOUND_OVERCOMMIT] = fact_number(facts, "overcommit", 1) != 1; /* 2 is strict */
-    found[FOUND_THP] = says(facts, "thp", "always");
+    found[FOUND_THP] = fact_is(facts, "thp", "always");
     found[FOUND_NOFILE] = fact_number(facts, "nofile", NOFILE_MIN) < NOFILE_MIN;
     found[FOUND_CLOCK] = llabs(skew_known ? skew_ms : clock_ms - now_ms) > CLOCK_SKEW_MAX_MS;
     found[FOUND_BUSY] = load > (double)(BUSY_LOAD_PER_CORE * fact_number(facts, "cores", 1));
     found[FOUND_SERVERS] = json_count(facts, "servers") > 0;
     found[FOUND_ROOT] =
         fact_number(facts, "uid", 1) == 0 && !json_object_get(host->host->spec, "run_as");
-    found[FOUND_NO_LINGER] = says(facts, "supervisor", "none, no linger");
+    found[FOUND_NO_LINGER] = fact_is(facts, "supervisor", "none, no linger");
 }
 
 /* One warning for each finding, with all hosts that have it. */

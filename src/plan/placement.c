@@ -75,7 +75,7 @@ static int port_holder(const struct draft *d, int host, int port)
 }
 
 /* Tries to move one of the database's primaries out of the host's rack. */
-static bool thin_out(struct draft *d, int shard, int host, int depth)
+static bool move_primary_out(struct draft *d, int shard, int host, int depth)
 {
     const struct plan_database *db = &d->plan->databases[d->plan->shards[shard].database];
     const struct plan_shard *shards = d->plan->shards;
@@ -99,7 +99,7 @@ static bool displace(struct draft *d, int shard, int host, int depth)
         return exchange(d, shard, host, other, depth);
     }
     if (refusal == REFUSED_MAJORITY)
-        return thin_out(d, shard, host, depth);
+        return move_primary_out(d, shard, host, depth);
     if (refusal == REFUSED_PORT)
         return exchange(d, shard, host, port_holder(d, host, d->shards[shard].fixed_port), depth);
     if (refusal != REFUSED_COUNT && refusal != REFUSED_DISK && refusal != REFUSED_MEMORY)

@@ -67,7 +67,7 @@ static bool is_only_lost(struct undo *u, const struct err *error)
            moved_is_kept(x, moved, error, &ignored) == 0;
 }
 
-static void undo_over(struct undo *u, const struct err *error)
+static void undo_end(struct undo *u, const struct err *error)
 {
     struct link *link = u->host->link;
 
@@ -86,7 +86,7 @@ static void on_removed(void *ctx, const json_t *result, const struct err *error)
 
     (void)result;
     if (error && (error->code == ERR_LINK || err_code_is_retried(error->code))) {
-        undo_over(u, error);
+        undo_end(u, error);
         return;
     }
     if (error)
@@ -106,13 +106,13 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
 
     (void)result;
     if (error && !kept) {
-        undo_over(u, error);
+        undo_end(u, error);
         return;
     }
     u->keeps |= kept;
     u->all->leftovers += !kept;
     if ((kept ? moved_is_kept(x, u->moved, error, &err) : moved_is_removed(x, u->moved, &err)) < 0)
-        undo_over(u, &err);
+        undo_end(u, &err);
     else
         undo_next(u);
 }
@@ -120,7 +120,7 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
 static void on_released(void *ctx, const json_t *result, const struct err *error)
 {
     (void)result;
-    undo_over(ctx, error);
+    undo_end(ctx, error);
 }
 
 static void undo_next(struct undo *u)
@@ -146,7 +146,7 @@ static void undo_next(struct undo *u)
         link_call(u->host->link, "remove_shard", moved_params(x, u->moved), CALL_MS, on_leftover,
             NULL, u);
     else if (u->keeps)
-        undo_over(u, NULL);
+        undo_end(u, NULL);
     else
         link_call(u->host->link, "release",
             json_pack("{s:s, s:s}", "base_dir", u->host->base_dir, "recovery", x->recovery),
@@ -160,7 +160,7 @@ static void on_ready(void *arg)
 
 static void on_failed(void *arg, const struct err *err)
 {
-    undo_over(arg, err);
+    undo_end(arg, err);
 }
 
 static bool may_have_parts(struct executor *x, const struct host_run *h)
@@ -187,7 +187,7 @@ static int undo_hosts(struct executor *x, struct aborting *all, struct err *err)
         undos[i] = (struct undo){.x = x, .host = h, .all = all};
         if (may_have_parts(x, h) &&
             host_link_open(&x->links, x->loop, &opening, &h->link, &h->error) < 0)
-            undo_over(&undos[i], &h->error);
+            undo_end(&undos[i], &h->error);
     }
     int rc = loop_run(x->loop, err);
     loop_free(x->loop);

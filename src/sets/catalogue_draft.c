@@ -143,7 +143,7 @@ static int take_stored(void *arg, const void *data, size_t len, struct err *err)
 }
 
 /* Reads the head from the stored bytes; `whole`: they are the whole file. */
-static int understand_head(struct unpack *unpack, const struct buf *head, bool whole,
+static int parse_head(struct unpack *unpack, const struct buf *head, bool whole,
     struct backup_file *file, struct err *err)
 {
     /* Only at the end of a file is it known whether it is empty or truncated. */
@@ -165,7 +165,7 @@ int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
         take_stored, &reading, &object, err);
     if (rc == 0) {
         bool whole = object.bytes >= 0 && object.bytes <= HEAD_STORED_BYTES;
-        rc = understand_head(reading.unpack, &head, whole, file, err);
+        rc = parse_head(reading.unpack, &head, whole, file, err);
     }
     unpack_free(reading.unpack);
     buf_release(&head);

@@ -122,7 +122,7 @@ static char *where_of(const json_t *folder, const json_t *file)
     return xasprintf("%s:%s", json_text(folder, "owner", NULL), path);
 }
 
-static bool is_there(const struct survey *survey, const char *where)
+static bool has_file(const struct survey *survey, const char *where)
 {
     const json_t *folder, *file;
     size_t i, k;
@@ -144,7 +144,7 @@ static int check_left_out(const struct survey *survey, struct err *err)
 
     json_array_foreach (json_object_get(survey->options, "without"), i, word) {
         const char *text = json_string_value(word);
-        if (!text || strncmp(text, "file:", 5) != 0 || is_there(survey, text + 5))
+        if (!text || strncmp(text, "file:", 5) != 0 || has_file(survey, text + 5))
             continue;
         err_set(err, ERR_USAGE, "--without '%s': no disk has that file", text);
         return err_hint(err, "Write it as the plan names files: --without file:HOST:PATH");

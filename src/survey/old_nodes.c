@@ -228,7 +228,7 @@ static void start_node(struct node_ask *ask)
         start_node(next);
 }
 
-static void tell_why(struct survey *survey, const struct old_node *old, const char *why)
+static void add_failure(struct survey *survey, const struct old_node *old, const char *why)
 {
     struct err err = ERR_INIT;
 
@@ -265,7 +265,7 @@ void disks_ask_old_nodes(struct survey *survey, struct loop *loop)
         if (!wanted || json_is_false(wanted))
             continue;
         if (why) {
-            tell_why(survey, old, why);
+            add_failure(survey, old, why);
             continue;
         }
         json_t *locations = locations_of(old, node);

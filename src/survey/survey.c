@@ -309,10 +309,10 @@ static int read_catalogue(const struct ccs *ccs, struct store *store, const stru
     return catalogue_read(store, &query, ret, err);
 }
 
-static void say(const struct survey_request *request, bool lasting, const char *fmt, ...)
+static void announce(const struct survey_request *request, bool lasting, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-static void say(const struct survey_request *request, bool lasting, const char *fmt, ...)
+static void announce(const struct survey_request *request, bool lasting, const char *fmt, ...)
 {
     void (*to)(void *arg, const char *line) = lasting ? request->tell : request->progress;
     va_list args;
@@ -358,7 +358,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
         in->error = error;
     json_array_foreach (logins, i, login) {
         bool clear = json_flag(login, "clear");
-        say(request, true, "%s: a login goes to %s%s, which %s names", in->database->label,
+        announce(request, true, "%s: a login goes to %s%s, which %s names", in->database->label,
             json_text(login, "endpoint", NULL), clear ? " in clear text" : "", named_by);
         json_object_set_new(login, "database", json_string(in->database->label));
         json_object_set_new(login, "named_by", json_string(named_by));
@@ -432,7 +432,7 @@ int survey_databases(struct survey *survey, const struct survey_request *request
             json_decref(resolved[at]);
             continue;
         }
-        say(request, false, "looking for the backups of %s: database %zu of %zu",
+        announce(request, false, "looking for the backups of %s: database %zu of %zu",
             survey->databases[at].database->label, at + 1, survey->database_count);
         catalogue_database(
             survey, &survey->databases[at], resolved[at], &survey->database_errors[at]);
@@ -450,8 +450,7 @@ static int make_clusters(struct survey *survey, struct state *st, struct err *er
 {
     for (size_t i = 0; i < survey->database_count; i++) {
         const struct plan_database_input *in = &survey->databases[i];
-        struct ccs_database *db =
-            &survey->ccs->databases[in->database - survey->ccs->databases];
+        struct ccs_database *db = &survey->ccs->databases[in->database - survey->ccs->databases];
         if (in->primaries < 2 || db->sharded)
             continue;
         db->sharded = true;
@@ -477,7 +476,7 @@ static int find_old_cluster(
     if (!survey->old)
         return -1;
     if (survey->old->foreign)
-        say(request, true,
+        announce(request, true,
             "%zu addresses are checked for signs of the old cluster; the CCS file lists %zu of them "
             "for no node",
             survey->old->asked, survey->old->foreign);
@@ -489,7 +488,7 @@ static int check_old_cluster(
 {
     if (!survey->old)
         return 0;
-    say(request, false, "checking %zu addresses of the old cluster", survey->old->asked);
+    announce(request, false, "checking %zu addresses of the old cluster", survey->old->asked);
     if (old_cluster_ask(survey->old, err) < 0)
         return -1;
     for (size_t i = 0; i < survey->hosts->count; i++) {

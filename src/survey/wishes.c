@@ -57,7 +57,7 @@ static int check_databases(const struct survey *survey, const json_t *options, s
     return 0;
 }
 
-static bool keeps_out(const char *word, const struct host *host)
+static bool is_excluded_by(const char *word, const struct host *host)
 {
     if (strncmp(word, "host:", 5) == 0)
         return strcmp(word + 5, host->name) == 0;
@@ -75,7 +75,7 @@ static int check_without(const struct survey *survey, const json_t *options, str
         const char *word = json_string_value(item) ? json_string_value(item) : "";
         bool found = strncmp(word, "file:", 5) == 0; /* disks.c finds it, or not */
         for (size_t h = 0; h < survey->hosts->count && !found; h++)
-            found = keeps_out(word, &survey->hosts->hosts[h]);
+            found = is_excluded_by(word, &survey->hosts->hosts[h]);
         if (found)
             continue;
         if (strncmp(word, "host:", 5) == 0 || strncmp(word, "rack:", 5) == 0) {
@@ -127,7 +127,7 @@ const char *survey_without(const json_t *options, const struct host *host)
 
     json_array_foreach (json_object_get(options, "without"), i, item) {
         const char *word = json_string_value(item);
-        if (word && keeps_out(word, host))
+        if (word && is_excluded_by(word, host))
             return word;
     }
     return NULL;
