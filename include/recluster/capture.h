@@ -91,6 +91,25 @@ void capture_dated_name(int64_t time_ms, char name[CAPTURE_NAME_MAX]);
 bool capture_dated_time(const char *name, int64_t *ret_ms); /* false: not such a name */
 
 /*
+ * The CCS file that a cluster of Redis Enterprise writes itself, one copy on each node:
+ *
+ *     capture_take(files, count, &file, &taken, err)
+ *
+ * Reads those files that have changed since the last call, checks them, and takes the one that was
+ * saved last. *ret_taken is false if none is newer than what was taken before. A file that cannot
+ * be read or is damaged is left out, with its error; the call fails if that holds for all.
+ */
+struct capture_file {
+    struct store *store; /* borrowed */
+    const char *name;
+    struct err error;           /* of the last call; ERR_NONE: it was read, or has not changed */
+    struct store_object object; /* as it was last read; the caller zeroes all from here on */
+    int64_t saved_ms;
+};
+int capture_take(struct capture_file *files, size_t count, int64_t newer_than_ms, struct buf *ret,
+    int64_t *ret_saved_ms, bool *ret_taken, struct err *err) MUST_CHECK;
+
+/*
  * Keeps the CCS file at several locations up to date, until `stop_fd` becomes readable.
  *
  * Every `every_ms` all servers are asked. If anything has changed, and the cluster is settled, the
@@ -102,12 +121,16 @@ bool capture_dated_time(const char *name, int64_t *ret_ms); /* false: not such a
  * A copy goes first into the spool folder, and from there to each location: a location that is out
  * of order gets all copies later. Only one process may use a spool folder: ERR_LOCKED.
  *
+ * With `files`, no server is asked: the newest of these files is kept as it is.
+ *
  * If no server answers, or a location fails, `tell` hears of it once, and again when it works.
  */
 #define CAPTURE_SIGN_NAME "ccs-redis.json"
 struct capture_follow_params {
     const struct live_params *live;
     const struct capture_params *capture; /* but for `before` and `unsettled` */
+    struct capture_file *files;           /* NULL: servers are asked */
+    size_t file_count;
     struct store **stores;
     size_t store_count;
     int64_t every_ms, wait_ms;

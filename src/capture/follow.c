@@ -96,29 +96,36 @@ static int take_before(struct follow *f, struct err *err)
 
 /* --- asking --- */
 
+/* A new file: first into the spool. Empties `file`. */
+static int keep_file(struct follow *f, struct buf *file, int64_t made_ms, struct err *err)
+{
+    AUTO_FREE char *own = path_join(f->params->spool, CAPTURE_FILE_NAME);
+    char name[CAPTURE_NAME_MAX];
+
+    capture_dated_name(made_ms, name);
+    if (spool_add(&f->spool, name, file, err) < 0 ||
+        file_write_atomic(own, file->data, file->len, 0600, err) < 0)
+        return -1;
+    buf_release(&f->file);
+    f->file = *file;
+    buf_init(file);
+    f->file_ms = made_ms;
+    f->captures++;
+    for (size_t i = 0; i < f->params->store_count; i++)
+        f->targets[i].current = false;
+    return 0;
+}
+
 static int make_file(struct follow *f, struct live *live, const char *unsettled, struct err *err)
 {
     struct capture_params make = *f->params->capture;
     CLEANUP(buf_release) struct buf file = BUF_INIT;
-    char name[CAPTURE_NAME_MAX];
 
     make.before = (struct rdb_bytes){f->file.len ? f->file.data : NULL, f->file.len};
     make.unsettled = unsettled;
-    if (capture_make(live, &make, &file, err) < 0)
+    if (capture_make(live, &make, &file, err) < 0 || keep_file(f, &file, live->asked_ms, err) < 0)
         return -1;
-    capture_dated_name(live->asked_ms, name);
-    AUTO_FREE char *own = path_join(f->params->spool, CAPTURE_FILE_NAME);
-    if (spool_add(&f->spool, name, &file, err) < 0 ||
-        file_write_atomic(own, file.data, file.len, 0600, err) < 0)
-        return -1;
-    buf_release(&f->file);
-    f->file = file;
-    buf_init(&file);
     live_digest(live, f->digest);
-    f->file_ms = live->asked_ms;
-    f->captures++;
-    for (size_t i = 0; i < f->params->store_count; i++)
-        f->targets[i].current = false;
     return 0;
 }
 
@@ -132,6 +139,27 @@ static void note(struct follow *f, const struct live *live, const char *unsettle
     f->unsettled = unsettled ? xstrdup(unsettled) : NULL;
 }
 
+/* The newest of the files that the cluster writes itself. */
+static int look_at_files(struct follow *f, struct err *err)
+{
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    int64_t saved_ms;
+    bool taken;
+
+    if (capture_take(
+            f->params->files, f->params->file_count, f->file_ms, &file, &saved_ms, &taken, err) < 0)
+        return -1;
+    f->servers = f->params->file_count;
+    f->answered = 0;
+    for (size_t i = 0; i < f->params->file_count; i++)
+        f->answered += f->params->files[i].error.code == ERR_NONE;
+    f->true_ms = clock_wall_ms();
+    if (!taken || (file.len == f->file.len && memcmp(file.data, f->file.data, file.len) == 0))
+        return 0;
+    digest_of(file.data, file.len, f->digest);
+    return keep_file(f, &file, saved_ms, err);
+}
+
 /* Nothing is written as long as the answers are those of the newest file. */
 static int look(struct follow *f, struct err *err)
 {
@@ -140,6 +168,8 @@ static int look(struct follow *f, struct err *err)
     struct live *live;
     int rc = 0;
 
+    if (f->params->files)
+        return look_at_files(f, err);
     if (live_ask(f->params->live, &live, err) < 0)
         return -1;
     live_digest(live, digest);
@@ -331,7 +361,8 @@ int capture_follow(const struct capture_follow_params *params, struct err *err)
     if (rc == 0)
         rc = look(&f, err);
     if (rc == 0) {
-        tell(&f, false, "%zu of %zu servers answer; the CCS file is of %s", f.answered, f.servers,
+        tell(&f, false, "%zu of %zu %s; the CCS file is of %s", f.answered, f.servers,
+            params->files ? "files can be read" : "servers answer",
             f.captures ? "now" : "an earlier capture, and still true");
         write_all(&f);
         write_metrics(&f);

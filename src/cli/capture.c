@@ -76,9 +76,12 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
     size_t i;
 
     (void)colour;
-    buf_addf(out,
-        "Captured %" JSON_INTEGER_FORMAT " database%s on %" JSON_INTEGER_FORMAT " server%s",
-        databases, databases == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
+    if (!databases)
+        buf_adds(out, "Took the newest file");
+    else
+        buf_addf(out,
+            "Captured %" JSON_INTEGER_FORMAT " database%s on %" JSON_INTEGER_FORMAT " server%s",
+            databases, databases == 1 ? "" : "s", servers, servers == 1 ? "" : "s");
     if (answered < servers)
         buf_addf(out, ", %" JSON_INTEGER_FORMAT " of which did not answer", servers - answered);
     buf_adds(out, ".\n");
@@ -136,6 +139,40 @@ static int capture(const struct arguments *args, const struct live_request *requ
     return rc;
 }
 
+/* The newest of the files that the cluster writes itself. */
+static int take(const struct arguments *args, const struct capture_files *files,
+    const struct places *places, struct err *err)
+{
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    const struct live none = {.count = 0};
+    int64_t saved_ms;
+    bool taken;
+
+    if (capture_take(files->list, files->count, -1, &file, &saved_ms, &taken, err) < 0)
+        return -1;
+    for (size_t i = 0; i < files->count; i++)
+        if (files->list[i].error.code != ERR_NONE)
+            fprintf(stderr, "warning: %s\n", files->list[i].error.message);
+    for (size_t i = 0; i < places->count; i++)
+        if (capture_put(places->stores[i], CAPTURE_FILE_NAME, &file, err) < 0)
+            return -1;
+    json_t *document = document_of(&none, places, &file);
+    int rc = print_result(args, document, text_of, err);
+    json_decref(document);
+    return rc;
+}
+
+static int find_source(const struct arguments *args, struct live_request **ret,
+    struct capture_files *files, struct err *err)
+{
+    if (!args->given[OPT_FROM])
+        return live_request_new(args, ret, err);
+    if (!args->word_count)
+        return capture_files_open(args, files, err);
+    err_set(err, ERR_USAGE, "'capture' asks servers, or takes files with --from, not both");
+    return err_hint(err, "Leave out '%s', or --from.", args->words[0]);
+}
+
 static int print_acl(struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;
@@ -166,14 +203,17 @@ static int run(const struct arguments *args, struct err *err)
         return err_wrap(err, "--wait");
     memory_limit_set(memory_limit_of_reader());
     memory_limit_name("the answers of the servers");
+    struct capture_files files = {.list = NULL};
     int rc = open_places(args, &places, err);
     if (rc == 0 && args->given[OPT_CHECK]) {
         rc = capture_check(args, places.stores, places.count, err);
-    } else if (rc == 0 && (rc = live_request_new(args, &request, err)) == 0) {
-        const struct capture_run run = {args, request, places.stores, places.count, wait_s};
+    } else if (rc == 0 && (rc = find_source(args, &request, &files, err)) == 0) {
+        const struct capture_run run = {args, request, &files, places.stores, places.count, wait_s};
         rc = args->given[OPT_FOLLOW] ? capture_run_follow(&run, err)
+             : files.count           ? take(args, &files, &places, err)
                                      : capture(args, request, &places, wait_s, err);
     }
+    capture_files_release(&files);
     places_release(&places);
     live_request_free(request);
     return rc;
@@ -191,8 +231,8 @@ const struct command command_capture = {
         "it runs on, and writes the file again whenever something has changed.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_FOLLOW, OPT_EVERY,
-        OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT, OPT_WITHOUT_SECRETS, OPT_INSECURE,
-        OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_FOLLOW,
+        OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT, OPT_WITHOUT_SECRETS,
+        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

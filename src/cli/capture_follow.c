@@ -64,15 +64,12 @@ int capture_run_follow(const struct capture_run *run, struct err *err)
     const struct arguments *args = run->args;
     const char *name = argument(args, OPT_NAME), *given = argument(args, OPT_SPOOL);
     AUTO_FREE char *spool = given ? xstrdup(given) : default_spool(run);
-    const struct capture_params capture = {
-        .cluster_name = name ? name : live_request_name(run->request),
-        .hosts = live_request_hosts(run->request),
-        .from = live_request_addresses(run->request),
-        .without_secrets = args->given[OPT_WITHOUT_SECRETS],
-    };
+    struct capture_params capture = {
+        .cluster_name = name, .without_secrets = args->given[OPT_WITHOUT_SECRETS]};
     struct capture_follow_params params = {
-        .live = live_request_params(run->request),
         .capture = &capture,
+        .files = run->files->count ? run->files->list : NULL,
+        .file_count = run->files->count,
         .stores = run->stores,
         .store_count = run->store_count,
         .wait_ms = run->wait_s * 1000,
@@ -82,6 +79,13 @@ int capture_run_follow(const struct capture_run *run, struct err *err)
     };
     int64_t every_s;
 
+    if (run->request) {
+        params.live = live_request_params(run->request);
+        capture.hosts = live_request_hosts(run->request);
+        capture.from = live_request_addresses(run->request);
+        if (!name)
+            capture.cluster_name = live_request_name(run->request);
+    }
     if (take_times(args, &every_s, &params.keep, err) < 0 ||
         signals_catch(&params.stop_fd, err) < 0)
         return -1;
@@ -197,7 +201,7 @@ int capture_print_unit(const struct arguments *args, struct err *err)
     if (!program || !folder)
         return err_sys(err, ERR_IO, "cannot find this program and its folder");
     arguments_text(args,
-        OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_NAME, OPT_WAIT, OPT_EVERY, OPT_KEEP, OPT_SPOOL,
+        OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_NAME, OPT_WAIT, OPT_EVERY, OPT_KEEP, OPT_SPOOL,
             OPT_METRICS, OPT_WITHOUT_SECRETS, OPT_INSECURE),
         &command);
     if (strchr(command.data, '\\') || strchr(command.data, '\n') || strchr(folder, '\n')) {

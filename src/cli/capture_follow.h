@@ -4,11 +4,23 @@
 /* What `capture` does besides a single capture: --follow, --check and --unit. */
 
 #include "command.h"
+#include "recluster/capture.h"
 #include "recluster/store.h"
+
+/* --from; the words own the names. */
+struct capture_files {
+    struct capture_file *list;
+    char **words;
+    size_t count;
+};
+int capture_files_open(
+    const struct arguments *args, struct capture_files *ret, struct err *err) MUST_CHECK;
+void capture_files_release(struct capture_files *files);
 
 struct capture_run {
     const struct arguments *args;
-    const struct live_request *request;
+    const struct live_request *request; /* NULL: with files */
+    const struct capture_files *files;
     struct store **stores;
     size_t store_count;
     int64_t wait_s;

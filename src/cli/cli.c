@@ -17,10 +17,11 @@ static void add_general_help(const struct command *const *table, struct buf *out
     for (; *table; table++)
         if (!(*table)->hidden)
             buf_addf(out, "  %-9s %s\n", (*table)->name, (*table)->summary);
-    buf_adds(out, "\nStart with:  recluster inspect CCS\n"
-                  "Then:        recluster plan CCS --hosts hosts.json\n"
-                  "Before:      recluster capture ADDRESS --to LOCATION, for a cluster without CCS\n"
-                  "More:        recluster COMMAND --help, man recluster\n");
+    buf_adds(out,
+        "\nStart with:  recluster inspect CCS\n"
+        "Then:        recluster plan CCS --hosts hosts.json\n"
+        "Before:      recluster capture ADDRESS --to LOCATION, for a cluster without CCS\n"
+        "More:        recluster COMMAND --help, man recluster\n");
 }
 
 static const struct command *find_command(

@@ -51,7 +51,10 @@ class LiveCluster:
         def settled():
             views = self.views()
             return all(v == views[0] for v in views) and not any("fail?" in line[1] for line in views[0])
-        wait_until(settled, "the same view on every node")
+        try:
+            wait_until(settled, "the same view on every node", 40)
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}: {self.views()}") from e
 
     def everywhere(self, *command):
         for server in self.servers:
