@@ -53,9 +53,9 @@ int file_write_all(
  */
 int file_append(int fd, int64_t *at, const void *data, size_t len, const char *what,
     struct err *err) MUST_CHECK;
-/* A good size for one read or write of a long file: what was read is still in the processor's cache when it is written. */
+/* For one read or write of a long file: what was read is still in the cache when it is written. */
 enum { FILE_PIECE_BYTES = 128 << 10 };
-/* Behind the last file_append(): gives back the room that was reserved behind the end. */
+/* After the last file_append(): frees the reserved space after the end. */
 void file_trim(int fd);
 
 bool file_exists(const char *path);

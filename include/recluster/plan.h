@@ -152,7 +152,7 @@ struct plan_input {
     int64_t now_ms;
     bool offline;   /* hosts and locations were not asked: sizes are those of memory_size */
     bool full_sync; /* all replicas are sent copies */
-    bool only_configuration;           /* databases come back empty */
+    bool only_configuration;           /* databases are restored empty */
     bool by_priority;                  /* databases that cannot be recovered are left out */
     const struct slots *allow_missing; /* slots that may stay empty; NULL: none */
     int64_t rto_s;                     /* primaries are added until the time is met; 0: any time */

@@ -168,7 +168,7 @@ static int set_cluster(struct redis *r, const struct settings *s, struct err *er
     return set(r, "cluster-replica-no-failover", "no", err);
 }
 
-/* A setting that is refused is told; the database works without it. */
+/* A refused setting is a warning: the database works without it. */
 static int set_more(struct redis *r, const json_t *more, json_t *warnings, struct err *err)
 {
     const char *name;

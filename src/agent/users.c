@@ -6,7 +6,7 @@
 
 static const char trial_name[] = "recluster-trial";
 
-/* Lines from before 6.2 say nothing of channels: users had all of them. */
+/* Before 6.2 the lines have no channels: users had all of them. */
 static void add_channels(const struct server_version *version, struct user_line *u)
 {
     for (size_t i = 3; i < u->count; i++)
@@ -18,7 +18,7 @@ static void add_channels(const struct server_version *version, struct user_line 
     }
 }
 
-/* As a new user is. "reset" would set a flag (sanitize-payload) that default did not have. */
+/* The rules of a new user. "reset" would set a flag (sanitize-payload) that default did not have. */
 static int clear_default(struct users_making *m, struct err *err)
 {
     const char *argv[] = {

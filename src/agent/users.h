@@ -1,7 +1,7 @@
 #ifndef AGENT_USERS_H
 #define AGENT_USERS_H
 
-/* The users of a captured database, made again on its new server. */
+/* Creates the users of a captured database on its new server. */
 
 #include <jansson.h>
 
@@ -16,14 +16,12 @@ struct users_making {
 };
 
 /*
- * `lines`: of ACL LIST. default comes last, since clients get in with it; without a line it stays
- * off. A user that the server refuses is left out: less access than before, not more.
+ * `lines`: of ACL LIST. default comes last, because clients log in as it; without a line it
+ * stays off. A user that the server refuses is left out: less access than before, not more.
  */
 int users_make(struct users_making *m, const json_t *lines, struct err *err) MUST_CHECK;
 
-/*
- * Tries the line under the name of nobody. 1: the server takes it, 0: it refuses.
- */
+/* Tries the line with the name of no real user. 1: the server accepts it, 0: it refuses. */
 int user_try(struct redis *r, const struct server_version *version, const char *line,
     struct err *err) MUST_CHECK;
 

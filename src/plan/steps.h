@@ -110,7 +110,7 @@ void modules_warn(struct draft *d);
 /* access.c: how clients log in to the databases of source_choose() */
 void access_decide(struct draft *d);
 
-/* settings.c: warns of settings and users that do not come back */
+/* settings.c: warns of settings and users that are not restored */
 void settings_warn(struct draft *d);
 
 /* times.c */

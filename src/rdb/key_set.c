@@ -25,8 +25,10 @@ enum {
     SECOND_BYTE = 48,
 };
 
-/* Slabs double, so that a small file takes little memory. Those of large files have large pages, which the kernel makes in
- * fewer faults. */
+/*
+ * Slabs double, so that a small file takes little memory. Slabs of large files have large pages,
+ * which the kernel makes in fewer faults.
+ */
 static struct key_slab *slab_new(struct key_slab *before)
 {
     const size_t page = 4096;
@@ -86,7 +88,10 @@ static size_t count_of(const struct key_group *group)
     return count;
 }
 
-/* What was seen of a group, 16 bits for each digest: it never forgets one, and takes few others for seen. */
+/*
+ * A filter of the digests in a group, 16 bits for each: it finds all that it has seen, and few
+ * others.
+ */
 struct filter {
     uint64_t words[FEW / 4];
     size_t last; /* of the words that are used */
@@ -116,8 +121,10 @@ static inline void filter_add(struct filter *f, uint64_t digest)
     f->words[digest >> 12 & f->last] |= two_bits(digest);
 }
 
-/* Two passes leave only a few to be sorted: those that may have been seen before, and those that they may be
- * equal to. */
+/*
+ * Two passes leave few digests to sort: those that the filter may have seen, and those that may
+ * equal them.
+ */
 static void compare_few(
     struct filter *f, const struct key_group *group, size_t count, struct key_list *repeated)
 {

@@ -2,9 +2,9 @@
 #define RECLUSTER_RDB_KEY_SET_H
 
 /*
- * The digests of all keys of a file, of which some may be there more than once. They are put down in groups: those of a
- * group have their first byte in common. A group is small enough to be compared within the processor's cache, and no
- * digest is moved when the set grows. The digests take 8 bytes each.
+ * The digests of all keys of a file, 8 bytes each; a digest may occur more than once. They are
+ * stored in groups by their first byte. A group is small enough to be compared within the
+ * processor's cache, and a growing set moves no digest.
  *
  *     struct key_set set = {.slab = NULL};
  *     key_set_add(&set, digest) …

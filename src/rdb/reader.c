@@ -200,7 +200,7 @@ static bool is_last_key(const struct rdb_reader *r, struct rdb_bytes key)
 
     if (!r->has_key || key.len != last->len || r->record.db != r->db || r->key_cut)
         return false;
-    /* Names of keys are most often told from each other by their ends. */
+    /* From the end, where key names usually differ. */
     return !key.len || (a[key.len - 1] == b[key.len - 1] && memcmp(a, b, key.len) == 0);
 }
 

@@ -285,7 +285,7 @@ static void password_params(const struct executor *x, const struct task_run *t, 
     json_object_set_new(params, "password", password ? json_string(password) : json_null());
 }
 
-/* The users of a captured database, as it had them, but for those with the names of our own. */
+/* The users of a captured database, except those with names of ours. */
 static json_t *users_of(const struct executor *x, const struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];

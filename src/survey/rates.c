@@ -98,7 +98,7 @@ static void add_fetch(struct host_fetches *f, int64_t bytes, int64_t from_ms, in
     f->until_ms = until_ms;
 }
 
-/* Of a fetch that was cut off and resumed nobody knows how much its last run brought. */
+/* For a resumed fetch the bytes of its last run are unknown. */
 static int measure_transfer(struct state *st, struct measured *ret, struct err *err)
 {
     struct rows rows;
