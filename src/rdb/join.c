@@ -162,21 +162,19 @@ int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slo
     if (earlier)
         return fail_double(s, earlier, record, slot, err);
     slots_add(&in->kept, slot);
-    key_list_add(&in->keys[0], digest[0]);
-    key_list_add(&in->keys[1], digest[1]);
+    key_set_add(&s->keys[0], digest[0]);
+    key_set_add(&s->keys[1], digest[1]);
     return 0;
 }
 
 int split_end_keys(struct rdb_split *s, struct err *err)
 {
-    struct split_input *in = split_present(s);
     bool twice = true;
 
-    for (size_t i = 0; i < ARRAY_SIZE(in->keys); i++) {
+    for (size_t i = 0; twice && i < ARRAY_SIZE(s->keys); i++) {
         struct key_list repeated = {.digests = NULL};
-        key_list_sort(&in->keys[i]);
-        key_list_repeated(&in->keys[i], &repeated);
-        twice = twice && repeated.count > 0;
+        key_set_repeated(&s->keys[i], &repeated);
+        twice = repeated.count > 0;
         key_list_release(&repeated);
     }
     if (!twice)
@@ -185,4 +183,10 @@ int split_end_keys(struct rdb_split *s, struct err *err)
     return err_hint(err,
         "Servers refuse a file that has a key twice: take another copy of it, or an "
         "older backup. To see which key: recluster rdb scan FILE");
+}
+
+void split_keep_keys(struct rdb_split *s)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(s->keys); i++)
+        key_set_to_list(&s->keys[i], &split_present(s)->keys[i]);
 }

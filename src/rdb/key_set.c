@@ -180,3 +180,13 @@ void key_set_repeated(const struct key_set *set, struct key_list *ret)
     for (size_t i = 0; i < KEY_GROUPS; i++)
         compare(filter, &set->groups[i], SECOND_BYTE, ret);
 }
+
+void key_set_to_list(struct key_set *set, struct key_list *list)
+{
+    for (size_t g = 0; g < KEY_GROUPS; g++)
+        for (const struct key_chunk *c = set->groups[g].chunk; c; c = c->before)
+            for (size_t i = 0, end = used(&set->groups[g], c); i < end; i++)
+                key_list_add(list, c->digests[i]);
+    key_list_sort(list);
+    key_set_release(set);
+}

@@ -42,6 +42,8 @@ static inline void key_set_add(struct key_set *set, uint64_t digest)
 
 /* Appends to ret each digest that was added more than once. */
 void key_set_repeated(const struct key_set *set, struct key_list *ret);
+/* Moves all digests to the list, which gets sorted. */
+void key_set_to_list(struct key_set *set, struct key_list *list);
 void key_set_release(struct key_set *set);
 
 #endif

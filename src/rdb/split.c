@@ -444,6 +444,8 @@ void rdb_split_free(struct rdb_split *s)
         key_list_release(&s->inputs[i].keys[0]);
         key_list_release(&s->inputs[i].keys[1]);
     }
+    for (size_t i = 0; i < ARRAY_SIZE(s->keys); i++)
+        key_set_release(&s->keys[i]);
     free(s->inputs);
     json_decref(s->modules_left_out);
     free(s->functions);
@@ -534,6 +536,7 @@ static int next(struct rdb_split *s, struct err *err)
         return err_set(err, ERR_USAGE, "a file that is only stamped cannot be joined with another");
     if (s->params.one_input || s->input_count == INPUTS_MAX)
         return err_set(err, ERR_USAGE, "no other file can be joined with this one");
+    split_keep_keys(s);
     s->bytes_before += s->rest_of ? 0 : rdb_reader_offset(s->reader);
     rdb_reader_free(s->reader);
     s->reader = new_reader(s);

@@ -5,11 +5,11 @@
  * The inside of cutting and joining: split.c moves bytes, join.c decides which file's key counts.
  */
 
+#include "key_set.h"
 #include "output.h"
 #include "recluster/buf.h"
 #include "recluster/digest.h"
 #include "recluster/rdb_split.h"
-#include "twice.h"
 
 /*
  * Bytes pass in runs. All before `from` are passed on. Those up to `decided` go to `route`, and so
@@ -41,7 +41,8 @@ struct split_input {
     struct slots prefer; /* keys of other slots wait */
     struct slots kept;   /* of written keys */
     uint64_t waiting;
-    struct key_list keys[2]; /* two digests of each written key */
+    struct key_list
+        keys[2]; /* two digests of each written key; filled when another input follows */
 };
 
 struct rdb_split {
@@ -53,6 +54,7 @@ struct rdb_split {
     struct split_input
         *inputs; /* in the order of reading; a second reading is an input of its own */
     size_t input_count, input_alloc;
+    struct key_set keys[2]; /* the same of the current input */
     const struct split_input
         *rest_of; /* only keys that waited in it count; NULL: a first reading */
     bool take_some;
@@ -102,5 +104,8 @@ int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slo
     enum key_fate *ret, struct err *err) MUST_CHECK;
 /* The current input was read to its end. */
 int split_end_keys(struct rdb_split *s, struct err *err) MUST_CHECK;
+
+/* Another input follows: its keys are compared with those of this one. */
+void split_keep_keys(struct rdb_split *s);
 
 #endif
