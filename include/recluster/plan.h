@@ -36,7 +36,7 @@
  *      shards of a database on a host but does not prefer it.
  *   3. The least estimated time of the slowest host; a tenth and 10 seconds make no difference.
  *   4. Memory that is filled evenly, in relation to the caps.
- *   5. The earlier host in hosts.json; for a replica, the next one behind the host of its primary.
+ *   5. The earlier host in hosts.json; for a replica, the next one after the host of its primary.
  * With more than 24 shards or hosts, 3 and 4 give way to stability: a small change of the input
  * should move few shards. The slowest host may then take a twentieth more than the mean, and the
  * fullest may be 5 % fuller than if all were equally full.
@@ -314,7 +314,7 @@ void plan_free(struct plan *plan);
  *      "disk_free", "planned_disk", "cores", "shards": how many,
  *      "measured": null or {"network", "disk_write", "disk_read"} in bytes a second}
  *
- * What is not known, or does not apply, is null.
+ * Unknown values are null, and so are those that do not apply.
  */
 json_t *plan_json(const struct plan *plan);
 

@@ -13,8 +13,8 @@
  *     state_run(st, err, "UPDATE task SET state = ? WHERE task_id = ?", "si", "done", (int64_t)id)
  *
  *     struct rows rows;
- *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i", least) <
- *         0) return -1;
+ *     if (state_query(st, &rows, err, "SELECT uid, port FROM shard WHERE port > ?", "i", p) < 0)
+ *         return -1;
  *     while (rows_next(&rows))
  *         … rows_text(&rows, 0), rows_int(&rows, 1) …
  *     return rows_end(&rows, err);
