@@ -58,8 +58,11 @@ int capture_make(struct live *live, const struct capture_params *params, struct 
 int capture_settled(const struct live_params *params, int64_t wait_ms, struct live **ret,
     const char **ret_unsettled, struct err *err) MUST_CHECK;
 
-/* The CCS file that a location has now; nothing is appended if there is none. */
-int capture_get(struct store *s, struct buf *ret, struct err *err) MUST_CHECK;
+/*
+ * The CCS file that a location has now, decrypted with `key` (sealed.h) if it is encrypted; nothing
+ * is appended if there is none.
+ */
+int capture_get(struct store *s, const char *key, struct buf *ret, struct err *err) MUST_CHECK;
 
 /* Writes a file whole or not at all, and reads it back: ERR_CORRUPT if other bytes come back. */
 int capture_put(
@@ -118,6 +121,8 @@ int capture_take(struct capture_file *files, size_t count, int64_t newer_than_ms
  *
  *     {"at": time, "sha256": of the file, "digest", "servers", "answered", "unsettled": text or null}
  *
+ * The spool folder also has the newest file in plain, which is needed after a restart.
+ *
  * A copy goes first into the spool folder, and from there to each location: a location that is out
  * of order gets all copies later. Only one process may use a spool folder: ERR_LOCKED.
  *
@@ -133,6 +138,8 @@ struct capture_follow_params {
     size_t file_count;
     struct store **stores;
     size_t store_count;
+    const char *const *recipients; /* of encrypted files (sealed.h), NULL-ended; NULL: plain */
+    const char *key;               /* for the file before; NULL: none */
     int64_t every_ms, wait_ms;
     struct capture_keep keep;
     const char *spool;   /* a folder; it is made */

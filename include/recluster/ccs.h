@@ -4,7 +4,7 @@
 /*
  * The CCS file: import into the state file, findings, and the model that the rest works on.
  *
- *     ccs_import("ccs-redis.rdb", st, err)   // fills tables ccs_entry, cluster, node, …, finding
+ *     ccs_import("ccs-redis.rdb", NULL, st, err)   // fills tables ccs_entry, cluster, node, …, finding
  *     struct ccs *ccs = ccs_load(st, err);   // the typed tables as structs
  *     ccs_free(ccs);
  *
@@ -114,7 +114,7 @@ struct ccs_database {
     const char *const *avoid_nodes, *const *use_nodes; /* uids, NULL-ended; may be empty */
     const char *password; /* of clients; NULL: not known. A secret: never print it */
     enum ccs_login login;
-    bool tls, client_certificates;         /* clients used TLS; clients had to show certificates */
+    bool tls, client_certificates; /* clients used TLS; clients had to show certificates */
     /*
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.
@@ -159,7 +159,8 @@ struct ccs {
     size_t finding_count;
 };
 
-int ccs_import(const char *path, struct state *st, struct err *err) MUST_CHECK;
+/* `key`: a file with the private key of an encrypted CCS file (sealed.h); NULL: none. */
+int ccs_import(const char *path, const char *key, struct state *st, struct err *err) MUST_CHECK;
 
 struct ccs *ccs_load(struct state *st, struct err *err) MUST_CHECK;
 void ccs_free(struct ccs *ccs);

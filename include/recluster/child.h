@@ -68,4 +68,12 @@ struct buf;
 int child_run(const char *const *argv, int timeout_ms, size_t limit, struct buf *output,
     struct err *err) MUST_CHECK;
 
+/*
+ * Runs argv with `input` on its standard input, and collects its standard output, which may have at
+ * most `limit` bytes (ERR_LIMIT). ERR_FAILED if the status is not 0: the message has the last line
+ * that it printed on standard error. The call blocks.
+ */
+int child_filter(const char *const *argv, int timeout_ms, const struct buf *input, size_t limit,
+    struct buf *output, struct err *err) MUST_CHECK;
+
 #endif

@@ -37,6 +37,7 @@ struct survey_source {
  */
 struct survey_request {
     const char *ccs_path;
+    const char *ccs_key; /* a file with the private key of an encrypted CCS file; NULL: none */
     const char *hosts_path;
     const json_t *options;
     const json_t *plan; /* document of a plan to execute unchanged; NULL: none */

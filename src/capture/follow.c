@@ -13,6 +13,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/sealed.h"
 #include "spool.h"
 
 enum { SIGN_MS = 60 * 1000, TIDY_MS = 3600 * 1000, FILE_BYTES_MAX = 64 << 20 };
@@ -30,6 +31,7 @@ struct follow {
     struct spool spool;
     struct target *targets;
     struct buf file;             /* the newest; empty: none yet */
+    struct buf sealed;           /* the same as it is written: encrypted if that is wanted */
     char digest[DIGEST_HEX_MAX]; /* of the servers when it was made; "": not known */
     int64_t file_ms;             /* when it was made */
     int64_t true_ms;             /* when it was last found to be true */
@@ -60,7 +62,7 @@ static int find_before(struct follow *f, struct err *err)
     struct err failure = ERR_INIT;
 
     for (size_t i = 0; i < f->params->store_count && !f->file.len; i++)
-        if (capture_get(f->params->stores[i], &f->file, &failure) < 0)
+        if (capture_get(f->params->stores[i], f->params->key, &f->file, &failure) < 0)
             buf_clear(&f->file);
     if (!f->file.len && file_exists(own))
         return file_read(own, FILE_BYTES_MAX, &f->file, err);
@@ -96,19 +98,31 @@ static int take_before(struct follow *f, struct err *err)
 
 /* --- asking --- */
 
+static int seal(const struct follow *f, const struct buf *file, struct buf *ret, struct err *err)
+{
+    if (f->params->recipients)
+        return sealed_seal(f->params->recipients, file, ret, err);
+    buf_add(ret, file->data, file->len);
+    return 0;
+}
+
 /* A new file: first into the spool. Empties `file`. */
 static int keep_file(struct follow *f, struct buf *file, int64_t made_ms, struct err *err)
 {
     AUTO_FREE char *own = path_join(f->params->spool, CAPTURE_FILE_NAME);
+    CLEANUP(buf_release) struct buf sealed = BUF_INIT;
     char name[CAPTURE_NAME_MAX];
 
     capture_dated_name(made_ms, name);
-    if (spool_add(&f->spool, name, file, err) < 0 ||
+    if (seal(f, file, &sealed, err) < 0 || spool_add(&f->spool, name, &sealed, err) < 0 ||
         file_write_atomic(own, file->data, file->len, 0600, err) < 0)
         return -1;
     buf_release(&f->file);
     f->file = *file;
     buf_init(file);
+    buf_release(&f->sealed);
+    f->sealed = sealed;
+    buf_init(&sealed);
     f->file_ms = made_ms;
     f->captures++;
     for (size_t i = 0; i < f->params->store_count; i++)
@@ -196,7 +210,7 @@ static void sign_text(const struct follow *f, struct buf *out)
 {
     char at[CLOCK_TEXT_MAX], made[CLOCK_TEXT_MAX], sha256[DIGEST_HEX_MAX];
 
-    digest_of(f->file.data, f->file.len, sha256);
+    digest_of(f->sealed.data, f->sealed.len, sha256);
     json_t *sign = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?}", "at",
         clock_format(f->true_ms, at), "captured_at", clock_format(f->file_ms, made), "sha256",
         sha256, "digest", f->digest, "servers", (json_int_t)f->servers, "answered",
@@ -253,7 +267,7 @@ static int write_to(struct follow *f, size_t i, struct err *err)
     if (spool_send(&f->spool, i, err) < 0)
         return -1;
     if (!t->current && f->file.len) {
-        if (capture_put(s, CAPTURE_FILE_NAME, &f->file, err) < 0)
+        if (capture_put(s, CAPTURE_FILE_NAME, &f->sealed, err) < 0)
             return -1;
         t->current = true;
     }
@@ -351,12 +365,15 @@ static bool wait_for_period(const struct follow *f, int64_t until_ms)
 
 int capture_follow(const struct capture_follow_params *params, struct err *err)
 {
-    struct follow f = {.params = params, .file = BUF_INIT, .spool = {.lock = -1}};
+    struct follow f = {
+        .params = params, .file = BUF_INIT, .sealed = BUF_INIT, .spool = {.lock = -1}};
 
     f.targets = xcalloc(params->store_count, sizeof(*f.targets));
     int rc = spool_open(&f.spool, params->spool, params->stores, params->store_count, err);
     if (rc == 0)
         rc = take_before(&f, err);
+    if (rc == 0 && f.file.len)
+        rc = seal(&f, &f.file, &f.sealed, err);
     /* The first look must work: a wrong address or login would else be told in a log alone. */
     if (rc == 0)
         rc = look(&f, err);
@@ -376,6 +393,7 @@ int capture_follow(const struct capture_follow_params *params, struct err *err)
     }
     spool_close(&f.spool);
     buf_release(&f.file);
+    buf_release(&f.sealed);
     free(f.unsettled);
     free(f.targets);
     return rc;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "recluster/capture.h"
+#include "recluster/sealed.h"
 
 enum { FILE_BYTES_MAX = 64 << 20 };
 
@@ -11,12 +12,20 @@ static int add_bytes(void *arg, const void *data, size_t len, struct err *err)
     return buf_add_limited(arg, data, len, FILE_BYTES_MAX, "the CCS file", err);
 }
 
-int capture_get(struct store *s, struct buf *ret, struct err *err)
+int capture_get(struct store *s, const char *key, struct buf *ret, struct err *err)
 {
     const struct store_range range = {CAPTURE_FILE_NAME, 0, -1};
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
 
-    if (store_read(s, &range, add_bytes, ret, NULL, err) == 0)
-        return 0;
+    if (store_read(s, &range, add_bytes, &file, NULL, err) == 0) {
+        if (!sealed_is(file.data, file.len)) {
+            buf_add(ret, file.data, file.len);
+            return 0;
+        }
+        return sealed_open(key, &file, ret, err) < 0
+                   ? err_wrap(err, "cannot read the CCS file that '%s' has now", store_label(s))
+                   : 0;
+    }
     if (err->code != ERR_NOT_FOUND)
         return err_wrap(err, "cannot read the CCS file that '%s' has now", store_label(s));
     *err = (struct err)ERR_INIT;

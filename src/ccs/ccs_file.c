@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "recluster/json.h"
+#include "recluster/sealed.h"
 #include "value.h"
 
 enum { PIECE_BYTES = 64 << 10, HEAD_BYTES = 16 };
@@ -206,11 +207,21 @@ struct input {
     struct digest *digest;
     unsigned char *piece; /* PIECE_BYTES */
     size_t len;           /* 0: at the end */
+    struct buf opened;    /* what stands in an encrypted file, from `taken` on still to be read */
+    size_t taken;
 };
 
 static int input_next(struct input *in, struct err *err)
 {
     in->len = 0;
+    if (in->opened.len) {
+        in->len = in->opened.len - in->taken;
+        if (in->len > PIECE_BYTES)
+            in->len = PIECE_BYTES;
+        memcpy(in->piece, in->opened.data + in->taken, in->len);
+        in->taken += in->len;
+        return 0;
+    }
     while (in->len < PIECE_BYTES) {
         ssize_t n = read(in->fd, in->piece + in->len, PIECE_BYTES - in->len);
         if (n == 0)
@@ -291,11 +302,11 @@ static int read_plain(struct input *in, struct sink *sink, struct err *err)
 static int read_input(struct input *in, struct ccs_file *c, struct err *err)
 {
     struct sink sink = {.all = &c->objects, .json = BUF_INIT};
-    int rc = input_next(in, err);
+    int rc = 0;
 
-    if (rc == 0 && in->len >= 2 && in->piece[0] == 0x1f && in->piece[1] == 0x8b)
+    if (in->len >= 2 && in->piece[0] == 0x1f && in->piece[1] == 0x8b)
         rc = read_gzip(in, &sink, err);
-    else if (rc == 0)
+    else
         rc = read_plain(in, &sink, err);
     if (rc == 0)
         rc = sink_end(&sink, &c->nodes, err);
@@ -303,7 +314,26 @@ static int read_input(struct input *in, struct ccs_file *c, struct err *err)
     return rc;
 }
 
-int ccs_file_read(const char *path, struct ccs_file *c, struct err *err)
+/* Decrypts the rest of the input; what it gives is read in its place. */
+static int unseal(struct input *in, const char *key, struct err *err)
+{
+    CLEANUP(buf_release) struct buf sealed = BUF_INIT;
+    CLEANUP(buf_release) struct buf plain = BUF_INIT;
+
+    while (in->len) {
+        if (buf_add_limited(
+                &sealed, in->piece, in->len, SEALED_BYTES_MAX, "the encrypted file", err) < 0 ||
+            input_next(in, err) < 0)
+            return -1;
+    }
+    if (sealed_open(key, &sealed, &plain, err) < 0)
+        return -1;
+    in->opened = plain;
+    buf_init(&plain);
+    return input_next(in, err);
+}
+
+int ccs_file_read(const char *path, const char *key, struct ccs_file *c, struct err *err)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -317,8 +347,13 @@ int ccs_file_read(const char *path, struct ccs_file *c, struct err *err)
         return err_hint(err, "Name the file in it: ccs-redis.rdb, ccs-redis.json or nodes.json.");
     }
 
-    struct input in = {fd, digest_new(), xmalloc(PIECE_BYTES), 0};
-    int rc = read_input(&in, c, err);
+    struct input in = {
+        .fd = fd, .digest = digest_new(), .piece = xmalloc(PIECE_BYTES), .opened = BUF_INIT};
+    int rc = input_next(&in, err);
+    if (rc == 0 && sealed_is(in.piece, in.len))
+        rc = unseal(&in, key, err);
+    if (rc == 0)
+        rc = read_input(&in, c, err);
     if (rc == 0) {
         digest_end(in.digest, c->sha256);
         objects_index(&c->objects);
@@ -326,6 +361,8 @@ int ccs_file_read(const char *path, struct ccs_file *c, struct err *err)
         digest_free(in.digest);
         err_wrap(err, "cannot read CCS file '%s'", path);
     }
+    explicit_bzero(in.opened.data, in.opened.len);
+    buf_release(&in.opened);
     free(in.piece);
     close(fd);
     return rc;

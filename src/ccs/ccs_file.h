@@ -27,7 +27,9 @@ struct ccs_file {
 
 void ccs_file_init(struct ccs_file *c);
 void ccs_file_release(struct ccs_file *c);
-int ccs_file_read(const char *path, struct ccs_file *c, struct err *err) MUST_CHECK;
+/* `key`: for an encrypted file (sealed.h); may be NULL. */
+int ccs_file_read(
+    const char *path, const char *key, struct ccs_file *c, struct err *err) MUST_CHECK;
 
 /*
  * Turns a JSON document into objects (sets all->format). Forms: {"bdb:5": {"name": "x", …},

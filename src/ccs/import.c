@@ -128,14 +128,14 @@ static int import_file(
     return rc;
 }
 
-int ccs_import(const char *path, struct state *st, struct err *err)
+int ccs_import(const char *path, const char *key, struct state *st, struct err *err)
 {
     struct ccs_file file;
 
     memory_limit_set(MEMORY_LIMIT_CCS);
     memory_limit_name("CCS file '%s'", path);
     ccs_file_init(&file);
-    int rc = ccs_file_read(path, &file, err);
+    int rc = ccs_file_read(path, key, &file, err);
     if (rc == 0)
         rc = import_file(path, &file, st, err);
     ccs_file_release(&file);

@@ -7,6 +7,7 @@
 #include "recluster/capture.h"
 #include "recluster/human.h"
 #include "recluster/memory_limit.h"
+#include "recluster/sealed.h"
 
 enum { WAIT_S = 30 };
 
@@ -43,10 +44,30 @@ static int open_places(const struct arguments *args, struct places *ret, struct 
 }
 
 /* The findings of the first location that has a file. */
-static int read_before(const struct places *places, struct buf *ret, struct err *err)
+static int read_before(
+    const struct arguments *args, const struct places *places, struct buf *ret, struct err *err)
 {
     for (size_t i = 0; i < places->count && !ret->len; i++)
-        if (capture_get(places->stores[i], ret, err) < 0)
+        if (capture_get(places->stores[i], argument(args, OPT_KEY), ret, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Replaces the file by what is written: it is encrypted if that is wanted. */
+static int put_everywhere(
+    const struct arguments *args, const struct places *places, struct buf *file, struct err *err)
+{
+    const char *const *recipients = args->values[OPT_ENCRYPT_TO];
+    CLEANUP(buf_release) struct buf sealed = BUF_INIT;
+
+    if (recipients && sealed_seal(recipients, file, &sealed, err) < 0)
+        return -1;
+    if (recipients) {
+        buf_clear(file);
+        buf_add(file, sealed.data, sealed.len);
+    }
+    for (size_t i = 0; i < places->count; i++)
+        if (capture_put(places->stores[i], CAPTURE_FILE_NAME, file, err) < 0)
             return -1;
     return 0;
 }
@@ -114,7 +135,7 @@ static int capture(const struct arguments *args, const struct live_request *requ
 
     if (args->given[OPT_VERBOSE])
         params.found = tell_found;
-    if (read_before(places, &before, err) < 0 ||
+    if (read_before(args, places, &before, err) < 0 ||
         capture_settled(&params, wait_s * 1000, &live, &unsettled, err) < 0)
         return -1;
     const struct capture_params make = {
@@ -126,8 +147,8 @@ static int capture(const struct arguments *args, const struct live_request *requ
         .without_secrets = args->given[OPT_WITHOUT_SECRETS],
     };
     int rc = capture_make(live, &make, &file, err);
-    for (size_t i = 0; i < places->count && rc == 0; i++)
-        rc = capture_put(places->stores[i], CAPTURE_FILE_NAME, &file, err);
+    if (rc == 0)
+        rc = put_everywhere(args, places, &file, err);
     if (rc == 0) {
         json_t *document = document_of(live, places, &file);
         rc = print_result(args, document, text_of, err);
@@ -153,9 +174,8 @@ static int take(const struct arguments *args, const struct capture_files *files,
     for (size_t i = 0; i < files->count; i++)
         if (files->list[i].error.code != ERR_NONE)
             fprintf(stderr, "warning: %s\n", files->list[i].error.message);
-    for (size_t i = 0; i < places->count; i++)
-        if (capture_put(places->stores[i], CAPTURE_FILE_NAME, &file, err) < 0)
-            return -1;
+    if (put_everywhere(args, places, &file, err) < 0)
+        return -1;
     json_t *document = document_of(&none, places, &file);
     int rc = print_result(args, document, text_of, err);
     json_decref(document);
@@ -231,8 +251,8 @@ const struct command command_capture = {
         "it runs on, and writes the file again whenever something has changed.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_NAME, OPT_ACL, OPT_WAIT, OPT_FOLLOW,
-        OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT, OPT_WITHOUT_SECRETS,
-        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME, OPT_ACL,
+        OPT_WAIT, OPT_FOLLOW, OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT,
+        OPT_WITHOUT_SECRETS, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -14,7 +14,7 @@
 #include "recluster/shell_quote.h"
 #include "signals.h"
 
-enum { EVERY_S = 10, SIGN_BYTES_MAX = 64 << 10 };
+enum { EVERY_S = 10, SIGN_BYTES_MAX = 64 << 10, FILE_BYTES_MAX = 80 << 20 };
 
 /* --- --follow --- */
 
@@ -72,6 +72,8 @@ int capture_run_follow(const struct capture_run *run, struct err *err)
         .file_count = run->files->count,
         .stores = run->stores,
         .store_count = run->store_count,
+        .recipients = args->values[OPT_ENCRYPT_TO],
+        .key = argument(args, OPT_KEY),
         .wait_ms = run->wait_s * 1000,
         .spool = spool,
         .metrics = argument(args, OPT_METRICS),
@@ -100,6 +102,17 @@ static int add_bytes(void *arg, const void *data, size_t len, struct err *err)
     return buf_add_limited(arg, data, len, SIGN_BYTES_MAX, "'" CAPTURE_SIGN_NAME "'", err);
 }
 
+static int add_file_bytes(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, FILE_BYTES_MAX, "'" CAPTURE_FILE_NAME "'", err);
+}
+
+static int read_whole(struct store *s, struct buf *ret, struct err *err)
+{
+    const struct store_range range = {CAPTURE_FILE_NAME, 0, -1};
+    return store_read(s, &range, add_file_bytes, ret, NULL, err);
+}
+
 /* The sign, once the file beside it is the one that it is about. */
 static json_t *read_sign(struct store *s, struct err *err)
 {
@@ -108,7 +121,7 @@ static json_t *read_sign(struct store *s, struct err *err)
     const struct store_range range = {CAPTURE_SIGN_NAME, 0, -1};
     char sha256[DIGEST_HEX_MAX];
 
-    if (store_read(s, &range, add_bytes, &text, NULL, err) < 0 || capture_get(s, &file, err) < 0)
+    if (store_read(s, &range, add_bytes, &text, NULL, err) < 0 || read_whole(s, &file, err) < 0)
         return NULL;
     json_t *sign = json_read(text.data, text.len, 0, "'" CAPTURE_SIGN_NAME "'", err);
     if (!sign)
@@ -201,8 +214,8 @@ int capture_print_unit(const struct arguments *args, struct err *err)
     if (!program || !folder)
         return err_sys(err, ERR_IO, "cannot find this program and its folder");
     arguments_text(args,
-        OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_NAME, OPT_WAIT, OPT_EVERY, OPT_KEEP, OPT_SPOOL,
-            OPT_METRICS, OPT_WITHOUT_SECRETS, OPT_INSECURE),
+        OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME, OPT_WAIT,
+            OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_METRICS, OPT_WITHOUT_SECRETS, OPT_INSECURE),
         &command);
     if (strchr(command.data, '\\') || strchr(command.data, '\n') || strchr(folder, '\n')) {
         err_set(err, ERR_USAGE, "a quote, a backslash or a line end in an argument");

@@ -44,6 +44,9 @@
         "accept that commands of append-only files are lost if the server refuses them")                                                    \
     X(OPT_ONLY_CONFIGURATION, FOR_WHAT, "only-configuration", NULL, false,                                                                  \
         "create the databases empty, with all their settings")                                                                              \
+    X(OPT_KEY, FOR_WHAT, "key", "FILE", false, "the private key of an encrypted CCS file")                                                  \
+    X(OPT_ENCRYPT_TO, FOR_SAFETY, "encrypt-to", "KEY", true,                                                                                \
+        "encrypt the file: a public key of age, a file of such keys, or the name of a key that gpg has")                                    \
     X(OPT_TO, FOR_WHAT, "to", "LOCATION", true, "write there: a folder or a URL; may be repeated")                                          \
     X(OPT_FROM, FOR_WHAT, "from", "URL", true,                                                                                              \
         "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb; may be repeated")                                      \
@@ -257,7 +260,7 @@ struct request_options {
 };
 /* All options that it reads; and those that `recover` takes from the command of a plan. */
 #define RECOVER_OPTIONS                                                                            \
-    OPT_HOSTS, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                          \
+    OPT_HOSTS, OPT_KEY, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                 \
         OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, OPT_WITHOUT,             \
         OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION, OPT_ALLOW_MISSING_SLOTS,            \
         OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT

@@ -4,7 +4,7 @@
 
 static int inspect(const struct arguments *args, struct state *st, struct err *err)
 {
-    if (ccs_import(args->words[0], st, err) < 0)
+    if (ccs_import(args->words[0], argument(args, OPT_KEY), st, err) < 0)
         return -1;
     /* Kept to the end of the process, because the file decides how much is shown. */
     memory_limit_set(MEMORY_LIMIT_CCS);
@@ -38,6 +38,6 @@ const struct command command_inspect = {
             "nodes.json of `redis-cli --cluster backup`.",
     .min_words = 1,
     .max_words = 1,
-    .options = OPTIONS(OPT_JSON, OPT_HELP),
+    .options = OPTIONS(OPT_KEY, OPT_JSON, OPT_HELP),
     .run = run,
 };

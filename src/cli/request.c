@@ -264,6 +264,7 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
     *owned = (struct request_options){.options = json_object()};
     *ret = (struct survey_request){
         .ccs_path = args->words[0],
+        .ccs_key = argument(args, OPT_KEY),
         .hosts_path = args->given[OPT_HOSTS] ? args->values[OPT_HOSTS][0] : NULL,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
         .accept_new_host_keys = args->given[OPT_ACCEPT_NEW_HOST_KEYS],

@@ -324,3 +324,116 @@ int child_run(
     close(out[0]);
     return rc;
 }
+
+/* --- child_filter() --- */
+
+enum { COMPLAINT_MAX = 4096 };
+
+struct filter {
+    const char *name;
+    int to, from, errors; /* -1: closed */
+    const struct buf *input;
+    size_t sent, limit;
+    struct buf *output, complaint;
+};
+
+static void close_end(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* A program that does not read all of its input closes the pipe, which is its own business. */
+static void feed(struct filter *f)
+{
+    ssize_t n = write(f->to, f->input->data + f->sent, f->input->len - f->sent);
+
+    if (n > 0)
+        f->sent += (size_t)n;
+    if (f->sent == f->input->len || (n < 0 && errno != EAGAIN && errno != EINTR))
+        close_end(&f->to);
+}
+
+static int drain(struct filter *f, struct err *err)
+{
+    char data[16384];
+    ssize_t n = read(f->from, data, sizeof(data));
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n <= 0) {
+        close_end(&f->from);
+        return 0;
+    }
+    return buf_add_limited(f->output, data, (size_t)n, f->limit, f->name, err);
+}
+
+/* Of its complaints the end counts. */
+static void hear(struct filter *f)
+{
+    char data[1024];
+    ssize_t n = read(f->errors, data, sizeof(data));
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        close_end(&f->errors);
+        return;
+    }
+    buf_add(&f->complaint, data, (size_t)n);
+    if (f->complaint.len > COMPLAINT_MAX)
+        buf_consume(&f->complaint, f->complaint.len - COMPLAINT_MAX);
+}
+
+static int run_filter(struct filter *f, int64_t deadline_ms, struct err *err)
+{
+    while (f->from >= 0 || f->errors >= 0) {
+        struct pollfd fds[] = {{f->to, POLLOUT, 0}, {f->from, POLLIN, 0}, {f->errors, POLLIN, 0}};
+        int64_t left_ms = deadline_ms - clock_mono_ms();
+        if (left_ms <= 0 || poll(fds, 3, (int)left_ms) == 0)
+            return err_set(err, ERR_TIMEOUT, "'%s' does not end", f->name);
+        if (f->to >= 0 && fds[0].revents)
+            feed(f);
+        if (f->from >= 0 && fds[1].revents && drain(f, err) < 0)
+            return -1;
+        if (f->errors >= 0 && fds[2].revents)
+            hear(f);
+    }
+    return 0;
+}
+
+static const char *last_line(struct buf *text)
+{
+    while (text->len && strchr("\r\n ", text->data[text->len - 1]))
+        text->data[--text->len] = '\0';
+    const char *line = strrchr(text->data, '\n');
+    return line ? line + 1 : text->data;
+}
+
+int child_filter(const char *const *argv, int timeout_ms, const struct buf *input, size_t limit,
+    struct buf *output, struct err *err)
+{
+    struct filter f = {.name = argv[0],
+        .input = input,
+        .limit = output->len + limit,
+        .output = output,
+        .complaint = BUF_INIT};
+    pid_t pid;
+
+    if (child_spawn(argv, &pid, &f.to, &f.from, &f.errors, err) < 0)
+        return -1;
+    int rc = run_filter(&f, clock_mono_ms() + timeout_ms, err);
+    close_end(&f.to);
+    close_end(&f.from);
+    close_end(&f.errors);
+    if (rc < 0) {
+        child_kill(pid);
+    } else if (child_wait(pid, err) < 0) {
+        struct err why = *err;
+        const char *said = last_line(&f.complaint);
+        rc = err_set(err, why.code, "'%s' %s%s%s", argv[0], why.message, *said ? ": " : "", said);
+    }
+    buf_release(&f.complaint);
+    return rc;
+}

@@ -607,7 +607,7 @@ int survey_run(
     survey->disks = json_array();
     survey->options = request->options ? json_deep_copy(request->options) : json_object();
     survey->pinned = json_deep_copy(request->plan);
-    if (ccs_import(request->ccs_path, st, err) < 0 ||
+    if (ccs_import(request->ccs_path, request->ccs_key, st, err) < 0 ||
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 || make_clusters(survey, st, err) < 0 ||

@@ -44,7 +44,7 @@ static enum err_code import(const void *data, size_t size)
     int fd = file_of(data, size, path);
 
     FUZZ_ASSERT(state_begin(st, &err) == 0);
-    if (ccs_import(path, st, &err) == 0) {
+    if (ccs_import(path, NULL, st, &err) == 0) {
         struct ccs *ccs = ccs_load(st, &err);
         FUZZ_ASSERT(ccs);
         ccs_free(ccs);

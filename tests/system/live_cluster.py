@@ -54,7 +54,9 @@ class LiveCluster:
         try:
             wait_until(settled, "the same view on every node", 40)
         except TimeoutError as e:
-            raise TimeoutError(f"{e}: {self.views()}") from e
+            views = self.views()
+            odd = [(i, sorted(set(v) ^ set(views[0]))) for i, v in enumerate(views) if v != views[0]]
+            raise TimeoutError(f"{e}: {odd or views[0]}") from e
 
     def everywhere(self, *command):
         for server in self.servers:

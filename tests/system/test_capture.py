@@ -1,9 +1,11 @@
 """capture: the CCS file of a running cluster says what is true of it, and nothing is done to its servers."""
 
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -271,6 +273,53 @@ def test_moving_slots_are_waited_for_and_else_a_finding(folder, net, recovery, c
     keys = capture(live.addresses()[0], "--wait", "20s")
     timer.join()
     assert json.loads(keys["cluster"]["capture_findings"]) == []
+
+
+def test_encrypted_by_age(folder, net, recovery, capture):
+    if not shutil.which("age"):
+        pytest.skip("age is not installed")
+    keys = [folder / "a.key", folder / "b.key"]
+    for key in keys:
+        subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
+    public = re.search("age1[a-z0-9]+", keys[0].read_text())[0]
+    live = LiveCluster(folder / "live", net, primaries=1, replicas=0, password=SECRET).start()
+    (folder / "pw").write_text(SECRET)
+    (folder / "ccs").mkdir()
+    args = "capture", live.addresses()[0], "--password", folder / "pw", "--to", folder / "ccs", "--encrypt-to", public
+    recovery.run(*args)
+    path = folder / "ccs" / "ccs-redis.rdb"
+    sealed = path.read_bytes()
+    assert sealed.startswith(b"age-encryption.org/") and b"redis" not in sealed
+    assert recovery.run("inspect", path, status=USAGE).says("--key")
+    assert recovery.run("inspect", path, "--key", keys[1], status=FAILED).says("cannot be decrypted")
+    said = recovery.run("inspect", path, "--key", keys[0], "--json").json
+    assert len(said["databases"][0]["shards"]) == 1
+    # Without the key it is not known whose file is there.
+    assert recovery.run(*args, status=USAGE).says("--key") and path.read_bytes() == sealed
+    recovery.run(*args, "--key", keys[0])
+    assert path.read_bytes() != sealed
+    assert recovery.run("capture", *args[1:-1], "x@example.com", status=None).status != DONE
+    cut = path.read_bytes()[:-20]
+    path.write_bytes(cut)
+    recovery.run("inspect", path, "--key", keys[0], status=FAILED)
+
+
+def test_encrypted_by_openpgp(folder, net, recovery, capture):
+    if not shutil.which("gpg"):
+        pytest.skip("gpg is not installed")
+    home = folder / "gnupg"
+    home.mkdir(mode=0o700)
+    gpg = {"GNUPGHOME": home}
+    subprocess.run(["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-gen-key", "ops@example.com", "default",
+                    "default", "never"], check=True, env={**os.environ, "GNUPGHOME": str(home)}, capture_output=True)
+    live = LiveCluster(folder / "live", net, primaries=1, replicas=0).start()
+    (folder / "ccs").mkdir()
+    path = folder / "ccs" / "ccs-redis.rdb"
+    recovery.run("capture", live.addresses()[0], "--to", folder / "ccs", "--encrypt-to", "ops@example.com", env=gpg)
+    assert b"redis" not in path.read_bytes()
+    assert recovery.run("inspect", path, "--json", env=gpg).json["databases"]
+    recovery.run("inspect", path, status=FAILED, env={"GNUPGHOME": folder})
+    subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=False, env={**os.environ, "GNUPGHOME": str(home)})
 
 
 # --- what goes wrong ---

@@ -213,6 +213,28 @@ def test_old_copies_go_and_other_files_stay(folder, net, recovery, follower):
     assert len(list(place.glob("ccs-redis-2*Z.rdb"))) == 1
 
 
+def test_what_is_encrypted_is_followed_without_the_private_key(folder, net, recovery, follower):
+    if not shutil.which("age"):
+        pytest.skip("age is not installed")
+    key, public = folder / "key", folder / "public"
+    subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
+    public.write_text(subprocess.run(["age-keygen", "-y", key], check=True, stdout=subprocess.PIPE, text=True).stdout)
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379).start()
+    place = folder / "ccs"
+    f = follower([f"{server.addr}:6379"], place, more=["--encrypt-to", public, "--keep", "1h:1s"]).start()
+    newest = place / "ccs-redis.rdb"
+    wait_until(lambda: (place / "ccs-redis.json").exists(), "the first file")
+    first = newest.read_bytes()
+    f.end(signal.SIGKILL)
+    f.start()
+    with server.connect() as c:
+        c.call("CONFIG", "SET", "hz", 44)
+    wait_until(lambda: newest.read_bytes() != first, "the second file")
+    recovery.run("inspect", newest, "--key", key)
+    assert all(p.read_bytes().startswith(b"age-encryption.org/") for p in place.glob("*.rdb"))
+    wait_until(lambda: recovery.run("capture", "--check", "1m", "--to", place, status=None).status == DONE, "a true sign")
+
+
 def test_the_unit_starts_what_was_asked(folder, net, recovery):
     run = recovery.run("capture", "10.0.0.1:6379", "--to", "s3://b/100%", "--every", "30s", "--unit")
     assert "\nExecStart=" in run.out and "capture --follow 10.0.0.1:6379" in run.out

@@ -24,7 +24,7 @@ HOMES = {
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pull",
     "link": "hosts link program protocol relay rpc",
-    "ccs": "ccs",
+    "ccs": "ccs sealed",
     "plan": "plan",
     "survey": "fence host_link old_cluster survey",
     "live": "live",

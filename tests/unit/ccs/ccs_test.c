@@ -68,7 +68,7 @@ struct state *import_file(const char *path)
     struct state *st = new_state();
     struct err err = ERR_INIT;
 
-    if (ccs_import(path, st, &err) < 0)
+    if (ccs_import(path, NULL, st, &err) < 0)
         fail_msg("%s (%s)", err.message, err.hint);
     return st;
 }
@@ -89,7 +89,7 @@ void assert_refused(const char *path, enum err_code code, const char *words)
     struct state *st = new_state();
     struct err err = ERR_INIT;
 
-    assert_int_equal(ccs_import(path, st, &err), -1);
+    assert_int_equal(ccs_import(path, NULL, st, &err), -1);
     if (!strstr(err.message, words) && !strstr(err.hint, words))
         fail_msg("no '%s' in: %s (%s)", words, err.message, err.hint);
     assert_string_equal(err_code_name(err.code), err_code_name(code));

@@ -230,7 +230,7 @@ static void test_rdb_cut_and_flipped(void **state)
         rdb.data[at] ^= 0x10;
         char *path = write_file(dir, "flipped.rdb", rdb.data, rdb.len);
         assert_int_equal(state_open("", STATE_MEMORY, &st, &err), 0);
-        assert_int_equal(ccs_import(path, st, &err), -1);
+        assert_int_equal(ccs_import(path, NULL, st, &err), -1);
         assert_true(err.code == ERR_CORRUPT || err.code == ERR_UNSUPPORTED);
         state_close(st);
         free(path);

@@ -325,7 +325,7 @@ static void test_import_twice(void **state)
     struct err err = ERR_INIT;
 
     (void)state;
-    assert_int_equal(ccs_import(FIXTURES "/ccs/legacy.rdb", st, &err), -1);
+    assert_int_equal(ccs_import(FIXTURES "/ccs/legacy.rdb", NULL, st, &err), -1);
     assert_int_equal(err.code, ERR_STATE_FILE);
     assert_non_null(strstr(err.message, "already holds"));
     char *after = typed_rows(st), *path = state_meta(st, "ccs_path");

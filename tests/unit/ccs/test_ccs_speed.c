@@ -121,7 +121,7 @@ static void test_large_import(void **state)
     (void)state;
     assert_int_equal(state_open(state_file, STATE_CREATE, &st, &err), 0);
     int64_t start_ms = clock_mono_ms();
-    if (ccs_import(path, st, &err) < 0)
+    if (ccs_import(path, NULL, st, &err) < 0)
         fail_msg("%s", err.message);
     int64_t imported_ms = clock_mono_ms();
     struct ccs *ccs = load(st);
