@@ -67,6 +67,7 @@ struct live_node {
     int port, bus_port;
     const char *hostname;   /* "": none */
     const char *primary_id; /* NULL: it is a primary */
+    bool replica; /* also where its primary is not known, as of one that failed long ago */
     bool myself, fails, suspected, handshaking, no_addr;
     int64_t epoch;
     struct slots slots;

@@ -50,6 +50,18 @@ static const struct live_node *primary_of(
     return node && !node->primary_id ? node : NULL;
 }
 
+/* The node in the view of a server that knows its primary, which not each does of one that failed. */
+static const struct live_node *best_known(
+    const struct live_database *db, const struct live_node *node)
+{
+    for (size_t i = 0; i < db->count && node->replica && !node->primary_id; i++) {
+        const struct live_node *other = node_of_id(db->servers[i], node->id);
+        if (other && other->primary_id)
+            return other;
+    }
+    return node;
+}
+
 static void find_cluster_members(
     struct making *m, const struct live_database *db, struct members *ret)
 {
@@ -57,7 +69,8 @@ static void find_cluster_members(
 
     ret->list = arena_alloc(&m->now.arena, (view->node_count + 1) * sizeof(*ret->list));
     for (size_t i = 0; i < view->node_count; i++) {
-        const struct live_node *n = &view->nodes[i], *primary = primary_of(view, n);
+        const struct live_node *n = best_known(db, &view->nodes[i]);
+        const struct live_node *primary = primary_of(view, n);
         if (n->handshaking)
             continue;
         if (!primary || slots_is_empty(&primary->slots)) {

@@ -93,6 +93,7 @@ bool node_parse(struct arena *arena, const char *line, struct live_node *ret)
             good = parse_address(arena, word, ret);
             break;
         case WORD_FLAGS:
+            ret->replica = has_flag(word, "slave") || has_flag(word, "replica");
             ret->myself = has_flag(word, "myself");
             ret->fails = has_flag(word, "fail");
             ret->suspected = has_flag(word, "fail?");

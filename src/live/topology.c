@@ -218,6 +218,9 @@ static const char *node_text(struct arena *arena, const struct live_node *n)
 {
     struct buf slots = BUF_INIT;
 
+    /* Nodes that came later have only heard of one that failed before. */
+    if ((n->fails || n->no_addr) && slots_is_empty(&n->slots))
+        return arena_printf(arena, "%s failed", n->id);
     slots_format(&n->slots, &slots);
     const char *text = arena_printf(arena, "%s %s:%d@%d %s %s %d %" PRId64 " %s", n->id, n->addr,
         n->port, n->bus_port, n->hostname, n->primary_id ? n->primary_id : "-",

@@ -35,21 +35,26 @@ class LiveCluster:
         self.wait_until_settled()
         return self
 
-    def views(self):
-        """What each node says of all, without what moves by itself."""
+    def views(self, settled=False):
+        """What each node says of all, without what moves by itself.
+
+        `settled`: of a failed node only that it failed, since nodes that came later know no more of it.
+        """
         result = []
         for server in self.servers:
             if not server.pid_file.exists():
                 continue
             with server.connect() as c:
                 lines = [line.split() for line in c.call("CLUSTER", "NODES").decode().splitlines()]
+            if settled:
+                lines = [w if "fail" not in w[2].split(",") else [w[0], "", "fail", "-", "", "", "", ""] for w in lines]
             result.append(sorted(
                 (w[0], w[2].replace("myself,", ""), w[3], w[6], *sorted(w[8:])) for w in lines))
         return result
 
     def wait_until_settled(self):
         def settled():
-            views = self.views()
+            views = self.views(settled=True)
             return all(v == views[0] for v in views) and not any("fail?" in line[1] for line in views[0])
         try:
             wait_until(settled, "the same view on every node", 40)
