@@ -10,9 +10,9 @@
  *   4. all other *.rdb, *.rdb.gz and *.rdb.zst files, which are one set.
  *
  * In case 4 each file is read whole to find its slots. A file belongs to the shard that holds all
- * slots of its keys. A file without keys goes to a shard that has no file yet. With `resort`, a file
- * with keys of several shards is taken for all slots that no other file has. Files named temp-*.rdb
- * are left over from a save that was killed; they are not backups.
+ * slots of its keys. A file without keys goes to a shard that has no file yet. With `resort`, a
+ * file with keys of several shards is taken for all slots that no other file has. Files named
+ * temp-*.rdb are left over from a save that was killed; they are not backups.
  *
  * Only 1 and 2 name the database of a file. 3 is tried only if 1 and 2 find nothing, and 4 only if
  * 3 finds nothing either. A file that a manifest names belongs to that set alone.

@@ -47,9 +47,9 @@ int file_write_all(
     int fd, const void *data, size_t len, const char *what, struct err *err) MUST_CHECK;
 
 /*
- * The same for the next bytes of a long file, at offset *at, which moves after them. After each 8 MiB the
- * kernel is asked to start writing to the disk, which makes the final fsync short, and to reserve
- * the next 8 MiB, which halves the processor time of the writes. Both are only hints.
+ * The same for the next bytes of a long file, at offset *at, which moves after them. After each 8
+ * MiB the kernel is asked to start writing to the disk, which makes the final fsync short, and to
+ * reserve the next 8 MiB, which halves the processor time of the writes. Both are only hints.
  */
 int file_append(int fd, int64_t *at, const void *data, size_t len, const char *what,
     struct err *err) MUST_CHECK;

@@ -48,10 +48,10 @@
  * bytes. Keys over 16 KiB are not sampled; in "foreign" they are cut. Keys in more than 16,384
  * databases, or data of more than 1,024 modules, are ERR_LIMIT.
  *
- * Duplicate keys are ERR_CORRUPT, because servers refuse such a file. Two records in a row are found
- * at once. For others the scan keeps 8 bytes of each key, so at the end it can only suspect a key.
- * Pass rdb_scan_suspects() to a second scan of the same bytes (options.suspects), which names the
- * key or finds no duplicate.
+ * Duplicate keys are ERR_CORRUPT, because servers refuse such a file. Two records in a row are
+ * found at once. For others the scan keeps 8 bytes of each key, so at the end it can only suspect a
+ * key. Pass rdb_scan_suspects() to a second scan of the same bytes (options.suspects), which names
+ * the key or finds no duplicate.
  */
 
 #include <jansson.h>

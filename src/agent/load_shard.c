@@ -162,8 +162,8 @@ static bool landed_whole(
 }
 
 /*
- * Keeps a server that was started while its file landed, if it has loaded all of this file; its INFO
- * is *ret_info. Otherwise ends it and sets *r to NULL.
+ * Keeps a server that was started while its file landed, if it has loaded all of this file; its
+ * INFO is *ret_info. Otherwise ends it and sets *r to NULL.
  */
 static int take_landed(struct load *load, struct redis **r, char **ret_info, struct err *err)
 {

@@ -4,8 +4,8 @@
 /*
  * The systemd unit of a shard's server, on a host where systemd runs:
  *
- *     unit_choose(record, path);      // prepare_shard: sets "unit" and "unit_manager" of the record,
- *                                     // or neither: then the server is a daemon
+ *     unit_choose(record, path);      // prepare_shard: sets "unit" and "unit_manager" of the
+ *                                     // record, or neither: then the server is a daemon
  *     unit_start(&shard, err);        // writes the unit and starts it
  *     unit_enable(&shard, err);       // seal_shard: from now on it starts again after a crash of
  *                                     // the server and a reboot of the host

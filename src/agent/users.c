@@ -18,7 +18,7 @@ static void add_channels(const struct server_version *version, struct user_line 
     }
 }
 
-/* The rules of a new user. "reset" would set a flag (sanitize-payload) that default did not have. */
+/* The rules of a new user. "reset" would also set the flag sanitize-payload. */
 static int clear_default(struct users_making *m, struct err *err)
 {
     const char *argv[] = {

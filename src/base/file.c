@@ -114,7 +114,7 @@ int file_append(
 
     if (to > from)
         (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, to, step);
-    /* Larger pieces make the kernel look for larger runs of free pages, which takes longer than it saves. */
+    /* For larger pieces the kernel searches larger runs of free pages, which costs more than it saves. */
     for (const char *p = data; len;) {
         size_t n = len < FILE_PIECE_BYTES ? len : FILE_PIECE_BYTES;
         if (file_write_all(fd, p, n, what, err) < 0)

@@ -6,8 +6,8 @@
  *
  *     finding_add(f, FINDING_NO_PRIMARY, finding_keys("bdb", uid), "database '%s' …", …);
  *
- * A finding is a row of the table `finding`. Messages put names in single quotes and never contain a
- * secret. Control characters in names are written as \xNN, and long messages are cut. At most
+ * A finding is a row of the table `finding`. Messages put names in single quotes and never contain
+ * a secret. Control characters in names are written as \xNN, and long messages are cut. At most
  * FINDING_MAX_PER_CODE findings of a code are kept and the rest is counted, so that the report of a
  * broken file stays readable.
  *

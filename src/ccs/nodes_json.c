@@ -7,9 +7,9 @@
  *      {"name": "5c00…", "host": "127.0.0.1", "port": 27104, "replicate": "98bd…", "slots": [],
  *       "slots_count": 0, "flags": "slave", "current_epoch": 2}]
  *
- * "flags" may have several words joined by ','. Optional: "migrating" and "importing", objects of slot
- * to node id, and "cluster_errors", a count. The primaries' RDB files are in the same folder, named
- * redis-node-<host>-<port>-<name>.rdb. The file lacks the servers' settings (memory, policy,
+ * "flags" may have several words joined by ','. Optional: "migrating" and "importing", objects of
+ * slot to node id, and "cluster_errors", a count. The primaries' RDB files are in the same folder,
+ * named redis-node-<host>-<port>-<name>.rdb. The file lacks the servers' settings (memory, policy,
  * persistence, password), so the database gets the defaults of a server without a configuration.
  */
 #include <stdlib.h>

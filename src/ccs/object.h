@@ -13,10 +13,10 @@
  *     const char *name = object_text(o, "name");
  *     objects_release(&all);
  *
- * A CCS file is small. A larger one is something else (a database's backup given by mistake, a bomb)
- * and fails early with ERR_LIMIT. A cluster of 20,000 shards and 1,000 databases stays below a fifth
- * of OBJECTS_KEYS_MAX and half of the other limits. A file at all three limits takes about 700 MB
- * until it is in the state file and shown.
+ * A CCS file is small. A larger one is something else (a database's backup given by mistake, a
+ * bomb) and fails early with ERR_LIMIT. A cluster of 20,000 shards and 1,000 databases stays below
+ * a fifth of OBJECTS_KEYS_MAX and half of the other limits. A file at all three limits takes about
+ * 700 MB until it is in the state file and shown.
  */
 
 #include <stdbool.h>

@@ -315,7 +315,7 @@ static enum job_step talk_step(void *arg, struct wait *wait, struct err *err)
     return JOB_DONE;
 }
 
-/* Sentinels may have a login of their own, or none: that shows only when they refuse the usual one. */
+/* Sentinels may have another login, or none, which shows when they refuse the usual one. */
 static bool try_as_sentinel(struct talk *t, const struct err *err);
 
 static void talk_done(void *arg, const struct err *err)

@@ -5,15 +5,16 @@
  * The inside of the RDB reader.
  *
  * The reader is a state machine: `step` is the state, a function that reads from a cursor over the
- * bytes at hand. An atom is what must be read in one piece: a length, a key with its type byte, or a
- * requested element. Rules:
+ * bytes at hand. An atom is what must be read in one piece: a length, a key with its type byte, or
+ * a requested element. Rules:
  *
- *  1. A function that takes from the cursor returns TAKEN, FAILED or STARVED. STARVED sets cursor.need
- *     to a lower bound of the atom's length, changes nothing but the cursor, and means that the
- *     function is called again with the whole atom from its first byte.
+ *  1. A function that takes from the cursor returns TAKEN, FAILED or STARVED. STARVED sets
+ *     cursor.need to a lower bound of the atom's length, changes nothing but the cursor, and means
+ *     that the function is called again with the whole atom from its first byte.
  *  2. commit() ends an atom: the reader has recorded all before the cursor.
- *  3. The bytes of an unfinished atom are kept in `carry`, at most `need` of them. So when an atom in
- *     the carry succeeds, it ends exactly at its end, and reading continues in the caller's bytes.
+ *  3. The bytes of an unfinished atom are kept in `carry`, at most `need` of them. So when an atom
+ *     in the carry succeeds, it ends exactly at its end, and reading continues in the caller's
+ *     bytes.
  *  4. Bytes that are not needed are counted in `skip` and passed without being read.
  *
  * So the same code reads from the caller's buffer and, across its borders, from the carry.

@@ -12,8 +12,8 @@
  * A stream: its listpacks and numbers, then for each group its name, position, pending entries and
  * consumers, each with their own pending entries. Since 8.8 there are also refused ids; since 8.6,
  * after the groups, how long producers are known, and the ids of each. An array: its count and next
- * index, then for each element its index, tag and value. Types 26 to 28 follow other public readers,
- * because no file of a server was at hand.
+ * index, then for each element its index, tag and value. Types 26 to 28 follow other public
+ * readers, because no file of a server was at hand.
  */
 
 #include <inttypes.h>

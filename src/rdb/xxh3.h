@@ -1,7 +1,7 @@
 #ifndef RECLUSTER_RDB_XXH3_H
 #define RECLUSTER_RDB_XXH3_H
 
-/* XXH3 with the instructions that the processor has: without the dispatch, libxxhash uses SSE2 only. */
+/* XXH3 with the processor's instructions: without this dispatch libxxhash uses SSE2 only. */
 
 #include <xxhash.h>
 #ifdef HAVE_XXH_DISPATCH

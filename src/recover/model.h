@@ -2,8 +2,9 @@
 #define RECOVER_MODEL_H
 
 /*
- * The state file's rows as structs: executor_load() reads all of them at the start of a run, and each step
- * writes its changes (journal.h). Indices point into the executor's arrays; -1 means none.
+ * The state file's rows as structs: executor_load() reads all of them at the start of a run, and
+ * each step writes its changes (journal.h). Indices point into the executor's arrays; -1 means
+ * none.
  */
 
 #include <jansson.h>

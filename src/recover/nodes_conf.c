@@ -64,7 +64,7 @@ char *nodes_conf_text(const struct executor *x, const struct shard_run *self)
         /* Primaries come first in a database, so their index serves as epoch. */
         size_t epoch = (size_t)(primary - &x->shards[db->first_shard]) + 1;
 
-        if (!s->node_id) /* a replica that joined later by CLUSTER MEET, so nodes learn of it themselves */
+        if (!s->node_id) /* a replica that joined later by CLUSTER MEET */
             continue;
         buf_addf(&out, "%s %s:%d@%d %s%s %s 0 0 %zu connected", s->node_id, s->addr, s->port,
             s->bus_port, s == self ? "myself," : "", s->is_primary ? "master" : "slave",

@@ -11,8 +11,8 @@
  *     unpack_end(u, err)                 // the file ended: was it complete?
  *     unpack_free(u);
  *
- * Messages do not name the file. Memory: about 400 KB, and the window of zstd data: 8 MB at its usual
- * levels, 128 MB at most.
+ * Messages do not name the file. Memory: about 400 KB, and the window of zstd data: 8 MB at its
+ * usual levels, 128 MB at most.
  */
 
 #include <stddef.h>

@@ -27,8 +27,8 @@ struct store {
  *         if (!patience_left(&patience, s, &err))
  *             return the error;
  *
- * A request is tried 5 times, and no new try begins after two minutes. A request that makes progress
- * may renew the patience, so that a long transfer over a bad line completes.
+ * A request is tried 5 times, and no new try begins after two minutes. A request that makes
+ * progress may renew the patience, so that a long transfer over a bad line completes.
  */
 struct patience {
     int tries;

@@ -1,8 +1,8 @@
 /*
  * The rates of earlier recoveries from this machine, in a small file,
  * $XDG_STATE_HOME/recluster/rates.json (default ~/.local/state): {"transfer", "load"} in bytes a
- * second, {"transfer_bytes", "load_bytes"} that they were measured with. Predictions use them; without the
- * file the planner assumes defaults.
+ * second, {"transfer_bytes", "load_bytes"} that they were measured with. Predictions use them;
+ * without the file the planner assumes defaults.
  */
 
 #include <stdlib.h>
@@ -73,7 +73,7 @@ void rates_read(struct plan_rates *ret)
 
 /* --- learning --- */
 
-/* The fetches of one host, which share its network: all their bytes, in the time in which any of them ran. */
+/* The fetches of one host share its network: all their bytes, in the time when any of them ran. */
 struct host_fetches {
     char *host; /* NULL: none yet */
     int64_t bytes, ms, until_ms;
@@ -145,7 +145,7 @@ static int measure_load(struct state *st, struct measured *ret, struct err *err)
     return rows_end(&rows, err);
 }
 
-/* What was measured before counts half, by its bytes: a larger recovery counts more, a later one too. */
+/* Older bytes count half, so larger and later recoveries count more. */
 static void blend(const json_t *old, const char *key, struct measured *now)
 {
     struct measured before;

@@ -4,8 +4,8 @@
 /*
  * Reads the index page of a folder on an HTTP server into a list of its files:
  *
- *   - JSON: nginx's `autoindex_format json` ([{"name", "type", "mtime", "size"}, …]), or an array of
- *     names, or of objects with "name" and optionally "size";
+ *   - JSON: nginx's `autoindex_format json` ([{"name", "type", "mtime", "size"}, …]), or an array
+ *     of names, or of objects with "name" and optionally "size";
  *   - HTML: the links of any page. Links to other folders or servers, or with a query, are skipped.
  *     Sizes and dates come from nginx's lines, where they are exact; otherwise they are -1.
  */

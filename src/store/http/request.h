@@ -11,9 +11,9 @@
  *     http_reply_release(&reply);
  *     http_client_free(c);
  *
- * http_send() succeeds with any answer, whatever its status; http_status_error() makes an error of an
- * unwanted one. The requests of a client use one connection, one after the other, with the timeouts
- * of the location (driver.h).
+ * http_send() succeeds with any answer, whatever its status; http_status_error() makes an error of
+ * an unwanted one. The requests of a client use one connection, one after the other, with the
+ * timeouts of the location (driver.h).
  */
 
 #include <curl/curl.h>

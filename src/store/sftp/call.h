@@ -70,7 +70,7 @@ int sftp_call_write(struct sftp *f, const struct sftp_handle *handle, int64_t of
 /* Syncs the file to the server's disk. A server that does not support this is not an error. */
 int sftp_call_sync(struct sftp *f, const struct sftp_handle *handle, struct err *err) MUST_CHECK;
 
-/* Replaces an existing file. If the server cannot do that in one step, the file is removed first. */
+/* Replaces an existing file, which a server that cannot do that in one step removes first. */
 int sftp_call_rename(struct sftp *f, const char *from, const char *to, struct err *err) MUST_CHECK;
 
 int sftp_call_remove(struct sftp *f, const char *path, struct err *err) MUST_CHECK;

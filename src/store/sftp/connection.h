@@ -8,9 +8,9 @@
  *     sftp_connection_send(c, …) … sftp_connection_take(c, …) …
  *     sftp_connection_close(c);
  *
- * Each call waits at most `silence_s` of the login for the server. After a failure the connection is
- * broken and can only be closed. Errors are those of ssh.h, with hints that name the members of a
- * location.
+ * Each call waits at most `silence_s` of the login for the server. After a failure the connection
+ * is broken and can only be closed. Errors are those of ssh.h, with hints that name the members of
+ * a location.
  *
  * The server's key must be one of `host_keys`. Logins are tried in this order: the key, or, if
  * `own_keys`, those of ssh-agent and the usual files in ~/.ssh; then the password.

@@ -96,8 +96,8 @@ int sftp_packet_answer(
     struct sftp *f, uint32_t id, struct sftp_answer *ret, struct err *err) MUST_CHECK;
 
 /*
- * 0 for an answer of the type `wanted`, else the error of its status. A status of OK is an error too
- * if another type is wanted. *ret_end: it is the end of the file or folder (NULL: an error).
+ * 0 for an answer of the type `wanted`, else the error of its status. A status of OK is an error
+ * too if another type is wanted. *ret_end: it is the end of the file or folder (NULL: an error).
  */
 int sftp_answer_check(struct sftp *f, struct sftp_answer *a, enum sftp_packet_type wanted,
     bool *ret_end, struct err *err) MUST_CHECK;
