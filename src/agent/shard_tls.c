@@ -10,7 +10,7 @@ static const struct {
     const char *name, *file;
 } parts[] = {{"cert", "tls.crt"}, {"key", "tls.key"}, {"ca", "tls-ca.crt"}};
 
-/* Text is written to a file of the folder; {"path": …} stays where it is. The path is the caller's. */
+/* Writes a text to a file in the folder; uses {"path": …} as it is. The path is the caller's. */
 static int take_part(const struct shard *shard, const json_t *value, const char *name,
     const char *file, char **ret, struct err *err)
 {

@@ -5,10 +5,7 @@
 #include "recluster/json.h"
 #include "users.h"
 
-/*
- * A recovery's own configuration has other values for these while it loads (server_conf.c), so they
- * are always set afterwards.
- */
+/* A recovery needs other values for these while it loads (server_conf.c), so they are set later. */
 static const char *const changed_by_us[] = {"repl-diskless-sync", "repl-diskless-sync-delay",
     "repl-backlog-ttl", "repl-backlog-size", "cluster-node-timeout", "cluster-replica-no-failover",
     NULL};
@@ -21,7 +18,7 @@ static bool is_changed_by_us(const char *name)
     return false;
 }
 
-/* Its present values. */
+/* Its current values. */
 static int read_settings(struct redis *r, json_t **ret, struct err *err)
 {
     redisReply *reply;
@@ -37,7 +34,7 @@ static int read_settings(struct redis *r, json_t **ret, struct err *err)
     return 0;
 }
 
-/* What the server says against it, without the names of the command and of the socket. */
+/* The server's error, without the names of command and socket. */
 static const char *reason(const struct err *err)
 {
     const char *said = strstr(err->message, "the server answered '");

@@ -2,8 +2,8 @@
 #define AGENT_TRIAL_SETTINGS_H
 
 /*
- * Which settings and users of a captured database a server takes. It is tried on a server that runs
- * for this alone, since its answers differ between releases.
+ * Which settings and users of a captured database a server accepts. They are tried on a server that
+ * runs only for this, because releases differ.
  */
 
 #include <jansson.h>
@@ -18,7 +18,7 @@
  *     {label: {"at_start": {name: value}, "later": {name: value}, "refused": {name: why},
  *              "refused_users": {name: why}}}
  *
- * "later": CONFIG SET takes it. "at_start": only a configuration file does. A setting that already
+ * "later": CONFIG SET accepts it. "at_start": only a configuration file can set it. A setting that already
  * has the value is in neither.
  */
 int trial_settings(struct redis *r, const struct server_version *version, const json_t *wanted,

@@ -46,7 +46,7 @@ static const char *const restored[] = {"acl-pubsub-default", "acllog-max-len",
     "tracking-table-max-keys", "zset-max-listpack-entries", "zset-max-listpack-value",
     "zset-max-ziplist-entries", "zset-max-ziplist-value"};
 
-/* Restored in another way, second names of others, or of no matter to a new server. */
+/* Restored in another way, aliases of others, or irrelevant to a new server. */
 static const char *const handled[] = {"aclfile", "always-show-logo", "aof-disable-auto-gc",
     "appenddirname", "appendfilename", "appendfsync", "appendonly", "bind", "cluster-announce-ip",
     "cluster-announce-port", "cluster-announce-bus-port", "cluster-announce-tls-port",
