@@ -297,6 +297,40 @@ static int load_captured(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
+static int by_uid(const void *uid, const void *shard)
+{
+    return strcmp(uid, (*(struct ccs_shard *const *)shard)->uid);
+}
+
+static int order_by_uid(const void *a, const void *b)
+{
+    return strcmp((*(struct ccs_shard *const *)a)->uid, (*(struct ccs_shard *const *)b)->uid);
+}
+
+static int load_node_ids(struct loader *l)
+{
+    struct ccs *ccs = l->ccs;
+    AUTO_FREE struct ccs_shard **sorted = xcalloc(ccs->shard_count + 1, sizeof(*sorted));
+    struct rows rows;
+
+    for (size_t i = 0; i < ccs->shard_count; i++)
+        sorted[i] = &ccs->shards[i];
+    qsort(sorted, ccs->shard_count, sizeof(*sorted), order_by_uid);
+    if (state_query(l->state, &rows, l->err,
+            "SELECT substr(key, 7), value FROM ccs_entry WHERE kind = 'hash' AND field = "
+            "'cluster_node_id' AND typeof(key) = 'text' AND substr(key, 1, 6) = 'redis:' AND "
+            "typeof(value) = 'text'",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        struct ccs_shard **found =
+            bsearch(rows_text(&rows, 0), sorted, ccs->shard_count, sizeof(*sorted), by_uid);
+        if (found)
+            (*found)->node_id = text(l, &rows, 1);
+    }
+    return rows_end(&rows, l->err);
+}
+
 static const struct slots *parse_slots(struct loader *l, const char *ranges, const char *uid)
 {
     struct model_slots *shared = arena_alloc(&l->ccs->arena, sizeof(*shared));
@@ -406,7 +440,7 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
-    if (load_node_rules(&l) < 0 || load_captured(&l) < 0) {
+    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_node_ids(&l) < 0) {
         ccs_free(ccs);
         return NULL;
     }

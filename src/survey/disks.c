@@ -158,7 +158,7 @@ static void set_shards(
 {
     const struct ccs *ccs = survey->ccs;
     struct arena *arena = &survey->ccs->arena;
-    struct disk_shard *shards = arena_alloc(arena, (db->shard_count + 1) * sizeof(*shards));
+    struct disk_shard *shards = arena_alloc(arena, (2 * db->shard_count + 1) * sizeof(*shards));
     const struct slots **ranges = arena_alloc(arena, (db->shard_count + 1) * sizeof(*ranges));
     AUTO_FREE size_t *range_of = xcalloc(db->shard_count + 1, sizeof(*range_of));
 
@@ -175,6 +175,9 @@ static void set_shards(
             continue;
         size_t of = shard->primary ? i : (size_t)shard->primary_index - db->first_shard;
         shards[query->shard_count++] = (struct disk_shard){shard->uid, range_of[of]};
+        /* The files of a plain node are known by its id (disk_files.h). */
+        if (shard->node_id)
+            shards[query->shard_count++] = (struct disk_shard){shard->node_id, range_of[of]};
     }
     query->shards = shards;
     query->ranges = ranges;

@@ -176,3 +176,28 @@ def test_modules(folder, net, recovery, release):
         assert [c.call("TMOD.GET", f"t:{i}") for i in range(30)] == list(range(30))
         loaded = [dict(zip(m[::2], m[1::2])) for m in c.call("MODULE", "LIST")]
         assert [m[b"args"] for m in loaded if m[b"name"] == b"tmod"] == [[b"ONE-two"]]
+
+
+@pytest.mark.releases("system", "valkey91")
+@pytest.mark.parametrize("aof", [False, True], ids=["rdb", "aof"])
+def test_from_the_data_folders_that_are_left(folder, net, recovery, release, aof):
+    """The captured file says what the cluster was, and the folders of its dead nodes have the data."""
+    live = LiveCluster(folder / "live", net, release.program, replicas=0, appendonly="yes" if aof else "no").start()
+    fill(live.servers, 3, release.version)
+    before = Captured(recovery, live.servers, 3)
+    for path in before.folder.glob("bk*"):
+        path.unlink()
+    recovery.add_hosts(3).write_hosts()
+    for host, server in zip(recovery.hosts, live.servers):
+        host["recovery_path"] = str(server.folder)
+    recovery.sources = {}
+    recovery.write_hosts()
+    recovery.recover("--old-cluster-is-dead", "redis", "--source", f"{before.uid}=disks")
+    digest = contents.Digest()
+    for shard in recovered_servers(recovery, before.uid):
+        with resp.Connection(shard["addr"], shard["port"]) as c:
+            digest += contents.digest(c)
+            users = users_of(c)
+            users.pop("replication")
+            assert users == before.users and settings_of(c) == before.settings
+    assert digest.same_as(before.digest)
