@@ -1,5 +1,6 @@
 """capture --follow: the newest file is true, whatever happens to the cluster, the locations and the program."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -313,11 +314,16 @@ class Events:
         source, target = self.rng.sample(tops, 2)
         slot = self.rng.choice(ranges(ids[source][4:]))[0]
         with own[source].connect() as a, own[target].connect() as b:
-            b.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-            a.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
-            time.sleep(self.rng.random())
-            b.call("CLUSTER", "SETSLOT", slot, "NODE", target)
-            a.call("CLUSTER", "SETSLOT", slot, "NODE", target)
+            try:
+                b.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+                a.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+                time.sleep(self.rng.random())
+                b.call("CLUSTER", "SETSLOT", slot, "NODE", target)
+                a.call("CLUSTER", "SETSLOT", slot, "NODE", target)
+            except resp.ReplyError:  # a failover is still on its way
+                for c in (a, b):
+                    with contextlib.suppress(resp.ReplyError):
+                        c.call("CLUSTER", "SETSLOT", slot, "STABLE")
 
     def add_replica(self):
         if self.added >= 4:
