@@ -115,9 +115,9 @@
     X(OPT_UNTIL, FOR_RUN, "until", "STAGE", false,                                                                                          \
         "stop after this stage: prepare, transfer, load or open")                                                                           \
     X(OPT_REPLAN_LOST, FOR_RUN, "replan-lost", NULL, false,                                                                                 \
-        "move the shards of hosts that stay away to other hosts")                                                                           \
+        "move the shards of unreachable hosts to other hosts")                                                                              \
     X(OPT_PATIENCE, FOR_RUN, "patience", "TIME", false,                                                                                     \
-        "give a host up that stays away for TIME (60s)")                                                                                    \
+        "give up a host that is unreachable for TIME (60s)")                                                                                \
     X(OPT_LIMIT_RATE, FOR_RUN, "limit-rate", "BYTES", false,                                                                                \
         "read at most BYTES a second, all transfers together (\"50M\")")                                                                    \
     X(OPT_FETCHES, FOR_RUN, "fetches", "N", false,                                                                                          \

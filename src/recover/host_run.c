@@ -45,7 +45,7 @@ static void add_hint(const struct executor *x, struct err *error)
     AUTO_FREE char *state = shell_word(state_path(x->st));
 
     err_hint(error,
-        "%s%sIf it stays away, its shards can go to other hosts: recluster recover --state %s "
+        "%s%sIf it stays unreachable, its shards can go to other hosts: recluster recover --state %s "
         "--replan-lost",
         hint, *hint ? " " : "", state);
 }
