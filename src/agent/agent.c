@@ -29,7 +29,7 @@ enum {
     READS_PER_STEP = 8,
     OUT_FULL = 4 * 1024 * 1024,       /* stops reading requests and children at that much output */
     CHILDREN_MAX = 256,               /* stops reading requests */
-    UNTOLD_MAX = 3 * RELAY_WINDOW,    /* for a child that does not read; peers send less */
+    UNREAD_MAX = 3 * RELAY_WINDOW,    /* for a child that does not read; peers send less */
     SILENCE_MS = 2 * LINK_SILENCE_MS, /* longer, so that the other side notices first */
 };
 
@@ -46,7 +46,7 @@ struct agent {
     struct err refused; /* the other side speaks another protocol: why nothing is served */
     struct err failed;  /* why serving ended, if not by the end of the input */
     bool watched;       /* the other side sends "alive": we send it too, and expect more */
-    int64_t heard_ms, said_ms;
+    int64_t received_ms, sent_ms;
     struct host_lock lock;
 };
 
@@ -411,7 +411,7 @@ static void forward_notification(struct agent *agent, const struct rpc_message *
         call = call->next;
     if (!call || !json_is_integer(id)) /* it may just have ended */
         return;
-    if (call->out.len - call->sent > UNTOLD_MAX) {
+    if (call->out.len - call->sent > UNREAD_MAX) {
         err_set(&agent->failed, ERR_PROTOCOL, "more bytes arrived than were requested");
         return;
     }
@@ -473,7 +473,7 @@ static int read_in(struct agent *agent)
         return 0;
     if (n <= 0)
         return -1;
-    agent->heard_ms = clock_mono_ms();
+    agent->received_ms = clock_mono_ms();
     buf_add(&agent->in.buf, chunk, (size_t)n);
     serve_lines(agent);
     return 1;
@@ -485,19 +485,19 @@ static int read_in(struct agent *agent)
  */
 static bool keep_alive(struct agent *agent, struct wait *wait)
 {
-    int64_t now = clock_mono_ms(), silent_at = agent->heard_ms + SILENCE_MS;
+    int64_t now = clock_mono_ms(), silent_at = agent->received_ms + SILENCE_MS;
 
     if (!agent->watched || !takes_requests(agent))
         return true;
     if (now >= silent_at)
         return false;
-    if (now >= agent->said_ms + LINK_ALIVE_MS) {
+    if (now >= agent->sent_ms + LINK_ALIVE_MS) {
         if (!agent->out.len)
             rpc_add_notification(&agent->out, "alive", NULL);
-        agent->said_ms = now;
+        agent->sent_ms = now;
     }
     wait_until(wait, silent_at);
-    wait_until(wait, agent->said_ms + LINK_ALIVE_MS);
+    wait_until(wait, agent->sent_ms + LINK_ALIVE_MS);
     return true;
 }
 

@@ -22,15 +22,15 @@ struct answer {
     json_int_t stream;
     const struct store_receiver *receiver;
     bool begun;
-    int64_t untold; /* bytes received */
+    int64_t unreported; /* bytes received */
     int64_t retry_after_ms;
 };
 
 static void tell_taken(struct answer *a)
 {
     agent_notify(a->call, "more",
-        json_pack("{s:I, s:I}", "stream", a->stream, "bytes", (json_int_t)a->untold));
-    a->untold = 0;
+        json_pack("{s:I, s:I}", "stream", a->stream, "bytes", (json_int_t)a->unreported));
+    a->unreported = 0;
 }
 
 static int take_begin(struct answer *a, const json_t *params, struct err *err)
@@ -51,8 +51,8 @@ static int take_data(struct answer *a, const struct rpc_message *m, struct err *
         return err_set(err, ERR_PROTOCOL, "the relay brings bytes before it has begun");
     if (m->data_len && a->receiver->data(a->receiver->arg, m->data, m->data_len, err) < 0)
         return -1;
-    a->untold += (int64_t)m->data_len;
-    if (a->untold >= TELL_BYTES)
+    a->unreported += (int64_t)m->data_len;
+    if (a->unreported >= TELL_BYTES)
         tell_taken(a);
     return 0;
 }

@@ -42,8 +42,8 @@ struct link {
     void *arg;
     enum { LINK_CONNECTING, LINK_OPEN, LINK_ENDING, LINK_LOST } state;
     int64_t ending_until_ms;
-    int64_t heard_ms, said_ms, silence_ms; /* when the last bytes were received and sent */
-    struct err lost;                       /* why */
+    int64_t received_ms, sent_ms, silence_ms; /* when the last bytes were received and sent */
+    struct err lost;                          /* why */
     struct rpc_input in;
     struct buf out;
     size_t sent;        /* of out */
@@ -137,8 +137,8 @@ static void try_connect(struct link *link)
     if (rc == 0) {
         int64_t now = clock_mono_ms();
         link->state = LINK_OPEN;
-        link->heard_ms = now;
-        link->said_ms = now - LINK_ALIVE_MS; /* the agent expects it from the beginning */
+        link->received_ms = now;
+        link->sent_ms = now - LINK_ALIVE_MS; /* the agent expects it from the beginning */
         for (struct call *call = link->calls; call; call = call->next)
             call->deadline_ms = now + call->timeout_ms;
     } else if (rc != LINK_IO_WAIT) {
@@ -152,7 +152,7 @@ static void try_connect(struct link *link)
  */
 static int64_t keep_alive(struct link *link, bool *more)
 {
-    int64_t now = clock_mono_ms(), silent_at = link->heard_ms + link->silence_ms;
+    int64_t now = clock_mono_ms(), silent_at = link->received_ms + link->silence_ms;
     struct err why = ERR_INIT;
     char text[HUMAN_TEXT_MAX];
 
@@ -162,12 +162,12 @@ static int64_t keep_alive(struct link *link, bool *more)
         lose(link, &why);
         return now;
     }
-    if (now >= link->said_ms + LINK_ALIVE_MS) {
+    if (now >= link->sent_ms + LINK_ALIVE_MS) {
         rpc_add_notification(&link->out, "alive", NULL);
         *more = true;
-        link->said_ms = now;
+        link->sent_ms = now;
     }
-    return link->said_ms + LINK_ALIVE_MS < silent_at ? link->said_ms + LINK_ALIVE_MS : silent_at;
+    return link->sent_ms + LINK_ALIVE_MS < silent_at ? link->sent_ms + LINK_ALIVE_MS : silent_at;
 }
 
 size_t link_backlog(const struct link *link)
@@ -279,7 +279,7 @@ static bool read_in(struct link *link)
             begin_end(link);
             return false;
         }
-        link->heard_ms = clock_mono_ms();
+        link->received_ms = clock_mono_ms();
         buf_add(&link->in.buf, chunk, (size_t)n);
         handle_lines(link);
         if (link->state != LINK_OPEN || link->closed)

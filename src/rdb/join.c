@@ -139,7 +139,7 @@ static void note_double(struct rdb_split *s, const struct split_input *earlier,
 }
 
 int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slot, unsigned route,
-    enum key_fate *ret, struct err *err)
+    enum key_verdict *ret, struct err *err)
 {
     struct split_input *in = split_present(s);
     bool preferred = !in->prefer_some || slots_has(&in->prefer, slot);
@@ -156,7 +156,7 @@ int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slo
     const struct split_input *earlier = find_earlier(s, digest, slot);
     if (earlier && s->rest_of) {
         note_double(s, earlier, record, slot, route);
-        *ret = KEY_IS_DOUBLE;
+        *ret = KEY_IS_DUPLICATE;
         return 0;
     }
     if (earlier)

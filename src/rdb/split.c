@@ -314,13 +314,13 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
 {
     struct rdb_split *s = arg;
     unsigned slot = slot_of_key(record->key.data, record->key.len), route = NOWHERE;
-    enum key_fate fate = KEY_COUNTS;
+    enum key_verdict verdict = KEY_COUNTS;
 
     count_source(s, record, slot);
     if (is_wanted(s, slot)) {
-        if (split_key(s, record, slot, s->route_of[slot], &fate, err) < 0)
+        if (split_key(s, record, slot, s->route_of[slot], &verdict, err) < 0)
             return -1;
-        route = fate == KEY_COUNTS ? s->route_of[slot] : NOWHERE;
+        route = verdict == KEY_COUNTS ? s->route_of[slot] : NOWHERE;
     }
     if (route != s->route && set_route(s, route, err) < 0)
         return -1;
@@ -330,7 +330,7 @@ static int on_record(void *arg, const struct rdb_record *record, struct err *err
         return -1;
     buf_clear(&s->prefix);
     s->source.left_out +=
-        route == NOWHERE && fate == KEY_COUNTS && !s->rest_of && !is_importing(s, slot);
+        route == NOWHERE && verdict == KEY_COUNTS && !s->rest_of && !is_importing(s, slot);
     return RDB_SKIP;
 }
 

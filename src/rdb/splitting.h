@@ -98,10 +98,10 @@ int split_function(struct rdb_split *s, struct rdb_bytes code, struct err *err) 
 /* Writes the noted functions to all outputs, in an order that depends only on their contents. */
 int split_write_functions(struct rdb_split *s, struct err *err) MUST_CHECK;
 
-enum key_fate { KEY_COUNTS, KEY_WAITS, KEY_IS_DOUBLE };
+enum key_verdict { KEY_COUNTS, KEY_WAITS, KEY_IS_DUPLICATE };
 /* Decides about a key that an output wants. ERR_CHECK: two files have it, and no rule decides. */
 int split_key(struct rdb_split *s, const struct rdb_record *record, unsigned slot, unsigned route,
-    enum key_fate *ret, struct err *err) MUST_CHECK;
+    enum key_verdict *ret, struct err *err) MUST_CHECK;
 /* The current input was read to its end. */
 int split_end_keys(struct rdb_split *s, struct err *err) MUST_CHECK;
 
