@@ -128,6 +128,12 @@ struct live {
 };
 
 int live_ask(const struct live_params *params, struct live **ret, struct err *err) MUST_CHECK;
+/*
+ * The same from the data folders of servers that no longer run, one for each: redis.conf or
+ * valkey.conf, users.acl, nodes.conf. Versions and what the files do not say are not known.
+ */
+int live_from_folders(
+    const char *const *paths, size_t count, struct live **ret, struct err *err) MUST_CHECK;
 void live_free(struct live *live); /* may be NULL */
 
 /* A line of INFO; NULL if it has none. The arena's. */

@@ -123,26 +123,40 @@ static void tell_found(void *arg, const struct live_address *server, const struc
     fprintf(stderr, ":%d: asking it too\n", server->port);
 }
 
+/* request NULL: the servers no longer run. */
+static int look(const struct arguments *args, const struct live_request *request, int64_t wait_s,
+    struct live **ret, const char **ret_unsettled, struct err *err)
+{
+    const char *const *folders = args->values[OPT_FROM_FOLDER];
+    size_t count = 0;
+
+    while (folders && folders[count])
+        count++;
+    if (folders)
+        return live_from_folders(folders, count, ret, err);
+    struct live_params params = *live_request_params(request);
+    if (args->given[OPT_VERBOSE])
+        params.found = tell_found;
+    return capture_settled(&params, wait_s * 1000, ret, ret_unsettled, err);
+}
+
 /* All but the options. */
 static int capture(const struct arguments *args, const struct live_request *request,
     const struct places *places, int64_t wait_s, struct err *err)
 {
     CLEANUP(buf_release) struct buf before = BUF_INIT;
     CLEANUP(buf_release) struct buf file = BUF_INIT;
-    struct live_params params = *live_request_params(request);
     struct live *live = NULL;
-    const char *unsettled, *name = argument(args, OPT_NAME);
+    const char *unsettled = NULL, *name = argument(args, OPT_NAME);
 
-    if (args->given[OPT_VERBOSE])
-        params.found = tell_found;
     if (read_before(args, places, &before, err) < 0 ||
-        capture_settled(&params, wait_s * 1000, &live, &unsettled, err) < 0)
+        look(args, request, wait_s, &live, &unsettled, err) < 0)
         return -1;
     const struct capture_params make = {
-        .cluster_name = name ? name : live_request_name(request),
-        .hosts = live_request_hosts(request),
+        .cluster_name = name || !request ? name : live_request_name(request),
+        .hosts = request ? live_request_hosts(request) : NULL,
         .before = {before.len ? before.data : NULL, before.len},
-        .from = live_request_addresses(request),
+        .from = request ? live_request_addresses(request) : args->values[OPT_FROM_FOLDER],
         .unsettled = unsettled,
         .without_secrets = args->given[OPT_WITHOUT_SECRETS],
     };
@@ -185,6 +199,14 @@ static int take(const struct arguments *args, const struct capture_files *files,
 static int find_source(const struct arguments *args, struct live_request **ret,
     struct capture_files *files, struct err *err)
 {
+    if (args->given[OPT_FROM_FOLDER] && (args->word_count || args->given[OPT_FROM]))
+        return err_set(err, ERR_USAGE,
+            "--from-folder stands for all servers: leave out addresses "
+            "and --from");
+    if (args->given[OPT_FROM_FOLDER] && args->given[OPT_FOLLOW])
+        return err_set(err, ERR_USAGE, "there is nothing to follow in --from-folder");
+    if (args->given[OPT_FROM_FOLDER])
+        return 0;
     if (!args->given[OPT_FROM])
         return live_request_new(args, ret, err);
     if (!args->word_count)
@@ -251,8 +273,8 @@ const struct command command_capture = {
         "it runs on, and writes the file again whenever something has changed.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME, OPT_ACL,
-        OPT_WAIT, OPT_FOLLOW, OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_CHECK, OPT_METRICS, OPT_UNIT,
-        OPT_WITHOUT_SECRETS, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_FROM_FOLDER, OPT_KEY, OPT_ENCRYPT_TO,
+        OPT_NAME, OPT_ACL, OPT_WAIT, OPT_FOLLOW, OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_CHECK,
+        OPT_METRICS, OPT_UNIT, OPT_WITHOUT_SECRETS, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

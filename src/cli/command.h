@@ -50,6 +50,8 @@
     X(OPT_TO, FOR_WHAT, "to", "LOCATION", true, "write there: a folder or a URL; may be repeated")                                          \
     X(OPT_FROM, FOR_WHAT, "from", "URL", true,                                                                                              \
         "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb; may be repeated")                                      \
+    X(OPT_FROM_FOLDER, FOR_WHAT, "from-folder", "FOLDER", true,                                                                             \
+        "ask no server: read the data folder of one that no longer runs; may be repeated")                                                  \
     X(OPT_NAME, FOR_WHAT, "name", "NAME", false, "the name of the cluster")                                                                 \
     X(OPT_USER, FOR_LOGIN, "user", "NAME", false, "log in as this user")                                                                    \
     X(OPT_PASSWORD, FOR_LOGIN, "password", "FILE", false, "a file that holds the user's password")                                          \

@@ -98,6 +98,20 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct live_setting *)a)->name, ((const struct live_setting *)b)->name);
 }
 
+void settings_sort(struct live_server *s)
+{
+    if (s->setting_count)
+        qsort(s->settings, s->setting_count, sizeof(*s->settings), by_name);
+}
+
+const char *live_setting_unsorted(const struct live_server *s, const char *name)
+{
+    for (size_t i = 0; i < s->setting_count; i++)
+        if (strcmp(s->settings[i].name, name) == 0)
+            return s->settings[i].value;
+    return NULL;
+}
+
 int take_settings(
     struct live *live, struct live_server *s, const redisReply *reply, struct err *err)
 {
@@ -110,8 +124,7 @@ int take_settings(
         s->settings[s->setting_count++] =
             (struct live_setting){copy(live, reply->element[i]), copy(live, reply->element[i + 1])};
     }
-    if (s->setting_count)
-        qsort(s->settings, s->setting_count, sizeof(*s->settings), by_name);
+    settings_sort(s);
     return 0;
 }
 

@@ -32,6 +32,12 @@ int take_watches(
 int take_listed(struct live *live, const redisReply *reply, struct live_address **ret,
     size_t *ret_count, struct err *err) MUST_CHECK;
 
+/* By id, by name: as the functions of live.h expect them. */
+void nodes_sort(struct live_server *s);
+void settings_sort(struct live_server *s);
+/* As live_setting(), before settings_sort(). */
+const char *live_setting_unsorted(const struct live_server *s, const char *name);
+
 /* One line of CLUSTER NODES. false: it is not one. The arena's. */
 bool node_parse(struct arena *arena, const char *line, struct live_node *ret);
 

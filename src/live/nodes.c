@@ -124,6 +124,12 @@ static int by_id(const void *a, const void *b)
     return strcmp(((const struct live_node *)a)->id, ((const struct live_node *)b)->id);
 }
 
+void nodes_sort(struct live_server *s)
+{
+    if (s->node_count)
+        qsort(s->nodes, s->node_count, sizeof(*s->nodes), by_id);
+}
+
 int take_nodes(struct live *live, struct live_server *s, const redisReply *reply, struct err *err)
 {
     size_t alloc = 0;
@@ -137,7 +143,6 @@ int take_nodes(struct live *live, struct live_server *s, const redisReply *reply
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         if (!node_parse(&live->arena, line, &s->nodes[s->node_count++]))
             return err_set(err, ERR_PROTOCOL, "CLUSTER NODES answers a line that is not known");
-    if (s->node_count)
-        qsort(s->nodes, s->node_count, sizeof(*s->nodes), by_id);
+    nodes_sort(s);
     return 0;
 }

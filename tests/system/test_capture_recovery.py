@@ -8,7 +8,7 @@ from captured import Captured, functions_of, settings_of, users_of
 from harness import contents, module, redis_server, resp
 from harness.certificates import Authority
 from live_cluster import LiveCluster
-from program import DONE, REFUSED
+from program import DONE, REFUSED, USAGE
 
 ROOT = "it's \"root\" here"
 
@@ -201,3 +201,88 @@ def test_from_the_data_folders_that_are_left(folder, net, recovery, release, aof
             users.pop("replication")
             assert users == before.users and settings_of(c) == before.settings
     assert digest.same_as(before.digest)
+
+
+def folders_of_the_dead(recovery, servers):
+    """Their configuration written down, their data saved, and all of them killed; the options of `capture`."""
+    words = []
+    for server in servers:
+        with server.connect() as c:
+            c.call("CONFIG", "REWRITE")
+            c.call("SAVE")
+        words += ["--from-folder", server.folder]
+    for server in servers:
+        server.kill()
+    (recovery.folder / "ccs").mkdir()
+    recovery.ccs = recovery.folder / "ccs" / "ccs-redis.rdb"
+    return words
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_from_folders_alone(folder, net, recovery, release):
+    """Nobody captured it while it lived: its data folders are the CCS file and the backups."""
+    settings = {k.replace("-", "_"): v for k, v in ODD.items()}
+    live = LiveCluster(folder / "live", net, release.program, replicas=1, password=ROOT, **settings).start()
+    fill(live.servers, 3, release.version)
+    digest, users, before = contents.Digest(), {}, {}
+    for server in live.servers[:3]:
+        with server.connect() as c:
+            digest += contents.digest(c)
+            users, before = users_of(c), settings_of(c)
+    words = folders_of_the_dead(recovery, live.servers)
+    recovery.run("capture", *words, "--to", folder / "ccs", "--name", "lost")
+    recovery.add_hosts(3).write_hosts()
+    for i, host in enumerate(recovery.hosts):
+        host["recovery_path"] = [str(live.servers[i].folder), str(live.servers[i + 3].folder)]
+    recovery.write_hosts()
+    recovery.recover("--old-cluster-is-dead", "lost", "--source", "db:1=disks")
+    found = contents.Digest()
+    shards = recovered_servers(recovery, "1")
+    assert len(shards) == 6
+    for shard in shards:
+        with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+            if shard["role"] == "primary":
+                found += contents.digest(c)
+            own = users_of(c)
+            own.pop("replication")
+            assert own == users
+            assert {k: v for k, v in settings_of(c).items() if k in ODD} == {k: v for k, v in before.items() if k in ODD}
+    assert found.same_as(digest)
+
+
+def test_from_the_folder_of_one_server(folder, net, recovery, release):
+    server = redis_server.Server(
+        folder / "it's here", net.old_node(1), 6390, ROOT, appendonly="yes", hz="23",
+        client_output_buffer_limit="replica 300000000 60000000 70", notify_keyspace_events="KEA").start()
+    fill([server], 1, release.version)
+    with server.connect() as c:
+        digest, users = contents.digest(c), users_of(c)
+    words = folders_of_the_dead(recovery, [server])
+    recovery.run("capture", *words, "--to", folder / "ccs")
+    said = recovery.run("inspect", recovery.ccs, "--json").json
+    assert said["nodes"][0]["addr"] == server.addr and said["databases"][0]["shards"][0]["port"] == 6390
+    recovery.add_hosts(1).write_hosts()
+    dumps = folder / "dumps"
+    dumps.mkdir()
+    (dumps / "dump.rdb").write_bytes((server.folder / "dump.rdb").read_bytes())
+    recovery.recover("--old-cluster-is-dead", "redis", "--source", f"db:1={dumps}")
+    shard, = recovered_servers(recovery, "1")
+    with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+        assert contents.digest(c).same_as(digest)
+        own = users_of(c)
+        own.pop("replication")
+        assert own == users
+        assert c.config("hz") == "23" and c.config("appendonly") == "yes"
+        assert "replica 300000000 60000000 70" in c.config("client-output-buffer-limit").replace("slave", "replica")
+
+
+def test_folders_that_are_none(folder, recovery):
+    (folder / "ccs").mkdir()
+    (folder / "empty").mkdir()
+    (folder / "odd").mkdir()
+    (folder / "odd" / "nodes.conf").write_text("this is not a node\n")
+    for name, words in (("empty", "is not the data folder"), ("odd", "not one of a node"), ("gone", "cannot open")):
+        run = recovery.run("capture", "--from-folder", folder / name, "--to", folder / "ccs", status=None)
+        assert run.status not in (DONE, 70) and run.says(words), run
+    recovery.run("capture", "--from-folder", folder / "odd", "10.0.0.1", "--to", folder / "ccs", status=USAGE)
+    recovery.run("capture", "--from-folder", folder / "odd", "--follow", "--to", folder / "ccs", status=USAGE)

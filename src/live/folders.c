@@ -1,0 +1,344 @@
+/*
+ * live_from_folders(): servers that no longer run, as their data folders describe them. What a
+ * configuration file does not say is the server's default, and is not known here.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "answers.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "topology.h"
+
+enum { CONF_BYTES_MAX = 4 << 20, LINE_WORDS_MAX = 64 };
+
+/* --- lines of a configuration file: words, quoted ones with escapes (sdssplitargs() of Redis) --- */
+
+static char unescaped(char c)
+{
+    switch (c) {
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'b':
+        return '\b';
+    case 'a':
+        return '\a';
+    default:
+        return c;
+    }
+}
+
+static int hex_digit(char c)
+{
+    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c | 0x20) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Reads a word that begins at *p, and moves *p behind it. */
+static const char *next_word(struct arena *arena, const char **p)
+{
+    struct buf word = BUF_INIT;
+    char quote = **p == '"' || **p == '\'' ? *(*p)++ : '\0';
+
+    while (**p && (quote ? **p != quote : !strchr(" \t\r\n", **p))) {
+        if (quote == '"' && **p == '\\' && (*p)[1]) {
+            if ((*p)[1] == 'x' && hex_digit((*p)[2]) >= 0 && hex_digit((*p)[3]) >= 0) {
+                buf_addc(&word, (char)(hex_digit((*p)[2]) * 16 + hex_digit((*p)[3])));
+                *p += 4;
+                continue;
+            }
+            buf_addc(&word, unescaped((*p)[1]));
+            *p += 2;
+            continue;
+        }
+        buf_addc(&word, *(*p)++);
+    }
+    if (quote && **p == quote)
+        (*p)++;
+    const char *ret = arena_memdup(arena, word.data, word.len);
+    buf_release(&word);
+    return ret;
+}
+
+struct line {
+    const char *words[LINE_WORDS_MAX];
+    size_t count;
+};
+
+static void split_line(struct arena *arena, const char *text, struct line *ret)
+{
+    ret->count = 0;
+    for (text += strspn(text, " \t\r"); *text && *text != '#' && ret->count < LINE_WORDS_MAX;
+         text += strspn(text, " \t\r"))
+        ret->words[ret->count++] = next_word(arena, &text);
+}
+
+/* --- one folder --- */
+
+struct folder {
+    struct live *live;
+    struct live_server *server;
+    const char *path;
+    const char **users;
+    size_t user_count, setting_alloc, module_alloc, user_alloc;
+};
+
+static void set_setting(struct folder *f, const char *name, const char *value)
+{
+    struct live_server *s = f->server;
+
+    for (size_t i = 0; i < s->setting_count; i++)
+        if (strcmp(s->settings[i].name, name) == 0) {
+            s->settings[i].value = value;
+            return;
+        }
+    if (s->setting_count == f->setting_alloc) {
+        size_t alloc = f->setting_alloc ? 2 * f->setting_alloc : 32;
+        struct live_setting *more = arena_alloc(&f->live->arena, alloc * sizeof(*more));
+        if (s->setting_count)
+            memcpy(more, s->settings, s->setting_count * sizeof(*more));
+        s->settings = more;
+        f->setting_alloc = alloc;
+    }
+    s->settings[s->setting_count++] = (struct live_setting){name, value};
+}
+
+/* "200mb" as CONFIG GET shows it: k is 1,000, kb 1,024 (memtoull() of Redis). */
+static const char *plain_number(struct arena *arena, const char *value)
+{
+    static const struct {
+        const char *unit;
+        int64_t times;
+    } units[] = {{"b", 1}, {"k", 1000}, {"kb", 1 << 10}, {"m", 1000000}, {"mb", 1 << 20},
+        {"g", 1000000000}, {"gb", 1 << 30}};
+    size_t digits = strspn(value, "0123456789");
+
+    for (size_t i = 0; digits && digits < 12 && i < ARRAY_SIZE(units); i++)
+        if (strcasecmp(value + digits, units[i].unit) == 0)
+            return arena_printf(arena, "%" PRId64, (int64_t)atoll(value) * units[i].times);
+    return value;
+}
+
+static const char *joined(struct arena *arena, const struct line *line, size_t from)
+{
+    struct buf text = BUF_INIT;
+
+    for (size_t i = from; i < line->count; i++)
+        buf_addf(&text, "%s%s", i > from ? " " : "", line->words[i]);
+    const char *ret = arena_strdup(arena, text.data);
+    buf_release(&text);
+    return ret;
+}
+
+static void add_module(struct folder *f, const struct line *line)
+{
+    struct live_server *s = f->server;
+    const char **args = arena_alloc(&f->live->arena, line->count * sizeof(*args));
+    AUTO_FREE char *name = xstrdup(path_base(line->words[1]));
+
+    if (s->module_count == f->module_alloc) {
+        size_t alloc = f->module_alloc ? 2 * f->module_alloc : 8;
+        struct live_module *more = arena_alloc(&f->live->arena, alloc * sizeof(*more));
+        if (s->module_count)
+            memcpy(more, s->modules, s->module_count * sizeof(*more));
+        s->modules = more;
+        f->module_alloc = alloc;
+    }
+    for (size_t i = 2; i < line->count; i++)
+        args[i - 2] = line->words[i];
+    name[strcspn(name, ".")] = '\0';
+    s->modules[s->module_count++] = (struct live_module){
+        .name = arena_strdup(&f->live->arena, name), .path = line->words[1], .args = args};
+}
+
+static void add_user(struct folder *f, const char *line)
+{
+    GROW(f->users, f->user_count, f->user_alloc);
+    f->users[f->user_count++] = arena_strdup(&f->live->arena, line);
+}
+
+/* "save" lines add up, and an empty one ends those before; other settings replace each other. */
+static void take_line(struct folder *f, const struct line *line, const char *raw)
+{
+    struct arena *arena = &f->live->arena;
+    const char *name = line->words[0];
+
+    if (line->count < 2)
+        return;
+    if (strcasecmp(name, "user") == 0) {
+        add_user(f, arena_memdup(arena, raw, strcspn(raw, "\r\n")));
+    } else if (strcasecmp(name, "loadmodule") == 0) {
+        add_module(f, line);
+    } else if (strcasecmp(name, "save") == 0) {
+        const char *before = live_setting_unsorted(f->server, "save"),
+                   *value = joined(arena, line, 1);
+        set_setting(f, "save",
+            before && *before && *value ? arena_printf(arena, "%s %s", before, value) : value);
+    } else if (strcasecmp(name, "client-output-buffer-limit") == 0) {
+        const char *before = live_setting_unsorted(f->server, name),
+                   *value = joined(arena, line, 1);
+        set_setting(f, "client-output-buffer-limit",
+            before ? arena_printf(arena, "%s %s", before, value) : value);
+    } else if (strcasecmp(name, "include") != 0) {
+        char *lower = arena_strdup(arena, name);
+        for (char *p = lower; *p; p++)
+            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
+        set_setting(f, lower, plain_number(arena, joined(arena, line, 1)));
+    }
+}
+
+static int read_conf(struct folder *f, const char *name, bool *ret_found, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    AUTO_FREE char *path = path_join(f->path, name);
+    struct line line;
+    char *rest;
+
+    *ret_found = file_exists(path);
+    if (!*ret_found)
+        return 0;
+    if (file_read(path, CONF_BYTES_MAX, &text, err) < 0)
+        return -1;
+    for (char *raw = strtok_r(text.data, "\n", &rest); raw; raw = strtok_r(NULL, "\n", &rest)) {
+        split_line(&f->live->arena, raw, &line);
+        if (line.count)
+            take_line(f, &line, raw + strspn(raw, " \t"));
+    }
+    return 0;
+}
+
+static int read_nodes_conf(struct folder *f, struct err *err)
+{
+    const char *set = live_setting_unsorted(f->server, "cluster-config-file");
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    AUTO_FREE char *path = path_join(f->path, set && *set ? path_base(set) : "nodes.conf");
+    struct live_server *s = f->server;
+    size_t lines = 1;
+    char *rest;
+
+    if (!file_exists(path))
+        return 0;
+    if (file_read(path, CONF_BYTES_MAX, &text, err) < 0)
+        return -1;
+    for (const char *p = text.data; *p; p++)
+        lines += *p == '\n';
+    s->mode = LIVE_CLUSTER;
+    s->nodes = arena_alloc(&f->live->arena, lines * sizeof(*s->nodes));
+    for (char *line = strtok_r(text.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (sscanf(line, "vars currentEpoch %" SCNd64, &s->epoch) == 1 ||
+            strncmp(line, "vars", 4) == 0)
+            continue;
+        if (!node_parse(&f->live->arena, line, &s->nodes[s->node_count++]))
+            return err_set(err, ERR_CORRUPT, "'%s' has a line that is not one of a node", path);
+    }
+    nodes_sort(s);
+    return live_myself(s)
+               ? 0
+               : err_set(err, ERR_CORRUPT, "'%s' does not say which node it is of", path);
+}
+
+/* The address that others knew it by, as far as the folder says. */
+static void find_address(struct folder *f)
+{
+    static const char *const names[] = {
+        "cluster-announce-ip", "replica-announce-ip", "slave-announce-ip", "bind"};
+    struct live_server *s = f->server;
+    const struct live_node *own = live_myself(s);
+    const char *port = live_setting_unsorted(s, "port");
+    const char *tls_port = live_setting_unsorted(s, "tls-port");
+
+    s->port = port && atoi(port) > 0 ? atoi(port) : tls_port ? atoi(tls_port) : 6379;
+    s->addr = own ? own->addr : "";
+    if (own)
+        s->port = own->port;
+    for (size_t i = 0; i < ARRAY_SIZE(names) && !*s->addr; i++) {
+        const char *value = live_setting_unsorted(s, names[i]);
+        if (value && *value != '*' && *value != '-' && strncmp(value, "0.0.0.0", 7) != 0)
+            s->addr = arena_memdup(&f->live->arena, value, strcspn(value, " "));
+    }
+    if (!*s->addr)
+        s->addr = "127.0.0.1";
+}
+
+/* As INFO says it. */
+static void make_info(struct folder *f)
+{
+    struct live_server *s = f->server;
+    const char *primary = live_setting_unsorted(s, "replicaof");
+    struct line line = {.count = 0};
+
+    if (!primary)
+        primary = live_setting_unsorted(s, "slaveof");
+    if (primary)
+        split_line(&f->live->arena, primary, &line);
+    bool replica = line.count == 2 && strcasecmp(line.words[0], "no") != 0;
+    s->info = replica ? arena_printf(&f->live->arena,
+                            "role:slave\nmaster_host:%s\nmaster_port:%s\nrun_id:%s\n",
+                            line.words[0], line.words[1], f->path)
+                      : arena_printf(&f->live->arena, "role:master\nrun_id:%s\n", f->path);
+}
+
+static int read_folder(struct live *live, const char *path, struct err *err)
+{
+    struct live_server *s = arena_alloc(&live->arena, sizeof(*s));
+    struct folder f = {.live = live, .server = s, .path = arena_strdup(&live->arena, path)};
+    bool conf, valkey, acl;
+    int rc = 0;
+
+    s->epoch = -1;
+    s->answered = true;
+    s->state_ok = true;
+    if (read_conf(&f, "redis.conf", &conf, err) < 0 ||
+        read_conf(&f, "valkey.conf", &valkey, err) < 0 ||
+        read_conf(&f, "users.acl", &acl, err) < 0 || read_nodes_conf(&f, err) < 0)
+        rc = -1;
+    else if (!conf && !valkey && !s->node_count) {
+        err_set(err, ERR_CHECK, "'%s' is not the data folder of a server", path);
+        rc = err_hint(err, "It should have redis.conf, valkey.conf or nodes.conf. Copy the "
+                           "configuration file there, if it was elsewhere.");
+    }
+    if (rc == 0) {
+        if (f.user_count) {
+            const char **users = arena_alloc(&live->arena, (f.user_count + 1) * sizeof(*users));
+            memcpy(users, f.users, f.user_count * sizeof(*users));
+            s->users = users;
+        }
+        /* The folder as it is now: there the files are. */
+        set_setting(&f, "dir", f.path);
+        find_address(&f);
+        make_info(&f);
+        settings_sort(s);
+        GROW(live->servers, live->count, live->alloc);
+        live->servers[live->count++] = s;
+    }
+    free(f.users);
+    return rc;
+}
+
+int live_from_folders(const char *const *paths, size_t count, struct live **ret, struct err *err)
+{
+    struct live *live = xcalloc(1, sizeof(*live));
+
+    arena_init(&live->arena);
+    live->asked_ms = clock_wall_ms();
+    for (size_t i = 0; i < count; i++) {
+        AUTO_FREE char *path = realpath(paths[i], NULL);
+        int rc = path ? read_folder(live, path, err)
+                      : err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", paths[i]);
+        if (rc < 0) {
+            live_free(live);
+            return -1;
+        }
+    }
+    topology_find(live);
+    *ret = live;
+    return 0;
+}
