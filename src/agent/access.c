@@ -144,10 +144,7 @@ static int remove_own_user(const struct shard *shard, struct err *err)
     return err->code == ERR_DENIED ? 0 : -1;
 }
 
-/*
- * Logs in as a user that stays: removing a user ends its connections, and the login proves that the
- * other users work.
- */
+/* As a user that stays, because removing a user ends its connections. */
 static int remove_by_user_that_stays(
     const struct shard *shard, const char *password, struct err *err)
 {

@@ -28,10 +28,7 @@ char *unit_in_cgroups(const char *cgroups);
 /* The unit of a process; NULL: none. The caller frees it. */
 char *unit_of(pid_t pid);
 
-/*
- * Calls fn with the name of the program for each process of the unit, until fn returns false.
- * Returns whether fn never did.
- */
+/* Calls fn with the program of each process of the unit until it returns false. False: it did. */
 bool unit_each(const char *unit, bool (*fn)(pid_t pid, const char *name));
 
 #endif

@@ -119,10 +119,7 @@ static bool is_holder(const struct process *p, const json_t *holder, const char 
                                     : has_open(p->pid, path);
 }
 
-/*
- * If the network was cut, an earlier agent of this run may still hold the lock. Nobody will ever
- * use it again, so it is ended.
- */
+/* After a network failure an earlier agent of this run may still hold the lock. */
 static void end_predecessor(const char *path, const char *recovery, const char *who)
 {
     json_t *holder = read_holder(path);

@@ -1,9 +1,7 @@
 #ifndef AGENT_MACHINE_H
 #define AGENT_MACHINE_H
 
-/*
- * What the kernel tells about this machine. `root`, before /proc and /sys, is "" except in tests.
- */
+/* What the kernel tells about this machine. `root` precedes /proc and /sys; only for tests. */
 
 #include <jansson.h>
 #include <netdb.h>

@@ -31,9 +31,7 @@ struct agent_channel {
 };
 struct agent_channel *agent_channel(struct agent_call *call);
 
-/*
- * The holder of the lock on base_dir: {"operator", "recovery", "since", …}, the caller's; or NULL.
- */
+/* The holder of base_dir's lock: {"operator", "recovery", "since", …}, the caller's; or NULL. */
 json_t *lock_holder(const char *base_dir);
 
 /*

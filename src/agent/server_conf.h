@@ -22,9 +22,7 @@
  */
 int server_conf_write(const json_t *record, const char *path, struct err *err) MUST_CHECK;
 
-/*
- * "loadmodule PATH ARGUMENT…" for "modules" of a host: [PATH or [PATH, ARGUMENT, …], …]; or NULL.
- */
+/* "loadmodule PATH ARGUMENT…" for "modules": [PATH or [PATH, ARGUMENT, …], …]; or NULL. */
 struct buf;
 void server_conf_add_modules(const json_t *modules, struct buf *conf);
 

@@ -20,10 +20,7 @@
 /* 0: none. */
 pid_t server_pid(const struct shard *shard);
 
-/*
- * After a start: waits until one of these marks appears or the process is gone. `since`:
- * process_now() before the start.
- */
+/* After a start: waits for one of these marks, or the end. `since`: process_now() before it. */
 void server_await_visible(const struct shard *shard, uint64_t since, int ms);
 
 /* Sends SIGKILL and waits until it and all that it forked are gone. ERR_DENIED, ERR_TIMEOUT. */

@@ -131,9 +131,7 @@ int outputs_check(const struct arguments *args, struct err *err)
     for (size_t k = 0; k < ARRAY_SIZE(outputs); k++)
         for (const char **word = args->values[outputs[k]]; word && *word; word++) {
             const char *path = path_of(outputs[k], *word);
-            /*
-             * The folder of `rdb split --shards`; its files are checked when their names are known.
-             */
+            /* The folder of `rdb split --shards`; its files are checked once they have names. */
             if (outputs[k] == OPT_OUT && args->given[OPT_SHARDS])
                 continue;
             for (size_t i = 0; i < count; i++)

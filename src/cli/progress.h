@@ -1,10 +1,7 @@
 #ifndef CLI_PROGRESS_H
 #define CLI_PROGRESS_H
 
-/*
- * The progress of a recovery on standard error: on a terminal one line that is redrawn, elsewhere a
- * line for each event.
- */
+/* Progress on standard error: on a terminal a line that is redrawn, elsewhere a line per event. */
 
 #include <jansson.h>
 #include <stdbool.h>

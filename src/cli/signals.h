@@ -11,10 +11,7 @@
 /* While nothing has been changed: a signal ends the process at once, with a message. */
 void signals_end_at_once(void);
 
-/*
- * From now on the first signal makes the descriptor readable, so the work can end in order; a
- * second one ends the process.
- */
+/* From now on the first signal makes the descriptor readable; a second one ends the process. */
 int signals_catch(int *ret_fd, struct err *err) MUST_CHECK;
 
 /* The exit status of a command that a signal ended; 0: none came. */

@@ -288,10 +288,7 @@ static bool read_in(struct link *link)
     return true;
 }
 
-/*
- * Ends the calls that have timed out; returns the next deadline. While the link connects, only the
- * driver's deadlines count.
- */
+/* Ends calls that have timed out; returns the next deadline. While connecting, none times out. */
 static int64_t expire_calls(struct link *link)
 {
     uint64_t last_id = link->last_id;

@@ -31,10 +31,7 @@ static int64_t data_bytes(const struct backup_file *file)
     /* By type and encoding of the records of a file that was read whole (rdb_scan.h). */
     int64_t scanned = file->scanned ? limited(json_int(file->facts, "memory", 0)) : 0;
 
-    /*
-     * The file's head is older than the commands after it, which need about the memory that they
-     * fill.
-     */
+    /* The head is older than the commands, which need about the memory that they fill. */
     if (file->aof)
         return limited(bytes > file->bytes ? bytes : file->bytes);
     bytes = limited(bytes) > scanned ? bytes : scanned;

@@ -1,10 +1,7 @@
 #ifndef RECLUSTER_PLAN_STEPS_H
 #define RECLUSTER_PLAN_STEPS_H
 
-/*
- * The functions of each step of plan_make() for the steps above it, from the top floor down
- * (planner.c).
- */
+/* The functions of each step of plan_make(), from the top floor down (planner.c). */
 
 #include "draft.h"
 

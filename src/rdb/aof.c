@@ -17,9 +17,7 @@ enum {
     MAGIC_BYTES = 5,
 };
 
-/*
- * Larger lengths are refused. Servers limit what clients send further, but not what a file holds.
- */
+/* Larger lengths are refused. Servers limit only what clients send further. */
 static const uint64_t BULK_BYTES_MAX = (uint64_t)64 << 30, BULKS_MAX = INT32_MAX;
 
 enum expect {

@@ -88,10 +88,7 @@ static size_t count_of(const struct key_group *group)
     return count;
 }
 
-/*
- * A filter of the digests in a group, 16 bits for each: it finds all that it has seen, and few
- * others.
- */
+/* A filter of a group's digests, 16 bits for each: finds all that it has seen, and few others. */
 struct filter {
     uint64_t words[FEW / 4];
     size_t last; /* of the words that are used */
@@ -121,10 +118,7 @@ static inline void filter_add(struct filter *f, uint64_t digest)
     f->words[digest >> 12 & f->last] |= two_bits(digest);
 }
 
-/*
- * Two passes leave few digests to sort: those that the filter may have seen, and those that may
- * equal them.
- */
+/* Leaves few digests to sort: those that may have been seen, and those that may equal them. */
 static void compare_few(
     struct filter *f, const struct key_group *group, size_t count, struct key_list *repeated)
 {

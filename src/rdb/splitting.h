@@ -1,9 +1,7 @@
 #ifndef RECLUSTER_SPLITTING_H
 #define RECLUSTER_SPLITTING_H
 
-/*
- * The inside of cutting and joining: split.c moves bytes, join.c decides which file's key counts.
- */
+/* The inside of cutting and joining: split.c moves bytes, join.c chooses between files. */
 
 #include "key_set.h"
 #include "output.h"

@@ -212,10 +212,7 @@ static bool is_fully_removed(
     return true;
 }
 
-/*
- * Open databases are marked first: an abort that is killed, or leaves a part, must not leave a
- * database that counts as open.
- */
+/* First: an interrupted abort must not leave a database that counts as open. */
 static int record_intent(struct executor *x, struct err *err)
 {
     const struct event event = {.severity = "warning",

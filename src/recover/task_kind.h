@@ -50,10 +50,7 @@ enum lane {
     LANE_COUNT
 };
 
-/*
- * The verdict of finish. NOT_YET: ask again shortly, until the kind's patience ends; err then says
- * what is still missing.
- */
+/* NOT_YET: ask again shortly, until the kind's patience ends; err says what is missing. */
 enum finish { FINISH_OK, FINISH_FAIL, FINISH_NOT_YET };
 
 struct task_kind {

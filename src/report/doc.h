@@ -18,9 +18,7 @@ json_t *doc_int_or_null(int64_t n, int64_t null_value);
 /* The message of an error or issue in a document: {"message", "hint", …} or a string. */
 const char *doc_message(const json_t *issue);
 
-/*
- * A time: text as it is, a number (milliseconds) as UTC. The result is in `text` or the document.
- */
+/* A time: text as it is, a number (milliseconds) as UTC. The result is in `text` or the JSON. */
 const char *doc_time(const json_t *doc, const char *field, char *text);
 
 /* Ranges [[a,b],…] as "0-5460, 6000", cut after `max` ranges with "… and N more". */

@@ -1,10 +1,7 @@
 #ifndef SETS_CATALOGUE_DRAFT_H
 #define SETS_CATALOGUE_DRAFT_H
 
-/*
- * Shared by the makers of backup sets: vendor names (catalogue.c), folders (catalogue_folder.c),
- * manifests (catalogue_manifest.c).
- */
+/* Shared by the makers of backup sets: catalogue.c, catalogue_folder.c, catalogue_manifest.c. */
 
 #include "recluster/buf.h"
 #include "recluster/catalogue.h"

@@ -1,9 +1,7 @@
 #ifndef SSH_HOST_KEY_H
 #define SSH_HOST_KEY_H
 
-/*
- * The key of a host: what is known about it, and whether the key that the host shows is accepted.
- */
+/* The key of a host: what is known about it, and whether the shown key is accepted. */
 
 #include "session.h"
 

@@ -33,10 +33,7 @@ enum offer_kind {
 void offer_add(struct offer *o, const void *data, size_t len);
 void offer_release(struct offer *o);
 
-/*
- * The first line of a server that sent no version, up to `most` bytes, printable, the caller's;
- * NULL: it sent one, or nothing.
- */
+/* The first line of a server that sent no version, printable, the caller's; NULL: it did. */
 char *offer_refusal(const struct offer *o, size_t most);
 
 /* Names separated by commas, printable, the caller's; NULL: unknown. */

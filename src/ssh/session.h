@@ -39,9 +39,7 @@ int session_handshake(
 const char *session_host_key(struct session *s, size_t *ret_len);
 
 void session_wait(const struct session *s, struct wait *wait);
-/*
- * A packet is half sent: until it is done, only the function that returned SSH_WAIT may be called.
- */
+/* A packet is half sent: until it is done, call only the function that returned SSH_WAIT. */
 bool session_is_sending(const struct session *s);
 
 /* Sets "what: the error of the library or the server". ERR_NETWORK: the connection is gone. -1. */

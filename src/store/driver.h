@@ -56,10 +56,7 @@ struct store_driver {
      */
     unsigned connections;
 
-    /*
-     * The pause that the store requested in its last answer (Retry-After); 0: none. NULL if its
-     * protocol has no such request.
-     */
+    /* The pause that the last answer requested (Retry-After); 0: none. NULL: it never does. */
     int64_t (*retry_after_ms)(const void *handle);
 
     /*

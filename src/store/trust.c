@@ -261,10 +261,7 @@ static int check_clear(const json_t *resolved, struct err *err)
     return rc;
 }
 
-/*
- * An operator's private key stays on this machine, unless the hosts may have it. Otherwise this
- * machine relays the files.
- */
+/* An operator's private key stays on this machine, which relays the files, unless shared. */
 static void keep_keys_here(json_t *location)
 {
     bool key = json_object_get(location, "client_key") ||

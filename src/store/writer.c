@@ -4,10 +4,7 @@
 #include "handle.h"
 #include "recluster/mem.h"
 
-/*
- * Writing: cuts the bytes into parts. A full part is sent when the next byte comes, so the last
- * part is left for the commit.
- */
+/* Cuts bytes into parts. A full part is sent with the next byte; the last one at the commit. */
 
 enum { DEFAULT_PART_BYTES = 1 << 20, GROWTHS = 4 };
 

@@ -9,9 +9,7 @@ enum { SENTINEL_REPLY_MAX = 4 << 20 };
 
 enum sentinel_reply { SENTINEL_INCOMPLETE, SENTINEL_READ, SENTINEL_OTHER /* something else */ };
 
-/*
- * Calls found() for each primary of a complete reply. Its strings are valid during the call only.
- */
+/* Calls found() for each primary of a complete reply. Its strings last for the call only. */
 enum sentinel_reply sentinel_masters(const char *data, size_t len,
     void (*found)(void *arg, const char *name, const char *ip, int port), void *arg);
 

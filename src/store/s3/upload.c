@@ -5,10 +5,7 @@
 #include "../cloud/xml.h"
 #include "s3.h"
 
-/*
- * Uploads: an object of one part in one request, others as a multipart upload, which becomes
- * visible when it is completed.
- */
+/* An object of one part takes one request, others a multipart upload, visible when completed. */
 
 enum { ETAG_MAX = 128 };
 
@@ -107,10 +104,7 @@ int s3_write_part(void *upload, const struct store_part *part, struct err *err)
     return 0;
 }
 
-/*
- * The answer to an earlier completion was lost, and the upload is gone: it succeeded if the object
- * exists with the right size.
- */
+/* A lost answer to a completion: it succeeded if the object exists with the right size. */
 static int check_completed(struct s3_upload *u, struct err *err)
 {
     const struct cloud_request request = {.method = "HEAD", .name = u->name};

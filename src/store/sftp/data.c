@@ -79,10 +79,7 @@ static struct asked *find(struct reading *r, uint32_t id)
     return NULL;
 }
 
-/*
- * Sends more and larger requests while answers are complete. A server that sends less gets requests
- * of that size from then on.
- */
+/* More and larger requests while answers are complete; else requests of the server's size. */
 static void learn(struct sftp *f, size_t asked, size_t came)
 {
     if (came < asked && came >= READ_BYTES_LEAST) {
