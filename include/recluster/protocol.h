@@ -124,7 +124,7 @@
  *           "valkey_ok": bool, "samples": n, "seed": n,
  *           "cut"?: bool (keys of other slots are left out instead), "stamp"?: bool (pull.h),
  *           "land"?: bool (the server loads the file during the fetch, if it can),
- *           "limit_rate"? (bytes a second), "aof_commands"? (that append-only files may hold beside
+ *           "limit_rate"? (bytes a second), "shift_expiry_ms"? (keys expire so much later), "aof_commands"? (that append-only files may hold beside
  *           data: ["EVAL"]), "aof_errors"?: bool (they may hold commands that the server refuses),
  *           "with"?: [{"dir", "as", "slots", …}] (other shards that need parts of these files)}
  *       progress {"bytes", "total"}

@@ -77,6 +77,7 @@ struct pull_params {
     const char *sha256;         /* as in struct pull_input */
     const struct slots *take;   /* the same */
     const struct slots *prefer; /* the same */
+    int64_t shift_expiry_ms;    /* keys expire so much later (rdb_split.h); 0: as they are */
     const json_t *without;      /* modules whose data outside of keys is not written; NULL: none */
     /* Called about every 0.2 s with the stored bytes that were read, and their total (-1: not
      * known). May be NULL. */

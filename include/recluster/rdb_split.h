@@ -14,7 +14,8 @@
  *     rdb_split_free(s);
  *
  * What an output has.
- *   - Records: copied byte by byte, of all types, also expired ones.
+ *   - Records: copied byte by byte, of all types, also expired ones; with `shift_expiry_ms`, but
+ *     for the times of their keys.
  *   - Header: the magic and the highest version of the inputs.
  *   - Aux fields: those of the first input, without repl-id, repl-offset and repl-stream-db, which
  *     describe the input only.
@@ -90,9 +91,11 @@ struct rdb_split_params {
     const struct rdb_split_output *outputs; /* copied, but for the scans */
     size_t count;
     bool stamp;
-    bool stamp_only;       /* needs `stamp`; nothing may be left out (rdb_split_take()) */
-    bool no_checksum;      /* write 0, which means "no checksum" */
-    bool one_input;        /* rdb_split_next() will not be called, so no digests of keys are kept */
+    bool stamp_only;  /* needs `stamp`; nothing may be left out (rdb_split_take()) */
+    bool no_checksum; /* write 0, which means "no checksum" */
+    bool one_input;   /* rdb_split_next() will not be called, so no digests of keys are kept */
+    /* Keys that expire do so this much later. The times of fields of hashes stay. */
+    int64_t shift_expiry_ms;
     const json_t *without; /* names of modules whose data outside of keys is left out; NULL: none */
     struct rdb_limits limits;
     int (*write)(void *arg, size_t output, const void *data, size_t len, struct err *err);

@@ -27,9 +27,10 @@ struct source {
     const json_t **files; /* as in the parameters; a single file is the parameters themselves */
     size_t count;
     bool from_aof;
-    json_t *without;       /* leave out the data of these modules outside of keys */
-    json_t *aof;           /* what the append-only files held; NULL: there are none */
-    json_int_t limit_rate; /* 0: none */
+    int64_t shift_expiry_ms; /* keys expire so much later */
+    json_t *without;         /* leave out the data of these modules outside of keys */
+    json_t *aof;             /* what the append-only files held; NULL: there are none */
+    json_int_t limit_rate;   /* 0: none */
     struct aof_wishes wishes;
     const char **also; /* of the wishes */
 };
@@ -81,6 +82,7 @@ static void take_source(const json_t *params, struct source *source)
     size_t i;
 
     source->limit_rate = json_int(params, "limit_rate", 0);
+    source->shift_expiry_ms = json_int(params, "shift_expiry_ms", 0);
     take_wishes(params, source);
     source->count = json_array_size(more) + 1;
     source->files = xcalloc(source->count, sizeof(*source->files));
@@ -122,7 +124,7 @@ static int take_params(const json_t *params, struct fetch *f, struct err *err)
 /* The file holds some records of a file, or the records of several. */
 static bool is_composed(const struct fetch *f)
 {
-    return f->cut || f->source->from_aof || f->source->count > 1 ||
+    return f->cut || f->source->from_aof || f->source->count > 1 || f->source->shift_expiry_ms ||
            json_array_size(f->source->without) > 0;
 }
 
@@ -304,6 +306,7 @@ static int pull_files(const struct pass *p, struct err *err)
         .label = p->files[0].label,
         .take = p->files[0].take,
         .prefer = p->files[0].prefer,
+        .shift_expiry_ms = source->shift_expiry_ms,
         .without = json_array_size(source->without) ? source->without : NULL,
         .expected_bytes = p->files[0].expected_bytes,
         .sha256 = p->files[0].sha256,

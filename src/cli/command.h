@@ -38,6 +38,10 @@
         "accept that the keys of these slots are lost (\"0-5460,6000\")")                                                                   \
     X(OPT_RESORT, FOR_WHAT, "resort", NULL, false,                                                                                          \
         "search every file of the set for each shard's keys (backups taken while resharding)")                                              \
+    X(OPT_SHIFT_TTL, FOR_WHAT, "shift-ttl", NULL, false,                                                                                    \
+        "let keys expire later, by the time since their backup: none is lost because of the outage")                                        \
+    X(OPT_RDB_SHIFT_TTL, FOR_FILES, "shift-ttl", "TIME", false,                                                                             \
+        "let keys expire so much later (\"36h\")")                                                                                          \
     X(OPT_AOF_COMMANDS, FOR_WHAT, "aof-commands", "NAMES", false,                                                                           \
         "also replay these commands of append-only files, which are not data: \"EVAL,EVALSHA\"")                                            \
     X(OPT_AOF_ERRORS, FOR_WHAT, "aof-errors", NULL, false,                                                                                  \

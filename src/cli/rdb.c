@@ -135,7 +135,7 @@ static int run(const struct arguments *args, struct err *err)
         enum option option;
         const char *name;
     } cutting[] = {{OPT_SLOTS, "slots"}, {OPT_SHARDS, "shards"}, {OPT_OUT, "out"},
-        {OPT_TAKE, "take"}, {OPT_STAMP, "stamp"}};
+        {OPT_TAKE, "take"}, {OPT_STAMP, "stamp"}, {OPT_RDB_SHIFT_TTL, "shift-ttl"}};
     const char *names[ARRAY_SIZE(verbs) + 1] = {NULL};
 
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -166,7 +166,7 @@ const struct command command_rdb = {
             "all are complete.",
     .min_words = 2,
     .max_words = 10000,
-    .options = OPTIONS(
-        OPT_SLOTS, OPT_SHARDS, OPT_OUT, OPT_TAKE, OPT_STAMP, OPT_INSECURE, OPT_JSON, OPT_HELP),
+    .options = OPTIONS(OPT_SLOTS, OPT_SHARDS, OPT_OUT, OPT_TAKE, OPT_STAMP, OPT_RDB_SHIFT_TTL,
+        OPT_INSECURE, OPT_JSON, OPT_HELP),
     .run = run,
 };

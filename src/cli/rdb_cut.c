@@ -298,12 +298,18 @@ static int read_inputs(struct cut *cut, const struct arguments *args, struct err
                : 0;
 }
 
-static int start_split(struct cut *cut, bool stamp, struct err *err)
+static int start_split(struct cut *cut, const struct arguments *args, struct err *err)
 {
+    const char *shift = argument(args, OPT_RDB_SHIFT_TTL);
+    int64_t shift_s = 0;
+
+    if (shift && human_parse_seconds(shift, &shift_s, err) < 0)
+        return err_wrap(err, "--shift-ttl");
     struct rdb_split_output *outputs = xcalloc(cut->count, sizeof(*outputs));
     const struct rdb_split_params params = {.outputs = outputs,
         .count = cut->count,
-        .stamp = stamp,
+        .stamp = args->given[OPT_STAMP],
+        .shift_expiry_ms = shift_s * 1000,
         .write = on_write,
         .patch = on_patch,
         .arg = cut};
@@ -356,7 +362,7 @@ int rdb_cut(const struct arguments *args, bool join, json_t **ret_document, stru
     if (rc == 0)
         rc = take_outs(&cut, args, join, err);
     if (rc == 0)
-        rc = start_split(&cut, args->given[OPT_STAMP], err);
+        rc = start_split(&cut, args, err);
     if (rc == 0)
         rc = open_outs(&cut, err);
     if (rc == 0)

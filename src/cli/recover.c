@@ -115,6 +115,7 @@ static const struct {
     {OPT_FAST_LOAD, "fast_load"},
     {OPT_LOAD_WHILE_LANDING, "load_while_landing"},
     {OPT_RESORT, "resort"},
+    {OPT_SHIFT_TTL, "shift_ttl"},
     {OPT_AOF_COMMANDS, "aof_commands"},
     {OPT_AOF_ERRORS, "aof_errors"},
 };
@@ -377,7 +378,7 @@ const struct command command_recover = {
     .max_words = 1,
     .options = OPTIONS(REQUEST_OPTIONS, OPT_PLAN, OPT_PLAN_HASH, OPT_STATE, OPT_UNTIL,
         OPT_LIMIT_RATE, OPT_FETCHES, OPT_FULL_SYNC, OPT_FAST_LOAD, OPT_LOAD_WHILE_LANDING,
-        OPT_RESORT, OPT_AOF_COMMANDS, OPT_AOF_ERRORS, OPT_REPLAN_LOST, OPT_PATIENCE, OPT_JSON,
-        OPT_YES, OPT_VERBOSE, OPT_HELP),
+        OPT_RESORT, OPT_SHIFT_TTL, OPT_AOF_COMMANDS, OPT_AOF_ERRORS, OPT_REPLAN_LOST, OPT_PATIENCE,
+        OPT_JSON, OPT_YES, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

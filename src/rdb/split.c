@@ -292,6 +292,45 @@ static void count_source(struct rdb_split *s, const struct rdb_record *record, u
     slots_add(&s->source.slots, slot);
 }
 
+static uint8_t byte_at(const struct rdb_split *s, uint64_t offset)
+{
+    return offset < s->piece_offset ? (uint8_t)s->held.data[offset - s->held_offset]
+                                    : s->piece[offset - s->piece_offset];
+}
+
+/* The bytes of an expiry opcode, in seconds or milliseconds; 0: another opcode. */
+static size_t expiry_length(uint8_t opcode)
+{
+    enum { EXPIRY_MS = 252, EXPIRY_S = 253 };
+    return opcode == EXPIRY_MS ? 1 + sizeof(int64_t) : opcode == EXPIRY_S ? 1 + sizeof(int32_t) : 0;
+}
+
+/* All servers write the expiry before anything else of a record. */
+static int send_shifted(struct rdb_split *s, const struct rdb_record *record, struct err *err)
+{
+    const bool aside = s->prefix.len > 0;
+    uint8_t first = aside ? (uint8_t)s->prefix.data[0] : byte_at(s, s->decided);
+    size_t len = expiry_length(first);
+    uint8_t shifted[1 + sizeof(int64_t)] = {252};
+    int64_t expires_ms = record->expires_ms + s->params.shift_expiry_ms;
+
+    if (pass(s, s->decided, err) < 0)
+        return -1;
+    if (!len || (aside && s->prefix.len < len))
+        return err_set(err, ERR_UNSUPPORTED,
+            "the record at offset %" PRIu64
+            " does not begin with its expiry, so it cannot be moved",
+            record->offset);
+    uint64_t little = htole64((uint64_t)expires_ms);
+    memcpy(shifted + 1, &little, sizeof(little));
+    if (send(s, shifted, sizeof(shifted), err) < 0)
+        return -1;
+    if (aside)
+        return send(s, s->prefix.data + len, s->prefix.len - len, err);
+    s->from = s->decided += len;
+    return 0;
+}
+
 /* Before a record: its database, its counts, the prefixes that were put aside. */
 static int begin_record(struct rdb_split *s, const struct rdb_record *record, unsigned slot,
     unsigned route, struct err *err)
@@ -302,9 +341,15 @@ static int begin_record(struct rdb_split *s, const struct rdb_record *record, un
         return fail_repeated(record, -1, err);
     if (o->selected != record->db && output_select(o, record->db, err) < 0)
         return -1;
+    const bool shifts = s->params.shift_expiry_ms && record->expires_ms != -1;
+    struct rdb_record written = *record;
+    if (shifts)
+        written.expires_ms += s->params.shift_expiry_ms;
     output_count_key(o, record->expires_ms != -1);
-    if (o->scan && rdb_scan_record(o->scan, record, slot, err) < 0)
+    if (o->scan && rdb_scan_record(o->scan, &written, slot, err) < 0)
         return -1;
+    if (shifts)
+        return send_shifted(s, record, err);
     if (!s->prefix.len)
         return 0;
     return pass(s, s->decided, err) < 0 ? -1 : send(s, s->prefix.data, s->prefix.len, err);
@@ -346,6 +391,8 @@ static int on_record_end(
         return 0;
     struct rdb_record written = *record;
     written.offset = s->record_offset;
+    if (written.expires_ms != -1)
+        written.expires_ms += s->params.shift_expiry_ms;
     return rdb_scan_events.record_end(scan, &written, end_offset, err);
 }
 
@@ -409,8 +456,9 @@ struct rdb_split *rdb_split_new(const struct rdb_split_params *params, struct er
             err, ERR_USAGE, "%zu outputs, but there can be 1 to %d", params->count, OUTPUTS_MAX);
         goto failed;
     }
-    if (params->stamp_only && (!params->stamp || json_array_size(params->without) ||
-                                  params->count != 1 || params->outputs[0].slots)) {
+    if (params->stamp_only &&
+        (!params->stamp || params->shift_expiry_ms || json_array_size(params->without) ||
+            params->count != 1 || params->outputs[0].slots)) {
         err_set(err, ERR_USAGE, "a file that is only stamped goes to one output of all slots");
         goto failed;
     }

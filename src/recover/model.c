@@ -112,6 +112,14 @@ static int load_hosts(struct executor *x, struct err *err)
     return rows_end(&rows, err);
 }
 
+/* With --shift-ttl: how old the set was when the recovery began; a resumed run gets the same. */
+static int64_t age_of_set(const struct executor *x, int64_t set_time_ms)
+{
+    return x->shift_ttl && set_time_ms >= 0 && x->created_ms > set_time_ms
+               ? x->created_ms - set_time_ms
+               : 0;
+}
+
 static int load_databases(struct executor *x, struct err *err)
 {
     struct rows rows;
@@ -120,7 +128,7 @@ static int load_databases(struct executor *x, struct err *err)
 
     if (state_query(x->st, &rows, err,
             "SELECT database_uid, name, state, " STATE_SECRETS_OF("target.location", "database_uid",
-                "location") " AS location, maxmemory, " STATE_SECRET("target.password",
+                "location") " AS location, maxmemory, set_time_ms, " STATE_SECRET("target.password",
                 "database_uid") " AS password, " STATE_SECRET("target.replication_password",
                 "database_uid") " AS replication_password, generation, client_rules, " STATE_SECRET("target.admin_password",
                 "database_uid") " AS admin_password FROM target "
@@ -135,6 +143,7 @@ static int load_databases(struct executor *x, struct err *err)
             .name = text(x, &rows, "name"),
             .location = json(&rows, "location"),
             .maxmemory_bytes = number(&rows, "maxmemory", 0),
+            .shift_expiry_ms = age_of_set(x, number(&rows, "set_time_ms", -1)),
             .password = text(x, &rows, "password"),
             .replication_password = text(x, &rows, "replication_password"),
             .generation = number(&rows, "generation", 0),
@@ -368,6 +377,10 @@ int executor_load(struct executor *x, struct err *err)
     AUTO_FREE char *fast_load = state_meta(x->st, "fast_load");
     x->fast_load = fast_load != NULL;
     load_aof_wishes(x);
+    AUTO_FREE char *shift_ttl = state_meta(x->st, "shift_ttl");
+    AUTO_FREE char *created_ms = state_meta(x->st, "created_ms");
+    x->shift_ttl = shift_ttl != NULL;
+    x->created_ms = created_ms ? atoll(created_ms) : 0;
     AUTO_FREE char *landing = state_meta(x->st, "load_while_landing");
     if (landing && strcmp(landing, "auto") != 0)
         x->landing = strcmp(landing, "never") == 0 ? LANDING_NEVER : LANDING_ALWAYS;

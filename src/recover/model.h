@@ -86,6 +86,7 @@ struct database_run {
     const char *admin_password; /* secret; of user admin, or NULL */
     int64_t generation;         /* how often it was started again after the loss of a host */
     int64_t maxmemory_bytes;
+    int64_t shift_expiry_ms; /* keys expire so much later: the age of the set; 0: as they are */
     size_t first_shard, shard_count;
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
     size_t unsure;             /* shards */
@@ -139,6 +140,8 @@ struct executor {
     struct ccs *ccs;
     char *recovery, *recovery_password, *replication_password;
     bool fast_load;
+    bool shift_ttl;
+    int64_t created_ms;
     json_t *aof_commands; /* accepted in append-only files besides data; NULL: none */
     bool aof_errors;      /* accept that servers refuse some of their commands */
     enum landing_choice landing;

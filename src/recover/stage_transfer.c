@@ -222,6 +222,9 @@ static void fetch_params(const struct executor *x, const struct task_run *t, jso
         json_object_set(params, "aof_commands", x->aof_commands);
     if (x->aof_errors)
         json_object_set_new(params, "aof_errors", json_true());
+    if (x->databases[t->database].shift_expiry_ms)
+        json_object_set_new(
+            params, "shift_expiry_ms", json_integer(x->databases[t->database].shift_expiry_ms));
     if (x->hooks->limit_rate)
         json_object_set_new(params, "limit_rate", json_integer(fetch_limit(x)));
     add_own_params(x, t, params);

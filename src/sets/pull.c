@@ -197,13 +197,14 @@ static int start_split(struct puller *p, struct err *err)
     struct rdb_split_output *outputs = xcalloc(p->count, sizeof(*outputs));
     p->stamp_only = p->params->stamp && p->count == 1 && !p->outputs[0].to->keep &&
                     !p->params->more_count && !p->params->take && !p->params->without &&
-                    !p->known->false_hints;
+                    !p->params->shift_expiry_ms && !p->known->false_hints;
     const struct rdb_split_params split = {
         .outputs = outputs,
         .count = p->count,
         .stamp = p->params->stamp,
         .stamp_only = p->stamp_only,
         .one_input = !p->params->more_count && !p->params->prefer,
+        .shift_expiry_ms = p->params->shift_expiry_ms,
         .without = p->params->without,
         .limits = p->outputs[0].to->scan.limits,
         .write = on_split,
@@ -228,7 +229,8 @@ static int start_reading(struct puller *p, struct err *err)
 {
     const struct pull_params *params = p->params;
     bool changed = p->count > 1 || p->outputs[0].to->keep || params->stamp || params->more_count ||
-                   params->take || params->without || p->known->false_hints;
+                   params->take || params->without || params->shift_expiry_ms ||
+                   p->known->false_hints;
 
     for (size_t i = 0; i < p->count; i++) {
         struct rdb_scan_options options = p->outputs[i].to->scan;

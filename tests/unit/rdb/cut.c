@@ -81,6 +81,7 @@ int cut_run(struct cut *cut, struct err *err)
         .stamp = cut->stamp,
         .stamp_only = cut->stamp_only,
         .no_checksum = cut->no_checksum,
+        .shift_expiry_ms = cut->shift_expiry_ms,
         .without = cut->without,
         .write = on_write,
         .patch = on_patch,

@@ -18,6 +18,7 @@ struct cut {
     const struct slots *slots[CUT_MAX]; /* of the outputs; NULL: all */
     size_t output_count;
     bool stamp, no_checksum, stamp_only;
+    int64_t shift_expiry_ms;
     enum feeding way;
     struct rdb_split *split; /* while it runs */
     /* what came of it */

@@ -649,6 +649,43 @@ static void no_checksum_only_if_asked(void **state)
     buf_release(&file);
 }
 
+/* Forth and back again is a copy, however the file is fed; the keys and their number stay. */
+static void expiries_are_moved_and_nothing_else(void **state)
+{
+    static const char *const some[] = {"rdb/values.rdb", "rdb/facts.rdb",
+        "rdb-corpus/set_expired_v11.rdb", "rdb-corpus/mem_policy_lru.rdb",
+        "rdb-corpus/hash_lp_with_hexpire_v12.rdb"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
+        struct buf file = BUF_INIT;
+        read_fixture(some[i], &file);
+        for (enum feeding way = FEED_WHOLE; way < FEED_WAYS; way++) {
+            struct cut plain = {.inputs = &file, .input_count = 1, .output_count = 1, .way = way};
+            struct cut later = plain;
+            later.shift_expiry_ms = 3600 * 1000;
+            run_well(&plain);
+            run_well(&later);
+            check_facts(&later, 0);
+            struct cut back = {.inputs = later.outputs,
+                .input_count = 1,
+                .output_count = 1,
+                .way = way,
+                .shift_expiry_ms = -3600 * 1000};
+            run_well(&back);
+            assert_same_bytes(&plain.outputs[0], &back.outputs[0]);
+            assert_int_equal(plain.facts[0].expires, later.facts[0].expires);
+            bool differs =
+                memcmp(plain.outputs[0].data, later.outputs[0].data, plain.outputs[0].len) != 0;
+            assert_int_equal(differs, plain.facts[0].expires > 0);
+            cut_release(&back);
+            cut_release(&plain);
+            cut_release(&later);
+        }
+        buf_release(&file);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -670,6 +707,7 @@ int main(void)
         cmocka_unit_test(data_of_named_modules_is_left_out),
         cmocka_unit_test(a_flipped_byte_does_no_harm),
         cmocka_unit_test(no_checksum_only_if_asked),
+        cmocka_unit_test(expiries_are_moved_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
