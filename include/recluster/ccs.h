@@ -52,7 +52,8 @@ struct ccs_shard {
     bool primary;
     const struct slots *slots; /* open slots; all of them for a database that is not sharded */
     int port;                  /* 0: not known */
-    const char *node_id;       /* in Redis Cluster, of a captured file; NULL: not known */
+    /* In Redis Cluster, of a captured file; NULL: not known, none was announced. */
+    const char *node_id, *hostname;
     /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
     int primary_index;
 };

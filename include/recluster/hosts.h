@@ -34,6 +34,7 @@ struct host {
     int64_t disk_bytes;   /* the same for the disk; -1: none */
     int64_t cores;        /* overrides the number that the host has; -1: not given */
     int64_t max_shards;   /* "max_redis_servers"; -1: not given */
+    const char *hostname; /* "announce_hostname", that clients of a cluster are told; NULL: none */
     bool has_tls;         /* "tls": its servers can speak TLS */
     json_t *spec;         /* its entry with defaults added and "~" in paths expanded */
 };

@@ -45,7 +45,8 @@
  * within a fixed budget, so the time has a limit. With up to 24 shards on 24 hosts the search also
  * finds out whether a plan exists at all. With more, it nearly always finds a plan that exists.
  *
- * Ports. The primary of a database that is not sharded has the endpoint's port; its replica has the
+ * Ports. If clients knew the shards themselves (a captured cluster, nodes.json), a shard gets the
+ * port that it had, if that is free. Otherwise: the primary of a database that is not sharded has the endpoint's port; its replica has the
  * same one if it is free. For a sharded database, the first server on each host has that port if it
  * is free. All other ports are from 21000 to 22767; bus ports are 10,000 above if those are free.
  *

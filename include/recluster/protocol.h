@@ -96,8 +96,9 @@
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
  *           "repl_backlog_bytes", "databases"? (how many the server gets), "modules"?, "run_as"?,
- *           "settings"? ({name: value}, for redis.conf), "tls"? ({"cert", "key", "ca": text of a PEM
- *           file or {"path"}, "clients": "yes|no|optional", whether they show certificates}),
+ *           "settings"? ({name: value}, for redis.conf), "announce_hostname"?,
+ *           "tls"? ({"cert", "key", "ca": text of a PEM file or {"path"}, "clients":
+ *           "yes|no|optional", whether they show certificates}),
  *           "fast_load"?: bool, "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off. "recluster" may do everything. "replication",

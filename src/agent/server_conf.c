@@ -68,6 +68,10 @@ static void add_cluster(const json_t *record, struct buf *out)
     buf_addf(out, "cluster-node-timeout %d\n", RECOVERY_NODE_TIMEOUT_MS);
     buf_adds(out, "cluster-replica-no-failover yes\n");
     add_quoted(out, "cluster-announce-ip", json_text(record, "addr", ""));
+    struct server_version version;
+    server_version_of_record(record, &version);
+    if (json_text(record, "announce_hostname", NULL) && server_version_at_least(&version, 7, 0))
+        add_quoted(out, "cluster-announce-hostname", json_text(record, "announce_hostname", ""));
     /* Servers before 7.0 do not know the setting; they have this one port. */
     if (bus_port != port + 10000)
         buf_addf(out, "cluster-port %" JSON_INTEGER_FORMAT "\n", bus_port);

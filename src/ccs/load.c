@@ -317,15 +317,17 @@ static int load_node_ids(struct loader *l)
         sorted[i] = &ccs->shards[i];
     qsort(sorted, ccs->shard_count, sizeof(*sorted), order_by_uid);
     if (state_query(l->state, &rows, l->err,
-            "SELECT substr(key, 7), value FROM ccs_entry WHERE kind = 'hash' AND field = "
-            "'cluster_node_id' AND typeof(key) = 'text' AND substr(key, 1, 6) = 'redis:' AND "
+            "SELECT substr(key, 7), value, field = 'hostname' FROM ccs_entry WHERE kind = 'hash' AND "
+            "field IN ('cluster_node_id', 'hostname') AND typeof(key) = 'text' AND substr(key, 1, 6) = 'redis:' AND "
             "typeof(value) = 'text'",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         struct ccs_shard **found =
             bsearch(rows_text(&rows, 0), sorted, ccs->shard_count, sizeof(*sorted), by_uid);
-        if (found)
+        if (found && rows_int(&rows, 2))
+            (*found)->hostname = text(l, &rows, 1);
+        else if (found)
             (*found)->node_id = text(l, &rows, 1);
     }
     return rows_end(&rows, l->err);

@@ -15,7 +15,7 @@ static const char *const top_keys[] = {
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
     "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
-    "max_redis_servers", "modules", "run_as", "tls", NULL};
+    "max_redis_servers", "modules", "run_as", "tls", "announce_hostname", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
     "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
@@ -63,6 +63,7 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                    spec_check_modules(h->spec, where, err) < 0 ||
                    spec_text(h->spec, "run_as", where, &run_as, err) < 0 ||
                    spec_check_tls(h->spec, where, err) < 0 ||
+                   spec_text(h->spec, "announce_hostname", where, &h->hostname, err) < 0 ||
                    spec_count(h->spec, "cores", where, &h->cores, err) < 0 ||
                    spec_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1

@@ -1,5 +1,7 @@
 /* Which port each server listens on. */
 
+#include <string.h>
+
 #include "steps.h"
 
 enum {
@@ -54,11 +56,23 @@ static int take_port(struct draft_host *host, int wanted, int first, int last)
     return port;
 }
 
+/* Clients knew the shards themselves, not a proxy before them. */
+static bool had_clients(const struct draft *d, const struct ccs_database *database)
+{
+    const char *format = d->input->ccs->format;
+    return database->settings || (format && strcmp(format, "nodes.json") == 0);
+}
+
 static int wanted_port(struct draft *d, const struct plan_shard *shard)
 {
     struct draft_host *host = &d->hosts[shard->host];
     const struct plan_database *db = &d->plan->databases[shard->database];
+    const int own = had_clients(d, db->database) ? shard->shard->port : 0;
 
+    if (is_port(own) && !ports_taken(host, own)) {
+        host->ported_database = (int)shard->database;
+        return own;
+    }
     if (!db->database->sharded)
         return shard->primary >= 0 ? d->plan->shards[shard->primary].port : 0;
     if (host->ported_database == (int)shard->database)

@@ -75,6 +75,26 @@ static void warn_of_left(struct draft *d, const struct ccs_database *db)
         draft_names(d, &names));
 }
 
+static void warn_of_hostnames(struct draft *d, const struct ccs_database *db)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    bool all = true;
+
+    for (size_t i = 0; i < db->shard_count; i++)
+        if (d->input->ccs->shards[db->first_shard + i].hostname)
+            draft_names_add(&names, "%s", d->input->ccs->shards[db->first_shard + i].hostname);
+    for (size_t h = 0; h < d->plan->host_count; h++)
+        all &= !d->hosts[h].usable || d->plan->hosts[h].host->hostname;
+    if (names.count && !all)
+        draft_warn(d,
+            &(struct plan_issue){.code = "hostnames",
+                .database = db->label,
+                .hint = "Give each host the name that clients resolve to it: "
+                        "\"announce_hostname\" in the hosts file."},
+            "its servers announced host names, which are not restored: %s", draft_names(d, &names));
+    buf_release(&names.text);
+}
+
 void settings_warn(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
@@ -83,5 +103,6 @@ void settings_warn(struct draft *d)
             continue;
         warn_of_refused(d, db->database);
         warn_of_left(d, db->database);
+        warn_of_hostnames(d, db->database);
     }
 }

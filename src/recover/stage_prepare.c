@@ -38,6 +38,9 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
         json_object_set(params, "settings", (json_t *)(uintptr_t)shard_settings(x, s, "at_start"));
     if (json_object_get(x->hosts[s->host].spec, "run_as"))
         json_object_set(params, "run_as", json_object_get(x->hosts[s->host].spec, "run_as"));
+    if (json_object_get(x->hosts[s->host].spec, "announce_hostname"))
+        json_object_set(params, "announce_hostname",
+            json_object_get(x->hosts[s->host].spec, "announce_hostname"));
     if (database_uses_tls(x, db))
         json_object_set_new(params, "tls", tls_of(x, s));
     if (json_object_get(x->hosts[s->host].spec, "modules"))

@@ -286,3 +286,36 @@ def test_folders_that_are_none(folder, recovery):
         assert run.status not in (DONE, 70) and run.says(words), run
     recovery.run("capture", "--from-folder", folder / "odd", "10.0.0.1", "--to", folder / "ccs", status=USAGE)
     recovery.run("capture", "--from-folder", folder / "odd", "--follow", "--to", folder / "ccs", status=USAGE)
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_ports_and_host_names(folder, net, recovery, release):
+    """Each shard has its own port again, and clients are told the names that the hosts have now."""
+    settings = {"cluster_preferred_endpoint_type": "hostname"}
+    live = LiveCluster(folder / "live", net, release.program, replicas=1, **settings).start()
+    for i, server in enumerate(live.servers):
+        with server.connect() as c:
+            c.call("CONFIG", "SET", "cluster-announce-hostname", f"node{i}.example.com")
+
+    def all_names_known():
+        with live.servers[0].connect() as c:
+            nodes = c.call("CLUSTER", "NODES").decode()
+        return all(f"node{i}.example.com" in nodes for i in range(6))
+    redis_server.wait_until(all_names_known, "the names")
+    before = Captured(recovery, live.servers, 3)
+    recovery.add_hosts(3).write_hosts()
+    assert recovery.plan().says("node0.example.com")
+    for i, host in enumerate(recovery.hosts):
+        host["announce_hostname"] = f"new{i}.example.com"
+    recovery.write_hosts()
+    assert not recovery.plan("--json").says("announced host names")
+    recovery.recover("--old-cluster-is-dead", "redis")
+    shards = recovered_servers(recovery, before.uid)
+    assert {s["port"] for s in shards} == {7000 + i for i in range(6)}
+    by_addr = {h["addr"]: h["announce_hostname"] for h in recovery.hosts}
+    with resp.Connection(shards[0]["addr"], shards[0]["port"]) as c:
+        for _, _, *nodes in c.call("CLUSTER", "SLOTS"):
+            for node in nodes:
+                meta = dict(zip(node[3][::2], node[3][1::2]))
+                assert node[0].decode() == by_addr[meta[b"ip"].decode()], node
+        assert settings_of(c) == before.settings
