@@ -107,7 +107,7 @@ static redisReply *command_by_tls(
     redisReply *reply = NULL;
     char *text;
 
-    int len = redisFormatCommandArgv(&text, argc, argv, lens);
+    long long len = redisFormatCommandArgv(&text, argc, argv, lens);
     if (len < 0)
         die_of_memory(0);
     if (send_by_tls(r, text, (size_t)len, deadline_ms, err) == 0)
