@@ -51,7 +51,7 @@ static bool take(const json_t *rates, const char *key, struct measured *ret)
     double rate = json_number_value(json_object_get(rates, key));
     double bytes = json_number_value(json_object_get(rates, bytes_key));
 
-    if (!(rate >= RATE_MIN && rate <= RATE_MAX && bytes >= LEARN_MIN_BYTES))
+    if (!(rate >= RATE_MIN && rate <= RATE_MAX && bytes >= (double)LEARN_MIN_BYTES))
         return false;
     *ret = (struct measured){.bytes = bytes, .seconds = bytes / rate};
     return true;
