@@ -90,6 +90,14 @@ struct ccs_save_point {
     int64_t seconds, changes;
 };
 
+/* How Sentinels watched a database. 0: not known; then the server's default holds. */
+struct ccs_sentinels {
+    const char *name; /* that clients ask for */
+    size_t count;     /* how many there were; 0: only asked for in the hosts file */
+    int port;
+    int64_t quorum, down_after_ms, failover_timeout_ms, parallel_syncs;
+};
+
 struct ccs_database {
     const char *uid;
     const char *label;         /* "db:1" */
@@ -124,6 +132,7 @@ struct ccs_database {
      */
     const char *const *users;
     const json_t *settings, *settings_left;
+    const struct ccs_sentinels *sentinels; /* NULL: none */
     const char *const *modules;            /* names from its module_list, NULL-ended */
     const char *const *module_args;        /* parallel, "" where none; NULL: not known */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */

@@ -50,6 +50,11 @@
  * same one if it is free. For a sharded database, the first server on each host has that port if it
  * is free. All other ports are from 21000 to 22767; bus ports are 10,000 above if those are free.
  *
+ * Sentinels. A database that is not sharded and has replicas gets Sentinels if it had some: as many
+ * as before, at least three, each on a host of its own; on fewer hosts fewer, with a warning. They
+ * prefer different racks, then different machines, then hosts that have its shards. Their port is
+ * the one from before, else 26379, or the next free one. A Sentinel needs no memory of the plan.
+ *
  * Limits: 10,000 hosts, 1,000,000 shards. 1,000 hosts and 20,000 shards take about a second.
  *
  * Bytes, of a shard.
@@ -203,6 +208,12 @@ struct plan_endpoint {
     int port;
 };
 
+/* One that will watch a database. */
+struct plan_sentinel {
+    int host, port;  /* host: index into plan.hosts */
+    const char *dir; /* below the host's base_dir: "db-1/sentinel" */
+};
+
 /* How clients log in afterwards; the document has its name. */
 enum plan_login {
     PLAN_LOGIN_AS_BEFORE,
@@ -225,6 +236,9 @@ struct plan_database {
     size_t first_shard, shard_count; /* in plan.shards */
     struct plan_endpoint *endpoints;
     size_t endpoint_count;
+    struct plan_sentinel *sentinels;
+    size_t sentinel_count;
+    int64_t sentinel_quorum;
     int64_t maxmemory_bytes; /* of each shard; 0: none */
     enum plan_login login;
     /* Clients have no administrative commands, as behind the old proxy; the user admin has them. */
@@ -300,7 +314,8 @@ void plan_free(struct plan *plan);
  *      "source": location or null, "maxmemory", "slots_lost": those that stay empty,
  *      "login": "as-before|new-password|given-password|open", "client_rules": "all|data",
  *      "primaries": null, or another number than in the CCS, "backup_set": SET or null,
- *      "shards": [SHARD], "endpoints": [{"addr", "port"}]}
+ *      "shards": [SHARD], "endpoints": [{"addr", "port"}],
+ *      "sentinels": [{"host", "addr", "port", "dir"}]}
  *
  *     SET: {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s", "disks": bool,
  *      "files": [{"name", "bytes", "slots": [[0, 5460]], and of a file on a disk "where", "host",

@@ -193,8 +193,9 @@
  *
  *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (of the commands of @admin
  *           and @dangerous only those that the vendor's proxy permits), "admin_password"?,
- *           "users"? ([lines of ACL LIST])}
- *       -> {"warnings": [text]}  ! user default on; with admin_password, user admin too; ACL SAVE
+ *           "users"? ([lines of ACL LIST]), "sentinel_password"?}
+ *       -> {"warnings": [text]}  ! user default on; with admin_password, user admin too; with
+ *       sentinel_password, the user recluster-sentinel, which may do what Sentinels need; ACL SAVE
  *       With users, these are made, and default is as its line says; "password" replaces its own.
  *       A user that the server refuses is left out, with a warning.
  *
@@ -209,6 +210,16 @@
  *       -> {}                    ! removes user recluster; only users of the CCS may log in now
  *       The shard must be open. From now on it is in use: the agent never stops or removes it. Its
  *       systemd unit is enabled.
+ *
+ *   start_sentinel {"dir", "server", "addr", "port", "database", "run_as"?, "tls"? (as in
+ *           prepare_shard), "watch": {"name", "addr", "port" (of the primary), "quorum",
+ *           "down_after_ms", "failover_timeout_ms", "parallel_syncs" (0: the server's default),
+ *           "user"?, "password"? (of the servers that it watches)}}
+ *       -> {"already": bool, "primary": {"addr", "port"}, "replicas": n, "sentinels": n (others that
+ *           it knows), "quorum": n, "quorum_ok": bool, "said" (by SENTINEL CKQUORUM)}
+ *       ! a Sentinel with a folder and a record like a shard's. It keeps what it learns in its
+ *       redis.conf, so that is written only before its first start. A Sentinel that runs is only
+ *       asked. Its systemd unit is enabled. remove_shard removes it.
  *
  *   forget_nodes {"dir", "password", "nodes": [{"addr", "port"}]}
  *       -> {"forgotten": n}      ! CLUSTER FORGET of replicas at these addresses. A server learns
@@ -231,5 +242,6 @@ enum { PROTOCOL_VERSION = 1 };
 #define ADMIN_USER "admin"
 #define RECOVERY_USER "recluster"
 #define REPLICATION_USER "replication"
+#define SENTINEL_USER "recluster-sentinel"
 
 #endif

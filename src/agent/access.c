@@ -76,14 +76,33 @@ static int set_user(const struct shard *shard, struct redis *r, const char *name
     return redis_command_argv(r, NULL, argv, NULL, err);
 }
 
+/* What a Sentinel needs, as the documentation of both servers says. Channels exist since 6.2. */
+static int make_sentinel_user(
+    struct redis *r, const struct server_version *version, const char *password, struct err *err)
+{
+    static const char *const rules[] = {"on", "resetpass", "-@all", "+multi", "+slaveof",
+        "+replicaof", "+ping", "+exec", "+subscribe", "+config|rewrite", "+role", "+publish",
+        "+info", "+client|setname", "+client|kill", "+script|kill"};
+    AUTO_FREE char *added = xasprintf(">%s", password);
+    const char *argv[24] = {"ACL", "SETUSER", SENTINEL_USER};
+    size_t argc = 3;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+        argv[argc++] = rules[i];
+    argv[argc++] = added;
+    if (server_version_at_least(version, 6, 2))
+        argv[argc++] = "allchannels";
+    return redis_command_argv(r, NULL, argv, NULL, err);
+}
+
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     const char *rules = json_text(params, "rules", NULL);
     const json_t *users = json_object_get(params, "users");
     json_t *warnings = json_array();
     bool data_only = rules && strcmp(rules, "data") == 0;
+    const char *password, *sentinel = json_text(params, "sentinel_password", NULL);
     struct shard shard;
-    const char *password;
 
     (void)call;
     if (take_password(params, &password, err) < 0 || shard_enter(params, &shard, err) < 0) {
@@ -101,6 +120,7 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
         (json_array_size(users) ? users_make(&making, users, err)
                                 : set_user(&shard, making.redis, "default", password,
                                       data_only ? data_rules : NULL, err)) == 0 &&
+        (!sentinel || make_sentinel_user(making.redis, &making.version, sentinel, err) == 0) &&
         save_users(making.redis, err) == 0) {
         *ret = json_pack("{s:O}", "warnings", warnings);
         rc = 0;

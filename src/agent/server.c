@@ -86,6 +86,10 @@ static int connect_within(const struct shard *shard, const char *password, int t
 
     if (connect_socket(shard, timeout_ms, &r, err) < 0)
         return -1;
+    if (shard_is_sentinel(shard)) {
+        *ret = r;
+        return 0;
+    }
     if (recovery_password && redis_auth(r, RECOVERY_USER, recovery_password, &refused) == 0) {
         *ret = r;
         return 0;
@@ -148,8 +152,9 @@ static int run_as_user(
         theirs.other_user = true;
     }
     child_restrict(&theirs);
-    int rc = child_run(
-        (const char *const[]){server, "redis.conf", NULL}, SOCKET_MS, 64 * 1024, said, err);
+    int rc = child_run((const char *const[]){server, "redis.conf",
+                           shard_is_sentinel(shard) ? "--sentinel" : NULL, NULL},
+        SOCKET_MS, 64 * 1024, said, err);
     child_restrict(&ours);
     return rc;
 }

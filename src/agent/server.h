@@ -15,6 +15,8 @@
 #include "shard.h"
 
 /*
+ * A Sentinel has no users: there the login is left out.
+ *
  * Connects and logs in as the recovery's user, or as default with `password` if that user is gone
  * (NULL: the password is unknown). Waits for a server that is just starting. ERR_NOT_FOUND: none
  * runs; ERR_DENIED: neither user can log in.

@@ -95,6 +95,9 @@ static void add_replication(const json_t *record, struct buf *out)
     buf_adds(out, "repl-backlog-ttl 0\n");
     if (backlog > 0)
         buf_addf(out, "repl-backlog-size %" JSON_INTEGER_FORMAT "\n", backlog);
+    /* Sentinels reach a replica where it says, not where its connection seems to come from. */
+    if (!json_int(record, "bus_port", 0))
+        add_quoted(out, "replica-announce-ip", json_text(record, "addr", ""));
     if (!json_int(record, "bus_port", 0) && json_is_object(primary))
         buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", json_text(primary, "addr", ""),
             json_int(primary, "port", 0));
@@ -113,7 +116,10 @@ static void add_settings(const json_t *record, struct buf *out)
     }
 }
 
-/* With TLS the port speaks it alone, and so do replication and the cluster bus. */
+/*
+ * With TLS the port speaks it alone, and so do replication and the cluster bus. "tls-replication"
+ * also decides how a Sentinel connects.
+ */
 static void add_port(const json_t *record, struct buf *out)
 {
     const json_t *tls = json_object_get(record, "tls");
@@ -132,13 +138,9 @@ static void add_port(const json_t *record, struct buf *out)
         buf_adds(out, "tls-cluster yes\n");
 }
 
-static void add_conf(const json_t *record, const char *path, struct buf *out)
+/* What a server of data and a Sentinel have in common. */
+static void add_process(const json_t *record, const char *path, struct buf *out)
 {
-    json_int_t databases = json_int(record, "databases", 0);
-    const char *wanted = json_text(json_object_get(record, "settings"), "databases", "0");
-
-    if (databases < atoll(wanted))
-        databases = atoll(wanted);
     add_quoted(out, "dir", path);
     add_quoted(out, "bind", json_text(record, "addr", ""));
     add_port(record, out);
@@ -148,6 +150,16 @@ static void add_conf(const json_t *record, const char *path, struct buf *out)
     buf_adds(out, "daemonize yes\n");
     buf_adds(out, "pidfile redis.pid\n");
     buf_adds(out, "logfile server.log\n");
+}
+
+static void add_conf(const json_t *record, const char *path, struct buf *out)
+{
+    json_int_t databases = json_int(record, "databases", 0);
+    const char *wanted = json_text(json_object_get(record, "settings"), "databases", "0");
+
+    if (databases < atoll(wanted))
+        databases = atoll(wanted);
+    add_process(record, path, out);
     buf_adds(out, "aclfile users.acl\n");
     if (databases > 16 && !json_int(record, "bus_port", 0))
         buf_addf(out, "databases %" JSON_INTEGER_FORMAT "\n", databases);
@@ -198,5 +210,48 @@ int server_conf_write(const json_t *record, const char *path, struct err *err)
     add_conf(record, path, &conf);
     if (file_write_atomic("users.acl", users.data, users.len, 0600, err) < 0)
         return -1;
+    return file_write_atomic("redis.conf", conf.data, conf.len, 0600, err);
+}
+
+/* "sentinel OPTION NAME VALUE" */
+static void add_watch(struct buf *out, const char *option, const char *name, const char *value)
+{
+    buf_addf(out, "sentinel %s ", option);
+    add_word(out, name);
+    buf_addc(out, ' ');
+    add_word(out, value);
+    buf_addc(out, '\n');
+}
+
+static void add_watch_number(
+    struct buf *out, const char *option, const char *name, const json_t *watch, const char *field)
+{
+    json_int_t n = json_int(watch, field, 0);
+    AUTO_FREE char *value = xasprintf("%" JSON_INTEGER_FORMAT, n);
+
+    if (n > 0)
+        add_watch(out, option, name, value);
+}
+
+int server_conf_write_sentinel(
+    const json_t *record, const json_t *watch, const char *path, struct err *err)
+{
+    const char *name = json_text(watch, "name", ""), *user = json_text(watch, "user", NULL);
+    CLEANUP(buf_release) struct buf conf = BUF_INIT;
+    AUTO_FREE char *place = xasprintf("%" JSON_INTEGER_FORMAT " %" JSON_INTEGER_FORMAT,
+        json_int(watch, "port", 0), json_int(watch, "quorum", 0));
+
+    add_process(record, path, &conf);
+    add_quoted(&conf, "sentinel announce-ip", json_text(record, "addr", ""));
+    buf_adds(&conf, "sentinel monitor ");
+    add_word(&conf, name);
+    buf_addf(&conf, " %s %s\n", json_text(watch, "addr", ""), place);
+    if (user) {
+        add_watch(&conf, "auth-user", name, user);
+        add_watch(&conf, "auth-pass", name, json_text(watch, "password", ""));
+    }
+    add_watch_number(&conf, "down-after-milliseconds", name, watch, "down_after_ms");
+    add_watch_number(&conf, "failover-timeout", name, watch, "failover_timeout_ms");
+    add_watch_number(&conf, "parallel-syncs", name, watch, "parallel_syncs");
     return file_write_atomic("redis.conf", conf.data, conf.len, 0600, err);
 }

@@ -22,6 +22,13 @@
  */
 int server_conf_write(const json_t *record, const char *path, struct err *err) MUST_CHECK;
 
+/*
+ * Writes redis.conf of a Sentinel into the working folder. `watch` as in start_sentinel
+ * (protocol.h). Before its start only: a Sentinel keeps what it learns in this file.
+ */
+int server_conf_write_sentinel(
+    const json_t *record, const json_t *watch, const char *path, struct err *err) MUST_CHECK;
+
 /* "loadmodule PATH ARGUMENT…" for "modules": [PATH or [PATH, ARGUMENT, …], …]; or NULL. */
 struct buf;
 void server_conf_add_modules(const json_t *modules, struct buf *conf);

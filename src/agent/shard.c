@@ -178,6 +178,11 @@ bool shard_is_replica(const struct shard *shard)
     return role && strcmp(role, "replica") == 0;
 }
 
+bool shard_is_sentinel(const struct shard *shard)
+{
+    return json_flag(shard->record, "sentinel");
+}
+
 void shard_take_databases(struct shard *shard, const json_t *params)
 {
     json_t *databases = json_object_get(params, "databases");

@@ -2,7 +2,7 @@
 #define AGENT_SHARD_H
 
 /*
- * A shard's folder and its record shard.json, which keeps what the agent must remember between
+ * A shard's folder, or that of a Sentinel (start_sentinel.c), and its record shard.json, which keeps what the agent must remember between
  * calls. prepare_shard writes it last, so its presence says that the folder is complete. It holds
  * the parameters of prepare_shard and these marks. Each mark is set before its step acts:
  *
@@ -51,6 +51,7 @@ bool shard_is_landing(const struct shard *shard);
 const char *shard_string(const struct shard *shard, const char *name);
 int shard_int(const struct shard *shard, const char *name);
 bool shard_is_replica(const struct shard *shard);
+bool shard_is_sentinel(const struct shard *shard);
 
 /* Writes "databases" of params, the number of databases of its server, into the record. */
 void shard_take_databases(struct shard *shard, const json_t *params);

@@ -224,7 +224,8 @@ static char *unit_text(const struct shard *shard, const char *search_path, bool 
         add_environment(&out, "MALLOC_CONF", "thp:always");
         add_environment(&out, "JE_MALLOC_CONF", "thp:always");
     }
-    buf_adds(&out, "ExecStart=/bin/sh -c \"exec \\\"$$0\\\" redis.conf\" ");
+    buf_addf(&out, "ExecStart=/bin/sh -c \"exec \\\"$$0\\\" redis.conf%s\" ",
+        shard_is_sentinel(shard) ? " --sentinel" : "");
     add_quoted(&out, shard_string(shard, "server"), true);
     /* The server may save at its end, which may take long. */
     buf_adds(&out, "\nUMask=0077\nLimitCORE=0\nKillMode=mixed\nTimeoutStopSec=infinity\n");

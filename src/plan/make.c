@@ -129,6 +129,7 @@ struct plan *make_plan(const struct plan_input *input)
     improve_run(&draft);
     refusal_report(&draft);
     ports_assign(&draft);
+    sentinels_place(&draft);
     placed_check(&draft);
     for (size_t i = 0; i < plan->database_count && input->by_priority; i++)
         placement_leave_out(&draft, &plan->databases[i]);

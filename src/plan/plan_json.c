@@ -89,6 +89,22 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     return o;
 }
 
+static json_t *sentinels_json(const struct plan *plan, const struct plan_database *db)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < db->sentinel_count; i++) {
+        const struct host *host = plan->hosts[db->sentinels[i].host].host;
+        json_t *o = json_object();
+        put(o, "host", text_value(host->name));
+        put(o, "addr", text_value(host->addr));
+        put(o, "port", integer_value(db->sentinels[i].port));
+        put(o, "dir", text_value(db->sentinels[i].dir));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 json_t *plan_essence(const struct plan *plan)
 {
     json_t *o = json_object(), *databases = json_array(), *shards = json_array();
@@ -106,6 +122,8 @@ json_t *plan_essence(const struct plan *plan)
         put(d, "maxmemory", integer_value(db->maxmemory_bytes));
         put(d, "slots_lost", slots_to_json(&db->lost));
         put(d, "login", text_value(plan_login_name(db->login)));
+        if (db->sentinel_count > 0)
+            put(d, "sentinels", sentinels_json(plan, db));
         json_array_append_new(databases, d);
     }
     for (size_t s = 0; s < plan->shard_count; s++) {
@@ -171,6 +189,7 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     put(o, "client_rules", text_value(db->data_commands_only ? "data" : "all"));
     put(o, "shards", shards);
     put(o, "endpoints", endpoints);
+    put(o, "sentinels", sentinels_json(plan, db));
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &plan->shards[s];
         json_t *d = shard_essence(plan, shard);

@@ -124,6 +124,9 @@ void ports_set(struct draft_host *host, int port, bool taken);
 int ports_endpoint(const struct draft *d, const struct ccs_database *database); /* 0: unknown */
 void ports_assign(struct draft *d);
 
+/* sentinels.c: where Sentinels run; needs places and ports of the shards */
+void sentinels_place(struct draft *d);
+
 /* host_checks.c: which hosts can be used */
 void host_checks_run(struct draft *d);
 

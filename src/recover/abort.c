@@ -24,7 +24,8 @@ struct undo {
     struct executor *x;
     struct aborting *all;
     struct host_run *host;
-    size_t next; /* next shard */
+    size_t next;      /* next shard */
+    size_t next_task; /* of those that may be a Sentinel's */
     int removing;
     size_t next_moved;
     struct moved_run *moved; /* the shard being removed, or NULL */
@@ -117,6 +118,42 @@ static void on_leftover(void *ctx, const json_t *result, const struct err *error
         undo_next(u);
 }
 
+static void on_sentinel_removed(void *ctx, const json_t *result, const struct err *error)
+{
+    struct undo *u = ctx;
+
+    (void)result;
+    if (error && (error->code == ERR_LINK || err_code_is_retried(error->code))) {
+        undo_end(u, error);
+        return;
+    }
+    if (error)
+        keep(u, NULL, error);
+    undo_next(u);
+}
+
+/* First, so that no Sentinel takes the end of a server for a failure. False: none is left. */
+static bool remove_sentinel(struct undo *u)
+{
+    struct executor *x = u->x;
+
+    while (u->next_task < x->task_count) {
+        const struct task_run *t = &x->tasks[u->next_task++];
+        if (t->kind != &task_start_sentinel || &x->hosts[t->host] != u->host || !t->begun)
+            continue;
+        if (!u->all->open_too) {
+            u->keeps = true;
+            continue;
+        }
+        json_t *params = shard_params(x, &x->shards[t->shard]);
+        json_object_set_new(params, "base_dir", json_string(u->host->base_dir));
+        json_object_set(params, "dir", json_object_get(t->params, "dir"));
+        link_call(u->host->link, "remove_shard", params, CALL_MS, on_sentinel_removed, NULL, u);
+        return true;
+    }
+    return false;
+}
+
 static void on_released(void *ctx, const json_t *result, const struct err *error)
 {
     (void)result;
@@ -127,6 +164,8 @@ static void undo_next(struct undo *u)
 {
     struct executor *x = u->x;
 
+    if (remove_sentinel(u))
+        return;
     while (u->next < x->shard_count) {
         struct shard_run *s = &x->shards[u->next++];
         if (&x->hosts[s->host] != u->host)

@@ -188,8 +188,8 @@ static bool is_only_read(const struct host_run *h)
 {
     size_t next = 0;
 
-    for (size_t i = 0; i < h->x->shard_count; i++)
-        if (&h->x->hosts[h->x->shards[i].host] == h)
+    for (size_t i = 0; i < h->x->task_count; i++)
+        if (&h->x->hosts[h->x->tasks[i].host] == h)
             return false;
     return !moved_left_on(h->x, h, &next);
 }

@@ -70,7 +70,8 @@ static int write_outcome(struct executor *x, const struct task_run *t, enum task
             t->kind->shard_state, x->shards[t->shard].uid) < 0)
         return -1;
     if (state == TASK_FAILED) {
-        if (state_run(x->st, err, "UPDATE placement SET state = 'failed' WHERE shard_uid = ?", "s",
+        if (!t->params &&
+            state_run(x->st, err, "UPDATE placement SET state = 'failed' WHERE shard_uid = ?", "s",
                 x->shards[t->shard].uid) < 0)
             return -1;
         return tell_outcome(x, t, &failed, "failed", error, err);

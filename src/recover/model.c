@@ -131,8 +131,8 @@ static int load_databases(struct executor *x, struct err *err)
                 "location") " AS location, maxmemory, set_time_ms, " STATE_SECRET("target.password",
                 "database_uid") " AS password, " STATE_SECRET("target.replication_password",
                 "database_uid") " AS replication_password, generation, client_rules, " STATE_SECRET("target.admin_password",
-                "database_uid") " AS admin_password FROM target "
-                                "ORDER BY rowid",
+                "database_uid") " AS admin_password, " STATE_SECRET("target.sentinel_password",
+                "database_uid") " AS sentinel_password FROM target ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -149,6 +149,7 @@ static int load_databases(struct executor *x, struct err *err)
             .generation = number(&rows, "generation", 0),
             .client_rules = text(x, &rows, "client_rules"),
             .admin_password = text(x, &rows, "admin_password"),
+            .sentinel_password = text(x, &rows, "sentinel_password"),
         };
         if (!db->replication_password)
             db->replication_password = x->replication_password;
@@ -233,7 +234,9 @@ static int load_tasks(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT task_id, kind, shard_uid, state, attempts FROM task ORDER BY task_id", "") < 0)
+            "SELECT task_id, kind, shard_uid, state, attempts, params, host FROM task "
+            "ORDER BY task_id",
+            "") < 0)
         return -1;
     while (rows_next(&rows)) {
         const struct task_kind *kind = kind_by_name(rows_text(&rows, 1));
@@ -248,6 +251,8 @@ static int load_tasks(struct executor *x, struct err *err)
             (void)!rows_end(&rows, &ignored);
             return -1;
         }
+        json_t *params = rows_json(&rows, 5);
+        int own = params ? index_of_host(x, rows_text(&rows, 6)) : -1;
         GROW(x->tasks, x->task_count, alloc);
         x->tasks[x->task_count++] = (struct task_run){
             .x = x,
@@ -255,7 +260,8 @@ static int load_tasks(struct executor *x, struct err *err)
             .kind = kind,
             .shard = shard,
             .database = x->shards[shard].database,
-            .host = x->shards[shard].host,
+            .host = own >= 0 ? own : x->shards[shard].host,
+            .params = params,
             .begun = rows_int(&rows, 4) > 0,
         };
         if (kind == &task_open_shard && rows_int(&rows, 4) > 0)
@@ -416,6 +422,7 @@ void executor_release(struct executor *x)
     for (size_t i = 0; i < x->database_count; i++)
         json_decref(x->databases[i].location);
     for (size_t i = 0; i < x->task_count; i++) {
+        json_decref(x->tasks[i].params);
         free(x->tasks[i].waits_for);
         free(x->tasks[i].waiters);
         free(x->tasks[i].with);

@@ -82,9 +82,10 @@ struct database_run {
     json_t *location;
     const char *password; /* secret; of its clients, or NULL */
     const char *replication_password;
-    const char *client_rules;   /* "data", "all"; NULL: all */
-    const char *admin_password; /* secret; of user admin, or NULL */
-    int64_t generation;         /* how often it was started again after the loss of a host */
+    const char *client_rules;      /* "data", "all"; NULL: all */
+    const char *admin_password;    /* secret; of user admin, or NULL */
+    const char *sentinel_password; /* secret; of user recluster-sentinel, or NULL */
+    int64_t generation;            /* how often it was started again after the loss of a host */
     int64_t maxmemory_bytes;
     int64_t shift_expiry_ms; /* keys expire so much later: the age of the set; 0: as they are */
     size_t first_shard, shard_count;
@@ -100,6 +101,7 @@ struct task_run {
     int64_t id;
     const struct task_kind *kind;
     int shard, database, host;
+    json_t *params; /* column `params`; NULL: none, and `host` is that of the shard */
     enum task_state state;
     bool begun;               /* by an earlier run */
     int attempts;             /* in this run */

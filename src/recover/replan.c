@@ -21,10 +21,18 @@ struct replan {
     bool *lost;                    /* for each shard */
 };
 
+static bool is_lost_sentinel(const struct executor *x, const struct task_run *t)
+{
+    return t->kind == &task_start_sentinel && x->hosts[t->host].lost;
+}
+
 bool replan_is_called_for(const struct executor *x)
 {
     for (size_t i = 0; i < x->shard_count; i++)
         if (x->hosts[x->shards[i].host].lost)
+            return true;
+    for (size_t i = 0; i < x->task_count; i++)
+        if (is_lost_sentinel(x, &x->tasks[i]))
             return true;
     return false;
 }
@@ -129,6 +137,8 @@ static int choose_change(struct replan *r, size_t database, struct err *err)
             any = true;
             primary |= x->shards[i].is_primary;
         }
+    for (size_t i = 0; i < x->task_count && x->databases[database].in_use; i++)
+        any |= x->tasks[i].database == (int)database && is_lost_sentinel(x, &x->tasks[i]);
     if (!any)
         return 0;
     const json_t *source = planned_files_lost(x, database);
@@ -422,11 +432,12 @@ static int make_plan(struct replan *r, struct err *err)
 
 /* --- the result --- */
 
-/* Merges the new plan: of a database in use only its new shards, of unchanged ones nothing. */
+/* Merges the new plan: of a database in use only its new shards and Sentinels, of unchanged ones nothing. */
 static json_t *merged_document(const struct replan *r)
 {
     json_t *document = plan_json(r->survey->plan), *database;
     json_t *databases = json_object_get(document, "databases");
+    static const char *const renewed[] = {"shards", "sentinels"};
     size_t i;
 
     json_array_foreach (databases, i, database) {
@@ -436,7 +447,8 @@ static json_t *merged_document(const struct replan *r)
             continue;
         before = json_copy(before);
         if (at >= 0 && r->changes[at] == CHANGE_REPLICAS)
-            json_object_set(before, "shards", json_object_get(database, "shards"));
+            for (size_t k = 0; k < ARRAY_SIZE(renewed); k++)
+                json_object_set(before, renewed[k], json_object_get(database, renewed[k]));
         json_array_set_new(databases, i, before);
     }
     json_object_set(document, "options", json_object_get(r->document, "options"));
@@ -450,7 +462,8 @@ static int report_change(const struct replan *r, size_t database, struct err *er
     AUTO_FREE char *message =
         r->changes[database] == CHANGE_RESTART
             ? xasprintf("%s starts again, with new places for the lost shards: %s", label, shards)
-            : xasprintf("%s gets new replicas for the lost ones: %s", label, shards);
+        : !*shards ? xasprintf("%s gets new Sentinels for those on lost hosts", label)
+                   : xasprintf("%s gets new replicas for the lost ones: %s", label, shards);
 
     const struct event event = {.severity = "warning",
         .code = "replanned",

@@ -13,6 +13,7 @@
 #include "recluster/secret.h"
 #include "recluster/survey.h"
 #include "save_plan.h"
+#include "sentinels.h"
 
 enum { RECOVERY_ID_BYTES = 8, PASSWORD_BYTES = 32, CLIENT_PASSWORD_BYTES = 16 };
 
@@ -397,6 +398,8 @@ static bool has_nodes_to_forget(const struct saving *to, const struct plan_shard
 static bool task_applies(
     const struct saving *to, const struct plan_shard *s, const struct task_kind *kind)
 {
+    if (kind == &task_start_sentinel) /* has a host of its own: sentinels.c */
+        return false;
     if (kind == &task_forget_nodes)
         return has_nodes_to_forget(to, s);
     if (!is_to_be_saved(to, s))
@@ -491,6 +494,9 @@ static int save_work(
     if (rc == 0)
         rc = save_tasks(&to, err);
     saving_release(&to);
+    for (size_t i = 0; i < plan->database_count && rc == 0; i++)
+        if (!plan->databases[i].skipped && (!replanned || replanned->changes[i] != CHANGE_NONE))
+            rc = sentinels_save(plan, &plan->databases[i], st, err);
     if (rc < 0)
         return -1;
     json_t *document = replanned ? json_incref(replanned->document) : plan_json(plan);

@@ -80,3 +80,16 @@ bool database_uses_tls(const struct executor *x, const struct database_run *db)
         all = json_object_get(x->hosts[x->shards[i].host].spec, "tls") != NULL;
     return all;
 }
+
+void shard_add_server(const struct executor *x, const struct host_run *h,
+    const struct database_run *db, json_t *params)
+{
+    json_object_set_new(params, "server", json_string(h->server));
+    if (json_object_get(h->spec, "run_as"))
+        json_object_set(params, "run_as", json_object_get(h->spec, "run_as"));
+    if (!database_uses_tls(x, db))
+        return;
+    json_t *tls = json_copy(json_object_get(h->spec, "tls"));
+    json_object_set_new(tls, "clients", json_string(db->ccs->client_certificates ? "yes" : "no"));
+    json_object_set_new(params, "tls", tls);
+}

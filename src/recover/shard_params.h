@@ -25,6 +25,10 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 bool shard_loads_file(const struct executor *x, const struct shard_run *s);
 bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
 
+/* Puts "server", "run_as" and "tls" of a host into params, for a process of that database. */
+void shard_add_server(const struct executor *x, const struct host_run *h,
+    const struct database_run *db, json_t *params);
+
 /* It had TLS, and all its hosts have certificates. */
 bool database_uses_tls(const struct executor *x, const struct database_run *db);
 

@@ -289,6 +289,13 @@ static void password_params(const struct executor *x, const struct task_run *t, 
     json_object_set_new(params, "password", password ? json_string(password) : json_null());
 }
 
+static bool is_line_of(const char *line, const char *user)
+{
+    size_t len = strlen(user);
+    return strncmp(line, "user ", 5) == 0 && strncmp(line + 5, user, len) == 0 &&
+           line[5 + len] == ' ';
+}
+
 /* The users of a captured database, except those with names of ours. */
 static json_t *users_of(const struct executor *x, const struct task_run *t)
 {
@@ -296,8 +303,8 @@ static json_t *users_of(const struct executor *x, const struct task_run *t)
     json_t *users = json_array();
 
     for (const char *const *line = db->ccs->users; line && *line; line++)
-        if (strncmp(*line, "user " RECOVERY_USER " ", strlen("user " RECOVERY_USER " ")) != 0 &&
-            strncmp(*line, "user " REPLICATION_USER " ", strlen("user " REPLICATION_USER " ")) != 0)
+        if (!is_line_of(*line, RECOVERY_USER) && !is_line_of(*line, REPLICATION_USER) &&
+            !is_line_of(*line, SENTINEL_USER))
             json_array_append_new(users, json_string(*line));
     return users;
 }
@@ -309,6 +316,9 @@ static void open_params(const struct executor *x, const struct task_run *t, json
     password_params(x, t, params);
     json_object_set_new(params, "rules", json_string(rules ? rules : "all"));
     json_object_set_new(params, "users", users_of(x, t));
+    if (x->databases[t->database].sentinel_password)
+        json_object_set_new(
+            params, "sentinel_password", json_string(x->databases[t->database].sentinel_password));
 }
 
 const struct task_kind task_open_shard = {
@@ -408,4 +418,4 @@ const struct task_kind task_forget_nodes = {
 
 const struct task_kind *const task_kinds[] = {&task_prepare_shard, &task_fetch, &task_load_shard,
     &task_attach_replica, &task_prove_shard, &task_configure, &task_open_shard,
-    &task_prove_endpoint, &task_seal_shard, &task_forget_nodes, NULL};
+    &task_prove_endpoint, &task_seal_shard, &task_start_sentinel, &task_forget_nodes, NULL};

@@ -8,21 +8,12 @@
 
 enum { REPLICATION_BACKLOG_BYTES = 16 * 1024 * 1024 };
 
-static json_t *tls_of(const struct executor *x, const struct shard_run *s)
-{
-    const struct ccs_database *db = x->databases[s->database].ccs;
-    json_t *tls = json_copy(json_object_get(x->hosts[s->host].spec, "tls"));
-
-    json_object_set_new(tls, "clients", json_string(db->client_certificates ? "yes" : "no"));
-    return tls;
-}
-
 static void prepare_params(const struct executor *x, const struct task_run *t, json_t *params)
 {
     const struct shard_run *s = &x->shards[t->shard];
     const struct database_run *db = &x->databases[t->database];
 
-    json_object_set_new(params, "server", json_string(x->hosts[s->host].server));
+    shard_add_server(x, &x->hosts[s->host], db, params);
     json_object_set_new(params, "addr", json_string(s->addr));
     json_object_set_new(params, "port", json_integer(s->port));
     json_object_set_new(params, "bus_port", json_integer(s->bus_port));
@@ -36,13 +27,9 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     shard_add_databases(x, s, params);
     if (shard_settings(x, s, "at_start"))
         json_object_set(params, "settings", (json_t *)(uintptr_t)shard_settings(x, s, "at_start"));
-    if (json_object_get(x->hosts[s->host].spec, "run_as"))
-        json_object_set(params, "run_as", json_object_get(x->hosts[s->host].spec, "run_as"));
     if (json_object_get(x->hosts[s->host].spec, "announce_hostname"))
         json_object_set(params, "announce_hostname",
             json_object_get(x->hosts[s->host].spec, "announce_hostname"));
-    if (database_uses_tls(x, db))
-        json_object_set_new(params, "tls", tls_of(x, s));
     if (json_object_get(x->hosts[s->host].spec, "modules"))
         json_object_set(params, "modules", json_object_get(x->hosts[s->host].spec, "modules"));
     if (s->node_id) {

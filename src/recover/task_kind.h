@@ -83,7 +83,7 @@ struct task_kind {
 
 extern const struct task_kind task_prepare_shard, task_fetch, task_load_shard, task_attach_replica,
     task_prove_shard, task_configure, task_open_shard, task_prove_endpoint, task_seal_shard,
-    task_forget_nodes;
+    task_forget_nodes, task_start_sentinel;
 extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
 
 #endif

@@ -59,6 +59,18 @@ void plan_endpoints(const json_t *database, size_t max, struct buf *out)
         buf_adds(out, "none");
 }
 
+void plan_sentinels(const json_t *database, struct buf *out)
+{
+    json_t *sentinel;
+    size_t i;
+
+    json_array_foreach (json_object_get(database, "sentinels"), i, sentinel) {
+        buf_addf(out, "%s%s (", i > 0 ? ", " : "", json_text(sentinel, "host", "?"));
+        plan_endpoint(sentinel, out);
+        buf_addc(out, ')');
+    }
+}
+
 void plan_host_shards(const json_t *plan, const char *host, size_t max, struct buf *out)
 {
     size_t found = 0, i, k;

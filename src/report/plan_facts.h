@@ -20,6 +20,9 @@ void plan_endpoint(const json_t *endpoint, struct buf *out);
 /* "10.0.0.1:12000, …", at most `max` of them; "none". */
 void plan_endpoints(const json_t *database, size_t max, struct buf *out);
 
+/* "h1 (10.0.0.1:26379), …": where the Sentinels of a database run; empty without any. */
+void plan_sentinels(const json_t *database, struct buf *out);
+
 /* "shard:1, shard:4 (replica), … and 7 more" of one host. */
 void plan_host_shards(const json_t *plan, const char *host, size_t max, struct buf *out);
 

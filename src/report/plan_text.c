@@ -230,7 +230,8 @@ static void database_text(struct text *t, const json_t *plan, const json_t *data
 {
     size_t homeless = count_homeless(json_object_get(database, "shards"));
     size_t shards = json_count(database, "shards");
-    struct buf endpoints = BUF_INIT;
+    CLEANUP(buf_release) struct buf endpoints = BUF_INIT;
+    CLEANUP(buf_release) struct buf sentinels = BUF_INIT;
 
     text_wrap(t, TEXT_BOLD, "  ", "%s  %s", json_text(database, "label", "?"),
         json_text(database, "name", ""));
@@ -251,7 +252,9 @@ static void database_text(struct text *t, const json_t *plan, const json_t *data
     placed_text(t, json_object_get(database, "shards"));
     plan_endpoints(database, 6, &endpoints);
     text_field(t, "endpoints", "%s", endpoints.data);
-    buf_release(&endpoints);
+    plan_sentinels(database, &sentinels);
+    if (sentinels.len > 0)
+        text_field(t, "sentinels", "%s", sentinels.data);
 }
 
 void report_plan_text(const json_t *plan, bool colour, struct buf *out)

@@ -38,6 +38,7 @@ static json_t *database_row(const struct rows *rows, int64_t started_ms, int64_t
     json_object_set_new(o, "rto_s", doc_int_or_null(rto_s, -1));
     json_object_set_new(o, "rpo_s", doc_int_or_null(age_s, -1));
     json_object_set_new(o, "endpoints", json_array());
+    json_object_set_new(o, "sentinels", json_array());
     json_object_set_new(o, "shards", json_array());
     if (age_s > *rpo_s)
         *rpo_s = age_s;
@@ -126,6 +127,25 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
         json_t *shard = shard_row(&rows);
         add_endpoint(database, shard);
         json_array_append_new(json_object_get(database, "shards"), shard);
+    }
+    return rows_end(&rows, err);
+}
+
+static int add_sentinels(struct state *st, const json_t *by_uid, struct err *err)
+{
+    struct rows rows;
+
+    if (state_query(st, &rows, err,
+            "SELECT database_uid, host, json_extract(params, '$.addr') AS addr,"
+            " json_extract(params, '$.port') AS port, json_extract(params, '$.watch.name') AS name,"
+            " state FROM task WHERE kind = 'start_sentinel' ORDER BY task_id",
+            "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        json_t *sentinel = rows_object(&rows);
+        json_object_del(sentinel, "database_uid");
+        json_array_append_new(
+            json_object_get(json_object_get(by_uid, rows_text(&rows, 0)), "sentinels"), sentinel);
     }
     return rows_end(&rows, err);
 }
@@ -314,8 +334,9 @@ int report_status_json(struct state *st, const char *path, json_t **ret, struct 
     json_object_set_new(status, "state", doc_string(state));
     json_object_set_new(status, "databases", databases);
     if (add_databases(st, started_ms, databases, by_uid, &rpo_s, err) < 0 ||
-        add_shards(st, by_uid, err) < 0 || add_tasks(st, status, err) < 0 ||
-        add_planned(st, status, err) < 0 || add_errors(st, failed, status, err) < 0) {
+        add_shards(st, by_uid, err) < 0 || add_sentinels(st, by_uid, err) < 0 ||
+        add_tasks(st, status, err) < 0 || add_planned(st, status, err) < 0 ||
+        add_errors(st, failed, status, err) < 0) {
         json_decref(by_uid);
         json_decref(status);
         return err_wrap(err, "cannot read the state of the recovery");

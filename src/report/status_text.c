@@ -165,6 +165,10 @@ static void database_text(struct text *t, const json_t *database)
         plan_endpoints(database, 6, &line);
         text_field(t, "endpoints", "%s", line.data);
     }
+    buf_clear(&line);
+    plan_sentinels(database, &line);
+    if (line.len > 0)
+        text_field(t, "sentinels", "%s", line.data);
     buf_release(&line);
 }
 

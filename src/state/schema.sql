@@ -79,7 +79,8 @@ CREATE TABLE database (
     backup_location   TEXT,                         -- JSON; secrets in it are masked
     backup_interval_s INTEGER,
     login             TEXT,                         -- open, password, off (named users only), unreadable, unknown
-    client_certificates INTEGER NOT NULL DEFAULT 0  -- clients had to show one
+    client_certificates INTEGER NOT NULL DEFAULT 0, -- clients had to show one
+    sentinels         TEXT                          -- JSON: the Sentinels that the hosts file asks for
 );
 
 CREATE TABLE shard (
@@ -252,7 +253,9 @@ CREATE TABLE task (
     bytes_done   INTEGER,          -- while it runs, once a second
     bytes_total  INTEGER,
     progress     TEXT,             -- its phase: fetching, loading, …
-    progress_ms  INTEGER           -- time of that report
+    progress_ms  INTEGER,          -- time of that report
+    params       TEXT              -- JSON: parameters of its call that no other table has; then host is
+                                   -- the task's own, not that of its shard
 );
 CREATE INDEX task_shard ON task (shard_uid);
 

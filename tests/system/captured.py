@@ -42,15 +42,15 @@ def functions_of(c):
 class Captured:
     """`servers` that run, `primaries` of them with the data; connect(server) logs in as one who may do all.
 
-    `look` makes a digest of what a connection sees.
+    `look` makes a digest of what a connection sees. `asked`: the address that `capture` begins with.
     """
 
-    def __init__(self, recovery, servers, primaries, *options, connect=None, look=contents.digest):
+    def __init__(self, recovery, servers, primaries, *options, connect=None, look=contents.digest, asked=None):
         self.recovery = recovery
         self.connect = connect or (lambda server: server.connect())
         self.folder = recovery.folder / "captured"
         self.folder.mkdir(exist_ok=True)
-        recovery.run("capture", f"{servers[0].addr}:{servers[0].port}", *options, "--to", self.folder, timeout=120)
+        recovery.run("capture", asked or f"{servers[0].addr}:{servers[0].port}", *options, "--to", self.folder, timeout=120)
         recovery.ccs = self.folder / "ccs-redis.rdb"
         said = recovery.run("inspect", recovery.ccs, "--json").json
         self.databases = said["databases"]

@@ -1,0 +1,24 @@
+#ifndef RECOVER_SENTINELS_H
+#define RECOVER_SENTINELS_H
+
+/*
+ * The Sentinels of a recovered database: one task for each (task_start_sentinel), with the host and
+ * parameters of its own (column `params` of table task):
+ *
+ *     {"dir", "addr", "port", "watch": {"name", "quorum", "down_after_ms", "failover_timeout_ms",
+ *      "parallel_syncs"}}
+ *
+ * It belongs to the database's primary, which it watches.
+ */
+
+#include "recluster/plan.h"
+#include "recluster/state.h"
+
+/*
+ * Saves the tasks of those that a plan has, and forgets those on other hosts, which count as moved
+ * (moved.h). Those that are saved already stay. Makes the password of their user once.
+ */
+int sentinels_save(const struct plan *plan, const struct plan_database *db, struct state *st,
+    struct err *err) MUST_CHECK;
+
+#endif
