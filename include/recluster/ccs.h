@@ -179,6 +179,14 @@ void ccs_free(struct ccs *ccs);
 const struct ccs_node *ccs_node(const struct ccs *ccs, const char *uid); /* or NULL */
 const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
 
+/*
+ * What the hosts file says of a database's Sentinels: true, false (none), or an object with "name",
+ * "port", "quorum", "down_after_ms", "failover_timeout_ms", "parallel_syncs", each of which replaces
+ * what was captured. Also written to the state file, for later runs.
+ */
+int ccs_ask_for_sentinels(struct ccs *ccs, const struct ccs_database *db, const json_t *wish,
+    struct state *st, struct err *err) MUST_CHECK;
+
 const char *ccs_login_name(enum ccs_login login);
 
 /* By "db:1", "1" or name. ERR_USAGE names the nearest known one, or reports an ambiguous name. */

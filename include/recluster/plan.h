@@ -52,8 +52,9 @@
  *
  * Sentinels. A database that is not sharded and has replicas gets Sentinels if it had some: as many
  * as before, at least three, each on a host of its own; on fewer hosts fewer, with a warning. They
- * prefer different racks, then different machines, then hosts that have its shards. Their port is
- * the one from before, else 26379, or the next free one. A Sentinel needs no memory of the plan.
+ * prefer different racks, then different machines, then hosts where their port is free, then hosts
+ * that have its shards. The port is the one from before, else 26379; if it is taken, the next free
+ * one. A Sentinel needs no memory of the plan.
  *
  * Limits: 10,000 hosts, 1,000,000 shards. 1,000 hosts and 20,000 shards take about a second.
  *

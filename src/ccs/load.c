@@ -3,6 +3,7 @@
 
 #include "model.h"
 #include "recluster/json.h"
+#include "sentinels.h"
 #include "settings.h"
 #include "value.h"
 
@@ -297,69 +298,6 @@ static int load_captured(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
-/* A Sentinel writes its name unquoted into its file. */
-static bool is_sentinel_name(const char *name)
-{
-    for (const char *p = name; *p; p++)
-        if (*p <= ' ' || *p > '~' || strchr("\"'\\#", *p))
-            return false;
-    return *name != '\0';
-}
-
-static int64_t within(const struct rows *rows, int column, int64_t max)
-{
-    int64_t n = rows_int(rows, column);
-    return n > 0 && n <= max ? n : 0;
-}
-
-/* The first Sentinel of a database says how; the others only count. */
-static void take_sentinel(struct loader *l, const struct rows *rows, struct ccs_database *db)
-{
-    struct ccs_sentinels *s = (struct ccs_sentinels *)(uintptr_t)db->sentinels;
-
-    if (!s) {
-        const char *name = text_or(l, rows, 1, "");
-        s = arena_alloc(&l->ccs->arena, sizeof(*s));
-        *s = (struct ccs_sentinels){
-            .name = is_sentinel_name(name) ? name : "mymaster",
-            .port = (int)within(rows, 2, UINT16_MAX),
-            .quorum = within(rows, 3, INT32_MAX),
-            .down_after_ms = within(rows, 4, INT32_MAX),
-            .failover_timeout_ms = within(rows, 5, INT32_MAX),
-            .parallel_syncs = within(rows, 6, INT32_MAX),
-        };
-        db->sentinels = s;
-    }
-    s->count++;
-}
-
-/* sentinel:<n>, which `capture` writes. */
-static int load_sentinels(struct loader *l)
-{
-    struct ccs *ccs = l->ccs;
-    struct rows rows;
-
-    if (state_query(l->state, &rows, l->err,
-            "SELECT max(CASE field WHEN 'bdb_uid' THEN value END),"
-            " max(CASE field WHEN 'name' THEN value END),"
-            " max(CASE field WHEN 'port' THEN value END),"
-            " max(CASE field WHEN 'quorum' THEN value END),"
-            " max(CASE field WHEN 'down_after_ms' THEN value END),"
-            " max(CASE field WHEN 'failover_timeout_ms' THEN value END),"
-            " max(CASE field WHEN 'parallel_syncs' THEN value END)"
-            " FROM ccs_entry WHERE kind = 'hash' AND typeof(key) = 'text'"
-            " AND substr(key, 1, 9) = 'sentinel:' AND typeof(value) = 'text'"
-            " GROUP BY key ORDER BY min(entry_id)",
-            "") < 0)
-        return -1;
-    while (rows_next(&rows)) {
-        const struct ccs_database *found = ccs_database(ccs, text_or(l, &rows, 0, ""));
-        if (found)
-            take_sentinel(l, &rows, &ccs->databases[found - ccs->databases]);
-    }
-    return rows_end(&rows, l->err);
-}
-
 static int by_uid(const void *uid, const void *shard)
 {
     return strcmp(uid, (*(struct ccs_shard *const *)shard)->uid);
@@ -505,8 +443,8 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
-    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_sentinels(&l) < 0 ||
-        load_node_ids(&l) < 0) {
+    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_node_ids(&l) < 0 ||
+        sentinels_load(ccs, st, err) < 0) {
         ccs_free(ccs);
         return NULL;
     }

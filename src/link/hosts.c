@@ -189,9 +189,35 @@ static int check_sources(json_t *sources, struct err *err)
     return 0;
 }
 
+/* "sentinel": true, false, or how. */
+static int check_sentinel(const json_t *entry, const char *where, struct err *err)
+{
+    static const char *const keys[] = {
+        "name", "port", "quorum", "down_after_ms", "failover_timeout_ms", "parallel_syncs", NULL};
+    json_t *wish = json_object_get(entry, "sentinel");
+    const char *name = NULL;
+    int64_t n;
+
+    if (!json_is_object(wish))
+        return spec_check_flag(entry, "sentinel", where, err);
+    if (spec_check_keys(wish, keys, where, err) < 0 ||
+        spec_text(wish, "name", where, &name, err) < 0)
+        return -1;
+    if (name && name[strcspn(name, " \t\r\n\"'\\#")])
+        return err_set(err, ERR_USAGE,
+            "%sthe name '%s' of \"sentinel\" has a character that Sentinels cannot write", where,
+            name);
+    for (size_t i = 1; keys[i]; i++)
+        if (spec_count(wish, keys[i], where, &n, err) < 0)
+            return -1;
+    if (json_int(wish, "port", 1) > UINT16_MAX)
+        return err_set(err, ERR_USAGE, "%sthe port of \"sentinel\" is above %d", where, UINT16_MAX);
+    return 0;
+}
+
 static int check_databases(json_t *databases, struct err *err)
 {
-    static const char *const keys[] = {"password", "open_access", NULL};
+    static const char *const keys[] = {"password", "open_access", "sentinel", NULL};
     const char *label;
     json_t *entry;
 
@@ -202,7 +228,8 @@ static int check_databases(json_t *databases, struct err *err)
         if (!json_is_object(entry))
             return err_set(err, ERR_USAGE, "%snot an object", where);
         if (spec_check_keys(entry, keys, where, err) < 0 ||
-            spec_check_flag(entry, "open_access", where, err) < 0)
+            spec_check_flag(entry, "open_access", where, err) < 0 ||
+            check_sentinel(entry, where, err) < 0)
             return -1;
         if (json_object_get(entry, "password") && json_flag(entry, "open_access"))
             return err_set(err, ERR_USAGE, "%sboth a password and open access", where);

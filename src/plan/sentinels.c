@@ -60,6 +60,12 @@ static bool is_apart(const struct draft *d, const struct plan_database *db, int 
     return true;
 }
 
+static int wanted_port(const struct plan_database *db)
+{
+    int before = db->database->sentinels->port;
+    return before ? before : SENTINEL_PORT;
+}
+
 /* The first of the best hosts; -1: none is left. */
 static int best_host(const struct draft *d, const struct plan_database *db)
 {
@@ -68,8 +74,8 @@ static int best_host(const struct draft *d, const struct plan_database *db)
     for (int h = 0; h < (int)d->plan->host_count; h++) {
         if (!can_run(d, db, h))
             continue;
-        int points =
-            4 * is_apart(d, db, h, true) + 2 * is_apart(d, db, h, false) + has_shards_of(d, db, h);
+        int points = 8 * is_apart(d, db, h, true) + 4 * is_apart(d, db, h, false) +
+                     2 * !ports_taken(&d->hosts[h], wanted_port(db)) + has_shards_of(d, db, h);
         if (points > best_points) {
             best = h;
             best_points = points;
@@ -89,9 +95,8 @@ static void add(struct draft *d, struct plan_database *db, int host, int port)
 
 static void add_with_port(struct draft *d, struct plan_database *db, int host)
 {
-    int wanted = db->database->sentinels->port ? db->database->sentinels->port : SENTINEL_PORT;
     const char *name = d->plan->hosts[host].host->name;
-    int port = wanted;
+    int wanted = wanted_port(db), port = wanted;
 
     while (port <= PORT_MAX && ports_taken(&d->hosts[host], port))
         port++;
@@ -167,9 +172,13 @@ void sentinels_place(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
         struct plan_database *db = &d->plan->databases[i];
-        if (db->skipped || db->database->sharded || !db->database->sentinels)
+        if (db->skipped || !db->database->sentinels)
             continue;
-        if (has_replicas(d, db))
+        if (db->database->sharded)
+            draft_warn(d,
+                &(struct plan_issue){.code = "sentinels-none", .database = db->database->label},
+                "it gets no Sentinels, because the nodes of a cluster watch each other");
+        else if (has_replicas(d, db))
             place(d, db);
         else
             draft_warn(d,

@@ -44,16 +44,25 @@ static enum finish not_yet(const struct executor *x, const struct task_run *t, s
     return FINISH_NOT_YET;
 }
 
+/* Other Sentinels of its database, without those whose host was given up. */
+static long long count_others(const struct executor *x, const struct task_run *t)
+{
+    long long n = 0;
+
+    for (size_t i = 0; i < x->task_count; i++)
+        n += &x->tasks[i] != t && x->tasks[i].kind == t->kind &&
+             x->tasks[i].database == t->database && x->tasks[i].state != TASK_FAILED;
+    return n;
+}
+
 /* It must see all that it would need for a failover. */
 static enum finish start_finish(
     struct executor *x, struct task_run *t, const json_t *result, struct err *err)
 {
     const struct database_run *db = &x->databases[t->database];
     const char *label = db->label, *host = x->hosts[t->host].name;
-    long long replicas = (long long)db->shard_count - 1, others = -1;
+    long long replicas = (long long)db->shard_count - 1, others = count_others(x, t);
 
-    for (size_t i = 0; i < x->task_count; i++)
-        others += x->tasks[i].kind == t->kind && x->tasks[i].database == t->database;
     if (json_int(result, "replicas", 0) < replicas) {
         err_set(err, ERR_CHECK, "%s: the Sentinel on host '%s' knows %lld of %lld replicas", label,
             host, (long long)json_int(result, "replicas", 0), replicas);

@@ -460,6 +460,22 @@ static int make_clusters(struct survey *survey, struct state *st, struct err *er
     return 0;
 }
 
+static int take_sentinels(struct survey *survey, struct state *st, struct err *err)
+{
+    const char *label;
+    json_t *entry;
+
+    json_object_foreach (survey->hosts->databases, label, entry) {
+        const json_t *wish = json_object_get(entry, "sentinel");
+        const struct ccs_database *db = wish ? ccs_find_database(survey->ccs, label, err) : NULL;
+        if (wish && !db)
+            return err_wrap(err, "\"databases\" of the hosts file");
+        if (db && ccs_ask_for_sentinels(survey->ccs, db, wish, st, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* Before the hosts are probed, because they ask the old cluster too. */
 static int find_old_cluster(
     struct survey *survey, const struct survey_request *request, struct err *err)
@@ -611,7 +627,7 @@ int survey_run(
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 || make_clusters(survey, st, err) < 0 ||
-        find_old_cluster(survey, request, err) < 0 ||
+        take_sentinels(survey, st, err) < 0 || find_old_cluster(survey, request, err) < 0 ||
         survey_probe_hosts(survey, request, st, err) < 0 || survey_choose_disks(survey, err) < 0 ||
         check_old_cluster(survey, request, st, err) < 0)
         goto fail;

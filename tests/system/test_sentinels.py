@@ -1,5 +1,6 @@
 """A captured database with replicas gets its Sentinels back."""
 
+import json
 import os
 import signal
 
@@ -7,9 +8,14 @@ import pytest
 
 from captured import Captured
 from harness import redis_server, resp
+from harness.certificates import Authority
 from harness.redis_server import wait_until
 from live_cluster import Sentinels
-from program import DONE
+from program import DONE, USAGE
+from test_replan import REPLAN, gate, query  # gate is a fixture
+from test_resume import CLUSTER, KILLED
+
+__all__ = ["gate"]
 
 PASSWORD = "it's \"the one\""
 NAME = "orders.main"
@@ -89,3 +95,142 @@ def test_a_replica_takes_over(folder, net, recovery, release):
     wait_until(replicated, "the other replica at the new primary", 20)
     with resp.Connection(new["ip"], int(new["port"]), "app's own", "app") as c:
         assert c.call("GET", "app:7") == b"7"
+
+
+def assert_watched(recovery, made, name="mymaster", count=3, replicas=1):
+    """All Sentinels of the database agree about it."""
+    database = recovery.database(made)
+    primary = next(s for s in database["shards"] if s["role"] == "primary")
+    assert len(database["sentinels"]) == count
+    for sentinel in database["sentinels"]:
+        said = master(sentinel)
+        assert sentinel["name"] == name and (said["ip"], int(said["port"])) == (primary["addr"], primary["port"])
+        assert said["num-slaves"] == str(replicas)
+        wait_until(lambda: master(sentinel)["num-other-sentinels"] == str(count - 1), "all Sentinels", 10)
+        assert ask(sentinel, "CKQUORUM", name).startswith(b"OK")
+    return database
+
+
+def test_those_that_the_hosts_file_asks_for(cluster, recovery):
+    """Of two databases: the second one finds the port taken. On racks of their own, and removed by an abort."""
+    made = [cluster.add("a", replicas=1, password="one"), cluster.add("b", replicas=1), cluster.add("c")]
+    recovery.add_hosts(4).write()
+    for host, rack in zip(recovery.hosts, "xxyz"):
+        host["rack"] = rack
+    recovery.databases = {"db:1": {"sentinel": True}, "db:2": {"sentinel": {
+        "name": "b-main", "port": 26379, "quorum": 1, "down_after_ms": 777, "failover_timeout_ms": 4444,
+        "parallel_syncs": 2}}, "c": {"sentinel": True}}
+    recovery.write_hosts()
+    plan = recovery.plan("--json").json
+    warnings = [(w["code"], w["database"]) for w in plan["warnings"] if w["code"].startswith("sentinel")]
+    assert warnings == [("sentinel-port", "db:2")] * 2 + [("sentinels-none", "db:3")]
+    racks = {h["name"]: h["rack"] for h in plan["hosts"]}
+    assert [sorted(racks[s["host"]] for s in d["sentinels"]) for d in plan["databases"]] == [list("xyz")] * 2 + [[]]
+    assert recovery.plan().says("sentinels")
+    recovery.recover()
+    assert_watched(recovery, made[0])
+    database = assert_watched(recovery, made[1], "b-main")
+    said = master(database["sentinels"][0])
+    assert [said[f] for f in ("quorum", "down-after-milliseconds", "failover-timeout", "parallel-syncs")] == [
+        "1", "777", "4444", "2"]
+    assert sorted(s["port"] for s in database["sentinels"]) == [26379, 26380, 26380]
+    assert recovery.run("status", "--state", recovery.state).says("h1 (")
+    # An abort leaves what is in use, unless it is to be removed.
+    running = len(recovery.running_servers())
+    assert running == 5 + 6
+    recovery.run("abort", "--state", recovery.state, "--yes", status=None)
+    assert len(recovery.running_servers()) == running
+    assert_watched(recovery, made[0])
+    recovery.run("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
+    recovery.resume()
+    assert_watched(recovery, made[0])
+
+
+@pytest.mark.parametrize("entry, says", [
+    ({"sentinel": "yes"}, "'sentinel'"), ({"sentinel": {"nam": "x"}}, "'nam'"),
+    ({"sentinel": {"quorum": 0}}, "quorum"), ({"sentinel": {"name": "a b"}}, "name 'a b'"),
+    ({"sentinel": {"port": 70000}}, "port"),
+], ids=["word", "key", "quorum", "name", "port"])
+def test_wishes_that_are_refused(cluster, recovery, entry, says):
+    cluster.add("a", replicas=1)
+    recovery.add_hosts(1).write()
+    recovery.databases = {"db:1": entry}
+    recovery.write_hosts()
+    assert recovery.plan(status=USAGE).says(says)
+
+
+def test_none_are_wanted_though_some_were_captured(folder, net, recovery, release):
+    before = captured(folder, net, recovery, release, replicas=1)
+    recovery.databases = {before.uid: {"sentinel": False}}
+    recovery.add_hosts(2).write_hosts()
+    plan = recovery.plan("--old-cluster-is-dead", "redis", "--json").json
+    assert plan["databases"][0]["sentinels"] == []
+    recovery.databases = {}
+    recovery.write_hosts()
+    plan = recovery.plan("--old-cluster-is-dead", "redis", "--json").json
+    assert len(plan["databases"][0]["sentinels"]) == 2
+    assert "sentinels-few" in [w["code"] for w in plan["warnings"]]
+
+
+def test_killed_at_commits(cluster, recovery):
+    made = cluster.add("a", replicas=1, password="one", keys=20)
+    recovery.databases = {"db:1": {"sentinel": {"quorum": 2}}}
+    recovery.add_hosts(3).write()
+    n = 14
+    run = recovery.recover(env={"RECLUSTER_TEST_KILL_AT": n}, status=None)
+    while run.status == KILLED:
+        n += 1
+        run = recovery.resume(env={"RECLUSTER_TEST_KILL_AT": n}, status=None)
+    assert run.status == DONE and n > 16, run
+    recovery.assert_recovered(made)
+    assert_watched(recovery, made)
+    assert len(recovery.running_servers()) == 5
+
+
+def test_with_tls(cluster, recovery, folder):
+    authority = Authority(folder / "ca")
+    made = cluster.add("a", replicas=1, password="one", tls_mode="enabled")
+    recovery.databases = {"db:1": {"sentinel": True}}
+    recovery.add_hosts(3).write()
+    for host in recovery.hosts:
+        signed = authority.sign(host["name"], host["addr"])
+        host["tls"] = {"cert": {"file": str(signed.cert)}, "key": {"file": str(signed.key)},
+                       "ca": {"file": str(authority.cert)}}
+    recovery.write_hosts()
+    recovery.recover()
+    database = recovery.database(made)
+    assert len(database["sentinels"]) == 3
+    for sentinel in database["sentinels"]:
+        with resp.Connection(sentinel["addr"], sentinel["port"], tls=authority.client(authority.sign("me"))) as c:
+            assert c.call("SENTINEL", "CKQUORUM", "mymaster").startswith(b"OK 3")
+
+
+def test_their_host_is_lost(cluster, recovery, gate):
+    """Before its Sentinel started, and after: another host gets it, and an abort finds what was left."""
+    made = cluster.add("a", replicas=1, password="one")
+    recovery.databases = {"db:1": {"sentinel": True}}
+    recovery.add_hosts(5).write().recover("--until", "load")
+    gate.take("h3")
+    run = recovery.resume("--patience", "1s", status=None)
+    assert run.status != DONE and "h3" in str(recovery.status()["errors"])
+    recovery.resume(*REPLAN)
+    recovery.assert_recovered(made)
+    database = assert_watched(recovery, made)
+    assert [s["host"] for s in database["sentinels"]] == ["h1", "h2", "h4"]
+    plan = query(recovery, "SELECT document FROM plan ORDER BY plan_id DESC LIMIT 1")[0][0]
+    assert '"h4"' in plan and [s["host"] for s in json.loads(plan)["databases"][0]["sentinels"]] == ["h1", "h2", "h4"]
+
+    query(recovery, "UPDATE target SET state = 'failed'")
+    query(recovery, "UPDATE task SET state = 'pending' WHERE kind = 'start_sentinel' AND host = 'h4'")
+    gate.take("h4")
+    recovery.resume(*REPLAN)
+    database = recovery.database(made)
+    assert [s["host"] for s in database["sentinels"]] == ["h1", "h2", "h5"]
+    wait_until(lambda: all(ask(s, "CKQUORUM", "mymaster").startswith(b"OK 4") for s in database["sentinels"]),
+               "four Sentinels: the one on the lost host runs")
+    gate.give_back("h3")
+    gate.give_back("h4")
+    assert len(recovery.running_servers()) == 2 + 4
+    recovery.run("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
