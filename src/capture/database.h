@@ -1,24 +1,9 @@
 #ifndef CAPTURE_DATABASE_H
 #define CAPTURE_DATABASE_H
 
-/* A CCS file in the making, and what is added to it for each database. */
+/* What is added to a CCS file for each database. */
 
-#include <jansson.h>
-
-#include "document.h"
-#include "recluster/capture.h"
-
-struct making {
-    struct live *live;
-    const struct capture_params *params;
-    struct document now, before;
-    json_t *findings;
-};
-
-/* The node at the address, new if needed. server: one that answered there, or NULL. */
-struct hash *making_node(struct making *m, const char *addr, const struct live_server *server);
-
-void making_finding(struct making *m, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#include "making.h"
 
 /* bdb, redis, endpoint and sentinel. */
 void making_database(struct making *m, const struct live_database *db);

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "ssh", "store", "sets", "link", "ccs", "plan", "survey", "live", "agent",
+    "base", "loop", "state", "rdb", "ssh", "store", "sets", "live", "link", "ccs", "plan", "survey", "agent",
     "recover", "capture", "report", "cli",
 ]
 
@@ -23,11 +23,11 @@ HOMES = {
     "ssh": "known_hosts ssh",
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pull",
+    "live": "live",
     "link": "hosts link program protocol relay rpc",
     "ccs": "ccs sealed",
     "plan": "plan",
     "survey": "fence host_link old_cluster survey",
-    "live": "live",
     "agent": "agent",
     "recover": "recover",
     "capture": "capture",
