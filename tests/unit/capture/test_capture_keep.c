@@ -37,8 +37,8 @@ static void a_minute_each(void **state)
 {
     enum { COUNT = 40 * 24 * 60 };
     const struct capture_keep keep = keep_of("24h:5m,30d:1d");
-    int64_t *times = calloc(COUNT, sizeof(*times));
-    bool *kept = calloc(COUNT, sizeof(*kept));
+    static int64_t times[COUNT];
+    static bool kept[COUNT];
 
     (void)state;
     for (int64_t i = 0; i < COUNT; i++)
@@ -48,8 +48,6 @@ static void a_minute_each(void **state)
     assert_in_range(count_kept(kept, 0, 24 * 60), 288, 290);
     assert_in_range(count_kept(kept, 24 * 60 + 1, 30 * 24 * 60), 28, 30);
     assert_int_equal(count_kept(kept, 30 * 24 * 60 + 1, COUNT), 0);
-    free(times);
-    free(kept);
 }
 
 /* What is kept stays kept while time goes on, until it is too old. */
