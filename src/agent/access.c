@@ -109,7 +109,8 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
         json_decref(warnings);
         return -1;
     }
-    struct users_making making = {.redis = NULL, .password = password, .warnings = warnings};
+    struct users_making making = {
+        .password = password, .has_admin = shard.admin_password != NULL, .warnings = warnings};
     server_version_of_record(shard.record, &making.version);
     int rc = -1;
     /* The administrator first: nobody else could undo what follows. */

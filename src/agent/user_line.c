@@ -7,37 +7,47 @@
 
 enum { WORDS_MAX = 4096 };
 
-/* A selector in parentheses is one word. Keys and channels in ACL LIST have no spaces. */
+/* A selector is one word: it ends, as for the server, with the first ")" before a space. */
 static size_t word_length(const char *p)
 {
-    size_t len = *p == '(' ? strcspn(p, ")") : strcspn(p, " ");
-    return *p == '(' && p[len] ? len + 1 : len;
+    size_t len = strcspn(p, " ");
+
+    while (*p == '(' && p[len] && p[len - 1] != ')')
+        len += 1 + strcspn(p + len + 1, " ");
+    return len;
+}
+
+static void add_word(struct user_line *u, size_t *alloc, char *word)
+{
+    if (u->count + 5 >= *alloc) {
+        *alloc *= 2;
+        u->argv = xreallocarray(u->argv, *alloc, sizeof(*u->argv));
+    }
+    u->argv[u->count++] = word;
 }
 
 bool user_line_parse(const char *line, struct user_line *ret)
 {
-    char *p = xstrdup(line);
+    static const char begin[] = "user ";
     size_t alloc = 16;
 
-    *ret = (struct user_line){.text = p, .argv = xcalloc(alloc, sizeof(*ret->argv))};
+    *ret = (struct user_line){.text = xstrdup(line), .argv = xcalloc(alloc, sizeof(*ret->argv))};
     ret->argv[ret->count++] = "ACL";
     ret->argv[ret->count++] = "SETUSER";
-    for (p += strspn(p, " "); *p && ret->count < WORDS_MAX; p += strspn(p, " ")) {
+    bool good = strncmp(line, begin, strlen(begin)) == 0;
+    char *p = ret->text + (good ? strlen(begin) : 0);
+    good = good && *p && *p != ' ';
+    while (good && *p && ret->count < WORDS_MAX) {
         size_t len = word_length(p);
-        if (ret->count + 5 >= alloc) {
-            alloc *= 2;
-            ret->argv = xreallocarray(ret->argv, alloc, sizeof(*ret->argv));
-        }
         bool last = !p[len];
         p[len] = '\0';
-        ret->argv[ret->count++] = p;
+        add_word(ret, &alloc, p);
         p += len + !last;
-        if (ret->count == 3 && strcmp(ret->argv[2], "user") == 0)
-            ret->count = 2; /* the word "user" itself */
+        p += strspn(p, " ");
     }
     ret->argv[ret->count] = NULL;
-    ret->name = ret->count > 3 ? ret->argv[2] : NULL;
-    if (!*p && ret->name && strncmp(line, "user ", 5) == 0)
+    ret->name = ret->count > 2 ? ret->argv[2] : NULL;
+    if (good && !*p)
         return true;
     user_line_release(ret);
     return false;

@@ -22,7 +22,7 @@ struct user_line {
     const char *name;
 };
 
-/* false: it is not such a line, or has too many words. */
+/* false: it is not such a line, its user has no name, or it has too many words. */
 bool user_line_parse(const char *line, struct user_line *ret);
 void user_line_release(struct user_line *u);
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "recluster/protocol.h"
 #include "user_line.h"
 
 static const char trial_name[] = "recluster-trial";
@@ -10,7 +11,8 @@ static const char trial_name[] = "recluster-trial";
 static void add_channels(const struct server_version *version, struct user_line *u)
 {
     for (size_t i = 3; i < u->count; i++)
-        if (u->argv[i][0] == '&' || strstr(u->argv[i], "channels"))
+        if (u->argv[i][0] == '&' || strcmp(u->argv[i], "allchannels") == 0 ||
+            strcmp(u->argv[i], "resetchannels") == 0)
             return;
     if (server_version_at_least(version, 6, 2)) {
         u->argv[u->count++] = "&*";
@@ -46,6 +48,19 @@ static void add_password(struct user_line *u, const char *added)
     u->argv[u->count] = NULL;
 }
 
+/* To replace one of these would end our own connection, or replication, or shut out the operator. */
+static bool is_ours(const struct users_making *m, const char *name)
+{
+    return strcmp(name, RECOVERY_USER) == 0 || strcmp(name, REPLICATION_USER) == 0 ||
+           (m->has_admin && strcmp(name, ADMIN_USER) == 0);
+}
+
+static void warn(struct users_making *m, const char *name, const char *why)
+{
+    AUTO_FREE char *text = xasprintf("user '%s' is not restored: %s", name, why);
+    json_array_append_new(m->warnings, json_string(text));
+}
+
 static int make_user(
     struct users_making *m, const char *line, const char *password, struct err *err)
 {
@@ -56,15 +71,18 @@ static int make_user(
         json_array_append_new(m->warnings, json_string("a line of the users cannot be read"));
         return 0;
     }
+    if (is_ours(m, u.name)) {
+        warn(m, u.name, "recluster has a user of this name");
+        user_line_release(&u);
+        return 0;
+    }
     AUTO_FREE char *added = password ? xasprintf(">%s", password) : NULL;
     add_channels(&m->version, &u);
     if (added)
         add_password(&u, added);
     int rc = remove_user(m, u.name, err);
     if (rc == 0 && redis_command_argv(m->redis, NULL, u.argv, NULL, &refused) < 0) {
-        AUTO_FREE char *text =
-            xasprintf("user '%s' is not restored: the server refuses one of its rules", u.name);
-        json_array_append_new(m->warnings, json_string(text));
+        warn(m, u.name, "the server refuses one of its rules");
         /* The rules before the refused one may count. */
         rc = refused.code == ERR_SERVER ? remove_user(m, u.name, err) : -1;
         if (refused.code != ERR_SERVER)

@@ -12,12 +12,14 @@ struct users_making {
     struct redis *redis;
     struct server_version version;
     const char *password; /* replaces those of default; NULL: it keeps its own */
+    bool has_admin;       /* the server has the user ADMIN_USER, which is not replaced */
     json_t *warnings;     /* texts are added */
 };
 
 /*
  * `lines`: of ACL LIST. default comes last, because clients log in as it; without a line it
- * stays off. A user that the server refuses is left out: less access than before, not more.
+ * stays off. A user that the server refuses, or that has the name of one of
+ * ours, is left out with a warning: less access than before, not more.
  */
 int users_make(struct users_making *m, const json_t *lines, struct err *err) MUST_CHECK;
 

@@ -91,19 +91,6 @@ static void find_cluster_members(
     }
 }
 
-static void find_group_members(
-    struct making *m, const struct live_database *db, struct members *ret)
-{
-    ret->list = arena_alloc(&m->now.arena, (db->count + 1) * sizeof(*ret->list));
-    for (size_t i = 0; i < db->count; i++)
-        ret->list[ret->count++] = (struct member){
-            .server = db->servers[i],
-            .addr = db->servers[i]->addr,
-            .port = db->servers[i]->port,
-            .primary = live_is_primary(m->live, db->servers[i]),
-        };
-}
-
 /* --- uids --- */
 
 static const char *address_text(struct making *m, const char *node_uid, int port)
@@ -138,6 +125,84 @@ static const char *database_uid(struct making *m, const struct members *members)
             return arena_strdup(&m->now.arena, uid);
     }
     return document_new_uid(&m->now, &m->before, "bdb");
+}
+
+/* --- members of no cluster --- */
+
+static const struct live_server *server_at(const struct live *live, const char *addr, int port)
+{
+    for (size_t i = 0; i < live->count; i++) {
+        const struct live_server *s = live->servers[i];
+        if (s->port == port &&
+            (strcmp(s->addr, addr) == 0 || (s->name && strcmp(s->name, addr) == 0)))
+            return s;
+    }
+    return NULL;
+}
+
+/* The primary that its replicas name, which could not be asked. */
+static bool find_silent_primary(
+    struct making *m, const struct live_database *db, struct member *ret)
+{
+    const struct live_server *s = db->first;
+
+    for (size_t hops = 0; hops < db->count; hops++) {
+        const char *addr = live_info(m->live, s, "master_host");
+        int port = (int)live_info_int(m->live, s, "master_port", 0);
+        if (!addr)
+            return false;
+        const struct live_server *above = server_at(m->live, addr, port);
+        *ret = (struct member){.addr = above ? above->addr : addr, .port = port, .primary = true};
+        if (!above || !above->answered)
+            return true;
+        s = above;
+    }
+    return false;
+}
+
+static bool is_member(const struct members *members, const char *addr, int port)
+{
+    for (size_t i = 0; i < members->count; i++)
+        if (members->list[i].port == port && strcmp(members->list[i].addr, addr) == 0)
+            return true;
+    return false;
+}
+
+/* Those that were members before and could not be asked now. */
+static void add_silent_members(struct making *m, struct members *ret)
+{
+    const char *uid = database_uid(m, ret);
+
+    for (size_t i = 0; i < m->live->count; i++) {
+        const struct live_server *s = m->live->servers[i];
+        const struct member x = {.addr = s->addr, .port = s->port};
+        const char *before = s->answered ? NULL : hash_get(shard_before(m, &x), "bdb_uid");
+        if (before && strcmp(before, uid) == 0 && !is_member(ret, x.addr, x.port))
+            ret->list[ret->count++] = x;
+    }
+}
+
+static void find_group_members(
+    struct making *m, const struct live_database *db, struct members *ret)
+{
+    struct member *list = arena_alloc(&m->now.arena, (m->live->count + 2) * sizeof(*list));
+
+    *ret = (struct members){.list = list};
+    for (size_t i = 0; i < db->count; i++)
+        list[ret->count++] = (struct member){
+            .server = db->servers[i],
+            .addr = db->servers[i]->addr,
+            .port = db->servers[i]->port,
+            .primary = live_is_primary(m->live, db->servers[i]),
+        };
+    if (!live_is_primary(m->live, db->first)) {
+        if (find_silent_primary(m, db, &list[ret->count]))
+            ret->count++;
+        else
+            making_finding(m, "no-primary", "the servers of %s:%d name no primary", db->first->addr,
+                db->first->port);
+    }
+    add_silent_members(m, ret);
 }
 
 /* --- shards --- */

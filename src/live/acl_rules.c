@@ -14,34 +14,33 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The end of a word; a selector in parentheses is one word. */
+/* A selector in parentheses is one word: it ends with the first ")" before a space. */
 static size_t word_length(const char *p)
 {
-    size_t len = *p == '(' ? strcspn(p, ")") : strcspn(p, " ");
-    return *p == '(' && p[len] ? len + 1 : len;
+    size_t len = strcspn(p, " ");
+
+    while (*p == '(' && p[len] && p[len - 1] != ')')
+        len += 1 + strcspn(p + len + 1, " ");
+    return len;
 }
 
-static const char *sorted(struct arena *arena, const char *line);
+enum depth { IN_LINE, IN_SELECTOR };
 
-/* "(~a +get +set)" with its rules in one order. */
-static const char *sorted_word(struct arena *arena, const char *word, size_t len)
-{
-    if (*word != '(' || len < 2)
-        return arena_memdup(arena, word, len);
-    const char *inside = arena_memdup(arena, word + 1, len - 2);
-    return arena_printf(arena, "(%s)", sorted(arena, inside));
-}
-
-static const char *sorted(struct arena *arena, const char *line)
+/* The words in one order, and those of each selector: there are no selectors in selectors. */
+static const char *sorted(struct arena *arena, const char *line, enum depth depth)
 {
     const char **words = NULL;
     size_t count = 0, alloc = 0;
     struct buf text = BUF_INIT;
 
     for (const char *p = line + strspn(line, " "); *p; p += strspn(p, " ")) {
-        size_t len = word_length(p);
+        size_t len = depth == IN_LINE ? word_length(p) : strcspn(p, " ");
+        const char *word = arena_memdup(arena, p, len);
         GROW(words, count, alloc);
-        words[count++] = sorted_word(arena, p, len);
+        if (depth == IN_LINE && *word == '(' && len > 2)
+            word = arena_printf(
+                arena, "(%s)", sorted(arena, arena_memdup(arena, p + 1, len - 2), IN_SELECTOR));
+        words[count++] = word;
         p += len;
     }
     if (count)
@@ -56,5 +55,5 @@ static const char *sorted(struct arena *arena, const char *line)
 
 const char *live_user_rules(struct arena *arena, const char *line)
 {
-    return sorted(arena, line);
+    return sorted(arena, line, IN_LINE);
 }

@@ -367,3 +367,30 @@ def test_a_server_that_hangs_has_a_deadline(folder, net, recovery, capture):
         listener.listen()
         run = capture("{}:{}".format(*listener.getsockname()), status=FAILED)
     assert run.says("does not answer in time")
+
+
+def test_a_dead_primary_or_replica_of_no_cluster_stays(folder, net, recovery, capture):
+    """The file must describe a whole database when it is needed most: after a part of it died."""
+    primary = redis_server.Server(folder / "p", net.old_node(1), 6379).start()
+    replicas = [redis_server.Server(folder / f"r{i}", net.old_node(i), 6379, replicaof=f"{primary.addr} 6379",
+                                    replica_announce_ip=net.old_node(i)).start() for i in (2, 3)]
+    for replica in replicas:
+        redis_server.wait_for_replica(replica)
+    seeds = [f"{s.addr}:6379" for s in (primary, *replicas)]
+    before = shards(capture(*seeds))
+    replicas[0].kill()
+    after = capture(*seeds)
+    assert {k: (v["uid"], v["role"]) for k, v in shards(after).items()} == {
+        k: (v["uid"], v["role"]) for k, v in before.items()}
+    assert after["bdb:1"]["replication"] == "enabled" and "bdb:2" not in after
+    assert shards(after)[replicas[0].addr, 6379]["status"] == "down"
+    replicas[0].start()
+    redis_server.wait_for_replica(replicas[0])
+    primary.kill()
+    for to in ("ccs", "first"):  # with a file before, and with none
+        after = capture(*seeds, to=to)
+        assert {k: v["role"] for k, v in shards(after).items()} == {k: v["role"] for k, v in before.items()}
+        assert shards(after)[primary.addr, 6379]["status"] == "down" and "bdb:2" not in after
+        assert after["bdb:1"]["shards_count"] == "1" and after["endpoint:1:1"]["port"] == "6379"
+        said = recovery.run("inspect", folder / to / "ccs-redis.rdb", "--json").json
+        assert not [f for f in said["findings"] if f["severity"] == "error"], said["findings"]

@@ -42,6 +42,7 @@ def fill(servers, primaries, version):
             c.call("ACL", "SETUSER", "app", "on", ">app's own", "~app:*", "+@read", "+@write", "-flushall")
             c.call("ACL", "SETUSER", "ops", "on", ">one", ">two", "~*", "+@all", "-@dangerous", "+info", "+acl|whoami")
             c.call("ACL", "SETUSER", "old", "off", ">x")
+            c.call("ACL", "SETUSER", "user", "on", ">x", "~channels:*", "+get")
             if version >= (6, 2, 0):
                 c.call("ACL", "SETUSER", "app", "&news:*")
             if version >= (7, 0, 0):
