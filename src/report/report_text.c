@@ -28,21 +28,35 @@ static void proof_row_text(struct text_table *table, const json_t *proof)
 }
 
 /* Of primaries; a replica has the same file. */
-static void empty_text(struct text *t, const json_t *proofs)
+static int64_t sum_of_primaries(const json_t *proofs, const char *field)
 {
-    int64_t empty = 0;
+    int64_t sum = 0;
     size_t i;
     json_t *proof;
 
     json_array_foreach (proofs, i, proof) {
         if (strcmp(json_text(proof, "role", ""), "primary") == 0)
-            empty += json_int(proof, "empty", 0);
+            sum += json_int(proof, field, 0);
     }
-    if (empty)
+    return sum;
+}
+
+/* Keys of the files that are in no server, rightly. */
+static void left_out_text(struct text *t, const json_t *proofs)
+{
+    int64_t empty = sum_of_primaries(proofs, "empty");
+    int64_t expired = sum_of_primaries(proofs, "keys_expired");
+
+    if (empty > 0)
         text_wrap(t, TEXT_PLAIN, "  ",
             "%" PRId64 " of the keys in the files have no elements: servers since 6.2.6 leave them "
             "out when they load.",
             empty);
+    if (expired > 0)
+        text_wrap(t, TEXT_PLAIN, "  ",
+            "Keys that had expired since their backup and are not restored: %" PRId64
+            ". A recovery with --shift-ttl restores such keys.",
+            expired);
 }
 
 static void proof_text(struct text *t, const json_t *proofs)
@@ -72,7 +86,7 @@ static void proof_text(struct text *t, const json_t *proofs)
     }
     text_table_print(&table, t, 2);
     text_more(t, 2, json_array_size(proofs), TEXT_LIST_MAX);
-    empty_text(t, proofs);
+    left_out_text(t, proofs);
 }
 
 /* For each shard the two stages whose time depends on its bytes. */

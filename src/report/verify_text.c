@@ -11,6 +11,7 @@
 static void keys_text(struct text *t, const json_t *file)
 {
     char keys[HUMAN_TEXT_MAX], expires[HUMAN_TEXT_MAX], count[HUMAN_TEXT_MAX];
+    int64_t expired = json_int(file, "expired", 0);
     json_t *by_db = json_object_get(file, "keys_by_db");
     struct buf line = BUF_INIT;
     const char *db;
@@ -29,6 +30,9 @@ static void keys_text(struct text *t, const json_t *file)
         }
     text_field(t, "keys", "%s", line.data);
     buf_release(&line);
+    if (expired > 0)
+        text_field(t, "", "expired by now: %s; recover --shift-ttl restores them too",
+            human_count((uint64_t)expired, count));
 }
 
 static void notes_text(struct text *t, const json_t *file)

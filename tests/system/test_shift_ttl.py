@@ -100,6 +100,10 @@ def test_without_it_they_are_gone(cluster, recovery):
         rdb(head() + select(0) + expiry((set_s + 60) * 1000) + string("gone") + string("stays")))
     recovery.add_hosts(1).write()
     recovery.recover()
+    told = recovery.run("report", "--state", recovery.state)
+    assert told.says("not restored: 1. A recovery with --shift-ttl") and told.fits
+    checked = recovery.run("verify", cluster.backups / name.removesuffix(".gz"))
+    assert checked.says("expired by now: 1; recover --shift-ttl restores them too") and checked.fits
     shard, = recovery.database(made)["shards"]
     with recovery.connect(made, shard) as c:
         assert c.call("KEYS", "*") == [b"stays"]

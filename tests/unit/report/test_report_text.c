@@ -251,7 +251,7 @@ static void test_verify_text(void **arg)
     json_t *verify = json_loads(
         "{\"files\": [{\"path\": \"a.rdb\", \"ok\": true, \"error\": null, \"rdb_version\": 10, "
         "\"keys\":"
-        " 12345, \"expires\": 5, \"keys_by_db\": {\"0\": 12340, \"3\": 5}, \"checksum\": \"ok\","
+        " 12345, \"expires\": 5, \"expired\": 2, \"keys_by_db\": {\"0\": 12340, \"3\": 5}, \"checksum\": \"ok\","
         " \"slots\": {\"covered\": 3, \"ranges\": [[0,1],[7,7]]}, \"aux\": {\"redis-ver\": "
         "\"7.0.15\"}},"
         " {\"path\": \"b\\u001b[2J.rdb\", \"ok\": false, \"error\": \"truncated at byte 77\"},"
@@ -265,6 +265,7 @@ static void test_verify_text(void **arg)
     check_text(out.data);
     assert_has(out.data, "ok   a.rdb");
     assert_has(out.data, "12,345, 5 of them with an expiry; database 0: 12,340; database");
+    assert_has(out.data, "expired by now: 2; recover --shift-ttl restores them too");
     assert_has(out.data, "RDB version 10, written by 7.0.15");
     assert_has(out.data, "3 hold keys: 0-1, 7");
     assert_has(out.data, "BAD  b?[2J.rdb");
