@@ -125,6 +125,7 @@ struct ccs_database {
     const char *password; /* of clients; NULL: not known. A secret: never print it */
     enum ccs_login login;
     bool tls, client_certificates; /* clients used TLS; clients had to show certificates */
+    bool tls_mixed;                /* clients could connect without TLS too, to a second port */
     /*
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.

@@ -167,6 +167,7 @@ static void load_database(struct loader *l, const struct rows *rows, struct ccs_
     db->password = text(l, rows, 19);
     db->login = login_of(db, rows_text(rows, 25), rows_int(rows, 24));
     db->client_certificates = rows_int(rows, 26);
+    db->tls_mixed = rows_int(rows, 27);
     db->tls = rows_int(rows, 20);
     db->modules = value_list(arena, text_or(l, rows, 21, "[]"), VALUE_IDS, NULL);
     db->module_args = NULL;
@@ -187,7 +188,7 @@ static int load_databases(struct loader *l)
             " fsync_always, save_points, shards_placement, " STATE_SECRET("database.password",
                 "uid") ", tls, modules,"
                        " " STATE_SECRETS_OF("database.backup_location", "uid",
-                           "backup_location") ", COALESCE(backup_interval_s, 0), login_lost, login, client_certificates FROM database",
+                           "backup_location") ", COALESCE(backup_interval_s, 0), login_lost, login, client_certificates, tls_mixed FROM database",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {

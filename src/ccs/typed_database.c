@@ -101,6 +101,12 @@ static bool read_tls(const struct reader *r)
     return tls;
 }
 
+/* "tls_ports" is a field of captured CCS files. */
+static bool read_tls_mixed(const struct reader *r)
+{
+    return strcmp(read_text(r, "tls_ports", "only"), "mixed") == 0;
+}
+
 static json_t *modules_json(const struct reader *r)
 {
     size_t count;
@@ -266,6 +272,7 @@ static int insert_database(
         COL_TEXT("password", password ? SECRET_MASK : NULL),
         COL_INT("login_lost", login == CCS_LOGIN_OFF || login == CCS_LOGIN_UNREADABLE),
         COL_INT("tls", read_tls(r)),
+        COL_INT("tls_mixed", read_tls_mixed(r)),
         COL_JSON("modules", modules),
         COL_JSON("backup_location", masked),
         COL_INT_OR_NULL("backup_interval_s", interval_s, 0),

@@ -96,6 +96,10 @@ static void decide_database(
     if (in->database->tls && !tls)
         check_weaker_access(
             d, in, "its clients used TLS; it is restored without TLS, in plain text", "tls-off");
+    if (in->database->tls_mixed && tls)
+        draft_warn(d,
+            &(struct plan_issue){.code = "plain-port-off", .database = in->database->label},
+            "some of its clients connected without TLS; its servers get one port, with TLS");
     if (in->database->client_certificates && tls)
         draft_warn(d,
             &(struct plan_issue){.code = "client-certificates", .database = in->database->label},

@@ -21,7 +21,8 @@ static const char *const steps[STATE_SCHEMA_VERSION] = {
           "CREATE INDEX task_shard ON task (shard_uid);"
           "CREATE INDEX placement_primary ON placement (primary_uid);",
     [2] = "ALTER TABLE task ADD COLUMN params TEXT;"
-          "ALTER TABLE database ADD COLUMN sentinels TEXT;",
+          "ALTER TABLE database ADD COLUMN sentinels TEXT;"
+          "ALTER TABLE database ADD COLUMN tls_mixed INTEGER NOT NULL DEFAULT 0;",
 };
 
 int state_schema_version(struct state *st, int64_t *ret, struct err *err)

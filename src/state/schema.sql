@@ -75,6 +75,7 @@ CREATE TABLE database (
     password          TEXT,                         -- masked
     login_lost        INTEGER NOT NULL DEFAULT 0,   -- clients had to log in, in a way that is lost
     tls               INTEGER NOT NULL DEFAULT 0,
+    tls_mixed         INTEGER NOT NULL DEFAULT 0, -- a second port spoke without TLS
     modules           TEXT,                         -- JSON: [name, …]
     backup_location   TEXT,                         -- JSON; secrets in it are masked
     backup_interval_s INTEGER,

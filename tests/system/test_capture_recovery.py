@@ -114,6 +114,7 @@ def test_tls(folder, net, recovery, release, sharded):
         servers = LiveCluster(folder / "live", net, release.program, replicas=1, tls=authority).start().servers
     else:
         servers = [redis_server.Server(folder / "p", net.old_node(1), 6379, program=release.program, tls=authority)]
+        servers[0].config.write_text(servers[0].config.read_text() + "port 6380\n")  # beside the one with TLS
         servers[0].start()
     fill(servers, 3 if sharded else 1, release.version)
     mine = authority.sign("admin")
@@ -127,7 +128,8 @@ def test_tls(folder, net, recovery, release, sharded):
         host["tls"] = {"cert": {"file": str(made.cert)}, "key": {"file": str(made.key)},
                        "ca": {"file": str(authority.cert)}}
     recovery.write_hosts()
-    assert recovery.plan().says("signed")
+    run = recovery.plan()
+    assert run.says("signed") and run.says("its servers get one port, with TLS") == (not sharded)
     run = recovery.recover("--old-cluster-is-dead", "redis")
     digest = contents.Digest()
     for shard in recovered_servers(recovery, before.uid):
