@@ -344,7 +344,9 @@ int ccs_file_read(const char *path, const char *key, struct ccs_file *c, struct 
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
         close(fd);
         err_set(err, ERR_UNSUPPORTED, "cannot read CCS file '%s': it is a folder", path);
-        return err_hint(err, "Name the file in it: ccs-redis.rdb, ccs-redis.json or nodes.json.");
+        return err_hint(err, "Name the file in it: ccs-redis.rdb, ccs-redis.json or nodes.json. "
+                             "From the data folders of servers (redis.conf, nodes.conf), recluster "
+                             "capture --from-folder makes a CCS file.");
     }
 
     struct input in = {
