@@ -68,7 +68,7 @@ def recovered_servers(recovery, uid):
     return next(d for d in recovery.status()["databases"] if d["uid"] == uid)["shards"]
 
 
-@pytest.mark.releases("redis60", "system", "redis80", "valkey91")
+@pytest.mark.releases("redis60", "system", "redis80", "valkey80", "valkey81", "valkey91")
 @pytest.mark.parametrize("sharded", [True, False], ids=["cluster", "replicated"])
 def test_settings_users_and_functions(folder, net, recovery, release, sharded):
     servers, primaries = start(folder, net, release, sharded)

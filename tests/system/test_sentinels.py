@@ -59,7 +59,7 @@ def recovered(recovery, uid):
     return next(d for d in recovery.status()["databases"] if d["uid"] == uid.removeprefix("db:"))
 
 
-@pytest.mark.releases("system", "redis80", "valkey91")
+@pytest.mark.releases("redis60", "system", "redis80", "valkey80", "valkey81", "valkey91")
 def test_a_replica_takes_over(folder, net, recovery, release):
     before = captured(folder, net, recovery, release)
     recovery.add_hosts(3).write_hosts()
