@@ -64,6 +64,10 @@ int capture_settled(const struct live_params *params, int64_t wait_ms, struct li
  */
 int capture_get(struct store *s, const char *key, struct buf *ret, struct err *err) MUST_CHECK;
 
+/* Whether the location has this file now. ERR_NOT_FOUND if it has none of the name. */
+int capture_has(struct store *s, const char *name, const struct buf *file, bool *ret,
+    struct err *err) MUST_CHECK;
+
 /* Writes a file whole or not at all, and reads it back: ERR_CORRUPT if other bytes come back. */
 int capture_put(
     struct store *s, const char *name, const struct buf *file, struct err *err) MUST_CHECK;
@@ -117,14 +121,15 @@ int capture_take(struct capture_file *files, size_t count, int64_t newer_than_ms
  *
  * Every `every_ms` all servers are asked. If anything has changed, and the cluster is settled, the
  * file and a dated copy are written to each location. Once a minute the object CAPTURE_SIGN_NAME
- * says that the file is still true:
+ * says that the file is still true, after a look whether the location still has it:
  *
  *     {"at": time, "sha256": of the file, "digest", "servers", "answered", "unsettled": text or null}
  *
  * The spool folder also has the newest file in plain, which is needed after a restart.
  *
  * A copy goes first into the spool folder, and from there to each location: a location that is out
- * of order gets all copies later. Only one process may use a spool folder: ERR_LOCKED.
+ * of order gets all copies later. If the spool cannot be written to, `tell` hears of it, and the
+ * locations that work get the file directly. Only one process may use a spool folder: ERR_LOCKED.
  *
  * With `files`, no server is asked: the newest of these files is kept as it is.
  *

@@ -32,6 +32,9 @@ json_t *json_read_quietly(const char *text, size_t len, size_t flags);
 /* Whether an array (or NULL) holds this string. */
 bool json_has_text(const json_t *texts, const char *text);
 
+/* A string; bytes that are not ASCII become '?' if the text is not UTF-8. */
+json_t *json_text_of(const char *text);
+
 /*
  * A field of an object, or `missing` if the object lacks it or it has another type: documents also
  * come from older and newer versions of the program. `o` may be NULL.

@@ -110,7 +110,7 @@ struct live_server {
 struct live_database {
     const char *name; /* a Sentinel's name for it; NULL: none */
     bool cluster;
-    const struct live_server **servers; /* that answered; primaries first, then by address */
+    const struct live_server **servers; /* that answered all; primaries first, then by address */
     size_t count;
     const struct live_server *first; /* the one that speaks for it: a primary */
     const struct live_watch *watch;  /* NULL: no Sentinel watches it */
@@ -152,6 +152,9 @@ const char *live_user_rules(struct arena *arena, const char *line);
 
 /* The node that the server itself is, or NULL. */
 const struct live_node *live_myself(const struct live_server *server);
+
+/* It answered all questions. Of one that did not, nothing but its INFO is used. */
+bool live_is_whole(const struct live_server *server);
 
 bool live_is_primary(struct live *live, const struct live_server *server);
 

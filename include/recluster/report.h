@@ -89,6 +89,9 @@ int report_json(struct state *st, const char *path, json_t **ret, struct err *er
 void report_text(const json_t *report, bool colour, struct buf *out);
 void report_html(const json_t *report, struct buf *out); /* one self-contained page */
 
+/* Text of files and peers as a terminal may get it: what could control it becomes '?'. One line. */
+void report_add_safe(struct buf *out, const char *text);
+
 /* From the document of `verify --json`. */
 void report_verify_text(const json_t *verify, bool colour, struct buf *out);
 

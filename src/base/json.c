@@ -116,3 +116,18 @@ size_t json_count(const json_t *o, const char *field)
 {
     return json_array_size(json_object_get(o, field));
 }
+
+json_t *json_text_of(const char *text)
+{
+    json_t *value = json_string(text);
+
+    if (value)
+        return value;
+    char *ascii = xstrdup(text); /* a file name, a server's text, or a character that was cut */
+    for (char *p = ascii; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    value = json_string(ascii);
+    free(ascii);
+    return value;
+}

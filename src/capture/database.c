@@ -153,7 +153,7 @@ static bool find_silent_primary(
             return false;
         const struct live_server *above = server_at(m->live, addr, port);
         *ret = (struct member){.addr = above ? above->addr : addr, .port = port, .primary = true};
-        if (!above || !above->answered)
+        if (!above || !live_is_whole(above))
             return true;
         s = above;
     }
@@ -176,7 +176,7 @@ static void add_silent_members(struct making *m, struct members *ret)
     for (size_t i = 0; i < m->live->count; i++) {
         const struct live_server *s = m->live->servers[i];
         const struct member x = {.addr = s->addr, .port = s->port};
-        const char *before = s->answered ? NULL : hash_get(shard_before(m, &x), "bdb_uid");
+        const char *before = live_is_whole(s) ? NULL : hash_get(shard_before(m, &x), "bdb_uid");
         if (before && strcmp(before, uid) == 0 && !is_member(ret, x.addr, x.port))
             ret->list[ret->count++] = x;
     }

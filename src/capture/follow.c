@@ -13,6 +13,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/json.h"
 #include "recluster/sealed.h"
 #include "spool.h"
 
@@ -22,6 +23,7 @@ enum { SIGN_MS = 60 * 1000, TIDY_MS = 3600 * 1000, FILE_BYTES_MAX = 64 << 20 };
 struct target {
     bool current;      /* it has the newest file */
     bool failing;      /* which was told */
+    bool unspooled;    /* its dated copy of the newest file is not in the spool */
     int64_t signed_ms; /* when the sign was last written; monotonic; 0: not yet */
     int64_t tidied_ms; /* the same, for copies that are no longer kept */
 };
@@ -111,12 +113,18 @@ static int keep_file(struct follow *f, struct buf *file, int64_t made_ms, struct
 {
     AUTO_FREE char *own = path_join(f->params->spool, CAPTURE_FILE_NAME);
     CLEANUP(buf_release) struct buf sealed = BUF_INIT;
+    struct err failure = ERR_INIT;
     char name[CAPTURE_NAME_MAX];
 
     capture_dated_name(made_ms, name);
-    if (seal(f, file, &sealed, err) < 0 || spool_add(&f->spool, name, &sealed, err) < 0 ||
-        file_write_atomic(own, file->data, file->len, 0600, err) < 0)
+    if (seal(f, file, &sealed, err) < 0)
         return -1;
+    /* The locations get the file even if the spool's disk is full or broken. */
+    bool spooled = spool_add(&f->spool, name, &sealed, &failure) == 0 &&
+                   file_write_atomic(own, file->data, file->len, 0600, &failure) == 0;
+    if (!spooled)
+        tell(f, true, "%s; the file is written to the locations directly, but cannot wait for them",
+            failure.message);
     buf_release(&f->file);
     f->file = *file;
     buf_init(file);
@@ -126,7 +134,10 @@ static int keep_file(struct follow *f, struct buf *file, int64_t made_ms, struct
     f->file_ms = made_ms;
     f->captures++;
     for (size_t i = 0; i < f->params->store_count; i++)
-        f->targets[i].current = false;
+        f->targets[i] = (struct target){.failing = f->targets[i].failing,
+            .signed_ms = f->targets[i].signed_ms,
+            .tidied_ms = f->targets[i].tidied_ms,
+            .unspooled = !spooled};
     return 0;
 }
 
@@ -211,10 +222,10 @@ static void sign_text(const struct follow *f, struct buf *out)
     char at[CLOCK_TEXT_MAX], made[CLOCK_TEXT_MAX], sha256[DIGEST_HEX_MAX];
 
     digest_of(f->sealed.data, f->sealed.len, sha256);
-    json_t *sign = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s?}", "at",
+    json_t *sign = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o?}", "at",
         clock_format(f->true_ms, at), "captured_at", clock_format(f->file_ms, made), "sha256",
         sha256, "digest", f->digest, "servers", (json_int_t)f->servers, "answered",
-        (json_int_t)f->answered, "unsettled", f->unsettled);
+        (json_int_t)f->answered, "unsettled", f->unsettled ? json_text_of(f->unsettled) : NULL);
     char *text = json_dumps(sign, JSON_INDENT(1));
     buf_addf(out, "%s\n", text ? text : "{}");
     free(text);
@@ -257,6 +268,23 @@ static int tidy(const struct follow *f, struct store *s, struct err *err)
     return rc;
 }
 
+/* A location may have lost the newest file since, or another program may have replaced it. */
+static int check_newest(struct follow *f, struct target *t, struct store *s, struct err *err)
+{
+    struct err failure = ERR_INIT;
+
+    if (capture_has(s, CAPTURE_FILE_NAME, &f->sealed, &t->current, &failure) < 0 &&
+        failure.code != ERR_NOT_FOUND) {
+        *err = failure;
+        return -1;
+    }
+    t->current &= failure.code == ERR_NONE;
+    if (!t->current)
+        tell(f, true, "'%s' no longer has the newest '%s': writing it again", store_label(s),
+            CAPTURE_FILE_NAME);
+    return 0;
+}
+
 static int write_to(struct follow *f, size_t i, struct err *err)
 {
     struct target *t = &f->targets[i];
@@ -264,13 +292,22 @@ static int write_to(struct follow *f, size_t i, struct err *err)
     int64_t now_ms = clock_mono_ms();
     bool changed = !t->current;
 
-    if (spool_send(&f->spool, i, err) < 0)
+    if (t->unspooled) {
+        char name[CAPTURE_NAME_MAX];
+        capture_dated_name(f->file_ms, name);
+        if (capture_put(s, name, &f->sealed, err) < 0)
+            return -1;
+        t->unspooled = false;
+    }
+    if (t->current && now_ms - t->signed_ms >= SIGN_MS && check_newest(f, t, s, err) < 0)
         return -1;
     if (!t->current && f->file.len) {
         if (capture_put(s, CAPTURE_FILE_NAME, &f->sealed, err) < 0)
             return -1;
         t->current = true;
     }
+    if (spool_send(&f->spool, i, err) < 0)
+        return -1;
     if (f->file.len && f->true_ms && (changed || now_ms - t->signed_ms >= SIGN_MS)) {
         CLEANUP(buf_release) struct buf sign = BUF_INIT;
         sign_text(f, &sign);

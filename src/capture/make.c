@@ -16,7 +16,8 @@ static void find_unasked(struct making *m)
             making_finding(m, "server-silent", "the server %s:%d could not be asked: %s", s->addr,
                 s->port, s->error.message);
         else if (s->error.code != ERR_NONE)
-            making_finding(m, "server-incomplete", "%s", s->error.message);
+            making_finding(m, "server-incomplete", "the server %s:%d answers only in part: %s",
+                s->addr, s->port, s->error.message);
         for (const char *const *command = s->refused; command && *command; command++)
             if (strcmp(*command, "FUNCTION LIST") != 0 || s->functions)
                 making_finding(m, "command-refused", "the server %s:%d does not know %s", s->addr,
@@ -79,6 +80,20 @@ static int check_same_cluster(const struct making *m, struct err *err)
                          "location of its own.");
 }
 
+/* Sentinels that answer are servers too, but a file without a database would replace a good one. */
+static int check_any(const struct live *live, struct err *err)
+{
+    if (live->database_count)
+        return 0;
+    for (size_t i = 0; i < live->count; i++)
+        if (live->servers[i]->error.code != ERR_NONE) {
+            *err = live->servers[i]->error;
+            return err_wrap(err, "no database can be asked");
+        }
+    err_set(err, ERR_CHECK, "the servers that were asked have no database");
+    return err_hint(err, "If they are Sentinels: they watch no primary.");
+}
+
 int capture_make(
     struct live *live, const struct capture_params *params, struct buf *ret, struct err *err)
 {
@@ -89,11 +104,14 @@ int capture_make(
     document_init(&m.before);
     if (params->before.data)
         rc = document_read(&m.before, params->before, err);
+    if (rc == 0)
+        rc = check_any(live, err);
     if (rc == 0) {
         if (params->unsettled)
             making_finding(&m, "unsettled", "the cluster was being changed: %s", params->unsettled);
         for (size_t i = 0; i < live->database_count; i++)
             making_database(&m, &live->databases[i]);
+        making_silent_databases(&m);
         find_unasked(&m);
         add_cluster(&m, has_racks(&m));
         rc = check_same_cluster(&m, err);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "recluster/hosts.h"
+#include "recluster/json.h"
 
 static const struct host *host_at(const struct capture_params *params, const char *addr)
 {
@@ -51,7 +52,6 @@ void making_finding(struct making *m, const char *code, const char *fmt, ...)
     va_start(args, fmt);
     AUTO_FREE char *message = xvasprintf(fmt, args);
     va_end(args);
-    json_t *finding = json_pack("{s:s, s:s}", "code", code, "message", message);
-    if (finding) /* else a name is not text */
-        json_array_append_new(m->findings, finding);
+    json_array_append_new(
+        m->findings, json_pack("{s:s, s:o}", "code", code, "message", json_text_of(message)));
 }

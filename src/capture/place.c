@@ -45,16 +45,27 @@ static int write_file(struct store *s, const char *name, const struct buf *file,
     return store_write_commit(w, err);
 }
 
+int capture_has(
+    struct store *s, const char *name, const struct buf *file, bool *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf there = BUF_INIT;
+    const struct store_range range = {name, 0, -1};
+
+    if (store_read(s, &range, add_bytes, &there, NULL, err) < 0)
+        return err_wrap(err, "cannot read '%s' from '%s'", name, store_label(s));
+    *ret = there.len == file->len && memcmp(there.data, file->data, file->len) == 0;
+    return 0;
+}
+
 int capture_put(struct store *s, const char *name, const struct buf *file, struct err *err)
 {
-    CLEANUP(buf_release) struct buf back = BUF_INIT;
-    const struct store_range range = {name, 0, -1};
+    bool same;
 
     if (write_file(s, name, file, err) < 0)
         return err_wrap(err, "cannot write '%s' to '%s'", name, store_label(s));
-    if (store_read(s, &range, add_bytes, &back, NULL, err) < 0)
-        return err_wrap(err, "cannot read back '%s' from '%s'", name, store_label(s));
-    if (back.len == file->len && memcmp(back.data, file->data, file->len) == 0)
+    if (capture_has(s, name, file, &same, err) < 0)
+        return -1;
+    if (same)
         return 0;
     err_set(err, ERR_CORRUPT, "'%s' gives back other bytes of '%s' than were written",
         store_label(s), name);

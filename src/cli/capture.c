@@ -115,12 +115,18 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
     }
 }
 
+static void warn(const char *before, const char *text)
+{
+    AUTO_FREE char *line = xasprintf("warning: %s%s\n", before, text);
+    print_plain(stderr, line);
+}
+
 static void tell_found(void *arg, const struct live_address *server, const struct live_address *by)
 {
     (void)arg;
-    fprintf(stderr, "%s:%d names the server ", by->addr, by->port);
-    print_plain(stderr, server->addr);
-    fprintf(stderr, ":%d: asking it too\n", server->port);
+    AUTO_FREE char *text = xasprintf("%s:%d names the server %s:%d: asking it too\n", by->addr,
+        by->port, server->addr, server->port);
+    print_plain(stderr, text);
 }
 
 /* request NULL: the servers no longer run. */
@@ -169,7 +175,7 @@ static int capture(const struct arguments *args, const struct live_request *requ
         json_decref(document);
     }
     if (unsettled)
-        fprintf(stderr, "warning: the cluster was being changed: %s\n", unsettled);
+        warn("the cluster was being changed: ", unsettled);
     live_free(live);
     return rc;
 }
@@ -187,7 +193,7 @@ static int take(const struct arguments *args, const struct capture_files *files,
         return -1;
     for (size_t i = 0; i < files->count; i++)
         if (files->list[i].error.code != ERR_NONE)
-            fprintf(stderr, "warning: %s\n", files->list[i].error.message);
+            warn("", files->list[i].error.message);
     if (put_everywhere(args, places, &file, err) < 0)
         return -1;
     json_t *document = document_of(&none, places, &file);

@@ -1,6 +1,7 @@
 #include "capture_follow.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "recluster/file.h"
 #include "recluster/human.h"
 #include "recluster/json.h"
+#include "recluster/report.h"
 #include "recluster/shell_quote.h"
 #include "signals.h"
 
@@ -144,10 +146,23 @@ static json_t *check_location(struct store *s, int64_t limit_s, bool *ret_good)
     if (sign && clock_parse(json_text(sign, "at", ""), &at_ms, &unreadable) == 0)
         age_s = (clock_wall_ms() - at_ms) / 1000;
     bool good = sign && age_s >= 0 && age_s <= limit_s;
-    entry = json_pack("{s:s, s:b, s:I, s:o?, s:s?}", "location", store_label(s), "ok", good,
-        "age_s", (json_int_t)age_s, "sign", sign, "error", sign ? NULL : err.message);
+    entry = json_pack("{s:s, s:b, s:I, s:o?, s:o?}", "location", store_label(s), "ok", good,
+        "age_s", (json_int_t)age_s, "sign", sign, "error", sign ? NULL : json_text_of(err.message));
     *ret_good &= good;
     return entry;
+}
+
+/* What a location says of itself is not ours: it goes through the gate for terminals. */
+static void add_line(struct buf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add_line(struct buf *out, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    AUTO_FREE char *text = xvasprintf(fmt, args);
+    va_end(args);
+    report_add_safe(out, text);
+    buf_addc(out, '\n');
 }
 
 static void check_text(const json_t *document, bool colour, struct buf *out)
@@ -159,19 +174,19 @@ static void check_text(const json_t *document, bool colour, struct buf *out)
     json_array_foreach (json_object_get(document, "locations"), i, entry) {
         char age[HUMAN_TEXT_MAX];
         const json_t *sign = json_object_get(entry, "sign");
-        buf_addf(out, "%-4s  %s\n", json_flag(entry, "ok") ? "ok" : "BAD",
+        add_line(out, "%-4s  %s", json_flag(entry, "ok") ? "ok" : "BAD",
             json_text(entry, "location", "?"));
         if (sign)
-            buf_addf(out,
+            add_line(out,
                 "      true %s ago; file of %s; %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-                " servers answered\n",
+                " servers answered",
                 human_duration(json_int(entry, "age_s", 0) * 1000, age),
                 json_text(sign, "captured_at", "?"), json_int(sign, "answered", 0),
                 json_int(sign, "servers", 0));
         else
-            buf_addf(out, "      %s\n", json_text(entry, "error", "?"));
+            add_line(out, "      %s", json_text(entry, "error", "?"));
         if (json_text(sign, "unsettled", NULL))
-            buf_addf(out, "      being changed: %s\n", json_text(sign, "unsettled", ""));
+            add_line(out, "      being changed: %s", json_text(sign, "unsettled", ""));
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "command.h"
 #include "recluster/file.h"
+#include "recluster/report.h"
 
 bool print_colour(int fd)
 {
@@ -53,9 +54,13 @@ int print_json_line(const json_t *document, struct err *err)
 
 void print_plain(FILE *out, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        fputc((c < 0x20 && c != '\n') || c == 0x7f ? '?' : c, out);
+    for (; *text; text += strcspn(text, "\n")) {
+        CLEANUP(buf_release) struct buf safe = BUF_INIT;
+        for (; *text == '\n'; text++)
+            fputc('\n', out);
+        AUTO_FREE char *line = xstrndup(text, strcspn(text, "\n"));
+        report_add_safe(&safe, line);
+        fputs(safe.len ? safe.data : "", out);
     }
 }
 

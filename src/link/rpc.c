@@ -197,35 +197,20 @@ void rpc_add_data(struct buf *out, const char *method, json_t *params, const voi
     buf_add(out, data, len);
 }
 
-static json_t *text_to_json(const char *text)
-{
-    json_t *value = json_string(text);
-
-    if (value)
-        return value;
-    char *ascii = xstrdup(text); /* a file name, or a character that was cut */
-    for (char *p = ascii; *p; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    value = json_string(ascii);
-    free(ascii);
-    return value;
-}
-
 void rpc_add_error(struct buf *out, uint64_t id, int rpc_code, const struct err *error)
 {
     json_t *id_value = id ? json_integer((json_int_t)id) : json_null();
 
     add_line(
         out, json_pack("{s:s, s:o, s:{s:i, s:o, s:{s:s, s:o}}}", "jsonrpc", "2.0", "id", id_value,
-                 "error", "code", rpc_code, "message", text_to_json(error->message), "data", "name",
-                 err_code_name(error->code), "hint", text_to_json(error->hint)));
+                 "error", "code", rpc_code, "message", json_text_of(error->message), "data", "name",
+                 err_code_name(error->code), "hint", json_text_of(error->hint)));
 }
 
 json_t *err_to_json(const struct err *err)
 {
     return json_pack("{s:s, s:o, s:o}", "name", err_code_name(err->code), "message",
-        text_to_json(err->message), "hint", text_to_json(err->hint));
+        json_text_of(err->message), "hint", json_text_of(err->hint));
 }
 
 void err_from_json(const json_t *value, struct err *ret)

@@ -38,6 +38,9 @@ void settings_sort(struct live_server *s);
 /* As live_setting(), before settings_sort(). */
 const char *live_setting_unsorted(const struct live_server *s, const char *name);
 
+/* Whether a word may be the address or the id of a server: printable ASCII. */
+bool is_plain_word(const char *word);
+
 /* One line of CLUSTER NODES. false: it is not one. The arena's. */
 bool node_parse(struct arena *arena, const char *line, struct live_node *ret);
 

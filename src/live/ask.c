@@ -114,7 +114,7 @@ static void name_server(struct talk *t, const char *addr, int port)
 {
     struct asking *a = t->asking;
 
-    if (!*addr || port <= 0 || port > 65535 || find(a->live, addr, port))
+    if (!*addr || !is_plain_word(addr) || port <= 0 || port > 65535 || find(a->live, addr, port))
         return;
     for (size_t i = 0; i < a->named_count; i++)
         if (a->named[i].address.port == port && strcmp(a->named[i].address.addr, addr) == 0)
@@ -468,7 +468,7 @@ static int check_seeds(const struct live *live, struct err *err)
 
     for (size_t i = 0; i < live->count; i++) {
         const struct live_server *s = live->servers[i];
-        any |= s->seed && s->answered;
+        any |= s->seed && live_is_whole(s);
         if (s->seed && s->error.code == ERR_DENIED) {
             *err = s->error;
             return -1;
@@ -477,7 +477,8 @@ static int check_seeds(const struct live *live, struct err *err)
     if (any)
         return 0;
     *err = live->servers[0]->error;
-    return err_wrap(err, "no server answers");
+    return err_wrap(
+        err, live->servers[0]->answered ? "no server answers everything" : "no server answers");
 }
 
 int live_ask(const struct live_params *params, struct live **ret, struct err *err)

@@ -75,6 +75,14 @@ static bool parse_slots(const char *word, struct live_node *n)
     return true;
 }
 
+bool is_plain_word(const char *word)
+{
+    for (; *word; word++)
+        if (*word <= ' ' || *word > '~')
+            return false;
+    return true;
+}
+
 bool node_parse(struct arena *arena, const char *line, struct live_node *ret)
 {
     enum { WORD_ID, WORD_ADDRESS, WORD_FLAGS, WORD_PRIMARY, WORD_EPOCH = 6, WORDS_MIN = 8 };
@@ -83,14 +91,14 @@ bool node_parse(struct arena *arena, const char *line, struct live_node *ret)
 
     *ret = (struct live_node){.epoch = 0};
     for (char *word = strtok_r(text, " \r", &rest); word; word = strtok_r(NULL, " \r", &rest)) {
-        bool good = true;
+        bool good = is_plain_word(word);
         switch (at++) {
         case WORD_ID:
             ret->id = word;
-            good = strlen(word) == 40;
+            good &= strlen(word) == 40;
             break;
         case WORD_ADDRESS:
-            good = parse_address(arena, word, ret);
+            good = good && parse_address(arena, word, ret);
             break;
         case WORD_FLAGS:
             ret->replica = has_flag(word, "slave") || has_flag(word, "replica");

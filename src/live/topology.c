@@ -122,6 +122,11 @@ static const struct live_server *server_at(const struct live *live, const char *
     return NULL;
 }
 
+bool live_is_whole(const struct live_server *server)
+{
+    return server->answered && server->error.code == ERR_NONE;
+}
+
 /* The primary that a server of no cluster follows, through other replicas; itself if none. */
 static const struct live_server *root_of(struct live *live, const struct live_server *s)
 {
@@ -129,7 +134,7 @@ static const struct live_server *root_of(struct live *live, const struct live_se
         const char *host = live_info(live, s, "master_host");
         const struct live_server *above =
             host ? server_at(live, host, (int)live_info_int(live, s, "master_port", 0)) : NULL;
-        if (!above || !above->answered)
+        if (!above || !live_is_whole(above))
             return s;
         s = above;
     }
@@ -196,13 +201,13 @@ void topology_find(struct live *live)
     live->databases = arena_alloc(&live->arena, (live->count + 1) * sizeof(*live->databases));
     for (size_t i = 0; i < live->count; i++) {
         const struct live_server *s = live->servers[i];
-        if (taken[i] || !s->answered || s->mode == LIVE_SENTINEL)
+        if (taken[i] || !live_is_whole(s) || s->mode == LIVE_SENTINEL)
             continue;
         struct live_database *db = &live->databases[live->database_count++];
         db->cluster = s->mode == LIVE_CLUSTER;
         db->servers = arena_alloc(&live->arena, live->count * sizeof(struct live_server *));
         for (size_t k = i; k < live->count; k++)
-            if (!taken[k] && live->servers[k]->answered &&
+            if (!taken[k] && live_is_whole(live->servers[k]) &&
                 (k == i || is_one_group(live, s, live->servers[k]))) {
                 taken[k] = true;
                 db->servers[db->count++] = live->servers[k];

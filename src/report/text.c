@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "doc.h"
+#include "recluster/report.h"
 
 /* Of Unicode's East Asian Width: wide and full-width characters. */
 static const struct {
@@ -36,7 +37,7 @@ static bool is_unsafe(uint32_t c)
            (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
-static void add_safe(struct buf *out, const char *s)
+void text_add_safe(struct buf *out, const char *s)
 {
     while (*s) {
         const char *from = s;
@@ -53,7 +54,7 @@ static char *safe_format(const char *fmt, va_list args)
     struct buf safe = BUF_INIT;
     AUTO_FREE char *raw = xvasprintf(fmt, args);
 
-    add_safe(&safe, raw);
+    text_add_safe(&safe, raw);
     return buf_take(&safe);
 }
 
@@ -306,4 +307,9 @@ void text_table_print(struct text_table *table, struct text *t, unsigned indent)
     free(table->cells);
     free(widths);
     *table = (struct text_table){.columns = table->columns};
+}
+
+void report_add_safe(struct buf *out, const char *text)
+{
+    text_add_safe(out, text);
 }

@@ -22,6 +22,9 @@ struct text {
     bool colour;
 };
 
+/* Appends the text as it is shown, one line. */
+void text_add_safe(struct buf *out, const char *s);
+
 void text_put(struct text *t, enum text_style style, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void text_end(struct text *t); /* ends the line */
 

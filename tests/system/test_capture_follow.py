@@ -426,3 +426,31 @@ def test_the_newest_file_is_true_after_each_event(folder, net, recovery, followe
         findings = json.loads(keys["cluster"]["capture_findings"])
         if not any(x["code"] == "unsettled" for x in findings):
             assert found in events.states, (path.name, found)
+
+
+def test_a_broken_spool_keeps_nothing_from_the_locations(folder, net, recovery, follower):
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379).start()
+    spool = folder / "spool"
+    f = follower([f"{server.addr}:6379"], folder / "ccs", more=["--spool", spool, "--keep", "1h:1s"]).start()
+    f.wait_for_capture(lambda k: True, "the first file")
+    for inside in [p for p in spool.iterdir() if p.is_dir()]:
+        wait_until(lambda inside=inside: not list(inside.iterdir()), "an empty spool")
+        inside.rmdir()
+        inside.write_text("not a folder")
+    with server.connect() as c:
+        c.call("CONFIG", "SET", "hz", 33)
+    f.wait_for_capture(lambda k: setting(k, "hz") == "33", "the second file")
+    assert len(list((folder / "ccs").glob("ccs-redis-2*.rdb"))) == 2
+    assert "cannot wait for them" in f.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_location_that_loses_the_file_gets_it_again(folder, net, recovery, follower):
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379).start()
+    newest = folder / "ccs" / "ccs-redis.rdb"
+    f = follower([f"{server.addr}:6379"], folder / "ccs").start()
+    for lose in (newest.unlink, lambda: newest.write_bytes(b"half")):
+        f.wait_for_capture(lambda k: True, "the file", seconds=80)
+        lose()
+        wait_until(lambda: newest.exists() and newest.stat().st_size > 100, "the file again", 80)
+    assert f.log.read_text().count("writing it again") == 2
