@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_servers_run_as_that_user(cluster, recovery, public, options):
                 redis_server.wait_until(lambda c=c: c.info("persistence")["rdb_bgsave_in_progress"] == "0", "BGSAVE")
                 assert c.info("persistence")["rdb_last_bgsave_status"] == "ok"
                 c.call("CONFIG", "REWRITE")
+
+
+def test_sentinels_run_as_that_user(cluster, recovery, public):
+    """And may write their own files: a failover changes them."""
+    made = cluster.add("a", replicas=1, password="one")
+    public(3).write()
+    recovery.databases = {"db:1": {"sentinel": {"down_after_ms": 1000}}}
+    recovery.write_hosts()
+    recovery.recover()
+    folders = {folder for folder in pids(recovery) if folder.name == "sentinel"}
+    nobody = pwd.getpwnam(USER)
+    assert len(folders) == 3
+    for folder in folders:
+        assert uids(pids(recovery)[folder]) == {nobody.pw_uid, nobody.pw_gid}
+        assert (folder / "shard.json").stat().st_uid == 0 and (folder / "redis.conf").stat().st_uid == nobody.pw_uid
+    database = recovery.database(made)
+    primary, replica = database["shards"]
+    os.kill(next(pid for folder, pid in pids(recovery).items() if folder.name == f"shard-{primary['uid']}"), signal.SIGKILL)
+    new = f"sentinel monitor mymaster {replica['addr']} {replica['port']} "
+    redis_server.wait_until(lambda: all(new in (f / "redis.conf").read_text() for f in folders), "a failover", 30)
 
 
 def test_what_it_leaves_is_removed(cluster, recovery, public):

@@ -13,6 +13,7 @@ import pytest
 
 from harness import http_server, redis_server
 from program import DONE
+from test_resume import CLUSTER
 
 NOBODY = 65534
 HOSTILE = "it's %n $HOME \"x\" \\ b; -c"
@@ -141,6 +142,33 @@ def test_units(cluster, served, machine):
         redis_server.wait_until(lambda one=one: is_up(served, one), "its servers")
         served.assert_recovered(one)
     served.resume(status=DONE)
+
+
+def test_sentinels(cluster, served, machine):
+    """They are units too, and come back after a reboot as Sentinels that know each other."""
+    made = cluster.add("a", replicas=1, password="one")
+    served.databases = {"db:1": {"sentinel": True}}
+    served.write().recover()
+    files = [f for f in machine.unit_files() if f.name.startswith("recluster-db-1-sentinel-")]
+    sentinels = served.database(made)["sentinels"]
+    assert len(files) == len(sentinels) == len(served.hosts)
+    verify(files)
+    assert {f.name for f in files} <= set(machine.enabled())
+    assert all("Restart=on-failure" in f.read_text() and "--sentinel" in f.read_text() for f in files)
+    machine.reboot()
+
+    def agree():
+        try:
+            for s in sentinels:
+                with redis_server.resp.Connection(s["addr"], s["port"]) as c:
+                    c.call("SENTINEL", "CKQUORUM", "mymaster")
+        except (OSError, redis_server.resp.ReplyError):
+            return False
+        return True
+    redis_server.wait_until(agree, "its Sentinels")
+    redis_server.wait_until(lambda: is_up(served, made), "its servers")
+    served.run("abort", "--state", served.state, "--open-databases", CLUSTER, "--yes")
+    assert machine.unit_files() == [] and list(machine.folder.rglob("redis.conf")) == []
 
 
 def is_up(recovery, made):
