@@ -79,6 +79,16 @@ static json_t *endpoint_json(const struct ccs_endpoint *endpoint)
     return o;
 }
 
+static json_t *sentinels_json(const struct ccs_sentinels *s)
+{
+    return s ? json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I}", "name", s->name, "count",
+                   (int)s->count, "port", s->port, "quorum", (json_int_t)s->quorum, "down_after_ms",
+                   (json_int_t)s->down_after_ms, "failover_timeout_ms",
+                   (json_int_t)s->failover_timeout_ms, "parallel_syncs",
+                   (json_int_t)s->parallel_syncs)
+             : json_null();
+}
+
 static const char *persistence_name(enum ccs_persistence persistence)
 {
     switch (persistence) {
@@ -116,6 +126,7 @@ static void add_database_parts(const struct ccs *ccs, const struct ccs_database 
     set(o, "slots_missing", slots_to_json(&missing));
     set(o, "shards", shards);
     set(o, "endpoints", endpoints);
+    set(o, "sentinels", sentinels_json(db->sentinels));
 }
 
 static json_t *database_json(const struct ccs *ccs, const struct ccs_database *db)

@@ -187,6 +187,10 @@ static void database_text(struct text *t, const json_t *database)
         json_text(database, "eviction_policy", "not known"));
     persistence_text(t, database);
     endpoints_text(t, database);
+    if (json_has(database, "sentinels"))
+        text_field(t, "sentinels", "%d that know it as '%s'",
+            (int)json_int(json_object_get(database, "sentinels"), "count", 0),
+            json_text(json_object_get(database, "sentinels"), "name", "?"));
     text_field(t, "password", "%s", json_flag(database, "password") ? "set" : "none");
     location_text(t, database);
 }

@@ -42,9 +42,11 @@ static void duration_cell(struct buf *out, const json_t *doc, const char *second
                                      : "-");
 }
 
-static void endpoints_cell(struct buf *out, const json_t *endpoints)
+static void endpoints_cell(struct buf *out, const json_t *database)
 {
     enum { SHOWN = 8 };
+    const json_t *endpoints = json_object_get(database, "endpoints");
+    CLEANUP(buf_release) struct buf sentinels = BUF_INIT;
     size_t i;
     json_t *endpoint;
 
@@ -59,6 +61,9 @@ static void endpoints_cell(struct buf *out, const json_t *endpoints)
         html_element(out, "div", NULL, "%s", text.data);
         buf_release(&text);
     }
+    plan_sentinels(database, &sentinels);
+    if (sentinels.len > 0)
+        html_element(out, "div", "soft", "Sentinels: %s", sentinels.data);
     buf_adds(out, json_array_size(endpoints) > 0 ? "</td>" : "-</td>");
 }
 
@@ -85,7 +90,7 @@ static void database_row(struct buf *out, const json_t *database)
     if (json_has(database, "location"))
         html_element(out, "div", "soft", "%s", json_text(database, "location", ""));
     buf_adds(out, "</td>");
-    endpoints_cell(out, json_object_get(database, "endpoints"));
+    endpoints_cell(out, database);
     buf_adds(out, "</tr>\n");
 }
 

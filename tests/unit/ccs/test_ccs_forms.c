@@ -375,9 +375,62 @@ static void test_odd_nodes_json(void **state)
     state_close(st);
 }
 
+/* Sentinels of a captured file, with values that nothing could be made of, and what replaces them. */
+static void test_sentinels(void **state)
+{
+    struct err err = ERR_INIT;
+    (void)state;
+    struct state *st = import_json(
+        "{\"cluster\": {\"name\": \"c\"}, \"bdb:all\": [\"1\", \"2\", \"3\"], \"bdb:1\": {}, \"bdb:2\": {},"
+        " \"bdb:3\": {}, \"sentinel:all\": [\"1\", \"2\", \"3\", \"4\"],"
+        " \"sentinel:1\": {\"bdb_uid\": \"1\", \"name\": \"orders\", \"port\": \"26380\", \"quorum\": \"2\","
+        "  \"down_after_ms\": \"1500\", \"failover_timeout_ms\": \"5000\", \"parallel_syncs\": \"3\"},"
+        " \"sentinel:2\": {\"bdb_uid\": \"1\", \"name\": \"other\", \"port\": \"1\"},"
+        " \"sentinel:3\": {\"bdb_uid\": \"2\", \"name\": \"a\\nport 1\", \"port\": \"99999999\","
+        "  \"quorum\": \"-1\", \"down_after_ms\": \"x\"},"
+        " \"sentinel:4\": {\"bdb_uid\": \"9\", \"name\": \"n\"}}");
+    struct ccs *ccs = load(st);
+    const struct ccs_sentinels *s = ccs_database(ccs, "1")->sentinels;
+    assert_string_equal(s->name, "orders");
+    assert_int_equal(s->count, 2);
+    assert_int_equal(s->port, 26380);
+    assert_int_equal(s->quorum, 2);
+    assert_int_equal(s->down_after_ms, 1500);
+    assert_int_equal(s->failover_timeout_ms, 5000);
+    assert_int_equal(s->parallel_syncs, 3);
+    s = ccs_database(ccs, "2")->sentinels;
+    assert_string_equal(s->name, "mymaster");
+    assert_int_equal(s->count, 1);
+    assert_true(s->port == 0 && s->quorum == 0 && s->down_after_ms == 0);
+    assert_null(ccs_database(ccs, "3")->sentinels);
+
+    /* The hosts file's word holds, now and for later runs. */
+    json_t *wish = json_pack("{s:s, s:i}", "name", "mine", "quorum", 3);
+    assert_int_equal(ccs_ask_for_sentinels(ccs, ccs_database(ccs, "1"), wish, st, &err), 0);
+    json_decref(wish);
+    wish = json_false();
+    assert_int_equal(ccs_ask_for_sentinels(ccs, ccs_database(ccs, "2"), wish, st, &err), 0);
+    wish = json_true();
+    assert_int_equal(ccs_ask_for_sentinels(ccs, ccs_database(ccs, "3"), wish, st, &err), 0);
+    for (int run = 0; run < 2; run++) {
+        s = ccs_database(ccs, "1")->sentinels;
+        assert_string_equal(s->name, "mine");
+        assert_true(s->quorum == 3 && s->port == 26380 && s->count == 2);
+        assert_null(ccs_database(ccs, "2")->sentinels);
+        s = ccs_database(ccs, "3")->sentinels;
+        assert_string_equal(s->name, "mymaster");
+        assert_int_equal(s->count, 0);
+        ccs_free(ccs);
+        ccs = load(st);
+    }
+    ccs_free(ccs);
+    state_close(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentinels),
         cmocka_unit_test(test_same_in_all_forms),
         cmocka_unit_test(test_json_forms),
         cmocka_unit_test(test_json_types),
