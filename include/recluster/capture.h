@@ -64,6 +64,16 @@ int capture_settled(const struct live_params *params, int64_t wait_ms, struct li
  */
 int capture_get(struct store *s, const char *key, struct buf *ret, struct err *err) MUST_CHECK;
 
+/* Reads the whole file for damage. *ret_saved_ms: when it was saved, 0 if it does not say. */
+int capture_check_file(const struct buf *file, int64_t *ret_saved_ms, struct err *err) MUST_CHECK;
+
+/*
+ * The file of the location whose file was saved last; nothing is appended if none has one. Fails if
+ * one cannot be read or is damaged, and no other location has one.
+ */
+int capture_get_newest(struct store **stores, size_t count, const char *key, struct buf *ret,
+    int64_t *ret_saved_ms, struct err *err) MUST_CHECK;
+
 /* Whether the location has this file now. ERR_NOT_FOUND if it has none of the name. */
 int capture_has(struct store *s, const char *name, const struct buf *file, bool *ret,
     struct err *err) MUST_CHECK;

@@ -57,22 +57,28 @@ static void tell(const struct follow *f, bool warning, const char *fmt, ...)
 
 /* --- what a location had before --- */
 
-/* Of a location, or the spool's own copy while the locations are out of order. */
+/* The newest of the locations' files and the spool's own copy. */
 static int find_before(struct follow *f, struct err *err)
 {
     AUTO_FREE char *own = path_join(f->params->spool, CAPTURE_FILE_NAME);
-    struct err failure = ERR_INIT;
+    CLEANUP(buf_release) struct buf spooled = BUF_INIT;
+    struct err failure = ERR_INIT, damaged = ERR_INIT;
+    int64_t saved_ms;
+    int rc = capture_get_newest(
+        f->params->stores, f->params->store_count, f->params->key, &f->file, &f->file_ms, &failure);
 
-    for (size_t i = 0; i < f->params->store_count && !f->file.len; i++)
-        if (capture_get(f->params->stores[i], f->params->key, &f->file, &failure) < 0)
-            buf_clear(&f->file);
-    if (!f->file.len && file_exists(own))
-        return file_read(own, FILE_BYTES_MAX, &f->file, err);
-    if (!f->file.len && failure.code != ERR_NONE) {
-        *err = failure;
+    if (file_exists(own) && file_read(own, FILE_BYTES_MAX, &spooled, err) < 0)
         return -1;
+    if (spooled.len && capture_check_file(&spooled, &saved_ms, &damaged) == 0 &&
+        saved_ms > f->file_ms) {
+        buf_release(&f->file);
+        f->file = spooled;
+        buf_init(&spooled);
+        f->file_ms = saved_ms;
     }
-    return 0;
+    if (rc < 0 && !f->file.len)
+        *err = failure;
+    return rc < 0 && !f->file.len ? -1 : 0;
 }
 
 static int take_before(struct follow *f, struct err *err)
@@ -285,6 +291,7 @@ static int check_newest(struct follow *f, struct target *t, struct store *s, str
     return 0;
 }
 
+/* The newest file first: it is the one that a recovery needs. */
 static int write_to(struct follow *f, size_t i, struct err *err)
 {
     struct target *t = &f->targets[i];

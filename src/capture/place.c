@@ -32,6 +32,34 @@ int capture_get(struct store *s, const char *key, struct buf *ret, struct err *e
     return 0;
 }
 
+int capture_get_newest(struct store **stores, size_t count, const char *key, struct buf *ret,
+    int64_t *ret_saved_ms, struct err *err)
+{
+    struct err failure = ERR_INIT;
+
+    *ret_saved_ms = -1;
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(buf_release) struct buf file = BUF_INIT;
+        int64_t saved_ms;
+        if (capture_get(stores[i], key, &file, &failure) < 0 || !file.len)
+            continue;
+        if (capture_check_file(&file, &saved_ms, &failure) < 0) {
+            err_wrap(&failure, "the CCS file that '%s' has now", store_label(stores[i]));
+            continue;
+        }
+        if (saved_ms <= *ret_saved_ms)
+            continue;
+        *ret_saved_ms = saved_ms;
+        buf_release(ret);
+        *ret = file;
+        buf_init(&file);
+    }
+    if (ret->len || failure.code == ERR_NONE)
+        return 0;
+    *err = failure;
+    return -1;
+}
+
 static int write_file(struct store *s, const char *name, const struct buf *file, struct err *err)
 {
     struct store_writer *w = store_write_begin(s, name, err);

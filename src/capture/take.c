@@ -39,7 +39,7 @@ static int take_ctime(void *arg, struct rdb_bytes key, struct rdb_bytes value, s
 }
 
 /* The whole file is read: a copy of one that is being written is damaged. */
-static int check(const struct buf *file, int64_t *ret_saved_ms, struct err *err)
+int capture_check_file(const struct buf *file, int64_t *ret_saved_ms, struct err *err)
 {
     static const struct rdb_events events = {.aux = take_ctime};
     static const struct rdb_limits limits = {.file_bytes = FILE_BYTES_MAX};
@@ -65,7 +65,7 @@ static int read_file(struct capture_file *f, struct buf *bytes, bool *ret_change
     if (f->saved_ms && is_same(&now, &f->object))
         return 0;
     if (store_read(f->store, &whole, add_bytes, bytes, &now, err) < 0 ||
-        check(bytes, &f->saved_ms, err) < 0)
+        capture_check_file(bytes, &f->saved_ms, err) < 0)
         return -1;
     f->object = now;
     *ret_changed = true;

@@ -43,16 +43,6 @@ static int open_places(const struct arguments *args, struct places *ret, struct 
     return 0;
 }
 
-/* The findings of the first location that has a file. */
-static int read_before(
-    const struct arguments *args, const struct places *places, struct buf *ret, struct err *err)
-{
-    for (size_t i = 0; i < places->count && !ret->len; i++)
-        if (capture_get(places->stores[i], argument(args, OPT_KEY), ret, err) < 0)
-            return -1;
-    return 0;
-}
-
 /* Replaces the file by what is written: it is encrypted if that is wanted. */
 static int put_everywhere(
     const struct arguments *args, const struct places *places, struct buf *file, struct err *err)
@@ -155,7 +145,10 @@ static int capture(const struct arguments *args, const struct live_request *requ
     struct live *live = NULL;
     const char *unsettled = NULL, *name = argument(args, OPT_NAME);
 
-    if (read_before(args, places, &before, err) < 0 ||
+    int64_t before_ms;
+
+    if (capture_get_newest(
+            places->stores, places->count, argument(args, OPT_KEY), &before, &before_ms, err) < 0 ||
         look(args, request, wait_s, &live, &unsettled, err) < 0)
         return -1;
     const struct capture_params make = {
@@ -180,16 +173,21 @@ static int capture(const struct arguments *args, const struct live_request *requ
     return rc;
 }
 
-/* The newest of the files that the cluster writes itself. */
+/* The newest of the files that the cluster writes itself, unless a location has a newer one. */
 static int take(const struct arguments *args, const struct capture_files *files,
     const struct places *places, struct err *err)
 {
     CLEANUP(buf_release) struct buf file = BUF_INIT;
     const struct live none = {.count = 0};
-    int64_t saved_ms;
+    const char *key = argument(args, OPT_KEY);
+    int64_t saved_ms, before_ms = -1;
     bool taken;
 
-    if (capture_take(files->list, files->count, -1, &file, &saved_ms, &taken, err) < 0)
+    /* Who encrypts files without being able to read them cannot compare either. */
+    if ((key || !args->values[OPT_ENCRYPT_TO]) &&
+        capture_get_newest(places->stores, places->count, key, &file, &before_ms, err) < 0)
+        return -1;
+    if (capture_take(files->list, files->count, before_ms, &file, &saved_ms, &taken, err) < 0)
         return -1;
     for (size_t i = 0; i < files->count; i++)
         if (files->list[i].error.code != ERR_NONE)

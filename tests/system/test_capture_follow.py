@@ -166,9 +166,9 @@ def test_a_location_that_fails_gets_all_copies_later(folder, net, recovery, foll
     wait_until(lambda: f.log.read_text().count("copies wait") == 2, "the second start")
     shutil.move(folder / "away", folder / "bad")
     f.wait_for_capture(lambda k: setting(k, "hz") == "13", "the newest file", place=1)
+    wait_until(lambda: "can be written to again" in f.log.read_text(), "the message")
     good, bad = ({p.name for p in (folder / n).glob("ccs-redis-*.rdb")} for n in ("good", "bad"))
     assert good == bad and len(good) == 4
-    wait_until(lambda: "can be written to again" in f.log.read_text(), "the message")
     assert not list((recovery.folder / "xdg").rglob("*/ccs-redis-2*.rdb"))
 
 

@@ -55,7 +55,18 @@ def test_the_newest_that_is_whole_is_taken(recovery, nodes):
     data = (nodes.folders[1] / "ccs-redis.rdb").read_bytes()
     (nodes.folders[1] / "ccs-redis.rdb").write_bytes(data[:-30])
     run = recovery.run("capture", *sources, "--to", place)
-    assert name_of(recovery, place / "ccs-redis.rdb") == "older" and "node 2" in run.err
+    assert name_of(recovery, place / "ccs-redis.rdb") == "newer" and "node 2" in run.err
+    # Other locations get the newest too, whichever of them has it.
+    second = recovery.folder / "second"
+    second.mkdir()
+    recovery.run("capture", *sources, "--to", second)
+    assert name_of(recovery, second / "ccs-redis.rdb") == "older"
+    recovery.run("capture", *sources, "--to", second, "--to", place)
+    assert name_of(recovery, second / "ccs-redis.rdb") == name_of(recovery, place / "ccs-redis.rdb") == "newer"
+    # One that is damaged is replaced, if another is whole.
+    (second / "ccs-redis.rdb").write_bytes(data[:100])
+    recovery.run("capture", *sources, "--to", second, "--to", place)
+    assert name_of(recovery, second / "ccs-redis.rdb") == "newer"
     (nodes.folders[0] / "ccs-redis.rdb").unlink()
     before = (place / "ccs-redis.rdb").read_bytes()
     recovery.run("capture", *sources, "--to", place, status=None)
@@ -88,3 +99,11 @@ def test_it_is_followed(recovery, nodes, follower):  # noqa: F811
     f.start()
     wait_until(lambda: "still true" in f.log.read_text(), "the second start")
     assert json.loads((recovery.folder / "safe" / "ccs-redis.json").read_text())["answered"] == 2
+    # Nor an older one, if the node with the newest is away.
+    f.end()
+    for node in (0, 1):
+        nodes(node, "stale", now - 60)
+    f.start()
+    wait_until(lambda: f.log.read_text().count("still true") == 2, "the third start")
+    time.sleep(2)
+    assert name_of(recovery, newest) == "third"
