@@ -12,7 +12,7 @@ from harness.certificates import Authority
 from harness.redis_server import wait_until
 from live_cluster import Sentinels
 from program import DONE, USAGE
-from test_replan import REPLAN, gate, query  # gate is a fixture
+from test_replan import REPLAN, gate, host_of, in_use, lose_with_b, query  # gate is a fixture
 from test_resume import CLUSTER, KILLED
 
 __all__ = ["gate"]
@@ -234,3 +234,19 @@ def test_their_host_is_lost(cluster, recovery, gate):
     assert len(recovery.running_servers()) == 2 + 4
     recovery.run("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
     assert recovery.running_servers() == [] and recovery.server_folders() == []
+
+
+def test_a_replica_and_a_sentinel_are_lost_with_their_host(cluster, recovery, gate):
+    recovery.databases = {"db:1": {"sentinel": {"quorum": 2}}}
+    made = in_use(cluster, recovery, False)
+    recovery.add_hosts(1).write_hosts()
+    lost = lose_with_b(recovery, gate, made, "replica")
+    recovery.resume(*REPLAN)
+    database = recovery.database(made[0])
+    assert database["state"] == "done" and host_of(recovery, made[0], "replica") != lost
+    hosts = [s["host"] for s in database["sentinels"]]
+    assert len(set(hosts)) == 3 and lost not in hosts and "h4" in hosts
+    new = next(s for s in database["sentinels"] if s["host"] == "h4")
+    replica = next(s for s in database["shards"] if s["role"] == "replica")
+    assert any(replica["addr"] in str(one) for one in ask(new, "REPLICAS", "mymaster"))
+    assert ask(new, "CKQUORUM", "mymaster").startswith(b"OK")

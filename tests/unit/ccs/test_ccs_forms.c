@@ -375,7 +375,7 @@ static void test_odd_nodes_json(void **state)
     state_close(st);
 }
 
-/* Sentinels of a captured file, with values that nothing could be made of, and what replaces them. */
+/* Sentinels of a captured file, some with unusable values, and what the hosts file changes. */
 static void test_sentinels(void **state)
 {
     struct err err = ERR_INIT;
@@ -404,7 +404,7 @@ static void test_sentinels(void **state)
     assert_true(s->port == 0 && s->quorum == 0 && s->down_after_ms == 0);
     assert_null(ccs_database(ccs, "3")->sentinels);
 
-    /* The hosts file's word holds, now and for later runs. */
+    /* What the hosts file says holds now and in later runs. */
     json_t *wish = json_pack("{s:s, s:i}", "name", "mine", "quorum", 3);
     assert_int_equal(ccs_ask_for_sentinels(ccs, ccs_database(ccs, "1"), wish, st, &err), 0);
     json_decref(wish);
