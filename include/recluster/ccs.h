@@ -134,6 +134,7 @@ struct ccs_database {
     const char *const *users;
     const json_t *settings, *settings_left;
     const struct ccs_sentinels *sentinels; /* NULL: none */
+    bool no_sentinels;                     /* the hosts file wants none */
     const char *const *modules;            /* names from its module_list, NULL-ended */
     const char *const *module_args;        /* parallel, "" where none; NULL: not known */
     const json_t *backup_location;         /* as in CCS, an object with "type"; NULL: none */

@@ -94,6 +94,7 @@ static void take_wish(struct ccs *ccs, const struct ccs_database *db, const json
 
     if (json_is_false(wish)) {
         ccs->databases[db - ccs->databases].sentinels = NULL;
+        ccs->databases[db - ccs->databases].no_sentinels = true;
         return;
     }
     struct ccs_sentinels *s = sentinels_of(ccs, db);

@@ -168,13 +168,33 @@ static void place(struct draft *d, struct plan_database *db)
             db->sentinel_count == 1 ? "Sentinel" : "Sentinels");
 }
 
+/* `capture` finds Sentinels only if it is given the address of one. */
+static void warn_of_none(struct draft *d, const struct plan_database *db)
+{
+    const struct ccs_database *database = db->database;
+    const bool captured = database->settings != NULL;
+
+    if (!captured || database->sharded || database->no_sentinels || !has_replicas(d, db))
+        return;
+    draft_warn(d,
+        &(struct plan_issue){.code = "sentinels-unknown",
+            .database = database->label,
+            .hint = draft_text(d,
+                "Write in the hosts file: \"databases\": {\"%s\": {\"sentinel\": true}}. To do "
+                "without Sentinels, write false there.",
+                database->label)},
+        "the CCS file has no Sentinels of it: no replica takes over when the primary fails");
+}
+
 void sentinels_place(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
         struct plan_database *db = &d->plan->databases[i];
-        if (db->skipped || !db->database->sentinels)
+        if (db->skipped)
             continue;
-        if (db->database->sharded)
+        if (!db->database->sentinels)
+            warn_of_none(d, db);
+        else if (db->database->sharded)
             draft_warn(d,
                 &(struct plan_issue){.code = "sentinels-none", .database = db->database->label},
                 "it gets no Sentinels, because the nodes of a cluster watch each other");

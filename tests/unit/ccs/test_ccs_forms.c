@@ -417,6 +417,7 @@ static void test_sentinels(void **state)
         assert_string_equal(s->name, "mine");
         assert_true(s->quorum == 3 && s->port == 26380 && s->count == 2);
         assert_null(ccs_database(ccs, "2")->sentinels);
+        assert_true(ccs_database(ccs, "2")->no_sentinels);
         s = ccs_database(ccs, "3")->sentinels;
         assert_string_equal(s->name, "mymaster");
         assert_int_equal(s->count, 0);

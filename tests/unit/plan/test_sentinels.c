@@ -111,6 +111,26 @@ static void none_without_a_replica_or_in_a_cluster(void **state)
     world_release(&w);
 }
 
+static void none_were_captured(void **state)
+{
+    struct world w;
+    json_t *settings = json_object();
+
+    (void)state;
+    make(&w, "abc", NULL);
+    struct plan *plan = world_plan(&w);
+    assert_null(world_issue(plan->warnings, plan->warning_count, "sentinels-unknown"));
+    plan_free(plan);
+    w.ccs.databases[0].settings = settings;
+    expect_warning(&w, "sentinels-unknown", NULL);
+    w.ccs.databases[0].no_sentinels = true;
+    plan = world_plan(&w);
+    assert_null(world_issue(plan->warnings, plan->warning_count, "sentinels-unknown"));
+    plan_free(plan);
+    world_release(&w);
+    json_decref(settings);
+}
+
 static void a_port_that_is_taken(void **state)
 {
     struct world w;
@@ -160,6 +180,7 @@ int main(void)
         cmocka_unit_test(racks_come_first),
         cmocka_unit_test(as_many_as_before_but_three),
         cmocka_unit_test(none_without_a_replica_or_in_a_cluster),
+        cmocka_unit_test(none_were_captured),
         cmocka_unit_test(a_port_that_is_taken),
         cmocka_unit_test(an_earlier_plan_is_kept),
     };
