@@ -38,7 +38,7 @@ bool user_line_parse(const char *line, struct user_line *ret)
     char *p = ret->text + (good ? strlen(begin) : 0);
     good = good && *p && *p != ' ';
     while (good && *p && ret->count < WORDS_MAX) {
-        size_t len = word_length(p);
+        size_t len = ret->count == 2 ? strcspn(p, " ") : word_length(p); /* the name, a rule */
         bool last = !p[len];
         p[len] = '\0';
         add_word(ret, &alloc, p);

@@ -270,6 +270,12 @@ static void add_topology(struct making *m, const struct live_database *db,
     buf_release(&list);
 }
 
+/* Servers may say any number. */
+static int64_t plus(int64_t sum, int64_t more)
+{
+    return more <= 0 ? sum : more > INT64_MAX - sum ? INT64_MAX : sum + more;
+}
+
 /* Of the whole database, replicas included; without a limit anywhere there is none. */
 static void add_memory(struct making *m, const struct live_database *db,
     const struct members *members, struct hash *bdb)
@@ -296,7 +302,7 @@ static void add_memory(struct making *m, const struct live_database *db,
             sum = 0;
             break;
         }
-        sum += bytes;
+        sum = plus(sum, bytes);
     }
     hash_setf(&m->now, bdb, "memory_size", "%" PRId64, sum);
 }
@@ -350,7 +356,7 @@ static int64_t keys_of(struct live *live, const struct live_server *s)
         snprintf(field, sizeof(field), "db%d", db);
         const char *line = live_info(live, s, field);
         if (line && strncmp(line, "keys=", 5) == 0)
-            keys += atoll(line + 5);
+            keys = plus(keys, atoll(line + 5));
     }
     return keys;
 }
@@ -362,8 +368,8 @@ static void add_sizes(struct making *m, const struct live_database *db, struct h
     for (size_t i = 0; i < db->count; i++) {
         if (!live_is_primary(m->live, db->servers[i]))
             continue;
-        keys += keys_of(m->live, db->servers[i]);
-        bytes += live_info_int(m->live, db->servers[i], "used_memory", 0);
+        keys = plus(keys, keys_of(m->live, db->servers[i]));
+        bytes = plus(bytes, live_info_int(m->live, db->servers[i], "used_memory", 0));
     }
     hash_setf(&m->now, bdb, "captured_keys", "%" PRId64, keys);
     hash_setf(&m->now, bdb, "captured_bytes", "%" PRId64, bytes);

@@ -123,7 +123,9 @@ static const char *plain_number(struct arena *arena, const char *value)
 
     for (size_t i = 0; digits && digits < 12 && i < ARRAY_SIZE(units); i++)
         if (strcasecmp(value + digits, units[i].unit) == 0)
-            return arena_printf(arena, "%" PRId64, (int64_t)atoll(value) * units[i].times);
+            return atoll(value) > INT64_MAX / units[i].times
+                       ? value
+                       : arena_printf(arena, "%" PRId64, (int64_t)atoll(value) * units[i].times);
     return value;
 }
 

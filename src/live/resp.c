@@ -12,6 +12,31 @@ struct resp {
     size_t sent, received;
 };
 
+#if HIREDIS_MAJOR < 1
+static void *(*create_array)(const redisReadTask *task, int count);
+
+static void *create_limited(const redisReadTask *task, int count)
+{
+    return count > RESP_ITEMS_MAX ? NULL : create_array(task, count);
+}
+#endif
+
+redisReader *resp_reader_new(void)
+{
+    redisReader *reader = xchecked(redisReaderCreate(), 0);
+#if HIREDIS_MAJOR < 1
+    static redisReplyObjectFunctions limited;
+
+    create_array = reader->fn->createArray;
+    limited = *reader->fn;
+    limited.createArray = create_limited;
+    reader->fn = &limited;
+#else
+    reader->maxelements = RESP_ITEMS_MAX;
+#endif
+    return reader;
+}
+
 int resp_open(const struct tcp_params *params, struct resp **ret, struct err *err)
 {
     struct tcp *tcp;
@@ -20,7 +45,7 @@ int resp_open(const struct tcp_params *params, struct resp **ret, struct err *er
         return -1;
     struct resp *r = xcalloc(1, sizeof(*r));
     r->tcp = tcp;
-    r->reader = xchecked(redisReaderCreate(), 0);
+    r->reader = resp_reader_new();
     buf_init(&r->out);
     *ret = r;
     return 0;
@@ -79,6 +104,11 @@ enum resp_step resp_next(struct resp *r, redisReply **ret, struct wait *wait, st
         void *reply = NULL;
         char data[16384];
         if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
+            if (r->reader->err == REDIS_ERR_OOM) {
+                err_set(err, ERR_LIMIT, "an answer of %s has a list of more than %d items",
+                    tcp_peer(r->tcp), RESP_ITEMS_MAX);
+                return RESP_FAILED;
+            }
             err_set(err, ERR_PROTOCOL, "%s does not answer as a server of Redis or Valkey does: %s",
                 tcp_peer(r->tcp), r->reader->errstr);
             return RESP_FAILED;

@@ -22,6 +22,9 @@
 
 enum { RESP_BYTES_MAX = 64 << 20 };
 
+/* A longer list in an answer is ERR_LIMIT: its memory is taken before its first item has come. */
+enum { RESP_ITEMS_MAX = 1 << 20 };
+
 struct resp;
 
 int resp_open(const struct tcp_params *params, struct resp **ret, struct err *err) MUST_CHECK;
@@ -32,5 +35,8 @@ void resp_send(struct resp *r, const char *const *argv); /* NULL-ended */
 enum resp_step { RESP_REPLY, RESP_WAIT, RESP_FAILED };
 enum resp_step resp_next(
     struct resp *r, redisReply **ret, struct wait *wait, struct err *err) MUST_CHECK;
+
+/* The reader of answers, with this limit. Free it with redisReaderFree(). */
+redisReader *resp_reader_new(void);
 
 #endif

@@ -26,6 +26,7 @@ static void the_command_makes_the_user_of_the_line(void **state)
         {"user a (~x)y +get) +set", "ACL|SETUSER|a|(~x)y +get)|+set"},
         {"user a (~x +get", "ACL|SETUSER|a|(~x +get"},
         {"user a (", "ACL|SETUSER|a|("},
+        {"user (a on +get)", "ACL|SETUSER|(a|on|+get)"},
         {"user a ()", "ACL|SETUSER|a|()"},
         {"user  recluster on nopass", NULL},
         {"user ", NULL},
