@@ -238,7 +238,7 @@ static int read_nodes_conf(struct folder *f, struct err *err)
         if (sscanf(line, "vars currentEpoch %" SCNd64, &s->epoch) == 1 ||
             strncmp(line, "vars", 4) == 0)
             continue;
-        if (!node_parse(&f->live->arena, line, &s->nodes[s->node_count++]))
+        if (!node_parse(&f->live->arena, line, &s->nodes[s->node_count++])) /* all is given up */
             return err_set(err, ERR_CORRUPT, "'%s' has a line that is not one of a node", path);
     }
     nodes_sort(s);

@@ -148,9 +148,11 @@ int take_nodes(struct live *live, struct live_server *s, const redisReply *reply
     for (const char *p = text; *p; p++)
         alloc += *p == '\n';
     s->nodes = arena_alloc(&live->arena, (alloc + 1) * sizeof(*s->nodes));
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        if (!node_parse(&live->arena, line, &s->nodes[s->node_count++]))
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (!node_parse(&live->arena, line, &s->nodes[s->node_count]))
             return err_set(err, ERR_PROTOCOL, "CLUSTER NODES answers a line that is not known");
+        s->node_count++; /* only whole ones count: their addresses are asked */
+    }
     nodes_sort(s);
     return 0;
 }
