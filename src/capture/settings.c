@@ -8,13 +8,8 @@
 /* Passwords have fields of their own, which are masked wherever a CCS file is shown. */
 static bool is_secret(const char *name)
 {
-    static const char *const names[] = {"requirepass", "masterauth", "primaryauth",
-        "tls-key-file-pass", "tls-client-key-file-pass", "sentinel-pass"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
+    return strstr(name, "pass") || strstr(name, "secret") || strcmp(name, "masterauth") == 0 ||
+           strcmp(name, "primaryauth") == 0;
 }
 
 static bool is_equal_on_all(const struct live_database *db, const struct live_setting *setting)

@@ -11,6 +11,7 @@
 
 #include "answers.h"
 #include "recluster/clock.h"
+#include "recluster/digest.h"
 #include "recluster/file.h"
 #include "topology.h"
 
@@ -161,10 +162,25 @@ static void add_module(struct folder *f, const struct line *line)
         .name = arena_strdup(&f->live->arena, name), .path = line->words[1], .args = args};
 }
 
-static void add_user(struct folder *f, const char *line)
+/*
+ * As ACL LIST shows it: a clear password becomes its hash. `raw` is the whole line, since a user may
+ * have any number of rules.
+ */
+static void add_user(struct folder *f, const char *raw)
 {
+    struct arena *arena = &f->live->arena;
+    struct buf line = BUF_INIT;
+    char hash[DIGEST_HEX_MAX];
+
+    for (raw += strspn(raw, " \t\r"); *raw; raw += strspn(raw, " \t\r")) {
+        const char *word = next_word(arena, &raw);
+        bool clear = *word == '>';
+        buf_addf(&line, "%s%s%s", line.len ? " " : "", clear ? "#" : "",
+            clear ? digest_of(word + 1, strlen(word + 1), hash) : word);
+    }
     GROW(f->users, f->user_count, f->user_alloc);
-    f->users[f->user_count++] = arena_strdup(&f->live->arena, line);
+    f->users[f->user_count++] = arena_strdup(arena, line.data);
+    buf_release(&line);
 }
 
 /* "save" lines add up, and an empty one ends those before; other settings replace each other. */
@@ -176,7 +192,7 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
     if (line->count < 2)
         return;
     if (strcasecmp(name, "user") == 0) {
-        add_user(f, arena_memdup(arena, raw, strcspn(raw, "\r\n")));
+        add_user(f, raw);
     } else if (strcasecmp(name, "loadmodule") == 0) {
         add_module(f, line);
     } else if (strcasecmp(name, "save") == 0) {

@@ -1,7 +1,6 @@
 """capture: whatever a server answers, the program ends with a message or a file that can be read."""
 
-import json
-import re
+import hashlib
 import socket
 import threading
 import time
@@ -95,6 +94,7 @@ ODD = [b"$-1\r\n", b"*-1\r\n", b":5\r\n", b"+x\r\n", b"*1\r\n$-1\r\n", b"*2\r\n:
 def test_answers_of_other_types(folder, net, recovery, capture, fake, command):  # noqa: F811
     kind = command.split()[0]
     f = fake()
+    (folder / "ccs").mkdir()
     f.answers["INFO"] = info("role:master", "run_id:" + "a" * 40,
                              mode={"CLUSTER": "cluster", "SENTINEL": "sentinel"}.get(kind, "standalone"))
     f.answers["CLUSTER NODES"], f.answers["CLUSTER INFO"] = bulk(node(f)), bulk("cluster_state:ok\r\n")
@@ -107,7 +107,9 @@ def test_answers_of_other_types(folder, net, recovery, capture, fake, command): 
         assert run.status in (DONE, FAILED, REFUSED), (answer, run.status, run.err)
         assert "\x1b" not in run.err + run.out and time.monotonic() - began < 30, (answer, run.err)
         if run.status == DONE:
-            recovery.run("inspect", folder / "ccs" / "ccs-redis.rdb", status=None)
+            inspected = recovery.run("inspect", folder / "ccs" / "ccs-redis.rdb", status=None)
+            assert inspected.status >= 0 and "\x1b" not in inspected.out + inspected.err
+            (folder / "ccs" / "ccs-redis.rdb").unlink()
 
 
 def test_one_that_answers_in_part_takes_nothing_out_of_the_file(folder, net, recovery, capture, fake):  # noqa: F811
@@ -131,3 +133,22 @@ def test_one_that_answers_in_part_takes_nothing_out_of_the_file(folder, net, rec
     other.kill()
     f.answers["CONFIG GET"] = b"-LOADING x\r\n"
     assert capture(*seeds, status=FAILED).says("no server answers")
+
+
+def test_clear_passwords_of_data_folders_stay_there(folder, recovery):
+    """A user's line of a configuration file may have quotes, tabs and clear passwords; ACL LIST has hashes."""
+    data = folder / "data"
+    data.mkdir()
+    (folder / "ccs").mkdir()
+    (data / "redis.conf").write_text(
+        'port 7000\nrequirepass "s3cret one"\ntls-key-file-pass s3cret-two\nsome-other-password s3cret-three\n'
+        'user\tapp on ">s3cret \\x66our" >s3cret-five ~* +@all' + " +get" * 100 + " (~a)b +set)\n")
+    for more in ([], ["--without-secrets"]):
+        recovery.run("capture", "--from-folder", data, "--to", folder / "ccs", *more)
+        raw = (folder / "ccs" / "ccs-redis.rdb").read_bytes()
+        assert (b"s3cret one" in raw) == (not more)
+        for word in (b"s3cret-two", b"s3cret-three", b"s3cret four", b"s3cret-five", b"x66our"):
+            assert word not in raw
+        for password in (b"s3cret four", b"s3cret-five"):
+            assert (b"#" + hashlib.sha256(password).hexdigest().encode() in raw) == (not more)
+        assert b"user app on" in raw and b" (~a)b +set)" in raw
