@@ -1,7 +1,9 @@
 /* Settings and users of a captured database that the new servers do not get. */
 
 #include <stdint.h>
+#include <string.h>
 
+#include "recluster/protocol.h"
 #include "steps.h"
 
 /* What the servers of the hosts refuse: {name: why}, each name once. */
@@ -55,6 +57,24 @@ static void warn_of_refused(struct draft *d, const struct ccs_database *db)
     json_decref(users);
 }
 
+/* A user of an earlier recovery, which may replicate and nothing else, is no loss. */
+static void warn_of_our_names(struct draft *d, const struct ccs_database *db)
+{
+    static const char *const ours[] = {RECOVERY_USER, REPLICATION_USER};
+    const struct plan_issue issue = {.code = "users-named-as-ours",
+        .database = db->label,
+        .hint = "Make the user by hand, under another name: ACL SETUSER, ACL SAVE."};
+
+    for (const char *const *line = db->users; line && *line; line++)
+        for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+            size_t len = strlen(ours[i]);
+            const char *name = *line + strlen("user ");
+            if (strncmp(name, ours[i], len) == 0 && name[len] == ' ' && !strstr(name, " +psync"))
+                draft_warn(d, &issue,
+                    "its user '%s' is not restored: recluster has a user of this name", ours[i]);
+        }
+}
+
 static void warn_of_left(struct draft *d, const struct ccs_database *db)
 {
     struct draft_names names = DRAFT_NAMES_INIT;
@@ -102,6 +122,7 @@ void settings_warn(struct draft *d)
         if (db->skipped)
             continue;
         warn_of_refused(d, db->database);
+        warn_of_our_names(d, db->database);
         warn_of_left(d, db->database);
         warn_of_hostnames(d, db->database);
     }

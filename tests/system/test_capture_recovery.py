@@ -322,3 +322,14 @@ def test_ports_and_host_names(folder, net, recovery, release):
                 meta = dict(zip(node[3][::2], node[3][1::2]))
                 assert node[0].decode() == by_addr[meta[b"ip"].decode()], node
         assert settings_of(c) == before.settings
+
+
+def test_users_with_names_of_ours_are_named(folder, net, recovery, release):
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379, None, release.program).start()
+    with server.connect() as c:
+        c.call("ACL", "SETUSER", "replication", "on", ">x", "~*", "+@all")
+        c.call("ACL", "SETUSER", "recluster", "on", ">x", "~*", "+@all")
+    Captured(recovery, [server], 1)
+    recovery.add_hosts(1).write_hosts()
+    warnings = [w for w in recovery.plan("--json", status=None).json["warnings"] if w["code"] == "users-named-as-ours"]
+    assert len(warnings) == 2 and {"replication", "recluster"} == {w["message"].split("'")[1] for w in warnings}
