@@ -15,7 +15,7 @@
 #include "recluster/file.h"
 #include "topology.h"
 
-enum { CONF_BYTES_MAX = 4 << 20, LINE_WORDS_MAX = 64 };
+enum { CONF_BYTES_MAX = 4 << 20, LINE_WORDS_MAX = 64, SETTINGS_MAX = 5000 };
 
 /* --- lines of a configuration file: words, quoted ones with escapes (sdssplitargs() of Redis) --- */
 
@@ -229,6 +229,8 @@ static int read_conf(struct folder *f, const char *name, bool *ret_found, struct
         split_line(&f->live->arena, raw, &line);
         if (line.count)
             take_line(f, &line, raw + strspn(raw, " \t"));
+        if (f->server->setting_count > SETTINGS_MAX)
+            return err_set(err, ERR_LIMIT, "'%s' has more than %d settings", path, SETTINGS_MAX);
     }
     return 0;
 }

@@ -152,3 +152,12 @@ def test_clear_passwords_of_data_folders_stay_there(folder, recovery):
         for password in (b"s3cret four", b"s3cret-five"):
             assert (b"#" + hashlib.sha256(password).hexdigest().encode() in raw) == (not more)
         assert b"user app on" in raw and b" (~a)b +set)" in raw
+
+
+def test_a_configuration_file_has_a_limit_of_settings(folder, recovery):
+    data = folder / "data"
+    data.mkdir()
+    (data / "redis.conf").write_text("".join(f"a{i} 1\n" for i in range(300000)))
+    began = time.monotonic()
+    run = recovery.run("capture", "--from-folder", data, "--to", folder / "ccs", status=REFUSED)
+    assert run.says("more than 5000 settings") and time.monotonic() - began < 5
