@@ -57,10 +57,10 @@ static void warn_of_refused(struct draft *d, const struct ccs_database *db)
     json_decref(users);
 }
 
-/* A user of an earlier recovery, which may replicate and nothing else, is no loss. */
+/* A user of an earlier recovery, who may only replicate or serve Sentinels, is no loss. */
 static void warn_of_our_names(struct draft *d, const struct ccs_database *db)
 {
-    static const char *const ours[] = {RECOVERY_USER, REPLICATION_USER};
+    static const char *const ours[] = {RECOVERY_USER, REPLICATION_USER, SENTINEL_USER};
     const struct plan_issue issue = {.code = "users-named-as-ours",
         .database = db->label,
         .hint = "Make the user by hand, under another name: ACL SETUSER, ACL SAVE."};
@@ -69,7 +69,8 @@ static void warn_of_our_names(struct draft *d, const struct ccs_database *db)
         for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
             size_t len = strlen(ours[i]);
             const char *name = *line + strlen("user ");
-            if (strncmp(name, ours[i], len) == 0 && name[len] == ' ' && !strstr(name, " +psync"))
+            if (strncmp(name, ours[i], len) == 0 && name[len] == ' ' && !strstr(name, " +psync") &&
+                !strstr(name, " +slaveof"))
                 draft_warn(d, &issue,
                     "its user '%s' is not restored: recluster has a user of this name", ours[i]);
         }
