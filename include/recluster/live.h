@@ -153,6 +153,9 @@ const char *live_user_rules(struct arena *arena, const char *line);
 /* The node that the server itself is, or NULL. */
 const struct live_node *live_myself(const struct live_server *server);
 
+/* The server at this address, or at this name if it was asked by one; NULL: none was asked there. */
+const struct live_server *live_server_at(const struct live *live, const char *addr, int port);
+
 /* It answered all questions. Of one that did not, nothing but its INFO is used. */
 bool live_is_whole(const struct live_server *server);
 

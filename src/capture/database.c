@@ -129,17 +129,6 @@ static const char *database_uid(struct making *m, const struct members *members)
 
 /* --- members of no cluster --- */
 
-static const struct live_server *server_at(const struct live *live, const char *addr, int port)
-{
-    for (size_t i = 0; i < live->count; i++) {
-        const struct live_server *s = live->servers[i];
-        if (s->port == port &&
-            (strcmp(s->addr, addr) == 0 || (s->name && strcmp(s->name, addr) == 0)))
-            return s;
-    }
-    return NULL;
-}
-
 /* The primary that its replicas name, which could not be asked. */
 static bool find_silent_primary(
     struct making *m, const struct live_database *db, struct member *ret)
@@ -151,7 +140,7 @@ static bool find_silent_primary(
         int port = (int)live_info_int(m->live, s, "master_port", 0);
         if (!addr)
             return false;
-        const struct live_server *above = server_at(m->live, addr, port);
+        const struct live_server *above = live_server_at(m->live, addr, port);
         *ret = (struct member){.addr = above ? above->addr : addr, .port = port, .primary = true};
         if (!above || !live_is_whole(above))
             return true;

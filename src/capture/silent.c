@@ -9,12 +9,8 @@
 /* Whether a server at this address was asked and did not answer everything. */
 static bool is_silent(const struct live *live, const char *addr, int port)
 {
-    for (size_t i = 0; i < live->count; i++) {
-        const struct live_server *s = live->servers[i];
-        if (s->port == port && strcmp(s->addr, addr) == 0)
-            return !live_is_whole(s);
-    }
-    return false;
+    const struct live_server *s = live_server_at(live, addr, port);
+    return s && !live_is_whole(s);
 }
 
 static bool is_of(const struct hash *h, const char *type, const char *bdb_uid)

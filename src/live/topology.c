@@ -111,7 +111,7 @@ static bool is_one_cluster(const struct live_server *a, const struct live_server
     return x && y && (knows(a, y->id) || knows(b, x->id));
 }
 
-static const struct live_server *server_at(const struct live *live, const char *addr, int port)
+const struct live_server *live_server_at(const struct live *live, const char *addr, int port)
 {
     for (size_t i = 0; i < live->count; i++) {
         const struct live_server *s = live->servers[i];
@@ -133,7 +133,7 @@ static const struct live_server *root_of(struct live *live, const struct live_se
     for (size_t hops = 0; hops < live->count; hops++) {
         const char *host = live_info(live, s, "master_host");
         const struct live_server *above =
-            host ? server_at(live, host, (int)live_info_int(live, s, "master_port", 0)) : NULL;
+            host ? live_server_at(live, host, (int)live_info_int(live, s, "master_port", 0)) : NULL;
         if (!above || !live_is_whole(above))
             return s;
         s = above;
@@ -178,7 +178,7 @@ static void find_watch(struct live *live, struct live_database *db)
         const struct live_server *sentinel = live->servers[i];
         for (size_t w = 0; w < sentinel->watch_count; w++) {
             const struct live_watch *watch = &sentinel->watches[w];
-            const struct live_server *watched = server_at(live, watch->addr, watch->port);
+            const struct live_server *watched = live_server_at(live, watch->addr, watch->port);
             bool ours = false;
             for (size_t k = 0; k < db->count; k++)
                 ours |= db->servers[k] == watched;
@@ -281,7 +281,7 @@ static const char *unsettled_group(struct live *live, const struct live_database
             const struct live_watch *watch = &db->sentinels[i]->watches[w];
             if (strcmp(watch->name, db->name) != 0)
                 continue;
-            const struct live_server *primary = server_at(live, watch->addr, watch->port);
+            const struct live_server *primary = live_server_at(live, watch->addr, watch->port);
             if (primary != db->first || watch->is_down || !live_is_primary(live, db->first))
                 return arena_printf(&live->arena,
                     "the Sentinel %s:%d names %s:%d as the primary of '%s', which %s",
