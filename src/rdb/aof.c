@@ -3,36 +3,23 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/types.h>
 
 #include "aof_command.h"
 #include "recluster/buf.h"
+#include "recluster/command_reader.h"
 #include "recluster/rdb.h"
 
 enum {
     LINE_BYTES_MAX = 1024, /* of an annotation */
-    NUMBER_DIGITS_MAX = 18,
-    WORD_BYTES = 64, /* of a command's name, and of its first argument */
     MAGIC_BYTES = 5,
 };
-
-/* Larger lengths are refused. Servers limit only what clients send further. */
-static const uint64_t BULK_BYTES_MAX = (uint64_t)64 << 30, BULKS_MAX = INT32_MAX;
 
 enum expect {
     EXPECT_MAGIC, /* the first bytes: preamble or commands */
     EXPECT_PREAMBLE,
-    EXPECT_COMMAND,
+    EXPECT_COMMANDS,
     EXPECT_ANNOTATION, /* the rest of its line */
-    EXPECT_COUNT,      /* digits of "*3\r\n" */
-    EXPECT_COUNT_LF,
-    EXPECT_BULK, /* "$" */
-    EXPECT_LENGTH,
-    EXPECT_LENGTH_LF,
-    EXPECT_BYTES,
-    EXPECT_BYTES_CR,
-    EXPECT_BYTES_LF,
 };
 
 struct aof_reader {
@@ -44,20 +31,11 @@ struct aof_reader {
     struct rdb_reader *rdb; /* of the preamble; NULL after its end */
     char magic[MAGIC_BYTES];
     size_t magic_len;
-    uint64_t number;
-    unsigned digits;
     size_t line; /* bytes of the annotation */
-    uint64_t bulks_left, bytes_left;
+    struct command_reader commands;
     const char *const *also;
-    struct word { /* the command's name, and its first argument */
-        char text[WORD_BYTES + 1];
-        size_t len;
-    } words[2];
-    unsigned word;       /* that is being read; 2: a later one */
-    uint64_t command_at; /* where the command begins */
-    enum aof_verdict verdict;
-    struct buf head; /* of an undecided command, from earlier pieces */
-    bool in_transaction;
+    enum aof_verdict verdict; /* on the present command */
+    struct buf head;          /* of an undecided command, from earlier pieces */
     struct err failure;
 };
 
@@ -71,6 +49,7 @@ struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *a
     r->also = also;
     r->rdb = rdb_reader_new(&none, NULL, NULL);
     rdb_reader_allow_more(r->rdb);
+    command_reader_init(&r->commands);
     return r;
 }
 
@@ -89,35 +68,42 @@ static int emit(struct aof_reader *r, const char *from, size_t len, struct err *
     return len ? r->sink(r->arg, from, len, err) : 0;
 }
 
-static int corrupt(const struct aof_reader *r, const char *p, const char *wanted, struct err *err)
+/* `found`: the byte at which reading stopped. */
+static int corrupt(uint64_t at, char found, struct err *err)
 {
-    unsigned char c = (unsigned char)*p;
+    struct err reason = *err;
 
-    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": expected %s, found 0x%02x",
-        r->facts.bytes, wanted, c);
+    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": %s", at, reason.message);
     return err_hint(err,
-        c == 0 ? "Zeros are what a crashed file system leaves: redis-check-aof --fix, on a copy of "
-                 "the file, cuts it there."
-               : "redis-check-aof --fix, on a copy of the file, cuts it there: all after that "
-                 "byte is lost. Or take an older file.");
+        found == 0 ? "Zeros are what a crashed file system leaves: redis-check-aof --fix, on a "
+                     "copy of the file, cuts it there."
+                   : "redis-check-aof --fix, on a copy of the file, cuts it there: all after that "
+                     "byte is lost. Or take an older file.");
+}
+
+static int unexpected(const struct aof_reader *r, char found, const char *wanted, struct err *err)
+{
+    err_set(err, ERR_CORRUPT, "expected %s, found 0x%02x", wanted, (unsigned char)found);
+    return corrupt(r->facts.bytes, found, err);
 }
 
 /* "'CONFIG SET'", with unprintable bytes as \xNN. */
 static char *shown(const struct aof_reader *r)
 {
     struct buf text = BUF_INIT;
+    const struct command_word *words = r->commands.words;
 
-    for (unsigned w = 0; w < 2 && r->words[w].len; w++) {
+    for (unsigned w = 0; w < 2 && words[w].len; w++) {
         if (w)
             buf_addc(&text, ' ');
-        for (size_t i = 0; i < r->words[w].len; i++) {
-            unsigned char c = (unsigned char)r->words[w].text[i];
+        for (size_t i = 0; i < words[w].len; i++) {
+            unsigned char c = (unsigned char)words[w].text[i];
             if (c < ' ' || c > '~')
                 buf_addf(&text, "\\x%02x", c);
             else
                 buf_addc(&text, (char)c);
         }
-        if (r->verdict != AOF_REFUSED || strcasecmp(r->words[0].text, "function") != 0)
+        if (r->verdict != AOF_REFUSED || !command_reader_is(&r->commands, "function"))
             break;
     }
     return text.data ? buf_take(&text) : xstrdup("");
@@ -128,184 +114,29 @@ static int refuse(const struct aof_reader *r, struct err *err)
     AUTO_FREE char *name = shown(r);
 
     err_set(err, ERR_CHECK, "the command '%s' at byte %" PRIu64 " is not one that writes data",
-        name, r->command_at);
-    if (aof_command_is_never(r->words[0].text))
+        name, r->commands.command_at);
+    if (aof_command_is_never(r->commands.words[0].text))
         return err_hint(err,
             "No server writes it to an append-only file: find out who did. Take an "
             "older file of the same slots.");
     return err_hint(err,
         "Nothing of the file was run. If clients of the old servers used that command (a script, or "
         "a module's), start again with --aof-commands %s; else use an older file of the same slots.",
-        r->words[0].text);
-}
-
-static int not_a_transaction(const struct aof_reader *r, const char *what, struct err *err)
-{
-    err_set(err, ERR_CORRUPT, "corrupt at byte %" PRIu64 ": %s", r->command_at, what);
-    return err_hint(err, "redis-check-aof --fix, on a copy of the file, cuts it there: all after "
-                         "that byte is lost. Or take an older file.");
-}
-
-static bool is_named(const struct aof_reader *r, const char *name)
-{
-    return strcasecmp(r->words[0].text, name) == 0 && r->words[0].len == strlen(name);
-}
-
-static int end_command(struct aof_reader *r, struct err *err)
-{
-    bool multi = is_named(r, "multi"), exec = is_named(r, "exec");
-
-    if (r->verdict == AOF_UNDECIDED) {
-        r->verdict = AOF_REFUSED;
-        return refuse(r, err);
-    }
-    if (multi && r->in_transaction)
-        return not_a_transaction(r, "MULTI in a transaction", err);
-    if (exec && !r->in_transaction)
-        return not_a_transaction(r, "EXEC without MULTI", err);
-    if (multi || exec)
-        r->in_transaction = multi;
-    r->facts.commands++;
-    r->expect = EXPECT_COMMAND;
-    return 0;
+        r->commands.words[0].text);
 }
 
 /* Each of the first two words may decide. */
 static int decide(struct aof_reader *r, struct err *err)
 {
-    const struct word *sub = r->word == 1 ? &r->words[1] : NULL;
+    const struct command_word *name = &r->commands.words[0];
+    const struct command_word *sub = r->commands.word == 2 ? &r->commands.words[1] : NULL;
 
-    if (r->verdict != AOF_UNDECIDED)
-        return 0;
-    r->verdict = aof_command_verdict(
-        r->words[0].text, r->words[0].len, sub ? sub->text : NULL, sub ? sub->len : 0, r->also);
+    if (r->verdict == AOF_UNDECIDED)
+        r->verdict = aof_command_verdict(
+            name->text, name->len, sub ? sub->text : NULL, sub ? sub->len : 0, r->also);
+    if (r->verdict == AOF_UNDECIDED && command_reader_is_between(&r->commands))
+        r->verdict = AOF_REFUSED;
     return r->verdict == AOF_REFUSED ? refuse(r, err) : 0;
-}
-
-static void begin_number(struct aof_reader *r, enum expect expect)
-{
-    r->expect = expect;
-    r->number = 0;
-    r->digits = 0;
-}
-
-/* A digit of a number, or the CR behind it. */
-static int take_digit(struct aof_reader *r, const char *p, enum expect next, struct err *err)
-{
-    if (*p == '\r' && r->digits) {
-        r->expect = next;
-        return 0;
-    }
-    if (*p < '0' || *p > '9' || r->digits == NUMBER_DIGITS_MAX)
-        return corrupt(r, p, "a number", err);
-    r->number = 10 * r->number + (uint64_t)(*p - '0');
-    r->digits++;
-    return 0;
-}
-
-static int take_line_end(struct aof_reader *r, const char *p, struct err *err)
-{
-    return *p == '\n' ? 0 : corrupt(r, p, "the end of a line", err);
-}
-
-static int begin_command(struct aof_reader *r, const char *p, struct err *err)
-{
-    if (*p == '#') {
-        r->line = 0;
-        r->expect = EXPECT_ANNOTATION;
-        return 0;
-    }
-    if (*p != '*')
-        return corrupt(r, p, "the start of a command", err);
-    r->words[0] = r->words[1] = (struct word){.len = 0};
-    r->word = 0;
-    r->command_at = r->facts.bytes;
-    r->verdict = AOF_UNDECIDED;
-    begin_number(r, EXPECT_COUNT);
-    return 0;
-}
-
-static int take_count(struct aof_reader *r, const char *p, struct err *err)
-{
-    if (take_line_end(r, p, err) < 0)
-        return -1;
-    if (r->number == 0 || r->number > BULKS_MAX)
-        return corrupt(r, p, "a possible number of arguments", err);
-    r->bulks_left = r->number;
-    r->expect = EXPECT_BULK;
-    return 0;
-}
-
-static int take_length(struct aof_reader *r, const char *p, struct err *err)
-{
-    if (take_line_end(r, p, err) < 0)
-        return -1;
-    if (r->number > BULK_BYTES_MAX)
-        return corrupt(r, p, "a possible length", err);
-    if (r->word == 0 && r->number > WORD_BYTES)
-        return corrupt(r, p, "the length of a command's name", err);
-    r->bytes_left = r->number;
-    r->expect = r->bytes_left ? EXPECT_BYTES : EXPECT_BYTES_CR;
-    return 0;
-}
-
-static int end_argument(struct aof_reader *r, const char *p, struct err *err)
-{
-    if (take_line_end(r, p, err) < 0)
-        return -1;
-    if (r->word < 2 && decide(r, err) < 0)
-        return -1;
-    r->word += r->word < 2;
-    r->expect = EXPECT_BULK;
-    return --r->bulks_left == 0 ? end_command(r, err) : 0;
-}
-
-static int take_byte(struct aof_reader *r, const char *p, struct err *err)
-{
-    switch (r->expect) {
-    case EXPECT_COMMAND:
-        return begin_command(r, p, err);
-    case EXPECT_COUNT:
-        return take_digit(r, p, EXPECT_COUNT_LF, err);
-    case EXPECT_COUNT_LF:
-        return take_count(r, p, err);
-    case EXPECT_BULK:
-        if (*p != '$')
-            return corrupt(r, p, "an argument", err);
-        begin_number(r, EXPECT_LENGTH);
-        return 0;
-    case EXPECT_LENGTH:
-        return take_digit(r, p, EXPECT_LENGTH_LF, err);
-    case EXPECT_LENGTH_LF:
-        return take_length(r, p, err);
-    case EXPECT_BYTES_CR:
-        r->expect = EXPECT_BYTES_LF;
-        return *p == '\r' ? 0 : corrupt(r, p, "the end of an argument", err);
-    case EXPECT_BYTES_LF:
-        return end_argument(r, p, err);
-    case EXPECT_MAGIC:
-    case EXPECT_PREAMBLE:
-    case EXPECT_ANNOTATION:
-    case EXPECT_BYTES:
-        break;
-    }
-    return err_set(err, ERR_BUG, "a byte of an append-only file was taken out of turn");
-}
-
-/* Takes the bytes of an argument that are here. */
-static size_t skip_bytes(struct aof_reader *r, const char *p, size_t len)
-{
-    size_t n = r->bytes_left < len ? (size_t)r->bytes_left : len;
-
-    if (r->word < 2) {
-        struct word *w = &r->words[r->word];
-        for (size_t i = 0; i < n && w->len < WORD_BYTES; i++)
-            w->text[w->len++] = p[i];
-    }
-    r->bytes_left -= n;
-    if (!r->bytes_left)
-        r->expect = EXPECT_BYTES_CR;
-    return n;
 }
 
 /* Takes the bytes of an annotation's line that are here. -1: longer than allowed. */
@@ -316,16 +147,16 @@ static ssize_t skip_annotation(struct aof_reader *r, const char *p, size_t len, 
 
     r->line += n;
     if (r->line > LINE_BYTES_MAX)
-        return corrupt(r, p, "the end of an annotation", err);
+        return unexpected(r, *p, "the end of an annotation", err);
     if (end)
-        r->expect = EXPECT_COMMAND;
+        r->expect = EXPECT_COMMANDS;
     return (ssize_t)n;
 }
 
 /* All is complete up to here; `ahead` bytes of it are not emitted yet. */
 static void mark_whole(struct aof_reader *r, size_t ahead)
 {
-    if (r->in_transaction)
+    if (r->commands.in_transaction)
         return;
     r->facts.whole_bytes = r->facts.bytes;
     r->facts.kept_bytes = r->handed_on + ahead;
@@ -346,27 +177,58 @@ static int release_head(struct aof_reader *r, struct err *err)
     return rc;
 }
 
-/* After a step: emits decided bytes and notes the end of a command. `p`: after the bytes taken. */
-static int follow(
-    struct aof_reader *r, struct feeding *f, const char *p, enum expect before, struct err *err)
+/* A command, or what is here of it. */
+static ssize_t take_command(
+    struct aof_reader *r, struct feeding *f, const char *p, const char *end, struct err *err)
 {
-    if (before == EXPECT_ANNOTATION || r->expect == EXPECT_ANNOTATION) {
-        f->from = p;
-    } else if (before == EXPECT_COMMAND) {
-        f->command = p - 1;
-    } else if (r->verdict != AOF_UNDECIDED && r->head.len && release_head(r, err) < 0) {
+    struct command_reader *c = &r->commands;
+    enum command_event event;
+
+    if (command_reader_is_between(c)) {
+        f->command = p;
+        r->verdict = AOF_UNDECIDED;
+    }
+    c->offset = r->facts.bytes;
+    ssize_t n = command_reader_take(c, p, (size_t)(end - p), &event, err);
+    if (n < 0)
+        return corrupt(command_reader_fault_at(c), p[c->offset - r->facts.bytes], err);
+    r->facts.bytes += (uint64_t)n;
+    if (event != COMMAND_WORD)
+        return n;
+    if (decide(r, err) < 0 ||
+        (r->verdict != AOF_UNDECIDED && r->head.len && release_head(r, err) < 0))
         return -1;
-    }
-    if (r->expect != EXPECT_COMMAND)
-        return 0;
-    if (r->verdict == AOF_NOTHING && before != EXPECT_ANNOTATION) {
-        const char *end = f->command ? f->command : f->from;
-        if (emit(r, f->from, (size_t)(end - f->from), err) < 0)
+    if (!command_reader_is_between(c))
+        return n;
+    r->facts.commands++;
+    if (r->verdict == AOF_NOTHING) {
+        const char *upto = f->command ? f->command : f->from;
+        if (emit(r, f->from, (size_t)(upto - f->from), err) < 0)
             return -1;
-        f->from = p;
+        f->from = p + n;
     }
-    mark_whole(r, (size_t)(p - f->from));
-    return 0;
+    mark_whole(r, (size_t)(p + n - f->from));
+    return n;
+}
+
+/* Annotations are not passed on. */
+static ssize_t take_annotation(
+    struct aof_reader *r, struct feeding *f, const char *p, const char *end, struct err *err)
+{
+    if (r->expect != EXPECT_ANNOTATION) {
+        r->line = 0;
+        r->expect = EXPECT_ANNOTATION;
+        if (emit(r, f->from, (size_t)(p - f->from), err) < 0)
+            return -1;
+    }
+    ssize_t n = skip_annotation(r, p, (size_t)(end - p), err);
+    if (n < 0)
+        return -1;
+    r->facts.bytes += (uint64_t)n;
+    f->from = p + n;
+    if (r->expect == EXPECT_COMMANDS)
+        mark_whole(r, 0);
+    return n;
 }
 
 /* The remaining bytes: those of an undecided command are held back. */
@@ -375,7 +237,7 @@ static int end_feeding(
 {
     const char *upto = end;
 
-    if (r->expect != EXPECT_COMMAND && r->expect != EXPECT_ANNOTATION && r->verdict != AOF_DATA) {
+    if (!command_reader_is_between(&r->commands) && r->verdict != AOF_DATA) {
         upto = f->command ? f->command : f->from;
         if (r->verdict == AOF_UNDECIDED)
             buf_add(&r->head, upto, (size_t)(end - upto));
@@ -389,22 +251,13 @@ static int take_commands(struct aof_reader *r, const char *data, size_t len, str
     const char *p = data, *end = data + len;
 
     while (p < end) {
-        enum expect before = r->expect;
-        ssize_t n = 1;
-        if (before == EXPECT_ANNOTATION)
-            n = skip_annotation(r, p, (size_t)(end - p), err);
-        else if (before == EXPECT_BYTES)
-            n = (ssize_t)skip_bytes(r, p, (size_t)(end - p));
-        else if (take_byte(r, p, err) < 0)
-            return -1;
-        else if (r->expect == EXPECT_ANNOTATION && emit(r, f.from, (size_t)(p - f.from), err) < 0)
-            return -1;
+        bool annotation = r->expect == EXPECT_ANNOTATION ||
+                          (*p == '#' && command_reader_is_between(&r->commands));
+        ssize_t n =
+            annotation ? take_annotation(r, &f, p, end, err) : take_command(r, &f, p, end, err);
         if (n < 0)
             return -1;
         p += n;
-        r->facts.bytes += (uint64_t)n;
-        if (follow(r, &f, p, before, err) < 0)
-            return -1;
     }
     return end_feeding(r, &f, end, err);
 }
@@ -426,7 +279,7 @@ static ssize_t take_preamble(struct aof_reader *r, const char *data, size_t len,
         return -1;
     r->facts.bytes += n;
     if (end) {
-        r->expect = EXPECT_COMMAND;
+        r->expect = EXPECT_COMMANDS;
         mark_whole(r, 0);
     }
     return (ssize_t)n;
@@ -444,9 +297,9 @@ static ssize_t take_magic(struct aof_reader *r, const char *data, size_t len, st
     for (size_t i = 0; i < ARRAY_SIZE(magics); i++)
         possible |= memcmp(r->magic, magics[i], r->magic_len) == 0;
     if (r->magic[0] == '*' || r->magic[0] == '#')
-        r->expect = EXPECT_COMMAND;
+        r->expect = EXPECT_COMMANDS;
     else if (!possible)
-        return corrupt(r, r->magic, "the start of a command or of an RDB file", err);
+        return unexpected(r, r->magic[0], "the start of a command or of an RDB file", err);
     else if (r->magic_len == MAGIC_BYTES)
         r->expect = EXPECT_PREAMBLE;
     r->facts.preamble = r->expect == EXPECT_PREAMBLE;

@@ -19,7 +19,7 @@ HOMES = {
     "base": "base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
     "loop": "child knock loop tcp",
     "state": "state",
-    "rdb": "aof crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
+    "rdb": "aof command_reader crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
     "ssh": "known_hosts ssh",
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pull",
