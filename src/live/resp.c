@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "recluster/buf.h"
+#include "recluster/commands.h"
 
 struct resp {
     struct tcp *tcp;
@@ -71,18 +72,7 @@ void resp_close(struct resp *r)
 
 void resp_send(struct resp *r, const char *const *argv)
 {
-    size_t argc = 0;
-
-    while (argv[argc])
-        argc++;
-    /* Room for all of it at once: a buffer that grows leaves a copy of what it held. */
-    size_t room = 32;
-    for (size_t i = 0; i < argc; i++)
-        room += strlen(argv[i]) + 32;
-    buf_reserve(&r->out, room);
-    buf_addf(&r->out, "*%zu\r\n", argc);
-    for (size_t i = 0; i < argc; i++)
-        buf_addf(&r->out, "$%zu\r\n%s\r\n", strlen(argv[i]), argv[i]);
+    command_add(&r->out, argv);
 }
 
 static int send_more(struct resp *r, struct err *err)

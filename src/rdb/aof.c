@@ -7,7 +7,7 @@
 
 #include "aof_command.h"
 #include "recluster/buf.h"
-#include "recluster/command_reader.h"
+#include "recluster/commands.h"
 #include "recluster/rdb.h"
 
 enum {

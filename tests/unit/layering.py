@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "base", "loop", "state", "rdb", "ssh", "store", "sets", "live", "link", "ccs", "plan", "survey", "agent",
+    "base", "loop", "state", "rdb", "ssh", "store", "sets", "repl", "live", "link", "ccs", "plan", "survey", "agent",
     "recover", "capture", "report", "cli",
 ]
 
@@ -19,10 +19,11 @@ HOMES = {
     "base": "base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
     "loop": "child knock loop tcp",
     "state": "state",
-    "rdb": "aof command_reader crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
+    "rdb": "aof commands crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
     "ssh": "known_hosts ssh",
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pull",
+    "repl": "repl",
     "live": "live",
     "link": "hosts link program protocol relay rpc",
     "ccs": "ccs sealed",

@@ -1,9 +1,24 @@
-#include "recluster/command_reader.h"
+#include "recluster/commands.h"
 
 #include <string.h>
 #include <strings.h>
 
 #include "recluster/mem.h"
+
+/* Room for all of it at once: a buffer that grows leaves a copy of what it held, as a password. */
+void command_add(struct buf *out, const char *const *argv)
+{
+    size_t argc = 0, room = 32;
+
+    for (; argv[argc]; argc++)
+        room += strlen(argv[argc]) + 32;
+    buf_reserve(out, room);
+    buf_addf(out, "*%zu\r\n", argc);
+    for (size_t i = 0; i < argc; i++)
+        buf_addf(out, "$%zu\r\n%s\r\n", strlen(argv[i]), argv[i]);
+}
+
+/* --- the reader --- */
 
 enum { NUMBER_DIGITS_MAX = 18 };
 

@@ -1,8 +1,10 @@
-#ifndef RECLUSTER_COMMAND_READER_H
-#define RECLUSTER_COMMAND_READER_H
+#ifndef RECLUSTER_COMMANDS_H
+#define RECLUSTER_COMMANDS_H
 
 /*
- * Reads commands as clients and primaries send them, and as append-only files have them: arrays of
+ * Commands as they are sent and stored.
+ *
+ * The reader reads commands as clients and primaries send them, and as append-only files have them: arrays of
  * bulk strings ("*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n"). Pure: no I/O, no memory but the struct. It takes
  * the bytes in pieces of any size and keeps none of them, but for the first two words:
  *
@@ -29,7 +31,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "recluster/buf.h"
 #include "recluster/err.h"
+
+/* Appends a command. `argv`: its words, NULL-ended. The buffer grows at most once. */
+void command_add(struct buf *out, const char *const *argv);
 
 enum { COMMAND_WORD_BYTES = 64 }; /* a longer name is an error; longer first arguments are cut */
 
