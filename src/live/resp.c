@@ -75,6 +75,12 @@ void resp_send(struct resp *r, const char *const *argv)
     command_add(&r->out, argv);
 }
 
+void resp_forget(struct resp *r)
+{
+    if (r)
+        r->received = 0;
+}
+
 static int send_more(struct resp *r, struct err *err)
 {
     while (r->sent < r->out.len) {

@@ -13,7 +13,8 @@
  *         case RESP_FAILED: …                           // the connection can only be closed
  *     resp_close(r)
  *
- * All answers of a connection together may have RESP_BYTES_MAX bytes; more is ERR_LIMIT.
+ * All answers of a connection together may have RESP_BYTES_MAX bytes; more is ERR_LIMIT. A
+ * connection that lives on begins to count again with resp_forget().
  */
 
 #include <hiredis/hiredis.h>
@@ -31,6 +32,8 @@ int resp_open(const struct tcp_params *params, struct resp **ret, struct err *er
 void resp_close(struct resp *r); /* may be NULL */
 
 void resp_send(struct resp *r, const char *const *argv); /* NULL-ended */
+
+void resp_forget(struct resp *r); /* may be NULL */
 
 enum resp_step { RESP_REPLY, RESP_WAIT, RESP_FAILED };
 enum resp_step resp_next(

@@ -24,7 +24,7 @@ HOMES = {
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pull",
     "repl": "repl",
-    "live": "live",
+    "live": "live offsets",
     "link": "hosts link program protocol relay rpc",
     "ccs": "ccs sealed",
     "plan": "plan",
