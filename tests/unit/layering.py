@@ -22,7 +22,7 @@ HOMES = {
     "rdb": "aof commands crc64 key_text rdb rdb_scan rdb_split rdb_write slots",
     "ssh": "known_hosts ssh",
     "store": "store transfer",
-    "sets": "backup_name catalogue disk_files pull",
+    "sets": "backup_name catalogue disk_files pack pull",
     "repl": "repl",
     "live": "live offsets",
     "link": "hosts link program protocol relay rpc",

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "recluster/pack.h"
 #include "sample.h"
 #include "test.h"
 
@@ -280,6 +281,33 @@ static void refusal_of_the_sink_comes_back(void **state)
     buf_release(&packed);
 }
 
+static void packed_files_are_unpacked(void **state)
+{
+    static const size_t sizes[] = {0, 1, 100, 300 * 1024, 3 << 20};
+
+    (void)state;
+    for (int kind = PACK_NONE; kind <= PACK_ZSTD; kind++)
+        for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+            struct err err = ERR_INIT;
+            struct buf plain = BUF_INIT, packed = BUF_INIT;
+            struct pack *p = pack_new((enum pack_kind)kind, collect, &packed);
+            buf_adds(&plain, "REDIS0011");
+            for (uint32_t k = 0, x = 1; k < sizes[i]; k++, x = x * 1103515245 + 12345)
+                buf_addc(&plain, (char)(k % 50 ? 'a' : x >> 24));
+            for (size_t at = 0; at < plain.len; at += 70000)
+                assert_ok(pack_add(p, plain.data + at,
+                              plain.len - at < 70000 ? plain.len - at : 70000, &err),
+                    err);
+            assert_ok(pack_end(p, &err), err);
+            pack_free(p);
+            check_all_pieces(&packed, &plain, pack_name((enum pack_kind)kind));
+            if (kind != PACK_NONE && sizes[i] > 1000)
+                assert_true(packed.len < plain.len / 2);
+            buf_release(&plain);
+            buf_release(&packed);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +319,7 @@ int main(void)
         cmocka_unit_test(skippable_zstd_frames_are_skipped),
         cmocka_unit_test(bad_zstd_is_found),
         cmocka_unit_test(other_content_is_told),
+        cmocka_unit_test(packed_files_are_unpacked),
         cmocka_unit_test(refusal_of_the_sink_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
