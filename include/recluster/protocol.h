@@ -68,6 +68,23 @@
  *       -> {"answers": ["open" | "refused" | "silent" | "unasked", …]}, one for each, in that order
  *       Whether anything accepts connections there, seen from this host.
  *
+ *   record {"sources": [{"addr", "port", "name"?}] (servers that have the shard, best first),
+ *           "login"?: {"user"?, "password"}, "tls"?: {"ca"?, "cert"?, "key"?, "any_name"?},
+ *           "uncounted"?: bool (repl.h), "alone"?: bool (without a stream: the data set is the cut),
+ *           "location", "name" (of the file to write), "compress": "none|gzip|zstd",
+ *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
+ *           "limit_rate"? (bytes a second of the data set)}
+ *       progress {"bytes" (of the data set), "stream_bytes"}
+ *       based {"repl_id", "offset", "db", "bytes", "facts" (rdb_scan.h)}: the data set has arrived
+ *       <- cut {"repl_id", "offset"}: where the file shall end
+ *       written {"bytes", "plain_bytes", "sha256", "stream_bytes", "commands"}: all of the file is
+ *           at the location, where nobody can see it yet
+ *       <- commit {}
+ *       -> {}
+ *       Reads from a running server as a replica does (repl.h); changes nothing on the host. ! the
+ *       file at the location: an RDB file, followed by the commands that came after it. If the call
+ *       ends earlier, nothing is left there.
+ *
  *   old_servers {"listen": [{"addr", "port"}]} (of the old cluster, on this machine)
  *       -> {"found": [{"pid", "started", "name", "unit" (of systemd) or null} or {"closed": true}
  *           or {"error": {…}}]}, one for each

@@ -1,0 +1,520 @@
+/*
+ * record: the data set of a shard and its replication stream up to a cut, as one file at a location.
+ *
+ * Two connections: a server drops a replica that must take both over one. The stream waits in a file
+ * without a name until the data set has arrived and the cut is known.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "method.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/json.h"
+#include "recluster/rdb_scan.h"
+#include "recluster/repl.h"
+#include "record_writer.h"
+#include "serve.h"
+
+enum {
+    COPY_BYTES = 256 * 1024,
+    PROGRESS_MS = 500,
+    RETRY_MS = 500,
+    LOST_MS = 60 * 1000, /* how long a lost stream is tried to be continued */
+    DISTANT_MS = 60 * 60 * 1000,
+};
+
+enum phase {
+    PHASE_DATA_SET,
+    PHASE_STREAM, /* until the stream has reached the cut, which is perhaps not known yet */
+    PHASE_COPY,   /* the stream behind the data set */
+    PHASE_ENDING, /* until all bytes are at the location */
+    PHASE_READY,  /* until the other shards are ready too */
+    PHASE_COMMITTING,
+};
+
+struct record {
+    struct agent_call *call;
+    const json_t *params, *sources;
+    struct secret *password;
+    struct tls *tls;
+    bool alone; /* without a stream: the data set itself is the cut */
+    bool uncounted;
+    int64_t limit_rate; /* bytes a second of the data set; 0: none */
+    json_int_t spool_max;
+
+    struct loop *loop;
+    struct job *pump;
+    enum phase phase;
+    struct err failure;
+
+    struct psync *data_set;
+    struct rdb_scan *scan;
+    struct repl_place base; /* where the stream begins */
+    int64_t db, bytes, begun_ms, told_ms;
+
+    struct psync *stream;
+    size_t source; /* of the stream */
+    struct repl_place at;
+    int64_t lost_ms, retry_ms; /* 0: not lost */
+    int spool;
+
+    bool cut_known, commit_known;
+    struct repl_place cut;
+    struct repl_stream copied;
+
+    struct record_writer *writer;
+};
+
+/* The first failure ends all. */
+static enum job_step fail(struct record *r, struct err *err)
+{
+    if (r->failure.code == ERR_NONE)
+        r->failure = *err;
+    loop_stop(r->loop);
+    return JOB_FAIL;
+}
+
+static void wake(struct record *r)
+{
+    if (r->pump)
+        loop_wake(r->loop, r->pump);
+}
+
+static int open_psync(struct record *r, size_t source, const struct repl_place *from,
+    struct psync **ret, struct err *err)
+{
+    const json_t *s = json_array_get(r->sources, source);
+    const struct psync_params params = {
+        .tcp = {json_text(s, "addr", ""), (int)json_int(s, "port", 0), r->tls,
+            json_text(s, "name", NULL)},
+        .user = json_text(json_object_get(r->params, "login"), "user", NULL),
+        .password = r->password,
+        .from = from,
+        .uncounted = r->uncounted,
+    };
+    return psync_open(&params, ret, err);
+}
+
+/* --- the stream --- */
+
+static int spool(struct record *r, const struct rdb_bytes *piece, struct err *err)
+{
+    if (r->at.offset - r->base.offset > r->spool_max) {
+        err_set(err, ERR_SPACE,
+            "the stream of %s has grown to %" JSON_INTEGER_FORMAT
+            " bytes before its data set had arrived and the other shards were ready",
+            psync_peer(r->stream), r->spool_max);
+        return err_hint(err, "Give more room with --spool-max, or take the backup when fewer keys "
+                             "are written.");
+    }
+    return file_write_all(r->spool, piece->data, piece->len, "the stream", err);
+}
+
+static bool may_come_back(enum err_code code)
+{
+    return code == ERR_NETWORK || code == ERR_TIMEOUT || code == ERR_BUSY;
+}
+
+/* The next source has the same bytes. */
+static int lose_stream(struct record *r, struct err *err)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (!r->lost_ms)
+        r->lost_ms = now_ms;
+    if (!may_come_back(err->code) || now_ms - r->lost_ms > LOST_MS)
+        return -1;
+    psync_close(r->stream);
+    r->stream = NULL;
+    r->source = (r->source + 1) % json_array_size(r->sources);
+    r->retry_ms = now_ms + RETRY_MS;
+    return 0;
+}
+
+static bool has_reached_cut(const struct record *r)
+{
+    return r->cut_known && strcmp(r->at.id, r->cut.id) == 0 && r->at.offset >= r->cut.offset;
+}
+
+/* 1: goes on; 0: waits; -1. */
+static int read_stream(struct record *r, struct wait *wait, struct err *err)
+{
+    struct rdb_bytes piece;
+
+    if (!r->stream && clock_mono_ms() < r->retry_ms) {
+        wait_until(wait, r->retry_ms);
+        return 0;
+    }
+    if (!r->stream && open_psync(r, r->source, &r->at, &r->stream, err) < 0)
+        return -1;
+    switch (psync_next(r->stream, &piece, wait, err)) {
+    case PSYNC_WAIT:
+        return 0;
+    case PSYNC_FAILED:
+        return lose_stream(r, err) < 0 ? -1 : 1;
+    case PSYNC_BEGUN:
+        r->lost_ms = r->retry_ms = 0;
+        break;
+    case PSYNC_DATA:
+        if (spool(r, &piece, err) < 0)
+            return -1;
+        break;
+    case PSYNC_END:
+        return err_set(err, ERR_BUG, "a stream has an end");
+    }
+    r->at = *psync_place(r->stream);
+    return 1;
+}
+
+static enum job_step stream_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct record *r = arg;
+
+    if (has_reached_cut(r)) {
+        wake(r);
+        return JOB_DONE;
+    }
+    int rc = read_stream(r, wait, err);
+    if (rc < 0)
+        return fail(r, err);
+    return rc ? JOB_AGAIN : JOB_WAIT;
+}
+
+static const struct job_ops stream_ops = {"the stream", stream_step, NULL};
+
+/* --- the data set --- */
+
+static void begin_stream(struct record *r)
+{
+    r->base = r->at = *psync_place(r->data_set);
+    if (!r->alone)
+        loop_add(r->loop, &stream_ops, r);
+}
+
+static int end_data_set(struct record *r, struct err *err)
+{
+    if (rdb_scan_end(r->scan, err) < 0)
+        return err_wrap(err, "the data set of %s", psync_peer(r->data_set));
+    json_t *facts = rdb_scan_json(r->scan);
+    const char *db = json_text(json_object_get(facts, "aux"), "repl-stream-db", "0");
+    r->db = strtoll(db, NULL, 10);
+    agent_notify(r->call, "based",
+        json_pack("{s:s, s:I, s:I, s:I, s:o}", "repl_id", r->base.id, "offset",
+            (json_int_t)r->base.offset, "db", (json_int_t)r->db, "bytes", (json_int_t)r->bytes,
+            "facts", facts));
+    psync_close(r->data_set);
+    r->data_set = NULL;
+    if (r->alone) {
+        r->cut = r->base;
+        r->cut_known = true;
+    }
+    r->phase = PHASE_STREAM;
+    return 0;
+}
+
+static void tell_progress(struct record *r)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (now_ms - r->told_ms < PROGRESS_MS)
+        return;
+    r->told_ms = now_ms;
+    agent_progress(r->call, json_pack("{s:I, s:I}", "bytes", (json_int_t)r->bytes, "stream_bytes",
+                                (json_int_t)(r->at.offset - r->base.offset)));
+}
+
+/* When so many bytes may have come, by the limit; in the past: now. */
+static int64_t due_ms(const struct record *r)
+{
+    return r->limit_rate ? r->begun_ms + r->bytes * 1000 / r->limit_rate : 0;
+}
+
+static int read_data_set(struct record *r, struct wait *wait, struct err *err)
+{
+    struct rdb_bytes piece;
+
+    if (!record_writer_has_room(r->writer)) /* whose job wakes us */
+        return 0;
+    if (due_ms(r) > clock_mono_ms()) {
+        wait_until(wait, due_ms(r));
+        return 0;
+    }
+    switch (psync_next(r->data_set, &piece, wait, err)) {
+    case PSYNC_WAIT:
+        return 0;
+    case PSYNC_FAILED:
+        return -1;
+    case PSYNC_BEGUN:
+        r->begun_ms = clock_mono_ms();
+        begin_stream(r);
+        return 1;
+    case PSYNC_DATA:
+        r->bytes += (int64_t)piece.len;
+        record_writer_add(r->writer, piece.data, piece.len);
+        tell_progress(r);
+        return rdb_scan_feed(r->scan, piece.data, piece.len, err) < 0
+                   ? err_wrap(err, "the data set of %s", psync_peer(r->data_set))
+                   : 1;
+    case PSYNC_END:
+        return end_data_set(r, err) < 0 ? -1 : 1;
+    }
+    return -1;
+}
+
+/* --- the stream behind the data set --- */
+
+/* A stream from a replica does not begin with SELECT. */
+static int begin_copy(struct record *r, struct err *err)
+{
+    CLEANUP(buf_release) struct buf select = BUF_INIT;
+    AUTO_FREE char *db = xasprintf("%" PRId64, r->db);
+
+    repl_stream_init(&r->copied, r->base.offset, r->db);
+    if (r->cut.offset < r->base.offset)
+        return err_set(
+            err, ERR_CHANGED, "the cut lies before the data set: a new backup is needed");
+    if (r->cut.offset > r->base.offset) {
+        command_add(&select, (const char *const[]){"SELECT", db, NULL});
+        record_writer_add(r->writer, select.data, select.len);
+    }
+    r->phase = PHASE_COPY;
+    return 0;
+}
+
+static int copy(struct record *r, struct err *err)
+{
+    char bytes[COPY_BYTES];
+    int64_t left = r->cut.offset - r->copied.offset;
+
+    if (!record_writer_has_room(r->writer))
+        return 0;
+    if (left == 0) {
+        if (!repl_stream_is_whole(&r->copied))
+            return err_set(err, ERR_CHANGED, "the cut lies within a transaction");
+        record_writer_end(r->writer);
+        r->phase = PHASE_ENDING;
+        return 1;
+    }
+    ssize_t n = pread(r->spool, bytes, left < COPY_BYTES ? (size_t)left : COPY_BYTES,
+        (off_t)(r->copied.offset - r->base.offset));
+    if (n <= 0)
+        return err_sys(err, ERR_IO, "cannot read the stream back");
+    record_writer_add(r->writer, bytes, (size_t)n);
+    return repl_stream_feed(&r->copied, bytes, (size_t)n, err) < 0 ? -1 : 1;
+}
+
+/* --- the operator's side --- */
+
+static int obey(struct record *r, const struct rpc_message *m, struct err *err)
+{
+    if (m->kind != RPC_NOTIFICATION)
+        return 0;
+    if (strcmp(m->method, "commit") == 0)
+        r->commit_known = true;
+    if (strcmp(m->method, "cut") != 0)
+        return 0;
+    const char *id;
+    json_int_t offset;
+    if (param_string(m->payload, "repl_id", &id, err) < 0 ||
+        param_int(m->payload, "offset", &offset, err) < 0)
+        return -1;
+    if (strlen(id) != REPL_ID_HEX)
+        return err_set(err, ERR_PROTOCOL, "'repl_id' is not the id of a history");
+    memcpy(r->cut.id, id, REPL_ID_HEX + 1);
+    r->cut.offset = offset;
+    r->cut_known = true;
+    return 0;
+}
+
+/* Jobs of the loop wait, so the channel must not. */
+static enum job_step channel_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct record *r = arg;
+    struct agent_channel *channel = agent_channel(r->call);
+    char chunk[4096];
+    struct rpc_message m;
+
+    for (;;) {
+        int rc = rpc_take(&channel->in, &m, err);
+        if (rc > 0) {
+            rc = obey(r, &m, err);
+            rpc_message_release(&m);
+            wake(r);
+            if (rc == 0)
+                continue;
+        }
+        if (rc < 0)
+            return fail(r, err);
+        ssize_t n = recv(channel->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            wait_fd(wait, channel->fd, POLLIN);
+            return JOB_WAIT;
+        }
+        if (n <= 0) {
+            err_set(err, ERR_LINK, "the operator's side is gone");
+            return fail(r, err);
+        }
+        buf_add(&channel->in.buf, chunk, (size_t)n);
+    }
+}
+
+static const struct job_ops channel_ops = {"the channel", channel_step, NULL};
+
+/* --- all together --- */
+
+static int tell_written(struct record *r)
+{
+    json_t *params = json_deep_copy(record_writer_facts(r->writer));
+
+    json_object_set_new(params, "stream_bytes", json_integer(r->cut.offset - r->base.offset));
+    json_object_set_new(params, "commands", json_integer((json_int_t)r->copied.reader.commands));
+    agent_notify(r->call, "written", params);
+    r->phase = PHASE_READY;
+    return 1;
+}
+
+/* 1: there is more to do now; 0: waits; -1. */
+static int work(
+    struct record *r, enum record_writer_state state, struct wait *wait, struct err *err)
+{
+    switch (r->phase) {
+    case PHASE_DATA_SET:
+        return read_data_set(r, wait, err);
+    case PHASE_STREAM:
+        if (!has_reached_cut(r))
+            return 0;
+        return begin_copy(r, err) < 0 ? -1 : 1;
+    case PHASE_COPY:
+        return copy(r, err);
+    case PHASE_ENDING:
+        return state == RECORD_WRITER_READY ? tell_written(r) : 0;
+    case PHASE_READY:
+        if (!r->commit_known)
+            return 0;
+        record_writer_commit(r->writer);
+        r->phase = PHASE_COMMITTING;
+        return 1;
+    case PHASE_COMMITTING:
+        break;
+    }
+    return 0;
+}
+
+static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct record *r = arg;
+
+    enum record_writer_state state = record_writer_step(r->writer, wait, err);
+    if (state == RECORD_WRITER_FAILED)
+        return fail(r, err);
+    if (state == RECORD_WRITER_COMMITTED) {
+        loop_stop(r->loop);
+        return JOB_DONE;
+    }
+    int rc = work(r, state, wait, err);
+    if (rc < 0)
+        return fail(r, err);
+    wait_until(wait, clock_mono_ms() + DISTANT_MS);
+    return rc ? JOB_AGAIN : JOB_WAIT;
+}
+
+static void pump_done(void *arg, const struct err *err)
+{
+    struct record *r = arg;
+
+    (void)err;
+    r->pump = NULL;
+}
+
+static const struct job_ops pump_ops = {"recording a shard", pump_step, pump_done};
+
+/* A file without a name: nothing of it stays behind, however this ends. */
+static int open_spool(const json_t *params, int *ret, struct err *err)
+{
+    const char *folder = json_text(params, "spool", "/var/tmp");
+
+    *ret = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*ret >= 0)
+        return 0;
+    AUTO_FREE char *path = xasprintf("%s/recluster-stream-XXXXXX", folder);
+    if ((*ret = mkostemp(path, O_CLOEXEC)) < 0)
+        return err_sys(err, ERR_IO, "cannot create a file in the folder '%s'", folder);
+    if (unlink(path) < 0)
+        return err_sys(err, ERR_IO, "cannot remove '%s'", path);
+    return 0;
+}
+
+static int open_all(struct record *r, struct err *err)
+{
+    struct record_writer_params to = {.kind = PACK_ZSTD};
+    const json_t *tls = json_object_get(r->params, "tls");
+    const struct tls_params files = {json_text(tls, "ca", NULL), json_text(tls, "cert", NULL),
+        json_text(tls, "key", NULL), json_flag(tls, "any_name")};
+    const char *kind;
+
+    to.location = json_object_get(r->params, "location");
+    if (param_string(r->params, "name", &to.name, err) < 0 ||
+        param_string(r->params, "compress", &kind, err) < 0)
+        return -1;
+    if (!json_array_size(r->sources) || !to.location || !pack_kind_of(kind, &to.kind))
+        return err_set(err, ERR_PROTOCOL, "a parameter of 'record' is missing or wrong");
+    if (open_spool(r->params, &r->spool, err) < 0 ||
+        (json_is_object(tls) && tls_new(&files, &r->tls, err) < 0) ||
+        open_psync(r, 0, NULL, &r->data_set, err) < 0)
+        return -1;
+    return record_writer_start(&to, &r->writer, err);
+}
+
+static int record(struct record *r, struct err *err)
+{
+    const struct rdb_scan_options options = {.ignore_repeated = true};
+
+    if (open_all(r, err) < 0)
+        return -1;
+    r->scan = rdb_scan_new(&options);
+    r->loop = loop_new();
+    r->pump = loop_add(r->loop, &pump_ops, r);
+    loop_add(r->loop, &channel_ops, r);
+    int rc = loop_run(r->loop, err);
+    if (rc == 0 && r->failure.code != ERR_NONE) {
+        *err = r->failure;
+        rc = -1;
+    }
+    return rc;
+}
+
+static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
+{
+    const char *password = json_text(json_object_get(params, "login"), "password", NULL);
+    struct record r = {
+        .call = call,
+        .params = params,
+        .sources = json_object_get(params, "sources"),
+        .password = secret_new(password),
+        .alone = json_flag(params, "alone"),
+        .uncounted = json_flag(params, "uncounted"),
+        .limit_rate = json_int(params, "limit_rate", 0),
+        .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
+        .spool = -1,
+    };
+
+    int rc = record(&r, err);
+    psync_close(r.data_set);
+    psync_close(r.stream);
+    record_writer_free(r.writer);
+    rdb_scan_free(r.scan);
+    if (r.loop)
+        loop_free(r.loop);
+    if (rc == 0)
+        *ret = json_object();
+    return rc;
+}
+
+const struct agent_method agent_record = {"record", false, run};
