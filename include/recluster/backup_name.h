@@ -32,7 +32,7 @@ bool backup_name_is_unfinished(const char *name);
 
 bool backup_name_parse(const char *name, struct backup_name *ret);
 
-/* The name of the gzipped file. The caller frees it. */
-char *backup_name_format(const struct backup_name *name);
+/* `ending`: ".rdb.gz". The caller frees it. */
+char *backup_name_format(const struct backup_name *name, const char *ending);
 
 #endif

@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "recluster/mem.h"
+#include "recluster/rdb.h"
 #include "recluster/slots.h"
 #include "recluster/state.h"
 
@@ -174,6 +175,10 @@ struct ccs {
 
 /* `key`: a file with the private key of an encrypted CCS file (sealed.h); NULL: none. */
 int ccs_import(const char *path, const char *key, struct state *st, struct err *err) MUST_CHECK;
+
+/* The same for a file in memory, as capture_make() makes it. `name` is that of its source. */
+int ccs_import_bytes(
+    const char *name, struct rdb_bytes bytes, struct state *st, struct err *err) MUST_CHECK;
 
 struct ccs *ccs_load(struct state *st, struct err *err) MUST_CHECK;
 void ccs_free(struct ccs *ccs);

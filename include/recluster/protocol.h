@@ -70,7 +70,7 @@
  *
  *   record {"sources": [{"addr", "port", "name"?}] (servers that have the shard, best first),
  *           "login"?: {"user"?, "password"}, "tls"?: {"ca"?, "cert"?, "key"?, "any_name"?},
- *           "uncounted"?: bool (repl.h), "alone"?: bool (without a stream: the data set is the cut),
+ *           "alone"?: bool (without a stream: the data set is the cut),
  *           "location", "name" (of the file to write), "compress": "none|gzip|zstd",
  *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
  *           "limit_rate"? (bytes a second of the data set)}
@@ -79,7 +79,7 @@
  *       <- cut {"repl_id", "offset"}: where the file shall end
  *       written {"bytes", "plain_bytes", "sha256", "stream_bytes", "commands"}: all of the file is
  *           at the location, where nobody can see it yet
- *       <- commit {}
+ *       <- commit {}; <- stop {}
  *       -> {}
  *       Reads from a running server as a replica does (repl.h); changes nothing on the host. ! the
  *       file at the location: an RDB file, followed by the commands that came after it. If the call

@@ -22,6 +22,10 @@
  *         case PSYNC_FAILED: …                           // the connection can only be closed
  *     psync_close(p)
  *
+ * It acknowledges offset 0, so that WAIT does not count it. A primary still counts it for
+ * min-replicas-to-write, and a Sentinel takes it for a replica: read from a replica where there is
+ * one.
+ *
  * Rights: PING, INFO, PSYNC and REPLCONF. A user with PSYNC can read all data.
  *
  * Format: the public sources of Redis and Valkey (replication.c).
@@ -48,11 +52,6 @@ struct psync_params {
     const char *user;              /* NULL: default */
     const struct secret *password; /* borrowed; NULL: no login */
     const struct repl_place *from; /* the stream from there on; NULL: the data set */
-    /*
-     * Acknowledges offset 0, so that WAIT does not count this replica. For a primary: on a replica
-     * nobody waits for it.
-     */
-    bool uncounted;
     int64_t silence_ms; /* the longest time without a byte; 0: PSYNC_SILENCE_MS */
 };
 enum {

@@ -44,8 +44,7 @@ struct record {
     const json_t *params, *sources;
     struct secret *password;
     struct tls *tls;
-    bool alone; /* without a stream: the data set itself is the cut */
-    bool uncounted;
+    bool alone;         /* without a stream: the data set itself is the cut */
     int64_t limit_rate; /* bytes a second of the data set; 0: none */
     json_int_t spool_max;
 
@@ -97,7 +96,6 @@ static int open_psync(struct record *r, size_t source, const struct repl_place *
         .user = json_text(json_object_get(r->params, "login"), "user", NULL),
         .password = r->password,
         .from = from,
-        .uncounted = r->uncounted,
     };
     return psync_open(&params, ret, err);
 }
@@ -318,6 +316,8 @@ static int obey(struct record *r, const struct rpc_message *m, struct err *err)
         return 0;
     if (strcmp(m->method, "commit") == 0)
         r->commit_known = true;
+    if (strcmp(m->method, "stop") == 0)
+        return err_set(err, ERR_CANCELLED, "the operator's side stopped it");
     if (strcmp(m->method, "cut") != 0)
         return 0;
     const char *id;
@@ -499,7 +499,6 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         .sources = json_object_get(params, "sources"),
         .password = secret_new(password),
         .alone = json_flag(params, "alone"),
-        .uncounted = json_flag(params, "uncounted"),
         .limit_rate = json_int(params, "limit_rate", 0),
         .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
         .spool = -1,

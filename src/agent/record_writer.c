@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "recluster/buf.h"
@@ -112,6 +113,8 @@ static int write_all(struct writing *w, int fd, struct err *err)
 static int run(void *arg, int fd)
 {
     struct writing w = {.params = arg};
+    /* Even if the parent is killed, what was not committed has to be removed. */
+    prctl(PR_SET_PDEATHSIG, 0);
     CLEANUP(buf_release) struct buf line = BUF_INIT;
     struct err err = ERR_INIT;
 

@@ -207,7 +207,7 @@ struct input {
     struct digest *digest;
     unsigned char *piece; /* PIECE_BYTES */
     size_t len;           /* 0: at the end */
-    struct buf opened;    /* what stands in an encrypted file, from `taken` on still to be read */
+    struct buf opened;    /* read from memory instead, from `taken` on: an encrypted file */
     size_t taken;
 };
 
@@ -220,6 +220,8 @@ static int input_next(struct input *in, struct err *err)
             in->len = PIECE_BYTES;
         memcpy(in->piece, in->opened.data + in->taken, in->len);
         in->taken += in->len;
+        if (in->fd < 0)
+            digest_add(in->digest, in->piece, in->len);
         return 0;
     }
     while (in->len < PIECE_BYTES) {
@@ -333,6 +335,28 @@ static int unseal(struct input *in, const char *key, struct err *err)
     return input_next(in, err);
 }
 
+/* Takes over in->opened. */
+static int read_objects(struct input *in, const char *key, struct ccs_file *c, struct err *err)
+{
+    in->digest = digest_new();
+    in->piece = xmalloc(PIECE_BYTES);
+    int rc = input_next(in, err);
+    if (rc == 0 && sealed_is(in->piece, in->len))
+        rc = unseal(in, key, err);
+    if (rc == 0)
+        rc = read_input(in, c, err);
+    if (rc == 0) {
+        digest_end(in->digest, c->sha256);
+        objects_index(&c->objects);
+    } else {
+        digest_free(in->digest);
+    }
+    explicit_bzero(in->opened.data, in->opened.len);
+    buf_release(&in->opened);
+    free(in->piece);
+    return rc;
+}
+
 int ccs_file_read(const char *path, const char *key, struct ccs_file *c, struct err *err)
 {
     struct stat st;
@@ -348,24 +372,18 @@ int ccs_file_read(const char *path, const char *key, struct ccs_file *c, struct 
                              "From the data folders of servers (redis.conf, nodes.conf), recluster "
                              "capture --from-folder makes a CCS file.");
     }
-
-    struct input in = {
-        .fd = fd, .digest = digest_new(), .piece = xmalloc(PIECE_BYTES), .opened = BUF_INIT};
-    int rc = input_next(&in, err);
-    if (rc == 0 && sealed_is(in.piece, in.len))
-        rc = unseal(&in, key, err);
-    if (rc == 0)
-        rc = read_input(&in, c, err);
-    if (rc == 0) {
-        digest_end(in.digest, c->sha256);
-        objects_index(&c->objects);
-    } else {
-        digest_free(in.digest);
-        err_wrap(err, "cannot read CCS file '%s'", path);
-    }
-    explicit_bzero(in.opened.data, in.opened.len);
-    buf_release(&in.opened);
-    free(in.piece);
+    struct input in = {.fd = fd, .opened = BUF_INIT};
+    int rc = read_objects(&in, key, c, err);
     close(fd);
-    return rc;
+    return rc < 0 ? err_wrap(err, "cannot read CCS file '%s'", path) : 0;
+}
+
+int ccs_file_read_bytes(
+    const char *name, struct rdb_bytes bytes, struct ccs_file *c, struct err *err)
+{
+    struct input in = {.fd = -1, .opened = BUF_INIT};
+
+    buf_add(&in.opened, bytes.data, bytes.len);
+    return read_objects(&in, NULL, c, err) < 0 ? err_wrap(err, "cannot read CCS file '%s'", name)
+                                               : 0;
 }

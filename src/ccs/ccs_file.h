@@ -30,6 +30,9 @@ void ccs_file_release(struct ccs_file *c);
 /* `key`: for an encrypted file (sealed.h); may be NULL. */
 int ccs_file_read(
     const char *path, const char *key, struct ccs_file *c, struct err *err) MUST_CHECK;
+/* The same from memory. `name` is used in messages. */
+int ccs_file_read_bytes(
+    const char *name, struct rdb_bytes bytes, struct ccs_file *c, struct err *err) MUST_CHECK;
 
 /*
  * Turns a JSON document into objects (sets all->format). Forms: {"bdb:5": {"name": "x", …},

@@ -128,6 +128,21 @@ static int import_file(
     return rc;
 }
 
+int ccs_import_bytes(const char *name, struct rdb_bytes bytes, struct state *st, struct err *err)
+{
+    struct ccs_file file;
+
+    memory_limit_set(MEMORY_LIMIT_CCS);
+    memory_limit_name("CCS file '%s'", name);
+    ccs_file_init(&file);
+    int rc = ccs_file_read_bytes(name, bytes, &file, err);
+    if (rc == 0)
+        rc = import_file(name, &file, st, err);
+    ccs_file_release(&file);
+    memory_limit_lift();
+    return rc;
+}
+
 int ccs_import(const char *path, const char *key, struct state *st, struct err *err)
 {
     struct ccs_file file;

@@ -25,7 +25,7 @@
         "the hosts file: machines to recover onto; repeat it for more of them")                                                             \
     X(OPT_STATE, FOR_WHAT, "state", "FILE", false, "the state file of the recovery")                                                        \
     X(OPT_DATABASE, FOR_WHAT, "database", "db:1|NAME", true,                                                                                \
-        "recover only this database; may be repeated")                                                                                      \
+        "only this database; may be repeated")                                                                                              \
     X(OPT_PRIORITY, FOR_WHAT, "priority", "db:3,db:1", false,                                                                               \
         "recover these first, then the others; leave out what cannot be recovered")                                                         \
     X(OPT_SOURCE, FOR_WHAT, "source", "db:1=LOCATION", true,                                                                                \
@@ -80,6 +80,11 @@
         "of the last 24h one dated copy for each 5m, of the last 30d one for each day: 24h:5m,30d:1d")                                      \
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \
+    X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false, "compress with zstd, gzip or none (zstd)")                                          \
+    X(OPT_FORKS, FOR_RUN, "forks", "N", false,                                                                                              \
+        "let at most N servers make a data set at the same time (2)")                                                                       \
+    X(OPT_STREAM_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                  \
+        "where streams wait for the data sets (/var/tmp)")                                                                                  \
     X(OPT_CHECK, FOR_OUTPUT, "check", "TIME", false,                                                                                        \
         "ask no server: say whether the file at each location is true, and not older than TIME")                                            \
     X(OPT_METRICS, FOR_OUTPUT, "metrics", "FILE", false,                                                                                    \
@@ -199,7 +204,8 @@ enum { EXIT_PARTLY = 3 };
 enum { EXIT_NOT_ASKED = 6 };
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
-    command_report, command_verify, command_abort, command_agent, command_rdb, command_capture;
+    command_report, command_verify, command_abort, command_agent, command_rdb, command_capture,
+    command_backup;
 
 /* Parses the arguments after the command's name. Free with arguments_release(). */
 int arguments_parse(const struct command *command, int argc, char **argv, struct arguments *ret,
@@ -289,6 +295,8 @@ struct live_params;
 const struct live_params *live_request_params(const struct live_request *r);
 const char *const *live_request_addresses(const struct live_request *r); /* NULL-ended */
 const char *live_request_name(const struct live_request *r); /* of the cluster; NULL: not given */
-const struct hosts *live_request_hosts(const struct live_request *r); /* NULL: none given */
+struct tls_params;
+const struct tls_params *live_request_tls(const struct live_request *r); /* NULL: no TLS */
+const struct hosts *live_request_hosts(const struct live_request *r);    /* NULL: none given */
 
 #endif

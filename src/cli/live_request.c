@@ -20,6 +20,7 @@ struct live_request {
     struct hosts *hosts;
     struct secret *password, *sentinel_password;
     struct tls *tls;
+    struct tls_params tls_files;
 };
 
 void live_request_free(struct live_request *r)
@@ -49,6 +50,11 @@ const char *const *live_request_addresses(const struct live_request *r)
 const char *live_request_name(const struct live_request *r)
 {
     return r->hosts ? json_text(r->hosts->live, "name", NULL) : NULL;
+}
+
+const struct tls_params *live_request_tls(const struct live_request *r)
+{
+    return r->tls ? &r->tls_files : NULL;
 }
 
 const struct hosts *live_request_hosts(const struct live_request *r)
@@ -150,6 +156,7 @@ static int take_tls(
     if (tls_new(&params, &r->tls, err) < 0)
         return -1;
     r->params.tls = r->tls;
+    r->tls_files = params;
     return 0;
 }
 

@@ -36,7 +36,7 @@ struct psync {
     struct tcp *tcp;
     const char *user;
     const struct secret *password;
-    bool stream, uncounted, begun;
+    bool stream, begun;
     enum step step;
     bool asked; /* the command of the step was sent */
     struct repl_place place;
@@ -61,7 +61,6 @@ int psync_open(const struct psync_params *params, struct psync **ret, struct err
     p->user = params->user;
     p->password = params->password;
     p->stream = params->from != NULL;
-    p->uncounted = params->uncounted;
     if (params->from)
         p->place = *params->from;
     p->silence_ms = params->silence_ms ? params->silence_ms : PSYNC_SILENCE_MS;
@@ -164,13 +163,11 @@ static void go_on(struct psync *p)
 static void acknowledge(struct psync *p, struct wait *wait)
 {
     int64_t now_ms = clock_mono_ms();
-    char offset[32];
 
     if (p->step != STEP_STREAM)
         return;
     if (now_ms - p->acked_ms >= ACK_MS) {
-        snprintf(offset, sizeof(offset), "%" PRId64, p->uncounted ? 0 : p->place.offset);
-        SEND(p, "REPLCONF", "ACK", offset);
+        SEND(p, "REPLCONF", "ACK", "0");
         p->acked_ms = now_ms;
     }
     wait_until(wait, p->acked_ms + ACK_MS);

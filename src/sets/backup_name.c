@@ -165,7 +165,7 @@ bool backup_name_parse(const char *name, struct backup_name *ret)
     return false;
 }
 
-char *backup_name_format(const struct backup_name *name)
+char *backup_name_format(const struct backup_name *name, const char *ending)
 {
     const char *text = name->database_name;
     time_t t = (time_t)(name->time_ms / 1000);
@@ -180,6 +180,6 @@ char *backup_name_format(const struct backup_name *name)
         if (chars > DATABASE_NAME_CHARS)
             break;
     }
-    return xasprintf("bk%s-%s-%.*s-%u_of_%u-%s-%u-%u.rdb.gz", stamp, name->database_uid, (int)len,
-        text, name->index, name->total, name->shard_uid, name->first_slot, name->last_slot);
+    return xasprintf("bk%s-%s-%.*s-%u_of_%u-%s-%u-%u%s", stamp, name->database_uid, (int)len, text,
+        name->index, name->total, name->shard_uid, name->first_slot, name->last_slot, ending);
 }

@@ -196,7 +196,7 @@ static void read_name(struct bytes b)
 
     if (!backup_name_parse(b.text, &name))
         return;
-    AUTO_FREE char *again = backup_name_format(&name);
+    AUTO_FREE char *again = backup_name_format(&name, ".rdb.gz");
     FUZZ_ASSERT(again);
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ORDER = [
     "base", "loop", "state", "rdb", "ssh", "store", "sets", "repl", "live", "link", "ccs", "plan", "survey", "agent",
-    "recover", "capture", "report", "cli",
+    "recover", "capture", "backup", "report", "cli",
 ]
 
 HOMES = {
@@ -32,6 +32,7 @@ HOMES = {
     "agent": "agent",
     "recover": "recover",
     "capture": "capture",
+    "backup": "backup",
     "report": "report",
     "cli": "",
 }

@@ -97,7 +97,7 @@ static void long_names_are_cut(void **state)
     strcat(text, "-1_of_1-2-0-16383.rdb.gz");
     assert_true(backup_name_parse(text, &n));
     assert_int_equal(strlen(n.database_name), 63); /* x and 31 characters of two bytes */
-    AUTO_FREE char *made = backup_name_format(&n);
+    AUTO_FREE char *made = backup_name_format(&n, ".rdb.gz");
     struct backup_name again;
     assert_true(backup_name_parse(made, &again));
     assert_int_equal(strlen(again.database_name), 59); /* x and 29 */
@@ -109,13 +109,13 @@ static void what_is_written_is_read(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         struct backup_name n, again;
         assert_true(backup_name_parse(good[i].text, &n));
-        AUTO_FREE char *text = backup_name_format(&n);
+        AUTO_FREE char *text = backup_name_format(&n, ".rdb.gz");
         assert_true(backup_name_parse(text, &again));
         assert_memory_equal(&n, &again, sizeof(n));
     }
     struct backup_name first;
     assert_true(backup_name_parse(good[0].text, &first));
-    AUTO_FREE char *text = backup_name_format(&first);
+    AUTO_FREE char *text = backup_name_format(&first, ".rdb.gz");
     assert_string_equal(text, good[0].text);
 }
 

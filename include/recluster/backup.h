@@ -1,0 +1,98 @@
+#ifndef RECLUSTER_BACKUP_H
+#define RECLUSTER_BACKUP_H
+
+/*
+ * A backup set of a running database: one file for each shard, all true at the same moment.
+ *
+ *     backup_find(live, ccs, db, &shards, err)       // who has what; refuses what cannot work
+ *     backup_take(&params, shards, &manifest, err)   // the files, and last the manifest
+ *     backup_shards_free(shards)
+ *
+ * From each shard comes its data set (an RDB file that a replica makes for us) and its replication
+ * stream, up to a cut: offsets that were true of all shards at one moment (cut.h). Nothing changes
+ * on the servers: no setting, no file, no save; a primary forks only if it has no replica. Writes
+ * wait for some milliseconds if the cluster is so busy that the moment cannot be proven otherwise.
+ * A database of one shard needs no cut.
+ *
+ * A file is an RDB file followed by commands: an append-only file with a preamble, as every server
+ * since 4.0 loads it. Names are those of the vendor's files, but end in .aof.zst. The manifest, which
+ * is written last, makes the files a set; without it nothing looks at them.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "recluster/ccs.h"
+#include "recluster/live.h"
+#include "recluster/pack.h"
+#include "recluster/store.h"
+
+enum { BACKUP_STAMP_MAX = 16 }; /* "20260131-130509" */
+
+struct backup_source {
+    const struct live_server *server;
+    bool primary;
+};
+
+struct backup_shard {
+    const char *uid, *label;   /* "4", "shard:4" */
+    const struct slots *slots; /* when it was asked */
+    const struct live_server *primary;
+    struct backup_source *sources; /* replicas that are in step, then the primary */
+    size_t source_count;
+};
+
+struct backup_shards {
+    struct arena arena; /* owns all; servers belong to `live` */
+    const struct ccs_database *db;
+    struct backup_shard *shards; /* primaries with slots */
+    size_t count;
+    const char *const *warnings; /* NULL-ended */
+};
+
+/*
+ * `ccs` was made of `live`. ERR_CHECK if a backup would not be consistent or complete: a shard
+ * without a living primary, a cluster that is not ok, servers that are too old.
+ */
+int backup_find(struct live *live, const struct ccs *ccs, const struct ccs_database *db,
+    struct backup_shards **ret, struct err *err) MUST_CHECK;
+void backup_shards_free(struct backup_shards *shards); /* may be NULL */
+
+/* What a run is doing, for the person who waits. */
+struct backup_progress {
+    size_t shards, based, written; /* of them: data set has arrived, all is at the location */
+    int64_t bytes, stream_bytes;
+};
+
+struct backup_params {
+    const struct live_params *ask; /* the login */
+    const struct tls_params *tls;  /* the files of ask->tls; NULL: none */
+    struct store *store;
+    const json_t *location; /* the same, resolved (store_resolve_location()) */
+    int64_t time_ms;        /* of the run; gives the names */
+    const json_t *ccs;      /* {"name", "sha256"} of the CCS file beside it, for the manifest */
+    enum pack_kind pack;
+    size_t forks;        /* at most so many servers make a data set at the same time; > 0 */
+    int64_t limit_rate;  /* bytes a second, all shards together; 0: none */
+    const char *spool;   /* a folder for streams that wait; NULL: /var/tmp */
+    int64_t spool_max;   /* bytes of one stream; 0: 16 GiB */
+    int64_t patience_ms; /* how long to look for a cut */
+    int stop_fd;         /* becomes readable: stop; -1: none */
+    void (*progress)(void *arg, const struct backup_progress *now); /* may be NULL */
+    void *arg;
+};
+
+/*
+ * *ret_manifest is what was written, the caller's. On failure nothing is left at the location that
+ * counts as a set.
+ */
+int backup_take(const struct backup_params *params, const struct backup_shards *shards,
+    json_t **ret_manifest, struct err *err) MUST_CHECK;
+
+/* "20260131-130509" of a time, as in the names of files. */
+void backup_stamp(int64_t time_ms, char ret[BACKUP_STAMP_MAX]);
+
+extern const char backup_acl_rules[]; /* the rights that all this needs, with those of live_ask() */
+
+#endif

@@ -1,0 +1,122 @@
+#include "manifest.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "recluster/backup_name.h"
+#include "recluster/buf.h"
+#include "recluster/capture.h"
+#include "recluster/clock.h"
+#include "recluster/json.h"
+
+enum { FORMAT = 1 };
+
+void backup_stamp(int64_t time_ms, char ret[BACKUP_STAMP_MAX])
+{
+    time_t t = (time_t)(time_ms / 1000);
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(ret, BACKUP_STAMP_MAX, "%Y%m%d-%H%M%S", &tm);
+}
+
+/* Names of databases may have any characters, names of objects may not. */
+static void copy_plain(char *ret, size_t size, const char *text)
+{
+    size_t len = 0;
+
+    for (; *text && len + 1 < size; text++)
+        ret[len++] = isalnum((unsigned char)*text) || strchr("._", *text) ? *text : '_';
+    ret[len] = '\0';
+}
+
+static void slot_bounds(const struct slots *slots, unsigned *ret_first, unsigned *ret_last)
+{
+    unsigned at = 0, first, last;
+
+    *ret_first = *ret_last = 0;
+    for (bool any = false; slots_next_range(slots, &at, &first, &last); any = true) {
+        *ret_first = any ? *ret_first : first;
+        *ret_last = last;
+    }
+}
+
+char *manifest_file_name(
+    const struct backup_params *params, const struct backup_shards *shards, size_t i)
+{
+    struct backup_name name = {
+        .time_ms = params->time_ms,
+        .index = (unsigned)i + 1,
+        .total = (unsigned)shards->count,
+    };
+    AUTO_FREE char *suffix = xasprintf(".aof%s", pack_suffix(params->pack));
+
+    slot_bounds(shards->shards[i].slots, &name.first_slot, &name.last_slot);
+    copy_plain(name.database_uid, sizeof(name.database_uid), shards->db->uid);
+    copy_plain(name.database_name, sizeof(name.database_name), shards->db->name);
+    copy_plain(name.shard_uid, sizeof(name.shard_uid), shards->shards[i].uid);
+    return backup_name_format(&name, suffix);
+}
+
+char *manifest_name(const struct backup_params *params, const struct ccs_database *db)
+{
+    char stamp[BACKUP_STAMP_MAX], uid[BACKUP_NAME_WORD_MAX];
+
+    backup_stamp(params->time_ms, stamp);
+    copy_plain(uid, sizeof(uid), db->uid);
+    return xasprintf("bk%s-%s-recluster-manifest.json", stamp, uid);
+}
+
+static json_t *file_entry(const struct manifest_file *file)
+{
+    const json_t *facts = json_object_get(file->based, "facts");
+    json_t *entry = json_pack("{s:s, s:s, s:s, s:O, s:O, s:o}", "name", file->name, "kind", "aof",
+        "shard", file->shard->uid, "bytes", json_object_get(file->written, "bytes"), "sha256",
+        json_object_get(file->written, "sha256"), "slots", slots_to_json(&file->cut->slots));
+    json_t *base = json_pack("{s:O, s:O, s:O, s:O}", "repl_id",
+        json_object_get(file->based, "repl_id"), "offset", json_object_get(file->based, "offset"),
+        "bytes", json_object_get(file->based, "bytes"), "keys", json_object_get(facts, "keys"));
+
+    json_object_set_new(entry, "base", base);
+    json_object_set_new(entry, "cut",
+        json_pack("{s:s, s:I}", "repl_id", file->cut->place.id, "offset",
+            (json_int_t)file->cut->place.offset));
+    json_object_set(entry, "plain_bytes", json_object_get(file->written, "plain_bytes"));
+    json_object_set(entry, "stream_bytes", json_object_get(file->written, "stream_bytes"));
+    json_object_set(entry, "commands", json_object_get(file->written, "commands"));
+    return entry;
+}
+
+json_t *manifest_make(const struct backup_params *params, const struct backup_shards *shards,
+    const struct cut *cut, const struct manifest_file *files)
+{
+    char time[CLOCK_TEXT_MAX], stamp[BACKUP_STAMP_MAX];
+    json_t *list = json_array();
+
+    backup_stamp(params->time_ms, stamp);
+    for (size_t i = 0; i < shards->count; i++)
+        json_array_append_new(list, file_entry(&files[i]));
+    json_t *manifest = json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:b}, s:o}",
+        "recluster_manifest", FORMAT, "set", stamp, "time", clock_format(cut->time_ms, time),
+        "form", "rdb+stream", "database", "uid", shards->db->uid, "name", shards->db->name,
+        "sharded", shards->db->sharded, "files", list);
+    json_object_set_new(manifest, "cut",
+        json_pack("{s:s, s:i, s:I}", "time", time, "tries", cut->tries, "paused_ms",
+            (json_int_t)cut->paused_ms));
+    if (params->ccs)
+        json_object_set_new(manifest, "ccs", json_deep_copy(params->ccs));
+    return manifest;
+}
+
+int manifest_put(const struct backup_params *params, const struct ccs_database *db,
+    const json_t *manifest, struct err *err)
+{
+    AUTO_FREE char *name = manifest_name(params, db);
+    AUTO_FREE char *text = json_dumps(manifest, JSON_INDENT(2));
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+
+    buf_addf(&file, "%s\n", text);
+    return capture_put(params->store, name, &file, err);
+}

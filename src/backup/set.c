@@ -1,0 +1,462 @@
+/* One set: a recording of each shard, all of which end at the same cut. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "manifest.h"
+#include "recluster/clock.h"
+#include "recluster/json.h"
+#include "recluster/link.h"
+#include "recluster/rpc.h"
+
+enum {
+    RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
+    AFTER_CUT_MS = 10 * 60 * 1000,
+    STOP_MS = 15 * 1000,
+    DISTANT_MS = 60 * 60 * 1000,
+    RETRY_MS = 2000,
+    TRIES_MAX = 5,
+};
+
+enum recording_state {
+    RECORDING_WAITS, /* for its turn */
+    RECORDING_RUNS,  /* the data set is on its way */
+    RECORDING_BASED, /* it has arrived; the stream goes on */
+    RECORDING_WRITTEN,
+    RECORDING_DONE,
+    RECORDING_FAILED,
+};
+
+struct recording {
+    struct set_run *run;
+    const struct backup_shard *shard;
+    enum recording_state state;
+    uint64_t call; /* 0: none is open */
+    size_t source; /* where it begins to look */
+    unsigned tries;
+    int64_t retry_at_ms;
+    char *name;
+    json_t *based, *written; /* what it told */
+    int64_t bytes, stream_bytes;
+    struct err error; /* of the last try */
+};
+
+struct set_run {
+    const struct backup_params *params;
+    const struct backup_shards *shards;
+    struct loop *loop;
+    struct job *pump;
+    struct link *link;
+    struct recording *recordings;
+    bool cut_known, committing, stopping;
+    struct cut cut;
+    int64_t deadline_ms; /* after the cut, or of stopping; 0: none */
+    struct err failure;  /* ERR_NONE: none */
+};
+
+static size_t count_of(const struct set_run *run, enum recording_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < run->shards->count; i++)
+        count += run->recordings[i].state == state;
+    return count;
+}
+
+static void fail(struct set_run *run, const struct err *err)
+{
+    if (run->failure.code == ERR_NONE)
+        run->failure = *err;
+    loop_wake(run->loop, run->pump);
+}
+
+/* --- the call --- */
+
+static json_t *login_params(const struct set_run *run)
+{
+    const struct live_login *login = &run->params->ask->login;
+    const char *password = secret_reveal(login->password);
+
+    return password ? json_pack("{s:s*, s:s}", "user", login->user, "password", password) : NULL;
+}
+
+static json_t *tls_params(const struct set_run *run)
+{
+    const struct tls_params *tls = run->params->tls;
+
+    return tls ? json_pack("{s:s*, s:s*, s:s*, s:b}", "ca", tls->ca, "cert", tls->cert, "key",
+                     tls->key, "any_name", tls->any_name)
+               : NULL;
+}
+
+/* From the chosen one on; the others follow for a stream that is lost. */
+static json_t *sources_params(const struct recording *r)
+{
+    json_t *sources = json_array();
+
+    for (size_t i = 0; i < r->shard->source_count; i++) {
+        const struct live_server *s =
+            r->shard->sources[(r->source + i) % r->shard->source_count].server;
+        json_array_append_new(sources,
+            json_pack("{s:s, s:i, s:s*}", "addr", s->addr, "port", s->port, "name", s->name));
+    }
+    return sources;
+}
+
+static json_t *record_params(const struct recording *r)
+{
+    const struct set_run *run = r->run;
+    const struct backup_params *p = run->params;
+    json_t *params = json_pack("{s:o, s:b, s:O, s:s, s:s, s:s*}", "sources", sources_params(r),
+        "alone", run->shards->count == 1, "location", p->location, "name", r->name, "compress",
+        pack_name(p->pack), "spool", p->spool);
+    json_t *login = login_params(run), *tls = tls_params(run);
+    size_t at_once = p->forks < run->shards->count ? p->forks : run->shards->count;
+
+    if (login)
+        json_object_set_new(params, "login", login);
+    if (tls)
+        json_object_set_new(params, "tls", tls);
+    if (p->limit_rate)
+        json_object_set_new(
+            params, "limit_rate", json_integer(p->limit_rate / (json_int_t)at_once + 1));
+    if (p->spool_max)
+        json_object_set_new(params, "spool_max", json_integer(p->spool_max));
+    return params;
+}
+
+static bool may_be_better_elsewhere(enum err_code code)
+{
+    return code == ERR_NETWORK || code == ERR_TIMEOUT || code == ERR_BUSY || code == ERR_CHANGED ||
+           code == ERR_SERVER;
+}
+
+/* Before the cut a shard may begin again, at its next source; after it, the set has failed. */
+static void recording_failed(struct recording *r, const struct err *err)
+{
+    struct set_run *run = r->run;
+    struct err error = *err;
+
+    r->state = RECORDING_FAILED;
+    err_wrap(&error, "%s of '%s'", r->shard->label, run->shards->db->name);
+    r->error = error;
+    if (run->cut_known || run->failure.code != ERR_NONE || ++r->tries >= TRIES_MAX ||
+        !may_be_better_elsewhere(err->code)) {
+        fail(run, &error);
+        return;
+    }
+    r->state = RECORDING_WAITS;
+    r->source = (r->source + 1) % r->shard->source_count;
+    r->retry_at_ms = clock_mono_ms() + RETRY_MS;
+    r->bytes = r->stream_bytes = 0;
+    json_decref(r->based);
+    r->based = NULL;
+    loop_wake(run->loop, run->pump);
+}
+
+static void on_answer(void *ctx, const json_t *result, const struct err *err)
+{
+    struct recording *r = ctx;
+
+    (void)result;
+    r->call = 0;
+    if (err)
+        recording_failed(r, err);
+    else
+        r->state = RECORDING_DONE;
+    loop_wake(r->run->loop, r->run->pump);
+}
+
+static void tell_progress(struct set_run *run)
+{
+    struct backup_progress now = {.shards = run->shards->count};
+
+    for (size_t i = 0; i < run->shards->count; i++) {
+        const struct recording *r = &run->recordings[i];
+        now.based += r->state >= RECORDING_BASED && r->state <= RECORDING_DONE;
+        now.written += r->state == RECORDING_WRITTEN || r->state == RECORDING_DONE;
+        now.bytes += r->bytes;
+        now.stream_bytes += r->stream_bytes;
+    }
+    if (run->params->progress)
+        run->params->progress(run->params->arg, &now);
+}
+
+static void on_progress(void *ctx, const json_t *params)
+{
+    struct recording *r = ctx;
+
+    r->bytes = json_int(params, "bytes", 0);
+    r->stream_bytes = json_int(params, "stream_bytes", 0);
+    tell_progress(r->run);
+}
+
+static void on_notice(void *ctx, const struct rpc_message *m)
+{
+    struct recording *r = ctx;
+
+    if (strcmp(m->method, "based") == 0 && r->state == RECORDING_RUNS) {
+        r->based = json_deep_copy(m->payload);
+        r->bytes = json_int(r->based, "bytes", 0);
+        r->state = RECORDING_BASED;
+    }
+    if (strcmp(m->method, "written") == 0 && r->state == RECORDING_BASED) {
+        r->written = json_deep_copy(m->payload);
+        r->stream_bytes = json_int(r->written, "stream_bytes", 0);
+        r->state = RECORDING_WRITTEN;
+    }
+    tell_progress(r->run);
+    loop_wake(r->run->loop, r->run->pump);
+}
+
+static void start(struct recording *r)
+{
+    const struct link_listener listener = {on_notice, NULL, r};
+    struct set_run *run = r->run;
+
+    r->state = RECORDING_RUNS;
+    r->call =
+        link_call(run->link, "record", record_params(r), RECORD_MS, on_answer, on_progress, r);
+    link_listen(run->link, r->call, &listener);
+}
+
+static void tell(const struct recording *r, const char *method, json_t *params)
+{
+    json_object_set_new(params, "id", json_integer((json_int_t)r->call));
+    link_tell(r->run->link, method, params, NULL, 0);
+}
+
+/* --- the steps of the set --- */
+
+/* At most so many servers make a data set at the same time. */
+static void start_some(struct set_run *run, struct wait *wait)
+{
+    size_t running = count_of(run, RECORDING_RUNS);
+    int64_t now_ms = clock_mono_ms();
+
+    for (size_t i = 0; i < run->shards->count && running < run->params->forks; i++) {
+        struct recording *r = &run->recordings[i];
+        if (r->state != RECORDING_WAITS)
+            continue;
+        if (r->retry_at_ms > now_ms) {
+            wait_until(wait, r->retry_at_ms);
+            continue;
+        }
+        start(r);
+        running++;
+    }
+}
+
+/* The data set of a single shard is the cut. */
+static int take_lone_cut(struct set_run *run, struct err *err)
+{
+    const json_t *based = run->recordings[0].based;
+    const char *id = json_text(based, "repl_id", "");
+    struct cut_shard *shard = &run->cut.shards[0];
+
+    if (strlen(id) != REPL_ID_HEX)
+        return err_set(err, ERR_PROTOCOL, "the data set has no replication id");
+    memcpy(shard->place.id, id, REPL_ID_HEX + 1);
+    shard->place.offset = json_int(based, "offset", 0);
+    shard->slots = *run->shards->shards[0].slots;
+    run->cut.time_ms = clock_wall_ms();
+    return 0;
+}
+
+/* The loop stands still meanwhile: agents are silent for so long without being given up. */
+static int find_cut(struct set_run *run, struct err *err)
+{
+    const struct live_server **primaries = xcalloc(run->shards->count, sizeof(*primaries));
+
+    for (size_t i = 0; i < run->shards->count; i++)
+        primaries[i] = run->shards->shards[i].primary;
+    struct offsets *o = offsets_open(run->params->ask, primaries, run->shards->count);
+    int rc = cut_find(o, run->shards->count, run->params->patience_ms, &run->cut, err);
+    offsets_close(o);
+    free(primaries);
+    return rc;
+}
+
+static int cut_all(struct set_run *run, struct err *err)
+{
+    int rc = run->shards->count == 1 ? take_lone_cut(run, err) : find_cut(run, err);
+
+    if (rc < 0)
+        return -1;
+    run->cut_known = true;
+    run->deadline_ms = clock_mono_ms() + AFTER_CUT_MS;
+    for (size_t i = 0; i < run->shards->count; i++)
+        tell(&run->recordings[i], "cut",
+            json_pack("{s:s, s:I}", "repl_id", run->cut.shards[i].place.id, "offset",
+                (json_int_t)run->cut.shards[i].place.offset));
+    return 0;
+}
+
+static void commit_all(struct set_run *run)
+{
+    run->committing = true;
+    for (size_t i = 0; i < run->shards->count; i++)
+        tell(&run->recordings[i], "commit", json_object());
+}
+
+/* Recordings that are told to stop remove what they have written so far. */
+static void stop_all(struct set_run *run)
+{
+    run->stopping = true;
+    run->deadline_ms = clock_mono_ms() + STOP_MS;
+    for (size_t i = 0; i < run->shards->count; i++)
+        if (run->recordings[i].call)
+            tell(&run->recordings[i], "stop", json_object());
+}
+
+static bool any_call_is_open(const struct set_run *run)
+{
+    for (size_t i = 0; i < run->shards->count; i++)
+        if (run->recordings[i].call)
+            return true;
+    return false;
+}
+
+static int go_on(struct set_run *run, struct wait *wait, struct err *err)
+{
+    size_t count = run->shards->count;
+
+    if (run->deadline_ms && clock_mono_ms() >= run->deadline_ms)
+        return err_set(err, ERR_TIMEOUT,
+            "the streams of %zu shards did not reach the cut, or were not written, in time",
+            count_of(run, RECORDING_BASED));
+    if (!run->cut_known)
+        start_some(run, wait);
+    if (!run->cut_known && count_of(run, RECORDING_BASED) == count && cut_all(run, err) < 0)
+        return -1;
+    if (!run->committing && count_of(run, RECORDING_WRITTEN) == count)
+        commit_all(run);
+    return 0;
+}
+
+static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct set_run *run = arg;
+
+    if (run->failure.code == ERR_NONE && go_on(run, wait, err) < 0)
+        run->failure = *err;
+    if (count_of(run, RECORDING_DONE) == run->shards->count)
+        return JOB_DONE;
+    if (run->failure.code != ERR_NONE && !run->stopping)
+        stop_all(run);
+    if (run->stopping && (!any_call_is_open(run) || clock_mono_ms() >= run->deadline_ms)) {
+        *err = run->failure;
+        return JOB_FAIL;
+    }
+    wait_until(wait, run->deadline_ms ? run->deadline_ms : clock_mono_ms() + DISTANT_MS);
+    return JOB_WAIT;
+}
+
+static void pump_done(void *arg, const struct err *err)
+{
+    struct set_run *run = arg;
+
+    if (err->code != ERR_NONE && run->failure.code == ERR_NONE)
+        run->failure = *err;
+    loop_stop(run->loop);
+}
+
+static const struct job_ops pump_ops = {"taking a set", pump_step, pump_done};
+
+static void on_lost(void *arg, const struct err *err)
+{
+    fail(arg, err);
+}
+
+static const struct link_events link_events = {on_lost};
+
+static int run_loop(struct set_run *run, struct err *err)
+{
+    const struct link_target target = {.host = "this machine", .kind = "local"};
+
+    if (link_open(run->loop, &target, &link_events, run, &run->link, err) < 0)
+        return -1;
+    if (run->params->stop_fd >= 0)
+        loop_interrupt_fd(run->loop, run->params->stop_fd);
+    run->pump = loop_add(run->loop, &pump_ops, run);
+    int rc = loop_run(run->loop, err);
+    if (rc == 0 && loop_interrupted(run->loop) &&
+        count_of(run, RECORDING_DONE) < run->shards->count) {
+        err_set(&run->failure, ERR_CANCELLED, "interrupted");
+        loop_wake(run->loop, run->pump);
+        rc = loop_run(run->loop, err);
+    }
+    link_close(run->link);
+    if (rc == 0 && run->failure.code != ERR_NONE) {
+        *err = run->failure;
+        rc = -1;
+    }
+    return rc;
+}
+
+static json_t *make_manifest(const struct set_run *run)
+{
+    struct manifest_file *files = xcalloc(run->shards->count, sizeof(*files));
+
+    for (size_t i = 0; i < run->shards->count; i++) {
+        const struct recording *r = &run->recordings[i];
+        files[i] =
+            (struct manifest_file){r->shard, r->name, &run->cut.shards[i], r->based, r->written};
+    }
+    json_t *manifest = manifest_make(run->params, run->shards, &run->cut, files);
+    free(files);
+    return manifest;
+}
+
+/* Without the manifest nobody looks at them, but they take room. */
+static void remove_files(const struct set_run *run)
+{
+    struct err ignored = ERR_INIT;
+
+    for (size_t i = 0; i < run->shards->count; i++)
+        if (run->committing)
+            (void)!store_remove(run->params->store, run->recordings[i].name, &ignored);
+}
+
+static void release(struct set_run *run)
+{
+    for (size_t i = 0; i < run->shards->count; i++) {
+        free(run->recordings[i].name);
+        json_decref(run->recordings[i].based);
+        json_decref(run->recordings[i].written);
+    }
+    free(run->recordings);
+    free(run->cut.shards);
+    loop_free(run->loop);
+}
+
+int backup_take(const struct backup_params *params, const struct backup_shards *shards,
+    json_t **ret_manifest, struct err *err)
+{
+    struct set_run run = {
+        .params = params,
+        .shards = shards,
+        .loop = loop_new(),
+        .recordings = xcalloc(shards->count, sizeof(*run.recordings)),
+        .cut.shards = xcalloc(shards->count, sizeof(*run.cut.shards)),
+    };
+    json_t *manifest = NULL;
+
+    for (size_t i = 0; i < shards->count; i++)
+        run.recordings[i] = (struct recording){.run = &run,
+            .shard = &shards->shards[i],
+            .name = manifest_file_name(params, shards, i)};
+    int rc = run_loop(&run, err);
+    if (rc == 0) {
+        manifest = make_manifest(&run);
+        rc = manifest_put(params, shards->db, manifest, err);
+    }
+    if (rc == 0) {
+        *ret_manifest = manifest;
+    } else {
+        json_decref(manifest);
+        remove_files(&run);
+    }
+    release(&run);
+    return rc;
+}

@@ -1,0 +1,348 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "progress.h"
+#include "recluster/backup.h"
+#include "recluster/capture.h"
+#include "recluster/clock.h"
+#include "recluster/digest.h"
+#include "recluster/human.h"
+#include "recluster/json.h"
+#include "recluster/memory_limit.h"
+#include "recluster/sealed.h"
+#include "recluster/shell_quote.h"
+#include "recluster/state.h"
+#include "signals.h"
+
+enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000 };
+
+/* All that a run needs, from the arguments on. */
+struct backup_run {
+    const struct arguments *args;
+    struct live_request *request;
+    json_t *location;
+    struct store *store;
+    struct backup_params params;
+    int64_t wait_s;
+    struct live *live;
+    struct buf ccs_file;
+    struct state *st;
+    struct ccs *ccs;
+    json_t *ccs_entry;
+    struct progress *progress;
+    const char *doing; /* name of the database */
+};
+
+/* --- what the arguments say --- */
+
+static int open_location(struct backup_run *run, struct err *err)
+{
+    const char *word = argument(run->args, OPT_TO);
+
+    if (!word) {
+        err_set(err, ERR_USAGE, "'backup' needs a LOCATION to write to");
+        return err_hint(err, "Write: --to FOLDER, or --to s3://BUCKET/PREFIX");
+    }
+    /* Agents have other working folders. */
+    AUTO_FREE char *absolute = strstr(word, "://") ? NULL : realpath(word, NULL);
+    json_t *location = location_of_word(run->args, absolute ? absolute : word);
+    run->location = store_resolve_location(location, err);
+    json_decref(location);
+    if (run->location)
+        run->store = store_open(run->location, err);
+    return run->store ? 0 : -1;
+}
+
+static int take_number(
+    const struct arguments *args, enum option option, int64_t max, int64_t *ret, struct err *err)
+{
+    const char *text = argument(args, option);
+    char *end;
+
+    if (!text)
+        return 0;
+    *ret = strtoll(text, &end, 10);
+    return *text && !*end && *ret > 0 && *ret <= max
+               ? 0
+               : err_set(err, ERR_USAGE, "--%s: '%s' is not a number from 1 to %" PRId64,
+                     option_name(option), text, max);
+}
+
+static int take_options(struct backup_run *run, struct err *err)
+{
+    const struct arguments *args = run->args;
+    const char *wait = argument(args, OPT_WAIT), *kind = argument(args, OPT_COMPRESS);
+    int64_t forks = FORKS;
+
+    run->wait_s = WAIT_S;
+    if (wait && human_parse_seconds(wait, &run->wait_s, err) < 0)
+        return err_wrap(err, "--wait");
+    run->params.pack = PACK_ZSTD;
+    if (kind && !pack_kind_of(kind, &run->params.pack))
+        return err_set(err, ERR_USAGE, "--compress: '%s' is none of zstd, gzip and none", kind);
+    if (take_number(args, OPT_FORKS, FORKS_MAX, &forks, err) < 0 ||
+        argument_rate(args, &run->params.limit_rate, err) < 0)
+        return -1;
+    run->params.forks = (size_t)forks;
+    run->params.spool = argument(args, OPT_STREAM_SPOOL);
+    run->params.patience_ms = run->wait_s * 1000;
+    return 0;
+}
+
+/* --- the cluster, and its CCS file --- */
+
+static int capture_it(struct backup_run *run, struct err *err)
+{
+    CLEANUP(buf_release) struct buf before = BUF_INIT;
+    const char *unsettled = NULL, *name = argument(run->args, OPT_NAME);
+
+    if (capture_get(run->store, argument(run->args, OPT_KEY), &before, err) < 0 ||
+        capture_settled(
+            live_request_params(run->request), run->wait_s * 1000, &run->live, &unsettled, err) < 0)
+        return -1;
+    if (unsettled) {
+        err_set(err, ERR_BUSY, "the cluster is being changed: %s", unsettled);
+        return err_hint(err, "Wait until it is settled, or wait longer: --wait TIME");
+    }
+    const struct capture_params make = {
+        .cluster_name = name ? name : live_request_name(run->request),
+        .hosts = live_request_hosts(run->request),
+        .before = {before.len ? before.data : NULL, before.len},
+        .from = live_request_addresses(run->request),
+    };
+    if (capture_make(run->live, &make, &run->ccs_file, err) < 0 ||
+        state_open(NULL, STATE_MEMORY, &run->st, err) < 0 ||
+        ccs_import_bytes("of the running cluster",
+            (struct rdb_bytes){run->ccs_file.data, run->ccs_file.len}, run->st, err) < 0)
+        return -1;
+    run->ccs = ccs_load(run->st, err);
+    return run->ccs ? 0 : -1;
+}
+
+/* Once as part of the sets of this run, and once as the newest one. */
+static int put_ccs_file(struct backup_run *run, struct err *err)
+{
+    const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
+    CLEANUP(buf_release) struct buf sealed = BUF_INIT;
+    const struct buf *file = &run->ccs_file;
+    char stamp[BACKUP_STAMP_MAX], sha256[DIGEST_HEX_MAX];
+
+    if (recipients) {
+        if (sealed_seal(recipients, file, &sealed, err) < 0)
+            return -1;
+        file = &sealed;
+    }
+    backup_stamp(run->params.time_ms, stamp);
+    AUTO_FREE char *name = xasprintf("bk%s-%s", stamp, CAPTURE_FILE_NAME);
+    if (capture_put(run->store, name, file, err) < 0 ||
+        capture_put(run->store, CAPTURE_FILE_NAME, file, err) < 0)
+        return -1;
+    run->ccs_entry =
+        json_pack("{s:s, s:s}", "name", name, "sha256", digest_of(file->data, file->len, sha256));
+    run->params.ccs = run->ccs_entry;
+    return 0;
+}
+
+/* --- databases --- */
+
+static bool is_wanted(const struct backup_run *run, const struct ccs_database *db)
+{
+    const char *const *words = run->args->values[OPT_DATABASE];
+    struct err ignored = ERR_INIT;
+
+    for (; words && *words; words++)
+        if (ccs_find_database(run->ccs, *words, &ignored) == db)
+            return true;
+    return !run->args->values[OPT_DATABASE];
+}
+
+static int check_words(const struct backup_run *run, struct err *err)
+{
+    const char *const *words = run->args->values[OPT_DATABASE];
+
+    for (; words && *words; words++)
+        if (!ccs_find_database(run->ccs, *words, err))
+            return -1;
+    return 0;
+}
+
+static void show_progress(void *arg, const struct backup_progress *now)
+{
+    const struct backup_run *run = arg;
+    char bytes[HUMAN_TEXT_MAX], stream[HUMAN_TEXT_MAX];
+    AUTO_FREE char *line = xasprintf("%s: %zu of %zu data sets, %s; %s of stream", run->doing,
+        now->based, now->shards, human_bytes((uint64_t)now->bytes, bytes),
+        human_bytes((uint64_t)now->stream_bytes, stream));
+
+    progress_doing(run->progress, line);
+}
+
+static int take_set(
+    struct backup_run *run, const struct ccs_database *db, json_t *sets, struct err *err)
+{
+    struct backup_shards *shards;
+    json_t *manifest = NULL;
+
+    if (backup_find(run->live, run->ccs, db, &shards, err) < 0)
+        return -1;
+    for (const char *const *w = shards->warnings; *w; w++) {
+        AUTO_FREE char *line = xasprintf("warning: %s", *w);
+        progress_tell(run->progress, line);
+    }
+    run->doing = db->name;
+    int rc = backup_take(&run->params, shards, &manifest, err);
+    backup_shards_free(shards);
+    if (rc == 0)
+        json_array_append_new(sets, manifest);
+    return rc < 0 ? err_wrap(err, "no backup of '%s' was taken", db->name) : 0;
+}
+
+static int take_sets(struct backup_run *run, json_t *sets, struct err *err)
+{
+    if (check_words(run, err) < 0)
+        return -1;
+    for (size_t i = 0; i < run->ccs->database_count; i++)
+        if (is_wanted(run, &run->ccs->databases[i]) &&
+            take_set(run, &run->ccs->databases[i], sets, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* --- the result --- */
+
+static void add_set(const json_t *set, const char *location, struct buf *out)
+{
+    const json_t *files = json_object_get(set, "files"),
+                 *database = json_object_get(set, "database");
+    const json_t *cut = json_object_get(set, "cut"), *file;
+    char bytes[HUMAN_TEXT_MAX];
+    uint64_t total = 0;
+    size_t i;
+
+    json_array_foreach (files, i, file)
+        total += (uint64_t)json_int(file, "bytes", 0);
+    json_int_t paused_ms = json_int(cut, "paused_ms", 0);
+    buf_addf(out, "Took the set %s of '%s' (db:%s): %zu file%s, %s, in %s\n",
+        json_text(set, "set", ""), json_text(database, "name", ""), json_text(database, "uid", ""),
+        json_array_size(files), json_array_size(files) == 1 ? "" : "s", human_bytes(total, bytes),
+        location);
+    buf_addf(out, "  It is what all shards held at %s.\n", json_text(cut, "time", ""));
+    if (paused_ms)
+        buf_addf(out, "  Writes were paused for %" JSON_INTEGER_FORMAT " ms.\n", paused_ms);
+    else
+        buf_adds(out, "  Writes were not paused.\n");
+}
+
+static void text_of(const json_t *document, bool colour, struct buf *out)
+{
+    const char *location = json_text(document, "location", "");
+    const json_t *set;
+    size_t i;
+
+    (void)colour;
+    json_array_foreach (json_object_get(document, "sets"), i, set)
+        add_set(set, location, out);
+    buf_addf(out, "Check them:  recluster verify %s\n", location);
+}
+
+static int print_sets(const struct backup_run *run, json_t *sets, struct err *err)
+{
+    json_t *document = json_pack("{s:s, s:O, s:O}", "location", store_label(run->store), "ccs",
+        run->ccs_entry, "sets", sets);
+    int rc = print_result(run->args, document, text_of, err);
+
+    json_decref(document);
+    return rc;
+}
+
+static int backup(struct backup_run *run, struct err *err)
+{
+    json_t *sets = json_array();
+
+    run->params.time_ms = clock_wall_ms();
+    int rc = capture_it(run, err);
+    if (rc == 0)
+        rc = signals_catch(&run->params.stop_fd, err);
+    if (rc == 0)
+        rc = put_ccs_file(run, err);
+    run->progress = progress_new(run->args->given[OPT_VERBOSE]);
+    if (rc == 0)
+        rc = take_sets(run, sets, err);
+    progress_free(run->progress);
+    if (rc == 0)
+        rc = print_sets(run, sets, err);
+    json_decref(sets);
+    return rc;
+}
+
+static int print_acl(struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    buf_addf(&text,
+        "# Redis 7 or newer, Valkey. The user can read all data, and settings with passwords.\n"
+        "ACL SETUSER backup on >PASSWORD resetkeys resetchannels -@all %s %s\n"
+        "# Redis 6.2\n"
+        "ACL SETUSER backup on >PASSWORD resetkeys resetchannels -@all %s +psync +replconf +client\n"
+        "# Sentinel\n"
+        "ACL SETUSER backup on >PASSWORD resetchannels -@all %s\n",
+        live_acl_rules, backup_acl_rules, live_acl_rules_6, live_acl_sentinel_rules);
+    return print_text(&text, err);
+}
+
+static void release(struct backup_run *run)
+{
+    ccs_free(run->ccs);
+    state_close(run->st);
+    live_free(run->live);
+    buf_release(&run->ccs_file);
+    json_decref(run->ccs_entry);
+    store_close(run->store);
+    json_decref(run->location);
+    live_request_free(run->request);
+}
+
+static int run(const struct arguments *args, struct err *err)
+{
+    struct backup_run run = {
+        .args = args, .ccs_file = BUF_INIT, .params = {.stop_fd = -1, .progress = show_progress}};
+
+    if (args->given[OPT_ACL])
+        return print_acl(err);
+    memory_limit_set(memory_limit_of_reader());
+    memory_limit_name("the answers of the servers");
+    int rc = take_options(&run, err);
+    if (rc == 0)
+        rc = open_location(&run, err);
+    if (rc == 0)
+        rc = live_request_new(args, &run.request, err);
+    if (rc == 0) {
+        run.params.ask = live_request_params(run.request);
+        run.params.tls = live_request_tls(run.request);
+        run.params.store = run.store;
+        run.params.location = run.location;
+        run.params.arg = &run;
+        rc = backup(&run, err);
+    }
+    release(&run);
+    return rc;
+}
+
+const struct command command_backup = {
+    .name = "backup",
+    .words = "ADDRESS... --to LOCATION",
+    .summary = "take a backup set that is one moment of all shards",
+    .help =
+        "Takes a backup set of a running cluster: a file for each shard, all true at the same "
+        "moment, and the cluster's CCS file beside them. Reads from replicas where there are some; "
+        "changes nothing on the servers. If the cluster is too busy for the moment to be proven, "
+        "writes wait for a tenth of a second at most.",
+    .min_words = 0,
+    .max_words = 10000,
+    .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE,
+        OPT_JSON, OPT_VERBOSE, OPT_HELP),
+    .run = run,
+};
