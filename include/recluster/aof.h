@@ -51,6 +51,8 @@ struct aof_reader;
 struct aof_reader *aof_reader_new(aof_sink sink, void *arg, const char *const *also);
 void aof_reader_free(struct aof_reader *r); /* may be NULL */
 int aof_reader_feed(struct aof_reader *r, const void *data, size_t len, struct err *err) MUST_CHECK;
+/* In `sink`: whether the bytes are those of the RDB file. */
+bool aof_reader_in_preamble(const struct aof_reader *r);
 int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err) MUST_CHECK;
 
 /* Whether a command of this name can be passed on. */

@@ -27,6 +27,8 @@ struct backup_name {
 
 /* Whether it is the name of an RDB file: *.rdb, *.rdb.gz, *.rdb.zst. */
 bool backup_name_is_rdb(const char *name);
+/* The same of an append-only file: *.aof, *.aof.gz, *.aof.zst. */
+bool backup_name_is_aof(const char *name);
 /* "temp-1234.rdb": what a server leaves behind if it is killed during a save. */
 bool backup_name_is_unfinished(const char *name);
 

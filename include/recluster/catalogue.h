@@ -49,9 +49,11 @@ struct backup_file {
     json_t *head;                  /* NULL: not read */
     bool scanned;                  /* read whole: `facts` has the scan */
     json_t *facts;
-    /* Only of a file on a disk. Otherwise kind is NULL. */
-    const char *kind;       /* "rdb", "aof", "aof-folder" */
-    bool aof;               /* kind is "aof" or "aof-folder" */
+    int64_t plain_bytes; /* unpacked, from the manifest; 0: unknown */
+    /* "rdb", "aof", "aof-folder": of a file on a disk or with a manifest. NULL: an RDB file. */
+    const char *kind;
+    bool aof; /* kind is "aof" or "aof-folder" */
+    /* Only of a file on a disk; otherwise NULL. */
     const char *where;      /* "a1:/data/redis/redis-1.rdb": host or old node, and path */
     const char *host;       /* of hosts.json, with that disk; NULL: only `location` reaches it */
     const char *folder;     /* path of its folder there */

@@ -99,6 +99,14 @@ int pull_plain(
 
 int pull(const struct pull_params *params, json_t **ret_facts, struct err *err) MUST_CHECK;
 
+/*
+ * The same for an append-only file (aof.h), which is only checked, not written: the parameters are
+ * those of pull_plain(), and scan, check and arg. The facts are those of the RDB file that it begins
+ * with, "kind": "aof", and "stream_bytes" and "commands" of what follows. A cut command or
+ * transaction at its end is ERR_CORRUPT.
+ */
+int pull_aof(const struct pull_params *params, json_t **ret_facts, struct err *err) MUST_CHECK;
+
 struct pull_output {
     const char *out_path; /* with `resume`, arrived bytes stay beside that of the first output */
     const struct slots *keep; /* outputs share no slot */

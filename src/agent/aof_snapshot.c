@@ -13,6 +13,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
+#include "recluster/pull.h"
 #include "recluster/store.h"
 #include "redis.h"
 #include "scratch.h"
@@ -86,22 +87,50 @@ static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *fact
     return 0;
 }
 
+static bool is_packed(const char *name)
+{
+    size_t len = strlen(name);
+    return (len > 3 && strcmp(name + len - 3, ".gz") == 0) ||
+           (len > 4 && strcmp(name + len - 4, ".zst") == 0);
+}
+
 static int check_part(
     const struct copy *c, const json_t *part, bool last, uint64_t whole_bytes, struct err *err)
 {
     json_int_t expected = json_int(part, "bytes", 0);
+    bool whole = json_object_get(part, "sha256") != NULL;
 
-    if (expected >= 0 && (uint64_t)expected != c->part_bytes) {
+    if (!whole && !is_packed(json_text(part, "name", "")) && expected >= 0 &&
+        (uint64_t)expected != c->part_bytes) {
         err_set(err, ERR_CORRUPT, "it has %llu bytes instead of %lld",
             (unsigned long long)c->part_bytes, (long long)expected);
         return err_hint(err, "The file was changed since the plan was made: plan again.");
     }
-    if (last || whole_bytes == c->part_bytes)
+    if ((last && !whole) || whole_bytes == c->part_bytes)
         return 0;
+    if (last) {
+        err_set(err, ERR_CORRUPT, "it does not end where a command ends");
+        return err_hint(err, "Take another backup set.");
+    }
     err_set(err, ERR_CORRUPT,
         "it is cut off: its last whole command ends at byte %llu of %llu, but other files follow it",
         (unsigned long long)whole_bytes, (unsigned long long)c->part_bytes);
     return err_hint(err, "Take an older file of the same slots.");
+}
+
+/* Of a packed file, or one with a digest, the stored bytes are checked, and else the plain ones. */
+static int read_part(struct copy *c, struct store *store, const json_t *part, struct err *err)
+{
+    const struct pull_params params = {
+        .store = store,
+        .name = json_text(part, "name", NULL),
+        .expected_bytes = json_int(part, "bytes", -1),
+        .sha256 = json_text(part, "sha256", NULL),
+    };
+
+    if (params.sha256 || is_packed(params.name))
+        return pull_plain(&params, take_bytes, c, err);
+    return store_read(store, &(struct store_range){params.name, 0, -1}, take_bytes, c, NULL, err);
 }
 
 static int copy_part(struct copy *c, struct store *store, const json_t *part, bool last,
@@ -115,7 +144,7 @@ static int copy_part(struct copy *c, struct store *store, const json_t *part, bo
         return err_set(err, ERR_PROTOCOL, "a part of an append-only file has no name");
     c->part_bytes = 0;
     c->reader = aof_reader_new(write_copy, c, c->also);
-    int rc = store_read(store, &(struct store_range){name, 0, -1}, take_bytes, c, NULL, err);
+    int rc = read_part(c, store, part, err);
     if (rc == 0)
         rc = aof_reader_end(c->reader, &facts, err);
     if (rc == 0)
@@ -185,7 +214,7 @@ static int copy_aof(
 /* --- the server --- */
 
 /*
- * As many databases as possible: if a SELECT failed, the commands after it would change another
+ * A replica of nobody: no key expires in it. As many databases as possible: if a SELECT failed, the commands after it would change another
  * database. The checks of the snapshot find keys in databases that must be empty.
  */
 static const char conf_of_aof[] = "port 0\n"
@@ -193,6 +222,7 @@ static const char conf_of_aof[] = "port 0\n"
                                   "appendfilename appendonly.aof\n"
                                   "appendfsync no\n"
                                   "auto-aof-rewrite-percentage 0\n"
+                                  "replicaof 127.0.0.1 1\n"
                                   "databases 16384\n";
 
 static bool is_ours(const char *name)

@@ -8,8 +8,9 @@
  * The AOF is copied into a folder of its own and checked command by command (aof.h). If it has a
  * broken tail, the copy ends before it. Then a private server of this host loads the copy
  * (scratch.h: no port, a socket that only we may open, not as root) and writes dump.rdb. Commands
- * that an append-only file cannot need are disabled in that server, which dies with us. The AOF
- * itself is only read.
+ * that an append-only file cannot need are disabled in that server, which dies with us; it is a
+ * replica of nobody, so no key expires meanwhile. The AOF itself is only read. It may be compressed
+ * (NAME.gz, NAME.zst); one with a known digest is whole, so a broken tail is then an error.
  *
  * After a crash the next call starts again, unless the snapshot was finished: then it is used.
  */
@@ -28,7 +29,8 @@ struct aof_wishes {
 };
 
 struct aof_input {
-    const json_t *file;  /* {"name", "bytes", "parts"? (of an AOF folder, as disk_files.h)} */
+    /* {"name", "bytes", "sha256"?, "parts"? (of an AOF folder, as disk_files.h)} */
+    const json_t *file;
     struct store *store; /* has the file, or the parts */
     struct aof_wishes wishes;
 };

@@ -126,7 +126,7 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
             json_array_append_new(v->notes,
                 json_sprintf(
                     "'%s' is left out: a server leaves such a file when a save is killed", path));
-        else if (backup_name_is_rdb(e->name))
+        else if (backup_name_is_rdb(e->name) || backup_name_is_aof(e->name))
             add_file(v, resolved, e->name, path)->bytes = e->bytes;
     }
     int rc = catalogue_read_all(store, &list, &catalogue, err);
@@ -141,7 +141,7 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
             json_sprintf("'%s' has %zu names that are not UTF-8: left out", label, list.not_utf8));
     if (rc == 0 && v->count == first)
         rc = err_set(
-            err, ERR_NOT_FOUND, "there is no .rdb, .rdb.gz or .rdb.zst file in '%s'", label);
+            err, ERR_NOT_FOUND, "there is no .rdb, .rdb.gz, .rdb.zst or .aof file in '%s'", label);
     store_list_release(&list);
     store_close(store);
     return rc;
@@ -170,8 +170,8 @@ static int add_word(struct verify *v, const char *word, struct err *err)
     struct stat st;
     size_t len = strlen(word);
     bool url = strstr(word, "://") != NULL;
-    bool folder = url ? word[len - 1] == '/' || !backup_name_is_rdb(word)
-                      : stat(word, &st) == 0 && S_ISDIR(st.st_mode);
+    bool file = backup_name_is_rdb(word) || backup_name_is_aof(word);
+    bool folder = url ? word[len - 1] == '/' || !file : stat(word, &st) == 0 && S_ISDIR(st.st_mode);
 
     if (!folder)
         return add_one(v, word, err);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "recluster/backup_name.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -159,7 +160,9 @@ static int verify_one(void *arg, int fd)
     memory_limit_tell(on_memory_limit, c);
     if (store)
         store_limit_rate(store, c->verifier->rate);
-    bool ok = store && pull(&params, &facts, &err) == 0;
+    int (*read)(const struct pull_params *, json_t **, struct err *) =
+        backup_name_is_aof(c->file->name) ? pull_aof : pull;
+    bool ok = store && read(&params, &facts, &err) == 0;
     json_t *entry = entry_of(c->file, facts, ok ? NULL : &err);
     write_line(fd, entry);
     json_decref(entry);

@@ -23,6 +23,19 @@ static int64_t limited(int64_t bytes)
     return bytes < SHARD_BYTES_MAX ? bytes : SHARD_BYTES_MAX;
 }
 
+static int64_t unpacked_bytes(const struct backup_file *file)
+{
+    const json_t *scanned = file->scanned ? json_object_get(file->facts, "bytes") : NULL;
+    size_t len = strlen(file->name);
+
+    if (scanned)
+        return limited(json_integer_value(scanned));
+    if (file->plain_bytes > 0)
+        return limited(file->plain_bytes);
+    bool gzipped = len > 3 && strcmp(file->name + len - 3, ".gz") == 0;
+    return limited(limited(file->bytes) * (gzipped ? GZIP_RATIO : 1));
+}
+
 static int64_t data_bytes(const struct backup_file *file)
 {
     const json_t *aux = json_object_get(file_facts(file), "aux");
@@ -32,21 +45,12 @@ static int64_t data_bytes(const struct backup_file *file)
     int64_t scanned = file->scanned ? limited(json_int(file->facts, "memory", 0)) : 0;
 
     /* The head is older than the commands, which need about the memory that they fill. */
-    if (file->aof)
-        return limited(bytes > file->bytes ? bytes : file->bytes);
+    if (file->aof) {
+        int64_t unpacked = unpacked_bytes(file);
+        return limited(bytes > unpacked ? bytes : unpacked);
+    }
     bytes = limited(bytes) > scanned ? bytes : scanned;
     return limited(bytes > 0 ? bytes : MEMORY_RATIO * limited(file->bytes));
-}
-
-static int64_t unpacked_bytes(const struct backup_file *file)
-{
-    const json_t *scanned = file->scanned ? json_object_get(file->facts, "bytes") : NULL;
-    size_t len = strlen(file->name);
-
-    if (scanned)
-        return limited(json_integer_value(scanned));
-    bool gzipped = len > 3 && strcmp(file->name + len - 3, ".gz") == 0;
-    return limited(limited(file->bytes) * (gzipped ? GZIP_RATIO : 1));
 }
 
 /* The part of one shard in memory_size, which includes the replicas of the database. */

@@ -335,6 +335,11 @@ int aof_reader_feed(struct aof_reader *r, const void *data, size_t len, struct e
     return -1;
 }
 
+bool aof_reader_in_preamble(const struct aof_reader *r)
+{
+    return r->expect == EXPECT_PREAMBLE;
+}
+
 int aof_reader_end(struct aof_reader *r, struct aof_facts *ret, struct err *err)
 {
     if (!r->failure.code && r->expect == EXPECT_PREAMBLE && rdb_reader_end(r->rdb, &r->failure) < 0)

@@ -26,8 +26,8 @@ static void add_place(
     json_object_set_new(file, "from", json_pack("{s:O}", "location", location));
 }
 
-/* A file on a disk: the host's own, another host's, an old node's. */
-static void add_disk(
+/* A file on a disk (the host's own, another host's, an old node's), or an append-only file. */
+static void add_source(
     const struct executor *x, const struct task_run *t, json_t *file, const json_t *source)
 {
     const char *kind = json_text(source, "kind", NULL);
@@ -39,7 +39,8 @@ static void add_disk(
     if (parts)
         json_object_set(file, "parts", parts);
     if (!host) {
-        add_place(x, t, file, json_object_get(source, "location"));
+        json_t *own = json_object_get(source, "location");
+        add_place(x, t, file, own ? own : x->databases[t->database].location);
     } else if (strcmp(host, x->hosts[t->host].name) == 0) {
         json_object_set(file, "location", folder);
     } else {
@@ -85,7 +86,7 @@ json_t *fetch_files(const struct executor *x, const struct task_run *t)
     json_array_foreach (files, i, file) {
         const json_t *source = find_source(x, t, file);
         if (source)
-            add_disk(x, t, file, source);
+            add_source(x, t, file, source);
         else
             add_place(x, t, file, x->databases[t->database].location);
     }

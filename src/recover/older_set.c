@@ -38,15 +38,19 @@ static bool is_file_error(enum err_code code)
 /* The file on a disk that the error is about; NULL: not on a disk. */
 static const json_t *failed_source(const struct shard_run *s, const struct err *failure)
 {
-    const json_t *source;
+    const json_t *source, *first = NULL;
     size_t i;
 
     json_array_foreach (s->sources, i, source) {
         const char *name = json_text(source, "name", NULL);
+        if (!json_object_get(source, "where"))
+            continue;
         if (name && strstr(failure->message, name))
             return source;
+        if (!first)
+            first = source;
     }
-    return json_array_get(s->sources, 0);
+    return first;
 }
 
 static void offer_next_file(

@@ -5,9 +5,13 @@
 
 bool planned_files_any(const struct executor *x, size_t database)
 {
+    const json_t *source;
+    size_t k;
+
     for (size_t i = 0; i < x->shard_count; i++)
-        if (x->shards[i].database == (int)database && json_array_size(x->shards[i].sources))
-            return true;
+        json_array_foreach (x->shards[i].sources, k, source)
+            if (x->shards[i].database == (int)database && json_object_get(source, "where"))
+                return true;
     return false;
 }
 

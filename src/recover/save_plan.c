@@ -322,18 +322,21 @@ static json_t *files_of(const struct saving *to, const struct plan_shard *s)
 static void add_source(json_t *sources, const struct backup_file *f)
 {
     json_array_append_new(
-        sources, json_pack("{s:s, s:s, s:s, s:s*, s:s, s:O*, s:O*, s:s*}", "name", f->name, "where",
-                     f->where, "kind", f->kind, "host", f->host, "folder", f->folder, "location",
-                     f->location, "parts", f->parts, "next", f->next));
+        sources, json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:O*, s:O*, s:s*}", "name", f->name,
+                     "where", f->where, "kind", f->kind, "host", f->host, "folder", f->folder,
+                     "location", f->location, "parts", f->parts, "next", f->next));
 }
 
-/* Where its files are, if they are on disks; NULL: at the database's location. */
+/*
+ * Where its files are, if they are on disks, and what they are, if they are no RDB files. NULL: RDB
+ * files at the database's location.
+ */
 static json_t *sources_of(const struct saving *to, const struct plan_shard *s, const json_t *files)
 {
     const struct backup_set *set = to->plan->databases[s->database].set;
     json_t *sources;
 
-    if (!has_own_file(to, s) || !set || !set->disks)
+    if (!has_own_file(to, s) || !set || (!set->disks && !has_aof(to, s)))
         return NULL;
     sources = json_array();
     for (size_t i = 0; files && to->resort && i < set->file_count; i++)

@@ -137,13 +137,23 @@ static bool strip_ending(const char *name, const char **end, const char *ending)
     return true;
 }
 
-bool backup_name_is_rdb(const char *name)
+static bool ends_in(const char *name, const char *ending)
 {
     const char *end = name + strlen(name);
 
     if (!strip_ending(name, &end, ".gz"))
         strip_ending(name, &end, ".zst");
-    return strip_ending(name, &end, ".rdb") && end > name;
+    return strip_ending(name, &end, ending) && end > name;
+}
+
+bool backup_name_is_rdb(const char *name)
+{
+    return ends_in(name, ".rdb");
+}
+
+bool backup_name_is_aof(const char *name)
+{
+    return ends_in(name, ".aof");
 }
 
 bool backup_name_is_unfinished(const char *name)

@@ -49,6 +49,7 @@ static int add_file(struct manifest *m, const json_t *described, struct err *err
     const char *name = json_text(described, "name", NULL);
     const char *sha256 = json_text(described, "sha256", NULL);
     const char *shard = json_text(described, "shard", NULL);
+    const char *kind = json_text(described, "kind", "rdb");
     const json_t *bytes = json_object_get(described, "bytes");
     const json_t *keys = json_object_get(described, "keys");
     const json_t *ranges = json_object_get(described, "slots");
@@ -58,6 +59,8 @@ static int add_file(struct manifest *m, const json_t *described, struct err *err
         return err_set(err, ERR_CORRUPT, "a file in it has no name");
     if (sha256 && !is_sha256(sha256))
         return err_set(err, ERR_CORRUPT, "'sha256' of '%s' is not 64 hex digits", name);
+    if (strcmp(kind, "rdb") != 0 && strcmp(kind, "aof") != 0)
+        return err_set(err, ERR_UNSUPPORTED, "the kind of '%s', '%s', is not known", name, kind);
     slots_clear(&slots);
     if (!ranges)
         slots_fill(&slots);
@@ -80,6 +83,11 @@ static int add_file(struct manifest *m, const json_t *described, struct err *err
     file->shard_uid = arena_strdup(arena, shard);
     file->sha256 = arena_strdup(arena, sha256);
     file->keys = json_is_integer(keys) ? json_integer_value(keys) : -1;
+    file->plain_bytes = json_int(described, "plain_bytes", 0);
+    if (strcmp(kind, "aof") == 0) {
+        file->kind = "aof";
+        file->aof = true;
+    }
     return 0;
 }
 

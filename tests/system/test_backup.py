@@ -78,3 +78,50 @@ def test_every_set_is_one_moment(backed):
             run = b.take()
             assert b.faults(run) == [], run
     assert any(naive), "a loop of BGSAVE was consistent five times: the writers are too slow"
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_a_set_is_verified_and_recovered(backed, recovery):
+    """With data of all kinds, an expired key and another database's selection in the stream."""
+    b = backed()
+    made = contents.Digest()
+    with b.writers(pause=0.002) as writers:
+        for server, name in zip(b.primaries, b.names):
+            with server.connect() as c:
+                c.call("SET", f"{{{name}}}gone", "x", "PX", 1)
+                for i in range(200):
+                    c.call("HSET", f"{{{name}}}hash:{i}", "field", i)
+        writers.wait_for(10)
+        run = b.take()
+    verified = recovery.run("verify", b.place, "--json").json
+    assert [f["ok"] for f in verified["files"]] == [True] * 5, verified
+    assert verified["sets"][0]["complete"], verified
+    (taken,) = run.json["sets"]
+    for server in b.live.servers:
+        server.kill()
+    recovery.ccs = b.place / "ccs-redis.rdb"
+    recovery.sources = {f"db:{taken['database']['uid']}": str(b.place)}
+    recovery.add_hosts(3).write_hosts()
+    recovery.recover()
+    held = []
+    for shard in sorted(recovery.status()["databases"][0]["shards"], key=lambda s: s["uid"]):
+        if shard["role"] == "primary":
+            held.append(shard)
+    assert len(held) == 3
+    found = []
+    for name in b.names:
+        keys = {}
+        for shard in held:
+            with redis_server.resp.Connection(shard["addr"], shard["port"]) as c:
+                for word in ("last", "twin"):
+                    for w in range(4):
+                        try:
+                            value = c.call("GET", f"{word}:{{{name}}}:{w}")
+                        except redis_server.resp.ReplyError:
+                            continue
+                        if value:
+                            keys.update(one_moment.held(b"%s:{%s}:%d\r\n$1\r\n%s" % (
+                                word.encode(), name.encode(), w, value)))
+        found.append(keys)
+    assert one_moment.faults(found, b.names) == []
+    assert all(found)
