@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 #include "recluster/state.h"
 #include "signals.h"
 
-enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000 };
+enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, LOOK_AGAIN_MS = 500 };
 
 /* All that a run needs, from the arguments on. */
 struct backup_run {
@@ -30,6 +31,8 @@ struct backup_run {
     struct buf ccs_file;
     struct state *st;
     struct ccs *ccs;
+    struct backup_shards **found; /* of the wanted databases */
+    size_t found_count;
     json_t *ccs_entry;
     struct progress *progress;
     const char *doing; /* name of the database */
@@ -168,6 +171,54 @@ static int check_words(const struct backup_run *run, struct err *err)
     return 0;
 }
 
+static int find_databases(struct backup_run *run, struct err *err)
+{
+    if (check_words(run, err) < 0)
+        return -1;
+    run->found = xcalloc(run->ccs->database_count + 1, sizeof(*run->found));
+    for (size_t i = 0; i < run->ccs->database_count; i++) {
+        const struct ccs_database *db = &run->ccs->databases[i];
+        if (!is_wanted(run, db))
+            continue;
+        if (backup_find(run->live, run->ccs, db, &run->found[run->found_count], err) < 0)
+            return err_wrap(err, "no backup of '%s' was taken", db->name);
+        run->found_count++;
+    }
+    return 0;
+}
+
+/* What is known of the cluster. */
+static void forget_cluster(struct backup_run *run)
+{
+    for (size_t i = 0; i < run->found_count; i++)
+        backup_shards_free(run->found[i]);
+    free(run->found);
+    ccs_free(run->ccs);
+    state_close(run->st);
+    live_free(run->live);
+    buf_release(&run->ccs_file);
+    run->found = NULL;
+    run->found_count = 0;
+    run->ccs = NULL;
+    run->st = NULL;
+    run->live = NULL;
+}
+
+/* A server that runs a long script, or is just starting, is waited for like a failover. */
+static int look(struct backup_run *run, struct err *err)
+{
+    int64_t give_up_at_ms = clock_mono_ms() + run->wait_s * 1000;
+
+    while (capture_it(run, err) < 0 || find_databases(run, err) < 0) {
+        if (err->code != ERR_BUSY || clock_mono_ms() >= give_up_at_ms)
+            return -1;
+        *err = (struct err)ERR_INIT;
+        forget_cluster(run);
+        poll(NULL, 0, LOOK_AGAIN_MS);
+    }
+    return 0;
+}
+
 static void show_progress(void *arg, const struct backup_progress *now)
 {
     const struct backup_run *run = arg;
@@ -180,32 +231,25 @@ static void show_progress(void *arg, const struct backup_progress *now)
 }
 
 static int take_set(
-    struct backup_run *run, const struct ccs_database *db, json_t *sets, struct err *err)
+    struct backup_run *run, const struct backup_shards *shards, json_t *sets, struct err *err)
 {
-    struct backup_shards *shards;
     json_t *manifest = NULL;
 
-    if (backup_find(run->live, run->ccs, db, &shards, err) < 0)
-        return -1;
     for (const char *const *w = shards->warnings; *w; w++) {
         AUTO_FREE char *line = xasprintf("warning: %s", *w);
         progress_tell(run->progress, line);
     }
-    run->doing = db->name;
+    run->doing = shards->db->name;
     int rc = backup_take(&run->params, shards, &manifest, err);
-    backup_shards_free(shards);
     if (rc == 0)
         json_array_append_new(sets, manifest);
-    return rc < 0 ? err_wrap(err, "no backup of '%s' was taken", db->name) : 0;
+    return rc < 0 ? err_wrap(err, "no backup of '%s' was taken", run->doing) : 0;
 }
 
 static int take_sets(struct backup_run *run, json_t *sets, struct err *err)
 {
-    if (check_words(run, err) < 0)
-        return -1;
-    for (size_t i = 0; i < run->ccs->database_count; i++)
-        if (is_wanted(run, &run->ccs->databases[i]) &&
-            take_set(run, &run->ccs->databases[i], sets, err) < 0)
+    for (size_t i = 0; i < run->found_count; i++)
+        if (take_set(run, run->found[i], sets, err) < 0)
             return -1;
     return 0;
 }
@@ -262,7 +306,7 @@ static int backup(struct backup_run *run, struct err *err)
     json_t *sets = json_array();
 
     run->params.time_ms = clock_wall_ms();
-    int rc = capture_it(run, err);
+    int rc = look(run, err);
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);
     if (rc == 0)
@@ -294,10 +338,7 @@ static int print_acl(struct err *err)
 
 static void release(struct backup_run *run)
 {
-    ccs_free(run->ccs);
-    state_close(run->st);
-    live_free(run->live);
-    buf_release(&run->ccs_file);
+    forget_cluster(run);
     json_decref(run->ccs_entry);
     store_close(run->store);
     json_decref(run->location);

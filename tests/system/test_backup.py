@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 
 from harness import contents, one_moment, redis_server, slots
 from live_cluster import LiveCluster
-from program import DONE, REFUSED
+from program import DONE, FAILED
 
 
 class Backed:
@@ -35,9 +38,16 @@ class Backed:
             "backup", *self.live.addresses()[:1], "--to", self.place, "--compress", "gzip", "--json", *more,
             status=status, timeout=120)
 
+    def start(self, *more):
+        return self.recovery.start(
+            "backup", *self.live.addresses()[:1], "--to", self.place, "--compress", "gzip", "--json", *more)
+
     def faults(self, run):
-        """Of the one set that the run took."""
-        (taken,) = run.json["sets"]
+        return self.faults_of(run.json)
+
+    def faults_of(self, document):
+        """Of the one set that a run took."""
+        (taken,) = document["sets"]
         files = sorted(taken["files"], key=lambda f: f["slots"])
         assert [[tuple(r) for r in f["slots"]] for f in files] == [[r] for r in self.ranges]
         held = [one_moment.held(gzip.decompress((self.place / f["name"]).read_bytes())) for f in files]
@@ -125,3 +135,152 @@ def test_a_set_is_verified_and_recovered(backed, recovery):
         found.append(keys)
     assert one_moment.faults(found, b.names) == []
     assert all(found)
+
+
+# --- whatever happens meanwhile ---
+
+def settings_and_saves(servers):
+    found = []
+    for server in servers:
+        with server.connect() as c:
+            words = c.call("CONFIG", "GET", "*")
+            found.append((sorted(zip(words[::2], words[1::2])), c.call("LASTSAVE"), sorted(
+                (p.name, p.stat().st_mtime_ns) for p in server.folder.iterdir() if p.suffix not in (".log", ".conf"))))
+    return found
+
+
+def forks(servers):
+    found = []
+    for server in servers:
+        with server.connect() as c:
+            found.append(int(c.info("stats")["total_forks"]))
+    return found
+
+
+def test_servers_are_left_as_they_are(backed):
+    """No setting, no file, no save; no fork of a primary that has a replica."""
+    b = backed()
+    with b.writers(pause=0.001) as writers:
+        writers.wait_for(20)
+        before = settings_and_saves(b.live.servers), forks(b.primaries)
+        assert b.faults(b.take()) == []
+        after = settings_and_saves(b.live.servers), forks(b.primaries)
+    for i, (now, then) in enumerate(zip(after[0], before[0])):
+        for what, x, y in zip(("settings", "last save", "files"), now, then):
+            assert x == y, (i, what)
+    assert after[1] == before[1]
+
+
+def test_without_replicas_and_under_load(backed):
+    """The primaries themselves give the data sets, and the plan says what that costs."""
+    b = backed(replicas=0)
+    with b.writers() as writers:
+        writers.wait_for(50)
+        for _ in range(3):
+            run = b.take()
+            assert b.faults(run) == [], run
+            assert run.says("has no replica that is in step"), run
+
+
+def test_a_replica_hangs(backed):
+    b = backed()
+    with b.writers() as writers:
+        writers.wait_for(20)
+        pid = int(b.live.servers[3].pid_file.read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            run = b.take()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert b.faults(run) == [], run
+
+
+def test_a_script_hangs(backed):
+    """The cut waits until it has ended; if it does not end, the server is named and nothing stays paused."""
+    b = backed(busy_reply_threshold=200)
+    with b.writers(pause=0.01) as writers:
+        writers.wait_for(5)
+        (server, *_), (name, *_) = b.primaries, b.names
+        taking = b.start("--wait", "30s")
+        with server.connect() as c:
+            c.call("EVAL", "local t = redis.call('TIME')[1] + 3 repeat until tonumber(redis.call('TIME')[1]) > t",
+                   "1", f"{{{name}}}x")
+        out, err = taking.communicate(timeout=60)
+        assert taking.returncode == 0, err
+        assert b.faults_of(json.loads(out)) == []
+        writers.wait_for(5)
+
+
+def test_a_primary_is_killed(backed):
+    """Either the set is one moment, or there is none and the message names the shard."""
+    b = backed()
+    with b.writers(pause=0.001) as writers:
+        writers.wait_for(20)
+        taking = b.start()
+        b.primaries[0].kill()
+        out, err = taking.communicate(timeout=120)
+        writers.stop()
+    if taking.returncode:
+        assert "shard:" in err.decode() or "7000" in err.decode(), err
+        assert not list(b.place.glob("*.aof*")), "files of no set are left"
+        assert not list(b.place.glob("*manifest.json"))
+    else:
+        assert b.faults_of(json.loads(out)) == []
+
+
+def test_slots_move(backed):
+    """While slots move there is no cut; when they have moved, there is."""
+    b = backed()
+    source, target = b.primaries[:2]
+    with b.writers(pause=0.002) as writers:
+        writers.wait_for(20)
+        with source.connect() as s, target.connect() as t:
+            ids = [c.call("CLUSTER", "MYID").decode() for c in (s, t)]
+            slot = next(x for x in range(5000) if not any(slots.of_key(n.encode()) == x for n in b.names))
+            t.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+            s.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+            refused = b.take("--wait", "2s", status=FAILED)
+            assert refused.says("being changed") or refused.says("being moved"), refused
+            assert not list(b.place.glob("*.aof*"))
+            for c in (t, s):
+                c.call("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+        run = b.take()
+    (taken,) = run.json["sets"]
+    files = sorted(taken["files"], key=lambda f: int(f["shard"]))
+    moved = [f["shard"] for f in files if any(a <= slot <= z for a, z in f["slots"])]
+    assert len(moved) == 1 and len(files) == 3, files
+    held = [one_moment.held(gzip.decompress((b.place / f["name"]).read_bytes())) for f in files]
+    held.sort(key=lambda h: min(int(tag[1:]) % 1000 for _, tag, _ in h))
+    assert one_moment.faults(held, b.names) == []
+
+
+@pytest.mark.parametrize("moment", [0.02, 0.1, 0.3, 0.6])
+def test_the_operator_is_killed(backed, moment):
+    """Nothing counts as a set, no write stays paused, and the next run works."""
+    b = backed()
+    with b.writers(pause=0.001) as writers:
+        writers.wait_for(20)
+        taking = b.start()
+        time.sleep(moment)
+        taking.kill()
+        taking.communicate()
+        writers.wait_for(20)
+        longest = max(writers.longest)
+        assert longest < 2, longest
+        for name in [p.name for p in b.place.glob("*manifest.json")]:
+            assert (b.place / name).exists()
+        run = b.take()
+    assert b.faults(run) == [], run
+    listed = b.recovery.run("verify", b.place, "--json").json
+    assert all(s["complete"] for s in listed["sets"]), listed
+
+
+def test_an_interrupt_leaves_nothing(backed):
+    b = backed(repl_diskless_sync_delay=5)
+    taking = b.start()
+    time.sleep(1.5)
+    taking.send_signal(signal.SIGINT)
+    _, err = taking.communicate(timeout=30)
+    assert taking.returncode == 130, err
+    assert not list(b.place.glob("*.aof*")) and not list(b.place.glob("*manifest.json"))
+    assert not [p for p in b.place.iterdir() if not p.name.endswith("ccs-redis.rdb")], list(b.place.iterdir())
