@@ -5,7 +5,9 @@
  * A backup set of a running database: one file for each shard, all true at the same moment.
  *
  *     backup_find(live, ccs, db, &shards, err)       // who has what; refuses what cannot work
+ *     backup_begin(&params, &shards, 1, err)         // one backup at a time at a location
  *     backup_take(&params, shards, &manifest, err)   // the files, and last the manifest
+ *     backup_end(&params)
  *     backup_shards_free(shards)
  *
  * From each shard comes its data set (an RDB file that a replica makes for us) and its replication
@@ -70,7 +72,7 @@ struct backup_params {
     const struct tls_params *tls;  /* the files of ask->tls; NULL: none */
     struct store *store;
     const json_t *location; /* the same, resolved (store_resolve_location()) */
-    int64_t time_ms;        /* of the run; gives the names */
+    int64_t time_ms;        /* of the run; gives the names; backup_begin() may set a later one */
     const json_t *ccs;      /* {"name", "sha256"} of the CCS file beside it, for the manifest */
     enum pack_kind pack;
     size_t forks;        /* at most so many servers make a data set at the same time; > 0 */
@@ -81,7 +83,19 @@ struct backup_params {
     int stop_fd;         /* becomes readable: stop; -1: none */
     void (*progress)(void *arg, const struct backup_progress *now); /* may be NULL */
     void *arg;
+    struct backup_lock *lock; /* set by backup_begin() */
 };
+
+/* The name of the copy of the CCS file that belongs to the sets of this run. The caller frees it. */
+char *backup_ccs_name(const struct backup_params *params);
+
+/*
+ * Locks the location, and removes what a run has left there that was killed. ERR_LOCKED: another
+ * backup is writing there.
+ */
+int backup_begin(struct backup_params *params, struct backup_shards *const *databases, size_t count,
+    struct err *err) MUST_CHECK;
+void backup_end(struct backup_params *params);
 
 /*
  * *ret_manifest is what was written, the caller's. On failure nothing is left at the location that

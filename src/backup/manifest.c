@@ -60,6 +60,14 @@ char *manifest_file_name(
     return backup_name_format(&name, suffix);
 }
 
+char *backup_ccs_name(const struct backup_params *params)
+{
+    char stamp[BACKUP_STAMP_MAX];
+
+    backup_stamp(params->time_ms, stamp);
+    return xasprintf("bk%s-%s", stamp, CAPTURE_FILE_NAME);
+}
+
 char *manifest_name(const struct backup_params *params, const struct ccs_database *db)
 {
     char stamp[BACKUP_STAMP_MAX], uid[BACKUP_NAME_WORD_MAX];

@@ -1,8 +1,10 @@
 /* One set: a recording of each shard, all of which end at the same cut. */
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock.h"
 #include "manifest.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
@@ -13,6 +15,7 @@ enum {
     RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
     AFTER_CUT_MS = 10 * 60 * 1000,
     STOP_MS = 15 * 1000,
+    SECOND_MS = 1000,
     DISTANT_MS = 60 * 60 * 1000,
     RETRY_MS = 2000,
     TRIES_MAX = 5,
@@ -340,6 +343,10 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 
     if (run->failure.code == ERR_NONE && go_on(run, wait, err) < 0)
         run->failure = *err;
+    if (run->params->lock) {
+        backup_lock_renew(run->params->lock);
+        wait_until(wait, backup_lock_due_ms(run->params->lock));
+    }
     if (count_of(run, RECORDING_DONE) == run->shards->count)
         return JOB_DONE;
     if (run->failure.code != ERR_NONE && !run->stopping)
@@ -428,6 +435,58 @@ static void release(struct set_run *run)
     free(run->recordings);
     free(run->cut.shards);
     loop_free(run->loop);
+}
+
+/* Names have seconds: a set must not overwrite one that was taken in the same second. */
+static int choose_time(struct backup_params *params, struct backup_shards *const *databases,
+    size_t count, struct err *err)
+{
+    bool taken = true;
+
+    while (taken) {
+        struct store_list list = STORE_LIST_INIT;
+        if (store_list(params->store, &list, err) < 0)
+            return -1;
+        taken = false;
+        for (size_t d = 0; d < count; d++) {
+            AUTO_FREE char *manifest = manifest_name(params, databases[d]->db);
+            taken |= store_list_find(&list, manifest) != NULL;
+        }
+        store_list_release(&list);
+        if (taken) {
+            poll(NULL, 0, SECOND_MS);
+            params->time_ms = clock_wall_ms();
+        }
+    }
+    return 0;
+}
+
+int backup_begin(struct backup_params *params, struct backup_shards *const *databases, size_t count,
+    struct err *err)
+{
+    if (choose_time(params, databases, count, err) < 0)
+        return -1;
+    json_t *sets = json_array();
+    AUTO_FREE char *ccs = backup_ccs_name(params);
+
+    for (size_t d = 0; d < count; d++) {
+        json_t *files = json_pack("[s]", ccs);
+        for (size_t i = 0; i < databases[d]->count; i++) {
+            AUTO_FREE char *name = manifest_file_name(params, databases[d], i);
+            json_array_append_new(files, json_string(name));
+        }
+        AUTO_FREE char *manifest = manifest_name(params, databases[d]->db);
+        json_array_append_new(sets, json_pack("{s:s, s:o}", "manifest", manifest, "files", files));
+    }
+    int rc = backup_lock_take(params->store, sets, &params->lock, err);
+    json_decref(sets);
+    return rc;
+}
+
+void backup_end(struct backup_params *params)
+{
+    backup_lock_release(params->lock);
+    params->lock = NULL;
 }
 
 int backup_take(const struct backup_params *params, const struct backup_shards *shards,

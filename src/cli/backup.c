@@ -130,15 +130,14 @@ static int put_ccs_file(struct backup_run *run, struct err *err)
     const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
     CLEANUP(buf_release) struct buf sealed = BUF_INIT;
     const struct buf *file = &run->ccs_file;
-    char stamp[BACKUP_STAMP_MAX], sha256[DIGEST_HEX_MAX];
+    char sha256[DIGEST_HEX_MAX];
 
     if (recipients) {
         if (sealed_seal(recipients, file, &sealed, err) < 0)
             return -1;
         file = &sealed;
     }
-    backup_stamp(run->params.time_ms, stamp);
-    AUTO_FREE char *name = xasprintf("bk%s-%s", stamp, CAPTURE_FILE_NAME);
+    AUTO_FREE char *name = backup_ccs_name(&run->params);
     if (capture_put(run->store, name, file, err) < 0 ||
         capture_put(run->store, CAPTURE_FILE_NAME, file, err) < 0)
         return -1;
@@ -146,6 +145,15 @@ static int put_ccs_file(struct backup_run *run, struct err *err)
         json_pack("{s:s, s:s}", "name", name, "sha256", digest_of(file->data, file->len, sha256));
     run->params.ccs = run->ccs_entry;
     return 0;
+}
+
+/* It belongs to no set. */
+static void remove_ccs_file(const struct backup_run *run)
+{
+    AUTO_FREE char *name = backup_ccs_name(&run->params);
+    struct err ignored = ERR_INIT;
+
+    (void)!store_remove(run->store, name, &ignored);
 }
 
 /* --- databases --- */
@@ -310,11 +318,16 @@ static int backup(struct backup_run *run, struct err *err)
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);
     if (rc == 0)
+        rc = backup_begin(&run->params, run->found, run->found_count, err);
+    if (rc == 0)
         rc = put_ccs_file(run, err);
     run->progress = progress_new(run->args->given[OPT_VERBOSE]);
     if (rc == 0)
         rc = take_sets(run, sets, err);
     progress_free(run->progress);
+    if (rc < 0 && run->ccs_entry && !json_array_size(sets))
+        remove_ccs_file(run);
+    backup_end(&run->params);
     if (rc == 0)
         rc = print_sets(run, sets, err);
     json_decref(sets);

@@ -11,7 +11,7 @@ import pytest
 
 from harness import contents, one_moment, redis_server, slots
 from live_cluster import LiveCluster
-from program import DONE, FAILED
+from program import DONE, FAILED, LOCKED
 
 
 class Backed:
@@ -283,4 +283,66 @@ def test_an_interrupt_leaves_nothing(backed):
     _, err = taking.communicate(timeout=30)
     assert taking.returncode == 130, err
     assert not list(b.place.glob("*.aof*")) and not list(b.place.glob("*manifest.json"))
-    assert not [p for p in b.place.iterdir() if not p.name.endswith("ccs-redis.rdb")], list(b.place.iterdir())
+    assert [p.name for p in b.place.iterdir()] == ["ccs-redis.rdb"]
+
+
+# --- the location ---
+
+def test_two_backups_at_one_location(backed):
+    """The second one is refused, and names the first; both can follow each other in one second."""
+    b = backed(repl_diskless_sync_delay=3)
+    first = b.start()
+    redis_server.wait_until(lambda: list(b.place.glob("*.lock")), "the lock")
+    refused = b.take(status=LOCKED)
+    assert refused.says("another backup is writing") and refused.says(f"pid {first.pid}"), refused
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    assert b.faults_of(json.loads(out)) == []
+    assert not list(b.place.glob("*.lock"))
+
+
+def test_sets_of_one_second_are_two_sets(backed):
+    b = backed()
+    names = [run.json["sets"][0]["set"] for run in (b.take(), b.take(), b.take())]
+    assert len(set(names)) == 3
+    assert len(list(b.place.glob("*manifest.json"))) == 3
+
+
+def test_what_a_killed_run_left_is_swept_away(backed):
+    b = backed(repl_diskless_sync_delay=3)
+    taking = b.start()
+    (lock,) = redis_server.wait_until(lambda: list(b.place.glob("*.lock")), "the lock")
+    taking.kill()
+    taking.communicate()
+    redis_server.wait_until(lambda: not [p for p in b.place.iterdir() if "aof" in p.name], "the end of its agents")
+    left = json.loads(lock.read_text())["sets"][0]["files"]
+    for name in left:
+        (b.place / name).write_bytes(b"half a file")
+    other = b.place / "bk20200101-000000-1-mine-1_of_1-1-0-16383.rdb.gz"
+    other.write_bytes(b"somebody else's")
+    forged = json.loads(lock.read_text())
+    forged["sets"][0]["files"] += ["../outside", "ccs-redis.rdb", other.name[2:]]
+    lock.write_text(json.dumps(forged))
+    (b.folder / "outside").write_bytes(b"kept")
+    assert b.faults(b.take()) == []
+    assert not [name for name in left if (b.place / name).exists()]
+    assert other.exists() and (b.folder / "outside").exists() and (b.place / "ccs-redis.rdb").exists()
+    assert not lock.exists()
+
+
+def test_the_location_fails_in_the_middle(backed, recovery):
+    """A full disk: a file system of one megabyte."""
+    b = backed()
+    with b.primaries[0].connect() as c:
+        list(c.pipeline([("SET", f"{{{b.names[0]}}}big:{i}", os.urandom(1000)) for i in range(4000)]))
+    full = b.folder / "full"
+    full.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(full)], check=False).returncode:
+        pytest.skip("no file system of our own can be mounted here")
+    try:
+        b.place = full
+        run = b.take(status=FAILED)
+        assert run.says("space") and run.says("shard:"), run
+        assert not [p for p in full.iterdir() if p.name != "ccs-redis.rdb"], list(full.iterdir())
+    finally:
+        subprocess.run(["umount", "-l", str(full)], check=True)
