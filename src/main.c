@@ -24,7 +24,8 @@ int main(int argc, char **argv)
 {
     static const struct command *const commands[] = {&command_inspect, &command_plan,
         &command_recover, &command_status, &command_report, &command_verify, &command_rdb,
-        &command_abort, &command_capture, &command_backup, &command_agent, NULL};
+        &command_abort, &command_capture, &command_backup, &command_backups, &command_expire,
+        &command_agent, NULL};
 
     leave_no_core();
     return cli_main(commands, argc, argv);

@@ -78,6 +78,11 @@
     X(OPT_EVERY, FOR_RUN, "every", "TIME", false, "ask all servers so often (10s)")                                                         \
     X(OPT_KEEP, FOR_RUN, "keep", "RULES", false,                                                                                            \
         "of the last 24h one dated copy for each 5m, of the last 30d one for each day: 24h:5m,30d:1d")                                      \
+    X(OPT_KEEP_SETS, FOR_WHAT, "keep", "RULES", false,                                                                                      \
+        "of the last 7d one set for each 1h, of the last 90d one for each day: 7d:1h,90d:1d")                                               \
+    X(OPT_KEEP_LAST, FOR_WHAT, "keep-last", "N", false,                                                                                     \
+        "keep the last N complete sets of each database")                                                                                   \
+    X(OPT_DRY_RUN, FOR_RUN, "dry-run", NULL, false, "only say what would be removed")                                                       \
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \
     X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false, "compress with zstd, gzip or none (zstd)")                                          \
@@ -205,7 +210,7 @@ enum { EXIT_NOT_ASKED = 6 };
 
 extern const struct command command_inspect, command_plan, command_recover, command_status,
     command_report, command_verify, command_abort, command_agent, command_rdb, command_capture,
-    command_backup;
+    command_backup, command_backups, command_expire;
 
 /* Parses the arguments after the command's name. Free with arguments_release(). */
 int arguments_parse(const struct command *command, int argc, char **argv, struct arguments *ret,

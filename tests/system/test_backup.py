@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from harness import contents, one_moment, redis_server, slots
 from live_cluster import LiveCluster
-from program import DONE, FAILED, LOCKED
+from program import DONE, FAILED, LOCKED, REFUSED, USAGE
 
 
 class Backed:
@@ -346,3 +347,119 @@ def test_the_location_fails_in_the_middle(backed, recovery):
         assert not [p for p in full.iterdir() if p.name != "ccs-redis.rdb"], list(full.iterdir())
     finally:
         subprocess.run(["umount", "-l", str(full)], check=True)
+
+
+# --- what is there, and what goes ---
+
+class Sets:
+    """A location with sets that were never taken: (age in days, whether its file is there)."""
+
+    def __init__(self, folder, recovery):
+        self.place = folder / "old sets"
+        self.place.mkdir()
+        self.recovery = recovery
+
+    def add(self, days, uid="1", whole=True, made_by="recluster 0.1.0", ccs=None):
+        then = datetime.now(timezone.utc) - timedelta(days=days)
+        stamp = then.strftime("%Y%m%d-%H%M%S")
+        name = f"bk{stamp}-{uid}-app-1_of_1-1-0-16383.aof.gz"
+        data = gzip.compress(b"REDIS0009\xff" + bytes(8))
+        if whole:
+            (self.place / name).write_bytes(data)
+        manifest = {
+            "recluster_manifest": 1, "set": stamp, "time": then.strftime("%Y-%m-%dT%H:%M:%SZ"), "made_by": made_by,
+            "database": {"uid": uid, "name": f"app{uid}", "sharded": False},
+            "files": [{"name": name, "kind": "aof", "bytes": len(data), "shard": "1"}]}
+        if ccs:
+            manifest["ccs"] = {"name": ccs}
+            (self.place / ccs).write_bytes(b"a CCS file")
+        (self.place / f"bk{stamp}-{uid}-recluster-manifest.json").write_text(json.dumps(manifest))
+        return stamp
+
+    def names(self):
+        return sorted(p.name for p in self.place.iterdir())
+
+    def expire(self, *words, status=DONE):
+        return self.recovery.run("expire", self.place, *words, "--json", "--yes", status=status)
+
+
+@pytest.fixture
+def sets(folder, recovery):
+    return Sets(folder, recovery)
+
+
+def stamps(entries):
+    return [e["set"] for e in entries]
+
+
+def test_expire_keeps_what_rules_say(sets):
+    old, older, oldest = (sets.add(days) for days in (0.01, 40, 80))
+    other = sets.add(70, uid="2")
+    before = sets.names()
+    dry = sets.expire("--keep", "50d:1d", "--dry-run").json
+    (place,) = dry["locations"]
+    assert dry["dry_run"] and stamps(place["removed"]) == [oldest]
+    assert sets.names() == before
+    (place,) = sets.expire("--keep", "50d:1d").json["locations"]
+    assert stamps(place["removed"]) == [oldest] and set(stamps(place["kept"])) == {old, older, other}
+    assert not [n for n in sets.names() if oldest in n]
+    assert len(sets.names()) == 6
+    (place,) = sets.expire("--keep-last", "1").json["locations"]
+    assert stamps(place["removed"]) == [older]
+
+
+def test_expire_never_takes_the_last_good_set(sets):
+    good = sets.add(400)
+    sets.add(1, whole=False)
+    sets.add(0.1, whole=False)
+    (place,) = sets.expire("--keep", "1d:1h").json["locations"]
+    assert place["removed"] == [] and len(place["kept"]) == 3
+    assert next(e for e in place["kept"] if e["set"] == good)["why"]
+    newer = sets.add(0.05)
+    (place,) = sets.expire("--keep", "1d:1h").json["locations"]
+    assert good in stamps(place["removed"]) and stamps(place["kept"]) == [newer]
+
+
+def test_expire_leaves_files_of_others(sets):
+    """Vendor files, a manifest by hand, names that lead elsewhere; a CCS file that another set has."""
+    sets.add(0.01, ccs="bk-shared-ccs-redis.rdb")
+    vendor = "bk20200101-000000-1-app-1_of_1-1-0-16383.rdb.gz"
+    (sets.place / vendor).write_bytes(b"x")
+    by_hand = sets.add(300, made_by="me")
+    shared = sets.add(200, ccs="bk-shared-ccs-redis.rdb")
+    alone = sets.add(201, ccs="bk-alone-ccs-redis.rdb")
+    evil = sets.add(202)
+    path = sets.place / f"bk{evil}-1-recluster-manifest.json"
+    text = json.loads(path.read_text())
+    text["files"] += [{"name": "../outside", "bytes": 1}, {"name": "ccs-redis.rdb"}]
+    path.write_text(json.dumps(text))
+    (sets.place.parent / "outside").write_bytes(b"x")
+    (sets.place / "ccs-redis.rdb").write_bytes(b"x")
+    (place,) = sets.expire("--keep-last", "1").json["locations"]
+    assert set(stamps(place["removed"])) == {shared, alone, evil}
+    assert {vendor, "ccs-redis.rdb", "bk-shared-ccs-redis.rdb"} <= set(sets.names())
+    assert "bk-alone-ccs-redis.rdb" not in sets.names()
+    assert [n for n in sets.names() if by_hand in n] and (sets.place.parent / "outside").exists()
+
+
+def test_expire_asks_and_needs_a_rule(sets):
+    sets.add(1)
+    sets.add(2)
+    assert sets.recovery.run("expire", sets.place, status=USAGE).says("--keep-last")
+    assert sets.recovery.run("expire", sets.place, "--keep", "often", status=USAGE).says("--keep")
+    refused = sets.recovery.run("expire", sets.place, "--keep-last", "1", status=REFUSED)
+    assert refused.says("--yes") and len(sets.names()) == 4
+
+
+def test_backups_lists_sets(sets, recovery):
+    new, old = sets.add(1), sets.add(2)
+    broken = sets.add(0.5, whole=False)
+    (place,) = recovery.run("backups", sets.place, "--json").json["locations"]
+    assert stamps(place["sets"]) == [broken, new, old]
+    assert [s["complete"] for s in place["sets"]] == [False, True, True]
+    assert [s["newest"] for s in place["sets"]] == [False, True, False]
+    assert {s["form"] for s in place["sets"][1:]} == {"rdb+stream"}
+    text = recovery.run("backups", sets.place)
+    assert text.says(new) and text.says("the newest complete set"), text
+    assert all(len(line) <= 80 for line in text.out.splitlines() if "/" not in line and "'" not in line), text
+    assert recovery.run("backups", sets.place / "nowhere", status=FAILED).says("nowhere")

@@ -32,7 +32,7 @@ HOMES = {
     "agent": "agent",
     "recover": "recover",
     "capture": "capture",
-    "backup": "backup",
+    "backup": "backup expiry",
     "report": "report",
     "cli": "",
 }
