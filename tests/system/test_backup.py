@@ -316,6 +316,7 @@ def test_what_a_killed_run_left_is_swept_away(backed):
     taking.kill()
     taking.communicate()
     redis_server.wait_until(lambda: not [p for p in b.place.iterdir() if "aof" in p.name], "the end of its agents")
+    time.sleep(1.1)  # names have seconds
     left = json.loads(lock.read_text())["sets"][0]["files"]
     for name in left:
         (b.place / name).write_bytes(b"half a file")
