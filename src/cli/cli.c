@@ -21,6 +21,7 @@ static void add_general_help(const struct command *const *table, struct buf *out
         "\nStart with:  recluster inspect CCS\n"
         "Then:        recluster plan CCS --hosts hosts.json\n"
         "Before:      recluster capture ADDRESS --to LOCATION, for a cluster without CCS\n"
+        "             recluster backup ADDRESS --to LOCATION, for a set of backups\n"
         "More:        recluster COMMAND --help, man recluster\n");
 }
 

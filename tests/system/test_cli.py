@@ -10,7 +10,8 @@ from harness import network
 from harness.http_server import Nginx
 from program import DONE, PROGRAM, REFUSED, ROOT, USAGE
 
-COMMANDS = ["inspect", "plan", "recover", "status", "report", "verify", "abort", "agent"]
+COMMANDS = ["inspect", "plan", "recover", "status", "report", "verify", "abort", "agent", "capture", "backup", "backups",
+            "expire"]
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
