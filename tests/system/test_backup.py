@@ -10,18 +10,19 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from harness import contents, one_moment, redis_server, slots
-from live_cluster import LiveCluster
+from harness import contents, one_moment, redis_server, releases, resp, slots
+from harness.certificates import Authority
+from live_cluster import LiveCluster, Sentinels
 from program import DONE, FAILED, LOCKED, REFUSED, USAGE
 
 
 class Backed:
     """A cluster with writers on all shards, and where its backups go."""
 
-    def __init__(self, folder, net, recovery, release, **options):
+    def __init__(self, folder, net, recovery, program, **options):
         self.folder = folder
         self.recovery = recovery
-        self.live = LiveCluster(folder / "live", net, release.program, rdbcompression="no", **options).start()
+        self.live = LiveCluster(folder / "live", net, program, rdbcompression="no", **options).start()
         self.ranges = slots.split(self.live.primaries)
         self.names = one_moment.tags([[r] for r in self.ranges])
         self.place = folder / "sets"
@@ -59,8 +60,8 @@ class Backed:
 def backed(folder, net, recovery, release):
     made = []
 
-    def make(**options):
-        made.append(Backed(folder, net, recovery, release, **options))
+    def make(program=release.program, **options):
+        made.append(Backed(folder, net, recovery, program, **options))
         return made[-1]
     return make
 
@@ -123,12 +124,12 @@ def test_a_set_is_verified_and_recovered(backed, recovery):
     for name in b.names:
         keys = {}
         for shard in held:
-            with redis_server.resp.Connection(shard["addr"], shard["port"]) as c:
+            with resp.Connection(shard["addr"], shard["port"]) as c:
                 for word in ("last", "twin"):
                     for w in range(4):
                         try:
                             value = c.call("GET", f"{word}:{{{name}}}:{w}")
-                        except redis_server.resp.ReplyError:
+                        except resp.ReplyError:
                             continue
                         if value:
                             keys.update(one_moment.held(b"%s:{%s}:%d\r\n$1\r\n%s" % (
@@ -464,3 +465,99 @@ def test_backups_lists_sets(sets, recovery):
     assert text.says(new) and text.says("the newest complete set"), text
     assert all(len(line) <= 80 for line in text.out.splitlines() if "/" not in line and "'" not in line), text
     assert recovery.run("backups", sets.place / "nowhere", status=FAILED).says("nowhere")
+
+
+# --- logins, and databases of one shard ---
+
+def least_rights(recovery, servers, password="back me up"):
+    """Makes the user that `backup --acl` prints, with nothing else; its options."""
+    words = recovery.run("backup", "--acl").out.splitlines()[1].split()
+    assert words[:3] == ["ACL", "SETUSER", "backup"]
+    for server in servers:
+        with server.connect() as c:
+            c.call(*[w.replace(">PASSWORD", f">{password}") for w in words])
+    file = recovery.folder / "password"
+    file.write_text(f"{password}\n")
+    return "--user", "backup", "--password", file
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_by_tls_with_the_least_rights(backed, folder, recovery):
+    authority = Authority(folder / "ca")
+    b = backed(tls=authority, password="the admin's")
+    login = least_rights(recovery, b.live.servers)
+    mine = authority.sign("admin")
+    tls = "--tls-ca", authority.cert, "--tls-cert", mine.cert, "--tls-key", mine.key
+    with b.writers(pause=0.001) as writers:
+        writers.wait_for(10)
+        run = b.take(*login, *tls)
+        assert b.faults(run) == [], run
+        for server in b.live.servers:
+            with server.connect() as c:
+                asked = {k.removeprefix("cmdstat_").replace("|", " ") for k in c.info("commandstats")}
+                assert not asked & {"config set", "bgsave", "save", "monitor", "debug"}, asked
+    wrong = folder / "wrong"
+    wrong.write_text("no such password\n")
+    refused = b.take("--user", "backup", "--password", wrong, *tls, status=FAILED)
+    assert refused.says("refuses the login"), refused
+
+
+def test_a_user_without_psync_is_told_what_he_lacks(backed, recovery):
+    b = backed()
+    login = least_rights(recovery, b.live.servers)
+    for server in b.live.servers:
+        with server.connect() as c:
+            c.call("ACL", "SETUSER", "backup", "-psync")
+    refused = b.take(*login, status=FAILED)
+    assert refused.says("psync") and refused.says("recluster backup --acl"), refused
+    assert not [p for p in b.place.iterdir() if p.name != "ccs-redis.rdb"]
+
+
+@pytest.mark.releases("system", "redis60", "valkey91")
+def test_a_primary_with_a_replica_behind_sentinels(folder, net, recovery, release):
+    """One shard is one moment by itself: its data set, without a stream. Recovered as it was."""
+    primary = redis_server.Server(folder / "p", net.old_node(0), 6379, "secret", release.program).start()
+    replica = redis_server.Server(
+        folder / "r", net.old_node(1), 6379, "secret", release.program, replicaof=f"{primary.addr} {primary.port}",
+        replica_announce_ip=net.old_node(1)).start()
+    redis_server.wait_for_replica(replica)
+    sentinels = Sentinels(folder, net, "sessions", primary, release.program, "secret").start()
+    with primary.connect() as c:
+        c.call("SELECT", 3)
+        list(c.pipeline([("SET", f"key {i}", i) for i in range(500)]))
+        c.call("SET", "short", "life", "EX", 1000)
+        c.call("SELECT", 0)
+        before = contents.digest(c)
+        forks = c.info("stats")["total_forks"] if release.version >= (6, 2, 0) else None
+    password = folder / "password"
+    password.write_text("secret\n")
+    place = folder / "sets"
+    place.mkdir()
+    run = recovery.run("backup", f"{sentinels.servers[0][1]}:26379", "--password", password, "--to", place, "--json")
+    (taken,) = run.json["sets"]
+    assert len(taken["files"]) == 1 and taken["files"][0]["stream_bytes"] == 0, taken
+    with primary.connect() as c:
+        assert forks is None or c.info("stats")["total_forks"] == forks
+    for server in (primary, replica):
+        server.kill()
+    for home, _, _ in sentinels.servers:
+        redis_server.kill_by_pid_file(home / "sentinel.pid")
+    recovery.ccs = place / "ccs-redis.rdb"
+    recovery.sources = {f"db:{taken['database']['uid']}": str(place)}
+    recovery.databases = {"db:1": {"sentinel": False}}
+    recovery.add_hosts(2).write_hosts()
+    recovery.recover()
+    shards = recovery.status()["databases"][0]["shards"]
+    assert len(shards) == 2
+    for shard in shards:
+        with resp.Connection(shard["addr"], shard["port"], "secret") as c:
+            assert contents.digest(c).same_as(before)
+
+
+def test_too_old_for_a_pause(backed):
+    """redis60 has no pause of writes: no moment could be proven."""
+    found = releases.find("redis60")
+    if found is None:
+        pytest.skip("no server redis60: sh fixtures/servers.sh redis60")
+    b = backed(program=found.program)
+    assert b.take(status=REFUSED).says("older than 6.2")
