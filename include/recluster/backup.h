@@ -67,6 +67,15 @@ struct backup_progress {
     int64_t bytes, stream_bytes;
 };
 
+/* What is read back from the location before the manifest is written. */
+enum backup_verify {
+    BACKUP_VERIFY_SIZE,   /* the list of its files */
+    BACKUP_VERIFY_DIGEST, /* all bytes, compared with their SHA-256 */
+    BACKUP_VERIFY_FULL,   /* unpacked and checked to the last command as well */
+};
+const char *backup_verify_name(enum backup_verify verify); /* "size", … */
+bool backup_verify_of(const char *name, enum backup_verify *ret);
+
 struct backup_params {
     const struct live_params *ask; /* the login */
     const struct tls_params *tls;  /* the files of ask->tls; NULL: none */
@@ -75,6 +84,7 @@ struct backup_params {
     int64_t time_ms;        /* of the run; gives the names; backup_begin() may set a later one */
     const json_t *ccs;      /* {"name", "sha256"} of the CCS file beside it, for the manifest */
     enum pack_kind pack;
+    enum backup_verify verify;
     size_t forks;        /* at most so many servers make a data set at the same time; > 0 */
     int64_t limit_rate;  /* bytes a second, all shards together; 0: none */
     const char *spool;   /* a folder for streams that wait; NULL: /var/tmp */

@@ -6,6 +6,7 @@
 
 #include "lock.h"
 #include "manifest.h"
+#include "read_back.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
 #include "recluster/link.h"
@@ -508,6 +509,9 @@ int backup_take(const struct backup_params *params, const struct backup_shards *
     int rc = run_loop(&run, err);
     if (rc == 0) {
         manifest = make_manifest(&run);
+        rc = read_back(params, json_object_get(manifest, "files"), err);
+    }
+    if (rc == 0) {
         rc = manifest_put(params, shards->db, manifest, err);
     }
     if (rc == 0) {

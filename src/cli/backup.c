@@ -77,6 +77,7 @@ static int take_options(struct backup_run *run, struct err *err)
 {
     const struct arguments *args = run->args;
     const char *wait = argument(args, OPT_WAIT), *kind = argument(args, OPT_COMPRESS);
+    const char *verify = argument(args, OPT_VERIFY);
     int64_t forks = FORKS;
 
     run->wait_s = WAIT_S;
@@ -85,6 +86,8 @@ static int take_options(struct backup_run *run, struct err *err)
     run->params.pack = PACK_ZSTD;
     if (kind && !pack_kind_of(kind, &run->params.pack))
         return err_set(err, ERR_USAGE, "--compress: '%s' is none of zstd, gzip and none", kind);
+    if (verify && !backup_verify_of(verify, &run->params.verify))
+        return err_set(err, ERR_USAGE, "--verify: '%s' is none of size, digest and full", verify);
     if (take_number(args, OPT_FORKS, FORKS_MAX, &forks, err) < 0 ||
         argument_rate(args, &run->params.limit_rate, err) < 0)
         return -1;
@@ -396,7 +399,7 @@ const struct command command_backup = {
     .min_words = 0,
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE,
-        OPT_JSON, OPT_VERBOSE, OPT_HELP),
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
+        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -86,6 +86,8 @@
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \
     X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false, "compress with zstd, gzip or none (zstd)")                                          \
+    X(OPT_VERIFY, FOR_RUN, "verify", "HOW", false,                                                                                          \
+        "read back from LOCATION: the size of the files, their digest, or check them in full (size)")                                       \
     X(OPT_FORKS, FOR_RUN, "forks", "N", false,                                                                                              \
         "let at most N servers make a data set at the same time (2)")                                                                       \
     X(OPT_STREAM_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                  \

@@ -37,8 +37,8 @@ class Backed:
 
     def take(self, *more, status=DONE):
         return self.recovery.run(
-            "backup", *self.live.addresses()[:1], "--to", self.place, "--compress", "gzip", "--json", *more,
-            status=status, timeout=120)
+            "backup", *self.live.addresses()[:1], "--to", self.place, "--json",
+            *([] if "--compress" in more else ["--compress", "gzip"]), *more, status=status, timeout=120)
 
     def start(self, *more):
         return self.recovery.start(
@@ -47,12 +47,15 @@ class Backed:
     def faults(self, run):
         return self.faults_of(run.json)
 
-    def faults_of(self, document):
+    def faults_plain(self, run):
+        return self.faults_of(run.json, lambda data: data)
+
+    def faults_of(self, document, unpack=gzip.decompress):
         """Of the one set that a run took."""
         (taken,) = document["sets"]
         files = sorted(taken["files"], key=lambda f: f["slots"])
         assert [[tuple(r) for r in f["slots"]] for f in files] == [[r] for r in self.ranges]
-        held = [one_moment.held(gzip.decompress((self.place / f["name"]).read_bytes())) for f in files]
+        held = [one_moment.held(unpack((self.place / f["name"]).read_bytes())) for f in files]
         return one_moment.faults(held, self.names)
 
 
@@ -331,6 +334,13 @@ def test_what_a_killed_run_left_is_swept_away(backed):
     assert not [name for name in left if (b.place / name).exists()]
     assert other.exists() and (b.folder / "outside").exists() and (b.place / "ccs-redis.rdb").exists()
     assert not lock.exists()
+
+
+@pytest.mark.parametrize("how", ["size", "digest", "full"])
+def test_what_was_written_is_read_back(backed, recovery, how):
+    b = backed()
+    run = b.take("--verify", how, "--compress", "none")
+    assert run.json["sets"][0]["verified"] == how and b.faults_plain(run) == []
 
 
 def test_the_location_fails_in_the_middle(backed, recovery):
