@@ -55,6 +55,11 @@ struct ccs_shard {
     int port;                  /* 0: not known */
     /* In Redis Cluster, of a captured file; NULL: not known, none was announced. */
     const char *node_id, *hostname;
+    /*
+     * Where it differed from other servers of its database; NULL: nowhere. {name: value} that the new
+     * server gets; names that it does not get.
+     */
+    const json_t *settings, *settings_left;
     /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
     int primary_index;
 };
@@ -130,10 +135,12 @@ struct ccs_database {
     /*
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.
-     * `settings_left`: names that they do not get, as JSON.
+     * `settings_left`: names that they do not get, as JSON. `settings_own`: names of those that
+     * recluster gives each server in its own way.
      */
     const char *const *users;
     const json_t *settings, *settings_left;
+    json_t *settings_own;
     const struct ccs_sentinels *sentinels; /* NULL: none */
     bool no_sentinels;                     /* the hosts file wants none */
     const char *const *modules;            /* names from its module_list, NULL-ended */

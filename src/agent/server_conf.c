@@ -10,6 +10,8 @@
 #include "recluster/protocol.h"
 #include "server_version.h"
 
+enum { DATABASES_DEFAULT = 16 };
+
 /* Longer than any load: a node must not be considered failed while it loads. */
 enum { RECOVERY_NODE_TIMEOUT_MS = 600 * 1000 };
 
@@ -103,7 +105,23 @@ static void add_replication(const json_t *record, struct buf *out)
             json_int(primary, "port", 0));
 }
 
-/* Those of the database that a server takes only at its start; "databases" is decided below. */
+/*
+ * How many databases there were, and as many as the data needs. "databases" of the record is what
+ * the data needs, but in a cluster of Valkey 9 it is the number for "cluster-databases".
+ */
+static void add_databases(const json_t *record, struct buf *out)
+{
+    const char *wanted = json_text(json_object_get(record, "settings"), "databases", NULL);
+    json_int_t needed = json_int(record, "bus_port", 0) ? 0 : json_int(record, "databases", 0);
+    json_int_t databases = wanted ? atoll(wanted) : DATABASES_DEFAULT;
+
+    if (databases < needed)
+        databases = needed;
+    if (databases != DATABASES_DEFAULT)
+        buf_addf(out, "databases %" JSON_INTEGER_FORMAT "\n", databases);
+}
+
+/* Those of the database that a server takes only at its start; "databases" is decided above. */
 static void add_settings(const json_t *record, struct buf *out)
 {
     const char *name;
@@ -154,15 +172,9 @@ static void add_process(const json_t *record, const char *path, struct buf *out)
 
 static void add_conf(const json_t *record, const char *path, struct buf *out)
 {
-    json_int_t databases = json_int(record, "databases", 0);
-    const char *wanted = json_text(json_object_get(record, "settings"), "databases", "0");
-
-    if (databases < atoll(wanted))
-        databases = atoll(wanted);
     add_process(record, path, out);
     buf_adds(out, "aclfile users.acl\n");
-    if (databases > 16 && !json_int(record, "bus_port", 0))
-        buf_addf(out, "databases %" JSON_INTEGER_FORMAT "\n", databases);
+    add_databases(record, out);
     buf_adds(out, "dbfilename dump.rdb\n");
     buf_adds(out, "save \"\"\n");
     buf_adds(out, "appendonly no\n");

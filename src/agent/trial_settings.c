@@ -8,7 +8,7 @@
 /* A recovery needs other values for these while it loads (server_conf.c), so they are set later. */
 static const char *const changed_by_us[] = {"repl-diskless-sync", "repl-diskless-sync-delay",
     "repl-backlog-ttl", "repl-backlog-size", "cluster-node-timeout", "cluster-replica-no-failover",
-    NULL};
+    "save", NULL};
 
 static bool is_changed_by_us(const char *name)
 {

@@ -13,7 +13,7 @@
 #include "server_version.h"
 
 /*
- * `wanted`: {label: {"settings": {name: value}, "users": [lines]}}. The result:
+ * A label is that of a database or of a shard. `wanted`: {label: {"settings": {name: value}, "users": [lines]}}. The result:
  *
  *     {label: {"at_start": {name: value}, "later": {name: value}, "refused": {name: why},
  *              "refused_users": {name: why}}}

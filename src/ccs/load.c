@@ -259,22 +259,31 @@ static void take_module_args(struct loader *l, struct ccs_database *db, const ch
         db->module_args = args;
 }
 
+/* The model owns the parts. */
+static void divide_settings(struct loader *l, const json_t *value, struct settings_parts *ret)
+{
+    settings_divide(value, ret);
+    json_array_append_new(l->ccs->json, ret->restored);
+    json_array_append_new(l->ccs->json, ret->left);
+    json_array_append_new(l->ccs->json, ret->own);
+    json_array_append_new(l->ccs->json, ret->elsewhere);
+}
+
 static void take_captured(
     struct loader *l, struct ccs_database *db, const char *field, const char *text)
 {
     const json_t *value = strcmp(field, "module_arg_list") != 0 ? json_field(l, text) : NULL;
-    json_t *restored, *left;
+    struct settings_parts parts;
 
     if (strcmp(field, "module_arg_list") == 0) {
         take_module_args(l, db, text);
     } else if (strcmp(field, "acl_users") == 0) {
         db->users = lines_of(l, value);
     } else if (json_is_object(value)) {
-        settings_divide(value, &restored, &left);
-        json_array_append_new(l->ccs->json, restored);
-        json_array_append_new(l->ccs->json, left);
-        db->settings = restored;
-        db->settings_left = left;
+        divide_settings(l, value, &parts);
+        db->settings = parts.restored;
+        db->settings_left = parts.left;
+        db->settings_own = parts.own;
     }
 }
 
@@ -299,6 +308,51 @@ static int load_captured(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
+/* Such as addresses, which no two servers of a database have in common. */
+static void add_own(struct loader *l, const struct ccs_shard *shard, const json_t *own)
+{
+    const struct ccs_database *found = ccs_database(l->ccs, shard->database_uid);
+    struct ccs_database *db = found ? &l->ccs->databases[found - l->ccs->databases] : NULL;
+    json_t *name, *other;
+    size_t i, k;
+
+    if (!db || !db->settings_own)
+        return;
+    json_array_foreach ((json_t *)(uintptr_t)own, i, name) {
+        bool known = false;
+        json_array_foreach (db->settings_own, k, other) {
+            known |= json_equal(name, other);
+        }
+        if (!known)
+            json_array_append(db->settings_own, name);
+    }
+}
+
+/*
+ * Some settings of single servers are left to the database, which has one value for all of them:
+ * they count as not restored.
+ */
+static void take_captured_shard(
+    struct loader *l, struct ccs_shard *shard, const char *field, const struct rows *rows)
+{
+    struct settings_parts parts;
+
+    if (strcmp(field, "hostname") == 0) {
+        shard->hostname = text(l, rows, 1);
+    } else if (strcmp(field, "cluster_node_id") == 0) {
+        shard->node_id = text(l, rows, 1);
+    } else {
+        const json_t *value = json_field(l, rows_text(rows, 1));
+        if (!json_is_object(value))
+            return;
+        divide_settings(l, value, &parts);
+        json_array_extend(parts.left, parts.elsewhere);
+        add_own(l, shard, parts.own);
+        shard->settings = parts.restored;
+        shard->settings_left = parts.left;
+    }
+}
+
 static int by_uid(const void *uid, const void *shard)
 {
     return strcmp(uid, (*(struct ccs_shard *const *)shard)->uid);
@@ -309,7 +363,7 @@ static int order_by_uid(const void *a, const void *b)
     return strcmp((*(struct ccs_shard *const *)a)->uid, (*(struct ccs_shard *const *)b)->uid);
 }
 
-static int load_node_ids(struct loader *l)
+static int load_captured_shards(struct loader *l)
 {
     struct ccs *ccs = l->ccs;
     AUTO_FREE struct ccs_shard **sorted = xcalloc(ccs->shard_count + 1, sizeof(*sorted));
@@ -319,18 +373,16 @@ static int load_node_ids(struct loader *l)
         sorted[i] = &ccs->shards[i];
     qsort(sorted, ccs->shard_count, sizeof(*sorted), order_by_uid);
     if (state_query(l->state, &rows, l->err,
-            "SELECT substr(key, 7), value, field = 'hostname' FROM ccs_entry WHERE kind = 'hash' AND "
-            "field IN ('cluster_node_id', 'hostname') AND typeof(key) = 'text' AND substr(key, 1, 6) = 'redis:' AND "
-            "typeof(value) = 'text'",
+            "SELECT substr(key, 7), value, field FROM ccs_entry WHERE kind = 'hash' AND field IN "
+            "('cluster_node_id', 'hostname', 'redis_config') AND typeof(key) = 'text' AND "
+            "substr(key, 1, 6) = 'redis:' AND typeof(value) = 'text'",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         struct ccs_shard **found =
             bsearch(rows_text(&rows, 0), sorted, ccs->shard_count, sizeof(*sorted), by_uid);
-        if (found && rows_int(&rows, 2))
-            (*found)->hostname = text(l, &rows, 1);
-        else if (found)
-            (*found)->node_id = text(l, &rows, 1);
+        if (found)
+            take_captured_shard(l, *found, rows_text(&rows, 2), &rows);
     }
     return rows_end(&rows, l->err);
 }
@@ -444,7 +496,7 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
-    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_node_ids(&l) < 0 ||
+    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_captured_shards(&l) < 0 ||
         sentinels_load(ccs, st, err) < 0) {
         ccs_free(ccs);
         return NULL;

@@ -84,7 +84,7 @@ void draft_names_add(struct draft_names *names, const char *fmt, ...)
 {
     va_list args;
 
-    if (++names->count > NAMES_SHOWN)
+    if (++names->count > NAMES_SHOWN && !names->all)
         return;
     if (names->count > 1)
         buf_adds(&names->text, ", ");
@@ -95,7 +95,7 @@ void draft_names_add(struct draft_names *names, const char *fmt, ...)
 
 const char *draft_names(struct draft *d, struct draft_names *names)
 {
-    if (names->count > NAMES_SHOWN)
+    if (names->count > NAMES_SHOWN && !names->all)
         buf_addf(&names->text, " and %zu more", names->count - NAMES_SHOWN);
     const char *text = arena_strdup(&d->plan->arena, names->text.data);
     buf_release(&names->text);

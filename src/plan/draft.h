@@ -95,10 +95,14 @@ void draft_warn(struct draft *d, const struct plan_issue *issue, const char *fmt
     PRINTF_LIKE(3, 4);
 void draft_unchecked(struct draft *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* "a, b, c and 5 more": draft_names_add() any number of times, then draft_names() once. */
+/*
+ * "a, b, c and 5 more": draft_names_add() any number of times, then draft_names() once. `all`: each
+ * is named, because the admin has to look at each.
+ */
 struct draft_names {
     struct buf text;
     size_t count;
+    bool all;
 };
 #define DRAFT_NAMES_INIT                                                                           \
     {                                                                                              \

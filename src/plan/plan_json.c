@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "recluster/clock.h"
+#include "recluster/protocol.h"
 #include "steps.h"
 
 /* A text or null. Names may have any bytes: those that are not UTF-8 become "\xHH". */
@@ -172,6 +173,19 @@ static json_t *backup_set_json(const struct plan_database *db)
     return o;
 }
 
+/* Users that the database did not have before. */
+static json_t *users_added_json(const struct plan_database *db)
+{
+    json_t *list = json_array();
+
+    json_array_append_new(list, json_string(REPLICATION_USER));
+    if (db->sentinel_count > 0)
+        json_array_append_new(list, json_string(SENTINEL_USER));
+    if (db->data_commands_only)
+        json_array_append_new(list, json_string(ADMIN_USER));
+    return list;
+}
+
 static json_t *database_json(const struct plan *plan, const struct plan_database *db)
 {
     json_t *o = json_object(), *shards = json_array(), *endpoints = json_array();
@@ -190,6 +204,9 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     put(o, "shards", shards);
     put(o, "endpoints", endpoints);
     put(o, "sentinels", sentinels_json(plan, db));
+    put(o, "users_added", users_added_json(db));
+    put(o, "settings_own",
+        db->database->settings_own ? json_deep_copy(db->database->settings_own) : json_array());
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &plan->shards[s];
         json_t *d = shard_essence(plan, shard);

@@ -6,11 +6,9 @@
 #include "recluster/protocol.h"
 #include "steps.h"
 
-/* What the servers of the hosts refuse: {name: why}, each name once. */
-static json_t *refused_on_hosts(const struct draft *d, const char *label, const char *what)
+/* What the servers of the hosts refuse of a database or shard: {name: why} is added to `all`. */
+static void add_refused(const struct draft *d, const char *label, const char *what, json_t *all)
 {
-    json_t *all = json_object();
-
     for (size_t h = 0; h < d->plan->host_count; h++) {
         const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
         const json_t *taken = json_object_get(json_object_get(server, "wanted"), label);
@@ -18,12 +16,24 @@ static json_t *refused_on_hosts(const struct draft *d, const char *label, const 
         if (d->hosts[h].usable && refused)
             json_object_update_missing(all, refused);
     }
+}
+
+static json_t *refused_on_hosts(
+    const struct draft *d, const struct ccs_database *db, const char *what)
+{
+    json_t *all = json_object();
+
+    add_refused(d, db->label, what, all);
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++) {
+        AUTO_FREE char *label = xasprintf("shard:%s", d->input->ccs->shards[i].uid);
+        add_refused(d, label, what, all);
+    }
     return all;
 }
 
 static const char *names_of(struct draft *d, const json_t *refused)
 {
-    struct draft_names names = DRAFT_NAMES_INIT;
+    struct draft_names names = {.text = BUF_INIT, .all = true};
     const char *name;
     json_t *why;
 
@@ -35,8 +45,8 @@ static const char *names_of(struct draft *d, const json_t *refused)
 
 static void warn_of_refused(struct draft *d, const struct ccs_database *db)
 {
-    json_t *settings = refused_on_hosts(d, db->label, "refused");
-    json_t *users = refused_on_hosts(d, db->label, "refused_users");
+    json_t *settings = refused_on_hosts(d, db, "refused");
+    json_t *users = refused_on_hosts(d, db, "refused_users");
 
     if (json_object_size(settings))
         draft_warn(d,
@@ -76,24 +86,58 @@ static void warn_of_our_names(struct draft *d, const struct ccs_database *db)
         }
 }
 
-static void warn_of_left(struct draft *d, const struct ccs_database *db)
+static void add_names(const json_t *list, json_t *names)
 {
-    struct draft_names names = DRAFT_NAMES_INIT;
     const json_t *name;
     size_t i;
 
-    if (!json_array_size(db->settings_left))
-        return;
-    json_array_foreach (db->settings_left, i, name) {
-        draft_names_add(&names, "%s", json_string_value(name));
+    json_array_foreach (list, i, name) {
+        json_object_set_new(names, json_string_value(name), json_null());
     }
-    draft_warn(d,
-        &(struct plan_issue){.code = "settings-left",
-            .database = db->label,
-            .hint = "Set those that you need by hand: CONFIG SET, CONFIG REWRITE."},
-        "settings that are not restored, because they name paths, addresses or processors of the "
-        "old machines, widen what clients may do, or are not known to recluster: %s",
-        draft_names(d, &names));
+}
+
+/* Those of single servers that their database has in another way. */
+static void warn_of_differing(
+    struct draft *d, const struct ccs_database *db, const json_t *of_database)
+{
+    json_t *names = json_object();
+    const char *name;
+    void *next;
+    json_t *value;
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
+        add_names(d->input->ccs->shards[i].settings_left, names);
+    json_object_foreach_safe(names, next, name, value)
+    {
+        if (json_object_get(of_database, name))
+            json_object_del(names, name);
+    }
+    if (json_object_size(names))
+        draft_warn(d,
+            &(struct plan_issue){.code = "settings-differ",
+                .database = db->label,
+                .hint = "Set them on single servers by hand: CONFIG SET, CONFIG REWRITE."},
+            "settings that differed between its servers, and are now the same on all or not "
+            "restored: %s",
+            names_of(d, names));
+    json_decref(names);
+}
+
+static void warn_of_left(struct draft *d, const struct ccs_database *db)
+{
+    json_t *names = json_object();
+
+    add_names(db->settings_left, names);
+    warn_of_differing(d, db, names);
+    if (json_object_size(names))
+        draft_warn(d,
+            &(struct plan_issue){.code = "settings-left",
+                .database = db->label,
+                .hint = "Set those that you need by hand: CONFIG SET, CONFIG REWRITE."},
+            "settings that are not restored, because they name paths, addresses or processors of the "
+            "old machines, widen what clients may do, or are not known to recluster: %s",
+            names_of(d, names));
+    json_decref(names);
 }
 
 static void warn_of_hostnames(struct draft *d, const struct ccs_database *db)

@@ -64,12 +64,20 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
         json_object_set_new(params, "databases", json_integer(needed));
 }
 
-const json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when)
+json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when)
 {
     const json_t *server = json_object_get(x->hosts[s->host].facts, "server");
     const json_t *wanted = json_object_get(server, "wanted");
+    AUTO_FREE char *own = xasprintf("shard:%s", s->uid);
+    const char *labels[] = {x->databases[s->database].label, own};
+    json_t *settings = json_object();
 
-    return json_object_get(json_object_get(wanted, x->databases[s->database].label), when);
+    for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+        json_t *some = json_object_get(json_object_get(wanted, labels[i]), when);
+        if (some)
+            json_object_update(settings, some);
+    }
+    return settings;
 }
 
 bool database_uses_tls(const struct executor *x, const struct database_run *db)

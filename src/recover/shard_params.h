@@ -32,7 +32,10 @@ void shard_add_server(const struct executor *x, const struct host_run *h,
 /* It had TLS, and all its hosts have certificates. */
 bool database_uses_tls(const struct executor *x, const struct database_run *db);
 
-/* What its host's server takes of the database's settings: "at_start", "later". NULL: nothing. */
-const json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when);
+/*
+ * What its host's server takes of the settings of the database, and of those that this server alone
+ * had: "at_start", "later". A new object, empty if there are none.
+ */
+json_t *shard_settings(const struct executor *x, const struct shard_run *s, const char *when);
 
 #endif

@@ -249,13 +249,11 @@ static void configure_params(const struct executor *x, const struct task_run *t,
         params, "appendfsync", json_string(db->ccs->fsync_always ? "always" : "everysec"));
     json_object_set_new(params, "cluster_node_timeout_ms",
         json_integer(db->ccs->sharded ? CLUSTER_NODE_TIMEOUT_MS : 0));
-    json_t *later =
-        json_copy((json_t *)(uintptr_t)shard_settings(x, &x->shards[t->shard], "later"));
+    json_t *later = shard_settings(x, &x->shards[t->shard], "later");
     /* Without a name the server would tell clients "?". */
     if (!json_object_get(x->hosts[t->host].spec, "announce_hostname"))
         json_object_del(later, "cluster-preferred-endpoint-type");
-    if (later)
-        json_object_set_new(params, "settings", later);
+    json_object_set_new(params, "settings", later);
 }
 
 static enum finish configure_finish(

@@ -25,8 +25,7 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "repl_backlog_bytes", json_integer(REPLICATION_BACKLOG_BYTES));
     json_object_set_new(params, "fast_load", json_boolean(x->fast_load));
     shard_add_databases(x, s, params);
-    if (shard_settings(x, s, "at_start"))
-        json_object_set(params, "settings", (json_t *)(uintptr_t)shard_settings(x, s, "at_start"));
+    json_object_set_new(params, "settings", shard_settings(x, s, "at_start"));
     if (json_object_get(x->hosts[s->host].spec, "announce_hostname"))
         json_object_set(params, "announce_hostname",
             json_object_get(x->hosts[s->host].spec, "announce_hostname"));

@@ -105,6 +105,19 @@ static json_t *ports_to_reach(const struct survey *survey, const struct host *ho
     return targets;
 }
 
+/* Settings of single servers of a database. */
+static void add_wanted_of_shards(
+    const struct ccs *ccs, const struct ccs_database *db, json_t *wanted)
+{
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++) {
+        const struct ccs_shard *shard = &ccs->shards[i];
+        AUTO_FREE char *label = xasprintf("shard:%s", shard->uid);
+        if (json_object_size(shard->settings))
+            json_object_set_new(
+                wanted, label, json_pack("{s:O, s:[]}", "settings", shard->settings, "users"));
+    }
+}
+
 /* What a server of this host should take: the settings and users of each database. */
 static json_t *wanted_of_server(const struct survey *survey)
 {
@@ -119,6 +132,7 @@ static json_t *wanted_of_server(const struct survey *survey)
             json_object_set_new(wanted, db->label,
                 json_pack("{s:O?, s:O}", "settings", db->settings, "users", users));
         json_decref(users);
+        add_wanted_of_shards(survey->ccs, db, wanted);
     }
     return wanted;
 }

@@ -39,6 +39,13 @@ def functions_of(c):
         return None
 
 
+def backup_name(database, i):
+    """The vendor's name for a file of the primary number `i` of a database, as `inspect --json` shows it."""
+    tops = [s for s in database["shards"] if s["role"] == "primary"]
+    uid, (first, last) = database["uid"].removeprefix("db:"), tops[i]["slots"][0]
+    return (f"bk{STAMP}-{uid}-{database['name'][:30]}-{i + 1}_of_{len(tops)}-{tops[i]['uid']}-{first}-{last}.rdb.gz")
+
+
 class Captured:
     """`servers` that run, `primaries` of them with the data; connect(server) logs in as one who may do all.
 
@@ -58,17 +65,14 @@ class Captured:
         self.digest, self.settings, self.users, self.functions = contents.Digest(), {}, {}, {}
         at = {(s.addr, s.port): s for s in servers}
         for database in self.databases:
-            uid, shards = database["uid"].removeprefix("db:"), database["shards"]
-            tops = [s for s in shards if s["role"] == "primary"]
+            tops = [s for s in database["shards"] if s["role"] == "primary"]
             for i, shard in enumerate(tops):
                 server = at[nodes[shard["node_uid"]], shard["port"]]
-                (first, last), = shard["slots"]
-                name = f"bk{STAMP}-{uid}-{database['name'][:30]}-{i + 1}_of_{len(tops)}-{shard['uid']}-{first}-{last}"
                 with self.connect(server) as c:
                     self.digest += look(c)
                     self.settings, self.users, self.functions = settings_of(c), users_of(c), functions_of(c)
                     c.call("SAVE")
-                (self.folder / f"{name}.rdb.gz").write_bytes(
+                (self.folder / backup_name(database, i)).write_bytes(
                     gzip.compress((server.folder / "dump.rdb").read_bytes(), 1))
         for server in servers:
             server.kill()

@@ -73,24 +73,37 @@ class LiveCluster:
 
 
 class Sentinels:
-    """Three that watch one primary."""
+    """Three that watch one primary. `tls`: a certificates.Authority; `own_password`: what they themselves demand."""
 
-    def __init__(self, folder, net, name, primary, program="redis-server", password=None, count=3):
+    def __init__(self, folder, net, name, primary, program="redis-server", password=None, count=3, tls=None,
+                 own_password=None):
         self.servers = []
         self.name = name
+        self.tls = None
+        self.own_password = own_password
         for i in range(count):
             home = Path(folder) / f"sentinel {i + 1}"
             home.mkdir(parents=True)
             addr, port = net.addr(60 + i), 26379
             login = f"sentinel auth-pass {name} {redis_server.quoted(password)}\n" if password else ""
+            own = f"requirepass {redis_server.quoted(own_password)}\n" if own_password else ""
             (home / "sentinel.conf").write_text(
-                f"port {port}\nbind {addr}\nsentinel announce-ip {addr}\ndir {redis_server.quoted(home)}\n"
+                f"{self._port(tls, addr, port)}{own}bind {addr}\nsentinel announce-ip {addr}\ndir {redis_server.quoted(home)}\n"
                 f"pidfile {redis_server.quoted(home / 'sentinel.pid')}\nlogfile {redis_server.quoted(home / 'log')}\n"
                 f"sentinel monitor {name} {primary.addr} {primary.port} 2\n"
                 f"sentinel down-after-milliseconds {name} 1500\nsentinel failover-timeout {name} 5000\n"
                 f"sentinel parallel-syncs {name} 3\n{login}")
             self.servers.append((home, addr, port))
         self.program = program
+
+    def _port(self, tls, addr, port):
+        if tls is None:
+            return f"port {port}\n"
+        made = tls.sign(f"sentinel-{addr}", addr)
+        self.tls = tls.client(made)
+        files = {"tls-cert-file": made.cert, "tls-key-file": made.key, "tls-ca-cert-file": tls.cert}
+        return f"port 0\ntls-port {port}\ntls-replication yes\n" + "".join(
+            f"{name} {redis_server.quoted(path)}\n" for name, path in files.items())
 
     def start(self):
         for home, addr, port in self.servers:
@@ -99,7 +112,7 @@ class Sentinels:
         def all_know_all():
             try:
                 for _, addr, port in self.servers:
-                    with resp.Connection(addr, port) as c:
+                    with resp.Connection(addr, port, self.own_password, tls=self.tls) as c:
                         pairs = c.call("SENTINEL", "MASTER", self.name)
                     said = dict(zip(pairs[::2], pairs[1::2]))
                     if int(said[b"num-other-sentinels"]) != len(self.servers) - 1 or said[b"num-slaves"] == b"0":
