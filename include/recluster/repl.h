@@ -52,7 +52,7 @@ struct psync_params {
     const char *user;              /* NULL: default */
     const struct secret *password; /* borrowed; NULL: no login */
     const struct repl_place *from; /* the stream from there on; NULL: the data set */
-    int64_t silence_ms; /* the longest time without a byte; 0: PSYNC_SILENCE_MS */
+    int64_t silence_ms;            /* the longest time without a byte; 0: PSYNC_SILENCE_MS */
 };
 enum {
     PSYNC_SILENCE_MS = 60 * 1000
