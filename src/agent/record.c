@@ -20,13 +20,12 @@
 #include "recluster/rdb_scan.h"
 #include "recluster/repl.h"
 #include "record_writer.h"
+#include "replica_source.h"
 #include "serve.h"
 
 enum {
     COPY_BYTES = 256 * 1024,
     PROGRESS_MS = 500,
-    RETRY_MS = 500,
-    LOST_MS = 60 * 1000, /* how long a lost stream is tried to be continued */
     DISTANT_MS = 60 * 60 * 1000,
 };
 
@@ -41,9 +40,8 @@ enum phase {
 
 struct record {
     struct agent_call *call;
-    const json_t *params, *sources;
-    struct secret *password;
-    struct tls *tls;
+    const json_t *params;
+    struct replica_source source;
     bool alone;         /* without a stream: the data set itself is the cut */
     int64_t limit_rate; /* bytes a second of the data set; 0: none */
     json_int_t spool_max;
@@ -58,10 +56,7 @@ struct record {
     struct repl_place base; /* where the stream begins */
     int64_t db, bytes, begun_ms, told_ms;
 
-    struct psync *stream;
-    size_t source; /* of the stream */
-    struct repl_place at;
-    int64_t lost_ms, retry_ms; /* 0: not lost */
+    struct repl_place at; /* of the stream */
     int spool;
 
     bool cut_known, commit_known;
@@ -86,20 +81,6 @@ static void wake(struct record *r)
         loop_wake(r->loop, r->pump);
 }
 
-static int open_psync(struct record *r, size_t source, const struct repl_place *from,
-    struct psync **ret, struct err *err)
-{
-    const json_t *s = json_array_get(r->sources, source);
-    const struct psync_params params = {
-        .tcp = {json_text(s, "addr", ""), (int)json_int(s, "port", 0), r->tls,
-            json_text(s, "name", NULL)},
-        .user = json_text(json_object_get(r->params, "login"), "user", NULL),
-        .password = r->password,
-        .from = from,
-    };
-    return psync_open(&params, ret, err);
-}
-
 /* --- the stream --- */
 
 static int spool(struct record *r, const struct rdb_bytes *piece, struct err *err)
@@ -108,32 +89,11 @@ static int spool(struct record *r, const struct rdb_bytes *piece, struct err *er
         err_set(err, ERR_SPACE,
             "the stream of %s has grown to %" JSON_INTEGER_FORMAT
             " bytes before its data set had arrived and the other shards were ready",
-            psync_peer(r->stream), r->spool_max);
+            replica_source_peer(&r->source), r->spool_max);
         return err_hint(err, "Give more room with --spool-max, or take the backup when fewer keys "
                              "are written.");
     }
     return file_write_all(r->spool, piece->data, piece->len, "the stream", err);
-}
-
-static bool may_come_back(enum err_code code)
-{
-    return code == ERR_NETWORK || code == ERR_TIMEOUT || code == ERR_BUSY;
-}
-
-/* The next source has the same bytes. */
-static int lose_stream(struct record *r, struct err *err)
-{
-    int64_t now_ms = clock_mono_ms();
-
-    if (!r->lost_ms)
-        r->lost_ms = now_ms;
-    if (!may_come_back(err->code) || now_ms - r->lost_ms > LOST_MS)
-        return -1;
-    psync_close(r->stream);
-    r->stream = NULL;
-    r->source = (r->source + 1) % json_array_size(r->sources);
-    r->retry_ms = now_ms + RETRY_MS;
-    return 0;
 }
 
 static bool has_reached_cut(const struct record *r)
@@ -146,29 +106,18 @@ static int read_stream(struct record *r, struct wait *wait, struct err *err)
 {
     struct rdb_bytes piece;
 
-    if (!r->stream && clock_mono_ms() < r->retry_ms) {
-        wait_until(wait, r->retry_ms);
-        return 0;
-    }
-    if (!r->stream && open_psync(r, r->source, &r->at, &r->stream, err) < 0)
-        return -1;
-    switch (psync_next(r->stream, &piece, wait, err)) {
+    switch (replica_source_stream(&r->source, &r->at, &piece, wait, err)) {
     case PSYNC_WAIT:
         return 0;
-    case PSYNC_FAILED:
-        return lose_stream(r, err) < 0 ? -1 : 1;
     case PSYNC_BEGUN:
-        r->lost_ms = r->retry_ms = 0;
-        break;
+        return 1;
     case PSYNC_DATA:
-        if (spool(r, &piece, err) < 0)
-            return -1;
-        break;
+        return spool(r, &piece, err) < 0 ? -1 : 1;
+    case PSYNC_FAILED:
     case PSYNC_END:
-        return err_set(err, ERR_BUG, "a stream has an end");
+        break;
     }
-    r->at = *psync_place(r->stream);
-    return 1;
+    return -1;
 }
 
 static enum job_step stream_step(void *arg, struct wait *wait, struct err *err)
@@ -454,20 +403,17 @@ static int open_spool(const json_t *params, int *ret, struct err *err)
 static int open_all(struct record *r, struct err *err)
 {
     struct record_writer_params to = {.kind = PACK_ZSTD};
-    const json_t *tls = json_object_get(r->params, "tls");
-    const struct tls_params files = {json_text(tls, "ca", NULL), json_text(tls, "cert", NULL),
-        json_text(tls, "key", NULL), json_flag(tls, "any_name")};
     const char *kind;
 
     to.location = json_object_get(r->params, "location");
     if (param_string(r->params, "name", &to.name, err) < 0 ||
         param_string(r->params, "compress", &kind, err) < 0)
         return -1;
-    if (!json_array_size(r->sources) || !to.location || !pack_kind_of(kind, &to.kind))
+    if (!to.location || !pack_kind_of(kind, &to.kind))
         return err_set(err, ERR_PROTOCOL, "a parameter of 'record' is missing or wrong");
     if (open_spool(r->params, &r->spool, err) < 0 ||
-        (json_is_object(tls) && tls_new(&files, &r->tls, err) < 0) ||
-        open_psync(r, 0, NULL, &r->data_set, err) < 0)
+        replica_source_open(&r->source, r->params, err) < 0 ||
+        replica_source_data_set(&r->source, &r->data_set, err) < 0)
         return -1;
     return record_writer_start(&to, &r->writer, err);
 }
@@ -492,12 +438,9 @@ static int record(struct record *r, struct err *err)
 
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *password = json_text(json_object_get(params, "login"), "password", NULL);
     struct record r = {
         .call = call,
         .params = params,
-        .sources = json_object_get(params, "sources"),
-        .password = secret_new(password),
         .alone = json_flag(params, "alone"),
         .limit_rate = json_int(params, "limit_rate", 0),
         .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
@@ -506,7 +449,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
 
     int rc = record(&r, err);
     psync_close(r.data_set);
-    psync_close(r.stream);
+    replica_source_close(&r.source);
     record_writer_free(r.writer);
     rdb_scan_free(r.scan);
     if (r.loop)

@@ -295,7 +295,7 @@ def test_an_interrupt_leaves_nothing(backed):
 
 def test_two_backups_at_one_location(backed):
     """The second one is refused, and names the first; both can follow each other in one second."""
-    b = backed(repl_diskless_sync_delay=3)
+    b = backed(repl_diskless_sync_delay=8)
     first = b.start()
     redis_server.wait_until(lambda: list(b.place.glob("*.lock")), "the lock")
     refused = b.take(status=LOCKED)
