@@ -85,6 +85,22 @@
  *       file at the location: an RDB file, followed by the commands that came after it. If the call
  *       ends earlier, nothing is left there.
  *
+ *   archive {"sources", "login"?, "tls"?, "location", "compress" (as of record), "prefix" (of the
+ *           names: "1-4", database and shard), "spool" (a folder of this shard alone), "spool_max"?,
+ *           "segment_ms", "segment_bytes" (a segment is closed when it is so old or so large)}
+ *       began {"repl_id", "offset"} or {}: where the stream goes on that an earlier call has begun
+ *       progress {"repl_id", "offset" (that was received), "waiting" (bytes for the location)}
+ *       <- base {}: a data set is wanted. The first call begins with one by itself.
+ *       base {"name", "repl_id", "offset", "bytes", "plain_bytes", "sha256", "facts"}: it is there
+ *       no_base {"error"}: it is not; the stream goes on
+ *       segment {"name", "repl_id", "first", "last", "bytes", "plain_bytes", "sha256"}: it is there
+ *       trouble {"error"}: the location fails; it is tried again
+ *       <- stop {}
+ *       Runs until it is stopped. ERR_CHANGED: no server has the stream from there on any more; the
+ *       next call has to begin in another folder. ! objects base-<prefix>-<id>-<offset>.rdb.zst and
+ *       stream-<prefix>-<id>-<first>-<last>.zst at the location; the folder. A segment is a SELECT
+ *       of its database and the bytes of the stream.
+ *
  *   old_servers {"listen": [{"addr", "port"}]} (of the old cluster, on this machine)
  *       -> {"found": [{"pid", "started", "name", "unit" (of systemd) or null} or {"closed": true}
  *           or {"error": {…}}]}, one for each

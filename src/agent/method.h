@@ -29,7 +29,7 @@ void agent_notify(struct agent_call *call, const char *method, json_t *params);
 
 extern const struct agent_method agent_hello, agent_probe, agent_measure, agent_lock,
     agent_prepare_host, agent_list_files, agent_read_file, agent_release, agent_old_servers,
-    agent_knock, agent_fence, agent_record;
+    agent_knock, agent_fence, agent_record, agent_archive;
 extern const struct agent_method agent_prepare_shard, agent_fetch, agent_load_shard,
     agent_attach_replica, agent_shard_status, agent_configure, agent_open_shard,
     agent_prove_endpoint, agent_seal_shard, agent_stop_shard, agent_remove_shard,

@@ -11,6 +11,7 @@ const struct agent_method *const agent_methods[] = {
     &agent_old_servers,
     &agent_fence,
     &agent_record,
+    &agent_archive,
     &agent_lock,
     &agent_prepare_host,
     &agent_prepare_shard,

@@ -10,10 +10,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "method.h"
+#include "notices.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
@@ -21,7 +21,6 @@
 #include "recluster/repl.h"
 #include "record_writer.h"
 #include "replica_source.h"
-#include "serve.h"
 
 enum {
     COPY_BYTES = 256 * 1024,
@@ -48,6 +47,7 @@ struct record {
 
     struct loop *loop;
     struct job *pump;
+    struct notices notices;
     enum phase phase;
     struct err failure;
 
@@ -259,18 +259,19 @@ static int copy(struct record *r, struct err *err)
 
 /* --- the operator's side --- */
 
-static int obey(struct record *r, const struct rpc_message *m, struct err *err)
+static int on_notice(void *arg, const struct rpc_message *m, struct err *err)
 {
-    if (m->kind != RPC_NOTIFICATION)
-        return 0;
+    struct record *r = arg;
+    const char *id;
+    json_int_t offset;
+
     if (strcmp(m->method, "commit") == 0)
         r->commit_known = true;
     if (strcmp(m->method, "stop") == 0)
         return err_set(err, ERR_CANCELLED, "the operator's side stopped it");
+    wake(r);
     if (strcmp(m->method, "cut") != 0)
         return 0;
-    const char *id;
-    json_int_t offset;
     if (param_string(m->payload, "repl_id", &id, err) < 0 ||
         param_int(m->payload, "offset", &offset, err) < 0)
         return -1;
@@ -282,39 +283,10 @@ static int obey(struct record *r, const struct rpc_message *m, struct err *err)
     return 0;
 }
 
-/* Jobs of the loop wait, so the channel must not. */
-static enum job_step channel_step(void *arg, struct wait *wait, struct err *err)
+static void on_end(void *arg, struct err *err)
 {
-    struct record *r = arg;
-    struct agent_channel *channel = agent_channel(r->call);
-    char chunk[4096];
-    struct rpc_message m;
-
-    for (;;) {
-        int rc = rpc_take(&channel->in, &m, err);
-        if (rc > 0) {
-            rc = obey(r, &m, err);
-            rpc_message_release(&m);
-            wake(r);
-            if (rc == 0)
-                continue;
-        }
-        if (rc < 0)
-            return fail(r, err);
-        ssize_t n = recv(channel->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            wait_fd(wait, channel->fd, POLLIN);
-            return JOB_WAIT;
-        }
-        if (n <= 0) {
-            err_set(err, ERR_LINK, "the operator's side is gone");
-            return fail(r, err);
-        }
-        buf_add(&channel->in.buf, chunk, (size_t)n);
-    }
+    fail(arg, err);
 }
-
-static const struct job_ops channel_ops = {"the channel", channel_step, NULL};
 
 /* --- all together --- */
 
@@ -427,7 +399,7 @@ static int record(struct record *r, struct err *err)
     r->scan = rdb_scan_new(&options);
     r->loop = loop_new();
     r->pump = loop_add(r->loop, &pump_ops, r);
-    loop_add(r->loop, &channel_ops, r);
+    notices_listen(&r->notices, r->loop, r->call, on_notice, on_end, r);
     int rc = loop_run(r->loop, err);
     if (rc == 0 && r->failure.code != ERR_NONE) {
         *err = r->failure;

@@ -11,6 +11,7 @@
 #include "recluster/json.h"
 #include "recluster/link.h"
 #include "recluster/rpc.h"
+#include "servers.h"
 
 enum {
     RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
@@ -76,51 +77,16 @@ static void fail(struct set_run *run, const struct err *err)
 
 /* --- the call --- */
 
-static json_t *login_params(const struct set_run *run)
-{
-    const struct live_login *login = &run->params->ask->login;
-    const char *password = secret_reveal(login->password);
-
-    return password ? json_pack("{s:s*, s:s}", "user", login->user, "password", password) : NULL;
-}
-
-static json_t *tls_params(const struct set_run *run)
-{
-    const struct tls_params *tls = run->params->tls;
-
-    return tls ? json_pack("{s:s*, s:s*, s:s*, s:b}", "ca", tls->ca, "cert", tls->cert, "key",
-                     tls->key, "any_name", tls->any_name)
-               : NULL;
-}
-
-/* From the chosen one on; the others follow for a stream that is lost. */
-static json_t *sources_params(const struct recording *r)
-{
-    json_t *sources = json_array();
-
-    for (size_t i = 0; i < r->shard->source_count; i++) {
-        const struct live_server *s =
-            r->shard->sources[(r->source + i) % r->shard->source_count].server;
-        json_array_append_new(sources,
-            json_pack("{s:s, s:i, s:s*}", "addr", s->addr, "port", s->port, "name", s->name));
-    }
-    return sources;
-}
-
 static json_t *record_params(const struct recording *r)
 {
     const struct set_run *run = r->run;
     const struct backup_params *p = run->params;
-    json_t *params = json_pack("{s:o, s:b, s:O, s:s, s:s, s:s*}", "sources", sources_params(r),
-        "alone", run->shards->count == 1, "location", p->location, "name", r->name, "compress",
-        pack_name(p->pack), "spool", p->spool);
-    json_t *login = login_params(run), *tls = tls_params(run);
+    json_t *params = json_pack("{s:o, s:b, s:O, s:s, s:s, s:s*}", "sources",
+        servers_of_shard(r->shard, r->source), "alone", run->shards->count == 1, "location",
+        p->location, "name", r->name, "compress", pack_name(p->pack), "spool", p->spool);
     size_t at_once = p->forks < run->shards->count ? p->forks : run->shards->count;
 
-    if (login)
-        json_object_set_new(params, "login", login);
-    if (tls)
-        json_object_set_new(params, "tls", tls);
+    servers_add_login(params, p);
     if (p->limit_rate)
         json_object_set_new(
             params, "limit_rate", json_integer(p->limit_rate / (json_int_t)at_once + 1));

@@ -1,8 +1,8 @@
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster_look.h"
 #include "command.h"
 #include "progress.h"
 #include "recluster/backup.h"
@@ -14,10 +14,9 @@
 #include "recluster/memory_limit.h"
 #include "recluster/sealed.h"
 #include "recluster/shell_quote.h"
-#include "recluster/state.h"
 #include "signals.h"
 
-enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, LOOK_AGAIN_MS = 500 };
+enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000 };
 
 /* All that a run needs, from the arguments on. */
 struct backup_run {
@@ -27,12 +26,7 @@ struct backup_run {
     struct store *store;
     struct backup_params params;
     int64_t wait_s;
-    struct live *live;
-    struct buf ccs_file;
-    struct state *st;
-    struct ccs *ccs;
-    struct backup_shards **found; /* of the wanted databases */
-    size_t found_count;
+    struct cluster_look *look;
     json_t *ccs_entry;
     struct progress *progress;
     const char *doing; /* name of the database */
@@ -97,42 +91,14 @@ static int take_options(struct backup_run *run, struct err *err)
     return 0;
 }
 
-/* --- the cluster, and its CCS file --- */
-
-static int capture_it(struct backup_run *run, struct err *err)
-{
-    CLEANUP(buf_release) struct buf before = BUF_INIT;
-    const char *unsettled = NULL, *name = argument(run->args, OPT_NAME);
-
-    if (capture_get(run->store, argument(run->args, OPT_KEY), &before, err) < 0 ||
-        capture_settled(
-            live_request_params(run->request), run->wait_s * 1000, &run->live, &unsettled, err) < 0)
-        return -1;
-    if (unsettled) {
-        err_set(err, ERR_BUSY, "the cluster is being changed: %s", unsettled);
-        return err_hint(err, "Wait until it is settled, or wait longer: --wait TIME");
-    }
-    const struct capture_params make = {
-        .cluster_name = name ? name : live_request_name(run->request),
-        .hosts = live_request_hosts(run->request),
-        .before = {before.len ? before.data : NULL, before.len},
-        .from = live_request_addresses(run->request),
-    };
-    if (capture_make(run->live, &make, &run->ccs_file, err) < 0 ||
-        state_open(NULL, STATE_MEMORY, &run->st, err) < 0 ||
-        ccs_import_bytes("of the running cluster",
-            (struct rdb_bytes){run->ccs_file.data, run->ccs_file.len}, run->st, err) < 0)
-        return -1;
-    run->ccs = ccs_load(run->st, err);
-    return run->ccs ? 0 : -1;
-}
+/* --- the CCS file --- */
 
 /* Once as part of the sets of this run, and once as the newest one. */
 static int put_ccs_file(struct backup_run *run, struct err *err)
 {
     const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
     CLEANUP(buf_release) struct buf sealed = BUF_INIT;
-    const struct buf *file = &run->ccs_file;
+    const struct buf *file = &run->look->ccs_file;
     char sha256[DIGEST_HEX_MAX];
 
     if (recipients) {
@@ -160,75 +126,6 @@ static void remove_ccs_file(const struct backup_run *run)
 }
 
 /* --- databases --- */
-
-static bool is_wanted(const struct backup_run *run, const struct ccs_database *db)
-{
-    const char *const *words = run->args->values[OPT_DATABASE];
-    struct err ignored = ERR_INIT;
-
-    for (; words && *words; words++)
-        if (ccs_find_database(run->ccs, *words, &ignored) == db)
-            return true;
-    return !run->args->values[OPT_DATABASE];
-}
-
-static int check_words(const struct backup_run *run, struct err *err)
-{
-    const char *const *words = run->args->values[OPT_DATABASE];
-
-    for (; words && *words; words++)
-        if (!ccs_find_database(run->ccs, *words, err))
-            return -1;
-    return 0;
-}
-
-static int find_databases(struct backup_run *run, struct err *err)
-{
-    if (check_words(run, err) < 0)
-        return -1;
-    run->found = xcalloc(run->ccs->database_count + 1, sizeof(*run->found));
-    for (size_t i = 0; i < run->ccs->database_count; i++) {
-        const struct ccs_database *db = &run->ccs->databases[i];
-        if (!is_wanted(run, db))
-            continue;
-        if (backup_find(run->live, run->ccs, db, &run->found[run->found_count], err) < 0)
-            return err_wrap(err, "no backup of '%s' was taken", db->name);
-        run->found_count++;
-    }
-    return 0;
-}
-
-/* What is known of the cluster. */
-static void forget_cluster(struct backup_run *run)
-{
-    for (size_t i = 0; i < run->found_count; i++)
-        backup_shards_free(run->found[i]);
-    free(run->found);
-    ccs_free(run->ccs);
-    state_close(run->st);
-    live_free(run->live);
-    buf_release(&run->ccs_file);
-    run->found = NULL;
-    run->found_count = 0;
-    run->ccs = NULL;
-    run->st = NULL;
-    run->live = NULL;
-}
-
-/* A server that runs a long script, or is just starting, is waited for like a failover. */
-static int look(struct backup_run *run, struct err *err)
-{
-    int64_t give_up_at_ms = clock_mono_ms() + run->wait_s * 1000;
-
-    while (capture_it(run, err) < 0 || find_databases(run, err) < 0) {
-        if (err->code != ERR_BUSY || clock_mono_ms() >= give_up_at_ms)
-            return -1;
-        *err = (struct err)ERR_INIT;
-        forget_cluster(run);
-        poll(NULL, 0, LOOK_AGAIN_MS);
-    }
-    return 0;
-}
 
 static void show_progress(void *arg, const struct backup_progress *now)
 {
@@ -259,8 +156,8 @@ static int take_set(
 
 static int take_sets(struct backup_run *run, json_t *sets, struct err *err)
 {
-    for (size_t i = 0; i < run->found_count; i++)
-        if (take_set(run, run->found[i], sets, err) < 0)
+    for (size_t i = 0; i < run->look->found_count; i++)
+        if (take_set(run, run->look->found[i], sets, err) < 0)
             return -1;
     return 0;
 }
@@ -317,11 +214,12 @@ static int backup(struct backup_run *run, struct err *err)
     json_t *sets = json_array();
 
     run->params.time_ms = clock_wall_ms();
-    int rc = look(run, err);
+    const struct cluster_look_params look = {run->args, run->request, run->store, run->wait_s};
+    int rc = cluster_look(&look, &run->look, err);
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);
     if (rc == 0)
-        rc = backup_begin(&run->params, run->found, run->found_count, err);
+        rc = backup_begin(&run->params, run->look->found, run->look->found_count, err);
     if (rc == 0)
         rc = put_ccs_file(run, err);
     run->progress = progress_new(run->args->given[OPT_VERBOSE]);
@@ -354,7 +252,7 @@ static int print_acl(struct err *err)
 
 static void release(struct backup_run *run)
 {
-    forget_cluster(run);
+    cluster_look_free(run->look);
     json_decref(run->ccs_entry);
     store_close(run->store);
     json_decref(run->location);
@@ -363,8 +261,7 @@ static void release(struct backup_run *run)
 
 static int run(const struct arguments *args, struct err *err)
 {
-    struct backup_run run = {
-        .args = args, .ccs_file = BUF_INIT, .params = {.stop_fd = -1, .progress = show_progress}};
+    struct backup_run run = {.args = args, .params = {.stop_fd = -1, .progress = show_progress}};
 
     if (args->given[OPT_ACL])
         return print_acl(err);

@@ -32,7 +32,7 @@ HOMES = {
     "agent": "agent",
     "recover": "recover",
     "capture": "capture",
-    "backup": "backup expiry",
+    "backup": "archive backup expiry",
     "report": "report",
     "cli": "",
 }

@@ -1,0 +1,514 @@
+/* The archive of a database: a line for each shard, and a cut over all of them each second. */
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cut.h"
+#include "recluster/archive.h"
+#include "recluster/capture.h"
+#include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/json.h"
+#include "recluster/link.h"
+#include "recluster/rpc.h"
+#include "servers.h"
+
+enum {
+    CUT_MS = 400,         /* to look for a cut */
+    INDEX_MS = 10 * 1000, /* between two writings of the index */
+    LOOK_MS = 2000,       /* between two looks at a cluster that has changed */
+    RESTART_MS = 2000,
+    MINUTE_MS = 60 * 1000,
+    NAME_MAX_BYTES = 200,
+};
+
+/* An archive runs for as long as its machine. */
+static const int64_t CALL_MS = 100LL * 365 * 24 * 3600 * 1000;
+
+/* The stream of one shard. */
+struct line {
+    struct follow *f;
+    const struct backup_shard *shard; /* as it is now */
+    char *uid;                        /* as it was at the beginning */
+    unsigned generation;              /* each has a folder of its own */
+    uint64_t call;                    /* 0: it does not run */
+    int64_t restart_at_ms, base_at_ms;
+    bool streaming;
+    struct repl_place at, archived; /* received; at the location */
+    int64_t waiting;
+    char *trouble; /* the last one that was told; NULL: none */
+};
+
+struct pending_cut {
+    int64_t time_ms;
+    struct repl_place *places; /* of the lines */
+};
+
+struct follow {
+    const struct archive_params *params;
+    struct backup_shards *shards; /* of the last look */
+    struct backup_shards **seen;  /* all looks */
+    size_t seen_count, seen_alloc;
+    struct loop *loop;
+    struct job *pump;
+    struct link *link;
+    struct offsets *offsets; /* NULL: the primaries are not known now */
+    struct line *lines;
+    size_t count;
+    struct err failure;
+
+    int64_t cut_at_ms, look_at_ms, index_at_ms, told_ms; /* monotonic: when it is time */
+    json_t *cuts;                                        /* of the present minute */
+    int64_t minute;                                      /* of them */
+    bool index_is_old;
+    struct pending_cut pending; /* the newest cut that is not archived as a whole */
+    struct archive_status status;
+    bool cut_trouble;
+};
+
+static void say(const struct follow *f, bool warning, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void say(const struct follow *f, bool warning, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    AUTO_FREE char *text = xvasprintf(fmt, args);
+    va_end(args);
+    f->params->tell(f->params->arg, warning, text);
+}
+
+/* --- lines --- */
+
+static json_t *archive_call(const struct line *l)
+{
+    const struct archive_params *p = l->f->params;
+    AUTO_FREE char *prefix = xasprintf("%s-%s", l->f->shards->db->uid, l->uid);
+    AUTO_FREE char *folder = xasprintf("%s/%s.%u", p->folder, l->uid, l->generation);
+    json_t *params = json_pack("{s:o, s:O, s:s, s:s, s:s, s:I, s:I}", "sources",
+        servers_of_shard(l->shard, 0), "location", p->backup->location, "compress",
+        pack_name(p->backup->pack), "prefix", prefix, "spool", folder, "segment_ms",
+        (json_int_t)p->segment_ms, "segment_bytes", (json_int_t)p->segment_bytes);
+
+    servers_add_login(params, p->backup);
+    return params;
+}
+
+static void line_trouble(struct line *l, const struct err *err)
+{
+    if (l->trouble && strcmp(l->trouble, err->message) == 0)
+        return;
+    free(l->trouble);
+    l->trouble = xstrdup(err->message);
+    say(l->f, true, "shard:%s: %s", l->uid, err->message);
+}
+
+/* A history that is gone leaves a gap, which a new base closes. */
+static void on_answer(void *ctx, const json_t *result, const struct err *err)
+{
+    struct line *l = ctx;
+
+    (void)result;
+    l->call = 0;
+    l->streaming = false;
+    l->restart_at_ms = clock_mono_ms() + RESTART_MS;
+    if (!err || err->code == ERR_CANCELLED)
+        return;
+    line_trouble(l, err);
+    if (err->code == ERR_CHANGED || err->code == ERR_SPACE || err->code == ERR_CORRUPT) {
+        say(l->f, true,
+            "shard:%s: the archive has a gap: instants from now until its next data set cannot be "
+            "recovered",
+            l->uid);
+        l->generation++;
+    }
+    if (err->code == ERR_DENIED && l->f->failure.code == ERR_NONE)
+        l->f->failure = *err;
+    loop_wake(l->f->loop, l->f->pump);
+}
+
+static void on_progress(void *ctx, const json_t *params)
+{
+    struct line *l = ctx;
+    const char *id = json_text(params, "repl_id", "");
+
+    if (strlen(id) == REPL_ID_HEX)
+        strcpy(l->at.id, id);
+    l->at.offset = json_int(params, "offset", 0);
+    l->waiting = json_int(params, "waiting", 0);
+    l->streaming = true;
+}
+
+static void take_segment(struct line *l, const json_t *params)
+{
+    const char *id = json_text(params, "repl_id", "");
+
+    if (strlen(id) != REPL_ID_HEX)
+        return;
+    strcpy(l->archived.id, id);
+    l->archived.offset = json_int(params, "last", 0);
+    free(l->trouble);
+    l->trouble = NULL;
+}
+
+static void on_notice(void *ctx, const struct rpc_message *m)
+{
+    struct line *l = ctx;
+    struct err error;
+
+    if (strcmp(m->method, "segment") == 0)
+        take_segment(l, m->payload);
+    if (strcmp(m->method, "trouble") == 0 || strcmp(m->method, "no_base") == 0) {
+        err_from_json(json_object_get(m->payload, "error"), &error);
+        line_trouble(l, &error);
+    }
+    if (strcmp(m->method, "no_base") == 0)
+        l->base_at_ms = clock_mono_ms() + LOOK_MS;
+    if (strcmp(m->method, "base") == 0) {
+        say(l->f, false,
+            "shard:%s: data set at offset %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " bytes",
+            l->uid, json_int(m->payload, "offset", 0), json_int(m->payload, "bytes", 0));
+        l->base_at_ms = l->f->params->base_ms ? clock_mono_ms() + l->f->params->base_ms : INT64_MAX;
+    }
+    loop_wake(l->f->loop, l->f->pump);
+}
+
+static void start_line(struct line *l)
+{
+    const struct link_listener listener = {on_notice, NULL, l};
+
+    l->call = link_call(l->f->link, "archive", archive_call(l), CALL_MS, on_answer, on_progress, l);
+    link_listen(l->f->link, l->call, &listener);
+}
+
+static void tell_line(const struct line *l, const char *method)
+{
+    link_tell(l->f->link, method, json_pack("{s:I}", "id", (json_int_t)l->call), NULL, 0);
+}
+
+static void run_lines(struct follow *f, struct wait *wait)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    for (size_t i = 0; i < f->count; i++) {
+        struct line *l = &f->lines[i];
+        if (!l->call && l->restart_at_ms <= now_ms)
+            start_line(l);
+        else if (!l->call)
+            wait_until(wait, l->restart_at_ms);
+        if (l->call && l->base_at_ms <= now_ms) {
+            l->base_at_ms = INT64_MAX;
+            tell_line(l, "base");
+        }
+    }
+}
+
+/* --- the cluster --- */
+
+static void find_primaries(struct follow *f)
+{
+    const struct live_server **primaries = xcalloc(f->count, sizeof(*primaries));
+
+    for (size_t i = 0; i < f->count; i++)
+        primaries[i] = f->lines[i].shard->primary;
+    offsets_close(f->offsets);
+    f->offsets = offsets_open(f->params->backup->ask, primaries, f->count);
+    free(primaries);
+}
+
+/* The shard that has the line's slots now. */
+static const struct backup_shard *shard_of_line(
+    const struct backup_shards *shards, const struct line *l)
+{
+    for (size_t i = 0; i < shards->count; i++)
+        if (slots_overlap(shards->shards[i].slots, l->shard->slots))
+            return &shards->shards[i];
+    return NULL;
+}
+
+/* Shards that were added or removed need other lines than there are. */
+static int take_look(struct follow *f, struct backup_shards *shards, struct err *err)
+{
+    GROW(f->seen, f->seen_count, f->seen_alloc);
+    f->seen[f->seen_count++] = shards;
+    for (size_t i = 0; i < f->count; i++) {
+        const struct backup_shard *now = shard_of_line(shards, &f->lines[i]);
+        if (shards->count != f->count || !now) {
+            err_set(err, ERR_CHANGED, "the cluster has %zu shards now instead of %zu",
+                shards->count, f->count);
+            return err_hint(err, "Start the archive again: it goes on with the new shards.");
+        }
+        if (now->primary->port != f->lines[i].shard->primary->port ||
+            strcmp(now->primary->addr, f->lines[i].shard->primary->addr) != 0)
+            say(f, true, "shard:%s: its primary is %s:%d now", f->lines[i].uid, now->primary->addr,
+                now->primary->port);
+        f->lines[i].shard = now;
+    }
+    f->shards = shards;
+    find_primaries(f);
+    return 0;
+}
+
+static int look_again(struct follow *f, struct err *err)
+{
+    struct err failure = ERR_INIT;
+    struct backup_shards *shards;
+
+    f->look_at_ms = clock_mono_ms() + LOOK_MS;
+    if (f->params->look(f->params->arg, &shards, &failure) == 0)
+        return take_look(f, shards, err);
+    if (!f->cut_trouble)
+        say(f, true, "%s", failure.message);
+    f->cut_trouble = true;
+    return 0;
+}
+
+/* --- cuts --- */
+
+/* "cuts-1-20260131T1305Z.json". The caller frees it. */
+static char *index_name(const struct follow *f)
+{
+    time_t t = (time_t)(f->minute * 60);
+    struct tm tm;
+    char text[32];
+
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof(text), "%Y%m%dT%H%M", &tm);
+    return xasprintf("cuts-%s-%sZ.json", f->shards->db->uid, text);
+}
+
+static int write_index(struct follow *f, struct err *err)
+{
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    const struct ccs_database *db = f->shards->db;
+    AUTO_FREE char *name = index_name(f);
+    json_t *document = json_pack("{s:i, s:s, s:{s:s, s:s, s:b}, s:O}", "recluster_cuts", 1,
+        "made_by", "recluster " RECLUSTER_VERSION, "database", "uid", db->uid, "name", db->name,
+        "sharded", db->sharded, "cuts", f->cuts);
+    AUTO_FREE char *text = json_dumps(document, JSON_COMPACT);
+
+    json_decref(document);
+    buf_addf(&file, "%s\n", text);
+    return capture_put(f->params->backup->store, name, &file, err);
+}
+
+static void save_index(struct follow *f)
+{
+    struct err failure = ERR_INIT;
+
+    f->index_at_ms = clock_mono_ms() + INDEX_MS;
+    if (!f->index_is_old)
+        return;
+    if (write_index(f, &failure) < 0) {
+        say(f, true, "the index of moments: %s", failure.message);
+        return;
+    }
+    f->index_is_old = false;
+}
+
+/* A minute whose index could not be written keeps its cuts, in the object of the next one. */
+static void begin_minute(struct follow *f, int64_t minute)
+{
+    save_index(f);
+    if (!f->index_is_old)
+        json_array_clear(f->cuts);
+    f->minute = minute;
+}
+
+static void add_cut(struct follow *f, const struct cut *cut)
+{
+    char time[CLOCK_TEXT_MAX];
+    json_t *shards = json_object();
+
+    if (cut->time_ms / MINUTE_MS != f->minute)
+        begin_minute(f, cut->time_ms / MINUTE_MS);
+    for (size_t i = 0; i < f->count; i++)
+        json_object_set_new(shards, f->lines[i].uid,
+            json_pack("{s:s, s:I, s:o}", "repl_id", cut->shards[i].place.id, "offset",
+                (json_int_t)cut->shards[i].place.offset, "slots",
+                slots_to_json(&cut->shards[i].slots)));
+    json_array_append_new(f->cuts,
+        json_pack("{s:s, s:o}", "time", clock_format(cut->time_ms, time), "shards", shards));
+    f->index_is_old = true;
+    f->status.last_cut_ms = cut->time_ms;
+    if (!f->pending.time_ms) {
+        f->pending.time_ms = cut->time_ms;
+        for (size_t i = 0; i < f->count; i++)
+            f->pending.places[i] = cut->shards[i].place;
+    }
+}
+
+/* Whether the oldest cut that was waited for is archived as a whole. */
+static void look_at_pending(struct follow *f)
+{
+    for (size_t i = 0; i < f->count && f->pending.time_ms; i++) {
+        const struct repl_place *wanted = &f->pending.places[i], *there = &f->lines[i].archived;
+        bool reached = strcmp(wanted->id, there->id) == 0 && there->offset >= wanted->offset;
+        if (!reached && strcmp(wanted->id, there->id) == 0)
+            return;
+        if (!reached) {
+            f->pending.time_ms = there->id[0] ? 0 : f->pending.time_ms; /* another history now */
+            return;
+        }
+    }
+    if (f->pending.time_ms)
+        f->status.archived_ms = f->pending.time_ms;
+    f->pending.time_ms = 0;
+}
+
+static int find_cut(struct follow *f, struct err *err)
+{
+    struct cut cut = {.shards = xcalloc(f->count, sizeof(*cut.shards))};
+    struct err failure = ERR_INIT;
+
+    f->cut_at_ms = clock_mono_ms() + f->params->cuts_ms;
+    if (cut_find(f->offsets, f->count, CUT_MS, &cut, &failure) == 0) {
+        if (f->cut_trouble)
+            say(f, false, "moments are found again");
+        f->cut_trouble = false;
+        add_cut(f, &cut);
+        free(cut.shards);
+        return 0;
+    }
+    free(cut.shards);
+    if (!f->cut_trouble)
+        say(f, true, "%s", failure.message);
+    f->cut_trouble = true;
+    return clock_mono_ms() >= f->look_at_ms ? look_again(f, err) : 0;
+}
+
+/* --- all together --- */
+
+static void tell_status(struct follow *f)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (!f->params->status || now_ms - f->told_ms < 1000)
+        return;
+    f->told_ms = now_ms;
+    f->status.shards = f->count;
+    f->status.streaming = 0;
+    f->status.waiting_bytes = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        f->status.streaming += f->lines[i].streaming;
+        f->status.waiting_bytes += f->lines[i].waiting;
+    }
+    f->params->status(f->params->arg, &f->status);
+}
+
+static bool all_stream(const struct follow *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (!f->lines[i].streaming)
+            return false;
+    return true;
+}
+
+static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
+{
+    struct follow *f = arg;
+
+    if (f->failure.code != ERR_NONE) {
+        *err = f->failure;
+        return JOB_FAIL;
+    }
+    run_lines(f, wait);
+    /* A moment before the streams have begun could never be recovered. */
+    if (all_stream(f) && clock_mono_ms() >= f->cut_at_ms && find_cut(f, err) < 0)
+        return JOB_FAIL;
+    look_at_pending(f);
+    if (clock_mono_ms() >= f->index_at_ms)
+        save_index(f);
+    tell_status(f);
+    wait_until(wait, f->cut_at_ms > clock_mono_ms() ? f->cut_at_ms : clock_mono_ms() + 100);
+    return JOB_WAIT;
+}
+
+static void pump_done(void *arg, const struct err *err)
+{
+    struct follow *f = arg;
+
+    if (err->code != ERR_NONE && f->failure.code == ERR_NONE)
+        f->failure = *err;
+    f->pump = NULL;
+    loop_stop(f->loop);
+}
+
+static const struct job_ops pump_ops = {"an archive", pump_step, pump_done};
+
+static void on_lost(void *arg, const struct err *err)
+{
+    struct follow *f = arg;
+
+    if (f->failure.code == ERR_NONE)
+        f->failure = *err;
+    if (f->pump)
+        loop_wake(f->loop, f->pump);
+}
+
+static int run_loop(struct follow *f, struct err *err)
+{
+    static const struct link_events events = {on_lost};
+    const struct link_target target = {.host = "this machine", .kind = "local"};
+
+    if (link_open(f->loop, &target, &events, f, &f->link, err) < 0)
+        return -1;
+    if (f->params->backup->stop_fd >= 0)
+        loop_interrupt_fd(f->loop, f->params->backup->stop_fd);
+    f->pump = loop_add(f->loop, &pump_ops, f);
+    int rc = loop_run(f->loop, err);
+    bool stopped = loop_interrupted(f->loop);
+    /* What has been received stays in the folder, and goes on from there. */
+    save_index(f);
+    link_close(f->link);
+    if (rc == 0 && f->failure.code != ERR_NONE && !stopped) {
+        *err = f->failure;
+        rc = -1;
+    }
+    return rc;
+}
+
+static void release(struct follow *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        free(f->lines[i].uid);
+        free(f->lines[i].trouble);
+    }
+    for (size_t i = 1; i < f->seen_count; i++) /* the first is the caller's */
+        backup_shards_free(f->seen[i]);
+    free(f->seen);
+    free(f->lines);
+    free(f->pending.places);
+    json_decref(f->cuts);
+    offsets_close(f->offsets);
+    loop_free(f->loop);
+}
+
+int archive_follow(
+    const struct archive_params *params, struct backup_shards *first, struct err *err)
+{
+    struct follow f = {
+        .params = params,
+        .shards = first,
+        .loop = loop_new(),
+        .lines = xcalloc(first->count, sizeof(*f.lines)),
+        .count = first->count,
+        .cuts = json_array(),
+        .pending.places = xcalloc(first->count, sizeof(*f.pending.places)),
+    };
+
+    GROW(f.seen, f.seen_count, f.seen_alloc);
+    f.seen[f.seen_count++] = first;
+    for (size_t i = 0; i < f.count; i++)
+        f.lines[i] = (struct line){.f = &f,
+            .shard = &first->shards[i],
+            .uid = xstrdup(first->shards[i].uid),
+            .base_at_ms = INT64_MAX};
+    find_primaries(&f);
+    int rc = run_loop(&f, err);
+    release(&f);
+    return rc;
+}
