@@ -13,7 +13,7 @@
  * cuts, as far as their base and stream are there:
  *
  *     {"recluster_cuts": 1, "made_by", "database": {"uid", "name", "sharded"},
- *      "cuts": [{"time", "shards": {uid: {"repl_id", "offset", "slots"}}}, …]}       oldest first
+ *      "cuts": [{"time", "time_ms", "shards": {uid: {"repl_id", "offset", "slots"}}}, …]}       oldest first
  */
 
 #include "recluster/backup.h"
@@ -33,8 +33,7 @@ struct archive_params {
     int64_t base_ms;                    /* a new base when the last one is so old; 0: never */
     const char *folder;                 /* for streams on their way; one archive alone uses it */
     /*
-     * Asks the cluster again: *ret is the caller's. The shards of an earlier call stay until the
-     * end.
+     * Asks the cluster again. What it gives, like `first`, is borrowed until the end.
      */
     int (*look)(void *arg, struct backup_shards **ret, struct err *err);
     void (*tell)(void *arg, bool warning, const char *text);

@@ -34,7 +34,7 @@ struct upload {
     struct record_writer *writer; /* NULL: none */
     char *name;
     int fd; /* of a segment */
-    bool ended;
+    enum { UPLOAD_COPIES, UPLOAD_ENDED, UPLOAD_COMMITS } state;
     int64_t retry_ms;
 };
 
@@ -90,7 +90,7 @@ static int upload_begin(struct archive *a, struct upload *u, char *name, struct 
 
     free(u->name);
     u->name = name;
-    u->ended = false;
+    u->state = UPLOAD_COPIES;
     return record_writer_start(&params, &u->writer, err);
 }
 
@@ -144,7 +144,7 @@ static int copy_segment(struct upload *u, struct err *err)
 {
     char bytes[COPY_BYTES];
 
-    if (u->ended || !record_writer_has_room(u->writer))
+    if (u->state != UPLOAD_COPIES || !record_writer_has_room(u->writer))
         return 0;
     ssize_t n = read(u->fd, bytes, sizeof(bytes));
     if (n < 0)
@@ -154,7 +154,7 @@ static int copy_segment(struct upload *u, struct err *err)
         return 1;
     }
     record_writer_end(u->writer);
-    u->ended = true;
+    u->state = UPLOAD_ENDED;
     return 1;
 }
 
@@ -167,10 +167,11 @@ static int upload_step(struct archive *a, struct upload *u, struct wait *wait)
     case RECORD_WRITER_COMMITTED:
         return 1;
     case RECORD_WRITER_READY:
-        if (u->ended) {
+        if (u->state == UPLOAD_ENDED) {
             record_writer_commit(u->writer);
-            u->ended = false;
+            wait_until(wait, clock_mono_ms()); /* it has to be sent */
         }
+        u->state = UPLOAD_COMMITS;
         break;
     case RECORD_WRITER_FAILED:
         upload_failed(a, u, &err);
@@ -247,7 +248,7 @@ static int end_data_set(struct archive *a, struct err *err)
     psync_close(a->data_set);
     a->data_set = NULL;
     record_writer_end(a->base.writer);
-    a->base.ended = true;
+    a->base.state = UPLOAD_ENDED;
     return 1;
 }
 
@@ -422,8 +423,11 @@ static int on_notice(void *arg, const struct rpc_message *m, struct err *err)
     (void)err;
     if (strcmp(m->method, "base") == 0)
         a->base_wanted = true;
-    if (strcmp(m->method, "stop") == 0)
-        return err_set(err, ERR_CANCELLED, "the operator's side stopped it");
+    if (strcmp(m->method, "stop") == 0 && !a->stream_failure.code) {
+        err_set(&a->stream_failure, ERR_CANCELLED, "the operator's side stopped it");
+        if (a->reader)
+            loop_cancel(a->loop, a->reader);
+    }
     wake(a->pump, a);
     return 0;
 }

@@ -270,6 +270,11 @@ static int take_part(struct segments *s, const char *name, struct err *err)
         unlink(path);
     else if (close_at_whole(s, err) < 0)
         return -1;
+    if (s->header_bytes) {
+        strcpy(s->ended.id, at.id);
+        s->ended.offset = s->stream.whole_at;
+        s->ended_db = s->stream.db;
+    }
     forget_open(s);
     return 0;
 }
@@ -281,7 +286,7 @@ static int find_end(struct segments *s, struct err *err)
 
     while (last && last->next)
         last = last->next;
-    if (!last)
+    if (!last || s->ended.id[0])
         return 0;
     if (open_file(s, last->path, err) < 0 || scan(s, last->first, err) < 0)
         return -1;

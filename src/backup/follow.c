@@ -20,6 +20,7 @@
 enum {
     CUT_MS = 400,         /* to look for a cut */
     INDEX_MS = 10 * 1000, /* between two writings of the index */
+    STOP_MS = 15 * 1000,  /* for what is still to be archived at the end */
     LOOK_MS = 2000,       /* between two looks at a cluster that has changed */
     RESTART_MS = 2000,
     MINUTE_MS = 60 * 1000,
@@ -51,8 +52,6 @@ struct pending_cut {
 struct follow {
     const struct archive_params *params;
     struct backup_shards *shards; /* of the last look */
-    struct backup_shards **seen;  /* all looks */
-    size_t seen_count, seen_alloc;
     struct loop *loop;
     struct job *pump;
     struct link *link;
@@ -68,6 +67,7 @@ struct follow {
     struct pending_cut pending; /* the newest cut that is not archived as a whole */
     struct archive_status status;
     bool cut_trouble;
+    int64_t stop_at_ms; /* 0: it runs */
 };
 
 static void say(const struct follow *f, bool warning, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -79,6 +79,12 @@ static void say(const struct follow *f, bool warning, const char *fmt, ...)
     AUTO_FREE char *text = xvasprintf(fmt, args);
     va_end(args);
     f->params->tell(f->params->arg, warning, text);
+}
+
+static void wake(const struct follow *f)
+{
+    if (f->pump)
+        loop_wake(f->loop, f->pump);
 }
 
 /* --- lines --- */
@@ -115,6 +121,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *err)
     l->call = 0;
     l->streaming = false;
     l->restart_at_ms = clock_mono_ms() + RESTART_MS;
+    wake(l->f);
     if (!err || err->code == ERR_CANCELLED)
         return;
     line_trouble(l, err);
@@ -127,7 +134,6 @@ static void on_answer(void *ctx, const json_t *result, const struct err *err)
     }
     if (err->code == ERR_DENIED && l->f->failure.code == ERR_NONE)
         l->f->failure = *err;
-    loop_wake(l->f->loop, l->f->pump);
 }
 
 static void on_progress(void *ctx, const json_t *params)
@@ -173,7 +179,7 @@ static void on_notice(void *ctx, const struct rpc_message *m)
             l->uid, json_int(m->payload, "offset", 0), json_int(m->payload, "bytes", 0));
         l->base_at_ms = l->f->params->base_ms ? clock_mono_ms() + l->f->params->base_ms : INT64_MAX;
     }
-    loop_wake(l->f->loop, l->f->pump);
+    wake(l->f);
 }
 
 static void start_line(struct line *l)
@@ -232,8 +238,6 @@ static const struct backup_shard *shard_of_line(
 /* Shards that were added or removed need other lines than there are. */
 static int take_look(struct follow *f, struct backup_shards *shards, struct err *err)
 {
-    GROW(f->seen, f->seen_count, f->seen_alloc);
-    f->seen[f->seen_count++] = shards;
     for (size_t i = 0; i < f->count; i++) {
         const struct backup_shard *now = shard_of_line(shards, &f->lines[i]);
         if (shards->count != f->count || !now) {
@@ -330,8 +334,9 @@ static void add_cut(struct follow *f, const struct cut *cut)
             json_pack("{s:s, s:I, s:o}", "repl_id", cut->shards[i].place.id, "offset",
                 (json_int_t)cut->shards[i].place.offset, "slots",
                 slots_to_json(&cut->shards[i].slots)));
-    json_array_append_new(f->cuts,
-        json_pack("{s:s, s:o}", "time", clock_format(cut->time_ms, time), "shards", shards));
+    json_array_append_new(
+        f->cuts, json_pack("{s:s, s:I, s:o}", "time", clock_format(cut->time_ms, time), "time_ms",
+                     (json_int_t)cut->time_ms, "shards", shards));
     f->index_is_old = true;
     f->status.last_cut_ms = cut->time_ms;
     if (!f->pending.time_ms) {
@@ -407,10 +412,22 @@ static bool all_stream(const struct follow *f)
     return true;
 }
 
+static bool runs(const struct follow *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->lines[i].call)
+            return true;
+    return false;
+}
+
 static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 {
     struct follow *f = arg;
 
+    if (f->stop_at_ms) {
+        wait_until(wait, f->stop_at_ms);
+        return runs(f) && clock_mono_ms() < f->stop_at_ms ? JOB_WAIT : JOB_DONE;
+    }
     if (f->failure.code != ERR_NONE) {
         *err = f->failure;
         return JOB_FAIL;
@@ -449,6 +466,19 @@ static void on_lost(void *arg, const struct err *err)
         loop_wake(f->loop, f->pump);
 }
 
+/* What is not archived in the time stays in the folder: the next run goes on from there. */
+static int stop_lines(struct follow *f, struct err *err)
+{
+    f->stop_at_ms = clock_mono_ms() + STOP_MS;
+    for (size_t i = 0; i < f->count; i++)
+        if (f->lines[i].call)
+            tell_line(&f->lines[i], "stop");
+    if (!f->pump)
+        return 0;
+    loop_wake(f->loop, f->pump);
+    return loop_run(f->loop, err);
+}
+
 static int run_loop(struct follow *f, struct err *err)
 {
     static const struct link_events events = {on_lost};
@@ -461,7 +491,8 @@ static int run_loop(struct follow *f, struct err *err)
     f->pump = loop_add(f->loop, &pump_ops, f);
     int rc = loop_run(f->loop, err);
     bool stopped = loop_interrupted(f->loop);
-    /* What has been received stays in the folder, and goes on from there. */
+    if (rc == 0 && stopped)
+        rc = stop_lines(f, err);
     save_index(f);
     link_close(f->link);
     if (rc == 0 && f->failure.code != ERR_NONE && !stopped) {
@@ -477,9 +508,6 @@ static void release(struct follow *f)
         free(f->lines[i].uid);
         free(f->lines[i].trouble);
     }
-    for (size_t i = 1; i < f->seen_count; i++) /* the first is the caller's */
-        backup_shards_free(f->seen[i]);
-    free(f->seen);
     free(f->lines);
     free(f->pending.places);
     json_decref(f->cuts);
@@ -500,8 +528,6 @@ int archive_follow(
         .pending.places = xcalloc(first->count, sizeof(*f.pending.places)),
     };
 
-    GROW(f.seen, f.seen_count, f.seen_alloc);
-    f.seen[f.seen_count++] = first;
     for (size_t i = 0; i < f.count; i++)
         f.lines[i] = (struct line){.f = &f,
             .shard = &first->shards[i],

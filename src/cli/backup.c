@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup_follow.h"
 #include "cluster_look.h"
 #include "command.h"
 #include "progress.h"
@@ -218,6 +219,14 @@ static int backup(struct backup_run *run, struct err *err)
     int rc = cluster_look(&look, &run->look, err);
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);
+    if (rc == 0 && run->args->given[OPT_ARCHIVE]) {
+        rc = capture_put(run->store, CAPTURE_FILE_NAME, &run->look->ccs_file, err);
+        struct cluster_look *first = run->look;
+        run->look = NULL;
+        if (rc == 0)
+            return backup_run_follow(&look, first, &run->params, err);
+        cluster_look_free(first);
+    }
     if (rc == 0)
         rc = backup_begin(&run->params, run->look->found, run->look->found_count, err);
     if (rc == 0)
@@ -296,7 +305,8 @@ const struct command command_backup = {
     .min_words = 0,
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
-        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY,
+        OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE, OPT_JSON,
+        OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

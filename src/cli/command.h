@@ -86,6 +86,13 @@
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \
     X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false, "compress with zstd, gzip or none (zstd)")                                          \
+    X(OPT_ARCHIVE, FOR_RUN, "follow", NULL, false,                                                                                          \
+        "keep every instant from now on, until a signal comes")                                                                             \
+    X(OPT_CUTS, FOR_RUN, "cuts", "TIME", false, "--follow: prove a moment so often (1s)")                                                   \
+    X(OPT_SEGMENT, FOR_RUN, "segment", "TIME", false,                                                                                       \
+        "--follow: send what was written so often (10s)")                                                                                   \
+    X(OPT_BASE_EVERY, FOR_RUN, "base-every", "TIME", false,                                                                                 \
+        "--follow: take a data set so often (1d)")                                                                                          \
     X(OPT_VERIFY, FOR_RUN, "verify", "HOW", false,                                                                                          \
         "read back from LOCATION: the size of the files, their digest, or check them in full (size)")                                       \
     X(OPT_FORKS, FOR_RUN, "forks", "N", false,                                                                                              \

@@ -1,0 +1,160 @@
+#include "backup_follow.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "progress.h"
+#include "recluster/archive.h"
+#include "recluster/clock.h"
+#include "recluster/digest.h"
+#include "recluster/file.h"
+#include "recluster/human.h"
+
+enum { CUTS_MS = 1000, CUTS_MIN_MS = 20, SEGMENT_S = 10, SEGMENT_BYTES = 16 << 20, BASE_S = 86400 };
+
+struct follow_run {
+    const struct cluster_look_params *look_params;
+    struct cluster_look **looks; /* all of them live to the end: shards point into them */
+    size_t count, alloc;
+    struct progress *progress;
+};
+
+/* --- the cluster, again and again --- */
+
+static int one_database(
+    const struct cluster_look *look, struct backup_shards **ret, struct err *err)
+{
+    if (look->found_count == 1) {
+        *ret = look->found[0];
+        return 0;
+    }
+    err_set(err, ERR_USAGE, "the cluster has %zu databases, an archive has one", look->found_count);
+    return err_hint(err, "Choose one with --database, and run an archive for each.");
+}
+
+static void add_look(struct follow_run *run, struct cluster_look *look)
+{
+    GROW(run->looks, run->count, run->alloc);
+    run->looks[run->count++] = look;
+}
+
+static int look_again(void *arg, struct backup_shards **ret, struct err *err)
+{
+    struct follow_run *run = arg;
+    struct cluster_look_params params = *run->look_params;
+    struct cluster_look *look;
+
+    params.wait_s = 0; /* the archive itself tries again */
+    if (cluster_look(&params, &look, err) < 0)
+        return -1;
+    add_look(run, look);
+    return one_database(look, ret, err);
+}
+
+/* --- what is told --- */
+
+static void tell(void *arg, bool warning, const char *text)
+{
+    char at[CLOCK_TEXT_MAX];
+
+    (void)arg;
+    AUTO_FREE char *line =
+        xasprintf("%s %s%s\n", clock_format(clock_wall_ms(), at), warning ? "warning: " : "", text);
+    print_plain(stderr, line);
+}
+
+static void show(void *arg, const struct archive_status *now)
+{
+    const struct follow_run *run = arg;
+    char cut[HUMAN_TEXT_MAX], archived[HUMAN_TEXT_MAX], waiting[HUMAN_TEXT_MAX];
+    int64_t now_ms = clock_wall_ms();
+    AUTO_FREE char *line = xasprintf("%zu of %zu streams; last moment %s ago, archived %s ago; %s "
+                                     "waiting",
+        now->streaming, now->shards,
+        now->last_cut_ms ? human_duration(now_ms - now->last_cut_ms, cut) : "-",
+        now->archived_ms ? human_duration(now_ms - now->archived_ms, archived) : "-",
+        human_bytes((uint64_t)now->waiting_bytes, waiting));
+
+    progress_doing(run->progress, line);
+}
+
+/* --- options --- */
+
+/* "1s", "50ms" */
+static int take_ms(const struct arguments *args, enum option option, int64_t missing_ms,
+    int64_t *ret_ms, struct err *err)
+{
+    const char *text = argument(args, option);
+    size_t len = text ? strlen(text) : 0;
+    int64_t seconds;
+
+    *ret_ms = missing_ms;
+    if (!text)
+        return 0;
+    if (len > 2 && strcmp(text + len - 2, "ms") == 0 && strspn(text, "0123456789") == len - 2 &&
+        len < 12) {
+        *ret_ms = strtoll(text, NULL, 10);
+        return 0;
+    }
+    if (human_parse_seconds(text, &seconds, err) < 0)
+        return err_wrap(err, "--%s", option_name(option));
+    *ret_ms = seconds * 1000;
+    return 0;
+}
+
+/* One for each location and database, so that two archives do not meet. The caller frees it. */
+static char *default_folder(const struct store *store, const char *uid)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    AUTO_FREE char *label = xasprintf("%s\n%s", store_label(store), uid);
+    char hex[DIGEST_HEX_MAX];
+
+    digest_of(label, strlen(label), hex);
+    if (state && *state == '/')
+        return xasprintf("%s/recluster/archive-%.16s", state, hex);
+    AUTO_FREE char *home = path_expand_home("~/.local/state/recluster");
+    return xasprintf("%s/archive-%.16s", home, hex);
+}
+
+int backup_run_follow(const struct cluster_look_params *look_params, struct cluster_look *look,
+    const struct backup_params *params, struct err *err)
+{
+    const struct arguments *args = look_params->args;
+    const char *given = argument(args, OPT_STREAM_SPOOL);
+    struct follow_run run = {.look_params = look_params};
+    struct archive_params archive = {.backup = params,
+        .segment_bytes = SEGMENT_BYTES,
+        .look = look_again,
+        .tell = tell,
+        .status = show,
+        .arg = &run};
+    struct backup_shards *shards = NULL;
+    char *folder = NULL;
+
+    add_look(&run, look);
+    int rc = one_database(look, &shards, err);
+    if (rc == 0)
+        rc = take_ms(args, OPT_CUTS, CUTS_MS, &archive.cuts_ms, err);
+    if (rc == 0)
+        rc = take_ms(args, OPT_SEGMENT, SEGMENT_S * 1000, &archive.segment_ms, err);
+    if (rc == 0)
+        rc = take_ms(args, OPT_BASE_EVERY, BASE_S * 1000LL, &archive.base_ms, err);
+    if (rc == 0 && (archive.cuts_ms < CUTS_MIN_MS || archive.segment_ms <= 0))
+        rc = err_set(
+            err, ERR_USAGE, "--cuts and --segment need times of %d ms or more", CUTS_MIN_MS);
+    if (rc == 0) {
+        folder = given ? xstrdup(given) : default_folder(params->store, shards->db->uid);
+        archive.folder = folder;
+        rc = dir_make(folder, 0700, err);
+    }
+    run.progress = progress_new(args->given[OPT_VERBOSE]);
+    if (rc == 0)
+        rc = archive_follow(&archive, shards, err);
+    progress_free(run.progress);
+    for (size_t i = 0; i < run.count; i++)
+        cluster_look_free(run.looks[i]);
+    free(run.looks);
+    free(folder);
+    return rc;
+}
