@@ -6,16 +6,17 @@
  *
  *   1. a manifest, *recluster-manifest.json (recluster(5)), which describes the set;
  *   2. files with the vendor's names (backup_name.h): the files of one run are a set;
- *   3. the folder of `redis-cli --cluster backup`: nodes.json and one RDB file per primary;
- *   4. all other *.rdb, *.rdb.gz and *.rdb.zst files, which are one set.
+ *   3. an archive (archive.h), whose newest moment up to at_ms is a set;
+ *   4. the folder of `redis-cli --cluster backup`: nodes.json and one RDB file per primary;
+ *   5. all other *.rdb, *.rdb.gz and *.rdb.zst files, which are one set.
  *
- * In case 4 each file is read whole to find its slots. A file belongs to the shard that holds all
+ * In case 5 each file is read whole to find its slots. A file belongs to the shard that holds all
  * slots of its keys. A file without keys goes to a shard that has no file yet. With `resort`, a
  * file with keys of several shards is taken for all slots that no other file has. Files named
  * temp-*.rdb are left over from a save that was killed; they are not backups.
  *
- * Only 1 and 2 name the database of a file. 3 is tried only if 1 and 2 find nothing, and 4 only if
- * 3 finds nothing either. A file that a manifest names belongs to that set alone.
+ * Only 1, 2 and 3 name the database of a file. 4 is tried only if they find nothing, and 5 only if
+ * 4 finds nothing either. A file that a manifest names belongs to that set alone.
  *
  * catalogue_add_disks() adds one more set: the files that servers kept on the disks of hosts and of
  * old nodes (disk_files.h). For each slot range it takes the newest usable file, of a primary or of
@@ -50,15 +51,22 @@ struct backup_file {
     bool scanned;                  /* read whole: `facts` has the scan */
     json_t *facts;
     int64_t plain_bytes; /* unpacked, from the manifest; 0: unknown */
-    /* "rdb", "aof", "aof-folder": of a file on a disk or with a manifest. NULL: an RDB file. */
+    /*
+     * "rdb", "aof", "aof-folder", "aof-parts": of a file on a disk, with a manifest, or of an
+     * archive. NULL: an RDB file.
+     */
     const char *kind;
-    bool aof; /* kind is "aof" or "aof-folder" */
+    bool aof; /* kind is one of "aof…" */
     /* Only of a file on a disk; otherwise NULL. */
     const char *where;      /* "a1:/data/redis/redis-1.rdb": host or old node, and path */
     const char *host;       /* of hosts.json, with that disk; NULL: only `location` reaches it */
     const char *folder;     /* path of its folder there */
     const json_t *location; /* of the folder; borrowed */
-    const json_t *parts;    /* of an AOF folder: [{"name", "bytes"}]; borrowed */
+    /*
+     * Of an AOF folder: [{"name", "bytes"}]. Of an archive the same, and of a segment "stream_bytes"
+     * (behind the SELECT at its front) and perhaps "take" (only so many of them). Borrowed.
+     */
+    const json_t *parts;
     int64_t time_ms;        /* of its data; -1: unknown */
     const char *next; /* place and time of the next newest file of the same slots; NULL: none */
 };
@@ -85,6 +93,7 @@ struct catalogue {
     struct arena arena;
     struct backup_set *sets; /* newest first */
     size_t set_count;
+    json_t *parts; /* owns those of archives; NULL: none */
     /* The newest complete set up to at_ms; a future one only if no other exists; -1: none. */
     int chosen;
 };

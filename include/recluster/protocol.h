@@ -149,7 +149,7 @@
  *
  *   fetch {"dir", "location" or "relay" (its label; the bytes come by relay.h), "name" (in the
  *           location), "bytes" (-1: any), "sha256"? (of the stored bytes), "kind"? ("rdb", "aof",
- *           "aof-folder"), "parts"? (of an AOF folder: [{"name", "bytes"}]),
+ *           "aof-folder", "aof-parts"), "parts"? (catalogue.h),
  *           "more"?: [{"location" or "relay", "name", "bytes", "take", …}] (files whose keys are
  *           joined with those of the first),
  *           "take"? (only keys of these slots are taken from this file; JSON ranges),

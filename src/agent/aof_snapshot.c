@@ -11,6 +11,8 @@
 
 #include "recluster/aof.h"
 #include "recluster/clock.h"
+#include "recluster/commands.h"
+#include "recluster/digest.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/pull.h"
@@ -46,6 +48,12 @@ struct copy {
     struct aof_reader *reader; /* of the present part */
     uint64_t bytes;            /* of the parts before it */
     uint64_t part_bytes, out_bytes;
+    struct segment { /* the part, if it is one of an archive */
+        bool is;
+        struct command_reader select; /* of its first command */
+        uint64_t select_bytes;        /* 0: it has not ended yet */
+        uint64_t take, all;           /* bytes of the stream behind it */
+    } segment;
     uint64_t commands;
     bool preamble;
     int64_t told_ms;
@@ -59,11 +67,35 @@ static int write_copy(void *arg, const void *data, size_t len, struct err *err)
     return file_write_all(c->fd, data, len, c->path, err);
 }
 
+/* How many of the next bytes are wanted: the SELECT, and then those up to the cut. */
+static int wanted_bytes(struct copy *c, const char *data, size_t len, size_t *ret, struct err *err)
+{
+    struct segment *s = &c->segment;
+    enum command_event event;
+    size_t at = 0;
+
+    while (!s->select_bytes && at < len) {
+        ssize_t n = command_reader_take(&s->select, data + at, len - at, &event, err);
+        if (n < 0)
+            return -1;
+        at += (size_t)n;
+        if (event == COMMAND_WORD && command_reader_is_between(&s->select))
+            s->select_bytes = s->select.offset;
+    }
+    uint64_t end = s->select_bytes ? s->select_bytes + s->take : UINT64_MAX;
+    uint64_t left = end > c->part_bytes ? end - c->part_bytes : 0;
+    *ret = left < len ? (size_t)left : len;
+    return 0;
+}
+
 static int take_bytes(void *arg, const void *data, size_t len, struct err *err)
 {
     struct copy *c = arg;
+    size_t wanted = len;
     int64_t now_ms = clock_mono_ms();
 
+    if (c->segment.is && wanted_bytes(c, data, len, &wanted, err) < 0)
+        return -1;
     c->part_bytes += len;
     if (now_ms - c->told_ms >= PROGRESS_MS) {
         c->told_ms = now_ms;
@@ -71,7 +103,7 @@ static int take_bytes(void *arg, const void *data, size_t len, struct err *err)
             c->call, json_pack("{s:I, s:O}", "bytes", (json_int_t)(c->bytes + c->part_bytes),
                          "total", json_object_get(c->input, "bytes")));
     }
-    return aof_reader_feed(c->reader, data, len, err);
+    return wanted ? aof_reader_feed(c->reader, data, wanted, err) : 0;
 }
 
 static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *facts, const char *name,
@@ -98,7 +130,13 @@ static int check_part(
     const struct copy *c, const json_t *part, bool last, uint64_t whole_bytes, struct err *err)
 {
     json_int_t expected = json_int(part, "bytes", 0);
-    bool whole = json_object_get(part, "sha256") != NULL;
+    const struct segment *s = &c->segment;
+    bool whole = s->is || json_object_get(part, "sha256") != NULL;
+    uint64_t bytes = s->is ? s->select_bytes + s->take : c->part_bytes;
+
+    if (s->is && c->part_bytes != s->select_bytes + s->all)
+        return err_set(err, ERR_CORRUPT, "it has %llu bytes of the stream instead of %llu",
+            (unsigned long long)(c->part_bytes - s->select_bytes), (unsigned long long)s->all);
 
     if (!whole && !is_packed(json_text(part, "name", "")) && expected >= 0 &&
         (uint64_t)expected != c->part_bytes) {
@@ -106,7 +144,7 @@ static int check_part(
             (unsigned long long)c->part_bytes, (long long)expected);
         return err_hint(err, "The file was changed since the plan was made: plan again.");
     }
-    if ((last && !whole) || whole_bytes == c->part_bytes)
+    if ((last && !whole) || whole_bytes == bytes)
         return 0;
     if (last) {
         err_set(err, ERR_CORRUPT, "it does not end where a command ends");
@@ -133,6 +171,14 @@ static int read_part(struct copy *c, struct store *store, const json_t *part, st
     return store_read(store, &(struct store_range){params.name, 0, -1}, take_bytes, c, NULL, err);
 }
 
+static void begin_segment(struct copy *c, const json_t *part)
+{
+    json_int_t all = json_int(part, "stream_bytes", -1), take = json_int(part, "take", all);
+
+    c->segment = (struct segment){.is = all >= 0, .all = (uint64_t)all, .take = (uint64_t)take};
+    command_reader_init(&c->segment.select);
+}
+
 static int copy_part(struct copy *c, struct store *store, const json_t *part, bool last,
     json_t **ret_dropped, struct err *err)
 {
@@ -143,6 +189,7 @@ static int copy_part(struct copy *c, struct store *store, const json_t *part, bo
     if (!name)
         return err_set(err, ERR_PROTOCOL, "a part of an append-only file has no name");
     c->part_bytes = 0;
+    begin_segment(c, part);
     c->reader = aof_reader_new(write_copy, c, c->also);
     int rc = read_part(c, store, part, err);
     if (rc == 0)
@@ -383,6 +430,20 @@ static int make_snapshot(struct agent_call *call, const struct shard *shard,
 
 /* --- both --- */
 
+/* Of what tells one input from another: the names and sizes of its files, and where it ends. */
+static const char *input_digest(const json_t *input, char digest[DIGEST_HEX_MAX])
+{
+    static const char *const fields[] = {"name", "bytes", "sha256", "parts"};
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        AUTO_FREE char *value = json_dumps(
+            json_object_get(input, fields[i]), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+        buf_addf(&text, "%s\n", value ? value : "");
+    }
+    return digest_of(text.data, text.len, digest);
+}
+
 /* The facts of a finished snapshot of the same input; NULL: there are none. */
 static json_t *finished(const char *folder, const json_t *input)
 {
@@ -393,9 +454,8 @@ static json_t *finished(const char *folder, const json_t *input)
     if (file_read(path, FACTS_BYTES_MAX, &text, &absent) < 0)
         return NULL;
     json_t *facts = json_read_quietly(text.data, text.len, 0);
-    bool same = json_equal(json_object_get(facts, "name"), json_object_get(input, "name")) &&
-                json_equal(json_object_get(facts, "bytes"), json_object_get(input, "bytes"));
-    if (same)
+    char digest[DIGEST_HEX_MAX];
+    if (strcmp(json_text(facts, "input", ""), input_digest(input, digest)) == 0)
         return facts;
     json_decref(facts);
     return NULL;
@@ -416,6 +476,8 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard,
         json_decref(facts);
         return err_sys(err, ERR_IO, "cannot rename 'dump.rdb' to '%s'", AOF_SNAPSHOT_NAME);
     }
+    char digest[DIGEST_HEX_MAX];
+    json_object_set_new(facts, "input", json_string(input_digest(in->file, digest)));
     AUTO_FREE char *text = json_dumps(facts, 0);
     if (file_write_atomic(facts_name, text, strlen(text), 0600, err) < 0) {
         json_decref(facts);

@@ -29,7 +29,7 @@ struct aof_wishes {
 };
 
 struct aof_input {
-    /* {"name", "bytes", "sha256"?, "parts"? (of an AOF folder, as disk_files.h)} */
+    /* {"name", "bytes", "sha256"?, "parts"? (as in catalogue.h)} */
     const json_t *file;
     struct store *store; /* has the file, or the parts */
     struct aof_wishes wishes;

@@ -19,7 +19,8 @@ static struct store *open_store(
         err_set(err, ERR_PROTOCOL, "the parameter 'location' is missing");
         return NULL;
     }
-    if (!json_object_get(file, "parts"))
+    const char *kind = json_text(file, "kind", "");
+    if (!json_object_get(file, "parts") || strcmp(kind, "aof-parts") == 0)
         return store_open(location, err);
     json_t *below = store_location_below(location, json_text(file, "name", NULL));
     struct store *store = store_open(below, err);

@@ -269,6 +269,8 @@ static int fill(struct catalogue_draft *draft, struct err *err)
     if (catalogue_add_manifests(draft, err) < 0)
         return -1;
     add_runs(draft);
+    if (catalogue_add_archive(draft, err) < 0)
+        return -1;
     if (!c->set_count && catalogue_add_cluster_backup(draft, err) < 0)
         return -1;
     if (!c->set_count && catalogue_add_folder(draft, err) < 0)
@@ -378,6 +380,7 @@ void catalogue_release(struct catalogue *c)
         }
     }
     free(c->sets);
+    json_decref(c->parts);
     arena_release(&c->arena);
     *c = (struct catalogue){.arena = ARENA_INIT, .chosen = -1};
 }

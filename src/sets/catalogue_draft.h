@@ -59,6 +59,9 @@ bool catalogue_is_fault_of_file(enum err_code code);
 int catalogue_add_manifests(struct catalogue_draft *draft, struct err *err) MUST_CHECK;
 bool catalogue_is_manifest(const char *name);
 
+/* The archive of query->database_uid, as one set: its newest moment up to query->at_ms. */
+int catalogue_add_archive(struct catalogue_draft *draft, struct err *err) MUST_CHECK;
+
 /* Whether a manifest lists the file. */
 bool catalogue_is_claimed(const struct catalogue_draft *draft, const char *name);
 
