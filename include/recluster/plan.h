@@ -240,6 +240,7 @@ struct plan_database {
     struct plan_sentinel *sentinels;
     size_t sentinel_count;
     int64_t sentinel_quorum;
+    bool prove_failover;     /* they prove a failover before it is opened */
     int64_t maxmemory_bytes; /* of each shard; 0: none */
     enum plan_login login;
     /* Clients have no administrative commands, as behind the old proxy; the user admin has them. */
@@ -316,7 +317,8 @@ void plan_free(struct plan *plan);
  *      "login": "as-before|new-password|given-password|open", "client_rules": "all|data",
  *      "primaries": null, or another number than in the CCS, "backup_set": SET or null,
  *      "shards": [SHARD], "endpoints": [{"addr", "port"}],
- *      "sentinels": [{"host", "addr", "port", "dir"}]}
+ *      "sentinels": [{"host", "addr", "port", "dir"}],
+ *      "prove_failover": bool}
  *
  *     SET: {"id", "time": "2026-01-31T13:05:09Z", "age_s", "skew_s", "disks": bool,
  *      "files": [{"name", "bytes", "slots": [[0, 5460]], and of a file on a disk "where", "host",

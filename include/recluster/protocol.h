@@ -218,11 +218,13 @@
  *
  *   configure {"dir", "maxmemory" (0: none), "maxmemory_policy", "maxclients" (0: default),
  *           "save": "3600 1 300 100" or "", "appendonly": bool, "appendfsync",
- *           "cluster_node_timeout_ms"?, "settings"? ({name: value}), "password"?}
+ *           "cluster_node_timeout_ms"?, "settings"? ({name: value}), "sentinel_password"?,
+ *           "password"?}
  *       progress {"phase": "aof-rewrite", "keys", "total" (-1: unknown)}
  *       -> {"maxmemory", "warnings": [text]}
  *       ! settings of the running server, then CONFIG REWRITE. A memory limit that is too low for
  *       the data is raised, with a warning. There is also a warning if maxclients cannot be set.
+ *       With sentinel_password, it makes the user recluster-sentinel, as open_shard does.
  *
  *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (of the commands of @admin
  *           and @dangerous only those that the vendor's proxy permits), "admin_password"?,
@@ -247,12 +249,21 @@
  *   start_sentinel {"dir", "server", "addr", "port", "database", "run_as"?, "tls"? (as in
  *           prepare_shard), "watch": {"name", "addr", "port" (of the primary), "quorum",
  *           "down_after_ms", "failover_timeout_ms", "parallel_syncs" (0: the server's default),
- *           "user"?, "password"? (of the servers that it watches)}}
+ *           "user"?, "password"? (of the servers that it watches)}, "generation"?: n}
  *       -> {"already": bool, "primary": {"addr", "port"}, "replicas": n, "sentinels": n (others that
  *           it knows), "quorum": n, "quorum_ok": bool, "said" (by SENTINEL CKQUORUM)}
  *       ! a Sentinel with a folder and a record like a shard's. It keeps what it learns in its
  *       redis.conf, so that is written only before its first start. A Sentinel that runs is only
- *       asked. Its systemd unit is enabled. remove_shard removes it.
+ *       asked. Its systemd unit is enabled. remove_shard removes it. A Sentinel of an earlier
+ *       generation is stopped, and starts anew.
+ *
+ *   prove_failover {"dir" (of the primary), "name" (of the database, to its Sentinels), "primary":
+ *           {"addr", "port"}, "servers": [{"addr", "port"}], "sentinels": [{"addr", "port"}]}
+ *       progress {"phase": "failover"}
+ *       -> {"to": {"addr", "port"}, "away_ms", "back_ms"}
+ *       ! SENTINEL FAILOVER at the first Sentinel, then a second one, back to "primary", for which
+ *       the replica-priority of the servers is changed and restored. After each, all servers and
+ *       Sentinels must agree. It looks first: after a kill it continues where things stand.
  *
  *   forget_nodes {"dir", "password", "nodes": [{"addr", "port"}]}
  *       -> {"forgotten": n}      ! CLUSTER FORGET of replicas at these addresses. A server learns

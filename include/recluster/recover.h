@@ -27,7 +27,11 @@
  * state file's meta has "full_sync", replicas have no fetch and no load: they get copies from their
  * primaries.
  *
- * Each arrow in the last line is a gate: a step starts when the step before it is done on every
+ * Sentinels start last, or, to prove a failover, between configure and open_shard:
+ *
+ *     configure ─> start_sentinel ─> prove_failover ─> open_shard
+ *
+ * Each arrow in the last line of the first drawing is a gate: a step starts when the step before it is done on every
  * shard of the database. If a task fails, the tasks that wait for it do not start. Other databases
  * continue.
  */

@@ -31,7 +31,7 @@ struct survey_source {
  *      "rack:b", …], "extra": [path of a hosts file, …], "no_replicas": [label or name, "" for
  *      all], "priority": [label or name, …], "only_configuration": true, "allow_missing_slots":
  *      "0-99", "shards": {label or name: primaries}, "rto_s": n, "accept_weaker_access": [label or
- *      name, …]}
+ *      name, …], "prove_failover": true}
  *
  * All of these may be left out.
  */

@@ -95,6 +95,15 @@ static int make_sentinel_user(
     return redis_command_argv(r, NULL, argv, NULL, err);
 }
 
+int access_allow_sentinels(
+    const struct shard *shard, struct redis *r, const char *password, struct err *err)
+{
+    struct server_version version;
+
+    server_version_of_record(shard->record, &version);
+    return make_sentinel_user(r, &version, password, err) < 0 ? -1 : save_users(r, err);
+}
+
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     const char *rules = json_text(params, "rules", NULL);

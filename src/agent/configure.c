@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access.h"
 #include "method.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
@@ -25,7 +26,8 @@ struct settings {
     json_int_t maxmemory, maxclients, node_timeout_ms;
     const char *policy, *save, *appendfsync;
     bool appendonly;
-    const json_t *more; /* {name: value}, as the database had them */
+    const json_t *more;            /* {name: value}, as the database had them */
+    const char *sentinel_password; /* of the Sentinels' user; NULL: open_shard makes it */
 };
 
 static int take_params(const json_t *params, struct settings *s, struct err *err)
@@ -39,6 +41,7 @@ static int take_params(const json_t *params, struct settings *s, struct err *err
         return -1;
     s->node_timeout_ms = 0;
     s->more = json_object_get(params, "settings");
+    s->sentinel_password = json_text(params, "sentinel_password", NULL);
     return json_object_get(params, "cluster_node_timeout_ms")
                ? param_int(params, "cluster_node_timeout_ms", &s->node_timeout_ms, err)
                : 0;
@@ -235,6 +238,7 @@ static int configure(struct agent_call *call, struct shard *shard, const struct 
         set_persistence(call, shard, r, s, err) < 0 || set_replication(shard, r, err) < 0 ||
         (shard_int(shard, "bus_port") && set_cluster(r, s, err) < 0) ||
         set_more(r, s->more, warnings, err) < 0 ||
+        (s->sentinel_password && access_allow_sentinels(shard, r, s->sentinel_password, err) < 0) ||
         redis_command(r, NULL, err, "CONFIG", "REWRITE") < 0 ||
         check_file(shard, s->appendonly, err) < 0 || run_as_give(shard, err) < 0) {
         json_decref(warnings);

@@ -33,7 +33,7 @@ extern const struct agent_method agent_hello, agent_probe, agent_measure, agent_
 extern const struct agent_method agent_prepare_shard, agent_fetch, agent_load_shard,
     agent_attach_replica, agent_shard_status, agent_configure, agent_open_shard,
     agent_prove_endpoint, agent_seal_shard, agent_stop_shard, agent_remove_shard,
-    agent_forget_nodes, agent_start_sentinel;
+    agent_forget_nodes, agent_start_sentinel, agent_prove_failover;
 
 /*
  * Parameters. Each function fails with ERR_PROTOCOL, which names the parameter, if it is missing or

@@ -25,6 +25,7 @@ const struct agent_method *const agent_methods[] = {
     &agent_prove_endpoint,
     &agent_seal_shard,
     &agent_start_sentinel,
+    &agent_prove_failover,
     &agent_stop_shard,
     &agent_remove_shard,
     &agent_release,

@@ -29,6 +29,7 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
     if (param_int(params, "port", &port, err) < 0)
         goto fail;
     json_object_set_new(record, "port", json_integer(port));
+    json_object_set_new(record, "generation", json_integer(json_int(params, "generation", 0)));
     if (json_object_get(params, "run_as"))
         json_object_set(record, "run_as", json_object_get(params, "run_as"));
     *ret = record;
@@ -38,6 +39,23 @@ fail:
     return -1;
 }
 
+/*
+ * Since its database was started again, its servers have other addresses and another password. The
+ * old record stays until the new one is written.
+ */
+static int end_old_generation(struct shard *shard, struct err *err)
+{
+    bool was_running;
+
+    if (chdir(shard->path) < 0)
+        return err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path);
+    if (server_stop(shard, &was_running, err) < 0 || dir_remove("redis.conf", err) < 0)
+        return -1;
+    json_decref(shard->record);
+    shard->record = NULL;
+    return 0;
+}
+
 /* The record is written last: with it the configuration belongs to the Sentinel. */
 static int prepare(struct shard *shard, const json_t *params, struct err *err)
 {
@@ -45,6 +63,9 @@ static int prepare(struct shard *shard, const json_t *params, struct err *err)
 
     if (shard->record && !shard_is_sentinel(shard))
         return err_set(err, ERR_CHECK, "'%s' is the folder of a shard", shard->path);
+    if (shard->record && shard_int(shard, "generation") < json_int(params, "generation", 0) &&
+        end_old_generation(shard, err) < 0)
+        return -1;
     if (shard->record)
         return 0;
     if (!json_is_object(watch))

@@ -149,6 +149,8 @@
         "fetch at most N files at a time, all hosts together (256)")                                                                        \
     X(OPT_FULL_SYNC, FOR_RUN, "full-sync", NULL, false,                                                                                     \
         "copy the data from primaries to replicas; without it, both load the same file")                                                    \
+    X(OPT_PROVE_FAILOVER, FOR_RUN, "prove-failover", NULL, false,                                                                           \
+        "before a database is opened, let its Sentinels fail over to a replica and back")                                                   \
     X(OPT_FAST_LOAD, FOR_RUN, "fast-load", NULL, false,                                                                                     \
         "load with huge pages on hosts where that proves faster; until their next restart, servers then need more time and memory to fork") \
     X(OPT_LOAD_WHILE_LANDING, FOR_RUN, "load-while-landing", "WHEN", false,                                                                 \
@@ -289,7 +291,7 @@ struct request_options {
     OPT_HOSTS, OPT_KEY, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                 \
         OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, OPT_WITHOUT,             \
         OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION, OPT_ALLOW_MISSING_SLOTS,            \
-        OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT
+        OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT, OPT_PROVE_FAILOVER
 #define REQUEST_OPTIONS RECOVER_OPTIONS, OPT_MEASURE
 int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;

@@ -173,6 +173,8 @@ static int read_options(const struct arguments *args, json_t *options, struct er
         return -1;
     if (args->given[OPT_RESORT])
         json_object_set_new(options, "resort", json_true());
+    if (args->given[OPT_PROVE_FAILOVER])
+        json_object_set_new(options, "prove_failover", json_true());
     if (args->given[OPT_OFFLINE])
         json_object_set_new(options, "offline", json_true());
     if (args->given[OPT_ONLY_CONFIGURATION])

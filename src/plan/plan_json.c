@@ -204,6 +204,7 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
     put(o, "shards", shards);
     put(o, "endpoints", endpoints);
     put(o, "sentinels", sentinels_json(plan, db));
+    put(o, "prove_failover", json_boolean(db->prove_failover));
     put(o, "users_added", users_added_json(db));
     put(o, "settings_own",
         db->database->settings_own ? json_deep_copy(db->database->settings_own) : json_array());

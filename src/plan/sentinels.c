@@ -186,6 +186,47 @@ static void warn_of_none(struct draft *d, const struct plan_database *db)
         "the CCS file has no Sentinels of it: no replica takes over when the primary fails");
 }
 
+/* Sentinels never choose a replica of priority 0. A server's own setting comes before that of all. */
+static bool may_take_over(const struct draft *d, const struct plan_database *db)
+{
+    const char *of_all = json_text(db->database->settings, "replica-priority", "100");
+
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        const struct plan_shard *shard = &d->plan->shards[s];
+        if (shard->primary >= 0 &&
+            strcmp(json_text(shard->shard->settings, "replica-priority", of_all), "0") != 0)
+            return true;
+    }
+    return false;
+}
+
+static void decide_proof(struct draft *d, struct plan_database *db)
+{
+    if (!json_flag(d->input->options, "prove_failover"))
+        return;
+    bool never = db->sentinel_count > 0 && !may_take_over(d, db);
+    db->prove_failover = db->sentinel_count > 0 && !never;
+    if (never)
+        draft_warn(d,
+            &(struct plan_issue){.code = "failover-not-proven",
+                .database = db->database->label,
+                .hint =
+                    "To let them take over, afterwards: CONFIG SET replica-priority 100, CONFIG "
+                    "REWRITE."},
+            "no failover is forced before it is opened, because its replicas have the setting "
+            "replica-priority 0: Sentinels never choose them");
+    else if (!db->prove_failover)
+        draft_warn(d,
+            &(struct plan_issue){.code = "failover-not-proven",
+                .database = db->database->label,
+                .hint = db->database->sharded
+                            ? "To try one afterwards: CLUSTER FAILOVER, at a replica."
+                            : "Only Sentinels that the plan places can prove it."},
+            db->database->sharded
+                ? "no failover is forced before it is opened: the nodes of a cluster watch each other"
+                : "no failover is forced before it is opened, because it gets no Sentinels");
+}
+
 void sentinels_place(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
@@ -204,5 +245,6 @@ void sentinels_place(struct draft *d)
             draft_warn(d,
                 &(struct plan_issue){.code = "sentinels-none", .database = db->database->label},
                 "it gets no Sentinels, because it has no replica that could take over");
+        decide_proof(d, db);
     }
 }

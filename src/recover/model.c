@@ -18,7 +18,7 @@ void task_count_state(struct executor *x, struct task_run *t, enum task_state st
     struct database_run *db = &x->databases[t->database];
     size_t was_done = t->state == TASK_DONE, is_done = state == TASK_DONE;
 
-    db->undone[t->kind->gate] += was_done - is_done;
+    db->undone[t->gate] += was_done - is_done;
     if (t->kind == &task_prepare_shard)
         db->unprepared += was_done - is_done;
     x->tasks_running += (size_t)(state == TASK_RUNNING) - (size_t)(t->state == TASK_RUNNING);
@@ -234,18 +234,20 @@ static int load_tasks(struct executor *x, struct err *err)
     size_t alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT task_id, kind, shard_uid, state, attempts, params, host FROM task "
+            "SELECT task_id, kind, shard_uid, state, attempts, params, host, gate FROM task "
             "ORDER BY task_id",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         const struct task_kind *kind = kind_by_name(rows_text(&rows, 1));
         int shard = shard_by_uid(x, rows_text(&rows, 2));
+        int64_t gate = rows_int(&rows, 7);
         enum task_state state;
 
-        if (!kind || shard < 0 || task_state_parse(rows_text(&rows, 3), &state) < 0) {
+        if (!kind || shard < 0 || gate < 0 || gate >= GATE_COUNT ||
+            task_state_parse(rows_text(&rows, 3), &state) < 0) {
             err_set(err, ERR_STATE_FILE,
-                "task %lld of the state file has an unknown kind, shard or state",
+                "task %lld of the state file has an unknown kind, shard, gate or state",
                 (long long)rows_int(&rows, 0));
             struct err ignored = ERR_INIT;
             (void)!rows_end(&rows, &ignored);
@@ -258,6 +260,7 @@ static int load_tasks(struct executor *x, struct err *err)
             .x = x,
             .id = rows_int(&rows, 0),
             .kind = kind,
+            .gate = (enum gate)gate,
             .shard = shard,
             .database = x->shards[shard].database,
             .host = own >= 0 ? own : x->shards[shard].host,
@@ -266,7 +269,8 @@ static int load_tasks(struct executor *x, struct err *err)
         };
         if (kind == &task_open_shard && rows_int(&rows, 4) > 0)
             x->databases[x->shards[shard].database].in_use = true;
-        x->databases[x->shards[shard].database].undone[kind->gate]++;
+        x->databases[x->shards[shard].database].undone[gate]++;
+        x->databases[x->shards[shard].database].proves_failover |= kind == &task_prove_failover;
         x->databases[x->shards[shard].database].unprepared += kind == &task_prepare_shard;
         /* Tasks that were running or failed when the last run ended are to be done again. */
         task_count_state(

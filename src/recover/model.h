@@ -92,6 +92,7 @@ struct database_run {
     size_t undone[GATE_COUNT]; /* tasks that are not done, by gate */
     size_t unsure;             /* shards */
     size_t unprepared;         /* shards whose prepare_shard is not done */
+    bool proves_failover;      /* its Sentinels start before it is opened, and prove a failover */
     bool in_use;               /* from the first open_shard on clients may write to it */
     bool refused;              /* a check of its files or of the loaded data failed */
 };
@@ -100,6 +101,7 @@ struct task_run {
     struct executor *x;
     int64_t id;
     const struct task_kind *kind;
+    enum gate gate; /* column `gate` */
     int shard, database, host;
     json_t *params; /* column `params`; NULL: none, and `host` is that of the shard */
     enum task_state state;

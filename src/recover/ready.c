@@ -21,7 +21,7 @@ static bool is_due(const struct executor *x, const struct task_run *t)
     if (t->state != TASK_PENDING || t->kind->stage > x->hooks->until ||
         waits_for_old_servers(db, t->kind))
         return false;
-    for (size_t gate = 0; gate < (size_t)t->kind->gate; gate++)
+    for (size_t gate = 0; gate < (size_t)t->gate; gate++)
         if (db->undone[gate] || db->unsure)
             return false;
     for (size_t i = 0; i < t->wait_count; i++) {
@@ -89,7 +89,7 @@ static bool opens_gate(const struct executor *x, const struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];
 
-    return db->undone[t->kind->gate] == 0 ||
+    return db->undone[t->gate] == 0 ||
            (db->generation > 0 && t->kind->stage == STAGE_PREPARE && db->unprepared == 0);
 }
 

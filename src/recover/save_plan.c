@@ -407,6 +407,8 @@ static bool task_applies(
         return has_nodes_to_forget(to, s);
     if (!is_to_be_saved(to, s))
         return false;
+    if (kind == &task_prove_failover)
+        return s->shard->primary && to->plan->databases[s->database].prove_failover;
     if (kind == &task_fetch)
         return has_own_file(to, s);
     if (kind == &task_load_shard)
@@ -543,19 +545,25 @@ static int forget_shard(struct state *st, const char *uid, struct err *err)
                "DELETE FROM task_wait WHERE task_id IN (SELECT task_id FROM task WHERE shard_uid = "
                "?1) OR waits_for IN (SELECT task_id FROM task WHERE shard_uid = ?1)",
                "s", uid) < 0 ||
-                   state_run(st, err, "DELETE FROM task WHERE shard_uid = ?", "s", uid) < 0 ||
+                   state_run(st, err,
+                       "DELETE FROM task WHERE shard_uid = ? AND kind != 'start_sentinel'", "s",
+                       uid) < 0 ||
                    state_run(st, err, "DELETE FROM placement WHERE shard_uid = ?", "s", uid) < 0
                ? -1
                : 0;
 }
 
-/* A new generation and password: old servers that still run cannot join the new cluster. */
+/*
+ * A new generation and new passwords: old servers that still run cannot join the new cluster, and
+ * old Sentinels cannot touch its servers.
+ */
 static int restart_database(
     struct state *st, const char *database, int64_t generation, struct err *err)
 {
     AUTO_FREE char *replication = random_hex(PASSWORD_BYTES);
 
-    if (state_set_secret(st, "target.replication_password", database, replication, err) < 0)
+    if (state_set_secret(st, "target.replication_password", database, replication, err) < 0 ||
+        sentinels_restart(st, database, err) < 0)
         return -1;
     return state_run(st, err,
         "UPDATE target SET generation = ?, replication_password = ?, state = 'planned' "

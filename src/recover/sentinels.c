@@ -33,6 +33,7 @@ static void start_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(watch, "user", json_string(SENTINEL_USER));
     json_object_set_new(watch, "password", json_string(db->sentinel_password));
     json_object_set_new(params, "watch", watch);
+    json_object_set_new(params, "generation", json_integer(db->generation));
 }
 
 static enum finish not_yet(const struct executor *x, const struct task_run *t, struct err *err)
@@ -104,6 +105,9 @@ static bool is_planned_on(const struct plan *plan, const struct plan_database *d
 
 static int forget_task(struct state *st, int64_t id, struct err *err)
 {
+    if (state_run(st, err, "DELETE FROM task_wait WHERE task_id = ?1 OR waits_for = ?1", "i", id) <
+        0)
+        return -1;
     return state_run(st, err,
                "INSERT INTO moved (at_ms, shard_uid, database_uid, generation, host, addr, port, "
                "bus_port, dir) SELECT ?, shard_uid, database_uid, generation, host, "
@@ -170,13 +174,30 @@ static int save_one(const struct plan *plan, const struct plan_database *db,
         "INSERT INTO task (kind, stage, gate, host, database_uid, shard_uid, params) "
         "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM task WHERE kind = ?1 "
         "AND host = ?4 AND database_uid = ?5)",
-        "siisssj", kind->name, (int64_t)kind->stage, (int64_t)kind->gate, host, uid,
+        "siisssj", kind->name, (int64_t)kind->stage,
+        (int64_t)(db->prove_failover ? GATE_CONFIGURE : kind->gate), host, uid,
         primary_of(plan, db), params);
 
     json_decref(params);
     return rc < 0 ? -1
                   : state_run(st, err, "DELETE FROM moved WHERE host = ? AND dir = ?", "ss", host,
                         s->dir);
+}
+
+/* The servers must know the Sentinels' user, and a failover needs all Sentinels. */
+static int save_waits(struct state *st, const char *database, struct err *err)
+{
+    static const char *const orders[][2] = {
+        {"start_sentinel", "configure"}, {"prove_failover", "start_sentinel"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(orders); i++)
+        if (state_run(st, err,
+                "INSERT OR IGNORE INTO task_wait (task_id, waits_for) SELECT after.task_id, "
+                "before.task_id FROM task AS after JOIN task AS before USING (database_uid) WHERE "
+                "after.kind = ? AND before.kind = ? AND database_uid = ?",
+                "sss", orders[i][0], orders[i][1], database) < 0)
+            return -1;
+    return 0;
 }
 
 int sentinels_save(
@@ -193,5 +214,18 @@ int sentinels_save(
     for (size_t i = 0; i < db->sentinel_count; i++)
         if (save_one(plan, db, &db->sentinels[i], st, err) < 0)
             return -1;
-    return 0;
+    return db->prove_failover ? save_waits(st, uid, err) : 0;
+}
+
+int sentinels_restart(struct state *st, const char *database, struct err *err)
+{
+    AUTO_FREE char *known = state_secret(st, "target.sentinel_password", database);
+    AUTO_FREE char *password = random_hex(PASSWORD_BYTES);
+
+    if (known && state_set_secret(st, "target.sentinel_password", database, password, err) < 0)
+        return -1;
+    return state_run(st, err,
+        "UPDATE task SET state = 'pending', result = NULL, error = NULL WHERE kind = ? AND "
+        "database_uid = ?",
+        "ss", task_start_sentinel.name, database);
 }

@@ -21,4 +21,7 @@
 int sentinels_save(const struct plan *plan, const struct plan_database *db, struct state *st,
     struct err *err) MUST_CHECK;
 
+/* Those of a database that starts again start again too, with another password of their user. */
+int sentinels_restart(struct state *st, const char *database, struct err *err) MUST_CHECK;
+
 #endif

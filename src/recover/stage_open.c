@@ -254,6 +254,9 @@ static void configure_params(const struct executor *x, const struct task_run *t,
     if (!json_object_get(x->hosts[t->host].spec, "announce_hostname"))
         json_object_del(later, "cluster-preferred-endpoint-type");
     json_object_set_new(params, "settings", later);
+    /* Where they prove a failover, they start before the database is opened. */
+    if (db->proves_failover && db->sentinel_password)
+        json_object_set_new(params, "sentinel_password", json_string(db->sentinel_password));
 }
 
 static enum finish configure_finish(
@@ -416,4 +419,5 @@ const struct task_kind task_forget_nodes = {
 
 const struct task_kind *const task_kinds[] = {&task_prepare_shard, &task_fetch, &task_load_shard,
     &task_attach_replica, &task_prove_shard, &task_configure, &task_open_shard,
-    &task_prove_endpoint, &task_seal_shard, &task_start_sentinel, &task_forget_nodes, NULL};
+    &task_prove_endpoint, &task_seal_shard, &task_start_sentinel, &task_prove_failover,
+    &task_forget_nodes, NULL};

@@ -57,7 +57,7 @@ struct task_kind {
     const char *name;
     const char *method;
     enum plan_stage stage;
-    enum gate gate;
+    enum gate gate; /* of its tasks, unless the plan gives them an earlier one */
     enum lane lane;
     int64_t timeout_ms;  /* of one call */
     int64_t patience_ms; /* for how long NOT_YET is repeated; 0: never */
@@ -83,7 +83,7 @@ struct task_kind {
 
 extern const struct task_kind task_prepare_shard, task_fetch, task_load_shard, task_attach_replica,
     task_prove_shard, task_configure, task_open_shard, task_prove_endpoint, task_seal_shard,
-    task_forget_nodes, task_start_sentinel;
+    task_forget_nodes, task_start_sentinel, task_prove_failover;
 extern const struct task_kind *const task_kinds[]; /* all, NULL-ended */
 
 #endif

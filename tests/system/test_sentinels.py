@@ -21,15 +21,15 @@ PASSWORD = "it's \"the one\""
 NAME = "orders.main"
 
 
-def captured(folder, net, recovery, release, replicas=2, watched=True):
+def captured(folder, net, recovery, release, replicas=2, watched=True, **settings):
     """A primary with replicas and three Sentinels, captured and gone."""
     program = release.program
-    servers = [redis_server.Server(folder / "p", net.old_node(1), 6379, PASSWORD, program).start()]
+    servers = [redis_server.Server(folder / "p", net.old_node(1), 6379, PASSWORD, program, **settings).start()]
     for i in range(replicas):
         addr = net.old_node(2 + i)
         servers.append(redis_server.Server(
             folder / f"r{i}", addr, 6379, PASSWORD, program, replicaof=f"{servers[0].addr} 6379",
-            replica_announce_ip=addr).start())
+            replica_announce_ip=addr, **settings).start())
         redis_server.wait_for_replica(servers[-1])
     with servers[0].connect() as c:
         c.call("ACL", "SETUSER", "app", "on", ">app's own", "~app:*", "+@all")
