@@ -67,7 +67,7 @@ struct backup_file {
      * (behind the SELECT at its front) and perhaps "take" (only so many of them). Borrowed.
      */
     const json_t *parts;
-    int64_t time_ms;        /* of its data; -1: unknown */
+    int64_t time_ms;  /* of its data; -1: unknown */
     const char *next; /* place and time of the next newest file of the same slots; NULL: none */
 };
 
