@@ -215,7 +215,8 @@ static int backup(struct backup_run *run, struct err *err)
     json_t *sets = json_array();
 
     run->params.time_ms = clock_wall_ms();
-    const struct cluster_look_params look = {run->args, run->request, run->store, run->wait_s};
+    const struct cluster_look_params look = {
+        run->args, run->request, run->params.ask, run->store, run->wait_s};
     int rc = cluster_look(&look, &run->look, err);
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);

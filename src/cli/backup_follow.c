@@ -39,12 +39,28 @@ static void add_look(struct follow_run *run, struct cluster_look *look)
     run->looks[run->count++] = look;
 }
 
+/* The server that was asked first may be the one that is gone. */
+static struct live_address *all_servers(const struct follow_run *run, size_t *ret_count)
+{
+    const struct live *live = run->looks[run->count - 1]->live;
+    struct live_address *seeds = xcalloc(live->count + 1, sizeof(*seeds));
+
+    for (size_t i = 0; i < live->count; i++)
+        seeds[i] = (struct live_address){live->servers[i]->addr, live->servers[i]->port};
+    *ret_count = live->count;
+    return seeds;
+}
+
 static int look_again(void *arg, struct backup_shards **ret, struct err *err)
 {
     struct follow_run *run = arg;
     struct cluster_look_params params = *run->look_params;
+    struct live_params ask = *params.ask;
     struct cluster_look *look;
 
+    AUTO_FREE struct live_address *seeds = all_servers(run, &ask.seed_count);
+    ask.seeds = seeds;
+    params.ask = &ask;
     params.wait_s = 0; /* the archive itself tries again */
     if (cluster_look(&params, &look, err) < 0)
         return -1;

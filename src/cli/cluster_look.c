@@ -16,8 +16,7 @@ static int capture_it(
     const char *unsettled = NULL, *name = argument(p->args, OPT_NAME);
 
     if (capture_get(p->store, argument(p->args, OPT_KEY), &before, err) < 0 ||
-        capture_settled(
-            live_request_params(p->request), p->wait_s * 1000, &look->live, &unsettled, err) < 0)
+        capture_settled(p->ask, p->wait_s * 1000, &look->live, &unsettled, err) < 0)
         return -1;
     if (unsettled) {
         err_set(err, ERR_BUSY, "the cluster is being changed: %s", unsettled);

@@ -1,14 +1,13 @@
 """backup --follow: every moment of the index can be recovered, or is refused for a gap that is named."""
 
 import json
-import os
 import signal
 import time
 
 import pytest
 
-from harness import one_moment, redis_server, resp
-from program import DONE, FAILED, REFUSED
+from harness import contents, one_moment, redis_server, resp
+from program import DONE, REFUSED
 from test_backup import Backed
 
 
@@ -37,8 +36,18 @@ class Archive(Backed):
         """The index is written every ten seconds."""
         redis_server.wait_until(lambda: len(self.cuts()) >= count, f"{count} moments", seconds)
 
-    def recover_at(self, net, cut, name, status=DONE):
-        """What the shards hold that are recovered as of this moment."""
+    def digest_at(self, net, cut, name):
+        def look(shards):
+            found = contents.Digest()
+            for shard in shards:
+                with resp.Connection(shard["addr"], shard["port"]) as c:
+                    found += contents.digest(c)
+            return found
+        return self.recover_at(net, cut, name, look=look)
+
+    def recover_at(self, net, cut, name, status=DONE, look=None):
+        """What the shards hold that are recovered as of this moment; or the run, if it was refused."""
+        look = look or self.held
         r = self.recovery
         r.state = self.folder / f"{name}.state"
         r.hosts = []
@@ -52,10 +61,10 @@ class Archive(Backed):
             server.kill()
         at = f"{cut['time_ms'] / 1000:.3f}"
         run = r.recover("--at", at, "--no-replicas", status=status)
-        if status != DONE:
+        if run.status != DONE:
             return run
         database = r.status()["databases"][0]
-        held = self.held([s for s in database["shards"] if s["role"] == "primary"])
+        held = look([s for s in database["shards"] if s["role"] == "primary"])
         r.run("abort", "--state", r.state, "--yes", "--open-databases", "redis-7000", status=None)
         redis_server.kill_all_below(self.folder / "hosts")
         return held
@@ -114,3 +123,144 @@ def test_moments_are_recovered(archive, net):
         assert one_moment.faults(held, a.names) == []
         assert greatest(held) > last
         last = greatest(held)
+
+
+RICH = [
+    ("SET", "{t}a", "1", "PX", 1000000), ("INCRBYFLOAT", "{t}f", "1.5"), ("INCR", "{t}n"), ("APPEND", "{t}a", "x"),
+    ("SETRANGE", "{t}r", 5, "y"), ("GETSET", "{t}a", "2"), ("SETBIT", "{t}bits", 7, 1), ("BITOP", "NOT", "{t}not", "{t}bits"),
+    ("BITFIELD", "{t}bits", "INCRBY", "u8", 0, 3), ("PFADD", "{t}hll", "a", "b"), ("PFMERGE", "{t}hll2", "{t}hll"),
+    ("LPUSH", "{t}list", 1, 2, 3), ("RPOPLPUSH", "{t}list", "{t}list2"), ("LINSERT", "{t}list", "BEFORE", 2, 9),
+    ("SADD", "{t}set", *range(50)), ("SPOP", "{t}set", 5), ("SMOVE", "{t}set", "{t}set2", 7), ("SUNIONSTORE", "{t}u", "{t}set", "{t}set2"),
+    ("ZADD", "{t}z", 1.25, "a", 2, "b"), ("ZINCRBY", "{t}z", 0.1, "a"), ("ZPOPMIN", "{t}z"), ("ZRANGESTORE", "{t}z2", "{t}z", 0, -1),
+    ("GEOADD", "{t}geo", 13.4, 52.5, "berlin"), ("HSET", "{t}h", "f", "v", "g", "w"), ("HINCRBYFLOAT", "{t}h", "n", "0.3"),
+    ("HDEL", "{t}h", "g"), ("XADD", "{t}x", "MAXLEN", "~", 100, "*", "f", "v"), ("XGROUP", "CREATE", "{t}x", "group", "0"),
+    ("XREADGROUP", "GROUP", "group", "me", "COUNT", 1, "STREAMS", "{t}x", ">"), ("XTRIM", "{t}x", "MAXLEN", 5),
+    ("COPY", "{t}h", "{t}h2"), ("RENAME", "{t}h2", "{t}h3"), ("SORT", "{t}list", "STORE", "{t}sorted"), ("PERSIST", "{t}a"),
+    ("EXPIRE", "{t}f", 5000), ("SET", "{t}gone", "x", "PX", 1), ("UNLINK", "{t}r"),
+    ("EVAL", "redis.call('SET', KEYS[1], redis.call('TIME')[1]); redis.call('HSET', KEYS[2], 'r', math.random())", 2, "{t}time", "{t}rand"),
+]
+
+
+def play(b, rounds):
+    for server, name in zip(b.primaries, b.names):
+        with server.connect() as c:
+            for i in range(rounds):
+                for command in RICH:
+                    try:
+                        c.call(*[w.replace("{t}", f"{{{name}}}{i}:") if isinstance(w, str) else w for w in command])
+                    except resp.ReplyError as e:
+                        assert "BUSYGROUP" in str(e), (command, e)
+            c.call("MULTI")
+            c.call("SET", f"{{{name}}}multi", "1")
+            c.call("INCR", f"{{{name}}}multi")
+            c.call("EXEC")
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+def test_commands_of_all_kinds_come_back(archive, net):
+    """At two moments when nothing was written: the same data, value by value, as the primaries had."""
+    a = archive()
+    play(a, 3)
+    a.follow()
+    a.wait_for_cuts(1)
+    truths = []
+    for more in (20, 3):
+        play(a, more)
+        time.sleep(0.3)  # moments of now
+        truth = contents.Digest()
+        for server in a.primaries:
+            with server.connect() as c:
+                truth += contents.digest(c)
+        truths.append((time.time(), truth))
+        time.sleep(0.3)
+    said = a.stop()
+    cuts = a.cuts()
+    for i, (at, truth) in enumerate(truths):
+        cut = max((c for c in cuts if c["time_ms"] <= at * 1000 + 250), key=lambda c: c["time_ms"])
+        assert a.digest_at(net, cut, f"r{i}").same_as(truth), (i, said)
+
+
+# --- whatever happens meanwhile ---
+
+def check_all(a, net, count, said):
+    """Each of `count` moments is consistent when it is recovered, or it is refused with the shard that has a gap."""
+    cuts = a.cuts()
+    assert len(cuts) >= count, said
+    good = 0
+    for i in range(count):
+        cut = cuts[i * (len(cuts) - 1) // (count - 1)]
+        found = a.recover_at(net, cut, f"c{i}", status=(DONE, REFUSED))
+        if isinstance(found, list):
+            assert one_moment.faults(found, a.names) == [], (cut, said)
+            good += 1
+        else:
+            assert found.says("shard:"), found
+    return good
+
+
+def test_the_archiver_is_killed(archive, net):
+    """And started again, twice: the stream goes on where it was, without a gap."""
+    a = archive()
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        for i in range(3):
+            a.follow()
+            a.wait_for_cuts(1) if i == 0 else time.sleep(2)
+            if i < 2:
+                a.process.kill()
+                a.process.communicate()
+                time.sleep(0.5)
+        time.sleep(1)
+        said = a.stop()
+    assert not "has a gap" in said, said
+    assert len(list(a.place.glob("base-*"))) == 3, "a new data set was needed"
+    assert check_all(a, net, 4, said) == 4
+
+
+def test_the_location_is_out_of_order(archive, net):
+    """What cannot be written waits, and is written later."""
+    a = archive()
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow()
+        a.wait_for_cuts(1)
+        away = a.place.rename(a.folder / "away")
+        a.place.write_text("no folder")
+        time.sleep(3)
+        a.place.unlink()
+        away.rename(a.place)
+        time.sleep(7)
+        said = a.stop()
+    assert "warning" in said
+    assert check_all(a, net, 3, said) == 3
+
+
+def test_the_source_is_killed(archive, net):
+    """The replica that a stream comes from: the next source has the same bytes."""
+    a = archive()
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow()
+        a.wait_for_cuts(1)
+        a.live.servers[3].kill()
+        time.sleep(3)
+        said = a.stop()
+    assert check_all(a, net, 3, said) == 3
+    assert len(list(a.place.glob("base-*"))) == 3, said
+
+
+def test_a_primary_is_killed(archive, net):
+    """A failover: the stream goes on under another id, or begins again behind a gap."""
+    a = archive()
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow()
+        a.wait_for_cuts(1)
+        before = len(a.cuts())
+        a.primaries[0].kill()
+        time.sleep(14)
+        said = a.stop()
+    assert len(a.cuts()) > before + 10, said
+    assert "its primary is" in said, said
+    good = check_all(a, net, 5, said)
+    assert good >= 4, said
