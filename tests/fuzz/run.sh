@@ -11,7 +11,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- reader split ccs answers stores live
+[ $# -gt 0 ] || set -- reader split ccs answers stores live stream
 work=${FUZZ_DIR:-$(mktemp -d /tmp/recluster-fuzz-XXXXXX)}
 mkdir -p "$work"
 
@@ -23,7 +23,7 @@ for target in "$@"; do
     mkdir -p "$work/$target"
     case $target in
     ccs) seeds="$root/fixtures/ccs" ;;
-    answers | stores | live) seeds= ;;
+    answers | stores | live | stream) seeds= ;;
     *) seeds="$root/fixtures/rdb-corpus $root/fixtures/rdb" ;;
     esac
     echo "== $target"
