@@ -10,8 +10,8 @@
  *
  * The same names with ".prev" at the end are the previous files. A node of a plain cluster has a
  * nodes.conf in its folder; its files are dump.rdb, appendonly.aof and appendonlydir/. The node's
- * own id, in the line of nodes.conf with "myself", is then the shard's uid. Other files are
- * ignored.
+ * own id, in the line of nodes.conf with "myself", is then the shard's uid; without a nodes.conf it
+ * is "". Other files are ignored.
  *
  * Two sides read such folders: the agent of a host (method list_files), and the operator's side
  * over SFTP. The facts of a file are JSON:
@@ -35,5 +35,12 @@
  * ERR_NOT_FOUND if it does not exist.
  */
 int disk_files_list(const json_t *folder, json_t **ret, struct err *err) MUST_CHECK;
+
+/* The same for a plain server whose configuration calls its files so. NULL: the usual name. */
+struct disk_names {
+    const char *snapshot, *aof, *aof_folder, *nodes;
+};
+int disk_files_list_named(
+    const json_t *folder, const struct disk_names *names, json_t **ret, struct err *err) MUST_CHECK;
 
 #endif

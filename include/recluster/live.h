@@ -118,6 +118,11 @@ struct live_database {
     size_t sentinel_count;
 };
 
+/* What is odd about data folders. It becomes a finding of the CCS file. */
+struct live_note {
+    const char *code, *message;
+};
+
 struct live {
     struct arena arena; /* owns all */
     int64_t asked_ms;   /* wall time at the beginning */
@@ -125,12 +130,18 @@ struct live {
     size_t count, alloc;
     struct live_database *databases; /* sorted by the address of `first` */
     size_t database_count;
+    struct live_note *notes; /* of live_from_folders() alone */
+    size_t note_count, note_alloc;
 };
 
 int live_ask(const struct live_params *params, struct live **ret, struct err *err) MUST_CHECK;
 /*
  * The same from the data folders of servers that no longer run, one for each: redis.conf or
  * valkey.conf, users.acl, nodes.conf. Versions and what the files do not say are not known.
+ *
+ * ERR_CHECK if the folders do not belong together: two of the same node, of different clusters, two
+ * that claim a slot in the same epoch; also if a server runs in one. What epochs decide, and what is
+ * missing, is in `notes`.
  */
 int live_from_folders(
     const char *const *paths, size_t count, struct live **ret, struct err *err) MUST_CHECK;

@@ -17,6 +17,7 @@
 #include "recluster/ccs.h"
 #include "recluster/err.h"
 #include "recluster/plan.h"
+#include "recluster/rdb.h"
 #include "recluster/state.h"
 
 struct survey_source {
@@ -37,6 +38,14 @@ struct survey_source {
  */
 struct survey_request {
     const char *ccs_path;
+    struct rdb_bytes
+        ccs_bytes; /* the file itself; `ccs_path` is then only its name. data NULL: read it */
+    /*
+     * Folders that were already listed, as in `disks` of struct survey; NULL: none. "server", an
+     * address and a port, says which server of no cluster a folder belongs to. A database without a
+     * source is then recovered from disks.
+     */
+    const json_t *folders;
     const char *ccs_key; /* a file with the private key of an encrypted CCS file; NULL: none */
     const char *hosts_path;
     const json_t *options;

@@ -111,6 +111,8 @@ int capture_make(
             making_finding(&m, "unsettled", "the cluster was being changed: %s", params->unsettled);
         for (size_t i = 0; i < live->database_count; i++)
             making_database(&m, &live->databases[i]);
+        for (size_t i = 0; i < live->note_count; i++)
+            making_finding(&m, live->notes[i].code, "%s", live->notes[i].message);
         making_silent_databases(&m);
         find_unasked(&m);
         add_cluster(&m, has_racks(&m));

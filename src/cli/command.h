@@ -56,6 +56,8 @@
         "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb; may be repeated")                                      \
     X(OPT_FROM_FOLDER, FOR_WHAT, "from-folder", "FOLDER", true,                                                                             \
         "ask no server: read the data folder of one that no longer runs; may be repeated")                                                  \
+    X(OPT_FROM_FOLDERS, FOR_WHAT, "from-folders", "FOLDER", true,                                                                           \
+        "instead of CCS: the data folders of the dead servers, which also have the data; name them all")                                    \
     X(OPT_NAME, FOR_WHAT, "name", "NAME", false, "the name of the cluster")                                                                 \
     X(OPT_USER, FOR_LOGIN, "user", "NAME", false, "log in as this user")                                                                    \
     X(OPT_PASSWORD, FOR_LOGIN, "password", "FILE", false, "a file that holds the user's password")                                          \
@@ -284,14 +286,16 @@ struct request_options {
     struct survey_source *sources;
     char **copies;
     size_t count;
-    json_t *options, *plan;
+    json_t *options, *plan, *folders;
+    struct buf ccs; /* made from folders */
 };
 /* All options that it reads; and those that `recover` takes from the command of a plan. */
 #define RECOVER_OPTIONS                                                                            \
-    OPT_HOSTS, OPT_KEY, OPT_DATABASE, OPT_SOURCE, OPT_AT, OPT_OLD_CLUSTER_IS_DEAD,                 \
-        OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, OPT_WITHOUT,             \
-        OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION, OPT_ALLOW_MISSING_SLOTS,            \
-        OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT, OPT_PROVE_FAILOVER
+    OPT_HOSTS, OPT_KEY, OPT_FROM_FOLDERS, OPT_DATABASE, OPT_SOURCE, OPT_AT,                        \
+        OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, \
+        OPT_WITHOUT, OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION,                        \
+        OPT_ALLOW_MISSING_SLOTS, OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT,                  \
+        OPT_PROVE_FAILOVER
 #define REQUEST_OPTIONS RECOVER_OPTIONS, OPT_MEASURE
 int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *ret_owned, struct err *err) MUST_CHECK;

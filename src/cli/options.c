@@ -108,6 +108,8 @@ static int check_words(const struct command *command, const struct arguments *ar
 
     if (args->word_count >= command->min_words && args->word_count <= command->max_words)
         return 0;
+    if (args->given[OPT_FROM_FOLDERS]) /* all words are folders */
+        return 0;
     if (args->word_count <= command->max_words) {
         err_set(err, ERR_USAGE, "'%s' needs %s", command->name, command->words);
     } else {

@@ -103,7 +103,7 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_plan = {
     .name = "plan",
-    .words = "CCS --hosts HOSTS",
+    .words = "CCS|--from-folders FOLDER... --hosts HOSTS",
     .summary = "dry run: layout, bytes, memory, time, what would be lost",
     .help =
         "Reads the CCS file, asks the hosts what they have and the locations what backups they "

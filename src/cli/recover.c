@@ -125,6 +125,11 @@ static const enum option of_each_run[] = {OPT_STATE, OPT_UNTIL, OPT_LIMIT_RATE, 
     OPT_REPLAN_LOST, OPT_PATIENCE, OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_JSON,
     OPT_YES, OPT_VERBOSE, OPT_HELP, OPT_COUNT};
 
+static bool is_new(const struct arguments *args)
+{
+    return args->word_count || args->given[OPT_FROM_FOLDERS];
+}
+
 static int keep_choices(const struct arguments *args, struct state *st, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
@@ -332,7 +337,7 @@ static int run_recovery(
     int rc = recover_run(st, &hooks, &result, err);
     progress_free(progress);
     /* A recovery with an interruption teaches nothing about rates. */
-    if (rc == 0 && args->word_count && result.done > 0)
+    if (rc == 0 && is_new(args) && result.done > 0)
         learn_rates(st);
     if (rc == 0)
         rc = show_end(st, path, args, err);
@@ -354,10 +359,10 @@ static int run(const struct arguments *args, struct err *err)
         err_set(err, ERR_USAGE, "'recover' needs a state file to keep its records in");
         return err_hint(err, "Add --state FILE; the same file resumes the recovery later.");
     }
-    if (!args->word_count && refuse_what_is_planned(args, err) < 0)
+    if (!is_new(args) && refuse_what_is_planned(args, err) < 0)
         return -1;
     signals_end_at_once();
-    if (args->word_count) {
+    if (is_new(args)) {
         if (state_open(NULL, STATE_MEMORY, &st, err) < 0)
             return -1;
         int rc = begin(args, path, st, err);
@@ -372,9 +377,10 @@ const struct command command_recover = {
     .name = "recover",
     .words = "[CCS --hosts HOSTS] --state FILE",
     .summary = "plan and recover; with --state alone: resume",
-    .help = "With CCS: plans as `recluster plan` does, asks, then rebuilds the databases in four "
-            "stages: prepare, transfer, load, open. With --state FILE alone: resumes a recovery "
-            "that was interrupted, whatever the cause. It is safe to run this again at any time.",
+    .help =
+        "With CCS (or --from-folders): plans as `recluster plan` does, asks, then rebuilds the databases in four "
+        "stages: prepare, transfer, load, open. With --state FILE alone: resumes a recovery "
+        "that was interrupted, whatever the cause. It is safe to run this again at any time.",
     .max_words = 1,
     .options = OPTIONS(REQUEST_OPTIONS, OPT_PLAN, OPT_PLAN_HASH, OPT_STATE, OPT_UNTIL,
         OPT_LIMIT_RATE, OPT_FETCHES, OPT_FULL_SYNC, OPT_FAST_LOAD, OPT_LOAD_WHILE_LANDING,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "from_folders.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
@@ -263,9 +264,10 @@ static int check_together(const struct arguments *args, struct err *err)
 int request_from_arguments(const struct arguments *args, struct survey_request *ret,
     struct request_options *owned, struct err *err)
 {
-    *owned = (struct request_options){.options = json_object()};
+    *owned = (struct request_options){.options = json_object(), .ccs = BUF_INIT};
     *ret = (struct survey_request){
-        .ccs_path = args->words[0],
+        .ccs_path =
+            args->given[OPT_FROM_FOLDERS] ? args->values[OPT_FROM_FOLDERS][0] : args->words[0],
         .ccs_key = argument(args, OPT_KEY),
         .hosts_path = args->given[OPT_HOSTS] ? args->values[OPT_HOSTS][0] : NULL,
         .old_cluster_is_dead = argument(args, OPT_OLD_CLUSTER_IS_DEAD),
@@ -284,6 +286,12 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
     if (parse_sources(args->values[OPT_SOURCE], owned, err) < 0 ||
         read_options(args, owned->options, err) < 0 || use_plan(args, owned, err) < 0)
         return -1;
+    if (args->given[OPT_FROM_FOLDERS]) {
+        if (from_folders_read(args, &owned->ccs, &owned->folders, err) < 0)
+            return -1;
+        ret->ccs_bytes = (struct rdb_bytes){owned->ccs.data, owned->ccs.len};
+        ret->folders = owned->folders;
+    }
     ret->sources = owned->sources;
     ret->source_count = owned->count;
     ret->options = owned->options;
@@ -299,4 +307,6 @@ void request_options_release(struct request_options *owned)
     free(owned->sources);
     json_decref(owned->options);
     json_decref(owned->plan);
+    json_decref(owned->folders);
+    buf_release(&owned->ccs);
 }

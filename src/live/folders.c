@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "answers.h"
+#include "folder_checks.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
@@ -351,14 +352,20 @@ int live_from_folders(const char *const *paths, size_t count, struct live **ret,
     live->asked_ms = clock_wall_ms();
     for (size_t i = 0; i < count; i++) {
         AUTO_FREE char *path = realpath(paths[i], NULL);
-        int rc = path ? read_folder(live, path, err)
+        int rc = path ? folder_check_idle(path, err)
                       : err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", paths[i]);
+        if (rc == 0)
+            rc = read_folder(live, path, err);
         if (rc < 0) {
             live_free(live);
             return -1;
         }
     }
     topology_find(live);
+    if (folders_check(live, err) < 0) {
+        live_free(live);
+        return -1;
+    }
     *ret = live;
     return 0;
 }

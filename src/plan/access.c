@@ -110,7 +110,7 @@ static void decide_database(
             "client-certificates-off");
 }
 
-/* Users of the CCS file, which are not restored. */
+/* Users of the CCS file, which are not restored, and what was odd when it was captured. */
 static void warn_of_findings(struct draft *d)
 {
     const struct ccs *ccs = d->input->ccs;
@@ -118,6 +118,9 @@ static void warn_of_findings(struct draft *d)
     for (size_t i = 0; i < ccs->finding_count; i++)
         if (strcmp(ccs->findings[i].code, "users") == 0)
             draft_warn(d, &(struct plan_issue){.code = "users-not-restored"}, "%s",
+                arena_strdup(&d->plan->arena, ccs->findings[i].message));
+        else if (strcmp(ccs->findings[i].code, "capture") == 0)
+            draft_warn(d, &(struct plan_issue){.code = "captured"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
 }
 

@@ -67,14 +67,18 @@ static bool parse_name(const char *name, bool folder, struct disk_name *ret)
     return false;
 }
 
-/* The names that a server of a plain cluster uses, in the folder of node `own`. */
-static bool parse_plain_name(const char *name, bool folder, const char *own, struct disk_name *ret)
+static const struct disk_names usual_names = {
+    "dump.rdb", "appendonly.aof", "appendonlydir", "nodes.conf"};
+
+/* The names that a plain server uses, in the folder of node `own`; "": of no cluster. */
+static bool parse_plain_name(const char *name, bool folder, const struct disk_names *names,
+    const char *own, struct disk_name *ret)
 {
-    static const struct {
+    const struct {
         const char *name, *kind;
         bool folder;
-    } forms[] = {{"dump.rdb", "rdb", false}, {"appendonly.aof", "aof", false},
-        {"appendonlydir", "aof-folder", true}};
+    } forms[] = {{names->snapshot, "rdb", false}, {names->aof, "aof", false},
+        {names->aof_folder, "aof-folder", true}};
 
     for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
         if (forms[i].folder != folder || strcmp(name, forms[i].name) != 0)
@@ -281,15 +285,15 @@ static int take_conf(void *arg, const void *data, size_t len, struct err *err)
 }
 
 /* The id of the node that the folder belongs to; "": none. */
-static int find_own(
-    struct store *s, const struct store_list *list, char own[UID_BYTES_MAX], struct err *err)
+static int find_own(struct store *s, const struct store_list *list, const char *name,
+    char own[UID_BYTES_MAX], struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;
 
     own[0] = '\0';
-    if (!store_list_find(list, "nodes.conf"))
+    if (!store_list_find(list, name))
         return 0;
-    if (store_read(s, &(struct store_range){"nodes.conf", 0, -1}, take_conf, &text, NULL, err) < 0)
+    if (store_read(s, &(struct store_range){name, 0, -1}, take_conf, &text, NULL, err) < 0)
         return -1;
     const char *end = text.data + text.len;
     for (const char *line = text.data, *stop; line < end; line = stop + 1) {
@@ -301,13 +305,26 @@ static int find_own(
     return 0;
 }
 
-static bool is_wanted(const char *name, bool folder, const char *own, struct disk_name *ret)
+static bool is_wanted(const char *name, bool folder, const struct disk_names *names,
+    const char *own, struct disk_name *ret)
 {
-    return parse_name(name, folder, ret) || (own[0] && parse_plain_name(name, folder, own, ret));
+    return parse_name(name, folder, ret) || parse_plain_name(name, folder, names, own, ret);
 }
 
 int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
 {
+    return disk_files_list_named(folder, &usual_names, ret, err);
+}
+
+int disk_files_list_named(
+    const json_t *folder, const struct disk_names *names, json_t **ret, struct err *err)
+{
+    const struct disk_names called = {
+        names->snapshot ? names->snapshot : usual_names.snapshot,
+        names->aof ? names->aof : usual_names.aof,
+        names->aof_folder ? names->aof_folder : usual_names.aof_folder,
+        names->nodes ? names->nodes : usual_names.nodes,
+    };
     struct store *s = store_open(folder, err);
     struct store_list list = STORE_LIST_INIT;
     struct disk_name name;
@@ -315,14 +332,14 @@ int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
 
     if (!s)
         return -1;
-    if (store_list(s, &list, err) < 0 || find_own(s, &list, own, err) < 0) {
+    if (store_list(s, &list, err) < 0 || find_own(s, &list, called.nodes, own, err) < 0) {
         store_list_release(&list);
         store_close(s);
         return -1;
     }
     *ret = json_array();
     for (size_t i = 0; i < list.count; i++) {
-        if (!is_wanted(list.entries[i].name, false, own, &name))
+        if (!is_wanted(list.entries[i].name, false, &called, own, &name))
             continue;
         json_t *facts = new_facts(list.entries[i].name, &name);
         look_at_file(s, &list.entries[i], facts);
@@ -330,7 +347,7 @@ int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
     }
     store_close(s); /* before others are opened, because a server may limit sessions */
     for (size_t i = 0; i < list.folder_count; i++) {
-        if (!is_wanted(list.folders[i], true, own, &name))
+        if (!is_wanted(list.folders[i], true, &called, own, &name))
             continue;
         json_t *facts = new_facts(list.folders[i], &name);
         look_at_folder(folder, list.folders[i], facts);

@@ -151,7 +151,7 @@ static json_t *find_location(struct survey *survey, const struct survey_request 
     }
     /* "--source db:1=disks": only the files on disks. */
     const char *word = json_string_value(in->location);
-    in->only_disks = word && strcmp(word, "disks") == 0;
+    in->only_disks = word ? strcmp(word, "disks") == 0 : request->folders && !in->location;
     if (in->only_disks)
         in->location = NULL;
     if (!in->location || !wishes_backups(survey, in))

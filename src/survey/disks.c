@@ -152,13 +152,37 @@ static int check_left_out(const struct survey *survey, struct err *err)
     return 0;
 }
 
+static bool is_at(const struct ccs *ccs, const struct ccs_shard *shard, const char *server)
+{
+    const struct ccs_node *node = shard->node_uid ? ccs_node(ccs, shard->node_uid) : NULL;
+    AUTO_FREE char *there = xasprintf("%s:%d", node && node->addr ? node->addr : "?", shard->port);
+    return strcmp(there, server) == 0;
+}
+
+/* The files of a server of no cluster do not say whose they are: its address does. */
+static void name_server(const struct ccs *ccs, const json_t *folder)
+{
+    const char *server = json_text(folder, "server", NULL);
+    json_t *file;
+    size_t i;
+
+    for (size_t s = 0; server && s < ccs->shard_count; s++) {
+        if (!is_at(ccs, &ccs->shards[s], server))
+            continue;
+        json_array_foreach (json_object_get(folder, "files"), i, file)
+            if (!*json_text(file, "shard", "?"))
+                json_object_set_new(file, "shard", json_string(ccs->shards[s].uid));
+        return;
+    }
+}
+
 /* The slots of a shard's file, for primaries and replicas. */
 static void set_shards(
     struct survey *survey, const struct ccs_database *db, struct disk_query *query)
 {
     const struct ccs *ccs = survey->ccs;
     struct arena *arena = &survey->ccs->arena;
-    struct disk_shard *shards = arena_alloc(arena, (2 * db->shard_count + 1) * sizeof(*shards));
+    struct disk_shard *shards = arena_alloc(arena, (2 * db->shard_count + 2) * sizeof(*shards));
     const struct slots **ranges = arena_alloc(arena, (db->shard_count + 1) * sizeof(*ranges));
     AUTO_FREE size_t *range_of = xcalloc(db->shard_count + 1, sizeof(*range_of));
 
@@ -179,6 +203,9 @@ static void set_shards(
         if (shard->node_id)
             shards[query->shard_count++] = (struct disk_shard){shard->node_id, range_of[of]};
     }
+    /* A lone server's folder need not say whose it is. */
+    if (ccs->database_count == 1 && query->range_count == 1 && !db->sharded)
+        shards[query->shard_count++] = (struct disk_shard){"", 0};
     query->shards = shards;
     query->ranges = ranges;
 }
@@ -234,6 +261,7 @@ int survey_choose_disks(struct survey *survey, struct err *err)
     if (!survey->replan && check_left_out(survey, err) < 0)
         return -1;
     json_array_foreach (survey->disks, i, folder) {
+        name_server(survey->ccs, folder);
         const json_t *files = json_object_get(folder, "files");
         if (!json_array_size(files))
             continue;

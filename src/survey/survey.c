@@ -185,6 +185,13 @@ static int load_hosts(struct survey *survey, const struct survey_request *reques
     return 0;
 }
 
+static int import_ccs(const struct survey_request *request, struct state *st, struct err *err)
+{
+    return request->ccs_bytes.data
+               ? ccs_import_bytes(request->ccs_path, request->ccs_bytes, st, err)
+               : ccs_import(request->ccs_path, request->ccs_key, st, err);
+}
+
 int survey_run(
     const struct survey_request *request, struct state *st, struct survey **ret, struct err *err)
 {
@@ -192,10 +199,10 @@ int survey_run(
 
     survey->owned = json_array();
     survey->logins = json_array();
-    survey->disks = json_array();
+    survey->disks = request->folders ? json_deep_copy(request->folders) : json_array();
     survey->options = request->options ? json_deep_copy(request->options) : json_object();
     survey->pinned = json_deep_copy(request->plan);
-    if (ccs_import(request->ccs_path, request->ccs_key, st, err) < 0 ||
+    if (import_ccs(request, st, err) < 0 ||
         state_set_meta(st, "hosts_path", request->hosts_path, err) < 0 ||
         !(survey->ccs = ccs_load(st, err)) || load_hosts(survey, request, err) < 0 ||
         survey_databases(survey, request, err) < 0 || make_clusters(survey, st, err) < 0 ||

@@ -1,0 +1,186 @@
+"""A plain Redis or Valkey cluster of which only its old data folders, or a redis-cli backup, are left."""
+
+import shutil
+
+import pytest
+
+from captured import settings_of, users_of
+from harness import contents, redis_server, resp
+from live_cluster import LiveCluster
+from program import DONE, REFUSED, USAGE
+from test_capture_recovery import ODD, ROOT, fill, recovered_servers
+
+
+def die(servers, aof=False):
+    """Their configuration is written down, their data saved, and all of them are killed."""
+    for server in servers:
+        with server.connect() as c:
+            c.call("CONFIG", "REWRITE")
+            if not aof:
+                c.call("SAVE")
+    for server in servers:
+        server.kill()
+    return [s.folder for s in servers]
+
+
+def from_folders(recovery, folders, *more, command="recover", **how):
+    state = ["--state", recovery.state, "--yes"] if command == "recover" else []
+    recovery.write_hosts()
+    return recovery.run(command, "--hosts", recovery.hosts_file, *state, *more, "--from-folders", *folders, timeout=120, **how)
+
+
+def held(recovery, password=None):
+    """A digest of what the new primaries hold."""
+    found = contents.Digest()
+    for database in recovery.status()["databases"]:
+        for shard in database["shards"]:
+            if shard["role"] == "primary":
+                with resp.Connection(shard["addr"], shard["port"], password) as c:
+                    found += contents.digest(c)
+    return found
+
+
+def digest_of(servers):
+    found = contents.Digest()
+    for server in servers:
+        with server.connect() as c:
+            found += contents.digest(c)
+    return found
+
+
+@pytest.mark.releases("system", "redis80", "valkey91")
+@pytest.mark.parametrize("kept", ["rdb", "aof"])
+def test_folders_of_a_cluster(folder, net, recovery, release, kept):
+    """One command: keys, password, users, limits, policy, persistence, odd settings."""
+    settings = {k.replace("-", "_"): v for k, v in ODD.items()}
+    if kept == "aof":
+        settings.update(appendonly="yes", appendfsync="always", cluster_require_full_coverage="no",
+                        cluster_allow_reads_when_down="yes", maxclients="777")
+    live = LiveCluster(folder / "live", net, release.program, replicas=1, password=ROOT, **settings).start()
+    fill(live.servers, 3, release.version)
+    with live.servers[0].connect() as c:
+        users, before = users_of(c), settings_of(c)
+    digest = digest_of(live.servers[:3])
+    folders = die(live.servers, aof=kept == "aof")
+    recovery.add_hosts(3)
+    plan = from_folders(recovery, folders, command="plan")
+    assert plan.says("appendonlydir" if kept == "aof" else "dump.rdb") and plan.says("this machine"), plan
+    from_folders(recovery, folders)
+    assert held(recovery, ROOT).same_as(digest)
+    for shard in recovered_servers(recovery, "1"):
+        with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+            own = users_of(c)
+            own.pop("replication")
+            assert own == users
+            assert settings_of(c) == before
+
+
+def test_resumed_after_a_kill(folder, net, recovery):
+    """The state file has all that the folders said."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    fill(live.servers, 3, (7, 0, 0))
+    digest = digest_of(live.servers)
+    folders = die(live.servers)
+    recovery.add_hosts(2)
+    from_folders(recovery, folders, "--until", "prepare")
+    for f in folders:
+        (f / "redis.conf").unlink()
+    recovery.resume()
+    assert held(recovery, ROOT).same_as(digest)
+
+
+def replicated(folder, net, **settings):
+    primary = redis_server.Server(folder / "p", net.old_node(1), 6379, ROOT, **settings).start()
+    replica = redis_server.Server(
+        folder / "r", net.old_node(2), 6379, ROOT, replicaof=f"{primary.addr} 6379",
+        replica_announce_ip=net.old_node(2), **settings).start()
+    redis_server.wait_for_replica(replica)
+    fill([primary, replica], 1, (7, 0, 0))
+    return primary, replica
+
+
+@pytest.mark.parametrize("bad", ["none", "primary's", "replica's", "primary's folder"])
+def test_folders_of_a_primary_and_a_replica(folder, net, recovery, bad):
+    """The newest whole file is taken; the plan says which, and which not and why."""
+    primary, replica = replicated(folder, net)
+    digest = digest_of([primary])
+    redis_server.wait_until(lambda: digest_of([replica]).same_as(digest), "the replica")
+    folders = die([primary, replica])
+    if bad == "primary's":
+        (primary.folder / "dump.rdb").write_bytes(b"")
+    if bad == "replica's":
+        (replica.folder / "dump.rdb").write_bytes(b"REDIX0011")
+    if bad == "primary's folder":
+        folders = folders[1:]
+    recovery.add_hosts(2)
+    plan = from_folders(recovery, folders, command="plan")
+    taken = {"primary's": replica, "primary's folder": replica, "replica's": primary}.get(bad)
+    for server in [taken] if taken else []:
+        assert plan.says(f"this machine:{server.folder}/dump.rdb of"), plan
+    assert plan.says("is not used") == (bad == "primary's") or bad == "replica's", plan
+    from_folders(recovery, folders)
+    assert held(recovery, ROOT).same_as(digest)
+    assert len(recovered_servers(recovery, "1")) == 2
+
+
+@pytest.mark.parametrize("kept", ["dump.rdb", "prod.rdb", "appendonlydir", "log"])
+def test_folder_of_one_server(folder, net, recovery, kept):
+    """Whatever its files are called."""
+    more = {"dbfilename": kept} if kept.endswith("rdb") else {"appendonly": "yes", "appenddirname": kept}
+    server = redis_server.Server(folder / "it's here", net.old_node(1), 6390, ROOT, **more).start()
+    fill([server], 1, (7, 0, 0))
+    digest = digest_of([server])
+    folders = die([server], aof="appendonly" in more)
+    recovery.add_hosts(1)
+    from_folders(recovery, folders)
+    assert held(recovery, ROOT).same_as(digest)
+
+
+def test_folders_that_contradict(folder, net, recovery):
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    other = redis_server.Server(folder / "other", net.old_node(9), 6379).start()
+    second = LiveCluster(folder / "second", net, replicas=0, first=20).start()
+    with live.servers[0].connect() as c:
+        c.call("CONFIG", "REWRITE")
+    recovery.add_hosts(2)
+    run = from_folders(recovery, [s.folder for s in live.servers], status=REFUSED)
+    assert run.says(f"a server still runs in '{live.servers[0].folder}'") and run.says("Stop it"), run
+    folders = die(live.servers)
+    die([other])
+    strangers = die(second.servers)
+    for stranger in strangers:
+        text = (stranger / "nodes.conf").read_text()
+        (stranger / "nodes.conf").write_text(text.replace("0" * 30, "a" * 30))
+    (folder / "empty").mkdir()
+    copy = folder / "copy"
+    shutil.copytree(folders[0], copy)
+    link = folder / "link"
+    link.symlink_to(folders[0])
+    for more, words in (
+            ([folder / "empty"], f"'{folder / 'empty'}' is not the data folder of a server"),
+            ([folder / "gone"], f"cannot open '{folder / 'gone'}'"),
+            ([copy], "are both of the node"),
+            ([other.folder], "are not of the same cluster"), ([strangers[0]], "are not of the same cluster")):
+        run = from_folders(recovery, [*folders, *more], command="plan", status=None)
+        assert run.status not in (DONE, 70) and run.says(words), run
+    plan = from_folders(recovery, [*folders, link], command="plan")
+    assert plan.says("Feasible"), plan
+    run = from_folders(recovery, folders[1:], command="plan", status=REFUSED)
+    assert run.says("no folder is of the node") and run.says("0-5460"), run
+    shutil.rmtree(folder / "copy")
+    conf = folders[1] / "nodes.conf"
+    text = conf.read_text()
+    own = next(line for line in text.splitlines() if "myself" in line)
+    for epoch, status, words in (("99", DONE, "the later epoch counts"), (None, REFUSED, "in the same epoch")):
+        first = next(line for line in (folders[0] / "nodes.conf").read_text().splitlines() if "myself" in line)
+        changed = own.split()
+        changed[6] = epoch or first.split()[6]
+        conf.write_text(text.replace(own, " ".join([*changed, "100-200"])))
+        run = from_folders(recovery, folders, command="plan", status=status)
+        assert run.says(words) and run.says("100-200") and run.says(str(folders[0])) and run.says(str(folders[1])), run
+    conf.write_text(text)
+    (folders[2] / "dump.rdb").unlink()
+    (folders[2] / "dump.rdb").symlink_to("/nowhere/dump.rdb")
+    run = from_folders(recovery, folders, command="plan", status=REFUSED)
+    assert run.says(f"'{folders[2]}/dump.rdb' cannot be read"), run
+    from_folders(recovery, folders, "--key", "x", status=USAGE)
