@@ -17,8 +17,8 @@ struct cluster_look_params {
     const struct arguments *args; /* --database, --name, --key */
     const struct live_request *request;
     const struct live_params *ask; /* whom it asks: those of the request, or more servers */
-    struct store *store; /* its CCS file gives the uids */
-    int64_t wait_s;      /* for a failover, moving slots, or a server that is busy */
+    struct store *store;           /* its CCS file gives the uids */
+    int64_t wait_s;                /* for a failover, moving slots, or a server that is busy */
 };
 
 struct cluster_look {

@@ -308,7 +308,8 @@ static int find_own(struct store *s, const struct store_list *list, const char *
 static bool is_wanted(const char *name, bool folder, const struct disk_names *names,
     const char *own, struct disk_name *ret)
 {
-    return parse_name(name, folder, ret) || parse_plain_name(name, folder, names, own, ret);
+    return parse_name(name, folder, ret) ||
+           (own && parse_plain_name(name, folder, names, own, ret));
 }
 
 int disk_files_list(const json_t *folder, json_t **ret, struct err *err)
@@ -328,15 +329,17 @@ int disk_files_list_named(
     struct store *s = store_open(folder, err);
     struct store_list list = STORE_LIST_INIT;
     struct disk_name name;
-    char own[UID_BYTES_MAX];
+    char id[UID_BYTES_MAX];
 
     if (!s)
         return -1;
-    if (store_list(s, &list, err) < 0 || find_own(s, &list, called.nodes, own, err) < 0) {
+    if (store_list(s, &list, err) < 0 || find_own(s, &list, called.nodes, id, err) < 0) {
         store_list_release(&list);
         store_close(s);
         return -1;
     }
+    /* A nodes.conf that does not say whose it is may be of any node. */
+    const char *own = *id || !store_list_find(&list, called.nodes) ? id : NULL;
     *ret = json_array();
     for (size_t i = 0; i < list.count; i++) {
         if (!is_wanted(list.entries[i].name, false, &called, own, &name))

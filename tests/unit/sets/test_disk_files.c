@@ -287,7 +287,7 @@ static void a_folder_that_is_not_there(void **state)
 static void nodes_conf_says_whose_a_folder_is(void **state)
 {
     static const struct {
-        const char *conf, *shard; /* NULL: none of the files is ours */
+        const char *conf, *shard; /* NULL: no such file; none of the files is ours */
     } cases[] = {
         {"aa01 127.0.0.1:1@2 master - 0 1 1 connected\n"
          "bb02 127.0.0.1:3@4 myself,slave aa01 0 1 1 connected\nvars currentEpoch 6\n",
@@ -297,6 +297,7 @@ static void nodes_conf_says_whose_a_folder_is(void **state)
         {"myself\n aa01 myself\n\nx myself", NULL},
         {"../x 127.0.0.1:3@4 myself,master - 0\n", NULL},
         {"", NULL},
+        {NULL, ""},
     };
 
     (void)state;
@@ -306,7 +307,8 @@ static void nodes_conf_says_whose_a_folder_is(void **state)
         put(dir, "appendonly.aof", COMMANDS);
         put(dir, "temp-12.rdb", SNAPSHOT);
         put(dir, "appendonlydir", FOLDER);
-        temp_file(dir, "nodes.conf", cases[i].conf, strlen(cases[i].conf));
+        if (cases[i].conf)
+            temp_file(dir, "nodes.conf", cases[i].conf, strlen(cases[i].conf));
         json_t *files = list(dir);
         assert_int_equal(json_array_size(files), cases[i].shard ? 3 : 0);
         for (size_t k = 0; k < json_array_size(files); k++)
