@@ -14,7 +14,8 @@
  *     cluster        captured_at, captured_from, capture_digest (live_digest()), capture_findings (JSON: [{code, message}, …])
  *     bdb            acl_users (JSON: the lines of ACL LIST), redis_config (JSON: the settings that
  *                    are equal on all its servers), functions, module_paths, captured_keys,
- *                    captured_bytes, tls_ports ("only", "mixed")
+ *                    captured_bytes, tls_ports ("only", "mixed"),
+ *                    login ("unknown": the folder had no configuration)
  *     redis          cluster_node_id, config_epoch, bus_port, hostname, data_path, executable,
  *                    redis_config (JSON: the settings in which it differs), status
  *     sentinel:<n>   bdb_uid, name, addr, port, quorum, down_after_ms, failover_timeout_ms,

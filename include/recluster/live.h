@@ -93,6 +93,7 @@ struct live_server {
     const char *info;              /* the text of INFO */
     struct live_setting *settings; /* CONFIG GET *, sorted by name */
     size_t setting_count;
+    bool settings_unknown;    /* of a folder without a configuration file */
     const char *const *users; /* ACL LIST, NULL-ended */
     struct live_module *modules;
     size_t module_count;

@@ -132,6 +132,8 @@ static void add_functions(struct making *m, const struct live_server *s, struct 
 
 void access_add(struct making *m, const struct live_database *db, struct hash *bdb)
 {
+    if (db->first->settings_unknown)
+        hash_set(&m->now, bdb, "login", "unknown");
     add_users(m, db, bdb);
     add_passwords(m, db->first, bdb);
     add_tls(m, db->first, bdb);

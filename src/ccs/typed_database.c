@@ -214,6 +214,8 @@ static enum ccs_login read_login(const struct reader *r)
     const char *name = "authentication_redis_pass";
     const struct object_item *password = object_field(r->object, name, strlen(name));
 
+    if (strcmp(read_text(r, "login", ""), "unknown") == 0) /* capture.h */
+        return CCS_LOGIN_UNKNOWN;
     if (!read_bool(r, "default_user", true))
         return CCS_LOGIN_OFF;
     if (!password || !password->value.len)

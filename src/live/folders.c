@@ -16,7 +16,13 @@
 #include "recluster/file.h"
 #include "topology.h"
 
-enum { CONF_BYTES_MAX = 4 << 20, LINE_WORDS_MAX = 64, SETTINGS_MAX = 5000 };
+enum {
+    CONF_BYTES_MAX = 4 << 20,
+    LINE_WORDS_MAX = 64,
+    SETTINGS_MAX = 5000,
+    INCLUDE_DEPTH_MAX = 8,
+    INCLUDES_MAX = 100,
+};
 
 /* --- lines of a configuration file: words, quoted ones with escapes (sdssplitargs() of Redis) --- */
 
@@ -91,6 +97,8 @@ struct folder {
     const char *path;
     const char **users;
     size_t user_count, setting_alloc, module_alloc, user_alloc;
+    size_t depth, includes; /* of configuration files */
+    struct buf renamed;     /* names of commands */
 };
 
 static void set_setting(struct folder *f, const char *name, const char *value)
@@ -184,6 +192,14 @@ static void add_user(struct folder *f, const char *raw)
     buf_release(&line);
 }
 
+static void note_renamed(struct folder *f, const struct line *line)
+{
+    const char *to = line->count > 2 ? line->words[2] : "";
+
+    buf_addf(&f->renamed, "%s%s%s%s", f->renamed.len ? ", " : "", line->words[1],
+        *to ? " as " : " switched off", to);
+}
+
 /* "save" lines add up, and an empty one ends those before; other settings replace each other. */
 static void take_line(struct folder *f, const struct line *line, const char *raw)
 {
@@ -206,7 +222,9 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
                    *value = joined(arena, line, 1);
         set_setting(f, "client-output-buffer-limit",
             before ? arena_printf(arena, "%s %s", before, value) : value);
-    } else if (strcasecmp(name, "include") != 0) {
+    } else if (strcasecmp(name, "rename-command") == 0) {
+        note_renamed(f, line);
+    } else {
         char *lower = arena_strdup(arena, name);
         for (char *p = lower; *p; p++)
             *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
@@ -214,21 +232,71 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
     }
 }
 
+static int read_lines(struct folder *f, const char *path, struct err *err);
+
+/*
+ * The file that an "include" names: the one of that name in the folder, or else the one at that
+ * path, if it is called .conf; the line may be anyone's. NULL: there is none.
+ */
+static char *included_path(const struct folder *f, const char *word)
+{
+    size_t len = strlen(word);
+    char *beside = path_join(f->path, *word == '/' ? path_base(word) : word);
+
+    if (file_exists(beside) && !strstr(word, "../"))
+        return beside;
+    free(beside);
+    bool called_so = *word == '/' && len > 5 && strcmp(word + len - 5, ".conf") == 0;
+    return called_so && file_exists(word) ? xstrdup(word) : NULL;
+}
+
+static int follow_include(
+    struct folder *f, const char *from, const struct line *line, struct err *err)
+{
+    for (size_t i = 1; i < line->count; i++) {
+        AUTO_FREE char *path = included_path(f, line->words[i]);
+        if (!path) {
+            live_note(f->live, "include-missing",
+                "'%s' includes '%s', which is not there: what it sets is not known. Copy it to "
+                "'%s'",
+                from, line->words[i], f->path);
+            continue;
+        }
+        if (f->depth == INCLUDE_DEPTH_MAX || f->includes == INCLUDES_MAX)
+            return err_set(err, ERR_LIMIT, "'%s' includes too many files: more than %d, or %d deep",
+                from, INCLUDES_MAX, INCLUDE_DEPTH_MAX);
+        f->includes++;
+        f->depth++;
+        int rc = read_lines(f, path, err);
+        f->depth--;
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int read_conf(struct folder *f, const char *name, bool *ret_found, struct err *err)
 {
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
     AUTO_FREE char *path = path_join(f->path, name);
+
+    *ret_found = file_exists(path);
+    return *ret_found ? read_lines(f, path, err) : 0;
+}
+
+static int read_lines(struct folder *f, const char *path, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
     struct line line;
     char *rest;
 
-    *ret_found = file_exists(path);
-    if (!*ret_found)
-        return 0;
     if (file_read(path, CONF_BYTES_MAX, &text, err) < 0)
         return -1;
     for (char *raw = strtok_r(text.data, "\n", &rest); raw; raw = strtok_r(NULL, "\n", &rest)) {
         split_line(&f->live->arena, raw, &line);
-        if (line.count)
+        bool include = line.count && strcasecmp(line.words[0], "include") == 0;
+        if (include && follow_include(f, path, &line, err) < 0)
+            return -1;
+        if (line.count && !include)
             take_line(f, &line, raw + strspn(raw, " \t"));
         if (f->server->setting_count > SETTINGS_MAX)
             return err_set(err, ERR_LIMIT, "'%s' has more than %d settings", path, SETTINGS_MAX);
@@ -307,10 +375,25 @@ static void make_info(struct folder *f)
                       : arena_printf(&f->live->arena, "role:master\nrun_id:%s\n", f->path);
 }
 
+static void tell_of_configuration(struct folder *f)
+{
+    if (f->server->settings_unknown)
+        live_note(f->live, "configuration-missing",
+            "'%s' has no redis.conf or valkey.conf: password, users, TLS, limits and modules are "
+            "not known. Copy the file there, if it was elsewhere",
+            f->path);
+    if (f->renamed.len)
+        live_note(f->live, "commands-renamed",
+            "'%s' has commands under other names: %s. The new servers have the usual names; keep "
+            "users away from commands by ACL rules",
+            f->path, f->renamed.data);
+}
+
 static int read_folder(struct live *live, const char *path, struct err *err)
 {
     struct live_server *s = arena_alloc(&live->arena, sizeof(*s));
-    struct folder f = {.live = live, .server = s, .path = arena_strdup(&live->arena, path)};
+    struct folder f = {
+        .live = live, .server = s, .path = arena_strdup(&live->arena, path), .renamed = BUF_INIT};
     bool conf, valkey, acl;
     int rc = 0;
 
@@ -327,6 +410,8 @@ static int read_folder(struct live *live, const char *path, struct err *err)
                            "configuration file there, if it was elsewhere.");
     }
     if (rc == 0) {
+        s->settings_unknown = !conf && !valkey;
+        tell_of_configuration(&f);
         if (f.user_count) {
             const char **users = arena_alloc(&live->arena, (f.user_count + 1) * sizeof(*users));
             memcpy(users, f.users, f.user_count * sizeof(*users));
@@ -341,6 +426,7 @@ static int read_folder(struct live *live, const char *path, struct err *err)
         live->servers[live->count++] = s;
     }
     free(f.users);
+    buf_release(&f.renamed);
     return rc;
 }
 

@@ -110,7 +110,10 @@ static void decide_database(
             "client-certificates-off");
 }
 
-/* Users of the CCS file, which are not restored, and what was odd when it was captured. */
+/*
+ * Users of the CCS file, which are not restored, what was odd when it was captured, and nodes that
+ * are left out.
+ */
 static void warn_of_findings(struct draft *d)
 {
     const struct ccs *ccs = d->input->ccs;
@@ -119,7 +122,8 @@ static void warn_of_findings(struct draft *d)
         if (strcmp(ccs->findings[i].code, "users") == 0)
             draft_warn(d, &(struct plan_issue){.code = "users-not-restored"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
-        else if (strcmp(ccs->findings[i].code, "capture") == 0)
+        else if (strcmp(ccs->findings[i].code, "capture") == 0 ||
+                 strcmp(ccs->findings[i].code, "node-without-slots") == 0)
             draft_warn(d, &(struct plan_issue){.code = "captured"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
 }

@@ -184,3 +184,60 @@ def test_folders_that_contradict(folder, net, recovery):
     run = from_folders(recovery, folders, command="plan", status=REFUSED)
     assert run.says(f"'{folders[2]}/dump.rdb' cannot be read"), run
     from_folders(recovery, folders, "--key", "x", status=USAGE)
+
+
+def test_included_and_renamed(folder, net, recovery):
+    """Lines of an included file count where they stand; one that is missing, and renamed commands, are told."""
+    server = redis_server.Server(folder / "old", net.old_node(1), 6390, ROOT).start()
+    fill([server], 1, (7, 0, 0))
+    digest = digest_of([server])
+    folders = die([server])
+    with server.config.open("a") as f:
+        f.write('include /etc/redis/more.conf\ninclude /nowhere/gone.conf\nrename-command FLUSHALL ""\n'
+                'rename-command CONFIG secret-config\nhz 31\n')
+    (server.folder / "more.conf").write_text("hz 77\ntimeout 123\ninclude deeper.conf\n")
+    (server.folder / "deeper.conf").write_text("slowlog-max-len 99\n")
+    recovery.add_hosts(1)
+    plan = from_folders(recovery, folders, command="plan")
+    assert plan.says(f"'{server.config}' includes '/nowhere/gone.conf', which is not there"), plan
+    assert plan.says("FLUSHALL switched off, CONFIG as secret-config"), plan
+    assert not plan.says("more.conf"), plan
+    from_folders(recovery, folders)
+    assert held(recovery, ROOT).same_as(digest)
+    shard, = recovered_servers(recovery, "1")
+    with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+        assert (c.config("hz"), c.config("timeout"), c.config("slowlog-max-len")) == ("31", "123", "99")
+    (server.folder / "deeper.conf").write_text("include more.conf\n")
+    run = from_folders(recovery, folders, command="plan", status=None)
+    assert run.status not in (DONE, 70) and run.says("includes too many files"), run
+
+
+def test_without_a_configuration(folder, net, recovery):
+    """Nobody knows whether clients needed a password: nobody gets in without one."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    fill(live.servers, 3, (7, 0, 0))
+    folders = die(live.servers)
+    for f in folders:
+        (f / "redis.conf").unlink()
+    recovery.add_hosts(2)
+    plan = from_folders(recovery, folders, command="plan")
+    assert plan.says(f"'{folders[0]}' has no redis.conf or valkey.conf") and plan.says("new random password"), plan
+    from_folders(recovery, folders)
+    for shard in recovered_servers(recovery, "1"):
+        with resp.Connection(shard["addr"], shard["port"]) as c, pytest.raises(resp.ReplyError, match="NOAUTH"):
+            c.call("GET", "app:1")
+
+
+def test_told_by_the_plan(folder, net, recovery):
+    """Announced addresses and a primary without slots do not come back; the plan names them."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    folders = die(live.servers)
+    with live.servers[0].config.open("a") as f:
+        f.write("cluster-announce-ip 192.0.2.7\ncluster-announce-bus-port 31000\n")
+    for f in folders:
+        with (f / "nodes.conf").open("a") as conf:
+            conf.write(f"{'e' * 40} 192.0.2.9:7009@17009 master - 0 0 0 connected\n")
+    recovery.add_hosts(2)
+    plan = from_folders(recovery, folders, command="plan")
+    assert plan.says("cluster-announce-ip 192.0.2.7, cluster-announce-bus-port 31000"), plan
+    assert plan.says("the node 192.0.2.9:7009 (eeeeeeee) has no slots"), plan
