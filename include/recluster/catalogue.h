@@ -64,7 +64,8 @@ struct backup_file {
     const json_t *location; /* of the folder; borrowed */
     /*
      * Of an AOF folder: [{"name", "bytes"}]. Of an archive the same, and of a segment "stream_bytes"
-     * (behind the SELECT at its front) and perhaps "take" (only so many of them). Borrowed.
+     * (behind the SELECT at its front) and perhaps "take" (only the first so many of them)
+     * and "skip" (without the first so many). Borrowed.
      */
     const json_t *parts;
     int64_t time_ms;  /* of its data; -1: unknown */
@@ -129,6 +130,21 @@ int catalogue_read(struct store *s, const struct catalogue_query *query, struct 
 int catalogue_read_all(struct store *s, const struct store_list *list, struct catalogue *ret,
     struct err *err) MUST_CHECK;
 void catalogue_release(struct catalogue *c);
+
+/*
+ * The archives of all databases: [{"database_uid", "database_name", "first", "last" (times of the
+ * oldest and the newest moment of the index), "newest" (of those of which all is there; missing if
+ * there is none), "reason"? (why not the last one), "bases", "segments", "bytes"}], the caller's.
+ */
+int catalogue_archives(struct store *s, const struct store_list *list, json_t **ret,
+    struct err *err) MUST_CHECK;
+
+/*
+ * What of the archive of a database is only needed for moments before `horizon_ms`: names, in the
+ * order in which they may be removed. Nothing, if no moment from then on can be recovered.
+ */
+int catalogue_archive_old(struct store *s, const struct store_list *list, const char *database_uid,
+    int64_t horizon_ms, json_t **ret_names, struct err *err) MUST_CHECK;
 
 /* A folder on a disk, and the files of shards in it. */
 struct disk_folder {

@@ -13,7 +13,8 @@
  *
  * The plan is JSON: {"kept": [SET, …], "removed": [SET, …]}, newest first. SET is {"set", "time",
  * "database": {"uid", "name"}, "manifest", "files": [names], "bytes", "complete": bool, "reason"?
- * (why it is not), "why"? (of those that stay although no rule keeps them)}.
+ * (why it is not), "why"? (of those that stay although no rule keeps them)}. With `archive_ms`, it
+ * also has "archives": [{"database_uid", "names": [objects that go], "bytes"}].
  */
 
 #include <jansson.h>
@@ -25,6 +26,7 @@
 struct expiry_policy {
     struct capture_keep keep; /* rules as for captures; count 0: none */
     int64_t keep_last;        /* so many sets of each database; 0: no such rule */
+    int64_t archive_ms; /* moments of archives stay that are not older; 0: archives stay whole */
     int64_t now_ms;
     const char *database; /* its uid or name, for all others stay; NULL: all */
 };
@@ -33,7 +35,7 @@ int expiry_find(struct store *store, const struct expiry_policy *policy, json_t 
     struct err *err) MUST_CHECK;
 
 /*
- * A set loses its manifest first, so what is left of one is never taken for a set. ERR_LOCKED: a
+ * Of an archive, the index goes first, then what only its moments need. A set loses its manifest first, so what is left of one is never taken for a set. ERR_LOCKED: a
  * backup is being written there.
  */
 int expiry_remove(struct store *store, const json_t *plan, struct err *err) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "aof_copy.h"
 #include "recluster/aof.h"
 #include "recluster/clock.h"
 #include "recluster/commands.h"
@@ -36,227 +37,6 @@ enum {
 
 /* Written last: the snapshot beside it is whole. */
 static const char facts_name[] = "snapshot.json";
-
-/* --- the copy --- */
-
-struct copy {
-    struct agent_call *call;
-    const json_t *input;
-    const char *const *also; /* of aof_reader_new() */
-    const char *path;        /* of the copy */
-    int fd;
-    struct aof_reader *reader; /* of the present part */
-    uint64_t bytes;            /* of the parts before it */
-    uint64_t part_bytes, out_bytes;
-    struct segment { /* the part, if it is one of an archive */
-        bool is;
-        struct command_reader select; /* of its first command */
-        uint64_t select_bytes;        /* 0: it has not ended yet */
-        uint64_t take, all;           /* bytes of the stream behind it */
-    } segment;
-    uint64_t commands;
-    bool preamble;
-    int64_t told_ms;
-};
-
-static int write_copy(void *arg, const void *data, size_t len, struct err *err)
-{
-    struct copy *c = arg;
-
-    c->out_bytes += len;
-    return file_write_all(c->fd, data, len, c->path, err);
-}
-
-/* How many of the next bytes are wanted: the SELECT, and then those up to the cut. */
-static int wanted_bytes(struct copy *c, const char *data, size_t len, size_t *ret, struct err *err)
-{
-    struct segment *s = &c->segment;
-    enum command_event event;
-    size_t at = 0;
-
-    while (!s->select_bytes && at < len) {
-        ssize_t n = command_reader_take(&s->select, data + at, len - at, &event, err);
-        if (n < 0)
-            return -1;
-        at += (size_t)n;
-        if (event == COMMAND_WORD && command_reader_is_between(&s->select))
-            s->select_bytes = s->select.offset;
-    }
-    uint64_t end = s->select_bytes ? s->select_bytes + s->take : UINT64_MAX;
-    uint64_t left = end > c->part_bytes ? end - c->part_bytes : 0;
-    *ret = left < len ? (size_t)left : len;
-    return 0;
-}
-
-static int take_bytes(void *arg, const void *data, size_t len, struct err *err)
-{
-    struct copy *c = arg;
-    size_t wanted = len;
-    int64_t now_ms = clock_mono_ms();
-
-    if (c->segment.is && wanted_bytes(c, data, len, &wanted, err) < 0)
-        return -1;
-    c->part_bytes += len;
-    if (now_ms - c->told_ms >= PROGRESS_MS) {
-        c->told_ms = now_ms;
-        agent_progress(
-            c->call, json_pack("{s:I, s:O}", "bytes", (json_int_t)(c->bytes + c->part_bytes),
-                         "total", json_object_get(c->input, "bytes")));
-    }
-    return wanted ? aof_reader_feed(c->reader, data, wanted, err) : 0;
-}
-
-static int cut_tail(struct copy *c, uint64_t begin, const struct aof_facts *facts, const char *name,
-    json_t **ret_dropped, struct err *err)
-{
-    off_t end = (off_t)(begin + facts->kept_bytes);
-
-    if (ftruncate(c->fd, end) < 0 || lseek(c->fd, end, SEEK_SET) < 0)
-        return err_sys(err, ERR_IO, "cannot cut '%s'", c->path);
-    c->out_bytes = (uint64_t)end;
-    *ret_dropped = json_pack("{s:s, s:I, s:I}", "file", name, "offset",
-        (json_int_t)facts->whole_bytes, "bytes", (json_int_t)(facts->bytes - facts->whole_bytes));
-    return 0;
-}
-
-static bool is_packed(const char *name)
-{
-    size_t len = strlen(name);
-    return (len > 3 && strcmp(name + len - 3, ".gz") == 0) ||
-           (len > 4 && strcmp(name + len - 4, ".zst") == 0);
-}
-
-static int check_part(
-    const struct copy *c, const json_t *part, bool last, uint64_t whole_bytes, struct err *err)
-{
-    json_int_t expected = json_int(part, "bytes", 0);
-    const struct segment *s = &c->segment;
-    bool whole = s->is || json_object_get(part, "sha256") != NULL;
-    uint64_t bytes = s->is ? s->select_bytes + s->take : c->part_bytes;
-
-    if (s->is && c->part_bytes != s->select_bytes + s->all)
-        return err_set(err, ERR_CORRUPT, "it has %llu bytes of the stream instead of %llu",
-            (unsigned long long)(c->part_bytes - s->select_bytes), (unsigned long long)s->all);
-
-    if (!whole && !is_packed(json_text(part, "name", "")) && expected >= 0 &&
-        (uint64_t)expected != c->part_bytes) {
-        err_set(err, ERR_CORRUPT, "it has %llu bytes instead of %lld",
-            (unsigned long long)c->part_bytes, (long long)expected);
-        return err_hint(err, "The file was changed since the plan was made: plan again.");
-    }
-    if ((last && !whole) || whole_bytes == bytes)
-        return 0;
-    if (last) {
-        err_set(err, ERR_CORRUPT, "it does not end where a command ends");
-        return err_hint(err, "Take another backup set.");
-    }
-    err_set(err, ERR_CORRUPT,
-        "it is cut off: its last whole command ends at byte %llu of %llu, but other files follow it",
-        (unsigned long long)whole_bytes, (unsigned long long)c->part_bytes);
-    return err_hint(err, "Take an older file of the same slots.");
-}
-
-/* Of a packed file, or one with a digest, the stored bytes are checked, and else the plain ones. */
-static int read_part(struct copy *c, struct store *store, const json_t *part, struct err *err)
-{
-    const struct pull_params params = {
-        .store = store,
-        .name = json_text(part, "name", NULL),
-        .expected_bytes = json_int(part, "bytes", -1),
-        .sha256 = json_text(part, "sha256", NULL),
-    };
-
-    if (params.sha256 || is_packed(params.name))
-        return pull_plain(&params, take_bytes, c, err);
-    return store_read(store, &(struct store_range){params.name, 0, -1}, take_bytes, c, NULL, err);
-}
-
-static void begin_segment(struct copy *c, const json_t *part)
-{
-    json_int_t all = json_int(part, "stream_bytes", -1), take = json_int(part, "take", all);
-
-    c->segment = (struct segment){.is = all >= 0, .all = (uint64_t)all, .take = (uint64_t)take};
-    command_reader_init(&c->segment.select);
-}
-
-static int copy_part(struct copy *c, struct store *store, const json_t *part, bool last,
-    json_t **ret_dropped, struct err *err)
-{
-    const char *name = json_text(part, "name", NULL);
-    uint64_t begin = c->out_bytes;
-    struct aof_facts facts = {.bytes = 0};
-
-    if (!name)
-        return err_set(err, ERR_PROTOCOL, "a part of an append-only file has no name");
-    c->part_bytes = 0;
-    begin_segment(c, part);
-    c->reader = aof_reader_new(write_copy, c, c->also);
-    int rc = read_part(c, store, part, err);
-    if (rc == 0)
-        rc = aof_reader_end(c->reader, &facts, err);
-    if (rc == 0)
-        rc = check_part(c, part, last, facts.whole_bytes, err);
-    aof_reader_free(c->reader);
-    c->reader = NULL;
-    if (rc < 0)
-        return err_wrap(err, "'%s' in '%s'", name, store_label(store));
-    c->bytes += c->part_bytes;
-    c->commands += facts.commands;
-    if (begin == 0)
-        c->preamble = facts.preamble;
-    return facts.whole_bytes < facts.bytes ? cut_tail(c, begin, &facts, name, ret_dropped, err) : 0;
-}
-
-/* Each file of a folder begins in database 0. Before 7.0 servers know one file only. */
-static int begin_part(struct copy *c, struct err *err)
-{
-    static const char select_0[] = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-
-    return c->out_bytes ? write_copy(c, select_0, sizeof(select_0) - 1, err) : 0;
-}
-
-static int copy_parts(
-    struct copy *c, struct store *store, json_t *parts, json_t **ret_dropped, struct err *err)
-{
-    size_t count = json_array_size(parts);
-
-    for (size_t i = 0; i < count; i++)
-        if (begin_part(c, err) < 0 ||
-            copy_part(c, store, json_array_get(parts, i), i + 1 == count, ret_dropped, err) < 0)
-            return -1;
-    return 0;
-}
-
-static json_t *copy_facts(const struct copy *c, json_t *dropped)
-{
-    return json_pack("{s:O, s:I, s:I, s:b, s:o}", "name", json_object_get(c->input, "name"),
-        "bytes", (json_int_t)c->bytes, "commands", (json_int_t)c->commands, "preamble", c->preamble,
-        "dropped", dropped ? dropped : json_null());
-}
-
-/* copy.aof in the working folder: one file, of whole commands. */
-static int copy_aof(
-    struct agent_call *call, const struct aof_input *in, json_t **ret_facts, struct err *err)
-{
-    struct copy c = {
-        .call = call, .input = in->file, .also = in->wishes.also, .path = "copy.aof", .fd = -1};
-    json_t *parts = json_object_get(in->file, "parts"), *dropped = NULL;
-    int rc = 0;
-
-    parts = parts ? json_incref(parts) : json_pack("[O]", in->file);
-    if ((c.fd = open(c.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
-        rc = err_sys(err, ERR_IO, "cannot create '%s'", c.path);
-    if (rc == 0)
-        rc = copy_parts(&c, in->store, parts, &dropped, err);
-    if (c.fd >= 0 && close(c.fd) < 0 && rc == 0)
-        rc = err_sys(err, ERR_IO, "cannot close '%s'", c.path);
-    if (rc == 0)
-        *ret_facts = copy_facts(&c, dropped);
-    else
-        json_decref(dropped);
-    json_decref(parts);
-    return rc;
-}
 
 /* --- the server --- */
 
@@ -414,8 +194,8 @@ static int make_snapshot(struct agent_call *call, const struct shard *shard,
     int rc = random_word(l.save, sizeof(l.save), err);
     if (rc == 0)
         rc = rename_commands(&l, &conf, err);
-    if (rc == 0 && rename("copy.aof", "appendonly.aof") < 0)
-        rc = err_sys(err, ERR_IO, "cannot rename 'copy.aof'");
+    if (rc == 0 && rename(AOF_COPY_NAME, "appendonly.aof") < 0)
+        rc = err_sys(err, ERR_IO, "cannot rename '%s'", AOF_COPY_NAME);
     if (rc == 0 && scratch_start(&l.s, &l.program, &conf, SOCKET_MS, SAVE_MS, err) < 0)
         rc = err->code == ERR_CORRUPT ? explain_end(err) : -1;
     if (rc == 0)
@@ -466,7 +246,7 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard,
 {
     json_t *facts = NULL;
 
-    if (copy_aof(call, in, &facts, err) < 0)
+    if (aof_copy(call, in, &facts, err) < 0)
         return -1;
     if (make_snapshot(call, shard, &in->wishes, facts, err) < 0) {
         json_decref(facts);

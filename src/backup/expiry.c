@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lock.h"
+#include "recluster/catalogue.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
 
@@ -195,6 +196,45 @@ static json_t *plan_of(const struct finding *f)
     return json_pack("{s:o, s:o}", "kept", kept, "removed", removed);
 }
 
+static int64_t bytes_of(const struct finding *f, const json_t *names)
+{
+    const json_t *name;
+    size_t i;
+    int64_t bytes = 0;
+
+    json_array_foreach (names, i, name) {
+        const struct store_entry *entry = store_list_find(&f->list, json_string_value(name));
+        bytes += entry && entry->bytes > 0 ? entry->bytes : 0;
+    }
+    return bytes;
+}
+
+static int find_old_archives(const struct finding *f, json_t *plan, struct err *err)
+{
+    const struct expiry_policy *policy = f->policy;
+    json_t *archives, *old = json_array(), *archive, *names;
+    size_t i;
+    int rc = 0;
+
+    json_object_set_new(plan, "archives", old);
+    if (catalogue_archives(f->store, &f->list, &archives, err) < 0)
+        return -1;
+    json_array_foreach (archives, i, archive) {
+        const char *uid = json_text(archive, "database_uid", "");
+        const char *name = json_text(archive, "database_name", "");
+        if (rc < 0 || (policy->database && strcmp(policy->database, uid) != 0 &&
+                          strcmp(policy->database, name) != 0))
+            continue;
+        rc = catalogue_archive_old(
+            f->store, &f->list, uid, policy->now_ms - policy->archive_ms, &names, err);
+        if (rc == 0)
+            json_array_append_new(old, json_pack("{s:s, s:I, s:o}", "database_uid", uid, "bytes",
+                                           (json_int_t)bytes_of(f, names), "names", names));
+    }
+    json_decref(archives);
+    return rc;
+}
+
 int expiry_find(
     struct store *store, const struct expiry_policy *policy, json_t **ret, struct err *err)
 {
@@ -207,6 +247,10 @@ int expiry_find(
     if (rc == 0) {
         choose(&f);
         *ret = plan_of(&f);
+        if (policy->archive_ms)
+            rc = find_old_archives(&f, *ret, err);
+        if (rc < 0)
+            json_decref(*ret);
     }
     for (size_t i = 0; i < f.count; i++)
         json_decref(f.sets[i].entry);
@@ -248,6 +292,21 @@ static int remove_set(struct store *store, const json_t *plan, json_t *set, stru
     return ours && !is_used(plan, ccs, set) ? store_remove(store, ccs, err) : 0;
 }
 
+static int remove_old(
+    struct store *store, const json_t *plan, struct backup_lock *lock, struct err *err)
+{
+    const json_t *archive, *name;
+    size_t i, k;
+
+    json_array_foreach (json_object_get(plan, "archives"), i, archive)
+        json_array_foreach (json_object_get(archive, "names"), k, name) {
+            if (store_remove(store, json_string_value(name), err) < 0)
+                return -1;
+            backup_lock_renew(lock);
+        }
+    return 0;
+}
+
 int expiry_remove(struct store *store, const json_t *plan, struct err *err)
 {
     struct backup_lock *lock;
@@ -263,6 +322,8 @@ int expiry_remove(struct store *store, const json_t *plan, struct err *err)
             rc = remove_set(store, plan, set, err);
         backup_lock_renew(lock);
     }
+    if (rc == 0)
+        rc = remove_old(store, plan, lock, err);
     backup_lock_release(lock);
     return rc;
 }

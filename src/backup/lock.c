@@ -1,6 +1,7 @@
 #include "lock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,15 @@
 #include "recluster/host_link.h"
 #include "recluster/json.h"
 
-enum { LOCK_BYTES_MAX = 16 << 20, HOST_BYTES = 256, BOOT_ID_BYTES = 64, ID_BYTES = 8 };
+enum {
+    LOCK_BYTES_MAX = 16 << 20,
+    HOST_BYTES = 256,
+    BOOT_ID_BYTES = 64,
+    ID_BYTES = 8,
+    TRIES = 3,
+    PAUSE_MIN_MS = 100,
+    PAUSE_STEP_MS = 4,
+};
 
 struct backup_lock {
     struct store *store;
@@ -95,13 +104,6 @@ static bool is_dead(const json_t *other, const json_t *ours)
     return clock_wall_ms() - time_of(other, "renewed") > LOCK_DEAD_MS;
 }
 
-/* Of two that begin at the same moment, the names decide. */
-static bool is_earlier(const json_t *other, const char *name, const struct backup_lock *ours)
-{
-    int64_t theirs_ms = time_of(other, "begun"), ours_ms = time_of(ours->document, "begun");
-    return theirs_ms != ours_ms ? theirs_ms < ours_ms : strcmp(name, ours->name) < 0;
-}
-
 /* What a backup may have written: a lock that names anything else was not written by one. */
 static bool is_of_backup(const char *name)
 {
@@ -144,7 +146,7 @@ static int check_other(
 
     if (other && is_dead(other, ours->document)) {
         sweep(ours->store, list, name, other);
-    } else if (other && is_earlier(other, name, ours)) {
+    } else if (other) {
         err_set(err, ERR_LOCKED, "another backup is writing to '%s': %s, since %s",
             store_label(ours->store), json_text(other, "owner", "?"),
             json_text(other, "begun", "?"));
@@ -173,7 +175,7 @@ static int check_others(struct backup_lock *ours, struct err *err)
 
 /* --- ours --- */
 
-int backup_lock_take(
+static int take_once(
     struct store *store, const json_t *sets, struct backup_lock **ret, struct err *err)
 {
     struct backup_lock *lock = xcalloc(1, sizeof(*lock));
@@ -196,6 +198,21 @@ int backup_lock_take(
     }
     backup_lock_release(lock);
     return -1;
+}
+
+/* Two that begin together both step back: they try again after pauses of different lengths. */
+int backup_lock_take(
+    struct store *store, const json_t *sets, struct backup_lock **ret, struct err *err)
+{
+    for (int tries = 1;; tries++) {
+        *err = (struct err)ERR_INIT;
+        if (take_once(store, sets, ret, err) == 0)
+            return 0;
+        if (err->code != ERR_LOCKED || tries == TRIES)
+            return -1;
+        AUTO_FREE char *dice = random_hex(1);
+        poll(NULL, 0, PAUSE_MIN_MS + (int)strtol(dice, NULL, 16) * PAUSE_STEP_MS);
+    }
 }
 
 int64_t backup_lock_due_ms(const struct backup_lock *lock)

@@ -15,7 +15,7 @@
  *      "sets": [{"manifest": name, "files": [names]}]}
  *
  * Stores cannot create an object only if it is missing, so each run writes its own object, and then
- * looks for others: of two, the one that began earlier goes on. A lock is dead if its process is
+ * looks for others: if there is one, it steps back. Of two, at least one sees the other. A lock is dead if its process is
  * (on this machine), or if it was not renewed for LOCK_DEAD_MS. Of a dead one, the files are removed
  * whose manifest is missing.
  */

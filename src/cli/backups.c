@@ -51,11 +51,13 @@ static int add_location(
 {
     struct store_list list = STORE_LIST_INIT;
     struct catalogue catalogue;
-    json_t *location = location_of_word(args, word), *sets = json_array();
+    json_t *location = location_of_word(args, word), *sets = json_array(), *archives = NULL;
     struct store *store = store_open_resolved(location, err);
 
     json_decref(location);
     int rc = store ? store_list(store, &list, err) : -1;
+    if (rc == 0)
+        rc = catalogue_archives(store, &list, &archives, err);
     if (rc == 0)
         rc = catalogue_read_all(store, &list, &catalogue, err);
     if (rc == 0) {
@@ -63,9 +65,10 @@ static int add_location(
             json_array_append_new(sets, set_json(&catalogue.sets[i], clock_wall_ms()));
         catalogue_release(&catalogue);
         mark_newest(sets);
-        json_array_append_new(
-            places, json_pack("{s:s, s:O}", "location", store_label(store), "sets", sets));
+        json_array_append_new(places, json_pack("{s:s, s:O, s:O}", "location", store_label(store),
+                                          "sets", sets, "archives", archives));
     }
+    json_decref(archives);
     json_decref(sets);
     store_list_release(&list);
     store_close(store);
@@ -90,6 +93,22 @@ static void add_set(const json_t *set, struct buf *out)
         buf_addf(out, "    incomplete: %s\n", json_text(set, "reason", "?"));
 }
 
+static void add_archive(const json_t *archive, struct buf *out)
+{
+    const char *newest = json_text(archive, "newest", NULL);
+    const char *reason = json_text(archive, "reason", NULL);
+    char bytes[HUMAN_TEXT_MAX];
+
+    buf_addf(out, "Archive of db:%s %s: %zu data sets, %zu segments, %s\n",
+        json_text(archive, "database_uid", "?"), json_text(archive, "database_name", ""),
+        (size_t)json_int(archive, "bases", 0), (size_t)json_int(archive, "segments", 0),
+        human_bytes((uint64_t)json_int(archive, "bytes", 0), bytes));
+    if (newest)
+        buf_addf(out, "  any moment from %s to %s\n", json_text(archive, "first", "?"), newest);
+    if (reason)
+        buf_addf(out, "  not %s: %s\n", json_text(archive, "last", "?"), reason);
+}
+
 static void text_of(const json_t *document, bool colour, struct buf *out)
 {
     const json_t *place, *set;
@@ -102,6 +121,8 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
             json_array_size(sets), json_array_size(sets) == 1 ? "" : "s");
         json_array_foreach (sets, k, set)
             add_set(set, out);
+        json_array_foreach (json_object_get(place, "archives"), k, set)
+            add_archive(set, out);
     }
 }
 

@@ -84,6 +84,8 @@
         "of the last 7d one set for each 1h, of the last 90d one for each day: 7d:1h,90d:1d")                                               \
     X(OPT_KEEP_LAST, FOR_WHAT, "keep-last", "N", false,                                                                                     \
         "keep the last N complete sets of each database")                                                                                   \
+    X(OPT_KEEP_ARCHIVE, FOR_WHAT, "keep-archive", "TIME", false,                                                                            \
+        "keep the moments of archives that are not older than TIME")                                                                        \
     X(OPT_DRY_RUN, FOR_RUN, "dry-run", NULL, false, "only say what would be removed")                                                       \
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \

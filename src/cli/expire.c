@@ -13,6 +13,8 @@ enum { KEEP_LAST_MAX = 1000000 };
 static int take_policy(const struct arguments *args, struct expiry_policy *ret, struct err *err)
 {
     const char *rules = argument(args, OPT_KEEP_SETS), *last = argument(args, OPT_KEEP_LAST);
+    const char *archive = argument(args, OPT_KEEP_ARCHIVE);
+    int64_t archive_s = 0;
     char *end;
 
     *ret =
@@ -26,10 +28,16 @@ static int take_policy(const struct arguments *args, struct expiry_policy *ret, 
         if (!*last || *end || ret->keep_last < 1 || ret->keep_last > KEEP_LAST_MAX)
             return err_set(err, ERR_USAGE, "--keep-last: '%s' is not a number of sets", last);
     }
-    if (rules || last)
+    if (archive && human_parse_seconds(archive, &archive_s, err) < 0)
+        return err_wrap(err, "--keep-archive");
+    ret->archive_ms = archive_s * 1000;
+    if (!rules && !last) /* then sets stay */
+        ret->keep_last = INT64_MAX;
+    if (rules || last || archive_s > 0)
         return 0;
     err_set(err, ERR_USAGE, "'expire' needs a rule: what to keep");
-    return err_hint(err, "Write: --keep 7d:1h,90d:1d, or --keep-last 10");
+    return err_hint(
+        err, "Write: --keep 7d:1h,90d:1d, or --keep-last 10, or for an archive --keep-archive 30d");
 }
 
 static void add_sets(const json_t *sets, struct buf *out)
@@ -54,8 +62,9 @@ static void add_sets(const json_t *sets, struct buf *out)
 
 static void text_of(const json_t *document, bool colour, struct buf *out)
 {
-    const json_t *place;
-    size_t i;
+    char bytes[HUMAN_TEXT_MAX];
+    const json_t *place, *archive;
+    size_t i, k;
 
     (void)colour;
     json_array_foreach (json_object_get(document, "locations"), i, place) {
@@ -68,6 +77,11 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
         add_sets(removed, out);
         buf_addf(out, "Kept %zu:\n", json_array_size(kept));
         add_sets(kept, out);
+        json_array_foreach (json_object_get(place, "archives"), k, archive)
+            buf_addf(out, "Archive of db:%s: %zu objects, %s\n",
+                json_text(archive, "database_uid", "?"),
+                json_array_size(json_object_get(archive, "names")),
+                human_bytes((uint64_t)json_int(archive, "bytes", 0), bytes));
     }
 }
 
@@ -108,11 +122,14 @@ static int remove_all(const struct arguments *args, const json_t *places, struct
 
 static size_t removed_count(const json_t *places)
 {
-    const json_t *place;
-    size_t i, count = 0;
+    const json_t *place, *archive;
+    size_t i, k, count = 0;
 
-    json_array_foreach (places, i, place)
+    json_array_foreach (places, i, place) {
         count += json_array_size(json_object_get(place, "removed"));
+        json_array_foreach (json_object_get(place, "archives"), k, archive)
+            count += json_array_size(json_object_get(archive, "names"));
+    }
     return count;
 }
 
@@ -126,8 +143,8 @@ static int run(const struct arguments *args, struct err *err)
     if (rc == 0)
         rc = look(args, &policy, places, err);
     if (rc == 0 && !dry && removed_count(places)) {
-        AUTO_FREE char *question =
-            xasprintf("Remove %zu backup sets for good?", removed_count(places));
+        AUTO_FREE char *question = xasprintf(
+            "Remove %zu backup sets and objects of archives for good?", removed_count(places));
         if (!args->given[OPT_YES])
             rc = ask_yes(question, err);
         if (rc == 0)
@@ -150,7 +167,7 @@ const struct command command_expire = {
             "complete set of each database stays in any case. Files of others are not touched.",
     .min_words = 1,
     .max_words = 100,
-    .options = OPTIONS(OPT_KEEP_SETS, OPT_KEEP_LAST, OPT_DATABASE, OPT_DRY_RUN, OPT_INSECURE,
-        OPT_YES, OPT_JSON, OPT_HELP),
+    .options = OPTIONS(OPT_KEEP_SETS, OPT_KEEP_LAST, OPT_KEEP_ARCHIVE, OPT_DATABASE, OPT_DRY_RUN,
+        OPT_INSECURE, OPT_YES, OPT_JSON, OPT_HELP),
     .run = run,
 };

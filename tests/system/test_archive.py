@@ -268,3 +268,34 @@ def test_a_primary_is_killed(archive, net):
     assert "its primary is" in said, said
     good = check_all(a, net, 5, said)
     assert good >= 4, said
+
+
+# --- what is there, and what goes ---
+
+def test_an_archive_is_listed_and_expires(archive, net, recovery):
+    """Moments that stay can still be recovered; the bases and segments of older ones are gone."""
+    a = archive()
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow("--base-every", "3s")
+        time.sleep(12)
+        said = a.stop()
+    (place,) = recovery.run("backups", a.place, "--json").json["locations"]
+    (listed,) = place["archives"]
+    assert listed["bases"] >= 6 and listed["segments"] > 20, (listed, said)
+    assert listed["first"] < listed["newest"] <= listed["last"]
+    text = recovery.run("backups", a.place)
+    assert text.says("any moment from") and text.says(listed["first"]), text
+    before = {p.name for p in a.place.iterdir()}
+    dry = recovery.run("expire", a.place, "--keep-archive", "4s", "--dry-run", "--json").json
+    (old,) = dry["locations"][0]["archives"]
+    assert {p.name for p in a.place.iterdir()} == before and old["bytes"] > 0
+    cuts = a.cuts()
+    recovery.run("expire", a.place, "--keep-archive", "4s", "--yes")
+    gone = before - {p.name for p in a.place.iterdir()}
+    assert {n.split("-")[0] for n in gone} >= {"base", "stream"}, gone
+    last = [cut for cut in cuts if cut["time_ms"] > cuts[-1]["time_ms"] - 2000]
+    for i, cut in enumerate((last[0], last[-1])):
+        assert one_moment.faults(a.recover_at(net, cut, f"e{i}"), a.names) == []
+    found = a.recover_at(net, cuts[0], "old", status=(DONE, REFUSED))
+    assert not isinstance(found, list), "a moment that has expired was recovered"
