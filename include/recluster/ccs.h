@@ -102,6 +102,8 @@ struct ccs_sentinels {
     size_t count;     /* how many there were; 0: only asked for in the hosts file */
     int port;
     int64_t quorum, down_after_ms, failover_timeout_ms, parallel_syncs;
+    bool needed_login;    /* they answered nobody without a login */
+    const char *password; /* that they themselves demand, a secret; NULL: none, or not known */
 };
 
 struct ccs_database {
@@ -195,8 +197,8 @@ const struct ccs_database *ccs_database(const struct ccs *ccs, const char *uid);
 
 /*
  * What the hosts file says of a database's Sentinels: true, false (none), or an object with "name",
- * "port", "quorum", "down_after_ms", "failover_timeout_ms", "parallel_syncs", each of which replaces
- * what was captured. Also written to the state file, for later runs.
+ * "port", "quorum", "down_after_ms", "failover_timeout_ms", "parallel_syncs", "password", each of
+ * which replaces what was captured. Also written to the state file, for later runs.
  */
 int ccs_ask_for_sentinels(struct ccs *ccs, const struct ccs_database *db, const json_t *wish,
     struct state *st, struct err *err) MUST_CHECK;

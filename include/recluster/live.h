@@ -104,6 +104,9 @@ struct live_server {
     bool state_ok; /* cluster_state:ok */
     struct live_watch *watches;
     size_t watch_count;
+    bool demands_login; /* it accepted a login, and answers nobody without one */
+    /* Of user default, where that login was by it: the setting requirepass. Secret; NULL: other. */
+    const char *own_password;
     const char *const *refused; /* commands that it refuses or does not know, NULL-ended */
 };
 

@@ -249,7 +249,8 @@
  *   start_sentinel {"dir", "server", "addr", "port", "database", "run_as"?, "tls"? (as in
  *           prepare_shard), "watch": {"name", "addr", "port" (of the primary), "quorum",
  *           "down_after_ms", "failover_timeout_ms", "parallel_syncs" (0: the server's default),
- *           "user"?, "password"? (of the servers that it watches)}, "generation"?: n}
+ *           "user"?, "password"? (of the servers that it watches)}, "generation"?: n,
+ *           "own_password"? (that it demands)}
  *       -> {"already": bool, "primary": {"addr", "port"}, "replicas": n, "sentinels": n (others that
  *           it knows), "quorum": n, "quorum_ok": bool, "said" (by SENTINEL CKQUORUM)}
  *       ! a Sentinel with a folder and a record like a shard's. It keeps what it learns in its
@@ -258,7 +259,8 @@
  *       generation is stopped, and starts anew.
  *
  *   prove_failover {"dir" (of the primary), "name" (of the database, to its Sentinels), "primary":
- *           {"addr", "port"}, "servers": [{"addr", "port"}], "sentinels": [{"addr", "port"}]}
+ *           {"addr", "port"}, "servers": [{"addr", "port"}], "sentinels": [{"addr", "port"}],
+ *           "sentinels_password"? (that they demand)}
  *       progress {"phase": "failover"}
  *       -> {"to": {"addr", "port"}, "away_ms", "back_ms"}
  *       ! SENTINEL FAILOVER at the first Sentinel, then a second one, back to "primary", for which

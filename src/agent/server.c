@@ -87,8 +87,9 @@ static int connect_within(const struct shard *shard, const char *password, int t
     if (connect_socket(shard, timeout_ms, &r, err) < 0)
         return -1;
     if (shard_is_sentinel(shard)) {
+        const char *own = shard_string(shard, "own_password");
         *ret = r;
-        return 0;
+        return own && redis_auth(r, NULL, own, err) < 0 ? (redis_close(r), -1) : 0;
     }
     if (recovery_password && redis_auth(r, RECOVERY_USER, recovery_password, &refused) == 0) {
         *ret = r;

@@ -254,6 +254,9 @@ int server_conf_write_sentinel(
         json_int(watch, "port", 0), json_int(watch, "quorum", 0));
 
     add_process(record, path, &conf);
+    /* Sentinels also log in to each other with it. */
+    if (json_text(record, "own_password", NULL))
+        add_quoted(&conf, "requirepass", json_text(record, "own_password", ""));
     add_quoted(&conf, "sentinel announce-ip", json_text(record, "addr", ""));
     buf_adds(&conf, "sentinel monitor ");
     add_word(&conf, name);

@@ -30,6 +30,8 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
         goto fail;
     json_object_set_new(record, "port", json_integer(port));
     json_object_set_new(record, "generation", json_integer(json_int(params, "generation", 0)));
+    if (json_object_get(params, "own_password"))
+        json_object_set(record, "own_password", json_object_get(params, "own_password"));
     if (json_object_get(params, "run_as"))
         json_object_set(record, "run_as", json_object_get(params, "run_as"));
     *ret = record;

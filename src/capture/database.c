@@ -377,6 +377,8 @@ static void add_sentinels(struct making *m, const struct live_database *db, cons
             hash_set(&m->now, h, "bdb_uid", bdb_uid);
             hash_set(&m->now, h, "name", watch->name);
             hash_set(&m->now, h, "addr", s->addr);
+            hash_set(&m->now, h, "login", s->demands_login ? "needed" : "none");
+            hash_set(&m->now, h, "password", m->params->without_secrets ? NULL : s->own_password);
             hash_setf(&m->now, h, "port", "%d", s->port);
             hash_setf(&m->now, h, "quorum", "%" PRId64, watch->quorum);
             hash_setf(&m->now, h, "down_after_ms", "%" PRId64, watch->down_after_ms);

@@ -36,6 +36,11 @@ static int64_t within(const struct rows *rows, int column, int64_t max)
     return n > 0 && n <= max ? n : 0;
 }
 
+static const char *password_of(struct ccs *ccs, const char *text)
+{
+    return text && *text ? arena_strdup(&ccs->arena, text) : NULL;
+}
+
 /* The first Sentinel of a database says how; the others only count. */
 static void take_captured(struct ccs *ccs, const struct ccs_database *db, const struct rows *rows)
 {
@@ -51,6 +56,8 @@ static void take_captured(struct ccs *ccs, const struct ccs_database *db, const 
     s->down_after_ms = within(rows, 4, INT32_MAX);
     s->failover_timeout_ms = within(rows, 5, INT32_MAX);
     s->parallel_syncs = within(rows, 6, INT32_MAX);
+    s->needed_login = strcmp(rows_text(rows, 7) ? rows_text(rows, 7) : "", "needed") == 0;
+    s->password = password_of(ccs, rows_text(rows, 8));
 }
 
 /* sentinel:<n>, of each Sentinel and each database that it watched. */
@@ -65,7 +72,9 @@ static int load_captured(struct ccs *ccs, struct state *st, struct err *err)
             " max(CASE field WHEN 'quorum' THEN value END),"
             " max(CASE field WHEN 'down_after_ms' THEN value END),"
             " max(CASE field WHEN 'failover_timeout_ms' THEN value END),"
-            " max(CASE field WHEN 'parallel_syncs' THEN value END)"
+            " max(CASE field WHEN 'parallel_syncs' THEN value END),"
+            " max(CASE field WHEN 'login' THEN value END),"
+            " max(CASE field WHEN 'password' THEN value END)"
             " FROM ccs_entry WHERE kind = 'hash' AND typeof(key) = 'text'"
             " AND substr(key, 1, 9) = 'sentinel:' AND typeof(value) = 'text'"
             " GROUP BY key ORDER BY min(entry_id)",
@@ -101,6 +110,8 @@ static void take_wish(struct ccs *ccs, const struct ccs_database *db, const json
     if (name)
         s->name = arena_strdup(&ccs->arena, name);
     s->port = (int)json_int(wish, "port", s->port);
+    if (json_text(wish, "password", NULL))
+        s->password = password_of(ccs, json_text(wish, "password", NULL));
     take_number(wish, "quorum", &s->quorum);
     take_number(wish, "down_after_ms", &s->down_after_ms);
     take_number(wish, "failover_timeout_ms", &s->failover_timeout_ms);
@@ -112,7 +123,9 @@ static int load_wishes(struct ccs *ccs, struct state *st, struct err *err)
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT uid, sentinels FROM database WHERE sentinels IS NOT NULL", "") < 0)
+            "SELECT uid, " STATE_SECRETS_OF("database.sentinels", "uid",
+                "sentinels") " FROM database WHERE sentinels IS NOT NULL",
+            "") < 0)
         return -1;
     while (rows_next(&rows)) {
         const struct ccs_database *db = ccs_database(ccs, rows_text(&rows, 0));
@@ -127,9 +140,15 @@ static int load_wishes(struct ccs *ccs, struct state *st, struct err *err)
 int ccs_ask_for_sentinels(struct ccs *ccs, const struct ccs_database *db, const json_t *wish,
     struct state *st, struct err *err)
 {
+    json_t *masked;
+
     take_wish(ccs, db, wish);
-    return state_run(
-        st, err, "UPDATE database SET sentinels = ? WHERE uid = ?", "js", wish, db->uid);
+    if (state_set_secrets_of(st, "database.sentinels", db->uid, wish, &masked, err) < 0)
+        return -1;
+    int rc = state_run(
+        st, err, "UPDATE database SET sentinels = ? WHERE uid = ?", "js", masked, db->uid);
+    json_decref(masked);
+    return rc;
 }
 
 int sentinels_load(struct ccs *ccs, struct state *st, struct err *err)

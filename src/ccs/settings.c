@@ -55,10 +55,10 @@ static const char *const restored[] = {"acl-pubsub-default", "acllog-max-len",
 
 /* Restored by other means, each with a field of its own, or another name of one that is. */
 static const char *const elsewhere[] = {"appendfsync", "appendonly", "cluster-enabled",
-    "cluster-slave-no-failover", "cluster-slave-validity-factor", "maxclients", "maxmemory",
-    "maxmemory-policy", "min-slaves-max-lag", "min-slaves-to-write", "repl-ping-slave-period",
-    "slave-announced", "slave-ignore-maxmemory", "slave-lazy-flush", "slave-priority",
-    "slave-read-only", "slave-serve-stale-data"};
+    "cluster-slave-no-failover", "cluster-slave-validity-factor", "ignore-warnings", "maxclients",
+    "maxmemory", "maxmemory-policy", "min-slaves-max-lag", "min-slaves-to-write",
+    "repl-ping-slave-period", "slave-announced", "slave-ignore-maxmemory", "slave-lazy-flush",
+    "slave-priority", "slave-read-only", "slave-serve-stale-data"};
 
 /* recluster gives each new server its own: names of files, addresses, ports, logins of replicas. */
 static const char *const own[] = {"aclfile", "appenddirname", "appendfilename", "bind",

@@ -192,8 +192,8 @@ static int check_sources(json_t *sources, struct err *err)
 /* "sentinel": true, false, or how. */
 static int check_sentinel(const json_t *entry, const char *where, struct err *err)
 {
-    static const char *const keys[] = {
-        "name", "port", "quorum", "down_after_ms", "failover_timeout_ms", "parallel_syncs", NULL};
+    static const char *const keys[] = {"name", "password", "port", "quorum", "down_after_ms",
+        "failover_timeout_ms", "parallel_syncs", NULL};
     json_t *wish = json_object_get(entry, "sentinel");
     const char *name = NULL;
     int64_t n;
@@ -207,7 +207,7 @@ static int check_sentinel(const json_t *entry, const char *where, struct err *er
         return err_set(err, ERR_USAGE,
             "%sthe name '%s' of \"sentinel\" has a character that Sentinels cannot write", where,
             name);
-    for (size_t i = 1; keys[i]; i++)
+    for (size_t i = 2; keys[i]; i++)
         if (spec_count(wish, keys[i], where, &n, err) < 0)
             return -1;
     if (json_int(wish, "port", 1) > UINT16_MAX)

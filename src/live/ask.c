@@ -250,6 +250,19 @@ static int take_refusal(struct talk *t, enum question_kind kind, const char *tex
     return err_set(err, ERR_SERVER, "%s: the server answers '%s'", command, text);
 }
 
+/* User default needs no login if it has no password; then AUTH with a password alone is refused. */
+static void take_login(struct talk *t)
+{
+    const struct live_params *params = t->asking->params;
+    const struct live_login *login =
+        t->with_sentinel_login ? &params->sentinel_login : &params->login;
+
+    t->server->demands_login = true;
+    if (!login->user)
+        t->server->own_password =
+            arena_strdup(&t->asking->live->arena, secret_reveal(login->password));
+}
+
 static int take(struct talk *t, const redisReply *reply, struct err *err)
 {
     struct live *live = t->asking->live;
@@ -276,6 +289,8 @@ static int take(struct talk *t, const redisReply *reply, struct err *err)
         return 0;
     }
     case ASK_LOGIN:
+        take_login(t);
+        return 0;
     case ASK_SETTINGS:
     case ASK_USERS:
     case ASK_MODULES:

@@ -200,6 +200,26 @@ static bool may_take_over(const struct draft *d, const struct plan_database *db)
     return false;
 }
 
+/* Never wider than before: an unknown password is replaced by a new one. */
+static void warn_of_login(struct draft *d, const struct plan_database *db)
+{
+    const struct ccs_database *database = db->database;
+
+    if (!db->sentinel_count || !database->sentinels->needed_login || database->sentinels->password)
+        return;
+    draft_warn(d,
+        &(struct plan_issue){.code = "sentinel-login-lost",
+            .database = database->label,
+            .hint = draft_text(d,
+                "To read it, once there is a state file: sqlite3 FILE \"SELECT value FROM secret "
+                "WHERE place = 'target.sentinels_own_password' AND id = '%s'\". To choose it, write "
+                "in the hosts file: \"databases\": {\"%s\": {\"sentinel\": {\"password\": "
+                "{\"file\": PATH}}}}.",
+                database->uid, database->label)},
+        "its Sentinels needed a login that the CCS file does not have: the new ones get a new "
+        "random password");
+}
+
 static void decide_proof(struct draft *d, struct plan_database *db)
 {
     if (!json_flag(d->input->options, "prove_failover"))
@@ -245,6 +265,7 @@ void sentinels_place(struct draft *d)
             draft_warn(d,
                 &(struct plan_issue){.code = "sentinels-none", .database = db->database->label},
                 "it gets no Sentinels, because it has no replica that could take over");
+        warn_of_login(d, db);
         decide_proof(d, db);
     }
 }

@@ -132,7 +132,8 @@ static int load_databases(struct executor *x, struct err *err)
                 "database_uid") " AS password, " STATE_SECRET("target.replication_password",
                 "database_uid") " AS replication_password, generation, client_rules, " STATE_SECRET("target.admin_password",
                 "database_uid") " AS admin_password, " STATE_SECRET("target.sentinel_password",
-                "database_uid") " AS sentinel_password FROM target ORDER BY rowid",
+                "database_uid") " AS sentinel_password, " STATE_SECRET("target.sentinels_own_password",
+                "database_uid") " AS sentinels_own_password FROM target ORDER BY rowid",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
@@ -150,6 +151,7 @@ static int load_databases(struct executor *x, struct err *err)
             .client_rules = text(x, &rows, "client_rules"),
             .admin_password = text(x, &rows, "admin_password"),
             .sentinel_password = text(x, &rows, "sentinel_password"),
+            .sentinels_own_password = text(x, &rows, "sentinels_own_password"),
         };
         if (!db->replication_password)
             db->replication_password = x->replication_password;

@@ -82,10 +82,11 @@ struct database_run {
     json_t *location;
     const char *password; /* secret; of its clients, or NULL */
     const char *replication_password;
-    const char *client_rules;      /* "data", "all"; NULL: all */
-    const char *admin_password;    /* secret; of user admin, or NULL */
-    const char *sentinel_password; /* secret; of user recluster-sentinel, or NULL */
-    int64_t generation;            /* how often it was started again after the loss of a host */
+    const char *client_rules;           /* "data", "all"; NULL: all */
+    const char *admin_password;         /* secret; of user admin, or NULL */
+    const char *sentinel_password;      /* secret; of user recluster-sentinel, or NULL */
+    const char *sentinels_own_password; /* secret; a new one that they demand, or NULL */
+    int64_t generation; /* how often it was started again after the loss of a host */
     int64_t maxmemory_bytes;
     int64_t shift_expiry_ms; /* keys expire so much later: the age of the set; 0: as they are */
     size_t first_shard, shard_count;

@@ -5,6 +5,7 @@
 
 #include "recluster/json.h"
 #include "recluster/protocol.h"
+#include "sentinels.h"
 #include "shard_params.h"
 
 /* Two failovers; in each, replicas may need full copies. The agent watches them. */
@@ -44,6 +45,8 @@ static void prove_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(params, "primary", place_of(primary->addr, primary->port));
     json_object_set_new(params, "sentinels", sentinels_of(x, t, &name));
     json_object_set_new(params, "name", json_string(name));
+    if (sentinels_own_password(db))
+        json_object_set_new(params, "sentinels_password", json_string(sentinels_own_password(db)));
 }
 
 static enum finish prove_finish(

@@ -12,6 +12,13 @@
 /* A Sentinel asks a server for its replicas every 10 s, and tells the others of itself every 2 s. */
 enum { START_MS = 120 * 1000, PATIENCE_MS = 90 * 1000, PASSWORD_BYTES = 32 };
 
+const char *sentinels_own_password(const struct database_run *db)
+{
+    const char *before = db->ccs->sentinels ? db->ccs->sentinels->password : NULL;
+
+    return before ? before : db->sentinels_own_password;
+}
+
 /* --- the task --- */
 
 static void start_params(const struct executor *x, const struct task_run *t, json_t *params)
@@ -34,6 +41,8 @@ static void start_params(const struct executor *x, const struct task_run *t, jso
     json_object_set_new(watch, "password", json_string(db->sentinel_password));
     json_object_set_new(params, "watch", watch);
     json_object_set_new(params, "generation", json_integer(db->generation));
+    if (sentinels_own_password(db))
+        json_object_set_new(params, "own_password", json_string(sentinels_own_password(db)));
 }
 
 static enum finish not_yet(const struct executor *x, const struct task_run *t, struct err *err)
@@ -200,6 +209,19 @@ static int save_waits(struct state *st, const char *database, struct err *err)
     return 0;
 }
 
+/* They needed a login that nobody knows: a new password, made once. */
+static int save_own_password(const struct plan_database *db, struct state *st, struct err *err)
+{
+    const char *uid = db->database->uid;
+    AUTO_FREE char *known = state_secret(st, "target.sentinels_own_password", uid);
+    AUTO_FREE char *made = random_hex(PASSWORD_BYTES);
+
+    if (known || !db->sentinel_count || !db->database->sentinels->needed_login ||
+        db->database->sentinels->password)
+        return 0;
+    return state_set_secret(st, "target.sentinels_own_password", uid, made, err);
+}
+
 int sentinels_save(
     const struct plan *plan, const struct plan_database *db, struct state *st, struct err *err)
 {
@@ -209,7 +231,7 @@ int sentinels_save(
 
     if (made && state_set_secret(st, "target.sentinel_password", uid, made, err) < 0)
         return -1;
-    if (forget_others(plan, db, st, err) < 0)
+    if (save_own_password(db, st, err) < 0 || forget_others(plan, db, st, err) < 0)
         return -1;
     for (size_t i = 0; i < db->sentinel_count; i++)
         if (save_one(plan, db, &db->sentinels[i], st, err) < 0)

@@ -11,6 +11,7 @@
  * It belongs to the database's primary, which it watches.
  */
 
+#include "model.h"
 #include "recluster/plan.h"
 #include "recluster/state.h"
 
@@ -23,5 +24,8 @@ int sentinels_save(const struct plan *plan, const struct plan_database *db, stru
 
 /* Those of a database that starts again start again too, with another password of their user. */
 int sentinels_restart(struct state *st, const char *database, struct err *err) MUST_CHECK;
+
+/* What the Sentinels of the database demand of all who ask them; NULL: nothing. Secret. */
+const char *sentinels_own_password(const struct database_run *db);
 
 #endif

@@ -31,6 +31,24 @@ static int make_clusters(struct survey *survey, struct state *st, struct err *er
     return 0;
 }
 
+/* The wish of the hosts file, with its password as text. */
+static json_t *plain_wish(const json_t *wish, struct err *err)
+{
+    const json_t *value = json_object_get(wish, "password");
+    struct secret *password =
+        value ? secret_from_json(value, "the password of \"sentinel\"", err) : NULL;
+    json_t *plain = json_deep_copy(wish);
+
+    if (value && !password) {
+        json_decref(plain);
+        return NULL;
+    }
+    if (value)
+        json_object_set_new(plain, "password", json_string(secret_reveal(password)));
+    secret_free(password);
+    return plain;
+}
+
 static int take_sentinels(struct survey *survey, struct state *st, struct err *err)
 {
     const char *label;
@@ -41,7 +59,12 @@ static int take_sentinels(struct survey *survey, struct state *st, struct err *e
         const struct ccs_database *db = wish ? ccs_find_database(survey->ccs, label, err) : NULL;
         if (wish && !db)
             return err_wrap(err, "\"databases\" of the hosts file");
-        if (db && ccs_ask_for_sentinels(survey->ccs, db, wish, st, err) < 0)
+        json_t *plain = db ? plain_wish(wish, err) : NULL;
+        if (db && !plain)
+            return -1;
+        int rc = db ? ccs_ask_for_sentinels(survey->ccs, db, plain, st, err) : 0;
+        json_decref(plain);
+        if (rc < 0)
             return -1;
     }
     return 0;

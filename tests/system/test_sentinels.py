@@ -1,8 +1,10 @@
 """A captured database with replicas gets its Sentinels back."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 
 import pytest
 
@@ -21,8 +23,11 @@ PASSWORD = "it's \"the one\""
 NAME = "orders.main"
 
 
-def captured(folder, net, recovery, release, replicas=2, watched=True, **settings):
-    """A primary with replicas and three Sentinels, captured and gone."""
+def captured(folder, net, recovery, release, replicas=2, watched=True, own=None, login=(), **settings):
+    """A primary with replicas and three Sentinels, captured and gone.
+
+    `own`: what the Sentinels demand; `login`: options of `capture` for them.
+    """
     program = release.program
     servers = [redis_server.Server(folder / "p", net.old_node(1), 6379, PASSWORD, program, **settings).start()]
     for i in range(replicas):
@@ -38,20 +43,25 @@ def captured(folder, net, recovery, release, replicas=2, watched=True, **setting
     (folder / "pw").write_text(PASSWORD)
     if not watched:
         return Captured(recovery, servers, 1, "--password", folder / "pw")
-    sentinels = Sentinels(folder / "s", net, NAME, servers[0], program, PASSWORD).start().servers
-    before = Captured(recovery, servers, 1, "--password", folder / "pw", asked=f"{sentinels[0][1]}:{sentinels[0][2]}")
+    sentinels = Sentinels(folder / "s", net, NAME, servers[0], program, PASSWORD, own_password=own).start().servers
+    if "--sentinel-user" in login:
+        for _, addr, port in sentinels:
+            with resp.Connection(addr, port, own) as c:
+                c.call("ACL", "SETUSER", "look", "on", f">{own} of look", "+@all", "allchannels")
+    before = Captured(recovery, servers, 1, "--password", folder / "pw", *login,
+                      asked=f"{sentinels[0][1]}:{sentinels[0][2]}")
     for home, _, _ in sentinels:
         redis_server.kill_by_pid_file(home / "sentinel.pid")
     return before
 
 
-def ask(sentinel, *command):
-    with resp.Connection(sentinel["addr"], sentinel["port"]) as c:
+def ask(sentinel, *command, password=None):
+    with resp.Connection(sentinel["addr"], sentinel["port"], password) as c:
         return c.call("SENTINEL", *command)
 
 
-def master(sentinel):
-    pairs = ask(sentinel, "MASTER", sentinel["name"])
+def master(sentinel, password=None):
+    pairs = ask(sentinel, "MASTER", sentinel["name"], password=password)
     return {k.decode(): v.decode() for k, v in zip(pairs[::2], pairs[1::2])}
 
 
@@ -95,6 +105,57 @@ def test_a_replica_takes_over(folder, net, recovery, release):
     wait_until(replicated, "the other replica at the new primary", 20)
     with resp.Connection(new["ip"], int(new["port"]), "app's own", "app") as c:
         assert c.call("GET", "app:7") == b"7"
+
+
+OWN = "the \"watchmen's\" word"
+
+
+def assert_demand(recovery, before, password):
+    """All Sentinels want this password, and know each other."""
+    sentinels = recovered(recovery, before.uid)["sentinels"]
+    assert len(sentinels) == 3
+    for sentinel in sentinels:
+        with pytest.raises(resp.ReplyError, match="NOAUTH"):
+            master(sentinel)
+        with pytest.raises(resp.ReplyError, match="WRONGPASS|invalid password"):
+            master(sentinel, "wrong")
+        assert master(sentinel, password)["num-other-sentinels"] == "2"
+        assert ask(sentinel, "CKQUORUM", NAME, password=password).startswith(b"OK")
+    with contextlib.closing(sqlite3.connect(recovery.state)) as db:
+        rest = [line for line in db.iterdump() if not line.startswith(('INSERT INTO "secret"', 'INSERT INTO "ccs_entry"'))]
+    assert json.dumps(password)[1:-1] not in "".join(rest) and password not in "".join(rest)
+
+
+@pytest.mark.releases("system", *(pytest.param(r, marks=pytest.mark.slow) for r in ("redis60", "redis80", "valkey91")))
+@pytest.mark.parametrize("proven", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "proven"])
+def test_sentinels_demand_their_password_again(folder, net, recovery, release, proven):
+    (folder / "own").write_text(OWN)
+    before = captured(folder, net, recovery, release, replicas=1, own=OWN, login=("--sentinel-password", folder / "own"))
+    recovery.add_hosts(3).write_hosts()
+    assert not recovery.plan("--old-cluster-is-dead", "redis").says("needed a login")
+    run = recovery.recover("--old-cluster-is-dead", "redis", *(["--prove-failover"] if proven else []))
+    assert OWN not in run.out + run.err + recovery.run("inspect", recovery.ccs, "--json").out
+    assert_demand(recovery, before, OWN)
+
+
+@pytest.mark.parametrize("given", [None, "another: word"])
+def test_a_login_of_sentinels_that_is_not_known(folder, net, recovery, release, given):
+    """They had users, so nobody knows their password: a new one, or that of the hosts file."""
+    (folder / "own").write_text(f"{OWN} of look")
+    before = captured(folder, net, recovery, release, replicas=1, own=OWN, login=(
+        "--sentinel-user", "look", "--sentinel-password", folder / "own"))
+    recovery.add_hosts(3)
+    if given:
+        (folder / "given").write_text(given)
+        recovery.databases = {before.databases[0]["name"]: {"sentinel": {"password": {"file": str(folder / "given")}}}}
+    recovery.write_hosts()
+    plan = recovery.plan("--old-cluster-is-dead", "redis", "--json").json
+    assert any(w["code"] == "sentinel-login-lost" for w in plan["warnings"]) == (given is None)
+    recovery.recover("--old-cluster-is-dead", "redis", "--until", "load")
+    recovery.resume()
+    made = query(recovery, "SELECT value FROM secret WHERE place = 'target.sentinels_own_password'")
+    assert len(made) == (given is None)
+    assert_demand(recovery, before, given or made[0][0])
 
 
 def assert_watched(recovery, made, name="mymaster", count=3, replicas=1):
