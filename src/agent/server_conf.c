@@ -30,6 +30,15 @@ static void add_word(struct buf *out, const char *value)
     buf_addc(out, '"');
 }
 
+void server_conf_add_setting(const char *name, const char *value, struct buf *conf)
+{
+    if (name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] != '\0')
+        return;
+    buf_addf(conf, "%s ", name);
+    add_word(conf, value);
+    buf_addc(conf, '\n');
+}
+
 static void add_quoted(struct buf *out, const char *name, const char *value)
 {
     buf_addf(out, "%s ", name);
@@ -128,9 +137,8 @@ static void add_settings(const json_t *record, struct buf *out)
     json_t *value;
 
     json_object_foreach (json_object_get(record, "settings"), name, value) {
-        bool plain = name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
-        if (plain && json_is_string(value) && !strstr(name, "databases"))
-            add_quoted(out, name, json_string_value(value));
+        if (json_is_string(value) && !strstr(name, "databases"))
+            server_conf_add_setting(name, json_string_value(value), out);
     }
 }
 

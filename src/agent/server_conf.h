@@ -36,4 +36,7 @@ void server_conf_add_modules(const json_t *modules, struct buf *conf);
 /* The rules of a user who may do everything. "&*" exists since 6.2. */
 const char *const *server_acl_all(const json_t *record);
 
+/* A line of a captured setting; none for a name that no setting can have. */
+void server_conf_add_setting(const char *name, const char *value, struct buf *conf);
+
 #endif

@@ -236,6 +236,77 @@ static int try_server(const struct trial_params *params, json_t *result, struct 
     return rc;
 }
 
+/* --- settings that only count at a start --- */
+
+static int starts_with(
+    const struct trial_params *params, const json_t *settings, bool *ret, struct err *err)
+{
+    CLEANUP(buf_release) struct buf conf = BUF_INIT;
+    const struct scratch_program program = {params->server, params->run_as, true};
+    struct scratch s = SCRATCH_INIT;
+    struct err failure = ERR_INIT;
+    const char *name;
+    json_t *value;
+
+    scratch_conf(&conf);
+    server_conf_add_modules(params->modules, &conf);
+    buf_adds(&conf, "port 0\n");
+    json_object_foreach ((json_t *)(uintptr_t)settings, name, value) {
+        server_conf_add_setting(name, json_string_value(value), &conf);
+    }
+    *ret = scratch_start(&s, &program, &conf, START_MS, ANSWER_MS, &failure) == 0;
+    scratch_stop(&s);
+    if (*ret || failure.code == ERR_CORRUPT) /* it has ended */
+        return 0;
+    *err = failure;
+    return -1;
+}
+
+/* Moves those with which the server does not start to "refused". */
+static int try_each(const struct trial_params *params, json_t *taken, struct err *err)
+{
+    json_t *at_start = json_object_get(taken, "at_start"), *value;
+    const char *name;
+    void *next;
+
+    json_object_foreach_safe(at_start, next, name, value)
+    {
+        json_t *one = json_pack("{s:O}", name, value);
+        bool starts;
+        int rc = starts_with(params, one, &starts, err);
+        json_decref(one);
+        if (rc < 0)
+            return -1;
+        if (starts)
+            continue;
+        json_object_set_new(json_object_get(taken, "refused"), name,
+            json_string("this server does not start with its value"));
+        json_object_del(at_start, name);
+    }
+    return 0;
+}
+
+/* Databases often have the same settings, which are tried once. */
+static int try_starts(const struct trial_params *params, const json_t *wanted, struct err *err)
+{
+    const json_t *last = NULL;
+    const char *label;
+    json_t *taken;
+
+    json_object_foreach ((json_t *)(uintptr_t)wanted, label, taken) {
+        const json_t *at_start = json_object_get(taken, "at_start");
+        bool starts = true;
+        if (!json_object_size(at_start) || (last && json_equal(last, at_start)))
+            continue;
+        if (starts_with(params, at_start, &starts, err) < 0 ||
+            (!starts && try_each(params, taken, err) < 0))
+            return -1;
+        if (starts)
+            last = at_start;
+    }
+    return 0;
+}
+
 /* --- types of modules --- */
 
 /* The id of a type: its name in 6 bits a character, then 10 bits of the version of its encoding. */
@@ -370,6 +441,8 @@ int trial_run(const struct trial_params *params, json_t **ret, struct err *err)
     int rc = enter(&place, err);
     if (rc == 0)
         rc = try_server(params, result, err);
+    if (rc == 0)
+        rc = try_starts(params, json_object_get(result, "wanted"), err);
     if (rc == 0)
         rc = try_types(params, types, err);
     leave(&place);

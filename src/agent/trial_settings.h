@@ -18,8 +18,8 @@
  *     {label: {"at_start": {name: value}, "later": {name: value}, "refused": {name: why},
  *              "refused_users": {name: why}}}
  *
- * "later": CONFIG SET accepts it. "at_start": only a configuration file can set it. A setting that already
- * has the value is in neither.
+ * "later": CONFIG SET accepts it. "at_start": only a configuration file can set it; whether a server
+ * starts with it, trial_run() tries afterwards. A setting that already has the value is in neither.
  */
 int trial_settings(struct redis *r, const struct server_version *version, const json_t *wanted,
     json_t **ret, struct err *err) MUST_CHECK;

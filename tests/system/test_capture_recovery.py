@@ -333,3 +333,19 @@ def test_users_with_names_of_ours_are_named(folder, net, recovery, release):
     recovery.add_hosts(1).write_hosts()
     warnings = [w for w in recovery.plan("--json", status=None).json["warnings"] if w["code"] == "users-named-as-ours"]
     assert len(warnings) == 2 and {"replication", "recluster"} == {w["message"].split("'")[1] for w in warnings}
+
+
+def test_settings_with_which_a_server_does_not_start(cluster, recovery):
+    """They are tried on the host before: the plan names them, and the server gets the others."""
+    wanted = {"io-threads": "500", "tcp-backlog": "77", "proc-title-template": "{nothing}", "databases": "33", "hz": "19"}
+    made = [cluster.add(name, redis_config=json.dumps(wanted)) for name in "ab"]
+    recovery.add_hosts(1).write()
+    refused = [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "settings-refused"]
+    assert [w["database"] for w in refused] == ["db:1", "db:2"]
+    for warning in refused:
+        assert set(warning["message"].split(": ")[-1].split(", ")) == {"io-threads", "proc-title-template"}
+    recovery.recover()
+    for one in made:
+        shard, = recovery.database(one)["shards"]
+        with recovery.connect_admin(one, shard) as c:
+            assert [c.config(name) for name in ("tcp-backlog", "databases", "hz", "io-threads")] == ["77", "33", "19", "1"]
