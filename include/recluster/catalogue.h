@@ -136,8 +136,8 @@ void catalogue_release(struct catalogue *c);
  * oldest and the newest moment of the index), "newest" (of those of which all is there; missing if
  * there is none), "reason"? (why not the last one), "bases", "segments", "bytes"}], the caller's.
  */
-int catalogue_archives(struct store *s, const struct store_list *list, json_t **ret,
-    struct err *err) MUST_CHECK;
+int catalogue_archives(
+    struct store *s, const struct store_list *list, json_t **ret, struct err *err) MUST_CHECK;
 
 /*
  * What of the archive of a database is only needed for moments before `horizon_ms`: names, in the
