@@ -253,6 +253,20 @@ static void add_watch_number(
         add_watch(out, option, name, value);
 }
 
+/*
+ * Sentinels believe the one with the highest epoch. One of an earlier generation may still run on a
+ * lost host, and must not lead the new ones to its servers. A failover counts up by one.
+ */
+static void add_epochs(const json_t *record, const char *name, struct buf *out)
+{
+    AUTO_FREE char *epoch = xasprintf("%lld", (long long)json_int(record, "generation", 0) << 32);
+
+    if (!json_int(record, "generation", 0))
+        return;
+    buf_addf(out, "sentinel current-epoch %s\n", epoch);
+    add_watch(out, "config-epoch", name, epoch);
+}
+
 int server_conf_write_sentinel(
     const json_t *record, const json_t *watch, const char *path, struct err *err)
 {
@@ -269,6 +283,7 @@ int server_conf_write_sentinel(
     buf_adds(&conf, "sentinel monitor ");
     add_word(&conf, name);
     buf_addf(&conf, " %s %s\n", json_text(watch, "addr", ""), place);
+    add_epochs(record, name, &conf);
     if (user) {
         add_watch(&conf, "auth-user", name, user);
         add_watch(&conf, "auth-pass", name, json_text(watch, "password", ""));

@@ -8,8 +8,11 @@ from harness import resp
 from harness.certificates import Authority
 from harness.redis_server import wait_until
 from program import FAILED
-from test_replan import query
+from test_replan import REPLAN, gate, query  # gate is a fixture
+from test_resume import CLUSTER
 from test_sentinels import ask, assert_watched, captured, master
+
+__all__ = ["gate"]
 
 ASKED = "--prove-failover"
 GONE = ("--old-cluster-is-dead", "redis")
@@ -71,6 +74,11 @@ def there_and_back(cluster, recovery):
             assert c.call("CONFIG", "GET", "replica-priority")[1] == b"100"
 
 
+def is_proving(recovery):
+    return recovery.state.exists() and query(
+        recovery, "SELECT count(*) FROM task WHERE kind = 'prove_failover' AND state = 'running'") == [(1,)]
+
+
 def record(recovery):
     """Of the primary's folder."""
     base, folder = query(recovery, "SELECT base_dir, dir FROM placement JOIN host ON host.name = placement.host "
@@ -89,14 +97,14 @@ def test_the_operator_is_killed(cluster, recovery, moment):
     run = recovery.start(*recovery.recover_args(ASKED))
 
     def there():
-        if query(recovery, "SELECT count(*) FROM task WHERE kind = 'prove_failover' AND state = 'running'") != [(1,)]:
+        if not is_proving(recovery):
             return False
         shards = recovery.database(made)["shards"]
         assert not any(client_may(s, "one") for s in shards)
         if moment != "promoted":
             return ("priorities" if moment == "back" else "to") in record(recovery)
         return any(role(recovery, s) == b"master" for s in shards if s["role"] == "replica")
-    wait_until(lambda: recovery.state.exists() and run.poll() is None and there(), moment, 90)
+    wait_until(there, moment, 90)
     run.kill()
     run.communicate()
     database = recovery.database(made)
@@ -107,6 +115,36 @@ def test_the_operator_is_killed(cluster, recovery, moment):
     for shard in database["shards"]:
         with recovery.connect_admin(made, shard) as c:
             assert c.call("CONFIG", "GET", "replica-priority")[1] == b"100"
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis60", "system", "valkey91")
+@pytest.mark.parametrize("lost", ["primary", "replica"])
+def test_a_host_is_lost_after_the_first_failover(cluster, recovery, gate, lost):
+    """The database starts again elsewhere, and so do its Sentinels, which knew other servers."""
+    made = cluster.add("a", replicas=1, password="one", keys=50)
+    recovery.databases = {"db:1": {"sentinel": {"quorum": 2}}}
+    recovery.add_hosts(4).write()
+    run = recovery.start(*recovery.recover_args(ASKED))
+    wait_until(lambda: is_proving(recovery) and "to" in record(recovery), "a failover", 90)
+    run.kill()
+    run.communicate()
+    before = recovery.database(made)
+    host, = {s["host"] for s in before["shards"] if s["role"] == lost}
+    gate.take(host)
+    recovery.resume(*REPLAN)
+    assert len(proofs(recovery)) == 1
+    database = recovery.assert_recovered(made)
+    assert host not in {s["host"] for s in database["shards"] + database["sentinels"]}
+    primary, = (s for s in database["shards"] if s["role"] == "primary")
+    # That of the lost host is still running, and may count as one more.
+    for sentinel in database["sentinels"]:
+        said = master(sentinel)
+        assert (said["ip"], int(said["port"]), said["num-slaves"]) == (primary["addr"], primary["port"], "1")
+        assert ask(sentinel, "CKQUORUM", "mymaster").startswith(b"OK")
+    gate.give_back(host)
+    recovery.run("abort", "--state", recovery.state, "--open-databases", CLUSTER, "--yes")
+    assert recovery.running_servers() == [] and recovery.server_folders() == []
 
 
 @pytest.mark.slow
@@ -142,6 +180,7 @@ def priority_in(sentinel):
     return dict(zip(pairs[::2], pairs[1::2]))[b"slave-priority"]
 
 
+@pytest.mark.slow
 def test_no_replica_can_take_over(cluster, recovery):
     """The database stays closed. When a replica can, the recovery is resumed."""
     made = cluster.add("a", replicas=1, password="one", keys=20)

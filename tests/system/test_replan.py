@@ -48,8 +48,7 @@ class Gate:
 @pytest.fixture
 def gate(folder, recovery):
     gate = Gate(folder, recovery.mark)
-    recovery.defaults = {
-        "link": "command", "command": [str(gate.script), "{name}"], "memory": "1G"}
+    recovery.defaults.update({"link": "command", "command": [str(gate.script), "{name}"]})
     return gate
 
 
