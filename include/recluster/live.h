@@ -149,6 +149,8 @@ int live_ask(const struct live_params *params, struct live **ret, struct err *er
  */
 int live_from_folders(
     const char *const *paths, size_t count, struct live **ret, struct err *err) MUST_CHECK;
+/* A server as the configuration in a folder describes it, which has no data and no nodes.conf. */
+int live_from_settings(const char *path, struct live **ret, struct err *err) MUST_CHECK;
 void live_free(struct live *live); /* may be NULL */
 
 /* A line of INFO; NULL if it has none. The arena's. */

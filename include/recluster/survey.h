@@ -40,6 +40,7 @@ struct survey_request {
     const char *ccs_path;
     struct rdb_bytes
         ccs_bytes; /* the file itself; `ccs_path` is then only its name. data NULL: read it */
+    struct rdb_bytes settings; /* for a nodes.json (ccs_add_settings()); data NULL: none */
     /*
      * Folders that were already listed, as in `disks` of struct survey; NULL: none. "server", an
      * address and a port, says which server of no cluster a folder belongs to. A database without a

@@ -289,7 +289,7 @@ struct request_options {
     char **copies;
     size_t count;
     json_t *options, *plan, *folders;
-    struct buf ccs; /* made from folders */
+    struct buf ccs; /* made from folders, or the settings for a nodes.json */
 };
 /* All options that it reads; and those that `recover` takes from the command of a plan. */
 #define RECOVER_OPTIONS                                                                            \

@@ -4,6 +4,7 @@
 
 #include "recluster/capture.h"
 #include "recluster/disk_files.h"
+#include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/live.h"
 #include "recluster/memory_limit.h"
@@ -74,5 +75,22 @@ int from_folders_read(
         live_free(live);
     }
     memory_limit_lift();
+    return rc;
+}
+
+int settings_beside(const char *ccs_path, struct buf *ret, struct err *err)
+{
+    AUTO_FREE char *dir = path_dir(ccs_path);
+    AUTO_FREE char *redis = path_join(dir, "redis.conf"), *valkey = path_join(dir, "valkey.conf");
+    struct live *live;
+
+    if (strcmp(path_base(ccs_path), "nodes.json") != 0 ||
+        (!file_exists(redis) && !file_exists(valkey)))
+        return 0;
+    const char *const folder[] = {dir, NULL};
+    if (live_from_settings(dir, &live, err) < 0)
+        return -1;
+    int rc = capture_make(live, &(struct capture_params){.from = folder}, ret, err);
+    live_free(live);
     return rc;
 }

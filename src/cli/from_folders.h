@@ -10,6 +10,9 @@
 
 #include "command.h"
 
+/* The settings of a redis.conf or valkey.conf beside a nodes.json; empty: there is none. */
+int settings_beside(const char *ccs_path, struct buf *ret, struct err *err) MUST_CHECK;
+
 /* The folders are the values of the option and the words of the command line. */
 int from_folders_read(const struct arguments *args, struct buf *ret_ccs, json_t **ret_folders,
     struct err *err) MUST_CHECK;

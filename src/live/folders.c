@@ -455,3 +455,18 @@ int live_from_folders(const char *const *paths, size_t count, struct live **ret,
     *ret = live;
     return 0;
 }
+
+int live_from_settings(const char *path, struct live **ret, struct err *err)
+{
+    struct live *live = xcalloc(1, sizeof(*live));
+
+    arena_init(&live->arena);
+    live->asked_ms = clock_wall_ms();
+    if (read_folder(live, path, err) < 0) {
+        live_free(live);
+        return -1;
+    }
+    topology_find(live);
+    *ret = live;
+    return 0;
+}

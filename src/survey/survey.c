@@ -210,9 +210,11 @@ static int load_hosts(struct survey *survey, const struct survey_request *reques
 
 static int import_ccs(const struct survey_request *request, struct state *st, struct err *err)
 {
-    return request->ccs_bytes.data
-               ? ccs_import_bytes(request->ccs_path, request->ccs_bytes, st, err)
-               : ccs_import(request->ccs_path, request->ccs_key, st, err);
+    if (request->ccs_bytes.data)
+        return ccs_import_bytes(request->ccs_path, request->ccs_bytes, st, err);
+    if (ccs_import(request->ccs_path, request->ccs_key, st, err) < 0)
+        return -1;
+    return request->settings.data ? ccs_add_settings("redis.conf", request->settings, st, err) : 0;
 }
 
 int survey_run(

@@ -1,6 +1,7 @@
 """A plain Redis or Valkey cluster of which only its old data folders, or a redis-cli backup, are left."""
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -241,3 +242,36 @@ def test_told_by_the_plan(folder, net, recovery):
     plan = from_folders(recovery, folders, command="plan")
     assert plan.says("cluster-announce-ip 192.0.2.7, cluster-announce-bus-port 31000"), plan
     assert plan.says("the node 192.0.2.9:7009 (eeeeeeee) has no slots"), plan
+
+
+def test_nodes_json_with_a_configuration(folder, net, recovery):
+    """The backup of redis-cli has no settings; a redis.conf and users.acl beside it have them."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT, maxmemory="64mb", hz="23",
+                       maxmemory_policy="allkeys-lru", appendonly="yes").start()
+    fill(live.servers, 3, (7, 0, 0))
+    with live.servers[0].connect() as c:
+        users = users_of(c)
+        c.call("CONFIG", "REWRITE")
+    digest = digest_of(live.servers)
+    backup = folder / "backup"
+    backup.mkdir()
+    first = live.servers[0]
+    subprocess.run(["redis-cli", "-a", ROOT, "--cluster", "backup", f"{first.addr}:{first.port}", backup],
+                   check=True, capture_output=True, timeout=30)
+    for server in live.servers:
+        server.kill()
+    recovery.ccs = backup / "nodes.json"
+    recovery.add_hosts(3).write_hosts()
+    assert recovery.plan().says("new random password")
+    shutil.copy(first.config, backup / "redis.conf")
+    plan = recovery.plan()
+    assert not plan.says("new random password"), plan
+    recovery.recover()
+    assert held(recovery, ROOT).same_as(digest)
+    for shard in recovered_servers(recovery, "1"):
+        with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+            own = users_of(c)
+            own.pop("replication")
+            assert own == users
+            assert c.config("maxmemory-policy") == "allkeys-lru" and c.config("maxmemory") == str(64 << 20)
+            assert c.config("hz") == "23" and c.config("appendonly") == "yes"
