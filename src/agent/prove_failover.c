@@ -39,6 +39,7 @@ struct proof {
     struct shard *shard;
     const char *name; /* by which the Sentinels know the database */
     const char *password;
+    const char *sentinels_password; /* NULL: they demand none */
     const json_t *servers, *sentinels;
     size_t planned; /* the primary, index into servers */
 };
@@ -68,7 +69,8 @@ static int connect_to(
 {
     if (shard_connect_tcp(p->shard, addr_of(place), port_of(place), COMMAND_MS, ret, err) < 0)
         return -1;
-    if (sentinel || redis_auth(*ret, RECOVERY_USER, p->password, err) == 0)
+    if (sentinel ? !p->sentinels_password || redis_auth(*ret, NULL, p->sentinels_password, err) == 0
+                 : redis_auth(*ret, RECOVERY_USER, p->password, err) == 0)
         return 0;
     redis_close(*ret);
     *ret = NULL;
@@ -223,35 +225,30 @@ static int await_agreement(const struct proof *p, size_t *ret, struct err *err)
 
 /* --- one failover --- */
 
-static int ask_for_failover(const struct proof *p, const json_t *sentinel, struct err *err)
+static int ask_to_force(const struct proof *p, const json_t *sentinel, struct err *err)
 {
     CLEANUP(redis_close_ptr) struct redis *r = NULL;
 
-    if (connect_to(p, sentinel, true, &r, err) < 0)
-        return -1;
-    return redis_command(r, NULL, err, "SENTINEL", "FAILOVER", p->name);
+    return connect_to(p, sentinel, true, &r, err) < 0
+               ? -1
+               : redis_command(r, NULL, err, "SENTINEL", "FAILOVER", p->name);
 }
 
 /*
- * The first Sentinel does it. It chooses by the last INFO of each replica, which may be 10 s old and
- * from a moment when the replica was not in step yet.
+ * The first Sentinel does it. It says at once if it has no replica to choose from, which may be so
+ * for a moment after another failover: it has not asked all replicas since.
  */
 static int force(const struct proof *p, struct err *err)
 {
     const json_t *sentinel = json_array_get(p->sentinels, 0);
     int64_t deadline = clock_mono_ms() + CHOICE_MS;
+    int rc;
 
-    for (;;) {
-        struct err why = ERR_INIT;
-        if (ask_for_failover(p, sentinel, &why) == 0)
-            return 0;
-        if (!strstr(why.message, "NOGOODSLAVE") || clock_mono_ms() > deadline) {
-            *err = why;
-            break;
-        }
-        agent_progress(p->call, json_pack("{s:s}", "phase", "failover"));
+    while ((rc = ask_to_force(p, sentinel, err)) < 0 && strstr(err->message, "NOGOODSLAVE") &&
+           clock_mono_ms() < deadline)
         pause_ms(POLL_MS);
-    }
+    if (rc == 0)
+        return 0;
     err_wrap(err, "the Sentinel at %s:%d starts no failover", addr_of(sentinel), port_of(sentinel));
     return err_hint(err,
         "It needs a replica that it reaches, with a replica-priority above 0. Look at server.log in "
@@ -434,6 +431,7 @@ static int take_params(const json_t *params, struct proof *p, struct err *err)
 
     p->servers = json_object_get(params, "servers");
     p->sentinels = json_object_get(params, "sentinels");
+    p->sentinels_password = json_text(params, "sentinels_password", NULL);
     count = json_array_size(p->servers);
     if (param_string(params, "name", &p->name, err) < 0 ||
         param_string(params, "recovery_password", &p->password, err) < 0)

@@ -298,12 +298,13 @@ static int remove_old(
     const json_t *archive, *name;
     size_t i, k;
 
-    json_array_foreach (json_object_get(plan, "archives"), i, archive)
+    json_array_foreach (json_object_get(plan, "archives"), i, archive) {
         json_array_foreach (json_object_get(archive, "names"), k, name) {
             if (store_remove(store, json_string_value(name), err) < 0)
                 return -1;
             backup_lock_renew(lock);
         }
+    }
     return 0;
 }
 

@@ -133,8 +133,9 @@ static void sweep(
     struct err ignored = ERR_INIT;
     size_t i;
 
-    json_array_foreach (json_object_get(lock, "sets"), i, set)
+    json_array_foreach (json_object_get(lock, "sets"), i, set) {
         sweep_set(store, list, set);
+    }
     (void)!store_remove(store, name, &ignored);
 }
 

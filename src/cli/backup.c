@@ -195,8 +195,9 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
     size_t i;
 
     (void)colour;
-    json_array_foreach (json_object_get(document, "sets"), i, set)
+    json_array_foreach (json_object_get(document, "sets"), i, set) {
         add_set(set, location, out);
+    }
     buf_addf(out, "Check them:  recluster verify %s\n", location);
 }
 

@@ -119,10 +119,12 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
         const json_t *sets = json_object_get(place, "sets");
         buf_addf(out, "%s: %zu backup set%s\n", json_text(place, "location", ""),
             json_array_size(sets), json_array_size(sets) == 1 ? "" : "s");
-        json_array_foreach (sets, k, set)
+        json_array_foreach (sets, k, set) {
             add_set(set, out);
-        json_array_foreach (json_object_get(place, "archives"), k, set)
+        }
+        json_array_foreach (json_object_get(place, "archives"), k, set) {
             add_archive(set, out);
+        }
     }
 }
 

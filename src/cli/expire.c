@@ -77,11 +77,12 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
         add_sets(removed, out);
         buf_addf(out, "Kept %zu:\n", json_array_size(kept));
         add_sets(kept, out);
-        json_array_foreach (json_object_get(place, "archives"), k, archive)
+        json_array_foreach (json_object_get(place, "archives"), k, archive) {
             buf_addf(out, "Archive of db:%s: %zu objects, %s\n",
                 json_text(archive, "database_uid", "?"),
                 json_array_size(json_object_get(archive, "names")),
                 human_bytes((uint64_t)json_int(archive, "bytes", 0), bytes));
+        }
     }
 }
 
