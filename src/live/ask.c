@@ -524,6 +524,7 @@ void live_free(struct live *live)
     if (!live)
         return;
     free(live->servers);
+    free(live->notes);
     arena_release(&live->arena);
     free(live);
 }

@@ -151,8 +151,8 @@ static void a_part_that_is_damaged_is_cut_there(void **state)
     segments_close(s);
     static const char *const texts[] = {
         SELECT_3 DEL "\0\0\0\0", SELECT_3, "*2\r\n$6\r\nSEL", "", "garbage", SELECT_3 DEL DEL "x"};
-    static const int64_t lengths[] = {
-        LEN(SELECT_3 DEL "\0\0\0\0"), LEN(SELECT_3), 13, 0, 7, LEN(SELECT_3 DEL DEL "x")};
+    static const int64_t lengths[] = {LEN(SELECT_3 DEL "\0\0\0\0"), LEN(SELECT_3),
+        LEN("*2\r\n$6\r\nSEL"), 0, 7, LEN(SELECT_3 DEL DEL "x")};
     static const int64_t kept[] = {LEN(DEL), 0, 0, 0, 0, LEN(DEL DEL)};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         OK(file_write_atomic(path, texts[i], (size_t)lengths[i], 0600, &err));

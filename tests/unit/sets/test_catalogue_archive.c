@@ -65,11 +65,12 @@ static void check_parts(const struct catalogue *c, const char *expected)
     assert_true(c->chosen >= 0);
     const struct backup_file *file = &c->sets[c->chosen].files[0];
     assert_string_equal(file->kind, "aof-parts");
-    json_array_foreach (file->parts, i, part)
+    json_array_foreach (file->parts, i, part) {
         buf_addf(&text, "%s%.6s %lld %lld", i ? ", " : "",
             json_string_value(json_object_get(part, "name")) + (i ? 52 : 50),
             (long long)json_integer_value(json_object_get(part, "skip")),
             (long long)json_integer_value(json_object_get(part, "take")));
+    }
     assert_string_equal(text.data, expected);
     buf_release(&text);
 }
