@@ -96,8 +96,8 @@
  *       segment {"name", "repl_id", "first", "last", "bytes", "plain_bytes", "sha256"}: it is there
  *       trouble {"error"}: the location fails; it is tried again
  *       <- stop {}: what was received is still sent to the location
- *       Runs until it is stopped. ERR_CHANGED: no server has the stream from there on any more; the
- *       next call has to begin in another folder. ! objects base-<prefix>-<id>-<offset>.rdb.zst and
+ *       Runs until it is stopped. ERR_CHANGED: no server has the stream from there on any more;
+ *       ERR_SPACE: the location was away for too long. The next call then begins anew, behind a gap. ! objects base-<prefix>-<id>-<offset>.rdb.zst and
  *       stream-<prefix>-<id>-<first>-<last>.zst at the location; the folder. A segment is a SELECT
  *       of its database and the bytes of the stream.
  *

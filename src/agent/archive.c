@@ -24,6 +24,7 @@
 
 enum {
     COPY_BYTES = 256 * 1024,
+    FRONT_BYTES = 64 * 1024, /* of a data set: aux fields stand there */
     DISTANT_MS = 60 * 60 * 1000,
     RETRY_MS = 5 * 1000, /* of a location that fails */
     TOLD_MS = 1000,
@@ -103,12 +104,12 @@ static void upload_end(struct upload *u)
     u->fd = -1;
 }
 
-/* A location that fails is tried again: what is to be written is still there. */
-static void upload_failed(struct archive *a, struct upload *u, const struct err *err)
+/* A location that fails is tried again: the segment is still there. */
+static void segment_failed(struct archive *a, const struct err *err)
 {
     agent_notify(a->call, "trouble", json_pack("{s:o}", "error", err_to_json(err)));
-    upload_end(u);
-    u->retry_ms = clock_mono_ms() + RETRY_MS;
+    upload_end(&a->segment);
+    a->segment.retry_ms = clock_mono_ms() + RETRY_MS;
 }
 
 /* "stream-1-4-<id>-<first>-<last>.zst" */
@@ -158,12 +159,10 @@ static int copy_segment(struct upload *u, struct err *err)
     return 1;
 }
 
-/* What both kinds have in common: 1: it is at the location; 0: not yet. */
-static int upload_step(struct archive *a, struct upload *u, struct wait *wait)
+/* What both kinds have in common: 1: it is at the location; 0: not yet; -1: the location fails. */
+static int upload_step(struct upload *u, struct wait *wait, struct err *err)
 {
-    struct err err = ERR_INIT;
-
-    switch (record_writer_step(u->writer, wait, &err)) {
+    switch (record_writer_step(u->writer, wait, err)) {
     case RECORD_WRITER_COMMITTED:
         return 1;
     case RECORD_WRITER_READY:
@@ -174,8 +173,7 @@ static int upload_step(struct archive *a, struct upload *u, struct wait *wait)
         u->state = UPLOAD_COMMITS;
         break;
     case RECORD_WRITER_FAILED:
-        upload_failed(a, u, &err);
-        break;
+        return -1;
     case RECORD_WRITER_BUSY:
         break;
     }
@@ -185,6 +183,7 @@ static int upload_step(struct archive *a, struct upload *u, struct wait *wait)
 static int send_segments(struct archive *a, struct wait *wait, struct err *err)
 {
     const struct segment *first = segments_first(a->segments);
+    struct err failure = ERR_INIT;
 
     if (a->segment.retry_ms > clock_mono_ms()) {
         wait_until(wait, a->segment.retry_ms);
@@ -196,9 +195,14 @@ static int send_segments(struct archive *a, struct wait *wait, struct err *err)
         if (begin_segment(a, first, err) < 0)
             return -1;
     }
-    if (upload_step(a, &a->segment, wait))
+    int rc = upload_step(&a->segment, wait, &failure);
+    if (rc < 0) {
+        segment_failed(a, &failure);
+        return 1;
+    }
+    if (rc > 0)
         return end_segment(a, err) < 0 ? -1 : 1;
-    return a->segment.writer ? copy_segment(&a->segment, err) : 1;
+    return copy_segment(&a->segment, err);
 }
 
 /* --- data sets --- */
@@ -240,26 +244,31 @@ static int begin_base_file(struct archive *a, struct err *err)
     return upload_begin(a, &a->base, name, err);
 }
 
+/* It stands at the front. A stream without it begins with a SELECT of its own. */
+static void take_database(struct archive *a, bool whole)
+{
+    json_t *facts = rdb_scan_json(a->scan);
+    const char *db = json_text(json_object_get(facts, "aux"), "repl-stream-db", NULL);
+
+    if (db || whole || a->base_bytes > FRONT_BYTES) {
+        a->db = db ? strtoll(db, NULL, 10) : 0;
+        wake(a->reader, a);
+    }
+    json_decref(facts);
+}
+
 static int end_data_set(struct archive *a, struct err *err)
 {
     if (rdb_scan_end(a->scan, err) < 0)
         return -1;
+    if (a->db < 0)
+        take_database(a, true);
     a->base_facts = rdb_scan_json(a->scan);
     psync_close(a->data_set);
     a->data_set = NULL;
     record_writer_end(a->base.writer);
     a->base.state = UPLOAD_ENDED;
     return 1;
-}
-
-/* Aux fields are the first that comes. A stream that lacks one begins with a SELECT of its own. */
-static void take_database(struct archive *a)
-{
-    json_t *facts = rdb_scan_json(a->scan);
-
-    a->db = strtoll(json_text(json_object_get(facts, "aux"), "repl-stream-db", "0"), NULL, 10);
-    json_decref(facts);
-    wake(a->reader, a);
 }
 
 static int read_data_set(struct archive *a, struct wait *wait, struct err *err)
@@ -279,7 +288,7 @@ static int read_data_set(struct archive *a, struct wait *wait, struct err *err)
         if (rdb_scan_feed(a->scan, piece.data, piece.len, err) < 0)
             return -1;
         if (a->db < 0)
-            take_database(a);
+            take_database(a, false);
         return 1;
     case PSYNC_END:
         return end_data_set(a, err);
@@ -317,13 +326,10 @@ static int make_base(struct archive *a, struct wait *wait, struct err *err)
         if (rc != 0)
             return rc < 0 ? base_failed(a, err) : 1;
     }
-    if (!a->base.writer)
-        return 0;
-    if (upload_step(a, &a->base, wait))
+    int rc = a->base.writer ? upload_step(&a->base, wait, err) : 0;
+    if (rc > 0)
         end_base(a);
-    else if (!a->base.writer) /* it failed */
-        drop_base(a);
-    return 0;
+    return rc < 0 ? base_failed(a, err) : 0;
 }
 
 /* --- the stream --- */
@@ -349,6 +355,14 @@ static void tell_place(struct archive *a)
             "waiting", (json_int_t)segments_waiting_bytes(a->segments)));
 }
 
+/* What has been received is archived before the call ends. */
+static enum job_step stream_failed(struct archive *a, const struct err *err)
+{
+    a->stream_failure = *err;
+    wake(a->pump, a);
+    return JOB_FAIL;
+}
+
 static enum job_step reader_step(void *arg, struct wait *wait, struct err *err)
 {
     struct archive *a = arg;
@@ -364,12 +378,12 @@ static enum job_step reader_step(void *arg, struct wait *wait, struct err *err)
         return JOB_WAIT;
     case PSYNC_BEGUN:
         if (segments_begin(a->segments, &a->at, a->db, err) < 0)
-            return fail(a, err);
+            return stream_failed(a, err);
         tell_place(a);
         return JOB_AGAIN;
     case PSYNC_DATA:
         if (take_stream(a, &piece, err) < 0)
-            return fail(a, err);
+            return stream_failed(a, err);
         tell_place(a);
         wake(a->pump, a);
         return JOB_AGAIN;
@@ -377,9 +391,7 @@ static enum job_step reader_step(void *arg, struct wait *wait, struct err *err)
     case PSYNC_END:
         break;
     }
-    a->stream_failure = *err;
-    wake(a->pump, a);
-    return JOB_FAIL;
+    return stream_failed(a, err);
 }
 
 static void reader_done(void *arg, const struct err *err)
@@ -437,6 +449,12 @@ static void on_end(void *arg, struct err *err)
     fail(arg, err);
 }
 
+/* The stream cannot go on where it was: the next call begins with a data set. */
+static bool leaves_gap(enum err_code code)
+{
+    return code == ERR_CHANGED || code == ERR_SPACE || code == ERR_CORRUPT;
+}
+
 static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 {
     struct archive *a = arg;
@@ -448,6 +466,8 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
     if (segment < 0)
         return fail(a, err);
     if (a->stream_failure.code && !segments_first(a->segments)) {
+        if (leaves_gap(a->stream_failure.code))
+            segments_forget(a->segments);
         *err = a->stream_failure;
         return fail(a, err);
     }

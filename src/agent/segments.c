@@ -82,6 +82,14 @@ static struct segment *closed_of_name(const struct segments *s, const char *name
 
 /* --- the one that is being written --- */
 
+static void forget_open(struct segments *s)
+{
+    close(s->fd);
+    s->fd = -1;
+    free(s->path);
+    s->path = NULL;
+}
+
 static void add_select(int64_t db, struct buf *ret)
 {
     AUTO_FREE char *number = xasprintf("%" PRId64, db);
@@ -112,6 +120,15 @@ int segments_add(struct segments *s, const void *data, size_t len, struct err *e
     if (file_write_all(s->fd, data, len, s->path, err) < 0)
         return -1;
     return repl_stream_feed(&s->stream, data, len, err);
+}
+
+void segments_forget(struct segments *s)
+{
+    if (s->fd >= 0) {
+        unlink(s->path);
+        forget_open(s);
+    }
+    s->ended.id[0] = '\0';
 }
 
 int64_t segments_open_bytes(const struct segments *s)
@@ -158,14 +175,6 @@ static int close_at_whole(struct segments *s, struct err *err)
     }
     add_closed(s, xmemdup(&closed, sizeof(closed)));
     return dir_sync(s->folder, err);
-}
-
-static void forget_open(struct segments *s)
-{
-    close(s->fd);
-    s->fd = -1;
-    free(s->path);
-    s->path = NULL;
 }
 
 /* The rest begins the next one. */

@@ -40,6 +40,9 @@ int segments_begin(
 int segments_add(struct segments *s, const void *data, size_t len, struct err *err) MUST_CHECK;
 int segments_cut(struct segments *s, struct err *err) MUST_CHECK;
 
+/* The place where the stream went on, and what has come of a command: it begins anew elsewhere. */
+void segments_forget(struct segments *s);
+
 /* Of the segment that is being written: bytes, and when it was begun (monotonic; 0: it is empty). */
 int64_t segments_open_bytes(const struct segments *s);
 int64_t segments_open_since_ms(const struct segments *s);

@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "cut.h"
+#include "lines.h"
+#include "manifest.h"
 #include "recluster/archive.h"
 #include "recluster/capture.h"
 #include "recluster/clock.h"
@@ -34,8 +36,7 @@ static const int64_t CALL_MS = 100LL * 365 * 24 * 3600 * 1000;
 struct line {
     struct follow *f;
     const struct backup_shard *shard; /* as it is now */
-    char *uid;                        /* as it was at the beginning */
-    unsigned generation;              /* each has a folder of its own */
+    char uid[MANIFEST_WORD_MAX];      /* as it was at the beginning of the archive */
     uint64_t call;                    /* 0: it does not run */
     int64_t restart_at_ms, base_at_ms;
     bool streaming;
@@ -92,8 +93,10 @@ static void wake(const struct follow *f)
 static json_t *archive_call(const struct line *l)
 {
     const struct archive_params *p = l->f->params;
-    AUTO_FREE char *prefix = xasprintf("%s-%s", l->f->shards->db->uid, l->uid);
-    AUTO_FREE char *folder = xasprintf("%s/%s.%u", p->folder, l->uid, l->generation);
+    char database[MANIFEST_WORD_MAX];
+    manifest_word(l->f->shards->db->uid, database);
+    AUTO_FREE char *prefix = xasprintf("%s-%s", database, l->uid);
+    AUTO_FREE char *folder = xasprintf("%s/%s", p->folder, l->uid);
     json_t *params = json_pack("{s:o, s:O, s:s, s:s, s:s, s:I, s:I}", "sources",
         servers_of_shard(l->shard, 0), "location", p->backup->location, "compress",
         pack_name(p->backup->pack), "prefix", prefix, "spool", folder, "segment_ms",
@@ -130,7 +133,6 @@ static void on_answer(void *ctx, const json_t *result, const struct err *err)
             "shard:%s: the archive has a gap: instants from now until its next data set cannot be "
             "recovered",
             l->uid);
-        l->generation++;
     }
     if (err->code == ERR_DENIED && l->f->failure.code == ERR_NONE)
         l->f->failure = *err;
@@ -277,11 +279,12 @@ static char *index_name(const struct follow *f)
 {
     time_t t = (time_t)(f->minute * 60);
     struct tm tm;
-    char text[32];
+    char text[32], database[MANIFEST_WORD_MAX];
 
     gmtime_r(&t, &tm);
     strftime(text, sizeof(text), "%Y%m%dT%H%M", &tm);
-    return xasprintf("cuts-%s-%sZ.json", f->shards->db->uid, text);
+    manifest_word(f->shards->db->uid, database);
+    return xasprintf("cuts-%s-%sZ.json", database, text);
 }
 
 static int write_index(struct follow *f, struct err *err)
@@ -505,7 +508,6 @@ static int run_loop(struct follow *f, struct err *err)
 static void release(struct follow *f)
 {
     for (size_t i = 0; i < f->count; i++) {
-        free(f->lines[i].uid);
         free(f->lines[i].trouble);
     }
     free(f->lines);
@@ -513,6 +515,24 @@ static void release(struct follow *f)
     json_decref(f->cuts);
     offsets_close(f->offsets);
     loop_free(f->loop);
+}
+
+/* The names that an earlier run gave to the streams of these slots. */
+static int name_lines(struct follow *f, struct err *err)
+{
+    const struct slots **slots = xcalloc(f->count, sizeof(*slots));
+    char(*names)[MANIFEST_WORD_MAX] = xcalloc(f->count, sizeof(*names));
+
+    for (size_t i = 0; i < f->count; i++) {
+        slots[i] = f->lines[i].shard->slots;
+        manifest_word(f->lines[i].shard->uid, names[i]);
+    }
+    int rc = lines_name(f->params->folder, slots, f->count, names, err);
+    for (size_t i = 0; i < f->count; i++)
+        strcpy(f->lines[i].uid, names[i]);
+    free(slots);
+    free(names);
+    return rc;
 }
 
 int archive_follow(
@@ -529,12 +549,12 @@ int archive_follow(
     };
 
     for (size_t i = 0; i < f.count; i++)
-        f.lines[i] = (struct line){.f = &f,
-            .shard = &first->shards[i],
-            .uid = xstrdup(first->shards[i].uid),
-            .base_at_ms = INT64_MAX};
-    find_primaries(&f);
-    int rc = run_loop(&f, err);
+        f.lines[i] = (struct line){.f = &f, .shard = &first->shards[i], .base_at_ms = INT64_MAX};
+    int rc = name_lines(&f, err);
+    if (rc == 0) {
+        find_primaries(&f);
+        rc = run_loop(&f, err);
+    }
     release(&f);
     return rc;
 }

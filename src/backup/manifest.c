@@ -22,12 +22,11 @@ void backup_stamp(int64_t time_ms, char ret[BACKUP_STAMP_MAX])
     strftime(ret, BACKUP_STAMP_MAX, "%Y%m%d-%H%M%S", &tm);
 }
 
-/* Names of databases may have any characters, names of objects may not. */
-static void copy_plain(char *ret, size_t size, const char *text)
+void manifest_word(const char *text, char ret[MANIFEST_WORD_MAX])
 {
     size_t len = 0;
 
-    for (; *text && len + 1 < size; text++)
+    for (; *text && len + 1 < MANIFEST_WORD_MAX; text++)
         ret[len++] = isalnum((unsigned char)*text) || strchr("._", *text) ? *text : '_';
     ret[len] = '\0';
 }
@@ -54,9 +53,9 @@ char *manifest_file_name(
     AUTO_FREE char *suffix = xasprintf(".aof%s", pack_suffix(params->pack));
 
     slot_bounds(shards->shards[i].slots, &name.first_slot, &name.last_slot);
-    copy_plain(name.database_uid, sizeof(name.database_uid), shards->db->uid);
-    copy_plain(name.database_name, sizeof(name.database_name), shards->db->name);
-    copy_plain(name.shard_uid, sizeof(name.shard_uid), shards->shards[i].uid);
+    manifest_word(shards->db->uid, name.database_uid);
+    manifest_word(shards->db->name, name.database_name);
+    manifest_word(shards->shards[i].uid, name.shard_uid);
     return backup_name_format(&name, suffix);
 }
 
@@ -70,10 +69,10 @@ char *backup_ccs_name(const struct backup_params *params)
 
 char *manifest_name(const struct backup_params *params, const struct ccs_database *db)
 {
-    char stamp[BACKUP_STAMP_MAX], uid[BACKUP_NAME_WORD_MAX];
+    char stamp[BACKUP_STAMP_MAX], uid[MANIFEST_WORD_MAX];
 
     backup_stamp(params->time_ms, stamp);
-    copy_plain(uid, sizeof(uid), db->uid);
+    manifest_word(db->uid, uid);
     return xasprintf("bk%s-%s-recluster-manifest.json", stamp, uid);
 }
 

@@ -14,6 +14,10 @@ struct manifest_file {
     const json_t *based, *written; /* the notifications of record (protocol.h) */
 };
 
+/* A word of a name: other characters than letters, digits, '.' and '_' become '_'. */
+enum { MANIFEST_WORD_MAX = 64 };
+void manifest_word(const char *text, char ret[MANIFEST_WORD_MAX]);
+
 /* The name of the i-th file, from 0. The caller frees it. */
 char *manifest_file_name(
     const struct backup_params *params, const struct backup_shards *shards, size_t i);

@@ -94,27 +94,43 @@ static int take_options(struct backup_run *run, struct err *err)
 
 /* --- the CCS file --- */
 
+/* As it is written: encrypted, if that is wanted. */
+static int make_ccs_file(const struct backup_run *run, struct buf *ret, struct err *err)
+{
+    const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
+    const struct buf *plain = &run->look->ccs_file;
+
+    if (!recipients) {
+        buf_add(ret, plain->data, plain->len);
+        return 0;
+    }
+    print_plain(stderr, "warning: --encrypt-to encrypts the CCS file alone: the data is written as "
+                        "it is\n");
+    return sealed_seal(recipients, plain, ret, err);
+}
+
+static int put_newest_ccs_file(const struct backup_run *run, struct err *err)
+{
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+
+    return make_ccs_file(run, &file, err) < 0
+               ? -1
+               : capture_put(run->store, CAPTURE_FILE_NAME, &file, err);
+}
+
 /* Once as part of the sets of this run, and once as the newest one. */
 static int put_ccs_file(struct backup_run *run, struct err *err)
 {
-    const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
-    CLEANUP(buf_release) struct buf sealed = BUF_INIT;
-    const struct buf *file = &run->look->ccs_file;
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    AUTO_FREE char *name = backup_ccs_name(&run->params);
     char sha256[DIGEST_HEX_MAX];
 
-    if (recipients) {
-        if (sealed_seal(recipients, file, &sealed, err) < 0)
-            return -1;
-        file = &sealed;
-    }
-    AUTO_FREE char *name = backup_ccs_name(&run->params);
-    if (capture_put(run->store, name, file, err) < 0 ||
-        capture_put(run->store, CAPTURE_FILE_NAME, file, err) < 0)
+    if (make_ccs_file(run, &file, err) < 0 || capture_put(run->store, name, &file, err) < 0)
         return -1;
     run->ccs_entry =
-        json_pack("{s:s, s:s}", "name", name, "sha256", digest_of(file->data, file->len, sha256));
+        json_pack("{s:s, s:s}", "name", name, "sha256", digest_of(file.data, file.len, sha256));
     run->params.ccs = run->ccs_entry;
-    return 0;
+    return capture_put(run->store, CAPTURE_FILE_NAME, &file, err);
 }
 
 /* It belongs to no set. */
@@ -155,12 +171,27 @@ static int take_set(
     return rc < 0 ? err_wrap(err, "no backup of '%s' was taken", run->doing) : 0;
 }
 
+/* A database that fails does not stop the others. The exit status, or -1: none has a set. */
 static int take_sets(struct backup_run *run, json_t *sets, struct err *err)
 {
-    for (size_t i = 0; i < run->look->found_count; i++)
-        if (take_set(run, run->look->found[i], sets, err) < 0)
-            return -1;
-    return 0;
+    size_t count = run->look->found_count;
+    struct err first = ERR_INIT;
+
+    for (size_t i = 0; i < count; i++) {
+        struct err failure = ERR_INIT;
+        if (take_set(run, run->look->found[i], sets, &failure) == 0)
+            continue;
+        if (first.code == ERR_NONE)
+            first = failure;
+        if (count > 1)
+            print_error(&failure);
+        if (failure.code == ERR_CANCELLED)
+            break;
+    }
+    if (first.code == ERR_NONE)
+        return 0;
+    *err = first;
+    return json_array_size(sets) && first.code != ERR_CANCELLED ? EXIT_PARTLY : -1;
 }
 
 /* --- the result --- */
@@ -222,7 +253,7 @@ static int backup(struct backup_run *run, struct err *err)
     if (rc == 0)
         rc = signals_catch(&run->params.stop_fd, err);
     if (rc == 0 && run->args->given[OPT_ARCHIVE]) {
-        rc = capture_put(run->store, CAPTURE_FILE_NAME, &run->look->ccs_file, err);
+        rc = put_newest_ccs_file(run, err);
         struct cluster_look *first = run->look;
         run->look = NULL;
         if (rc == 0)
@@ -240,8 +271,8 @@ static int backup(struct backup_run *run, struct err *err)
     if (rc < 0 && run->ccs_entry && !json_array_size(sets))
         remove_ccs_file(run);
     backup_end(&run->params);
-    if (rc == 0)
-        rc = print_sets(run, sets, err);
+    if (rc >= 0 && print_sets(run, sets, err) < 0)
+        rc = -1;
     json_decref(sets);
     return rc;
 }

@@ -14,9 +14,9 @@ from test_backup import Backed
 class Archive(Backed):
     """A cluster with writers, and an archiver that follows it."""
 
-    def follow(self, *more, env=None):
+    def follow(self, *more, env=None, seed=0):
         self.process = self.recovery.start(
-            "backup", *self.live.addresses()[:1], "--to", self.place, "--follow", "--cuts", "50ms", "--segment", "300ms",
+            "backup", self.live.addresses()[seed], "--to", self.place, "--follow", "--cuts", "50ms", "--segment", "300ms",
             "--spool", self.folder / "spool", *more, env=env)
         return self.process
 
@@ -221,6 +221,21 @@ def test_the_archiver_is_killed(archive, net):
     assert check_all(a, net, 4, said) == 4
 
 
+def test_a_data_set_that_fails_is_taken_again(archive, net):
+    """The source dies in the middle of the first one: without it no moment could be recovered."""
+    a = archive(repl_diskless_sync_delay=2)
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow()
+        time.sleep(1)
+        a.live.servers[3].kill()
+        a.wait_for_cuts(1)
+        time.sleep(8)
+        said = a.stop()
+    assert len({p.name.split("-")[2] for p in a.place.glob("base-*")}) == 3, said
+    assert check_all(a, net, 2, said) >= 1
+
+
 def test_the_location_is_out_of_order(archive, net):
     """What cannot be written waits, and is written later."""
     a = archive()
@@ -264,8 +279,14 @@ def test_a_primary_is_killed(archive, net):
         a.primaries[0].kill()
         time.sleep(14)
         said = a.stop()
-    assert len(a.cuts()) > before + 10, said
-    assert "its primary is" in said, said
+        assert len(a.cuts()) > before + 10, said
+        assert "its primary is" in said, said
+        bases = len(list(a.place.glob("base-*")))
+        # Started again, it goes on with the same streams, although the shard has another primary.
+        a.follow(seed=1)
+        time.sleep(3)
+        said += a.stop()
+        assert len(list(a.place.glob("base-*"))) == bases, said
     good = check_all(a, net, 5, said)
     assert good >= 4, said
 
