@@ -26,8 +26,10 @@ void manifest_word(const char *text, char ret[MANIFEST_WORD_MAX])
 {
     size_t len = 0;
 
-    for (; *text && len + 1 < MANIFEST_WORD_MAX; text++)
-        ret[len++] = isalnum((unsigned char)*text) || strchr("._", *text) ? *text : '_';
+    for (; *text && len + 1 < MANIFEST_WORD_MAX; text++) {
+        bool plain = isalnum((unsigned char)*text) || (*text == '.' && len);
+        ret[len++] = plain ? *text : '_';
+    }
     ret[len] = '\0';
 }
 

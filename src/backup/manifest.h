@@ -14,7 +14,7 @@ struct manifest_file {
     const json_t *based, *written; /* the notifications of record (protocol.h) */
 };
 
-/* A word of a name: other characters than letters, digits, '.' and '_' become '_'. */
+/* A word of a name, not "..": other characters than letters, digits, '.' and '_' become '_'. */
 enum { MANIFEST_WORD_MAX = 64 };
 void manifest_word(const char *text, char ret[MANIFEST_WORD_MAX]);
 
