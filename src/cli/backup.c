@@ -16,8 +16,9 @@
 #include "recluster/sealed.h"
 #include "recluster/shell_quote.h"
 #include "signals.h"
+#include "unit.h"
 
-enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000 };
+enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, UNIT_EVERY_S = 86400 };
 
 /* All that a run needs, from the arguments on. */
 struct backup_run {
@@ -292,6 +293,28 @@ static int print_acl(struct err *err)
     return print_text(&text, err);
 }
 
+/* With --follow a service that runs on, else one that a timer starts. */
+static int print_unit(const struct arguments *args, struct err *err)
+{
+    const char *every = argument(args, OPT_BACKUP_EVERY);
+    bool follow = args->given[OPT_ARCHIVE];
+    struct unit unit = {
+        .name = follow ? "recluster-archive" : "recluster-backup",
+        .description = follow ? "keeps every instant of a cluster" : "takes a backup of a cluster",
+        .words = "backup",
+        .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
+            OPT_WAIT, OPT_COMPRESS, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY,
+            OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE),
+        .every_s = follow ? 0 : UNIT_EVERY_S,
+    };
+
+    if (every && human_parse_seconds(every, &unit.every_s, err) < 0)
+        return err_wrap(err, "--every");
+    if (every && (follow || unit.every_s <= 0))
+        return err_set(err, ERR_USAGE, "--every: '%s' is no time between two backup sets", every);
+    return unit_print(args, &unit, err);
+}
+
 static void release(struct backup_run *run)
 {
     cluster_look_free(run->look);
@@ -307,6 +330,10 @@ static int run(const struct arguments *args, struct err *err)
 
     if (args->given[OPT_ACL])
         return print_acl(err);
+    if (args->given[OPT_UNIT])
+        return print_unit(args, err);
+    if (args->given[OPT_BACKUP_EVERY])
+        return err_set(err, ERR_USAGE, "--every goes with --unit: a timer of systemd does it");
     memory_limit_set(memory_limit_of_reader());
     memory_limit_name("the answers of the servers");
     int rc = take_options(&run, err);
@@ -339,7 +366,7 @@ const struct command command_backup = {
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
         OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY,
-        OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE, OPT_JSON,
-        OPT_VERBOSE, OPT_HELP),
+        OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_UNIT, OPT_BACKUP_EVERY,
+        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

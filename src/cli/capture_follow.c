@@ -15,6 +15,7 @@
 #include "recluster/report.h"
 #include "recluster/shell_quote.h"
 #include "signals.h"
+#include "unit.h"
 
 enum { EVERY_S = 10, SIGN_BYTES_MAX = 64 << 10, FILE_BYTES_MAX = 80 << 20 };
 
@@ -209,54 +210,16 @@ int capture_check(
 
 /* --- --unit --- */
 
-/* A line of a unit; '%' and '$' mean something to systemd. */
-static void add_unit_text(struct buf *out, const char *text)
-{
-    for (const char *p = text; *p; p++) {
-        if (*p == '%' || *p == '$')
-            buf_addc(out, *p);
-        buf_addc(out, *p);
-    }
-}
-
 int capture_print_unit(const struct arguments *args, struct err *err)
 {
-    CLEANUP(buf_release) struct buf command = BUF_INIT;
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
-    AUTO_FREE char *program = realpath("/proc/self/exe", NULL);
-    AUTO_FREE char *folder = realpath(".", NULL);
+    const struct unit unit = {
+        .name = "recluster-capture",
+        .description = "keeps the CCS file of a cluster up to date",
+        .words = "capture --follow",
+        .options =
+            OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME, OPT_WAIT,
+                OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_METRICS, OPT_WITHOUT_SECRETS, OPT_INSECURE),
+    };
 
-    if (!program || !folder)
-        return err_sys(err, ERR_IO, "cannot find this program and its folder");
-    arguments_text(args,
-        OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_FROM, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME, OPT_WAIT,
-            OPT_EVERY, OPT_KEEP, OPT_SPOOL, OPT_METRICS, OPT_WITHOUT_SECRETS, OPT_INSECURE),
-        &command);
-    if (strchr(command.data, '\\') || strchr(command.data, '\n') || strchr(folder, '\n')) {
-        err_set(err, ERR_USAGE, "a quote, a backslash or a line end in an argument");
-        return err_hint(err, "systemd reads them in another way than a shell: use other names.");
-    }
-    buf_adds(&text, "[Unit]\n"
-                    "Description=recluster: keeps the CCS file of a cluster up to date\n"
-                    "After=network-online.target\n"
-                    "Wants=network-online.target\n\n"
-                    "[Service]\n"
-                    "WorkingDirectory=");
-    add_unit_text(&text, folder);
-    buf_adds(&text, "\nExecStart=");
-    add_unit_text(&text, program);
-    buf_adds(&text, " capture --follow");
-    add_unit_text(&text, command.data);
-    buf_adds(&text, "\nRestart=always\n"
-                    "RestartSec=10\n"
-                    "SuccessExitStatus=143\n"
-                    "StateDirectory=recluster-capture\n"
-                    "Environment=XDG_STATE_HOME=%S/recluster-capture\n"
-                    "UMask=0077\n"
-                    "NoNewPrivileges=yes\n"
-                    "ProtectSystem=full\n"
-                    "PrivateTmp=yes\n\n"
-                    "[Install]\n"
-                    "WantedBy=multi-user.target\n");
-    return print_text(&text, err);
+    return unit_print(args, &unit, err);
 }

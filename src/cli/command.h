@@ -95,6 +95,8 @@
     X(OPT_CUTS, FOR_RUN, "cuts", "TIME", false, "--follow: prove a moment so often (1s)")                                                   \
     X(OPT_SEGMENT, FOR_RUN, "segment", "TIME", false,                                                                                       \
         "--follow: send what was written so often (10s)")                                                                                   \
+    X(OPT_BACKUP_EVERY, FOR_RUN, "every", "TIME", false,                                                                                    \
+        "--unit: a timer that starts it so often (1d)")                                                                                     \
     X(OPT_BASE_EVERY, FOR_RUN, "base-every", "TIME", false,                                                                                 \
         "--follow: take a data set so often (1d)")                                                                                          \
     X(OPT_VERIFY, FOR_RUN, "verify", "HOW", false,                                                                                          \
@@ -108,7 +110,7 @@
     X(OPT_METRICS, FOR_OUTPUT, "metrics", "FILE", false,                                                                                    \
         "write the age of the file and more to FILE, as Prometheus reads it")                                                               \
     X(OPT_UNIT, FOR_OUTPUT, "unit", NULL, false,                                                                                            \
-        "print a systemd unit that runs this command, and do nothing else")                                                                 \
+        "print systemd units that run this command, and do nothing else")                                                                   \
     X(OPT_WITHOUT_SECRETS, FOR_SAFETY, "without-secrets", NULL, false,                                                                      \
         "leave out passwords and their hashes")                                                                                             \
     X(OPT_WITHOUT, FOR_LAYOUT, "without", "host:NAME|rack:NAME", true,                                                                      \

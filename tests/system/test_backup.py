@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -571,3 +572,36 @@ def test_too_old_for_a_pause(backed):
         pytest.skip("no server redis60: sh fixtures/servers.sh redis60")
     b = backed(program=found.program)
     assert b.take(status=REFUSED).says("older than 6.2")
+
+
+# --- units ---
+
+@pytest.mark.parametrize("more", [("--every", "6h"), ("--follow", "--cuts", "2s")])
+def test_units_start_what_was_asked(folder, recovery, more):
+    run = recovery.run("backup", "10.0.0.1:6379", "--to", "s3://b/100%", "--forks", "3", *more, "--unit")
+    words = next(line for line in run.out.splitlines() if line.startswith("ExecStart="))
+    assert "backup 10.0.0.1:6379 --to s3://b/100%% " in words and "--forks 3" in words, run
+    files = {}
+    for line in run.out.splitlines(keepends=True):
+        if line.startswith("# recluster-"):
+            name = line[2:].strip()
+        else:
+            files.setdefault(locals().get("name", "recluster-archive.service"), []).append(line)
+    if "--every" in more:
+        assert set(files) == {"recluster-backup.service", "recluster-backup.timer"}
+        assert "OnUnitActiveSec=21600\n" in files["recluster-backup.timer"] and "Restart=on-failure" in run.out
+    else:
+        assert set(files) == {"recluster-archive.service"} and "--follow" in words and "--cuts 2s" in words
+        assert "Restart=always" in run.out
+    for name, lines in files.items():
+        (folder / name).write_text("".join(lines))
+    if shutil.which("systemd-analyze"):
+        for name in files:
+            done = subprocess.run(
+                ["systemd-analyze", "verify", folder / name], capture_output=True, text=True, check=False)
+            assert "Unknown" not in done.stderr and "Invalid" not in done.stderr, done.stderr
+
+
+def test_every_needs_a_unit(recovery):
+    run = recovery.run("backup", "10.0.0.1:6379", "--to", "x", "--every", "6h", status=USAGE)
+    assert run.says("--unit"), run
