@@ -9,11 +9,12 @@
 #include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/report.h"
+#include "recluster/sealed.h"
 #include "recluster/secret.h"
 #include "recluster/store.h"
 #include "verify_files.h"
 
-enum { LOCATION_FILE_BYTES_MAX = 1 << 20 };
+enum { LOCATION_FILE_BYTES_MAX = 1 << 20, HEAD_BYTES = 256 };
 
 /* All arguments: the files to read, and what the sets tell about them. */
 struct verify {
@@ -104,6 +105,28 @@ static json_t *set_json(const struct backup_set *set, const char *label)
     return o;
 }
 
+static int take_head(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct buf *head = arg;
+
+    buf_add(head, data, len);
+    return head->len < HEAD_BYTES ? 0 : err_set(err, ERR_CANCELLED, "that is enough");
+}
+
+/* Whether it is a CCS file beside the backups, which only the owner of a key can read. */
+static bool is_encrypted(struct store *store, const char *name)
+{
+    static const char ending[] = "ccs-redis.rdb";
+    CLEANUP(buf_release) struct buf head = BUF_INIT;
+    struct err ignored = ERR_INIT;
+    size_t len = strlen(name), end = sizeof(ending) - 1;
+
+    return len >= end && strcmp(name + len - end, ending) == 0 &&
+           store_read(store, &(struct store_range){name, 0, HEAD_BYTES}, take_head, &head, NULL,
+               &ignored) == 0 &&
+           sealed_is(head.data, head.len);
+}
+
 /* Adds all backup files of a location, and its sets. */
 static int add_location(struct verify *v, const json_t *location, struct err *err)
 {
@@ -126,6 +149,10 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
             json_array_append_new(v->notes,
                 json_sprintf(
                     "'%s' is left out: a server leaves such a file when a save is killed", path));
+        else if (is_encrypted(store, e->name))
+            json_array_append_new(v->notes,
+                json_sprintf(
+                    "'%s' is left out: it is encrypted, recluster inspect --key reads it", path));
         else if (backup_name_is_rdb(e->name) || backup_name_is_aof(e->name))
             add_file(v, resolved, e->name, path)->bytes = e->bytes;
     }

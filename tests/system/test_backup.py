@@ -605,3 +605,27 @@ def test_units_start_what_was_asked(folder, recovery, more):
 def test_every_needs_a_unit(recovery):
     run = recovery.run("backup", "10.0.0.1:6379", "--to", "x", "--every", "6h", status=USAGE)
     assert run.says("--unit"), run
+
+
+@pytest.mark.parametrize("more", [(), ("--follow", "--spool", "spool")])
+def test_an_encrypted_ccs_file(backed, folder, recovery, more):
+    """It is encrypted wherever it is written; that the data is not is said."""
+    if not shutil.which("age-keygen"):
+        pytest.skip("age is not installed")
+    key = folder / "key"
+    subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
+    public = subprocess.run(["age-keygen", "-y", key], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    b = backed(password="a secret of the cluster")
+    (folder / "pw").write_text("a secret of the cluster\n")
+    taking = b.start("--encrypt-to", public, "--key", key, "--password", folder / "pw", *more)
+    if more:
+        redis_server.wait_until(lambda: list(b.place.glob("base-*")), "the archive")
+        taking.send_signal(signal.SIGINT)
+    _, err = taking.communicate(timeout=60)
+    assert taking.returncode == 0 and b"the data is written as it is" in err, err
+    files = list(b.place.glob("*ccs-redis.rdb"))
+    assert len(files) == (1 if more else 2)
+    for path in files:
+        assert path.read_bytes().startswith(b"age-encryption.org") and b"secret of the cluster" not in path.read_bytes()
+    listed = recovery.run("verify", b.place, "--json").json
+    assert len(listed["notes"]) == len(files) and all(f["ok"] for f in listed["files"]), listed
