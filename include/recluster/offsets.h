@@ -56,6 +56,4 @@ int offsets_read(struct offsets *o, enum offsets_ask ask, int64_t pause_ms, int6
 /* Ends a pause everywhere it may have been set, as far as servers answer within `deadline_ms`. */
 void offsets_end_pause(struct offsets *o, int64_t deadline_ms);
 
-extern const char offsets_acl_rules[]; /* the rights that it needs */
-
 #endif

@@ -9,7 +9,6 @@
 #include "recluster/clock.h"
 #include "resp.h"
 
-const char offsets_acl_rules[] = "+ping +info +cluster|nodes +client|pause +client|unpause";
 
 struct line { /* the connection to one primary */
     struct offsets *offsets;
