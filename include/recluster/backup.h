@@ -30,8 +30,6 @@
 #include "recluster/pack.h"
 #include "recluster/store.h"
 
-enum { BACKUP_STAMP_MAX = 16 }; /* "20260131-130509" */
-
 struct backup_source {
     const struct live_server *server;
     bool primary;
@@ -113,9 +111,6 @@ void backup_end(struct backup_params *params);
  */
 int backup_take(const struct backup_params *params, const struct backup_shards *shards,
     json_t **ret_manifest, struct err *err) MUST_CHECK;
-
-/* "20260131-130509" of a time, as in the names of files. */
-void backup_stamp(int64_t time_ms, char ret[BACKUP_STAMP_MAX]);
 
 extern const char backup_acl_rules[]; /* the rights that all this needs, with those of live_ask() */
 

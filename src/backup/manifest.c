@@ -11,15 +11,16 @@
 #include "recluster/clock.h"
 #include "recluster/json.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 1, STAMP_MAX = 16 };
 
-void backup_stamp(int64_t time_ms, char ret[BACKUP_STAMP_MAX])
+/* "20260131-130509" */
+static void write_stamp(int64_t time_ms, char ret[STAMP_MAX])
 {
     time_t t = (time_t)(time_ms / 1000);
     struct tm tm;
 
     gmtime_r(&t, &tm);
-    strftime(ret, BACKUP_STAMP_MAX, "%Y%m%d-%H%M%S", &tm);
+    strftime(ret, STAMP_MAX, "%Y%m%d-%H%M%S", &tm);
 }
 
 void manifest_word(const char *text, char ret[MANIFEST_WORD_MAX])
@@ -63,17 +64,17 @@ char *manifest_file_name(
 
 char *backup_ccs_name(const struct backup_params *params)
 {
-    char stamp[BACKUP_STAMP_MAX];
+    char stamp[STAMP_MAX];
 
-    backup_stamp(params->time_ms, stamp);
+    write_stamp(params->time_ms, stamp);
     return xasprintf("bk%s-%s", stamp, CAPTURE_FILE_NAME);
 }
 
 char *manifest_name(const struct backup_params *params, const struct ccs_database *db)
 {
-    char stamp[BACKUP_STAMP_MAX], uid[MANIFEST_WORD_MAX];
+    char stamp[STAMP_MAX], uid[MANIFEST_WORD_MAX];
 
-    backup_stamp(params->time_ms, stamp);
+    write_stamp(params->time_ms, stamp);
     manifest_word(db->uid, uid);
     return xasprintf("bk%s-%s-recluster-manifest.json", stamp, uid);
 }
@@ -101,10 +102,10 @@ static json_t *file_entry(const struct manifest_file *file)
 json_t *manifest_make(const struct backup_params *params, const struct backup_shards *shards,
     const struct cut *cut, const struct manifest_file *files)
 {
-    char time[CLOCK_TEXT_MAX], stamp[BACKUP_STAMP_MAX];
+    char time[CLOCK_TEXT_MAX], stamp[STAMP_MAX];
     json_t *list = json_array();
 
-    backup_stamp(params->time_ms, stamp);
+    write_stamp(params->time_ms, stamp);
     for (size_t i = 0; i < shards->count; i++)
         json_array_append_new(list, file_entry(&files[i]));
     json_t *manifest = json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:b}, s:o}",

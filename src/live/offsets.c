@@ -9,7 +9,6 @@
 #include "recluster/clock.h"
 #include "resp.h"
 
-
 struct line { /* the connection to one primary */
     struct offsets *offsets;
     const struct live_server *server; /* owned by the arena */
