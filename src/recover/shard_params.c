@@ -48,11 +48,11 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 
     /* Nodes of a cluster need the same number, and start before all files have been read. */
     if (s->bus_port) {
-        const char *before =
-            json_text(x->databases[s->database].ccs->settings, "cluster-databases", NULL);
+        const json_t *settings = x->databases[s->database].ccs->settings;
+        const char *before = json_text(settings, "cluster-databases", NULL);
+        json_int_t databases = before ? atoll(before) : settings ? 1 : CLUSTER_DATABASES;
         if (json_flag(server, "cluster_databases"))
-            json_object_set_new(
-                params, "databases", json_integer(before ? atoll(before) : CLUSTER_DATABASES));
+            json_object_set_new(params, "databases", json_integer(databases));
         return;
     }
     json_object_foreach (by_db, number, keys) {

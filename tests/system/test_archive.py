@@ -106,9 +106,18 @@ def greatest(held):
     return max(n for keys in held for n, _ in keys.values())
 
 
-@pytest.mark.releases("system", "valkey91")
 def test_moments_are_recovered(archive, net):
     """Three of them, each consistent over all shards, each later than the one before."""
+    check_moments(archive, net)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis80", "valkey80", "valkey81", "valkey91")
+def test_moments_of_other_releases(archive, net):
+    check_moments(archive, net)
+
+
+def check_moments(archive, net):
     a = archive()
     with a.writers(pause=0.002) as writers:
         writers.wait_for(10)
@@ -156,8 +165,18 @@ def play(b, rounds):
             c.call("EXEC")
 
 
-@pytest.mark.releases("system", "redis80", "valkey91")
+@pytest.mark.releases("valkey91")
 def test_commands_of_all_kinds_come_back(archive, net):
+    check_commands(archive, net)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("system", "redis80", "valkey80", "valkey81")
+def test_commands_of_other_releases(archive, net):
+    check_commands(archive, net)
+
+
+def check_commands(archive, net):
     """At two moments when nothing was written: the same data, value by value, as the replicas had.
 
     Primaries of 7.0 know of groups of streams what they do not tell their replicas ("entries-read").
@@ -221,6 +240,7 @@ def test_the_archiver_is_killed(archive, net):
     assert check_all(a, net, 4, said) == 4
 
 
+@pytest.mark.slow
 def test_a_data_set_that_fails_is_taken_again(archive, net):
     """The source dies in the middle of the first one: without it no moment could be recovered."""
     a = archive(repl_diskless_sync_delay=2)
@@ -236,6 +256,7 @@ def test_a_data_set_that_fails_is_taken_again(archive, net):
     assert check_all(a, net, 2, said) >= 1
 
 
+@pytest.mark.slow
 def test_the_location_is_out_of_order(archive, net):
     """What cannot be written waits, and is written later."""
     a = archive()
@@ -254,6 +275,7 @@ def test_the_location_is_out_of_order(archive, net):
     assert check_all(a, net, 3, said) == 3
 
 
+@pytest.mark.slow
 def test_the_source_is_killed(archive, net):
     """The replica that a stream comes from: the next source has the same bytes."""
     a = archive()

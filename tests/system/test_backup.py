@@ -86,19 +86,38 @@ def saved_one_after_other(backed):
 @pytest.mark.releases("system", "valkey91")
 def test_every_set_is_one_moment(backed):
     """And the naive way is not, in the same run: so the check can find it."""
+    check_moments(backed, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("system", "redis80", "valkey80", "valkey81", "valkey91")
+def test_a_hundred_sets(backed):
+    check_moments(backed, 100)
+
+
+def check_moments(backed, count):
     b = backed()
     with b.writers() as writers:
         writers.wait_for(50)
         naive = [saved_one_after_other(b) for _ in range(5)]
-        for _ in range(5):
+        for _ in range(count):
             run = b.take()
             assert b.faults(run) == [], run
     assert any(naive), "a loop of BGSAVE was consistent five times: the writers are too slow"
 
 
-@pytest.mark.releases("system", "redis80", "valkey91")
 def test_a_set_is_verified_and_recovered(backed, recovery):
-    """With data of all kinds, an expired key and another database's selection in the stream."""
+    check_recovery(backed, recovery)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis80", "valkey80", "valkey81", "valkey91")
+def test_a_set_of_other_releases(backed, recovery):
+    check_recovery(backed, recovery)
+
+
+def check_recovery(backed, recovery):
+    """With an expired key; what comes back is one moment."""
     b = backed()
     made = contents.Digest()
     with b.writers(pause=0.002) as writers:
@@ -492,7 +511,7 @@ def least_rights(recovery, servers, password="back me up"):
     return "--user", "backup", "--password", file
 
 
-@pytest.mark.releases("system", "redis80", "valkey91")
+@pytest.mark.releases("system", "valkey91")
 def test_by_tls_with_the_least_rights(backed, folder, recovery):
     authority = Authority(folder / "ca")
     b = backed(tls=authority, password="the admin's")
