@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "progress.h"
 #include "recluster/archive.h"
@@ -85,6 +86,9 @@ static void show(void *arg, const struct archive_status *now)
     const struct follow_run *run = arg;
     char cut[HUMAN_TEXT_MAX], archived[HUMAN_TEXT_MAX], waiting[HUMAN_TEXT_MAX];
     int64_t now_ms = clock_wall_ms();
+
+    if (!isatty(STDERR_FILENO)) /* a journal would have a line each few seconds, for months */
+        return;
     AUTO_FREE char *line = xasprintf("%zu of %zu streams; last moment %s ago, archived %s ago; %s "
                                      "waiting",
         now->streaming, now->shards,
