@@ -13,7 +13,9 @@
  * cuts, as far as their base and stream are there:
  *
  *     {"recluster_cuts": 1, "made_by", "database": {"uid", "name", "sharded"},
- *      "cuts": [{"time", "time_ms", "shards": {uid: {"repl_id", "offset", "slots"}}}, …]}       oldest first
+ *      "cuts": [{"time", "time_ms", "shards": {uid: {"repl_id", "offset", "slots"?}}}, …]}      oldest first
+ *
+ * "slots" are missing where they are those of the cut before, in the same object.
  */
 
 #include "recluster/backup.h"

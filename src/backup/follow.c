@@ -40,6 +40,7 @@ struct line {
     uint64_t call;                    /* 0: it does not run */
     int64_t restart_at_ms, base_at_ms;
     bool streaming;
+    struct slots slots;             /* in the last cut */
     struct repl_place at, archived; /* received; at the location */
     int64_t waiting;
     char *trouble; /* the last one that was told; NULL: none */
@@ -332,11 +333,15 @@ static void add_cut(struct follow *f, const struct cut *cut)
 
     if (cut->time_ms / MINUTE_MS != f->minute)
         begin_minute(f, cut->time_ms / MINUTE_MS);
-    for (size_t i = 0; i < f->count; i++)
-        json_object_set_new(shards, f->lines[i].uid,
-            json_pack("{s:s, s:I, s:o}", "repl_id", cut->shards[i].place.id, "offset",
-                (json_int_t)cut->shards[i].place.offset, "slots",
-                slots_to_json(&cut->shards[i].slots)));
+    bool first = !json_array_size(f->cuts);
+    for (size_t i = 0; i < f->count; i++) {
+        json_t *shard = json_pack("{s:s, s:I}", "repl_id", cut->shards[i].place.id, "offset",
+            (json_int_t)cut->shards[i].place.offset);
+        if (first || !slots_equal(&f->lines[i].slots, &cut->shards[i].slots))
+            json_object_set_new(shard, "slots", slots_to_json(&cut->shards[i].slots));
+        f->lines[i].slots = cut->shards[i].slots;
+        json_object_set_new(shards, f->lines[i].uid, shard);
+    }
     json_array_append_new(
         f->cuts, json_pack("{s:s, s:I, s:o}", "time", clock_format(cut->time_ms, time), "time_ms",
                      (json_int_t)cut->time_ms, "shards", shards));

@@ -32,12 +32,11 @@ static int64_t sum_of(const json_t *parts)
 }
 
 static int add_shard(struct archive *a, struct set_draft *set, const char *uid,
-    const json_t *described, struct err *err)
+    const json_t *described, const json_t *ranges, struct err *err)
 {
     struct catalogue *c = a->draft->catalogue;
     const struct target to = {
         uid, json_text(described, "repl_id", ""), json_int(described, "offset", -1)};
-    const json_t *ranges = json_object_get(described, "slots");
     const struct piece *base;
     struct slots slots;
     int64_t gap;
@@ -66,15 +65,28 @@ static int add_shard(struct archive *a, struct set_draft *set, const char *uid,
     return 0;
 }
 
-/* -1: the cut is bad; its set is listed with the reason. */
-static void add_cut(struct archive *a, struct set_draft *set, const json_t *cut)
+/* They stand in a cut if they are others than in the one before. */
+static const json_t *slots_of(const json_t *cuts, size_t at, const char *uid)
+{
+    for (size_t i = at + 1; i-- > 0;) {
+        const json_t *shards = json_object_get(json_array_get(cuts, i), "shards");
+        const json_t *slots = json_object_get(json_object_get(shards, uid), "slots");
+        if (slots)
+            return slots;
+    }
+    return NULL;
+}
+
+/* A bad cut is a set with the reason. */
+static void add_cut(struct archive *a, struct set_draft *set, const json_t *cuts, size_t at)
 {
     struct err failure = ERR_INIT;
     const char *uid;
     const json_t *shard;
+    json_t *shards = json_object_get(json_array_get(cuts, at), "shards");
 
-    json_object_foreach ((json_t *)(uintptr_t)json_object_get(cut, "shards"), uid, shard)
-        if (add_shard(a, set, uid, shard, &failure) < 0) {
+    json_object_foreach (shards, uid, shard)
+        if (add_shard(a, set, uid, shard, slots_of(cuts, at, uid), &failure) < 0) {
             set_draft_error(set, a->draft, &failure);
             return;
         }
@@ -121,7 +133,7 @@ static bool take_cuts(struct archive *a, const json_t *cuts, bool *told)
         struct set_draft set = SET_DRAFT_INIT;
         if (time_ms < 0 || (at_ms >= 0 && time_ms > at_ms))
             continue;
-        add_cut(a, &set, cut);
+        add_cut(a, &set, cuts, i);
         bool complete = !set.faults.len;
         if (!complete && *told) {
             set_draft_release(&set);

@@ -32,6 +32,11 @@ static void put_index(const char *dir, const char *name, const char *cuts)
     "{\"time\": \"x\", \"time_ms\": 17698647" ms ", \"shards\": {\"4\": {\"repl_id\": \"" id       \
     "\", \"offset\": " offset ", \"slots\": [[0, 16383]]}}}"
 
+/* The slots are those of the cut before. */
+#define SAME(ms, id, offset)                                                                       \
+    "{\"time\": \"x\", \"time_ms\": 17698647" ms ", \"shards\": {\"4\": {\"repl_id\": \"" id       \
+    "\", \"offset\": " offset "}}}"
+
 static struct catalogue look(const char *dir, int64_t at_ms)
 {
     const struct slots *const shards[] = {&all_slots};
