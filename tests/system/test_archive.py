@@ -8,7 +8,7 @@ import pytest
 
 from harness import contents, one_moment, redis_server, resp
 from program import DONE, REFUSED
-from test_backup import Backed
+from test_backup import Backed, held_by
 
 
 class Archive(Backed):
@@ -47,7 +47,7 @@ class Archive(Backed):
 
     def recover_at(self, net, cut, name, status=DONE, look=None):
         """What the shards hold that are recovered as of this moment; or the run, if it was refused."""
-        look = look or self.held
+        look = look or (lambda shards: held_by(shards, self.names))
         r = self.recovery
         r.state = self.folder / f"{name}.state"
         r.hosts = []
@@ -68,24 +68,6 @@ class Archive(Backed):
         r.run("abort", "--state", r.state, "--yes", "--open-databases", "redis-7000", status=None)
         redis_server.kill_all_below(self.folder / "hosts")
         return held
-
-    def held(self, shards):
-        found = []
-        for name in self.names:
-            keys = {}
-            for shard in shards:
-                with resp.Connection(shard["addr"], shard["port"]) as c:
-                    for word in ("last", "twin"):
-                        for w in range(4):
-                            try:
-                                value = c.call("GET", f"{word}:{{{name}}}:{w}")
-                            except resp.ReplyError:
-                                continue
-                            if value:
-                                keys.update(one_moment.held(
-                                    b"%s:{%s}:%d\r\n$1\r\n%s" % (word.encode(), name.encode(), w, value)))
-            found.append(keys)
-        return found
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """backup: a set of a running cluster is one moment of all shards, and nothing is done to the servers."""
 
 import gzip
+import itertools
 import json
 import os
 import shutil
@@ -68,6 +69,25 @@ def backed(folder, net, recovery, release):
         made.append(Backed(folder, net, recovery, program, **options))
         return made[-1]
     return make
+
+
+def held_by(shards, names):
+    """What primaries hold that were recovered, as one_moment.held() gives it for a file, for each of the names."""
+    found = []
+    for name in names:
+        keys = {}
+        for shard in shards:
+            with resp.Connection(shard["addr"], shard["port"]) as c:
+                for word, w in itertools.product(("last", "twin"), range(4)):
+                    try:
+                        value = c.call("GET", f"{word}:{{{name}}}:{w}")
+                    except resp.ReplyError:
+                        continue
+                    if value:
+                        keys.update(one_moment.held(
+                            b"%s:{%s}:%d\r\n$1\r\n%s" % (word.encode(), name.encode(), w, value)))
+        found.append(keys)
+    return found
 
 
 def saved_one_after_other(backed):
@@ -138,26 +158,9 @@ def check_recovery(backed, recovery):
     recovery.sources = {f"db:{taken['database']['uid']}": str(b.place)}
     recovery.add_hosts(3).write_hosts()
     recovery.recover()
-    held = []
-    for shard in sorted(recovery.status()["databases"][0]["shards"], key=lambda s: s["uid"]):
-        if shard["role"] == "primary":
-            held.append(shard)
+    held = [s for s in recovery.status()["databases"][0]["shards"] if s["role"] == "primary"]
     assert len(held) == 3
-    found = []
-    for name in b.names:
-        keys = {}
-        for shard in held:
-            with resp.Connection(shard["addr"], shard["port"]) as c:
-                for word in ("last", "twin"):
-                    for w in range(4):
-                        try:
-                            value = c.call("GET", f"{word}:{{{name}}}:{w}")
-                        except resp.ReplyError:
-                            continue
-                        if value:
-                            keys.update(one_moment.held(b"%s:{%s}:%d\r\n$1\r\n%s" % (
-                                word.encode(), name.encode(), w, value)))
-        found.append(keys)
+    found = held_by(held, b.names)
     assert one_moment.faults(found, b.names) == []
     assert all(found)
 
