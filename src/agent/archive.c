@@ -307,6 +307,7 @@ static void end_base(struct archive *a)
     json_object_set_new(params, "offset", json_integer(a->base_at.offset));
     json_object_set(params, "facts", a->base_facts);
     agent_notify(a->call, "base", params);
+    a->source.skipped = 0;
     drop_base(a);
 }
 
@@ -323,8 +324,12 @@ static int make_base(struct archive *a, struct wait *wait, struct err *err)
     }
     if (a->data_set) {
         int rc = read_data_set(a, wait, err);
-        if (rc != 0)
-            return rc < 0 ? base_failed(a, err) : 1;
+        if (rc < 0) {
+            replica_source_skip(&a->source);
+            return base_failed(a, err);
+        }
+        if (rc > 0)
+            return 1;
     }
     int rc = a->base.writer ? upload_step(&a->base, wait, err) : 0;
     if (rc > 0)

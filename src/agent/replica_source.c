@@ -26,10 +26,10 @@ void replica_source_close(struct replica_source *s)
     tls_free(s->tls);
 }
 
-static int open_psync(const struct replica_source *s, const struct repl_place *from,
+static int open_psync(const struct replica_source *s, size_t at, const struct repl_place *from,
     struct psync **ret, struct err *err)
 {
-    const json_t *source = json_array_get(s->sources, s->at);
+    const json_t *source = json_array_get(s->sources, at % json_array_size(s->sources));
     const struct psync_params params = {
         .tcp = {json_text(source, "addr", ""), (int)json_int(source, "port", 0), s->tls,
             json_text(source, "name", NULL)},
@@ -42,7 +42,12 @@ static int open_psync(const struct replica_source *s, const struct repl_place *f
 
 int replica_source_data_set(struct replica_source *s, struct psync **ret, struct err *err)
 {
-    return open_psync(s, NULL, ret, err);
+    return open_psync(s, s->at + s->skipped, NULL, ret, err);
+}
+
+void replica_source_skip(struct replica_source *s)
+{
+    s->skipped++;
 }
 
 static bool may_come_back(enum err_code code)
@@ -74,7 +79,7 @@ enum psync_event replica_source_stream(struct replica_source *s, struct repl_pla
             wait_until(wait, s->retry_ms);
             return PSYNC_WAIT;
         }
-        if (!s->stream && open_psync(s, at, &s->stream, err) < 0)
+        if (!s->stream && open_psync(s, s->at, at, &s->stream, err) < 0)
             return PSYNC_FAILED;
         enum psync_event event = psync_next(s->stream, ret, wait, err);
         if (event == PSYNC_FAILED && lose(s, err) == 0)

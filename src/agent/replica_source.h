@@ -24,6 +24,7 @@ struct replica_source {
     struct tls *tls;
     struct psync *stream;
     size_t at;                 /* which source the stream comes from */
+    size_t skipped;            /* how many sources after it a data set comes from */
     int64_t lost_ms, retry_ms; /* 0: not lost */
 };
 
@@ -32,6 +33,8 @@ void replica_source_close(struct replica_source *s);
 
 int replica_source_data_set(
     struct replica_source *s, struct psync **ret, struct err *err) MUST_CHECK;
+/* It failed: the next one comes from another source. */
+void replica_source_skip(struct replica_source *s);
 
 /*
  * The stream from *at on, which moves behind what is given. PSYNC_FAILED: it cannot be continued
