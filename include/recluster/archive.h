@@ -35,7 +35,8 @@ struct archive_params {
     int64_t base_ms;                    /* a new base when the last one is so old; 0: never */
     const char *folder;                 /* for streams on their way; one archive alone uses it */
     /*
-     * Asks the cluster again. What it gives, like `first`, is borrowed until the end.
+     * Asks the cluster again. What it gives, like `first`, is borrowed until the call after the next
+     * that succeeds, or the end.
      */
     int (*look)(void *arg, struct backup_shards **ret, struct err *err);
     void (*tell)(void *arg, bool warning, const char *text);

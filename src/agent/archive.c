@@ -438,7 +438,7 @@ static int on_notice(void *arg, const struct rpc_message *m, struct err *err)
     struct archive *a = arg;
 
     (void)err;
-    if (strcmp(m->method, "base") == 0)
+    if (strcmp(m->method, "base") == 0 && !a->data_set && !a->base.writer)
         a->base_wanted = true;
     if (strcmp(m->method, "stop") == 0 && !a->stream_failure.code) {
         err_set(&a->stream_failure, ERR_CANCELLED, "the operator's side stopped it");

@@ -11,6 +11,7 @@
 #include "lines.h"
 #include "manifest.h"
 #include "recluster/archive.h"
+#include "recluster/buf.h"
 #include "recluster/capture.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -26,7 +27,8 @@ enum {
     LOOK_MS = 2000,       /* between two looks at a cluster that has changed */
     RESTART_MS = 2000,
     MINUTE_MS = 60 * 1000,
-    NAME_MAX_BYTES = 200,
+    INDEX_BYTES_MAX = 64 << 20,
+    KNOWN_BASE_MS = 10 * 60 * 1000, /* after a start, until the next data set at the latest */
 };
 
 /* An archive runs for as long as its machine. */
@@ -317,22 +319,55 @@ static void save_index(struct follow *f)
     f->index_is_old = false;
 }
 
-/* A minute whose index could not be written keeps its cuts, in the object of the next one. */
-static void begin_minute(struct follow *f, int64_t minute)
+static int add_text(void *arg, const void *data, size_t len, struct err *err)
 {
+    return buf_add_limited(arg, data, len, INDEX_BYTES_MAX, "the index", err);
+}
+
+/* What an earlier run has written of the present minute stays in it. */
+static int take_written(struct follow *f, struct err *err)
+{
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+    AUTO_FREE char *name = index_name(f);
+    const struct store_range range = {name, 0, -1};
+
+    if (store_read(f->params->backup->store, &range, add_text, &text, NULL, err) < 0)
+        return err->code == ERR_NOT_FOUND ? 0 : -1;
+    json_t *index = json_read(text.data, text.len, 0, name, err);
+    json_t *cuts = json_object_get(index, "cuts");
+    if (json_is_array(cuts))
+        json_array_extend(f->cuts, cuts);
+    json_decref(index);
+    return index ? 0 : -1;
+}
+
+/*
+ * A minute whose index could not be written keeps its cuts, in the object of the next one. false: it
+ * cannot begin now.
+ */
+static bool begin_minute(struct follow *f, int64_t minute)
+{
+    struct err failure = ERR_INIT;
+    bool first = f->minute == 0;
+
     save_index(f);
     if (!f->index_is_old)
         json_array_clear(f->cuts);
     f->minute = minute;
+    if (!first || take_written(f, &failure) == 0)
+        return true;
+    say(f, true, "the index of moments: %s", failure.message);
+    f->minute = 0;
+    return false;
 }
 
 static void add_cut(struct follow *f, const struct cut *cut)
 {
     char time[CLOCK_TEXT_MAX];
-    json_t *shards = json_object();
 
-    if (cut->time_ms / MINUTE_MS != f->minute)
-        begin_minute(f, cut->time_ms / MINUTE_MS);
+    if (cut->time_ms / MINUTE_MS != f->minute && !begin_minute(f, cut->time_ms / MINUTE_MS))
+        return;
+    json_t *shards = json_object();
     bool first = !json_array_size(f->cuts);
     for (size_t i = 0; i < f->count; i++) {
         json_t *shard = json_pack("{s:s, s:I}", "repl_id", cut->shards[i].place.id, "offset",
@@ -540,6 +575,14 @@ static int name_lines(struct follow *f, struct err *err)
     return rc;
 }
 
+/* How old the last data set is that an earlier run took is not known here. */
+static int64_t first_base_ms(const struct archive_params *params)
+{
+    int64_t wait_ms = params->base_ms < KNOWN_BASE_MS ? params->base_ms : KNOWN_BASE_MS;
+
+    return params->base_ms ? clock_mono_ms() + wait_ms : INT64_MAX;
+}
+
 int archive_follow(
     const struct archive_params *params, struct backup_shards *first, struct err *err)
 {
@@ -554,7 +597,8 @@ int archive_follow(
     };
 
     for (size_t i = 0; i < f.count; i++)
-        f.lines[i] = (struct line){.f = &f, .shard = &first->shards[i], .base_at_ms = INT64_MAX};
+        f.lines[i] =
+            (struct line){.f = &f, .shard = &first->shards[i], .base_at_ms = first_base_ms(params)};
     int rc = name_lines(&f, err);
     if (rc == 0) {
         find_primaries(&f);

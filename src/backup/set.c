@@ -17,6 +17,8 @@ enum {
     RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
     AFTER_CUT_MS = 10 * 60 * 1000,
     STOP_MS = 15 * 1000,
+    SLICE_MS = 5 * 1000, /* of the search for a cut */
+    BETWEEN_MS = 100,
     SECOND_MS = 1000,
     DISTANT_MS = 60 * 60 * 1000,
     RETRY_MS = 2000,
@@ -54,6 +56,7 @@ struct set_run {
     struct link *link;
     struct recording *recordings;
     bool cut_known, committing, stopping;
+    int64_t cut_at_ms, cut_until_ms; /* of the next look for a cut; 0: at once, not set */
     struct cut cut;
     int64_t deadline_ms; /* after the cut, or of stopping; 0: none */
     struct err failure;  /* ERR_NONE: none */
@@ -233,26 +236,55 @@ static int take_lone_cut(struct set_run *run, struct err *err)
     return 0;
 }
 
-/* The loop stands still meanwhile: agents are silent for so long without being given up. */
+/* A moment may come later, so what is in the way now is no failure yet. */
+static bool may_pass(enum err_code code)
+{
+    return code == ERR_BUSY || code == ERR_TIMEOUT || code == ERR_NETWORK;
+}
+
+/*
+ * The loop stands still meanwhile, and links that are silent for too long are given up: so it is
+ * looked for in slices. 1: found; 0: not yet.
+ */
 static int find_cut(struct set_run *run, struct err *err)
 {
+    int64_t now_ms = clock_mono_ms();
+
+    if (!run->cut_until_ms)
+        run->cut_until_ms = now_ms + run->params->patience_ms;
+    int64_t left_ms = run->cut_until_ms - now_ms;
+
     const struct live_server **primaries = xcalloc(run->shards->count, sizeof(*primaries));
 
     for (size_t i = 0; i < run->shards->count; i++)
         primaries[i] = run->shards->shards[i].primary;
     struct offsets *o = offsets_open(run->params->ask, primaries, run->shards->count);
-    int rc = cut_find(o, run->shards->count, run->params->patience_ms, &run->cut, err);
+    int rc =
+        cut_find(o, run->shards->count, left_ms < SLICE_MS ? left_ms : SLICE_MS, &run->cut, err);
     offsets_close(o);
     free(primaries);
-    return rc;
+    if (rc == 0)
+        return 1;
+    run->cut_at_ms = clock_mono_ms() + BETWEEN_MS;
+    return may_pass(err->code) && run->cut_at_ms < run->cut_until_ms ? 0 : -1;
 }
 
-static int cut_all(struct set_run *run, struct err *err)
+static int cut_all(struct set_run *run, struct wait *wait, struct err *err)
 {
-    int rc = run->shards->count == 1 ? take_lone_cut(run, err) : find_cut(run, err);
+    bool lone = run->shards->count == 1;
 
+    if (run->cut_at_ms > clock_mono_ms()) {
+        wait_until(wait, run->cut_at_ms);
+        return 0;
+    }
+    int rc = lone ? take_lone_cut(run, err) : find_cut(run, err);
     if (rc < 0)
         return -1;
+    if (rc == 0 && !lone) {
+        *err = (struct err)ERR_INIT;
+        wait_until(wait, run->cut_at_ms);
+        return 0;
+    }
     run->cut_known = true;
     run->deadline_ms = clock_mono_ms() + AFTER_CUT_MS;
     for (size_t i = 0; i < run->shards->count; i++)
@@ -297,7 +329,7 @@ static int go_on(struct set_run *run, struct wait *wait, struct err *err)
             count_of(run, RECORDING_BASED));
     if (!run->cut_known)
         start_some(run, wait);
-    if (!run->cut_known && count_of(run, RECORDING_BASED) == count && cut_all(run, err) < 0)
+    if (!run->cut_known && count_of(run, RECORDING_BASED) == count && cut_all(run, wait, err) < 0)
         return -1;
     if (!run->committing && count_of(run, RECORDING_WRITTEN) == count)
         commit_all(run);
@@ -392,6 +424,15 @@ static void remove_files(const struct set_run *run)
             (void)!store_remove(run->params->store, run->recordings[i].name, &ignored);
 }
 
+/* It may be there although it could not be read back. */
+static void remove_manifest(const struct set_run *run)
+{
+    AUTO_FREE char *name = manifest_name(run->params, run->shards->db);
+    struct err ignored = ERR_INIT;
+
+    (void)!store_remove(run->params->store, name, &ignored);
+}
+
 static void release(struct set_run *run)
 {
     for (size_t i = 0; i < run->shards->count; i++) {
@@ -483,6 +524,8 @@ int backup_take(const struct backup_params *params, const struct backup_shards *
     if (rc == 0) {
         *ret_manifest = manifest;
     } else {
+        if (manifest)
+            remove_manifest(&run);
         json_decref(manifest);
         remove_files(&run);
     }

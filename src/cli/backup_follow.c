@@ -16,8 +16,7 @@ enum { CUTS_MS = 1000, CUTS_MIN_MS = 20, SEGMENT_S = 10, SEGMENT_BYTES = 16 << 2
 
 struct follow_run {
     const struct cluster_look_params *look_params;
-    struct cluster_look **looks; /* all of them live to the end: shards point into them */
-    size_t count, alloc;
+    struct cluster_look *now, *before; /* shards point into them; before: NULL after the first */
     struct progress *progress;
 };
 
@@ -34,16 +33,10 @@ static int one_database(
     return err_hint(err, "Choose one with --database, and run an archive for each.");
 }
 
-static void add_look(struct follow_run *run, struct cluster_look *look)
-{
-    GROW(run->looks, run->count, run->alloc);
-    run->looks[run->count++] = look;
-}
-
 /* The server that was asked first may be the one that is gone. */
 static struct live_address *all_servers(const struct follow_run *run, size_t *ret_count)
 {
-    const struct live *live = run->looks[run->count - 1]->live;
+    const struct live *live = run->now->live;
     struct live_address *seeds = xcalloc(live->count + 1, sizeof(*seeds));
 
     for (size_t i = 0; i < live->count; i++)
@@ -65,8 +58,15 @@ static int look_again(void *arg, struct backup_shards **ret, struct err *err)
     params.wait_s = 0; /* the archive itself tries again */
     if (cluster_look(&params, &look, err) < 0)
         return -1;
-    add_look(run, look);
-    return one_database(look, ret, err);
+    if (one_database(look, ret, err) < 0) {
+        cluster_look_free(look);
+        return -1;
+    }
+    /* The archive compares the new one with the last one, and then forgets that. */
+    cluster_look_free(run->before);
+    run->before = run->now;
+    run->now = look;
+    return 0;
 }
 
 /* --- what is told --- */
@@ -142,7 +142,7 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
 {
     const struct arguments *args = look_params->args;
     const char *given = argument(args, OPT_STREAM_SPOOL);
-    struct follow_run run = {.look_params = look_params};
+    struct follow_run run = {.look_params = look_params, .now = look};
     struct archive_params archive = {.backup = params,
         .segment_bytes = SEGMENT_BYTES,
         .look = look_again,
@@ -152,7 +152,6 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
     struct backup_shards *shards = NULL;
     char *folder = NULL;
 
-    add_look(&run, look);
     int rc = one_database(look, &shards, err);
     if (rc == 0)
         rc = take_ms(args, OPT_CUTS, CUTS_MS, &archive.cuts_ms, err);
@@ -172,9 +171,8 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
     if (rc == 0)
         rc = archive_follow(&archive, shards, err);
     progress_free(run.progress);
-    for (size_t i = 0; i < run.count; i++)
-        cluster_look_free(run.looks[i]);
-    free(run.looks);
+    cluster_look_free(run.before);
+    cluster_look_free(run.now);
     free(folder);
     return rc;
 }

@@ -330,8 +330,11 @@ static int take_line(struct psync *p, const char *line, struct err *err)
     if (*line == '-' && !may_be_refused(p->step))
         return take_refusal(p, line + 1, err);
     if (p->step == STEP_INFO && *line == '$' && isdigit((unsigned char)line[1])) {
-        p->left = strtoll(line + 1, NULL, 10) + 2; /* and its line end */
-        return p->left <= INFO_BYTES_MAX ? 0 : strange(p, line, err);
+        int64_t bytes = strtoll(line + 1, NULL, 10);
+        if (bytes > INFO_BYTES_MAX)
+            return strange(p, line, err);
+        p->left = bytes + 2; /* and its line end */
+        return 0;
     }
     if (p->step == STEP_PSYNC && begins(line, "+FULLRESYNC"))
         return take_full(p, line, err);
