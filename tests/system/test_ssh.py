@@ -526,7 +526,7 @@ def test_sshd_dies_in_mid_transfer(cluster, recovery, lab):
     lab.needs_namespaces()
     made = cluster.add("a", primaries=2, replicas=1, keys=1500)
     add_hosts(recovery, lab)
-    recovery.sources = {"db:1": slow_source(cluster, lab, "50k")}
+    recovery.sources = {"db:1": slow_source(cluster, lab, "10k")}
     recovery.write()
     run = recovery.start(*recovery.recover_args("--verbose"))
     wait_for_task(recovery, "fetch")
@@ -590,7 +590,7 @@ def test_a_port_of_the_switch_goes_down_and_up(cluster, recovery, lab):
     lab.needs_namespaces()
     made = cluster.add("a", primaries=2, replicas=1, keys=2000)
     add_hosts(recovery, lab)
-    recovery.sources = {"db:1": slow_source(cluster, lab, "50k")}
+    recovery.sources = {"db:1": slow_source(cluster, lab, "15k")}
     recovery.write()
     run = recovery.start(*recovery.recover_args())
     wait_for_task(recovery, "fetch")
