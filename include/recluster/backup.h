@@ -17,8 +17,9 @@
  * A database of one shard needs no cut.
  *
  * A file is an RDB file followed by commands: an append-only file with a preamble, as every server
- * since 4.0 loads it. Names are those of the vendor's files, but end in .aof.zst. The manifest, which
- * is written last, makes the files a set; without it nothing looks at them.
+ * since 4.0 loads it. Names are those of the vendor's files, but end in .aof.zst. If a plain RDB file
+ * is wanted, a server loads that file where it is written, and saves: *.rdb.gz. The manifest, which is
+ * written last, makes the files a set; without it nothing looks at them.
  */
 
 #include <jansson.h>
@@ -65,6 +66,14 @@ struct backup_progress {
     int64_t bytes, stream_bytes;
 };
 
+/* What the file of a shard is. */
+enum backup_form {
+    BACKUP_FORM_STREAM, /* an RDB file and the commands after it */
+    BACKUP_FORM_RDB,    /* an RDB file, which a server makes of both */
+};
+const char *backup_form_name(enum backup_form form); /* "rdb+stream", "rdb" */
+bool backup_form_of(const char *name, enum backup_form *ret);
+
 /* What is read back from the location before the manifest is written. */
 enum backup_verify {
     BACKUP_VERIFY_SIZE,   /* the list of its files */
@@ -81,6 +90,8 @@ struct backup_params {
     const json_t *location; /* the same, resolved (store_resolve_location()) */
     int64_t time_ms;        /* of the run; gives the names; backup_begin() may set a later one */
     const json_t *ccs;      /* {"name", "sha256"} of the CCS file beside it, for the manifest */
+    enum backup_form form;
+    const json_t *server; /* for BACKUP_FORM_RDB: {"server", "run_as"?, "modules"?} (protocol.h) */
     enum pack_kind pack;
     enum backup_verify verify;
     size_t forks;        /* at most so many servers make a data set at the same time; > 0 */

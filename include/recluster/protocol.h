@@ -73,12 +73,14 @@
  *           "alone"?: bool (without a stream: the data set is the cut),
  *           "location", "name" (of the file to write), "compress": "none|gzip|zstd",
  *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
- *           "limit_rate"? (bytes a second of the data set)}
+ *           "limit_rate"? (bytes a second of the data set),
+ *           "rdb"?: {"server", "run_as"?, "modules"?} (the file shall be a plain RDB file, which this
+ *               server makes)}
  *       progress {"bytes" (of the data set), "stream_bytes"}
  *       based {"repl_id", "offset", "db", "bytes", "facts" (rdb_scan.h)}: the data set has arrived
  *       <- cut {"repl_id", "offset"}: where the file shall end
- *       written {"bytes", "plain_bytes", "sha256", "stream_bytes", "commands"}: all of the file is
- *           at the location, where nobody can see it yet
+ *       written {"bytes", "plain_bytes", "sha256", "stream_bytes", "commands", "keys"? (with "rdb")}:
+ *           all of the file is at the location, where nobody can see it yet
  *       <- commit {}; <- stop {}
  *       -> {}
  *       Reads from a running server as a replica does (repl.h); changes nothing on the host. ! the

@@ -20,10 +20,8 @@
 #include "recluster/store.h"
 #include "redis.h"
 #include "scratch.h"
-#include "server.h"
 #include "server_conf.h"
 #include "server_log.h"
-#include "server_version.h"
 #include "watch.h"
 
 enum {
@@ -174,23 +172,21 @@ static int save_snapshot(const struct loader *l, struct err *err)
 }
 
 /* The server gets the file only after the other commands are disabled, so it cannot run them. */
-static int make_snapshot(struct agent_call *call, const struct shard *shard,
+static int make_snapshot(struct agent_call *call, const struct aof_server *server,
     const struct aof_wishes *wishes, json_t *facts, struct err *err)
 {
     struct loader l = {
-        .program = {shard_string(shard, "server"), shard_string(shard, "run_as"), false},
+        .program = {server->program, server->run_as, false},
         .s = SCRATCH_INIT,
         .also = wishes->also,
     };
     CLEANUP(buf_release) struct buf conf = BUF_INIT;
-    struct server_version version;
 
-    server_version_of_record(shard->record, &version);
     scratch_conf(&conf);
     buf_adds(&conf, conf_of_aof);
-    if (server_version_at_least(&version, 6, 2))
+    if (server_version_at_least(&server->version, 6, 2))
         buf_adds(&conf, "sanitize-dump-payload yes\n");
-    server_conf_add_modules(json_object_get(shard->record, "modules"), &conf);
+    server_conf_add_modules(server->modules, &conf);
     int rc = random_word(l.save, sizeof(l.save), err);
     if (rc == 0)
         rc = rename_commands(&l, &conf, err);
@@ -241,14 +237,14 @@ static json_t *finished(const char *folder, const json_t *input)
     return NULL;
 }
 
-static int make_in_folder(struct agent_call *call, const struct shard *shard,
+static int make_in_folder(struct agent_call *call, const struct aof_server *server,
     const struct aof_input *in, json_t **ret_facts, struct err *err)
 {
     json_t *facts = NULL;
 
     if (aof_copy(call, in, &facts, err) < 0)
         return -1;
-    if (make_snapshot(call, shard, &in->wishes, facts, err) < 0) {
+    if (make_snapshot(call, server, &in->wishes, facts, err) < 0) {
         json_decref(facts);
         return err_wrap(err, "'%s'", json_text(in->file, "name", NULL));
     }
@@ -267,8 +263,8 @@ static int make_in_folder(struct agent_call *call, const struct shard *shard,
     return 0;
 }
 
-int aof_snapshot(struct agent_call *call, const struct shard *shard, const struct aof_input *in,
-    const char *folder, json_t **ret_facts, struct err *err)
+int aof_snapshot(struct agent_call *call, const struct aof_server *server,
+    const struct aof_input *in, const char *folder, json_t **ret_facts, struct err *err)
 {
     const char *name = json_text(in->file, "name", NULL);
 
@@ -281,10 +277,13 @@ int aof_snapshot(struct agent_call *call, const struct shard *shard, const struc
     }
     if (dir_remove(folder, err) < 0 || dir_make(folder, 0700, err) < 0)
         return -1;
-    if (chdir(folder) < 0)
-        return err_sys(err, ERR_IO, "cannot enter the folder '%s'", folder);
-    int rc = make_in_folder(call, shard, in, ret_facts, err);
-    if (chdir(shard->path) < 0 && rc == 0)
-        rc = err_sys(err, ERR_IO, "cannot enter the folder '%s'", shard->path);
+    int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (before < 0)
+        return err_sys(err, ERR_IO, "cannot open the working folder");
+    int rc = chdir(folder) < 0 ? err_sys(err, ERR_IO, "cannot enter the folder '%s'", folder)
+                               : make_in_folder(call, server, in, ret_facts, err);
+    if (fchdir(before) < 0 && rc == 0)
+        rc = err_sys(err, ERR_IO, "cannot return to the folder before '%s'", folder);
+    close(before);
     return rc;
 }

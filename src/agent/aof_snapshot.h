@@ -19,7 +19,7 @@
 
 #include "method.h"
 #include "recluster/store.h"
-#include "shard.h"
+#include "server_version.h"
 
 #define AOF_SNAPSHOT_NAME "snapshot.rdb" /* in `folder`, whose other file names are the server's */
 
@@ -35,12 +35,20 @@ struct aof_input {
     struct aof_wishes wishes;
 };
 
+/* The program that loads the file, and its modules as of server_conf_add_modules(). */
+struct aof_server {
+    const char *program;
+    const char *run_as; /* as of scratch.h */
+    const json_t *modules;
+    struct server_version version;
+};
+
 /*
- * The snapshot is written into `folder`, a folder of the shard, under the AOF's name. ret_facts:
- * {"name", "bytes", "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null,
+ * The snapshot is written into `folder`, which is made. ret_facts: {"name" (of the AOF),
+ * "bytes", "commands", "preamble": bool, "dropped": {"file", "offset", "bytes"} or null,
  * "errors": n (how many commands the server refused; -1: it does not count them), "error_names"}.
  */
-int aof_snapshot(struct agent_call *call, const struct shard *shard, const struct aof_input *in,
-    const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;
+int aof_snapshot(struct agent_call *call, const struct aof_server *server,
+    const struct aof_input *in, const char *folder, json_t **ret_facts, struct err *err) MUST_CHECK;
 
 #endif

@@ -38,9 +38,16 @@ static int make_snapshot(struct fetch_input *in, const struct fetch_reader *read
     const json_t *file, size_t number, struct err *err)
 {
     const struct aof_input input = {.file = file, .store = in->store, .wishes = reader->wishes};
+    const struct shard *shard = reader->shard;
+    struct aof_server server = {
+        .program = shard_string(shard, "server"),
+        .run_as = shard_string(shard, "run_as"),
+        .modules = json_object_get(shard->record, "modules"),
+    };
 
-    in->aof_folder = xasprintf("%s/incoming/aof-%zu", reader->shard->path, number);
-    if (aof_snapshot(reader->call, reader->shard, &input, in->aof_folder, &in->aof, err) < 0)
+    server_version_of_record(shard->record, &server.version);
+    in->aof_folder = xasprintf("%s/incoming/aof-%zu", shard->path, number);
+    if (aof_snapshot(reader->call, &server, &input, in->aof_folder, &in->aof, err) < 0)
         return -1;
     store_close(in->store);
     json_t *location = json_string(in->aof_folder);

@@ -1,5 +1,6 @@
 /*
- * record: the data set of a shard and its replication stream up to a cut, as one file at a location.
+ * record: the data set of a shard and its replication stream up to a cut, as one file at a location,
+ * or as the RDB file that a server makes of both (record_rdb.h).
  *
  * Two connections: a server drops a replica that must take both over one. The stream waits in a file
  * without a name until the data set has arrived and the cut is known.
@@ -19,6 +20,7 @@
 #include "recluster/json.h"
 #include "recluster/rdb_scan.h"
 #include "recluster/repl.h"
+#include "record_rdb.h"
 #include "record_writer.h"
 #include "replica_source.h"
 
@@ -30,10 +32,12 @@ enum {
 
 enum phase {
     PHASE_DATA_SET,
-    PHASE_STREAM, /* until the stream has reached the cut, which is perhaps not known yet */
-    PHASE_COPY,   /* the stream behind the data set */
-    PHASE_ENDING, /* until all bytes are at the location */
-    PHASE_READY,  /* until the other shards are ready too */
+    PHASE_STREAM,   /* until the stream has reached the cut, which is perhaps not known yet */
+    PHASE_COPY,     /* the stream behind the data set */
+    PHASE_SNAPSHOT, /* until both are on the disk here, and a server has made an RDB file of them */
+    PHASE_RDB,      /* that RDB file */
+    PHASE_ENDING,   /* until all bytes are at the location */
+    PHASE_READY,    /* until the other shards are ready too */
     PHASE_COMMITTING,
 };
 
@@ -57,12 +61,19 @@ struct record {
     int64_t db, bytes, begun_ms, told_ms;
 
     struct repl_place at; /* of the stream */
+    const char *spool_folder;
     int spool;
 
     bool cut_known, commit_known;
     struct repl_place cut;
     struct repl_stream copied;
 
+    struct record_rdb *rdb; /* NULL: it is not made */
+    bool file_kept;         /* its input is being committed */
+    int rdb_fd;
+    struct rdb_scan *rdb_scan;
+
+    struct record_writer_params to;
     struct record_writer *writer;
 };
 
@@ -125,6 +136,7 @@ static enum job_step stream_step(void *arg, struct wait *wait, struct err *err)
     struct record *r = arg;
 
     if (has_reached_cut(r)) {
+        replica_source_end_stream(&r->source);
         wake(r);
         return JOB_DONE;
     }
@@ -246,7 +258,7 @@ static int copy(struct record *r, struct err *err)
         if (!repl_stream_is_whole(&r->copied))
             return err_set(err, ERR_CHANGED, "the cut lies within a transaction");
         record_writer_end(r->writer);
-        r->phase = PHASE_ENDING;
+        r->phase = r->rdb ? PHASE_SNAPSHOT : PHASE_ENDING;
         return 1;
     }
     ssize_t n = pread(r->spool, bytes, left < COPY_BYTES ? (size_t)left : COPY_BYTES,
@@ -255,6 +267,44 @@ static int copy(struct record *r, struct err *err)
         return err_sys(err, ERR_IO, "cannot read the stream back");
     record_writer_add(r->writer, bytes, (size_t)n);
     return repl_stream_feed(&r->copied, bytes, (size_t)n, err) < 0 ? -1 : 1;
+}
+
+/* --- the RDB file of both --- */
+
+static int make_rdb(struct record *r, struct err *err)
+{
+    const struct rdb_scan_options options = {.ignore_repeated = true};
+
+    record_writer_free(r->writer);
+    r->writer = NULL;
+    if (record_rdb_make(r->rdb, r->call, err) < 0)
+        return -1;
+    r->rdb_fd = open(record_rdb_path(r->rdb), O_RDONLY | O_CLOEXEC);
+    if (r->rdb_fd < 0)
+        return err_sys(err, ERR_IO, "cannot open '%s'", record_rdb_path(r->rdb));
+    r->rdb_scan = rdb_scan_new(&options);
+    r->phase = PHASE_RDB;
+    return record_writer_start(&r->to, &r->writer, err);
+}
+
+static int copy_rdb(struct record *r, struct err *err)
+{
+    char bytes[COPY_BYTES];
+
+    if (!record_writer_has_room(r->writer))
+        return 0;
+    ssize_t n = read(r->rdb_fd, bytes, sizeof(bytes));
+    if (n < 0)
+        return err_sys(err, ERR_IO, "cannot read '%s'", record_rdb_path(r->rdb));
+    if (n > 0) {
+        record_writer_add(r->writer, bytes, (size_t)n);
+        return rdb_scan_feed(r->rdb_scan, bytes, (size_t)n, err) < 0 ? -1 : 1;
+    }
+    if (rdb_scan_end(r->rdb_scan, err) < 0)
+        return -1;
+    record_writer_end(r->writer);
+    r->phase = PHASE_ENDING;
+    return 1;
 }
 
 /* --- the operator's side --- */
@@ -294,6 +344,11 @@ static int tell_written(struct record *r)
 {
     json_t *params = json_deep_copy(record_writer_facts(r->writer));
 
+    if (r->rdb_scan) {
+        json_t *facts = rdb_scan_json(r->rdb_scan);
+        json_object_set(params, "keys", json_object_get(facts, "keys"));
+        json_decref(facts);
+    }
     json_object_set_new(params, "stream_bytes", json_integer(r->cut.offset - r->base.offset));
     json_object_set_new(params, "commands", json_integer((json_int_t)r->copied.reader.commands));
     agent_notify(r->call, "written", params);
@@ -314,6 +369,15 @@ static int work(
         return begin_copy(r, err) < 0 ? -1 : 1;
     case PHASE_COPY:
         return copy(r, err);
+    case PHASE_SNAPSHOT:
+        if (state == RECORD_WRITER_READY && !r->file_kept) {
+            record_writer_commit(r->writer);
+            r->file_kept = true;
+            return 1;
+        }
+        return 0;
+    case PHASE_RDB:
+        return copy_rdb(r, err);
     case PHASE_ENDING:
         return state == RECORD_WRITER_READY ? tell_written(r) : 0;
     case PHASE_READY:
@@ -335,6 +399,8 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
     enum record_writer_state state = record_writer_step(r->writer, wait, err);
     if (state == RECORD_WRITER_FAILED)
         return fail(r, err);
+    if (state == RECORD_WRITER_COMMITTED && r->phase == PHASE_SNAPSHOT)
+        return make_rdb(r, err) < 0 ? fail(r, err) : JOB_AGAIN;
     if (state == RECORD_WRITER_COMMITTED) {
         loop_stop(r->loop);
         return JOB_DONE;
@@ -357,10 +423,8 @@ static void pump_done(void *arg, const struct err *err)
 static const struct job_ops pump_ops = {"recording a shard", pump_step, pump_done};
 
 /* A file without a name: nothing of it stays behind, however this ends. */
-static int open_spool(const json_t *params, int *ret, struct err *err)
+static int open_spool(const char *folder, int *ret, struct err *err)
 {
-    const char *folder = json_text(params, "spool", "/var/tmp");
-
     *ret = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (*ret >= 0)
         return 0;
@@ -372,22 +436,34 @@ static int open_spool(const json_t *params, int *ret, struct err *err)
     return 0;
 }
 
+/* A shard without a stream is an RDB file as it comes. */
+static int open_writer(struct record *r, struct err *err)
+{
+    const json_t *wanted = json_object_get(r->params, "rdb");
+
+    if (!wanted || r->alone)
+        return record_writer_start(&r->to, &r->writer, err);
+    if (record_rdb_open(r->spool_folder, wanted, &r->rdb, err) < 0)
+        return -1;
+    const struct record_writer_params input = {
+        record_rdb_location(r->rdb), RECORD_RDB_INPUT, PACK_NONE};
+    return record_writer_start(&input, &r->writer, err);
+}
+
 static int open_all(struct record *r, struct err *err)
 {
-    struct record_writer_params to = {.kind = PACK_ZSTD};
     const char *kind;
 
-    to.location = json_object_get(r->params, "location");
-    if (param_string(r->params, "name", &to.name, err) < 0 ||
+    r->to.location = json_object_get(r->params, "location");
+    if (param_string(r->params, "name", &r->to.name, err) < 0 ||
         param_string(r->params, "compress", &kind, err) < 0)
         return -1;
-    if (!to.location || !pack_kind_of(kind, &to.kind))
+    if (!r->to.location || !pack_kind_of(kind, &r->to.kind))
         return err_set(err, ERR_PROTOCOL, "a parameter of 'record' is missing or wrong");
-    if (open_spool(r->params, &r->spool, err) < 0 ||
-        replica_source_open(&r->source, r->params, err) < 0 ||
-        replica_source_data_set(&r->source, &r->data_set, err) < 0)
+    if (open_spool(r->spool_folder, &r->spool, err) < 0 ||
+        replica_source_open(&r->source, r->params, err) < 0 || open_writer(r, err) < 0)
         return -1;
-    return record_writer_start(&to, &r->writer, err);
+    return replica_source_data_set(&r->source, &r->data_set, err);
 }
 
 static int record(struct record *r, struct err *err)
@@ -416,14 +492,21 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         .alone = json_flag(params, "alone"),
         .limit_rate = json_int(params, "limit_rate", 0),
         .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
+        .spool_folder = json_text(params, "spool", "/var/tmp"),
         .spool = -1,
+        .rdb_fd = -1,
+        .to.kind = PACK_ZSTD,
     };
 
     int rc = record(&r, err);
     psync_close(r.data_set);
     replica_source_close(&r.source);
     record_writer_free(r.writer);
+    if (r.rdb_fd >= 0)
+        close(r.rdb_fd);
+    record_rdb_close(r.rdb);
     rdb_scan_free(r.scan);
+    rdb_scan_free(r.rdb_scan);
     if (r.loop)
         loop_free(r.loop);
     if (rc == 0)

@@ -92,6 +92,12 @@ enum psync_event replica_source_stream(struct replica_source *s, struct repl_pla
     }
 }
 
+void replica_source_end_stream(struct replica_source *s)
+{
+    psync_close(s->stream);
+    s->stream = NULL;
+}
+
 const char *replica_source_peer(const struct replica_source *s)
 {
     return s->stream ? psync_peer(s->stream) : "the shard";

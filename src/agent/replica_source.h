@@ -42,6 +42,8 @@ void replica_source_skip(struct replica_source *s);
  */
 enum psync_event replica_source_stream(struct replica_source *s, struct repl_place *at,
     struct rdb_bytes *ret, struct wait *wait, struct err *err) MUST_CHECK;
+/* No more of the stream is wanted: the server need not keep it for us. */
+void replica_source_end_stream(struct replica_source *s);
 const char *replica_source_peer(const struct replica_source *s); /* of the stream, for messages */
 
 #endif

@@ -13,6 +13,28 @@
 
 enum { FORMAT = 1, STAMP_MAX = 16 };
 
+static const struct {
+    const char *name, *kind, *suffix;
+} forms[] = {
+    [BACKUP_FORM_STREAM] = {"rdb+stream", "aof", ".aof"},
+    [BACKUP_FORM_RDB] = {"rdb", "rdb", ".rdb"},
+};
+
+const char *backup_form_name(enum backup_form form)
+{
+    return forms[form].name;
+}
+
+bool backup_form_of(const char *name, enum backup_form *ret)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+        if (strcmp(forms[i].name, name) == 0) {
+            *ret = (enum backup_form)i;
+            return true;
+        }
+    return false;
+}
+
 /* "20260131-130509" */
 static void write_stamp(int64_t time_ms, char ret[STAMP_MAX])
 {
@@ -53,7 +75,8 @@ char *manifest_file_name(
         .index = (unsigned)i + 1,
         .total = (unsigned)shards->count,
     };
-    AUTO_FREE char *suffix = xasprintf(".aof%s", pack_suffix(params->pack));
+    AUTO_FREE char *suffix =
+        xasprintf("%s%s", forms[params->form].suffix, pack_suffix(params->pack));
 
     slot_bounds(shards->shards[i].slots, &name.first_slot, &name.last_slot);
     manifest_word(shards->db->uid, name.database_uid);
@@ -79,17 +102,28 @@ char *manifest_name(const struct backup_params *params, const struct ccs_databas
     return xasprintf("bk%s-%s-recluster-manifest.json", stamp, uid);
 }
 
-static json_t *file_entry(const struct manifest_file *file)
+/* Of a plain RDB file; those of an append-only file are known when it has been loaded. */
+static const json_t *keys_of(const struct manifest_file *file)
+{
+    const json_t *made = json_object_get(file->written, "keys");
+
+    return made ? made : json_object_get(json_object_get(file->based, "facts"), "keys");
+}
+
+static json_t *file_entry(const struct backup_params *params, const struct manifest_file *file)
 {
     const json_t *facts = json_object_get(file->based, "facts");
-    json_t *entry = json_pack("{s:s, s:s, s:s, s:O, s:O, s:o}", "name", file->name, "kind", "aof",
-        "shard", file->shard->uid, "bytes", json_object_get(file->written, "bytes"), "sha256",
-        json_object_get(file->written, "sha256"), "slots", slots_to_json(&file->cut->slots));
+    json_t *entry = json_pack("{s:s, s:s, s:s, s:O, s:O, s:o}", "name", file->name, "kind",
+        forms[params->form].kind, "shard", file->shard->uid, "bytes",
+        json_object_get(file->written, "bytes"), "sha256", json_object_get(file->written, "sha256"),
+        "slots", slots_to_json(&file->cut->slots));
     json_t *base = json_pack("{s:O, s:O, s:O, s:O}", "repl_id",
         json_object_get(file->based, "repl_id"), "offset", json_object_get(file->based, "offset"),
         "bytes", json_object_get(file->based, "bytes"), "keys", json_object_get(facts, "keys"));
 
     json_object_set_new(entry, "base", base);
+    if (params->form == BACKUP_FORM_RDB)
+        json_object_set_new(entry, "keys", json_deep_copy(keys_of(file)));
     json_object_set_new(entry, "cut",
         json_pack("{s:s, s:I}", "repl_id", file->cut->place.id, "offset",
             (json_int_t)file->cut->place.offset));
@@ -107,11 +141,11 @@ json_t *manifest_make(const struct backup_params *params, const struct backup_sh
 
     write_stamp(params->time_ms, stamp);
     for (size_t i = 0; i < shards->count; i++)
-        json_array_append_new(list, file_entry(&files[i]));
+        json_array_append_new(list, file_entry(params, &files[i]));
     json_t *manifest = json_pack("{s:i, s:s, s:s, s:s, s:{s:s, s:s, s:b}, s:o}",
         "recluster_manifest", FORMAT, "set", stamp, "time", clock_format(cut->time_ms, time),
-        "form", "rdb+stream", "database", "uid", shards->db->uid, "name", shards->db->name,
-        "sharded", shards->db->sharded, "files", list);
+        "form", backup_form_name(params->form), "database", "uid", shards->db->uid, "name",
+        shards->db->name, "sharded", shards->db->sharded, "files", list);
     json_object_set_new(manifest, "cut",
         json_pack("{s:s, s:i, s:I}", "time", time, "tries", cut->tries, "paused_ms",
             (json_int_t)cut->paused_ms));

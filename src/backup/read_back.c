@@ -79,7 +79,7 @@ static int check_digest(const struct backup_params *params, const json_t *file, 
 
 static int check_whole(const struct backup_params *params, const json_t *file, struct err *err)
 {
-    const struct pull_params pull = {
+    const struct pull_params read = {
         .store = params->store,
         .name = json_text(file, "name", ""),
         .expected_bytes = json_int(file, "bytes", -1),
@@ -87,7 +87,8 @@ static int check_whole(const struct backup_params *params, const json_t *file, s
     };
     json_t *facts = NULL;
 
-    int rc = pull_aof(&pull, &facts, err);
+    bool rdb = strcmp(json_text(file, "kind", ""), "rdb") == 0;
+    int rc = rdb ? pull(&read, &facts, err) : pull_aof(&read, &facts, err);
     json_decref(facts);
     return rc;
 }

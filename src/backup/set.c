@@ -87,6 +87,8 @@ static json_t *record_params(const struct recording *r)
     json_t *params = json_pack("{s:o, s:b, s:O, s:s, s:s, s:s*}", "sources",
         servers_of_shard(r->shard, r->source), "alone", run->shards->count == 1, "location",
         p->location, "name", r->name, "compress", pack_name(p->pack), "spool", p->spool);
+    if (p->form == BACKUP_FORM_RDB)
+        json_object_set_new(params, "rdb", json_deep_copy(p->server));
     size_t at_once = p->forks < run->shards->count ? p->forks : run->shards->count;
 
     servers_add_login(params, p);
@@ -159,6 +161,8 @@ static void on_progress(void *ctx, const json_t *params)
 {
     struct recording *r = ctx;
 
+    if (json_text(params, "phase", NULL)) /* of the server that makes the plain RDB file */
+        return;
     r->bytes = json_int(params, "bytes", 0);
     r->stream_bytes = json_int(params, "stream_bytes", 0);
     tell_progress(r->run);
@@ -286,7 +290,9 @@ static int cut_all(struct set_run *run, struct wait *wait, struct err *err)
         return 0;
     }
     run->cut_known = true;
-    run->deadline_ms = clock_mono_ms() + AFTER_CUT_MS;
+    /* A server that loads the files, and saves, takes as long as it takes. */
+    run->deadline_ms =
+        clock_mono_ms() + (run->params->form == BACKUP_FORM_RDB ? RECORD_MS : AFTER_CUT_MS);
     for (size_t i = 0; i < run->shards->count; i++)
         tell(&run->recordings[i], "cut",
             json_pack("{s:s, s:I}", "repl_id", run->cut.shards[i].place.id, "offset",

@@ -24,7 +24,7 @@ enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, UNIT_EVERY_S = 86400 };
 struct backup_run {
     const struct arguments *args;
     struct live_request *request;
-    json_t *location;
+    json_t *location, *server;
     struct store *store;
     struct backup_params params;
     int64_t wait_s;
@@ -69,6 +69,24 @@ static int take_number(
                      option_name(option), text, max);
 }
 
+/* The vendor's files are compressed with gzip. */
+static int take_form(struct backup_run *run, struct err *err)
+{
+    const char *form = argument(run->args, OPT_FORM), *server = argument(run->args, OPT_SERVER);
+
+    if (form && !backup_form_of(form, &run->params.form))
+        return err_set(err, ERR_USAGE, "--form: '%s' is none of rdb and rdb+stream", form);
+    bool rdb = run->params.form == BACKUP_FORM_RDB;
+    if (rdb && run->args->given[OPT_ARCHIVE])
+        return err_set(err, ERR_USAGE, "--follow keeps streams: --form rdb does not go with it");
+    if (server && !rdb)
+        return err_set(err, ERR_USAGE, "--server goes with --form rdb");
+    run->params.pack = rdb ? PACK_GZIP : PACK_ZSTD;
+    run->server = json_pack("{s:s}", "server", server ? server : "redis-server");
+    run->params.server = run->server;
+    return 0;
+}
+
 static int take_options(struct backup_run *run, struct err *err)
 {
     const struct arguments *args = run->args;
@@ -76,10 +94,11 @@ static int take_options(struct backup_run *run, struct err *err)
     const char *verify = argument(args, OPT_VERIFY);
     int64_t forks = FORKS;
 
+    if (take_form(run, err) < 0)
+        return -1;
     run->wait_s = WAIT_S;
     if (wait && human_parse_seconds(wait, &run->wait_s, err) < 0)
         return err_wrap(err, "--wait");
-    run->params.pack = PACK_ZSTD;
     if (kind && !pack_kind_of(kind, &run->params.pack))
         return err_set(err, ERR_USAGE, "--compress: '%s' is none of zstd, gzip and none", kind);
     if (verify && !backup_verify_of(verify, &run->params.verify))
@@ -303,8 +322,8 @@ static int print_unit(const struct arguments *args, struct err *err)
         .description = follow ? "keeps every instant of a cluster" : "takes a backup of a cluster",
         .words = "backup",
         .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-            OPT_WAIT, OPT_COMPRESS, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY,
-            OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE),
+            OPT_WAIT, OPT_COMPRESS, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT,
+            OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE),
         .every_s = follow ? 0 : UNIT_EVERY_S,
     };
 
@@ -321,6 +340,7 @@ static void release(struct backup_run *run)
     json_decref(run->ccs_entry);
     store_close(run->store);
     json_decref(run->location);
+    json_decref(run->server);
     live_request_free(run->request);
 }
 
@@ -365,8 +385,8 @@ const struct command command_backup = {
     .min_words = 0,
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY,
-        OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_UNIT, OPT_BACKUP_EVERY,
-        OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT,
+        OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_UNIT,
+        OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -89,7 +89,12 @@
     X(OPT_DRY_RUN, FOR_RUN, "dry-run", NULL, false, "only say what would be removed")                                                       \
     X(OPT_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                         \
         "where copies wait for a location that cannot be written to")                                                                       \
-    X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false, "compress with zstd, gzip or none (zstd)")                                          \
+    X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false,                                                                                     \
+        "compress with zstd, gzip or none (zstd; gzip for plain RDB files)")                                                                \
+    X(OPT_FORM, FOR_RUN, "form", "FORM", false,                                                                                             \
+        "rdb: plain RDB files, which a server makes here; rdb+stream: as they come (rdb+stream)")                                           \
+    X(OPT_SERVER, FOR_RUN, "server", "PROGRAM", false,                                                                                      \
+        "the server that makes plain RDB files (redis-server)")                                                                             \
     X(OPT_ARCHIVE, FOR_RUN, "follow", NULL, false,                                                                                          \
         "keep every instant from now on, until a signal comes")                                                                             \
     X(OPT_CUTS, FOR_RUN, "cuts", "TIME", false, "--follow: prove a moment so often (1s)")                                                   \

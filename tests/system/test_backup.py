@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -136,10 +137,58 @@ def test_a_set_of_other_releases(backed, recovery):
     check_recovery(backed, recovery)
 
 
-def check_recovery(backed, recovery):
+def test_plain_rdb_files(backed, recovery, release):
+    """As the vendor names them, for any tool; the servers' own checker reads them."""
+    b, taken = check_recovery(backed, recovery, "--form", "rdb", "--server", release.program, "--compress", "gzip")
+    assert taken["form"] == "rdb"
+    for file in taken["files"]:
+        assert file["name"].endswith(".rdb.gz") and file["kind"] == "rdb" and file["stream_bytes"] > 0, file
+        plain = b.folder / "plain.rdb"
+        plain.write_bytes(gzip.decompress((b.place / file["name"]).read_bytes()))
+        checked = subprocess.run(["redis-check-rdb", plain], check=True, stdout=subprocess.PIPE, text=True).stdout
+        assert f"{file['keys']} keys read" in checked, checked
+
+
+def spools(folder):
+    return [p.name for p in folder.iterdir() if "recluster" in p.name]
+
+
+def test_a_killed_server_that_makes_rdb_files(backed, release, folder):
+    """What it leaves is removed by the next run, which works; without such a program nothing is begun."""
+    b = backed()
+    spool = folder / "spool"
+    spool.mkdir()
+    options = ["--form", "rdb", "--spool", spool, "--server", release.program]
+    held = folder / "held"
+    held.write_text(f"#!/bin/sh\ncase $1 in --version) exec {release.program} $1;; esac\nexec sleep 300.125\n")
+    held.chmod(0o755)
+    with b.writers(pause=0.002) as writers:
+        writers.wait_for(10)
+        run = b.start(*options[:-1], held)
+        redis_server.wait_until(lambda: list(spool.glob("recluster-rdb-*/snapshot/*")), "a server that makes RDB files")
+        run.kill()
+        run.communicate()
+        redis_server.wait_until(lambda: not any(
+            b"300.125" in p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if readable(p)), "its end")
+        b.take(*options)
+        assert spools(spool) == []
+        err = b.take(*options[:-1], folder / "none", status=FAILED).err
+    assert "none" in err and "--server PROGRAM" in err, err
+    assert spools(spool) == []
+
+
+def readable(path):
+    """Whether the process is still there."""
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def check_recovery(backed, recovery, *more):
     """With an expired key; what comes back is one moment."""
     b = backed()
-    made = contents.Digest()
     with b.writers(pause=0.002) as writers:
         for server, name in zip(b.primaries, b.names):
             with server.connect() as c:
@@ -147,7 +196,7 @@ def check_recovery(backed, recovery):
                 for i in range(200):
                     c.call("HSET", f"{{{name}}}hash:{i}", "field", i)
         writers.wait_for(10)
-        run = b.take()
+        run = b.take(*more)
     verified = recovery.run("verify", b.place, "--json").json
     assert [f["ok"] for f in verified["files"]] == [True] * 5, verified
     assert verified["sets"][0]["complete"], verified
@@ -163,6 +212,7 @@ def check_recovery(backed, recovery):
     found = held_by(held, b.names)
     assert one_moment.faults(found, b.names) == []
     assert all(found)
+    return b, taken
 
 
 # --- whatever happens meanwhile ---
