@@ -136,11 +136,14 @@ struct ccs_database {
     bool tls_mixed;                /* clients could connect without TLS too, to a second port */
     /*
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
-     * secret: they have hashes of passwords. `settings`: {name: value} that the new servers get.
+     * secret: they have hashes of passwords. Of the vendor's file, they are made of its users and
+     * roles (users_mapped), without user default. `settings`: {name: value} that the new servers get.
      * `settings_left`: names that they do not get, as JSON. `settings_own`: names of those that
      * recluster gives each server in its own way.
      */
     const char *const *users;
+    bool users_mapped;
+    bool default_stays_off; /* it was, and a mapped user can log in instead */
     const json_t *settings, *settings_left;
     json_t *settings_own;
     const struct ccs_sentinels *sentinels; /* NULL: none */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data_rules.h"
 #include "method.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
@@ -53,26 +54,18 @@ int access_allow_replicas(struct redis *r, struct err *err)
     return save_users(r, err);
 }
 
-/*
- * The commands of @admin and @dangerous that the vendor's proxy allows and plain servers have. All
- * servers since 6.0 know them.
- */
-static const char *const data_rules[] = {"-@admin", "-@dangerous", "+info", "+keys", "+flushall",
-    "+flushdb", "+sort", "+restore", "+role", "+client|list", "+module|list", "+acl|whoami",
-    "+cluster|info", "+cluster|nodes", "+cluster|slots", "+cluster|keyslot", "+cluster|myid",
-    "+cluster|countkeysinslot", "+cluster|getkeysinslot", NULL};
-
 static int set_user(const struct shard *shard, struct redis *r, const char *name,
-    const char *password, const char *const *more, struct err *err)
+    const char *password, bool data_only, struct err *err)
 {
     AUTO_FREE char *added = password ? xasprintf(">%s", password) : xstrdup("nopass");
-    const char *argv[48] = {"ACL", "SETUSER", name, "on", "resetpass", added};
+    const char *argv[16 + DATA_RULES_MAX] = {"ACL", "SETUSER", name, "on", "resetpass", added};
     size_t argc = 6;
 
     for (const char *const *rule = server_acl_all(shard->record); *rule; rule++)
         argv[argc++] = *rule;
-    for (; more && *more; more++)
-        argv[argc++] = *more;
+    if (data_only)
+        argc += data_rules_all(argv + argc);
+    argv[argc] = NULL;
     return redis_command_argv(r, NULL, argv, NULL, err);
 }
 
@@ -118,18 +111,20 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
         json_decref(warnings);
         return -1;
     }
-    struct users_making making = {
-        .password = password, .has_admin = shard.admin_password != NULL, .warnings = warnings};
+    struct users_making making = {.password = password,
+        .has_admin = shard.admin_password != NULL,
+        .data_only = data_only,
+        .warnings = warnings};
     server_version_of_record(shard.record, &making.version);
     int rc = -1;
     /* The administrator first: nobody else could undo what follows. */
     if (server_connect(&shard, password, &making.redis, err) == 0 &&
         shard_set(&shard, SHARD_OPENED, err) == 0 &&
         (!shard.admin_password ||
-            set_user(&shard, making.redis, ADMIN_USER, shard.admin_password, NULL, err) == 0) &&
-        (json_array_size(users) ? users_make(&making, users, err)
-                                : set_user(&shard, making.redis, "default", password,
-                                      data_only ? data_rules : NULL, err)) == 0 &&
+            set_user(&shard, making.redis, ADMIN_USER, shard.admin_password, false, err) == 0) &&
+        (json_array_size(users)
+                ? users_make(&making, users, err)
+                : set_user(&shard, making.redis, "default", password, data_only, err)) == 0 &&
         (!sentinel || make_sentinel_user(making.redis, &making.version, sentinel, err) == 0) &&
         save_users(making.redis, err) == 0) {
         *ret = json_pack("{s:O}", "warnings", warnings);

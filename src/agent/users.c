@@ -2,19 +2,31 @@
 
 #include <string.h>
 
+#include "data_rules.h"
 #include "recluster/protocol.h"
 #include "user_line.h"
 
 static const char trial_name[] = "recluster-trial";
 
-/* Before 6.2 the lines have no channels: users had all of them. */
+/*
+ * Before 6.2 the lines have no channels: users had all of them. To give all of them to such a server
+ * is therefore to say nothing.
+ */
 static void add_channels(const struct server_version *version, struct user_line *u)
 {
+    bool knows_channels = server_version_at_least(version, 6, 2);
+
+    for (size_t i = 3; i < u->count && !knows_channels; i++)
+        if (strcmp(u->argv[i], "&*") == 0 || strcmp(u->argv[i], "allchannels") == 0) {
+            memmove(&u->argv[i], &u->argv[i + 1], (u->count - i) * sizeof(*u->argv));
+            u->count--;
+            return;
+        }
     for (size_t i = 3; i < u->count; i++)
         if (u->argv[i][0] == '&' || strcmp(u->argv[i], "allchannels") == 0 ||
             strcmp(u->argv[i], "resetchannels") == 0)
             return;
-    if (server_version_at_least(version, 6, 2)) {
+    if (knows_channels) {
         u->argv[u->count++] = "&*";
         u->argv[u->count] = NULL;
     }
@@ -67,7 +79,8 @@ static int make_user(
     struct err refused = ERR_INIT;
     struct user_line u;
 
-    if (!user_line_parse(line, &u)) {
+    AUTO_FREE char *limited = m->data_only ? data_rules_limit(line) : NULL;
+    if (!user_line_parse(limited ? limited : line, &u)) {
         json_array_append_new(m->warnings, json_string("a line of the users cannot be read"));
         return 0;
     }

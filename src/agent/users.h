@@ -1,7 +1,7 @@
 #ifndef AGENT_USERS_H
 #define AGENT_USERS_H
 
-/* Creates the users of a captured database on its new server. */
+/* Creates the users of a CCS file on the new server of their database. */
 
 #include <jansson.h>
 
@@ -12,6 +12,7 @@ struct users_making {
     struct redis *redis;
     struct server_version version;
     const char *password; /* replaces those of default; NULL: it keeps its own */
+    bool data_only;       /* they get no more than clients of the vendor's proxy had */
     bool has_admin;       /* the server has the user ADMIN_USER, which is not replaced */
     json_t *warnings;     /* texts are added */
 };

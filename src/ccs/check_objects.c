@@ -177,7 +177,6 @@ static bool is_default_rules(struct import *im, const char *text)
 static void check_settings(struct import *im, const struct reader *r, const struct ccs_database *db)
 {
     struct findings *f = &im->findings;
-    const char *roles = object_text(r->object, "roles_permissions");
     const char *rules = object_text(r->object, "shard_key_regex");
     const char *sharding = object_text(r->object, "sharding");
     size_t version = db->redis_version ? strlen(db->redis_version) : 0;
@@ -199,30 +198,11 @@ static void check_settings(struct import *im, const struct reader *r, const stru
         read_bool(r, "bigstore", false))
         finding_add(f, FINDING_FLASH, finding_keys("bdb", db->uid),
             "'%s' kept values on flash: all of it must fit into memory now", db->label);
-    if (roles && strcmp(roles, "[]") != 0)
-        finding_add(f, FINDING_USERS, finding_keys("bdb", db->uid),
-            "roles of '%s' are not recreated", db->label);
-    if (!read_bool(r, "default_user", true))
+    if (!read_bool(r, "default_user", true) && !db->users)
         finding_add(f, FINDING_DEFAULT_USER_OFF, finding_keys("bdb", db->uid),
-            "'%s' had its default user off, and its named users are not restored: its default user "
-            "gets a new password",
+            "'%s' had its default user off, and none of its named users is restored: its default "
+            "user gets a new password",
             db->label);
-}
-
-/* Every cluster has one user, its administrator: only more are worth a finding. */
-static void check_users(struct import *im)
-{
-    json_t *keys = json_array();
-    const char *uid;
-    size_t count = 0;
-
-    for (size_t at = 0; objects_next(im->objects, "user", &at, &uid); count++)
-        if (count < FINDING_MAX_PER_CODE)
-            finding_add_key(keys, "user", uid);
-    if (count > 1)
-        finding_add(&im->findings, FINDING_USERS, json_incref(keys),
-            "%zu users of the cluster are not recreated", count);
-    json_decref(keys);
 }
 
 /* What `capture` found when it wrote the file. */
@@ -260,5 +240,4 @@ void check_objects(struct import *im, const struct ccs *ccs)
     }
     check_proxies(im, "endpoint", "proxy_uids");
     check_proxies(im, "node", "dmc_uid");
-    check_users(im);
 }

@@ -58,6 +58,7 @@ enum { FINDING_MAX_PER_CODE = 100 };
     X(FINDING_FLASH, "flash", "warning")                                                           \
     X(FINDING_TLS, "tls", "warning")                                                               \
     X(FINDING_USERS, "users", "warning")                                                           \
+    X(FINDING_USER_PASSWORDS, "user-passwords", "warning")                                         \
     X(FINDING_DEFAULT_USER_OFF, "default-user-off", "warning")                                     \
     X(FINDING_SHARD_KEY_RULES, "shard-key-rules", "warning")                                       \
     X(FINDING_NO_BACKUP_LOCATION, "no-backup-location", "warning")                                 \

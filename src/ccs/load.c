@@ -308,6 +308,28 @@ static int load_captured(struct loader *l)
     return rows_end(&rows, l->err);
 }
 
+/* Those of the vendor's users that roles.c made. */
+static int load_mapped_users(struct loader *l)
+{
+    struct rows rows;
+
+    if (state_query(l->state, &rows, l->err,
+            "SELECT id, value FROM secret WHERE place = 'database.users'", "") < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        const struct ccs_database *found = ccs_database(l->ccs, rows_text(&rows, 0));
+        struct ccs_database *db = found ? &l->ccs->databases[found - l->ccs->databases] : NULL;
+        if (!db || db->users)
+            continue;
+        db->users = lines_of(l, json_field(l, rows_text(&rows, 1)));
+        db->users_mapped = db->users != NULL;
+        for (const char *const *line = db->users; line && *line; line++)
+            if (db->login == CCS_LOGIN_OFF && strstr(*line, " on #"))
+                db->default_stays_off = true;
+    }
+    return rows_end(&rows, l->err);
+}
+
 /* Such as addresses, which no two servers of a database have in common. */
 static void add_own(struct loader *l, const struct ccs_shard *shard, const json_t *own)
 {
@@ -496,8 +518,8 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         return NULL;
     }
     model_connect(ccs);
-    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_captured_shards(&l) < 0 ||
-        sentinels_load(ccs, st, err) < 0) {
+    if (load_node_rules(&l) < 0 || load_captured(&l) < 0 || load_mapped_users(&l) < 0 ||
+        load_captured_shards(&l) < 0 || sentinels_load(ccs, st, err) < 0) {
         ccs_free(ccs);
         return NULL;
     }

@@ -5,6 +5,7 @@
 
 #include "fields.h"
 #include "recluster/buf.h"
+#include "roles.h"
 
 static int add_cluster(struct import *im)
 {
@@ -150,5 +151,5 @@ int typed_import(struct import *im)
                 return -1;
         }
     }
-    return typed_import_databases(im);
+    return typed_import_databases(im) < 0 ? -1 : roles_map(im);
 }

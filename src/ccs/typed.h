@@ -22,7 +22,7 @@ struct import {
     struct err *err;
 };
 
-/* cluster, node, shard, endpoint, proxy, user, then database. */
+/* cluster, node, shard, endpoint, proxy, user, database, then the users of databases (roles.h). */
 int typed_import(struct import *im) MUST_CHECK;
 
 /* Needs the shards, whose slots also show whether a database is sharded. */

@@ -23,8 +23,8 @@ static enum plan_login choose_login(const struct plan_database_input *in)
         return PLAN_LOGIN_GIVEN;
     if (in->open_access)
         return PLAN_LOGIN_OPEN;
-    if (in->database->users || in->database->login == CCS_LOGIN_OPEN ||
-        in->database->login == CCS_LOGIN_PASSWORD)
+    if ((in->database->users && !in->database->users_mapped) || in->database->default_stays_off ||
+        in->database->login == CCS_LOGIN_OPEN || in->database->login == CCS_LOGIN_PASSWORD)
         return PLAN_LOGIN_AS_BEFORE;
     return PLAN_LOGIN_NEW;
 }
@@ -36,7 +36,7 @@ static void warn_of_new_password(struct draft *d, const struct ccs_database *db)
 
     if (db->login == CCS_LOGIN_OFF)
         draft_warn(d, &issue,
-            "only named users could log in, and they are not restored: its user 'default' gets a "
+            "only named users could log in, and none of them can now: its user 'default' gets a "
             "new random password");
     else if (db->login == CCS_LOGIN_UNREADABLE)
         draft_warn(d, &issue,
@@ -83,7 +83,8 @@ static void decide_database(
 {
     db->login = choose_login(in);
     db->data_commands_only =
-        d->input->ccs->has_proxies && !in->database->users && db->login != PLAN_LOGIN_OPEN;
+        db->login != PLAN_LOGIN_OPEN &&
+        (in->database->users ? in->database->users_mapped : d->input->ccs->has_proxies);
     if (db->skipped)
         return;
     if (db->login == PLAN_LOGIN_NEW)
@@ -111,7 +112,7 @@ static void decide_database(
 }
 
 /*
- * Users of the CCS file, which are not restored, what was odd when it was captured, and nodes that
+ * Users of the CCS file that are not restored as they were, what was odd when it was captured, and nodes that
  * are left out.
  */
 static void warn_of_findings(struct draft *d)
@@ -121,6 +122,9 @@ static void warn_of_findings(struct draft *d)
     for (size_t i = 0; i < ccs->finding_count; i++)
         if (strcmp(ccs->findings[i].code, "users") == 0)
             draft_warn(d, &(struct plan_issue){.code = "users-not-restored"}, "%s",
+                arena_strdup(&d->plan->arena, ccs->findings[i].message));
+        else if (strcmp(ccs->findings[i].code, "user-passwords") == 0)
+            draft_warn(d, &(struct plan_issue){.code = "user-passwords"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
         else if (strcmp(ccs->findings[i].code, "capture") == 0 ||
                  strcmp(ccs->findings[i].code, "node-without-slots") == 0)

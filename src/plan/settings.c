@@ -68,15 +68,17 @@ static void warn_of_refused(struct draft *d, const struct ccs_database *db)
 }
 
 /* A user of an earlier recovery, who may only replicate or serve Sentinels, is no loss. */
-static void warn_of_our_names(struct draft *d, const struct ccs_database *db)
+static void warn_of_our_names(struct draft *d, const struct plan_database *planned)
 {
-    static const char *const ours[] = {RECOVERY_USER, REPLICATION_USER, SENTINEL_USER};
+    const struct ccs_database *db = planned->database;
+    const char *const ours[] = {RECOVERY_USER, REPLICATION_USER, SENTINEL_USER, ADMIN_USER};
+    const size_t count = ARRAY_SIZE(ours) - !planned->data_commands_only; /* then without admin */
     const struct plan_issue issue = {.code = "users-named-as-ours",
         .database = db->label,
         .hint = "Make the user by hand, under another name: ACL SETUSER, ACL SAVE."};
 
     for (const char *const *line = db->users; line && *line; line++)
-        for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+        for (size_t i = 0; i < count; i++) {
             size_t len = strlen(ours[i]);
             const char *name = *line + strlen("user ");
             if (strncmp(name, ours[i], len) == 0 && name[len] == ' ' && !strstr(name, " +psync") &&
@@ -167,7 +169,7 @@ void settings_warn(struct draft *d)
         if (db->skipped)
             continue;
         warn_of_refused(d, db->database);
-        warn_of_our_names(d, db->database);
+        warn_of_our_names(d, db);
         warn_of_left(d, db->database);
         warn_of_hostnames(d, db->database);
     }

@@ -106,8 +106,9 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
         const char *uid = db->database->uid;
         const char *password = db->login == PLAN_LOGIN_NEW     ? made
                                : db->login == PLAN_LOGIN_GIVEN ? survey->databases[i].password
-                               : db->login == PLAN_LOGIN_OPEN  ? NULL
-                                                               : db->database->password;
+                               : db->login == PLAN_LOGIN_OPEN || db->database->default_stays_off
+                                   ? NULL
+                                   : db->database->password;
         /* The time of a set from the future does not show how much is lost. */
         int64_t set_time = db->set && !db->set->future ? db->set->time_ms : -1;
         json_t *location;

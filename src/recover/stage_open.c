@@ -297,7 +297,17 @@ static bool is_line_of(const char *line, const char *user)
            line[5 + len] == ' ';
 }
 
-/* The users of a captured database, except those with names of ours. */
+/* Of user default, where the others are made of the vendor's roles; it follows the plan. */
+static json_t *default_line(const struct database_run *db)
+{
+    bool limited = db->client_rules && strcmp(db->client_rules, "data") == 0;
+
+    if (!db->password && db->ccs->default_stays_off && limited)
+        return json_string("user default off -@all");
+    return json_sprintf("user default on %s~* +@all", db->password ? "" : "nopass ");
+}
+
+/* The users of the CCS file, except those with names of ours. */
 static json_t *users_of(const struct executor *x, const struct task_run *t)
 {
     const struct database_run *db = &x->databases[t->database];
@@ -307,6 +317,8 @@ static json_t *users_of(const struct executor *x, const struct task_run *t)
         if (!is_line_of(*line, RECOVERY_USER) && !is_line_of(*line, REPLICATION_USER) &&
             !is_line_of(*line, SENTINEL_USER))
             json_array_append_new(users, json_string(*line));
+    if (db->ccs->users_mapped)
+        json_array_append_new(users, default_line(db));
     return users;
 }
 

@@ -42,6 +42,7 @@ class Contents:
     sharded: bool
     digest: contents.Digest = field(default_factory=contents.Digest)
     password: str = None
+    users: tuple = ()  # others who may log in
     files: list = field(default_factory=list)  # one path per primary, in its order
 
 

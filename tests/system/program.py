@@ -230,7 +230,7 @@ class Recovery:
         for shard in shards:
             with self.connect_admin(made, shard) as c:
                 users = {u.decode() for u in c.call("ACL", "USERS")}
-                assert users <= {"default", "replication", "admin", "recluster-sentinel"} and "default" in users, users
+                assert users <= {"default", "replication", "admin", "recluster-sentinel", *made.users} and "default" in users, users
                 assert ("admin" in users) == admin
             if admin:
                 with self.connect(made, shard) as c:

@@ -1,6 +1,5 @@
 """Access never comes back wider than it was without a word."""
 
-import json
 import sqlite3
 import subprocess
 
@@ -120,13 +119,6 @@ def test_weaker_access_stops_the_plan_until_it_is_accepted(cluster, recovery, ca
     assert code in codes(run)
     recovery.recover("--accept-weaker-access", "a")
     recovery.assert_recovered(made)
-
-
-def test_users_and_roles_that_are_lost_are_in_the_plan(cluster, recovery):
-    cluster.add("a", roles_permissions=json.dumps([{"role_uid": 2, "redis_acl_uid": 1}]))
-    recovery.add_hosts(1).write()
-    assert "users" in codes(recovery.plan("--json")) | {
-        w["code"].split("-")[0] for w in recovery.plan("--json").json["warnings"]}
 
 
 def test_without_a_proxy_the_default_user_may_do_all(cluster, recovery):
