@@ -34,6 +34,7 @@ struct archive_params {
     int64_t segment_ms, segment_bytes;  /* a segment is closed when it is so old or so large */
     int64_t base_ms;                    /* a new base when the last one is so old; 0: never */
     const char *folder;                 /* for streams on their way; one archive alone uses it */
+    const char *host_folder; /* the same on hosts, followed by "-" and the shard; NULL: `folder` */
     /*
      * Asks the cluster again. What it gives, like `first`, is borrowed until the call after the next
      * that succeeds, or the end.

@@ -27,6 +27,8 @@
 #include <stdint.h>
 
 #include "recluster/ccs.h"
+#include "recluster/host_link.h"
+#include "recluster/hosts.h"
 #include "recluster/live.h"
 #include "recluster/pack.h"
 #include "recluster/store.h"
@@ -100,7 +102,12 @@ struct backup_params {
     int64_t spool_max;   /* bytes of one stream; 0: 16 GiB */
     int64_t patience_ms; /* how long to look for a cut */
     int stop_fd;         /* becomes readable: stop; -1: none */
+    /* NULL: all is read by this machine. Otherwise a shard is read by the host of its servers, which
+     * writes to the location itself. */
+    const struct hosts *hosts;
+    struct host_links *links;                                       /* with hosts */
     void (*progress)(void *arg, const struct backup_progress *now); /* may be NULL */
+    void (*warn)(void *arg, const char *text);                      /* may be NULL */
     void *arg;
     struct backup_lock *lock; /* set by backup_begin() */
 };

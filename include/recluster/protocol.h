@@ -69,7 +69,9 @@
  *       Whether anything accepts connections there, seen from this host.
  *
  *   record {"sources": [{"addr", "port", "name"?}] (servers that have the shard, best first),
- *           "login"?: {"user"?, "password"}, "tls"?: {"ca"?, "cert"?, "key"?, "any_name"?},
+ *           "login"?: {"user"?, "password"}, "tls"?: {"ca"?, "cert"?, "key"? (text
+ *               of files in PEM), "any_name"?},
+ *           "witness"? (an object that must be at the location: it is the one that is meant),
  *           "alone"?: bool (without a stream: the data set is the cut),
  *           "location", "name" (of the file to write), "compress": "none|gzip|zstd",
  *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
@@ -87,15 +89,17 @@
  *       file at the location: an RDB file, followed by the commands that came after it. If the call
  *       ends earlier, nothing is left there.
  *
- *   archive {"sources", "login"?, "tls"?, "location", "compress" (as of record), "prefix" (of the
+ *   archive {"sources", "login"?, "tls"?, "witness"?, "location", "compress" (as of record), "prefix" (of the
  *           names: "1-4", database and shard), "spool" (a folder of this shard alone), "spool_max"?,
- *           "segment_ms", "segment_bytes" (a segment is closed when it is so old or so large)}
+ *           "segment_ms", "segment_bytes" (a segment is closed when it is so old or so large),
+ *           "from"?: {"repl_id", "offset", "db"} (where the stream goes on if the folder has less)}
  *       began {"repl_id", "offset"} or {}: where the stream goes on that an earlier call has begun
  *       progress {"repl_id", "offset" (that was received), "waiting" (bytes for the location)}
  *       <- base {}: a data set is wanted. The first call begins with one by itself.
  *       base {"name", "repl_id", "offset", "bytes", "plain_bytes", "sha256", "facts"}: it is there
  *       no_base {"error"}: it is not; the stream goes on
- *       segment {"name", "repl_id", "first", "last", "bytes", "plain_bytes", "sha256"}: it is there
+ *       segment {"name", "repl_id", "first", "last", "db"? (of what comes next), "bytes",
+ *           "plain_bytes", "sha256"}: it is there
  *       trouble {"error"}: the location fails; it is tried again
  *       <- stop {}: what was received is still sent to the location
  *       Runs until it is stopped. ERR_CHANGED: no server has the stream from there on any more;

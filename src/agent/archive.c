@@ -135,6 +135,8 @@ static int end_segment(struct archive *a, struct err *err)
     json_object_set_new(params, "repl_id", json_string(s->id));
     json_object_set_new(params, "first", json_integer(s->first));
     json_object_set_new(params, "last", json_integer(s->last));
+    if (s->db >= 0)
+        json_object_set_new(params, "db", json_integer(s->db));
     agent_notify(a->call, "segment", params);
     upload_end(&a->segment);
     return segments_drop(a->segments, err);
@@ -482,6 +484,29 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
 
 static const struct job_ops pump_ops = {"archiving a stream", pump_step, NULL};
 
+/* Where another host has ended. What our own folder has of the same history may go further. */
+static int take_from(struct archive *a, struct err *err)
+{
+    const json_t *from = json_object_get(a->params, "from");
+    const char *id;
+    json_int_t offset, db;
+
+    if (!from)
+        return 0;
+    if (param_string(from, "repl_id", &id, err) < 0 ||
+        param_int(from, "offset", &offset, err) < 0 || param_int(from, "db", &db, err) < 0)
+        return -1;
+    if (strlen(id) != REPL_ID_HEX || offset < 0 || db < 0)
+        return err_set(err, ERR_PROTOCOL, "'from' is no place of a stream");
+    if (a->streaming && strcmp(a->at.id, id) == 0 && a->at.offset >= offset)
+        return 0;
+    strcpy(a->at.id, id);
+    a->at.offset = offset;
+    a->db = db;
+    a->streaming = true;
+    return 0;
+}
+
 static int open_all(struct archive *a, struct err *err)
 {
     const char *folder, *kind;
@@ -504,7 +529,7 @@ static int open_all(struct archive *a, struct err *err)
         return -1;
     a->db = -1;
     a->streaming = segments_continue(a->segments, &a->at, &a->db);
-    return 0;
+    return take_from(a, err);
 }
 
 static int archive(struct archive *a, struct err *err)

@@ -11,7 +11,7 @@
  *         switch (replica_source_stream(&s, &at, &piece, wait, err)) …
  *     replica_source_close(&s)
  *
- * Parameters: "sources", "login", "tls" of record (protocol.h).
+ * Parameters: "sources", "login", "tls", "witness" of record (protocol.h).
  */
 
 #include <jansson.h>

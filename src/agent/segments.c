@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "recluster/buf.h"
@@ -70,7 +71,7 @@ static bool take_offset(const char **name, char after, int64_t *ret)
 
 static struct segment *closed_of_name(const struct segments *s, const char *name)
 {
-    struct segment found = {.first = 0};
+    struct segment found = {.db = -1};
     const char *at = name;
 
     if (!take_id(&at, found.id) || !take_offset(&at, '-', &found.first) ||
@@ -161,7 +162,8 @@ static int read_rest(const struct segments *s, struct buf *ret, struct err *err)
 
 static int close_at_whole(struct segments *s, struct err *err)
 {
-    struct segment closed = {.first = s->stream.first, .last = s->stream.whole_at};
+    struct segment closed = {
+        .first = s->stream.first, .last = s->stream.whole_at, .db = s->stream.db};
 
     strcpy(closed.id, s->id);
     if (ftruncate(s->fd, (off_t)(s->header_bytes + closed.last - closed.first)) < 0 ||
@@ -337,6 +339,19 @@ static int take_folder(struct segments *s, struct err *err)
     return rc;
 }
 
+/* It has all that is written into the database, and may lie in /var/tmp. */
+static int check_folder(const struct segments *s, struct err *err)
+{
+    struct stat st;
+
+    if (lstat(s->folder, &st) < 0)
+        return err_sys(err, ERR_IO, "cannot look at '%s'", s->folder);
+    if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & (S_IRWXG | S_IRWXO)))
+        return 0;
+    err_set(err, ERR_DENIED, "the folder '%s' is not ours alone", s->folder);
+    return err_hint(err, "Name another one: --spool FOLDER");
+}
+
 static int lock_folder(struct segments *s, struct err *err)
 {
     AUTO_FREE char *path = path_join(s->folder, "lock");
@@ -356,7 +371,8 @@ int segments_open(const char *folder, struct segments **ret, struct err *err)
     s->folder = xstrdup(folder);
     s->lock = s->fd = -1;
     s->end = &s->first;
-    if (dir_make(folder, 0700, err) < 0 || lock_folder(s, err) < 0 || take_folder(s, err) < 0) {
+    if (dir_make(folder, 0700, err) < 0 || check_folder(s, err) < 0 || lock_folder(s, err) < 0 ||
+        take_folder(s, err) < 0) {
         segments_close(s);
         return -1;
     }

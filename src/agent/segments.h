@@ -25,12 +25,13 @@
 struct segment {
     char id[REPL_ID_HEX + 1];
     int64_t first, last;
+    int64_t db; /* of what comes after it; -1: not known, an earlier process has written it */
     char *path;
     struct segment *next;
 };
 
 struct segments;
-/* ERR_LOCKED: another process uses the folder. */
+/* ERR_LOCKED: another process uses the folder; ERR_DENIED: others could, too. */
 int segments_open(const char *folder, struct segments **ret, struct err *err) MUST_CHECK;
 void segments_close(struct segments *s); /* may be NULL */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "agents.h"
 #include "cut.h"
 #include "lines.h"
 #include "manifest.h"
@@ -16,9 +17,7 @@
 #include "recluster/clock.h"
 #include "recluster/file.h"
 #include "recluster/json.h"
-#include "recluster/link.h"
 #include "recluster/rpc.h"
-#include "servers.h"
 
 enum {
     CUT_MS = 400,         /* to look for a cut */
@@ -26,6 +25,7 @@ enum {
     STOP_MS = 15 * 1000,  /* for what is still to be archived at the end */
     LOOK_MS = 2000,       /* between two looks at a cluster that has changed */
     RESTART_MS = 2000,
+    OPENING_MS = 500,
     MINUTE_MS = 60 * 1000,
     INDEX_BYTES_MAX = 64 << 20,
     KNOWN_BASE_MS = 10 * 60 * 1000, /* after a start, until the next data set at the latest */
@@ -40,10 +40,12 @@ struct line {
     const struct backup_shard *shard; /* as it is now */
     char uid[MANIFEST_WORD_MAX];      /* as it was at the beginning of the archive */
     uint64_t call;                    /* 0: it does not run */
+    struct agent_place place;         /* of the call */
     int64_t restart_at_ms, base_at_ms;
     bool streaming;
     struct slots slots;             /* in the last cut */
     struct repl_place at, archived; /* received; at the location */
+    int64_t archived_db;            /* of what comes next; -1: not known */
     int64_t waiting;
     char *trouble; /* the last one that was told; NULL: none */
 };
@@ -58,7 +60,7 @@ struct follow {
     struct backup_shards *shards; /* of the last look */
     struct loop *loop;
     struct job *pump;
-    struct link *link;
+    struct agents *agents;
     struct offsets *offsets; /* NULL: the primaries are not known now */
     struct line *lines;
     size_t count;
@@ -93,19 +95,35 @@ static void wake(const struct follow *f)
 
 /* --- lines --- */
 
-static json_t *archive_call(const struct line *l)
+static char *spool_of(const struct line *l)
 {
     const struct archive_params *p = l->f->params;
+    bool far = l->place.host && strcmp(l->place.host->link, "local") != 0;
+
+    return far && p->host_folder ? xasprintf("%s-%s", p->host_folder, l->uid)
+                                 : xasprintf("%s/%s", p->folder, l->uid);
+}
+
+static json_t *archive_call(const struct line *l, struct err *err)
+{
+    const struct archive_params *p = l->f->params;
+    json_t *params = agents_params(p->backup, l->shard, &l->place, CAPTURE_FILE_NAME, err);
     char database[MANIFEST_WORD_MAX];
+
+    if (!params)
+        return NULL;
     manifest_word(l->f->shards->db->uid, database);
     AUTO_FREE char *prefix = xasprintf("%s-%s", database, l->uid);
-    AUTO_FREE char *folder = xasprintf("%s/%s", p->folder, l->uid);
-    json_t *params = json_pack("{s:o, s:O, s:s, s:s, s:s, s:I, s:I}", "sources",
-        servers_of_shard(l->shard, 0), "location", p->backup->location, "compress",
-        pack_name(p->backup->pack), "prefix", prefix, "spool", folder, "segment_ms",
-        (json_int_t)p->segment_ms, "segment_bytes", (json_int_t)p->segment_bytes);
-
-    servers_add_login(params, p->backup);
+    AUTO_FREE char *folder = spool_of(l);
+    json_object_set_new(params, "compress", json_string(pack_name(p->backup->pack)));
+    json_object_set_new(params, "prefix", json_string(prefix));
+    json_object_set_new(params, "spool", json_string(folder));
+    json_object_set_new(params, "segment_ms", json_integer(p->segment_ms));
+    json_object_set_new(params, "segment_bytes", json_integer(p->segment_bytes));
+    if (l->archived.id[0] && l->archived_db >= 0)
+        json_object_set_new(params, "from",
+            json_pack("{s:s, s:I, s:I}", "repl_id", l->archived.id, "offset",
+                (json_int_t)l->archived.offset, "db", (json_int_t)l->archived_db));
     return params;
 }
 
@@ -130,6 +148,8 @@ static void on_answer(void *ctx, const json_t *result, const struct err *err)
     wake(l->f);
     if (!err || err->code == ERR_CANCELLED)
         return;
+    if (err->code == ERR_CHANGED && l->archived.id[0])
+        l->archived.id[0] = '\0'; /* no server has it from there on */
     line_trouble(l, err);
     if (err->code == ERR_CHANGED || err->code == ERR_SPACE || err->code == ERR_CORRUPT) {
         say(l->f, true,
@@ -161,6 +181,7 @@ static void take_segment(struct line *l, const json_t *params)
         return;
     strcpy(l->archived.id, id);
     l->archived.offset = json_int(params, "last", 0);
+    l->archived_db = json_int(params, "db", -1);
     free(l->trouble);
     l->trouble = NULL;
 }
@@ -187,34 +208,44 @@ static void on_notice(void *ctx, const struct rpc_message *m)
     wake(l->f);
 }
 
-static void start_line(struct line *l)
+static int start_line(struct line *l, struct err *err)
 {
     const struct link_listener listener = {on_notice, NULL, l};
 
-    l->call = link_call(l->f->link, "archive", archive_call(l), CALL_MS, on_answer, on_progress, l);
-    link_listen(l->f->link, l->call, &listener);
+    int rc = agents_find(l->f->agents, l->shard, 0, &l->place, err);
+    if (rc <= 0) {
+        l->restart_at_ms = clock_mono_ms() + OPENING_MS;
+        return rc;
+    }
+    json_t *params = archive_call(l, err);
+    if (!params)
+        return -1;
+    l->call = link_call(l->place.link, "archive", params, CALL_MS, on_answer, on_progress, l);
+    link_listen(l->place.link, l->call, &listener);
+    return 1;
 }
 
 static void tell_line(const struct line *l, const char *method)
 {
-    link_tell(l->f->link, method, json_pack("{s:I}", "id", (json_int_t)l->call), NULL, 0);
+    link_tell(l->place.link, method, json_pack("{s:I}", "id", (json_int_t)l->call), NULL, 0);
 }
 
-static void run_lines(struct follow *f, struct wait *wait)
+static int run_lines(struct follow *f, struct wait *wait, struct err *err)
 {
     int64_t now_ms = clock_mono_ms();
 
     for (size_t i = 0; i < f->count; i++) {
         struct line *l = &f->lines[i];
-        if (!l->call && l->restart_at_ms <= now_ms)
-            start_line(l);
-        else if (!l->call)
+        if (!l->call && l->restart_at_ms <= now_ms && start_line(l, err) < 0)
+            return -1;
+        if (!l->call)
             wait_until(wait, l->restart_at_ms);
         if (l->call && l->base_at_ms <= now_ms) {
             l->base_at_ms = INT64_MAX;
             tell_line(l, "base");
         }
     }
+    return 0;
 }
 
 /* --- the cluster --- */
@@ -475,7 +506,8 @@ static enum job_step pump_step(void *arg, struct wait *wait, struct err *err)
         *err = f->failure;
         return JOB_FAIL;
     }
-    run_lines(f, wait);
+    if (run_lines(f, wait, err) < 0)
+        return JOB_FAIL;
     /* A moment before the streams have begun could never be recovered. */
     if (all_stream(f) && clock_mono_ms() >= f->cut_at_ms && find_cut(f, err) < 0)
         return JOB_FAIL;
@@ -499,14 +531,9 @@ static void pump_done(void *arg, const struct err *err)
 
 static const struct job_ops pump_ops = {"an archive", pump_step, pump_done};
 
-static void on_lost(void *arg, const struct err *err)
+static void wake_pump(void *arg)
 {
-    struct follow *f = arg;
-
-    if (f->failure.code == ERR_NONE)
-        f->failure = *err;
-    if (f->pump)
-        loop_wake(f->loop, f->pump);
+    wake(arg);
 }
 
 /* What is not archived in the time stays in the folder: the next run goes on from there. */
@@ -524,11 +551,7 @@ static int stop_lines(struct follow *f, struct err *err)
 
 static int run_loop(struct follow *f, struct err *err)
 {
-    static const struct link_events events = {on_lost};
-    const struct link_target target = {.host = "this machine", .kind = "local"};
-
-    if (link_open(f->loop, &target, &events, f, &f->link, err) < 0)
-        return -1;
+    f->agents = agents_new(f->params->backup, f->loop, wake_pump, f);
     if (f->params->backup->stop_fd >= 0)
         loop_interrupt_fd(f->loop, f->params->backup->stop_fd);
     f->pump = loop_add(f->loop, &pump_ops, f);
@@ -537,7 +560,7 @@ static int run_loop(struct follow *f, struct err *err)
     if (rc == 0 && stopped)
         rc = stop_lines(f, err);
     save_index(f);
-    link_close(f->link);
+    agents_free(f->agents);
     if (rc == 0 && f->failure.code != ERR_NONE && !stopped) {
         *err = f->failure;
         rc = -1;
@@ -597,8 +620,10 @@ int archive_follow(
     };
 
     for (size_t i = 0; i < f.count; i++)
-        f.lines[i] =
-            (struct line){.f = &f, .shard = &first->shards[i], .base_at_ms = first_base_ms(params)};
+        f.lines[i] = (struct line){.f = &f,
+            .shard = &first->shards[i],
+            .base_at_ms = first_base_ms(params),
+            .archived_db = -1};
     int rc = name_lines(&f, err);
     if (rc == 0) {
         find_primaries(&f);

@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agents.h"
 #include "lock.h"
 #include "manifest.h"
 #include "read_back.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
-#include "recluster/link.h"
 #include "recluster/rpc.h"
-#include "servers.h"
 
 enum {
     RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
@@ -22,6 +21,7 @@ enum {
     SECOND_MS = 1000,
     DISTANT_MS = 60 * 60 * 1000,
     RETRY_MS = 2000,
+    OPENING_MS = 500,
     TRIES_MAX = 5,
 };
 
@@ -38,8 +38,9 @@ struct recording {
     struct set_run *run;
     const struct backup_shard *shard;
     enum recording_state state;
-    uint64_t call; /* 0: none is open */
-    size_t source; /* where it begins to look */
+    uint64_t call;            /* 0: none is open */
+    size_t source;            /* where it begins to look */
+    struct agent_place place; /* of the call */
     unsigned tries;
     int64_t retry_at_ms;
     char *name;
@@ -53,7 +54,8 @@ struct set_run {
     const struct backup_shards *shards;
     struct loop *loop;
     struct job *pump;
-    struct link *link;
+    struct agents *agents;
+    const char *witness; /* the CCS file of this run */
     struct recording *recordings;
     bool cut_known, committing, stopping;
     int64_t cut_at_ms, cut_until_ms; /* of the next look for a cut; 0: at once, not set */
@@ -71,27 +73,48 @@ static size_t count_of(const struct set_run *run, enum recording_state state)
     return count;
 }
 
+static void wake(void *arg)
+{
+    struct set_run *run = arg;
+
+    if (run->pump)
+        loop_wake(run->loop, run->pump);
+}
+
 static void fail(struct set_run *run, const struct err *err)
 {
     if (run->failure.code == ERR_NONE)
         run->failure = *err;
-    loop_wake(run->loop, run->pump);
+    wake(run);
 }
 
 /* --- the call --- */
 
-static json_t *record_params(const struct recording *r)
+/* The program near the servers, or that of this machine. */
+static json_t *rdb_server(const struct backup_params *params, const struct host *host)
+{
+    if (!host)
+        return json_deep_copy(params->server);
+    return json_pack("{s:s, s:O*, s:O*}", "server", host->server, "run_as",
+        json_object_get(host->spec, "run_as"), "modules", json_object_get(host->spec, "modules"));
+}
+
+static json_t *record_params(const struct recording *r, struct err *err)
 {
     const struct set_run *run = r->run;
     const struct backup_params *p = run->params;
-    json_t *params = json_pack("{s:o, s:b, s:O, s:s, s:s, s:s*}", "sources",
-        servers_of_shard(r->shard, r->source), "alone", run->shards->count == 1, "location",
-        p->location, "name", r->name, "compress", pack_name(p->pack), "spool", p->spool);
-    if (p->form == BACKUP_FORM_RDB)
-        json_object_set_new(params, "rdb", json_deep_copy(p->server));
+    json_t *params = agents_params(p, r->shard, &r->place, run->witness, err);
     size_t at_once = p->forks < run->shards->count ? p->forks : run->shards->count;
 
-    servers_add_login(params, p);
+    if (!params)
+        return NULL;
+    json_object_set_new(params, "alone", json_boolean(run->shards->count == 1));
+    json_object_set_new(params, "name", json_string(r->name));
+    json_object_set_new(params, "compress", json_string(pack_name(p->pack)));
+    if (p->spool)
+        json_object_set_new(params, "spool", json_string(p->spool));
+    if (p->form == BACKUP_FORM_RDB)
+        json_object_set_new(params, "rdb", rdb_server(p, r->place.host));
     if (p->limit_rate)
         json_object_set_new(
             params, "limit_rate", json_integer(p->limit_rate / (json_int_t)at_once + 1));
@@ -103,7 +126,7 @@ static json_t *record_params(const struct recording *r)
 static bool may_be_better_elsewhere(enum err_code code)
 {
     return code == ERR_NETWORK || code == ERR_TIMEOUT || code == ERR_BUSY || code == ERR_CHANGED ||
-           code == ERR_SERVER;
+           code == ERR_SERVER || code == ERR_LINK;
 }
 
 /* Before the cut a shard may begin again, at its next source; after it, the set has failed. */
@@ -121,12 +144,12 @@ static void recording_failed(struct recording *r, const struct err *err)
         return;
     }
     r->state = RECORDING_WAITS;
-    r->source = (r->source + 1) % r->shard->source_count;
+    r->source = (r->place.source + 1) % r->shard->source_count;
     r->retry_at_ms = clock_mono_ms() + RETRY_MS;
     r->bytes = r->stream_bytes = 0;
     json_decref(r->based);
     r->based = NULL;
-    loop_wake(run->loop, run->pump);
+    wake(run);
 }
 
 static void on_answer(void *ctx, const json_t *result, const struct err *err)
@@ -139,7 +162,7 @@ static void on_answer(void *ctx, const json_t *result, const struct err *err)
         recording_failed(r, err);
     else
         r->state = RECORDING_DONE;
-    loop_wake(r->run->loop, r->run->pump);
+    wake(r->run);
 }
 
 static void tell_progress(struct set_run *run)
@@ -183,45 +206,76 @@ static void on_notice(void *ctx, const struct rpc_message *m)
         r->state = RECORDING_WRITTEN;
     }
     tell_progress(r->run);
-    loop_wake(r->run->loop, r->run->pump);
+    wake(r->run);
 }
 
-static void start(struct recording *r)
+/* 1: it runs; 0: not yet. */
+static int start(struct recording *r, struct err *err)
 {
     const struct link_listener listener = {on_notice, NULL, r};
-    struct set_run *run = r->run;
 
+    int rc = agents_find(r->run->agents, r->shard, r->source, &r->place, err);
+    if (rc <= 0)
+        return rc;
+    json_t *params = record_params(r, err);
+    if (!params)
+        return -1;
     r->state = RECORDING_RUNS;
-    r->call =
-        link_call(run->link, "record", record_params(r), RECORD_MS, on_answer, on_progress, r);
-    link_listen(run->link, r->call, &listener);
+    r->call = link_call(r->place.link, "record", params, RECORD_MS, on_answer, on_progress, r);
+    link_listen(r->place.link, r->call, &listener);
+    return 1;
 }
 
 static void tell(const struct recording *r, const char *method, json_t *params)
 {
+    if (!r->call) {
+        json_decref(params);
+        return;
+    }
     json_object_set_new(params, "id", json_integer((json_int_t)r->call));
-    link_tell(r->run->link, method, params, NULL, 0);
+    link_tell(r->place.link, method, params, NULL, 0);
 }
 
 /* --- the steps of the set --- */
 
+/* Two forks on one machine would share its memory. */
+static bool machine_is_busy(const struct set_run *run, const struct recording *wanted)
+{
+    const char *addr = wanted->shard->sources[wanted->source].server->addr;
+
+    for (size_t i = 0; i < run->shards->count; i++) {
+        const struct recording *r = &run->recordings[i];
+        if (r->state == RECORDING_RUNS &&
+            strcmp(r->shard->sources[r->place.source].server->addr, addr) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* At most so many servers make a data set at the same time. */
-static void start_some(struct set_run *run, struct wait *wait)
+static int start_some(struct set_run *run, struct wait *wait, struct err *err)
 {
     size_t running = count_of(run, RECORDING_RUNS);
     int64_t now_ms = clock_mono_ms();
 
     for (size_t i = 0; i < run->shards->count && running < run->params->forks; i++) {
         struct recording *r = &run->recordings[i];
-        if (r->state != RECORDING_WAITS)
+        if (r->state != RECORDING_WAITS || machine_is_busy(run, r))
             continue;
         if (r->retry_at_ms > now_ms) {
             wait_until(wait, r->retry_at_ms);
             continue;
         }
-        start(r);
-        running++;
+        int rc = start(r, err);
+        if (rc < 0)
+            return err_wrap(err, "%s of '%s'", r->shard->label, run->shards->db->name);
+        if (rc == 0) {
+            r->retry_at_ms = now_ms + OPENING_MS;
+            wait_until(wait, r->retry_at_ms);
+        }
+        running += rc > 0;
     }
+    return 0;
 }
 
 /* The data set of a single shard is the cut. */
@@ -333,8 +387,8 @@ static int go_on(struct set_run *run, struct wait *wait, struct err *err)
         return err_set(err, ERR_TIMEOUT,
             "the streams of %zu shards did not reach the cut, or were not written, in time",
             count_of(run, RECORDING_BASED));
-    if (!run->cut_known)
-        start_some(run, wait);
+    if (!run->cut_known && start_some(run, wait, err) < 0)
+        return -1;
     if (!run->cut_known && count_of(run, RECORDING_BASED) == count && cut_all(run, wait, err) < 0)
         return -1;
     if (!run->committing && count_of(run, RECORDING_WRITTEN) == count)
@@ -370,24 +424,15 @@ static void pump_done(void *arg, const struct err *err)
 
     if (err->code != ERR_NONE && run->failure.code == ERR_NONE)
         run->failure = *err;
+    run->pump = NULL;
     loop_stop(run->loop);
 }
 
 static const struct job_ops pump_ops = {"taking a set", pump_step, pump_done};
 
-static void on_lost(void *arg, const struct err *err)
-{
-    fail(arg, err);
-}
-
-static const struct link_events link_events = {on_lost};
-
 static int run_loop(struct set_run *run, struct err *err)
 {
-    const struct link_target target = {.host = "this machine", .kind = "local"};
-
-    if (link_open(run->loop, &target, &link_events, run, &run->link, err) < 0)
-        return -1;
+    run->agents = agents_new(run->params, run->loop, wake, run);
     if (run->params->stop_fd >= 0)
         loop_interrupt_fd(run->loop, run->params->stop_fd);
     run->pump = loop_add(run->loop, &pump_ops, run);
@@ -395,10 +440,10 @@ static int run_loop(struct set_run *run, struct err *err)
     if (rc == 0 && loop_interrupted(run->loop) &&
         count_of(run, RECORDING_DONE) < run->shards->count) {
         err_set(&run->failure, ERR_CANCELLED, "interrupted");
-        loop_wake(run->loop, run->pump);
+        wake(run);
         rc = loop_run(run->loop, err);
     }
-    link_close(run->link);
+    agents_free(run->agents);
     if (rc == 0 && run->failure.code != ERR_NONE) {
         *err = run->failure;
         rc = -1;
@@ -510,6 +555,7 @@ int backup_take(const struct backup_params *params, const struct backup_shards *
         .params = params,
         .shards = shards,
         .loop = loop_new(),
+        .witness = json_text(params->ccs, "name", NULL),
         .recordings = xcalloc(shards->count, sizeof(*run.recordings)),
         .cut.shards = xcalloc(shards->count, sizeof(*run.cut.shards)),
     };

@@ -31,7 +31,9 @@ struct backup_run {
     struct cluster_look *look;
     json_t *ccs_entry;
     struct progress *progress;
-    const char *doing; /* name of the database */
+    const char *doing;  /* name of the database */
+    struct state *keys; /* what is known of hosts; in memory */
+    struct host_links links;
 };
 
 /* --- what the arguments say --- */
@@ -112,6 +114,29 @@ static int take_options(struct backup_run *run, struct err *err)
     return 0;
 }
 
+static void warn(void *arg, const char *text)
+{
+    const struct backup_run *run = arg;
+    AUTO_FREE char *line = xasprintf("warning: %s", text);
+
+    progress_tell(run->progress, line);
+}
+
+/* Hosts read from the servers that they have, and write to the location. */
+static int take_hosts(struct backup_run *run, struct err *err)
+{
+    const struct hosts *hosts = live_request_hosts(run->request);
+
+    if (!hosts || !hosts->count)
+        return 0;
+    if (state_open(NULL, STATE_MEMORY, &run->keys, err) < 0)
+        return -1;
+    run->links.st = run->keys;
+    run->params.hosts = hosts;
+    run->params.links = &run->links;
+    return 0;
+}
+
 /* --- the CCS file --- */
 
 /* As it is written: encrypted, if that is wanted. */
@@ -180,10 +205,8 @@ static int take_set(
 {
     json_t *manifest = NULL;
 
-    for (const char *const *w = shards->warnings; *w; w++) {
-        AUTO_FREE char *line = xasprintf("warning: %s", *w);
-        progress_tell(run->progress, line);
-    }
+    for (const char *const *w = shards->warnings; *w; w++)
+        warn(run, *w);
     run->doing = shards->db->name;
     int rc = backup_take(&run->params, shards, &manifest, err);
     if (rc == 0)
@@ -341,12 +364,14 @@ static void release(struct backup_run *run)
     store_close(run->store);
     json_decref(run->location);
     json_decref(run->server);
+    state_close(run->keys);
     live_request_free(run->request);
 }
 
 static int run(const struct arguments *args, struct err *err)
 {
-    struct backup_run run = {.args = args, .params = {.stop_fd = -1, .progress = show_progress}};
+    struct backup_run run = {
+        .args = args, .params = {.stop_fd = -1, .progress = show_progress, .warn = warn}};
 
     if (args->given[OPT_ACL])
         return print_acl(err);
@@ -361,6 +386,8 @@ static int run(const struct arguments *args, struct err *err)
         rc = open_location(&run, err);
     if (rc == 0)
         rc = live_request_new(args, &run.request, err);
+    if (rc == 0)
+        rc = take_hosts(&run, err);
     if (rc == 0) {
         run.params.ask = live_request_params(run.request);
         run.params.tls = live_request_tls(run.request);

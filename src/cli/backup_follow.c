@@ -81,6 +81,11 @@ static void tell(void *arg, bool warning, const char *text)
     print_plain(stderr, line);
 }
 
+static void warn(void *arg, const char *text)
+{
+    tell(arg, true, text);
+}
+
 static void show(void *arg, const struct archive_status *now)
 {
     const struct follow_run *run = arg;
@@ -143,14 +148,18 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
     const struct arguments *args = look_params->args;
     const char *given = argument(args, OPT_STREAM_SPOOL);
     struct follow_run run = {.look_params = look_params, .now = look};
-    struct archive_params archive = {.backup = params,
+    struct backup_params backup = *params;
+    struct archive_params archive = {.backup = &backup,
         .segment_bytes = SEGMENT_BYTES,
         .look = look_again,
         .tell = tell,
         .status = show,
         .arg = &run};
     struct backup_shards *shards = NULL;
-    char *folder = NULL;
+    char *folder = NULL, *host_folder = NULL;
+
+    backup.warn = warn;
+    backup.arg = &run;
 
     int rc = one_database(look, &shards, err);
     if (rc == 0)
@@ -164,6 +173,8 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
             err, ERR_USAGE, "--cuts and --segment need times of %d ms or more", CUTS_MIN_MS);
     if (rc == 0) {
         folder = given ? xstrdup(given) : default_folder(params->store, shards->db->uid);
+        host_folder = given ? NULL : xasprintf("/var/tmp/recluster-%s", strrchr(folder, '/') + 1);
+        archive.host_folder = host_folder;
         archive.folder = folder;
         rc = dir_make(folder, 0700, err);
     }
@@ -174,5 +185,6 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
     cluster_look_free(run.before);
     cluster_look_free(run.now);
     free(folder);
+    free(host_folder);
     return rc;
 }

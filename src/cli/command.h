@@ -22,7 +22,7 @@
  */
 #define CLI_OPTIONS(X)                                                                                                                      \
     X(OPT_HOSTS, FOR_WHAT, "hosts", "HOSTS", true,                                                                                          \
-        "the hosts file: machines to recover onto; repeat it for more of them")                                                             \
+        "the hosts file: machines to recover onto, or that have the servers; repeat it for more")                                           \
     X(OPT_STATE, FOR_WHAT, "state", "FILE", false, "the state file of the recovery")                                                        \
     X(OPT_DATABASE, FOR_WHAT, "database", "db:1|NAME", true,                                                                                \
         "only this database; may be repeated")                                                                                              \
