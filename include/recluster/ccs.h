@@ -52,7 +52,9 @@ struct ccs_shard {
     const char *node_uid; /* NULL: not known */
     bool primary;
     const struct slots *slots; /* open slots; all of them for a database that is not sharded */
-    int port;                  /* 0: not known */
+    int port;                  /* by which its database's servers reached it; 0: not known */
+    int other_port; /* for clients only: with TLS if `port` is without, and the reverse; 0: none */
+    int bus_port;   /* that was chosen (cluster-port); 0: 10,000 above `port`, or not known */
     /* In Redis Cluster, of a captured file; NULL: not known, none was announced. */
     const char *node_id, *hostname;
     /*
@@ -60,6 +62,7 @@ struct ccs_shard {
      * server gets; names that it does not get.
      */
     const json_t *settings, *settings_left;
+    const json_t *config; /* what CONFIG GET said of this server alone; NULL: not known */
     /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
     int primary_index;
 };
@@ -134,6 +137,7 @@ struct ccs_database {
     enum ccs_login login;
     bool tls, client_certificates; /* clients used TLS; clients had to show certificates */
     bool tls_mixed;                /* clients could connect without TLS too, to a second port */
+    bool tls_inside; /* with TLS: its servers used it among themselves; true if not known */
     /*
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. Of the vendor's file, they are made of its users and
@@ -146,6 +150,7 @@ struct ccs_database {
     bool default_stays_off; /* it was, and a mapped user can log in instead */
     const json_t *settings, *settings_left;
     json_t *settings_own;
+    const json_t *config; /* what CONFIG GET said of all its servers; NULL: not known */
     const struct ccs_sentinels *sentinels; /* NULL: none */
     bool no_sentinels;                     /* the hosts file wants none */
     const char *const *modules;            /* names from its module_list, NULL-ended */

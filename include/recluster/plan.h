@@ -48,7 +48,9 @@
  * Ports. If clients knew the shards themselves (a captured cluster, nodes.json), a shard gets the
  * port that it had, if that is free. Otherwise: the primary of a database that is not sharded has the endpoint's port; its replica has the
  * same one if it is free. For a sharded database, the first server on each host has that port if it
- * is free. All other ports are from 21000 to 22767; bus ports are 10,000 above if those are free.
+ * is free. All other ports are from 21000 to 22767; bus ports are 10,000 above if those are free, or
+ * the one that was chosen before (cluster-port). A server that listened with TLS and without has
+ * both ports again: `port` is the one that servers use among themselves.
  *
  * Sentinels. A database that is not sharded and has replicas gets Sentinels if it had some: as many
  * as before, at least three, each on a host of its own; on fewer hosts fewer, with a warning. They
@@ -190,6 +192,7 @@ struct plan_shard {
     int primary;                   /* replicas: index of the primary in plan.shards; else -1 */
     int port;
     int bus_port;    /* 0: not sharded */
+    int other_port;  /* for clients only: with TLS if `port` is without, and the reverse; 0: none */
     const char *dir; /* below the host's base_dir: "db-1/shard-4" */
     int64_t memory_bytes;
     int64_t disk_bytes;
@@ -207,6 +210,7 @@ bool plan_shard_needs_cut(const struct plan_shard *shard);
 struct plan_endpoint {
     const char *addr;
     int port;
+    bool tls;
 };
 
 /* One that will watch a database. */
@@ -243,6 +247,8 @@ struct plan_database {
     bool prove_failover;     /* they prove a failover before it is opened */
     int64_t maxmemory_bytes; /* of each shard; 0: none */
     enum plan_login login;
+    bool tls;       /* as before; each of its hosts has certificates */
+    bool tls_mixed; /* and as before, a second port of each server speaks without TLS */
     /* Clients have no administrative commands, as behind the old proxy; the user admin has them. */
     bool data_commands_only;
 };
@@ -295,6 +301,8 @@ struct plan {
 bool plan_old_cluster_lives(const struct ccs *ccs, const json_t *alive);
 
 bool plan_is_placed(const struct plan *plan); /* all shards that are not left out have a host */
+/* Whether a shard's `port` speaks TLS. */
+bool plan_shard_uses_tls(const struct plan *plan, const struct plan_shard *shard);
 int plan_primaries(const struct plan *plan, const struct plan_database *db);
 double plan_seconds(const struct plan *plan); /* of all stages */
 

@@ -131,13 +131,16 @@
  *       base_dir/prepared.json lists the commands that succeeded. The next call runs a failed one
  *       again.
  *
- *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "database",
+ *   prepare_shard {"dir", "server", "addr", "port", "bus_port" (0: no cluster), "other_port"? (a
+ *           second port for clients, with TLS if "port" is without, and the reverse; 0: none),
+ *           "database",
  *           "shard", "role": "primary|replica", "primary": {"addr", "port"} (replica, not sharded),
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
  *           "repl_backlog_bytes", "databases"? (how many the server gets), "modules"?, "run_as"?,
  *           "settings"? ({name: value}, for redis.conf), "announce_hostname"?,
  *           "tls"? ({"cert", "key", "ca": text of a PEM file or {"path"}, "clients":
- *           "yes|no|optional", whether they show certificates}),
+ *           "yes|no|optional", whether they show certificates; "inside"?: false if "port" and the
+ *           servers among themselves are without it}),
  *           "fast_load"?: bool, "generation"?: n}
  *       -> {}                    ! folder, redis.conf, users.acl, nodes.conf
  *       Clients are locked out: user default is off. "recluster" may do everything. "replication",
@@ -240,11 +243,11 @@
  *       With users, these are made, and default is as its line says; "password" replaces its own.
  *       A user that the server refuses is left out, with a warning.
  *
- *   prove_endpoint {"addr", "port", "password", "role", "cluster": bool,
+ *   prove_endpoint {"addr", "port", "other_port"?, "password", "role", "cluster": bool,
  *           "samples": [{"db", "key" (hex), "kind"}], "users"?}
  *       -> {"samples_ok": n, "latency_us": n}
  *       With users, default may be off or have few rights: then user recluster looks.
- *       Acts as a client: PING, role, cluster state ok, TYPE of the samples. The shard is open, so
+ *       Acts as a client, at both ports: PING, role, cluster state ok, TYPE of the samples. The shard is open, so
  *       a sample that is gone or changed is not an error, but does not count.
  *
  *   seal_shard {"dir", "password", "users"?}

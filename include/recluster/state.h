@@ -31,7 +31,7 @@
 
 #include "recluster/err.h"
 
-enum { STATE_SCHEMA_VERSION = 3 };
+enum { STATE_SCHEMA_VERSION = 4 };
 
 enum state_mode {
     STATE_MEMORY,   /* for inspect and plan: leaves nothing behind; path is ignored */

@@ -23,7 +23,7 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
         "recovery_password", "replication_password"};
     static const char *const ints[] = {"port", "bus_port", "repl_backlog_bytes"};
     static const char *const others[] = {"primary", "modules", "run_as", "databases", "settings",
-        "announce_hostname", "fast_load", "generation"};
+        "other_port", "announce_hostname", "fast_load", "generation"};
     json_t *record = json_object();
     const char *s;
     json_int_t n;
@@ -51,15 +51,20 @@ fail:
 /* The parameters that may not change once a server may have run here. */
 static int check_same(const struct shard *shard, const json_t *record, struct err *err)
 {
-    static const char *const fields[] = {"shard", "role", "addr", "port", "bus_port"};
+    static const char *const texts[] = {"shard", "role", "addr"};
+    static const char *const numbers[] = {"port", "bus_port", "other_port"};
+    const char *other = NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        if (!json_equal(
-                json_object_get(shard->record, fields[i]), json_object_get(record, fields[i]))) {
-            err_set(err, ERR_CHECK, "'%s' was prepared with another %s", shard->path, fields[i]);
-            return err_hint(err, "Abort the recovery that prepared it, then plan again.");
-        }
-    return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(texts) && !other; i++)
+        if (strcmp(json_text(shard->record, texts[i], ""), json_text(record, texts[i], "")) != 0)
+            other = texts[i];
+    for (size_t i = 0; i < ARRAY_SIZE(numbers) && !other; i++)
+        if (json_int(shard->record, numbers[i], 0) != json_int(record, numbers[i], 0))
+            other = numbers[i];
+    if (!other)
+        return 0;
+    err_set(err, ERR_CHECK, "'%s' was prepared with another %s", shard->path, other);
+    return err_hint(err, "Abort the recovery that prepared it, then plan again.");
 }
 
 static int enter(const struct shard *shard, struct err *err)
@@ -123,13 +128,15 @@ static int check_version(const struct shard *shard, struct err *err)
 
 static int check_ports(const json_t *record, struct err *err)
 {
+    static const char *const names[] = {"port", "other_port", "bus_port"};
     const char *addr = json_text(record, "addr", NULL);
-    int port = (int)json_int(record, "port", 0);
-    int bus_port = (int)json_int(record, "bus_port", 0);
 
-    if (port_check(addr, port, err) < 0)
-        return -1;
-    return bus_port ? port_check(addr, bus_port, err) : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        int port = (int)json_int(record, names[i], 0);
+        if ((port || i == 0) && port_check(addr, port, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int write_files(const struct shard *shard, const char *nodes_conf, struct err *err)

@@ -21,6 +21,7 @@ struct endpoint {
     const char *addr, *password, *role;
     const char *recovery_password; /* to look with, if default may not; or NULL */
     int port;
+    bool other; /* `port` is the other_port of the shard */
     bool cluster;
     struct redis *redis;
 };
@@ -95,7 +96,8 @@ static int connect_as(struct endpoint *e, const char *user, const char *password
 {
     redis_close(e->redis);
     e->redis = NULL;
-    if (shard_connect_tcp(e->shard, e->addr, e->port, COMMAND_MS, &e->redis, err) < 0)
+    if ((e->other ? shard_connect_other : shard_connect_tcp)(
+            e->shard, e->addr, e->port, COMMAND_MS, &e->redis, err) < 0)
         return -1;
     return password && *password ? redis_auth(e->redis, user, password, err) : 0;
 }
@@ -131,6 +133,28 @@ static int prove(struct endpoint *e, const json_t *samples, json_t **ret, struct
     return 0;
 }
 
+/* The first port counts; the other one must work too. */
+static int prove_both(
+    struct endpoint *e, int other_port, const json_t *samples, json_t **ret, struct err *err)
+{
+    json_t *first;
+
+    if (prove(e, samples, &first, err) < 0)
+        return -1;
+    if (other_port) {
+        json_t *second = NULL;
+        e->other = true;
+        e->port = other_port;
+        if (prove(e, samples, &second, err) < 0) {
+            json_decref(first);
+            return -1;
+        }
+        json_decref(second);
+    }
+    *ret = first;
+    return 0;
+}
+
 static int run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
     struct endpoint e = {.password = json_text(params, "password", NULL)};
@@ -152,7 +176,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     if (shard_enter(params, &shard, err) < 0)
         return -1;
     e.shard = &shard;
-    int rc = prove(&e, samples, ret, err);
+    int rc = prove_both(&e, (int)json_int(params, "other_port", 0), samples, ret, err);
     redis_close(e.redis);
     shard_release(&shard);
     return rc;

@@ -143,13 +143,14 @@ static void add_settings(const json_t *record, struct buf *out)
 }
 
 /*
- * With TLS the port speaks it alone, and so do replication and the cluster bus. "tls-replication"
- * also decides how a Sentinel connects.
+ * "port" is that of replication and of the cluster bus; a second one is for clients that want TLS,
+ * or none. "tls-replication" also decides how a Sentinel connects.
  */
 static void add_port(const json_t *record, struct buf *out)
 {
     const json_t *tls = json_object_get(record, "tls");
-    json_int_t port = json_int(record, "port", 0);
+    json_int_t port = json_int(record, "port", 0), other = json_int(record, "other_port", 0);
+    const bool inside = !json_is_false(json_object_get(tls, "inside"));
 
     if (!tls) {
         buf_addf(out, "port %" JSON_INTEGER_FORMAT "\n", port);
@@ -159,9 +160,11 @@ static void add_port(const json_t *record, struct buf *out)
     add_quoted(out, "tls-key-file", json_text(tls, "key", ""));
     add_quoted(out, "tls-ca-cert-file", json_text(tls, "ca", ""));
     add_quoted(out, "tls-auth-clients", json_text(tls, "clients", "yes"));
-    buf_addf(out, "port 0\ntls-port %" JSON_INTEGER_FORMAT "\ntls-replication yes\n", port);
+    buf_addf(out, "port %" JSON_INTEGER_FORMAT "\ntls-port %" JSON_INTEGER_FORMAT "\n",
+        inside ? other : port, inside ? port : other);
+    buf_addf(out, "tls-replication %s\n", inside ? "yes" : "no");
     if (json_int(record, "bus_port", 0))
-        buf_adds(out, "tls-cluster yes\n");
+        buf_addf(out, "tls-cluster %s\n", inside ? "yes" : "no");
 }
 
 /* What a server of data and a Sentinel have in common. */

@@ -45,6 +45,8 @@ int shard_tls_write(const struct shard *shard, const json_t *params, struct err 
         json_object_set_new(kept, parts[i].name, json_string(path));
         free(path);
     }
+    if (json_object_get(params, "inside"))
+        json_object_set(kept, "inside", json_object_get(params, "inside"));
     json_object_set_new(shard->record, "tls", kept);
     return 0;
 }
@@ -68,11 +70,25 @@ static int connect_by_tls(const json_t *tls, const char *addr, int port, int tim
     return rc;
 }
 
+static bool uses_tls_inside(const json_t *tls)
+{
+    return tls && !json_is_false(json_object_get(tls, "inside"));
+}
+
 int shard_connect_tcp(const struct shard *shard, const char *addr, int port, int timeout_ms,
     struct redis **ret, struct err *err)
 {
     const json_t *tls = json_object_get(shard->record, "tls");
 
-    return tls ? connect_by_tls(tls, addr, port, timeout_ms, ret, err)
-               : redis_connect_tcp(addr, port, timeout_ms, ret, err);
+    return uses_tls_inside(tls) ? connect_by_tls(tls, addr, port, timeout_ms, ret, err)
+                                : redis_connect_tcp(addr, port, timeout_ms, ret, err);
+}
+
+int shard_connect_other(const struct shard *shard, const char *addr, int port, int timeout_ms,
+    struct redis **ret, struct err *err)
+{
+    const json_t *tls = json_object_get(shard->record, "tls");
+
+    return tls && !uses_tls_inside(tls) ? connect_by_tls(tls, addr, port, timeout_ms, ret, err)
+                                        : redis_connect_tcp(addr, port, timeout_ms, ret, err);
 }

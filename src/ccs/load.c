@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "old_ports.h"
 #include "recluster/json.h"
 #include "sentinels.h"
 #include "settings.h"
@@ -281,6 +282,7 @@ static void take_captured(
         db->users = lines_of(l, value);
     } else if (json_is_object(value)) {
         divide_settings(l, value, &parts);
+        db->config = value;
         db->settings = parts.restored;
         db->settings_left = parts.left;
         db->settings_own = parts.own;
@@ -370,6 +372,7 @@ static void take_captured_shard(
         divide_settings(l, value, &parts);
         json_array_extend(parts.left, parts.elsewhere);
         add_own(l, shard, parts.own);
+        shard->config = value;
         shard->settings = parts.restored;
         shard->settings_left = parts.left;
     }
@@ -523,5 +526,6 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         ccs_free(ccs);
         return NULL;
     }
+    old_ports_load(ccs);
     return ccs;
 }

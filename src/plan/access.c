@@ -94,13 +94,11 @@ static void decide_database(
             "anyone who reaches its port can read and change all of it, as \"open_access\" of the "
             "hosts file asks");
     const bool tls = in->database->tls && all_have_tls(d);
+    db->tls = tls;
+    db->tls_mixed = tls && in->database->tls_mixed;
     if (in->database->tls && !tls)
         check_weaker_access(
             d, in, "its clients used TLS; it is restored without TLS, in plain text", "tls-off");
-    if (in->database->tls_mixed && tls)
-        draft_warn(d,
-            &(struct plan_issue){.code = "plain-port-off", .database = in->database->label},
-            "some of its clients connected without TLS; its servers get one port, with TLS");
     if (in->database->client_certificates && tls)
         draft_warn(d,
             &(struct plan_issue){.code = "client-certificates", .database = in->database->label},

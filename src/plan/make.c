@@ -68,6 +68,14 @@ static void name_folders(struct plan *plan)
     }
 }
 
+static bool is_endpoint(const struct plan_database *db, int port)
+{
+    for (size_t i = 0; i < db->endpoint_count; i++)
+        if (db->endpoints[i].port == port)
+            return true;
+    return false;
+}
+
 /* Clients reach the primaries of a database: the only one, or by redirection all of them. */
 static void list_endpoints(struct draft *d, struct plan_database *db)
 {
@@ -76,15 +84,21 @@ static void list_endpoints(struct draft *d, struct plan_database *db)
     struct draft_names lost = DRAFT_NAMES_INIT;
     int port = ports_endpoint(d, database);
 
-    db->endpoints = make_array(&d->plan->arena, db->shard_count, sizeof(*db->endpoints));
+    db->endpoints = make_array(&d->plan->arena, 2 * db->shard_count, sizeof(*db->endpoints));
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *shard = &d->plan->shards[s];
-        if (shard->primary < 0 && shard->host >= 0)
-            db->endpoints[db->endpoint_count++] = (struct plan_endpoint){
-                .addr = d->plan->hosts[shard->host].host->addr, .port = shard->port};
+        if (shard->primary >= 0 || shard->host < 0)
+            continue;
+        const char *addr = d->plan->hosts[shard->host].host->addr;
+        bool tls = plan_shard_uses_tls(d->plan, shard);
+        db->endpoints[db->endpoint_count++] =
+            (struct plan_endpoint){.addr = addr, .port = shard->port, .tls = tls};
+        if (shard->other_port)
+            db->endpoints[db->endpoint_count++] =
+                (struct plan_endpoint){.addr = addr, .port = shard->other_port, .tls = !tls};
     }
     for (size_t i = 0; i < database->endpoint_count; i++)
-        if (old[i].port != 0 && old[i].port != port)
+        if (old[i].port != 0 && old[i].port != port && !is_endpoint(db, old[i].port))
             draft_names_add(&lost, "%d (endpoint:%s)", old[i].port, old[i].uid);
     if (lost.count > 0)
         draft_warn(d, &(struct plan_issue){.code = "endpoint-lost", .database = database->label},

@@ -40,7 +40,8 @@ static bool majority_answers(const struct ccs *ccs, const struct ccs_database *d
             continue;
         const char *addr = json_text(addrs, shard->node_uid, NULL);
         AUTO_FREE char *key = xasprintf("%s:%d", addr ? addr : "", shard->port);
-        answer += json_object_get(listening, key) != NULL;
+        AUTO_FREE char *other = xasprintf("%s:%d", addr ? addr : "", shard->other_port);
+        answer += json_object_get(listening, key) || json_object_get(listening, other);
     }
     return db->sharded && primaries > 1 && answer * 2 > primaries;
 }

@@ -110,8 +110,8 @@ static bool check_ports_from(struct draft *d, const struct plan_database *db, in
 {
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *to = &d->plan->shards[s];
-        const int ports[] = {to->port, to->bus_port};
-        for (size_t p = 0; p < 2 && to->host >= 0 && to->host != from; p++)
+        const int ports[] = {to->port, to->bus_port, to->other_port};
+        for (size_t p = 0; p < ARRAY_SIZE(ports) && to->host >= 0 && to->host != from; p++)
             if (ports[p] && is_silent(d, from, to->host, ports[p])) {
                 warn_of_silent_port(d, to, from, ports[p]);
                 return true;

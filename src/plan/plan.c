@@ -23,6 +23,13 @@ const char *plan_login_name(enum plan_login login)
     return names[login];
 }
 
+bool plan_shard_uses_tls(const struct plan *plan, const struct plan_shard *shard)
+{
+    const struct plan_database *db = &plan->databases[shard->database];
+
+    return db->tls && (db->database->tls_inside || !shard->other_port);
+}
+
 bool plan_shard_needs_cut(const struct plan_shard *shard)
 {
     return shard->file_count > 0 && !shard->file;

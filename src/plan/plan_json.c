@@ -83,6 +83,8 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     put(o, "addr", text_value(host ? host->addr : NULL));
     put(o, "port", integer_value(shard->port));
     put(o, "bus_port", integer_value(shard->bus_port));
+    if (shard->other_port)
+        put(o, "other_port", integer_value(shard->other_port));
     put(o, "dir", text_value(shard->dir));
     put(o, "slots", slots_to_json(shard->shard->slots));
     put(o, "source", text_value(shard->file ? source_name(shard->file) : NULL));
@@ -221,6 +223,7 @@ static json_t *database_json(const struct plan *plan, const struct plan_database
         json_t *e = json_object();
         put(e, "addr", text_value(db->endpoints[i].addr));
         put(e, "port", integer_value(db->endpoints[i].port));
+        put(e, "tls", json_boolean(db->endpoints[i].tls));
         json_array_append_new(endpoints, e);
     }
     return o;

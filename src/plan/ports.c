@@ -56,6 +56,29 @@ static int take_port(struct draft_host *host, int wanted, int first, int last)
     return port;
 }
 
+/* Where TLS is lost, its servers keep the port without it. */
+static int old_port(const struct plan_database *db, const struct ccs_shard *shard)
+{
+    bool plain_was_other = db->database->tls_inside && shard->other_port;
+
+    return db->database->tls_mixed && !db->tls && plain_was_other ? shard->other_port : shard->port;
+}
+
+/*
+ * That the primary of a database which is not sharded must have. If its endpoint was one of its two
+ * ports, the one that it has first now; where TLS is lost, the one without it.
+ */
+int ports_of_primary(const struct draft *d, const struct plan_shard *primary)
+{
+    const struct plan_database *db = &d->plan->databases[primary->database];
+    const struct ccs_shard *shard = primary->shard;
+    int port = ports_endpoint(d, db->database);
+
+    return shard->other_port && (port == shard->port || port == shard->other_port)
+               ? old_port(db, shard)
+               : port;
+}
+
 /* Clients knew the shards themselves, not a proxy before them. */
 static bool had_clients(const struct draft *d, const struct ccs_database *database)
 {
@@ -67,7 +90,7 @@ static int wanted_port(struct draft *d, const struct plan_shard *shard)
 {
     struct draft_host *host = &d->hosts[shard->host];
     const struct plan_database *db = &d->plan->databases[shard->database];
-    const int own = had_clients(d, db->database) ? shard->shard->port : 0;
+    const int own = had_clients(d, db->database) ? old_port(db, shard->shard) : 0;
 
     if (is_port(own) && !ports_taken(host, own)) {
         host->ported_database = (int)shard->database;
@@ -114,7 +137,7 @@ static void block_port(struct draft *d, size_t s)
 }
 
 /* Clients know the port that it should have. */
-static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wanted)
+static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wanted, int given)
 {
     const char *name = d->plan->hosts[shard->host].host->name;
     const char *label = d->plan->databases[shard->database].database->label;
@@ -127,7 +150,7 @@ static void warn_of_port(struct draft *d, const struct plan_shard *shard, int wa
             wanted)};
 
     draft_warn(d, &issue, "its port %d is taken on host '%s': shard:%s gets %d there", wanted, name,
-        shard->shard->uid, shard->port);
+        shard->shard->uid, given);
 }
 
 static int choose_port(struct draft *d, size_t s)
@@ -139,24 +162,58 @@ static int choose_port(struct draft *d, size_t s)
     int wanted = wanted_port(d, shard);
     shard->port = take_port(&d->hosts[shard->host], wanted, PORT_FIRST, PORT_LAST);
     if (is_port(wanted) && shard->port && shard->port != wanted)
-        warn_of_port(d, shard, wanted);
+        warn_of_port(d, shard, wanted, shard->port);
     return shard->port;
+}
+
+/* An earlier plan that has none was carried out without it. */
+static int choose_other_port(struct draft *d, size_t s)
+{
+    struct plan_shard *shard = &d->plan->shards[s];
+    int wanted = shard->shard->other_port;
+
+    if (d->shards[s].stays)
+        return pinned_port(d, s, "other_port");
+    if (!is_port(wanted) && shard->primary >= 0)
+        wanted = d->plan->shards[shard->primary].other_port;
+    shard->other_port = take_port(&d->hosts[shard->host], wanted, PORT_FIRST, PORT_LAST);
+    if (is_port(wanted) && shard->other_port && shard->other_port != wanted)
+        warn_of_port(d, shard, wanted, shard->other_port);
+    return shard->other_port;
+}
+
+static int choose_bus_port(struct draft *d, size_t s)
+{
+    const struct plan_shard *shard = &d->plan->shards[s];
+    int wanted = shard->shard->bus_port;
+
+    if (d->shards[s].stays)
+        return pinned_port(d, s, "bus_port");
+    return take_port(&d->hosts[shard->host], wanted ? wanted : shard->port + BUS_PORT_OFFSET,
+        BUS_PORT_FIRST, BUS_PORT_LAST);
+}
+
+static bool needs_other_port(const struct draft *d, size_t s)
+{
+    bool planned_without = d->shards[s].stays && !json_int(d->shards[s].pin, "other_port", 0);
+
+    return d->plan->databases[d->plan->shards[s].database].tls_mixed && !planned_without;
 }
 
 static void assign_ports(struct draft *d, size_t s)
 {
     struct plan_shard *shard = &d->plan->shards[s];
     const struct ccs_database *database = d->plan->databases[shard->database].database;
-    struct draft_host *host = &d->hosts[shard->host];
 
     shard->port = d->shards[s].fixed_port; /* reserved when it was placed */
     if (shard->port == 0)
         shard->port = choose_port(d, s);
+    if (needs_other_port(d, s))
+        shard->other_port = choose_other_port(d, s);
     if (database->sharded)
-        shard->bus_port = d->shards[s].stays ? pinned_port(d, s, "bus_port")
-                                             : take_port(host, shard->port + BUS_PORT_OFFSET,
-                                                   BUS_PORT_FIRST, BUS_PORT_LAST);
-    if (shard->port == 0 || (database->sharded && shard->bus_port == 0))
+        shard->bus_port = choose_bus_port(d, s);
+    if (shard->port == 0 || (database->sharded && shard->bus_port == 0) ||
+        (needs_other_port(d, s) && shard->other_port == 0))
         block_port(d, s);
 }
 

@@ -316,7 +316,7 @@ void rules_prepare(struct draft *d)
         bool whole = shard->primary < 0 && shard->file;
         ds->file_host = draft_host_named(d, whole ? shard->file->host : NULL);
         if (shard->primary < 0) {
-            ds->fixed_port = db->sharded ? 0 : ports_endpoint(d, db);
+            ds->fixed_port = db->sharded ? 0 : ports_of_primary(d, shard);
             continue;
         }
         struct draft_shard *primary = &d->shards[shard->primary];

@@ -122,6 +122,7 @@ void capacity_shards(struct draft *d);
 bool ports_taken(const struct draft_host *host, int port);
 void ports_set(struct draft_host *host, int port, bool taken);
 int ports_endpoint(const struct draft *d, const struct ccs_database *database); /* 0: unknown */
+int ports_of_primary(const struct draft *d, const struct plan_shard *primary);  /* 0: any */
 void ports_assign(struct draft *d);
 
 /* sentinels.c: where Sentinels run; needs places and ports of the shards */

@@ -176,7 +176,7 @@ static int load_shards(struct executor *x, struct err *err)
     size_t primary_count = 0, primary_alloc = 0;
 
     if (state_query(x->st, &rows, err,
-            "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, dir, "
+            "SELECT shard_uid, database_uid, role, primary_uid, host, addr, port, bus_port, other_port, dir, "
             "slots, memory, file, file_bytes, node_id, facts, loaded, files, file_sha256, " STATE_SECRETS_OF(
                 "placement.sources", "shard_uid", "sources") " AS sources "
                                                              "FROM placement ORDER BY position",
@@ -195,6 +195,7 @@ static int load_shards(struct executor *x, struct err *err)
             .addr = text(x, &rows, "addr"),
             .port = (int)number(&rows, "port", 0),
             .bus_port = (int)number(&rows, "bus_port", 0),
+            .other_port = (int)number(&rows, "other_port", 0),
             .dir = text(x, &rows, "dir"),
             .slots = text(x, &rows, "slots"),
             .memory_bytes = number(&rows, "memory", 0),

@@ -59,7 +59,7 @@ struct shard_run {
     const char *addr, *dir, *slots, *node_id, *file, *file_sha256;
     json_t *files;   /* the parts of a file that is cut or joined: [{"name", "bytes"}] */
     json_t *sources; /* its files on disks (column of placement) */
-    int port, bus_port;
+    int port, bus_port, other_port; /* other_port: placement; 0: none */
     int64_t memory_bytes, file_bytes;
     json_t *facts;                    /* of the scan; NULL until fetched */
     json_t *loaded;                   /* answer of load_shard or attach_replica */

@@ -374,6 +374,8 @@ static int save_shard(const struct saving *to, const struct plan_shard *s, struc
         COL_TEXT("addr", host->host->addr),
         COL_INT("port", s->port),
         COL_INT("bus_port", s->bus_port),
+        COL_INT("other_port", s->other_port),
+        COL_INT("tls", plan_shard_uses_tls(plan, s)),
         COL_TEXT("dir", s->dir),
         COL_TEXT("slots", slots.data),
         COL_INT("memory", s->memory_bytes),

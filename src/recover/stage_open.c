@@ -351,6 +351,7 @@ static void endpoint_params(const struct executor *x, const struct task_run *t, 
     password_params(x, t, params);
     json_object_set_new(params, "addr", json_string(s->addr));
     json_object_set_new(params, "port", json_integer(s->port));
+    json_object_set_new(params, "other_port", json_integer(s->other_port));
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
     json_object_set_new(params, "cluster", json_boolean(x->databases[t->database].ccs->sharded));
     json_object_set_new(params, "samples", samples_of(x, s));

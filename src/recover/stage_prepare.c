@@ -14,9 +14,13 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     const struct database_run *db = &x->databases[t->database];
 
     shard_add_server(x, &x->hosts[s->host], db, params);
+    if (json_object_get(params, "tls"))
+        json_object_set_new(json_object_get(params, "tls"), "inside",
+            json_boolean(db->ccs->tls_inside || !s->other_port));
     json_object_set_new(params, "addr", json_string(s->addr));
     json_object_set_new(params, "port", json_integer(s->port));
     json_object_set_new(params, "bus_port", json_integer(s->bus_port));
+    json_object_set_new(params, "other_port", json_integer(s->other_port));
     json_object_set_new(params, "database", json_string(db->uid));
     json_object_set_new(params, "shard", json_string(s->uid));
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));

@@ -95,8 +95,8 @@ static void compare_database(json_t *changes, const json_t *old, const json_t *n
     static const char *const set_fields[] = {"id", "time", NULL};
     static const char *const file_fields[] = {"bytes", "slots", NULL};
     static const struct list files = {"file ", "name", file_fields, NULL};
-    static const char *const shard_fields[] = {
-        "host", "addr", "port", "bus_port", "role", "slots", "source", "sources", "memory", NULL};
+    static const char *const shard_fields[] = {"host", "addr", "port", "bus_port", "other_port",
+        "role", "slots", "source", "sources", "memory", NULL};
     static const struct list shards = {"shard:", "uid", shard_fields, NULL};
     const json_t *old_set = json_object_get(old, "backup_set");
     const json_t *new_set = json_object_get(new, "backup_set");

@@ -42,6 +42,8 @@ void plan_endpoint(const json_t *endpoint, struct buf *out)
 
     buf_addf(out, "%s%s%s:%" PRId64, v6 ? "[" : "", addr, v6 ? "]" : "",
         (int64_t)json_int(endpoint, "port", 0));
+    if (json_flag(endpoint, "tls"))
+        buf_adds(out, " (TLS)");
 }
 
 void plan_endpoints(const json_t *database, size_t max, struct buf *out)

@@ -93,9 +93,23 @@ static json_t *shard_row(const struct rows *rows)
     if (json_has(o, "stage"))
         json_object_set_new(o, "stage", json_string(stage_word(json_int(o, "stage", 0))));
     json_object_set_new(o, "progress", shard_progress(o));
+    if (json_has(o, "tls"))
+        json_object_set_new(o, "tls", json_boolean(json_int(o, "tls", 0)));
+    else
+        json_object_del(o, "tls");
+    if (!json_int(o, "other_port", 0))
+        json_object_del(o, "other_port");
     for (size_t i = 0; of_progress[i]; i++)
         json_object_del(o, of_progress[i]);
     return o;
+}
+
+/* `tls`: a flag, or NULL if it is not known. */
+static void add_address(json_t *endpoints, const json_t *shard, const char *port, json_t *tls)
+{
+    json_array_append_new(
+        endpoints, json_pack("{s:O, s:O, s:O*}", "addr", json_object_get(shard, "addr"), "port",
+                       json_object_get(shard, port), "tls", tls));
 }
 
 /* The addresses for clients: the primary, or all primaries of a sharded database. */
@@ -103,9 +117,11 @@ static void add_endpoint(json_t *database, const json_t *shard)
 {
     if (!json_has(database, "opened_ms") || strcmp(json_text(shard, "role", ""), "primary") != 0)
         return;
-    json_array_append_new(json_object_get(database, "endpoints"),
-        json_pack("{s:O,s:O}", "addr", json_object_get(shard, "addr"), "port",
-            json_object_get(shard, "port")));
+    json_t *endpoints = json_object_get(database, "endpoints"),
+           *tls = json_object_get(shard, "tls");
+    add_address(endpoints, shard, "port", tls);
+    if (json_has(shard, "other_port"))
+        add_address(endpoints, shard, "other_port", json_boolean(!json_is_true(tls)));
 }
 
 static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
@@ -113,7 +129,7 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT p.database_uid, p.shard_uid AS uid, p.role, p.host, p.addr, p.port, p.state, p.keys,"
+            "SELECT p.database_uid, p.shard_uid AS uid, p.role, p.host, p.addr, p.port, p.other_port, p.tls, p.state, p.keys,"
             " t.stage, r.progress AS doing, r.bytes_done, r.bytes_total, r.progress_ms, r.started_ms"
             " FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
             " WHERE state IN ('done', 'running') GROUP BY shard_uid) t USING (shard_uid)"

@@ -70,38 +70,71 @@ static json_t *folders_to_see(const struct survey *survey, const struct host *ho
     return folders;
 }
 
-/* The ports of sharded databases, as far as they are known before the plan. */
-static void add_ports(const struct survey *survey, const char *addr, json_t *targets)
-{
-    enum { FIRST_OF_POOL = 21000, SOME = 4, BUS = 10000, PORT_MAX = 65535 };
+/* Ports that servers will have: few, since each host tries each of them at each other one. */
+struct ports {
+    int list[64];
+    size_t count;
+};
 
-    for (size_t i = 0; i < survey->database_count; i++) {
-        const struct ccs_database *db = survey->databases[i].database;
-        int port = db->endpoint_count ? survey->ccs->endpoints[db->first_endpoint].port : db->port;
-        if (db->shard_count < 2 || port <= 0 || port > PORT_MAX)
-            continue;
-        json_array_append_new(targets, json_pack("{s:s, s:i}", "addr", addr, "port", port));
-        if (db->sharded && port + BUS <= PORT_MAX)
-            json_array_append_new(
-                targets, json_pack("{s:s, s:i}", "addr", addr, "port", port + BUS));
-    }
-    for (int i = 0; i < SOME; i++) {
-        json_array_append_new(
-            targets, json_pack("{s:s, s:i}", "addr", addr, "port", FIRST_OF_POOL + i));
-        json_array_append_new(
-            targets, json_pack("{s:s, s:i}", "addr", addr, "port", FIRST_OF_POOL + BUS + i));
+static void add_port(struct ports *ports, int port)
+{
+    if (port <= 0 || port > 65535 || ports->count == ARRAY_SIZE(ports->list))
+        return;
+    for (size_t i = 0; i < ports->count; i++)
+        if (ports->list[i] == port)
+            return;
+    ports->list[ports->count++] = port;
+}
+
+static void add_ports_of(struct ports *ports, const struct ccs *ccs, const struct ccs_database *db)
+{
+    enum { BUS = 10000 };
+    int port = db->endpoint_count ? ccs->endpoints[db->first_endpoint].port : db->port;
+
+    if (db->shard_count < 2)
+        return;
+    add_port(ports, port);
+    if (db->sharded && port)
+        add_port(ports, port + BUS);
+    /* Of a captured database, shards get the ports that they had. */
+    for (size_t i = db->first_shard; db->settings && i < db->first_shard + db->shard_count; i++) {
+        const struct ccs_shard *shard = &ccs->shards[i];
+        add_port(ports, shard->port);
+        add_port(ports, shard->other_port);
+        if (db->sharded)
+            add_port(ports, shard->bus_port ? shard->bus_port : shard->port + BUS);
     }
 }
 
-/* If there are very many hosts, each tries only the next ones after it. */
+/* As far as they are known before the plan. */
+static struct ports likely_ports(const struct survey *survey)
+{
+    enum { FIRST_OF_POOL = 21000, FIRST_BUS = 31000, SOME = 4 };
+    struct ports ports = {.count = 0};
+
+    for (int i = 0; i < SOME; i++) {
+        add_port(&ports, FIRST_OF_POOL + i);
+        add_port(&ports, FIRST_BUS + i);
+    }
+    for (size_t i = 0; i < survey->database_count; i++)
+        add_ports_of(&ports, survey->ccs, survey->databases[i].database);
+    return ports;
+}
+
+/* If there are very many, each host tries only the next ones after it. */
 static json_t *ports_to_reach(const struct survey *survey, const struct host *host)
 {
-    enum { HOSTS_MAX = 64 };
+    enum { HOSTS_MAX = 64, TARGETS_MAX = 1024 };
     size_t own = (size_t)(host - survey->hosts->hosts), count = survey->hosts->count;
+    const struct ports ports = likely_ports(survey);
     json_t *targets = json_array();
 
-    for (size_t i = 1; i < count && i <= HOSTS_MAX; i++)
-        add_ports(survey, survey->hosts->hosts[(own + i) % count].addr, targets);
+    for (size_t i = 1; i < count && i <= HOSTS_MAX && i * ports.count <= TARGETS_MAX; i++) {
+        const char *addr = survey->hosts->hosts[(own + i) % count].addr;
+        for (size_t k = 0; k < ports.count; k++)
+            json_array_append_new(
+                targets, json_pack("{s:s, s:i}", "addr", addr, "port", ports.list[k]));
+    }
     return targets;
 }
 

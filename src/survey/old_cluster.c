@@ -92,6 +92,8 @@ static void collect(struct old_addresses *all, const struct ccs *ccs)
         const struct ccs_node *node = s->node_uid ? ccs_node(ccs, s->node_uid) : NULL;
         if (node)
             add(all, node->addr, s->port, "shard", s->uid);
+        if (node)
+            add(all, node->addr, s->other_port, "shard", s->uid);
     }
     for (size_t i = 0; i < ccs->endpoint_count; i++) {
         const struct ccs_endpoint *e = &ccs->endpoints[i];

@@ -63,7 +63,7 @@ class Captured:
         self.databases = said["databases"]
         nodes = {n["uid"]: n["addr"] for n in said["nodes"]}
         self.digest, self.settings, self.users, self.functions = contents.Digest(), {}, {}, {}
-        at = {(s.addr, s.port): s for s in servers}
+        at = {(s.addr, port): s for s in servers for port in (s.port, s.plain_port)}
         for database in self.databases:
             tops = [s for s in database["shards"] if s["role"] == "primary"]
             for i, shard in enumerate(tops):
