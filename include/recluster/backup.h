@@ -95,6 +95,7 @@ struct backup_params {
     enum backup_form form;
     const json_t *server; /* for BACKUP_FORM_RDB: {"server", "run_as"?, "modules"?} (protocol.h) */
     enum pack_kind pack;
+    const json_t *recipients; /* public keys (sealed.h): files are encrypted for them; NULL: none */
     enum backup_verify verify;
     size_t forks;        /* at most so many servers make a data set at the same time; > 0 */
     int64_t limit_rate;  /* bytes a second, all shards together; 0: none */

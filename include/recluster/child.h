@@ -22,6 +22,11 @@
 int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from,
     int *ret_errors, struct err *err) MUST_CHECK;
 
+/* The same. `keep` (-1: none) is the program's descriptor CHILD_KEPT_FD. */
+enum { CHILD_KEPT_FD = 3 };
+int child_spawn_keeping(const char *const *argv, int keep, pid_t *ret_pid, int *ret_to,
+    int *ret_from, int *ret_errors, struct err *err) MUST_CHECK;
+
 /*
  * Forks. The child runs fn(arg, fd) and exits with its return value, by _exit(). fd (blocking) and
  * *ret_fd (non-blocking) are the two ends of a socket pair, close-on-exec. The child has the memory
@@ -69,11 +74,27 @@ int child_run(const char *const *argv, int timeout_ms, size_t limit, struct buf 
     struct err *err) MUST_CHECK;
 
 /*
- * Runs argv with `input` on its standard input, and collects its standard output, which may have at
- * most `limit` bytes (ERR_LIMIT). ERR_FAILED if the status is not 0: the message has the last line
- * that it printed on standard error. The call blocks.
+ * A program that all bytes of a stream go through:
+ *
+ *     child_pipe_open(argv, keep, sink, arg, &p, err)
+ *     child_pipe_feed(p, data, len, err) …      // what the program writes goes to the sink
+ *     child_pipe_end(p, err)                    // no more input: the rest, and how it ended
+ *     child_pipe_free(p)                        // ends it, if it still runs
+ *
+ * `keep`: as of child_spawn_keeping(). ERR_FAILED if its status is not 0: the message has the last
+ * line that it printed on standard error. ERR_TIMEOUT if it neither reads nor writes for a minute.
+ * What the sink fails with is passed on. The calls block.
  */
-int child_filter(const char *const *argv, int timeout_ms, const struct buf *input, size_t limit,
-    struct buf *output, struct err *err) MUST_CHECK;
+struct child_pipe;
+int child_pipe_open(const char *const *argv, int keep,
+    int (*sink)(void *arg, const void *data, size_t len, struct err *err), void *arg,
+    struct child_pipe **ret, struct err *err) MUST_CHECK;
+int child_pipe_feed(struct child_pipe *p, const void *data, size_t len, struct err *err) MUST_CHECK;
+int child_pipe_end(struct child_pipe *p, struct err *err) MUST_CHECK;
+void child_pipe_free(struct child_pipe *p); /* may be NULL */
+
+/* The same for bytes at hand. The output may have at most `limit` bytes (ERR_LIMIT). */
+int child_filter(const char *const *argv, const struct buf *input, size_t limit, struct buf *output,
+    struct err *err) MUST_CHECK;
 
 #endif

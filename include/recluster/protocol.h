@@ -74,6 +74,7 @@
  *           "witness"? (an object that must be at the location: it is the one that is meant),
  *           "alone"?: bool (without a stream: the data set is the cut),
  *           "location", "name" (of the file to write), "compress": "none|gzip|zstd",
+ *           "recipients"? (public keys: the file is encrypted for them, see sealed.h),
  *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
  *           "limit_rate"? (bytes a second of the data set),
  *           "rdb"?: {"server", "run_as"?, "modules"?} (the file shall be a plain RDB file, which this
@@ -89,7 +90,7 @@
  *       file at the location: an RDB file, followed by the commands that came after it. If the call
  *       ends earlier, nothing is left there.
  *
- *   archive {"sources", "login"?, "tls"?, "witness"?, "location", "compress" (as of record), "prefix" (of the
+ *   archive {"sources", "login"?, "tls"?, "witness"?, "location", "recipients"?, "compress" (as of record), "prefix" (of the
  *           names: "1-4", database and shard), "spool" (a folder of this shard alone), "spool_max"?,
  *           "segment_ms", "segment_bytes" (a segment is closed when it is so old or so large),
  *           "from"?: {"repl_id", "offset", "db"} (where the stream goes on if the folder has less)}

@@ -143,6 +143,16 @@ struct store_relay {
 struct store *store_open_relay(const char *label, const struct store_relay *relay);
 
 /*
+ * What opens the encrypted files of a location (sealed.h): the text of a private key. It is a member
+ * of the location, STORE_DECRYPT_KEY. store_resolve_location() adds the operator's to each location,
+ * so hosts that read files get it with the location. A relay's store gets it by the second function.
+ */
+#define STORE_DECRYPT_KEY "decrypt_private_key"
+const char *store_decrypt_key(const struct store *s); /* NULL: none */
+void store_set_decrypt_key(struct store *s, const char *text);
+void store_resolve_with_key(const char *text); /* the operator's, from now on; copied */
+
+/*
  * Limits the bytes a second that all stores with the same `rate` read together, also in child
  * processes that were forked after rate_new(). The caller keeps the rate and frees it.
  */

@@ -87,7 +87,8 @@ static void wake(struct job *job, struct archive *a)
 
 static int upload_begin(struct archive *a, struct upload *u, char *name, struct err *err)
 {
-    const struct record_writer_params params = {a->location, name, a->pack};
+    const struct record_writer_params params = {
+        a->location, name, a->pack, json_object_get(a->params, "recipients")};
 
     free(u->name);
     u->name = name;

@@ -13,8 +13,12 @@ static struct store *open_store(
     const json_t *relay = json_object_get(file, "relay");
     json_t *location = json_object_get(file, "location");
 
-    if (json_is_string(relay))
-        return relay_store_open(call, json_string_value(relay), (json_int_t)number);
+    if (json_is_string(relay)) {
+        struct store *far = relay_store_open(call, json_string_value(relay), (json_int_t)number);
+        if (far)
+            store_set_decrypt_key(far, json_text(file, STORE_DECRYPT_KEY, NULL));
+        return far;
+    }
     if (!location) {
         err_set(err, ERR_PROTOCOL, "the parameter 'location' is missing");
         return NULL;

@@ -446,7 +446,7 @@ static int open_writer(struct record *r, struct err *err)
     if (record_rdb_open(r->spool_folder, wanted, &r->rdb, err) < 0)
         return -1;
     const struct record_writer_params input = {
-        record_rdb_location(r->rdb), RECORD_RDB_INPUT, PACK_NONE};
+        record_rdb_location(r->rdb), RECORD_RDB_INPUT, PACK_NONE, NULL};
     return record_writer_start(&input, &r->writer, err);
 }
 
@@ -458,6 +458,7 @@ static int open_all(struct record *r, struct err *err)
     if (param_string(r->params, "name", &r->to.name, err) < 0 ||
         param_string(r->params, "compress", &kind, err) < 0)
         return -1;
+    r->to.recipients = json_object_get(r->params, "recipients");
     if (!r->to.location || !pack_kind_of(kind, &r->to.kind))
         return err_set(err, ERR_PROTOCOL, "a parameter of 'record' is missing or wrong");
     if (open_spool(r->spool_folder, &r->spool, err) < 0 ||

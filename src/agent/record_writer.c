@@ -13,6 +13,7 @@
 #include "recluster/json.h"
 #include "recluster/relay.h"
 #include "recluster/rpc.h"
+#include "recluster/sealed.h"
 #include "recluster/store.h"
 
 enum { BACKLOG = 2 << 20, READ_BYTES = 4096, IDLE_MS = 24 * 3600 * 1000 };
@@ -34,17 +35,39 @@ struct writing {
     struct store *store;
     struct store_writer *writer;
     struct pack *pack;
+    struct sealed_stream *sealed; /* NULL: it is not encrypted */
     struct digest *digest;
     int64_t bytes, plain_bytes;
 };
 
-static int write_packed(void *arg, const void *data, size_t len, struct err *err)
+static int write_stored(void *arg, const void *data, size_t len, struct err *err)
 {
     struct writing *w = arg;
 
     digest_add(w->digest, data, len);
     w->bytes += (int64_t)len;
     return store_write(w->writer, data, len, err);
+}
+
+static int write_packed(void *arg, const void *data, size_t len, struct err *err)
+{
+    struct writing *w = arg;
+
+    return w->sealed ? sealed_feed(w->sealed, data, len, err) : write_stored(w, data, len, err);
+}
+
+static int begin_sealed(struct writing *w, struct err *err)
+{
+    size_t count = json_array_size(w->params->recipients);
+
+    if (!count)
+        return 0;
+    const char **words = xcalloc(count + 1, sizeof(*words));
+    for (size_t i = 0; i < count; i++)
+        words[i] = json_string_value(json_array_get(w->params->recipients, i));
+    int rc = sealed_begin_seal(words, write_stored, w, &w->sealed, err);
+    free(words);
+    return rc < 0 ? err_wrap(err, "the file cannot be encrypted") : 0;
 }
 
 static void send(int fd, struct buf *line)
@@ -61,7 +84,7 @@ static int end(struct writing *w, int fd, struct err *err)
     CLEANUP(buf_release) struct buf line = BUF_INIT;
     char sha256[DIGEST_HEX_MAX];
 
-    if (pack_end(w->pack, err) < 0)
+    if (pack_end(w->pack, err) < 0 || (w->sealed && sealed_end(w->sealed, err) < 0))
         return -1;
     digest_end(w->digest, sha256);
     w->digest = NULL;
@@ -95,7 +118,7 @@ static int write_all(struct writing *w, int fd, struct err *err)
     if (!w->store)
         return -1;
     w->writer = store_write_begin(w->store, w->params->name, err);
-    if (!w->writer)
+    if (!w->writer || begin_sealed(w, err) < 0)
         return -1;
     while (rc > 0) {
         struct rpc_message m;
@@ -124,6 +147,7 @@ static int run(void *arg, int fd)
         rpc_add_error(&line, 1, RPC_FAILED, &err);
     else
         rpc_add_result(&line, 1, json_object());
+    sealed_free(w.sealed);
     store_write_abort(w.writer);
     store_close(w.store);
     pack_free(w.pack);

@@ -2,7 +2,7 @@
 #define AGENT_RECORD_WRITER_H
 
 /*
- * Writes one object to a location, compressed, in a process of its own, so that a slow location
+ * Writes one object to a location, compressed and encrypted, in a process of its own, so that a slow location
  * never holds up the connections to servers.
  *
  *     record_writer_start(&params, &w, err)
@@ -26,6 +26,7 @@ struct record_writer_params {
     const json_t *location;
     const char *name;
     enum pack_kind kind;
+    const json_t *recipients; /* public keys (sealed.h): it is encrypted for them; NULL: it is not */
 };
 
 struct record_writer;

@@ -218,6 +218,8 @@ json_t *agents_params(const struct backup_params *params, const struct backup_sh
     json_t *ret = json_pack(
         "{s:o, s:O}", "sources", sources_of(shard, place->source), "location", params->location);
 
+    if (params->recipients)
+        json_object_set_new(ret, "recipients", json_deep_copy(params->recipients));
     if (place->host && strcmp(place->host->link, "local") != 0)
         json_object_set_new(ret, "witness", json_string(witness));
     if (add_login(ret, params, err) < 0) {

@@ -10,6 +10,7 @@
 #include "recluster/capture.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
+#include "recluster/sealed.h"
 
 enum { FORMAT = 1, STAMP_MAX = 16 };
 
@@ -151,6 +152,9 @@ json_t *manifest_make(const struct backup_params *params, const struct backup_sh
             (json_int_t)cut->paused_ms));
     json_object_set_new(manifest, "verified", json_string(backup_verify_name(params->verify)));
     json_object_set_new(manifest, "made_by", json_string("recluster " RECLUSTER_VERSION));
+    if (params->recipients)
+        json_object_set_new(manifest, "encrypted",
+            json_string(sealed_kind(json_string_value(json_array_get(params->recipients, 0)))));
     if (params->ccs)
         json_object_set_new(manifest, "ccs", json_deep_copy(params->ccs));
     return manifest;

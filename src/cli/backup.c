@@ -24,7 +24,7 @@ enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, UNIT_EVERY_S = 86400 };
 struct backup_run {
     const struct arguments *args;
     struct live_request *request;
-    json_t *location, *server;
+    json_t *location, *server, *recipients;
     struct store *store;
     struct backup_params params;
     int64_t wait_s;
@@ -71,6 +71,24 @@ static int take_number(
                      option_name(option), text, max);
 }
 
+/* What is not compressed would look like a plain file to those who read only its name. */
+static int take_recipients(struct backup_run *run, struct err *err)
+{
+    const char *const *recipients = run->args->values[OPT_ENCRYPT_TO];
+
+    if (!recipients)
+        return 0;
+    if (run->params.pack == PACK_NONE)
+        return err_set(err, ERR_USAGE, "--encrypt-to needs --compress zstd or gzip");
+    if (run->params.verify == BACKUP_VERIFY_FULL && !run->args->given[OPT_KEY])
+        return err_set(err, ERR_USAGE,
+            "--verify full reads what --encrypt-to encrypts: it needs "
+            "--key FILE");
+    run->recipients = sealed_recipients(recipients, err);
+    run->params.recipients = run->recipients;
+    return run->recipients ? 0 : err_wrap(err, "--encrypt-to");
+}
+
 /* The vendor's files are compressed with gzip. */
 static int take_form(struct backup_run *run, struct err *err)
 {
@@ -111,7 +129,7 @@ static int take_options(struct backup_run *run, struct err *err)
     run->params.forks = (size_t)forks;
     run->params.spool = argument(args, OPT_STREAM_SPOOL);
     run->params.patience_ms = run->wait_s * 1000;
-    return 0;
+    return take_recipients(run, err);
 }
 
 static void warn(void *arg, const char *text)
@@ -149,8 +167,6 @@ static int make_ccs_file(const struct backup_run *run, struct buf *ret, struct e
         buf_add(ret, plain->data, plain->len);
         return 0;
     }
-    print_plain(stderr, "warning: --encrypt-to encrypts the CCS file alone: the data is written as "
-                        "it is\n");
     return sealed_seal(recipients, plain, ret, err);
 }
 
@@ -364,6 +380,7 @@ static void release(struct backup_run *run)
     store_close(run->store);
     json_decref(run->location);
     json_decref(run->server);
+    json_decref(run->recipients);
     state_close(run->keys);
     live_request_free(run->request);
 }

@@ -5,8 +5,13 @@
 #include <string.h>
 
 #include "command.h"
+#include "recluster/file.h"
 #include "recluster/human.h"
+#include "recluster/sealed.h"
+#include "recluster/store.h"
 #include "signals.h"
+
+enum { KEY_BYTES_MAX = 64 << 10 };
 
 static void add_general_help(const struct command *const *table, struct buf *out)
 {
@@ -47,6 +52,26 @@ static const struct command *find_command(
     return NULL;
 }
 
+/* For all encrypted files that the command reads. */
+static int use_key(const struct arguments *args, struct err *err)
+{
+    const char *path = argument(args, OPT_KEY);
+    CLEANUP(buf_release) struct buf text = BUF_INIT;
+
+    if (!path)
+        return 0;
+    if (strcmp(path, SEALED_BY_GPG) == 0) {
+        store_resolve_with_key(path);
+        return 0;
+    }
+    buf_reserve(&text, KEY_BYTES_MAX + 1); /* so that no copy remains */
+    if (file_read(path, KEY_BYTES_MAX, &text, err) < 0)
+        return err_wrap(err, "--key");
+    store_resolve_with_key(text.data);
+    explicit_bzero(text.data, text.len);
+    return 0;
+}
+
 static int run_command(const struct command *command, int argc, char **argv, struct err *err)
 {
     CLEANUP(arguments_release) struct arguments args;
@@ -55,7 +80,7 @@ static int run_command(const struct command *command, int argc, char **argv, str
     if (arguments_parse(command, argc, argv, &args, err) < 0)
         return -1;
     if (!args.given[OPT_HELP])
-        return command->run(&args, err);
+        return use_key(&args, err) < 0 ? -1 : command->run(&args, err);
     command_help(command, &help);
     return print_text(&help, err);
 }

@@ -48,9 +48,9 @@
         "accept that commands of append-only files are lost if the server refuses them")                                                    \
     X(OPT_ONLY_CONFIGURATION, FOR_WHAT, "only-configuration", NULL, false,                                                                  \
         "create the databases empty, with all their settings")                                                                              \
-    X(OPT_KEY, FOR_WHAT, "key", "FILE", false, "the private key of an encrypted CCS file")                                                  \
+    X(OPT_KEY, FOR_WHAT, "key", "FILE", false, "the private key of encrypted files")                                                        \
     X(OPT_ENCRYPT_TO, FOR_SAFETY, "encrypt-to", "KEY", true,                                                                                \
-        "encrypt the file: a public key of age, a file of such keys, or the name of a key that gpg has")                                    \
+        "encrypt what is written: a public key of age, a file of such keys, or the name of a key that gpg has")                             \
     X(OPT_TO, FOR_WHAT, "to", "LOCATION", true, "write there: a folder or a URL; may be repeated")                                          \
     X(OPT_FROM, FOR_WHAT, "from", "URL", true,                                                                                              \
         "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb; may be repeated")                                      \

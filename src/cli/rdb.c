@@ -159,14 +159,15 @@ const struct command command_rdb = {
     .name = "rdb",
     .words = "scan|head|split|join FILE...",
     .summary = "look into RDB files, cut them by slots, join them",
-    .help = "scan reads whole files and prints all facts about them; head reads only their "
-            "beginning. split writes the keys of FILE into other files by their slots; join makes "
-            "one file of several. Records are copied as they are; functions go into every output. "
-            "A file may be gzipped, or a URL. Outputs must not exist yet, and appear only when "
-            "all are complete.",
+    .help =
+        "scan reads whole files and prints all facts about them; head reads only their "
+        "beginning. split writes the keys of FILE into other files by their slots; join makes "
+        "one file of several. Records are copied as they are; functions go into every output. "
+        "A file may be compressed or encrypted, or a URL. Outputs must not exist yet, and appear only when "
+        "all are complete.",
     .min_words = 2,
     .max_words = 10000,
-    .options = OPTIONS(OPT_SLOTS, OPT_SHARDS, OPT_OUT, OPT_TAKE, OPT_STAMP, OPT_RDB_SHIFT_TTL,
-        OPT_INSECURE, OPT_JSON, OPT_HELP),
+    .options = OPTIONS(OPT_KEY, OPT_SLOTS, OPT_SHARDS, OPT_OUT, OPT_TAKE, OPT_STAMP,
+        OPT_RDB_SHIFT_TTL, OPT_INSECURE, OPT_JSON, OPT_HELP),
     .run = run,
 };

@@ -121,9 +121,9 @@ static const struct {
 };
 
 /* Options for a single run, also a resumed one. */
-static const enum option of_each_run[] = {OPT_STATE, OPT_UNTIL, OPT_LIMIT_RATE, OPT_FETCHES,
-    OPT_REPLAN_LOST, OPT_PATIENCE, OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_JSON,
-    OPT_YES, OPT_VERBOSE, OPT_HELP, OPT_COUNT};
+static const enum option of_each_run[] = {OPT_STATE, OPT_KEY, OPT_UNTIL, OPT_LIMIT_RATE,
+    OPT_FETCHES, OPT_REPLAN_LOST, OPT_PATIENCE, OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS,
+    OPT_JSON, OPT_YES, OPT_VERBOSE, OPT_HELP, OPT_COUNT};
 
 static bool is_new(const struct arguments *args)
 {

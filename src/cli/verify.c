@@ -365,6 +365,7 @@ const struct command command_verify = {
         "read.",
     .min_words = 0,
     .max_words = 10000,
-    .options = OPTIONS(OPT_LOCATION, OPT_DIGEST, OPT_INSECURE, OPT_LIMIT_RATE, OPT_JSON, OPT_HELP),
+    .options = OPTIONS(
+        OPT_LOCATION, OPT_KEY, OPT_DIGEST, OPT_INSECURE, OPT_LIMIT_RATE, OPT_JSON, OPT_HELP),
     .run = run,
 };

@@ -130,7 +130,16 @@ static int give_up_rights(void)
     return 0;
 }
 
-static int start(const char *const *argv, const int standard[3], pid_t *ret_pid, struct err *err)
+/* In the child. */
+static int keep_as_3(int fd)
+{
+    if (fd < 0)
+        return 0;
+    return fd == CHILD_KEPT_FD ? fcntl(fd, F_SETFD, 0) : dup2(fd, CHILD_KEPT_FD);
+}
+
+static int start(
+    const char *const *argv, const int standard[3], int keep, pid_t *ret_pid, struct err *err)
 {
     int fds[3] = {standard[0], standard[1], standard[2]};
     int report[2], sys = 0;
@@ -139,14 +148,15 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
         return -1;
     pid_t pid = fork_bound(err);
     if (pid == 0) {
-        /* The report needs a number that arrange() does not overwrite. */
-        int to = report[1] < 3 ? fcntl(report[1], F_DUPFD_CLOEXEC, 3) : report[1];
+        /* The report needs a number that is not overwritten. */
+        int to = report[1] <= CHILD_KEPT_FD ? fcntl(report[1], F_DUPFD_CLOEXEC, CHILD_KEPT_FD + 1)
+                                            : report[1];
         char *const *args;
         memcpy(&args, &argv, sizeof(args)); /* execvp() only lacks the const */
         /* Closes the descriptors of libraries. Kernels before 5.11 lack this. */
         close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         memory_limit_lift();
-        if (arrange(fds) == 0 && give_up_rights() == 0)
+        if (arrange(fds) == 0 && keep_as_3(keep) >= 0 && give_up_rights() == 0)
             execvp(args[0], args);
         sys = errno;
         ssize_t written = write(to, &sys, sizeof(sys));
@@ -174,12 +184,18 @@ static int start(const char *const *argv, const int standard[3], pid_t *ret_pid,
 int child_spawn(const char *const *argv, pid_t *ret_pid, int *ret_to, int *ret_from,
     int *ret_errors, struct err *err)
 {
+    return child_spawn_keeping(argv, -1, ret_pid, ret_to, ret_from, ret_errors, err);
+}
+
+int child_spawn_keeping(const char *const *argv, int keep, pid_t *ret_pid, int *ret_to,
+    int *ret_from, int *ret_errors, struct err *err)
+{
     int in[2] = {-1, -1}, out[2] = {-1, -1}, errors[2] = {-1, STDERR_FILENO};
     int rc = -1;
 
     if (make_pipe(in, err) == 0 && make_pipe(out, err) == 0 &&
         (!ret_errors || make_pipe(errors, err) == 0))
-        rc = start(argv, (int[3]){in[0], out[1], errors[1]}, ret_pid, err);
+        rc = start(argv, (int[3]){in[0], out[1], errors[1]}, keep, ret_pid, err);
     close_fd(in[0]);
     close_fd(out[1]);
     if (ret_errors && errors[1] != STDERR_FILENO)
@@ -304,7 +320,7 @@ int child_run(
         close(null_fd);
         return -1;
     }
-    int rc = start(argv, (int[3]){null_fd, out[1], out[1]}, &pid, err);
+    int rc = start(argv, (int[3]){null_fd, out[1], out[1]}, -1, &pid, err);
     close(null_fd);
     close(out[1]);
     if (rc == 0) {
@@ -322,118 +338,5 @@ int child_run(
         }
     }
     close(out[0]);
-    return rc;
-}
-
-/* --- child_filter() --- */
-
-enum { COMPLAINT_MAX = 4096 };
-
-struct filter {
-    const char *name;
-    int to, from, errors; /* -1: closed */
-    const struct buf *input;
-    size_t sent, limit;
-    struct buf *output, complaint;
-};
-
-static void close_end(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-/* A program that does not read all of its input closes the pipe, which is its own business. */
-static void feed(struct filter *f)
-{
-    ssize_t n = write(f->to, f->input->data + f->sent, f->input->len - f->sent);
-
-    if (n > 0)
-        f->sent += (size_t)n;
-    if (f->sent == f->input->len || (n < 0 && errno != EAGAIN && errno != EINTR))
-        close_end(&f->to);
-}
-
-static int drain(struct filter *f, struct err *err)
-{
-    char data[16384];
-    ssize_t n = read(f->from, data, sizeof(data));
-
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return 0;
-    if (n <= 0) {
-        close_end(&f->from);
-        return 0;
-    }
-    return buf_add_limited(f->output, data, (size_t)n, f->limit, f->name, err);
-}
-
-/* Of its complaints the end counts. */
-static void hear(struct filter *f)
-{
-    char data[1024];
-    ssize_t n = read(f->errors, data, sizeof(data));
-
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        close_end(&f->errors);
-        return;
-    }
-    buf_add(&f->complaint, data, (size_t)n);
-    if (f->complaint.len > COMPLAINT_MAX)
-        buf_consume(&f->complaint, f->complaint.len - COMPLAINT_MAX);
-}
-
-static int run_filter(struct filter *f, int64_t deadline_ms, struct err *err)
-{
-    while (f->from >= 0 || f->errors >= 0) {
-        struct pollfd fds[] = {{f->to, POLLOUT, 0}, {f->from, POLLIN, 0}, {f->errors, POLLIN, 0}};
-        int64_t left_ms = deadline_ms - clock_mono_ms();
-        if (left_ms <= 0 || poll(fds, 3, (int)left_ms) == 0)
-            return err_set(err, ERR_TIMEOUT, "'%s' does not end", f->name);
-        if (f->to >= 0 && fds[0].revents)
-            feed(f);
-        if (f->from >= 0 && fds[1].revents && drain(f, err) < 0)
-            return -1;
-        if (f->errors >= 0 && fds[2].revents)
-            hear(f);
-    }
-    return 0;
-}
-
-static const char *last_line(struct buf *text)
-{
-    while (text->len && strchr("\r\n ", text->data[text->len - 1]))
-        text->data[--text->len] = '\0';
-    const char *line = strrchr(text->data, '\n');
-    return line ? line + 1 : text->data;
-}
-
-int child_filter(const char *const *argv, int timeout_ms, const struct buf *input, size_t limit,
-    struct buf *output, struct err *err)
-{
-    struct filter f = {.name = argv[0],
-        .input = input,
-        .limit = output->len + limit,
-        .output = output,
-        .complaint = BUF_INIT};
-    pid_t pid;
-
-    if (child_spawn(argv, &pid, &f.to, &f.from, &f.errors, err) < 0)
-        return -1;
-    int rc = run_filter(&f, clock_mono_ms() + timeout_ms, err);
-    close_end(&f.to);
-    close_end(&f.from);
-    close_end(&f.errors);
-    if (rc < 0) {
-        child_kill(pid);
-    } else if (child_wait(pid, err) < 0) {
-        struct err why = *err;
-        const char *said = last_line(&f.complaint);
-        rc = err_set(err, why.code, "'%s' %s%s%s", argv[0], why.message, *said ? ": " : "", said);
-    }
-    buf_release(&f.complaint);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include "fetch_group.h"
 #include "host_run.h"
 #include "recluster/json.h"
+#include "recluster/store.h"
 #include "relay.h"
 
 /* A relay is a process that reads on this machine, whose network they all share. */
@@ -23,6 +24,7 @@ static void add_place(
         return;
     }
     json_object_set_new(file, "relay", relay_label(location));
+    json_object_set(file, STORE_DECRYPT_KEY, json_object_get(location, STORE_DECRYPT_KEY));
     json_object_set_new(file, "from", json_pack("{s:O}", "location", location));
 }
 

@@ -9,7 +9,9 @@
 
 enum {
     HEAD_BYTES = 1024,
-    HEAD_STORED_BYTES = 4096, /* enough for HEAD_BYTES of a gzip file */
+    /* Enough for HEAD_BYTES of a gzip file, also of an encrypted one: age decrypts 64 KiB at once. */
+    HEAD_STORED_BYTES = 4096,
+    HEAD_SEALED_BYTES = 128 * 1024,
 };
 
 struct backup_file *set_draft_add(
@@ -149,6 +151,12 @@ static int parse_head(struct unpack *unpack, const struct buf *head, bool whole,
     /* Only at the end of a file is it known whether it is empty or truncated. */
     if (whole && head->len < HEAD_BYTES && unpack_end(unpack, err) < 0)
         return err_wrap(err, "'%s'", file->name);
+    /* What is decrypted comes late: it has to be waited for. */
+    struct err cut_off = ERR_INIT;
+    if (!whole && head->len < HEAD_BYTES && unpack_end(unpack, &cut_off) < 0 && !head->len) {
+        *err = cut_off;
+        return err_wrap(err, "'%s'", file->name);
+    }
     if (rdb_scan_head(head->data, head->len, &file->head, err) < 0)
         return err_wrap(err, "'%s'", file->name);
     return 0;
@@ -160,11 +168,14 @@ int catalogue_read_head(struct catalogue_draft *draft, struct backup_file *file,
     struct buf head = BUF_INIT;
     struct store_object object;
     struct head_reading reading = {unpack_new(take_head, &head), file->name};
+    const char *key = store_decrypt_key(draft->store);
+    int64_t bytes = key ? HEAD_SEALED_BYTES : HEAD_STORED_BYTES;
 
-    int rc = store_read(draft->store, &(struct store_range){file->name, 0, HEAD_STORED_BYTES},
-        take_stored, &reading, &object, err);
+    unpack_use_key(reading.unpack, key);
+    int rc = store_read(draft->store, &(struct store_range){file->name, 0, bytes}, take_stored,
+        &reading, &object, err);
     if (rc == 0) {
-        bool whole = object.bytes >= 0 && object.bytes <= HEAD_STORED_BYTES;
+        bool whole = object.bytes >= 0 && object.bytes <= bytes;
         rc = parse_head(reading.unpack, &head, whole, file, err);
     }
     unpack_free(reading.unpack);

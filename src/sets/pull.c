@@ -103,6 +103,7 @@ static int read_plain(struct reading *r, store_sink sink, void *arg, struct err 
     memory_limit_name("'%s' in '%s'", label_of(params), store_label(params->store));
     r->object.bytes = -1;
     r->unpack = unpack_new(sink, arg);
+    unpack_use_key(r->unpack, store_decrypt_key(params->store));
     const struct transfer transfer = {.store = params->store,
         .name = params->name,
         .keep_path = r->keep_path,

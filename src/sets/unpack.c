@@ -11,6 +11,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "recluster/sealed.h"
+
 enum {
     TELLING_BYTES = 16, /* bytes that tell the kind of the file */
     OUT_BYTES = 256 * 1024,
@@ -26,6 +28,7 @@ enum place {
     BEHIND_GZIP_MEMBER, /* a member has ended; another one may follow */
     IN_ZSTD,
     BEHIND_ZSTD_FRAME,
+    IN_SEALED, /* `inner` gets what is decrypted */
 };
 
 struct unpack {
@@ -40,6 +43,9 @@ struct unpack {
     struct inflate_state inflate;
     struct isal_gzip_header header;
     ZSTD_DStream *zstd; /* NULL: unused */
+    const char *key;    /* NULL: none */
+    struct sealed_stream *sealed;
+    struct unpack *inner;
     uint8_t out[OUT_BYTES];
 };
 
@@ -54,19 +60,34 @@ struct unpack *unpack_new(store_sink sink, void *arg)
     u->padded = false;
     u->piece_end = 0;
     u->zstd = NULL;
+    u->key = NULL;
+    u->sealed = NULL;
+    u->inner = NULL;
     isal_inflate_init(&u->inflate);
     return u;
 }
 
 void unpack_free(struct unpack *u)
 {
-    if (u)
-        ZSTD_freeDStream(u->zstd);
+    if (!u)
+        return;
+    ZSTD_freeDStream(u->zstd);
+    sealed_free(u->sealed);
+    unpack_free(u->inner);
     free(u);
+}
+
+void unpack_use_key(struct unpack *u, const char *text)
+{
+    u->key = text;
 }
 
 const char *unpack_compression(const struct unpack *u)
 {
+    if (u->place == IN_SEALED) {
+        const char *inner = unpack_compression(u->inner);
+        return strcmp(inner, "none") == 0 ? "encrypted" : inner;
+    }
     return u->place >= IN_ZSTD ? "zstd" : u->place > IN_PLAIN ? "gzip" : "none";
 }
 
@@ -220,6 +241,26 @@ static bool is_markup(const struct unpack *u)
     return at < u->beginning_len && u->beginning[at] == '<';
 }
 
+static int feed_inner(void *arg, const void *data, size_t len, struct err *err)
+{
+    return unpack_feed(arg, data, len, err);
+}
+
+/* A file that is encrypted twice is not one of ours. */
+static int begin_sealed(struct unpack *u, struct err *err)
+{
+    if (!u->key) {
+        err_set(err, ERR_USAGE, "it is encrypted");
+        return err_hint(err, "Give the private key: --key FILE, or --key gpg for OpenPGP.");
+    }
+    u->inner = unpack_new(u->sink, u->arg);
+    u->place = IN_SEALED;
+    return sealed_begin_open(
+               u->key, u->beginning, u->beginning_len, feed_inner, u->inner, &u->sealed, err) < 0
+               ? -1
+               : sealed_feed(u->sealed, u->beginning, u->beginning_len, err);
+}
+
 /* All bytes that tell the kind are there: chooses the decoder and feeds them to it. */
 static int tell(struct unpack *u, struct err *err)
 {
@@ -234,6 +275,8 @@ static int tell(struct unpack *u, struct err *err)
 
     if (!u->beginning_len)
         return err_set(err, ERR_CORRUPT, "the file is empty");
+    if (sealed_is(u->beginning, u->beginning_len))
+        return begin_sealed(u, err);
     for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
         if (!begins_with(u, unknown[i].magic, unknown[i].len))
             continue;
@@ -275,6 +318,8 @@ int unpack_feed(struct unpack *u, const void *data, size_t len, struct err *err)
         len -= taken;
     }
     u->piece_end += len;
+    if (u->place == IN_SEALED)
+        return len ? sealed_feed(u->sealed, p, len, err) : 0;
     if (u->place == IN_PLAIN)
         return len ? u->sink(u->arg, p, len, err) : 0;
     if (u->place >= IN_ZSTD)
@@ -297,6 +342,8 @@ int unpack_end(struct unpack *u, struct err *err)
 {
     if (u->place == AT_BEGINNING && tell(u, err) < 0)
         return -1;
+    if (u->place == IN_SEALED)
+        return sealed_end(u->sealed, err) < 0 ? -1 : unpack_end(u->inner, err);
     if (u->place == IN_GZIP_HEADER || u->place == IN_GZIP_BODY)
         return fail_cut(u, "gzip", err);
     if (u->place == IN_ZSTD)

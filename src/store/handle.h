@@ -16,6 +16,7 @@ struct store {
     char *label;
     json_t *location;  /* to open it again */
     struct rate *rate; /* NULL: no limit; the caller's */
+    char *decrypt_key; /* NULL: none */
 };
 
 /*

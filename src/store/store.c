@@ -36,6 +36,7 @@ struct store *store_open(const json_t *location, struct err *err)
     struct store *s = xmalloc(sizeof(*s));
     *s = (struct store){
         .driver = driver, .handle = handle, .label = label, .location = json_deep_copy(location)};
+    store_set_decrypt_key(s, json_text(location, STORE_DECRYPT_KEY, NULL));
     return s;
 }
 
@@ -52,6 +53,7 @@ void store_close(struct store *s)
     if (!s)
         return;
     s->driver->close(s->handle);
+    store_set_decrypt_key(s, NULL);
     free(s->label);
     json_decref(s->location);
     free(s);
@@ -60,6 +62,19 @@ void store_close(struct store *s)
 const char *store_label(const struct store *s)
 {
     return s->label;
+}
+
+void store_set_decrypt_key(struct store *s, const char *text)
+{
+    if (s->decrypt_key)
+        explicit_bzero(s->decrypt_key, strlen(s->decrypt_key));
+    free(s->decrypt_key);
+    s->decrypt_key = text ? xstrdup(text) : NULL;
+}
+
+const char *store_decrypt_key(const struct store *s)
+{
+    return s->decrypt_key;
 }
 
 void store_limit_rate(struct store *s, struct rate *rate)

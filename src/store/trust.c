@@ -273,6 +273,26 @@ static void keep_keys_here(json_t *location)
         json_object_set_new(location, "relay", json_true());
 }
 
+static char *operators_key;
+
+void store_resolve_with_key(const char *text)
+{
+    free(operators_key);
+    operators_key = xstrdup(text);
+}
+
+static json_t *add_key(json_t *resolved)
+{
+    if (!operators_key || !resolved)
+        return resolved;
+    if (!json_is_object(resolved)) {
+        json_t *object = json_pack("{s:o}", "url", resolved);
+        resolved = object;
+    }
+    json_object_set_new(resolved, STORE_DECRYPT_KEY, json_string(operators_key));
+    return resolved;
+}
+
 json_t *store_resolve_location(const json_t *location, struct err *err)
 {
     const struct store_driver *driver = store_driver_of(location, err);
@@ -281,7 +301,7 @@ json_t *store_resolve_location(const json_t *location, struct err *err)
     if (!driver)
         return NULL;
     if (!json_is_object(location) && !driver->resolve)
-        return json_deep_copy(location);
+        return add_key(json_deep_copy(location));
     json_t *resolved = driver->members            ? driver->members(location, err)
                        : json_is_object(location) ? json_deep_copy(location)
                                                   : json_pack("{s:O}", "url", location);
@@ -295,7 +315,7 @@ json_t *store_resolve_location(const json_t *location, struct err *err)
         return NULL;
     }
     keep_keys_here(resolved);
-    return resolved;
+    return add_key(resolved);
 }
 
 struct store *store_open_resolved(const json_t *location, struct err *err)

@@ -8,7 +8,7 @@ import pytest
 
 from harness import contents, one_moment, redis_server, resp
 from program import DONE, REFUSED
-from test_backup import Backed, held_by
+from test_backup import Backed, age, assert_encrypted, fill_marked, held_by  # noqa: F401 (a fixture)
 
 
 class Archive(Backed):
@@ -36,6 +36,8 @@ class Archive(Backed):
         """The index is written every ten seconds."""
         redis_server.wait_until(lambda: len(self.cuts()) >= count, f"{count} moments", seconds)
 
+    more = ()  # for the recovery
+
     def digest_at(self, net, cut, name):
         def look(shards):
             found = contents.Digest()
@@ -60,7 +62,7 @@ class Archive(Backed):
         for server in self.live.servers:
             server.kill()
         at = f"{cut['time_ms'] / 1000:.3f}"
-        run = r.recover("--at", at, "--no-replicas", status=status)
+        run = r.recover("--at", at, "--no-replicas", *self.more, status=status)
         if run.status != DONE:
             return run
         database = r.status()["databases"][0]
@@ -295,6 +297,22 @@ def test_a_primary_is_killed(archive, net):
         assert len(list(a.place.glob("base-*"))) == bases, said
     good = check_all(a, net, 5, said)
     assert good >= 4, said
+
+
+def test_an_encrypted_archive(archive, net, age):
+    """Its data sets and segments as well."""
+    key, public = age
+    a = archive()
+    fill_marked(a)
+    with a.writers(pause=0.005) as writers:
+        writers.wait_for(10)
+        a.follow("--encrypt-to", public, "--key", key)
+        a.wait_for_cuts(1)
+        time.sleep(2)
+        said = a.stop()
+    assert_encrypted(a)
+    a.more = "--key", key
+    assert check_all(a, net, 2, said) == 2
 
 
 # --- what is there, and what goes ---

@@ -679,25 +679,87 @@ def test_every_needs_a_unit(recovery):
     assert run.says("--unit"), run
 
 
-@pytest.mark.parametrize("more", [(), ("--follow", "--spool", "spool")])
-def test_an_encrypted_ccs_file(backed, folder, recovery, more):
-    """It is encrypted wherever it is written; that the data is not is said."""
+@pytest.fixture
+def age(folder):
+    """A private key, and its public one."""
     if not shutil.which("age-keygen"):
         pytest.skip("age is not installed")
     key = folder / "key"
     subprocess.run(["age-keygen", "-o", key], check=True, stderr=subprocess.DEVNULL)
-    public = subprocess.run(["age-keygen", "-y", key], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    b = backed(password="a secret of the cluster")
-    (folder / "pw").write_text("a secret of the cluster\n")
-    taking = b.start("--encrypt-to", public, "--key", key, "--password", folder / "pw", *more)
-    if more:
-        redis_server.wait_until(lambda: list(b.place.glob("base-*")), "the archive")
-        taking.send_signal(signal.SIGINT)
-    _, err = taking.communicate(timeout=60)
-    assert taking.returncode == 0 and b"the data is written as it is" in err, err
-    files = list(b.place.glob("*ccs-redis.rdb"))
-    assert len(files) == (1 if more else 2)
-    for path in files:
-        assert path.read_bytes().startswith(b"age-encryption.org") and b"secret of the cluster" not in path.read_bytes()
-    listed = recovery.run("verify", b.place, "--json").json
-    assert len(listed["notes"]) == len(files) and all(f["ok"] for f in listed["files"]), listed
+    return key, subprocess.run(["age-keygen", "-y", key], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+MARK = "what nobody else may read"
+
+
+def fill_marked(b, count=3000):
+    """More than a block of age, and more than the beginning of a file that a plan reads."""
+    for server, name in zip(b.primaries, b.names):
+        with server.connect() as c:
+            for i in range(count):
+                c.call("SET", f"{{{name}}}mark:{i}", f"{MARK} {os.urandom(40).hex()}")
+
+
+def assert_encrypted(b):
+    for path in b.place.iterdir():
+        if not path.name.endswith(".json"):
+            assert path.read_bytes().startswith(b"age-encryption.org"), path
+        assert MARK.encode() not in path.read_bytes() and b"secret of the cluster" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("form", ["rdb+stream", "rdb"])
+def test_encrypted_sets(backed, recovery, release, age, folder, form):
+    """Whoever has the key verifies, scans, splits and recovers them; nobody else does, and all are told what to do."""
+    key, public = age
+    (folder / "keys").write_text(f"# ours\n{public}\n")
+    b = backed(password="secret of the cluster")
+    fill_marked(b)
+    (folder / "pw").write_text("secret of the cluster\n")
+    options = ["--form", form, *(["--server", release.program] if form == "rdb" else [])]
+    with b.writers(pause=0.002) as writers:
+        writers.wait_for(10)
+        run = b.take("--encrypt-to", folder / "keys", "--key", key, "--verify", "full", "--password", folder / "pw", *options)
+    (taken,) = run.json["sets"]
+    assert taken["encrypted"] == "age"
+    assert_encrypted(b)
+    without = recovery.run("verify", b.place, "--json", status=None)
+    assert without.status != DONE and "--key FILE" in without.out + without.err, without
+    verified = recovery.run("verify", b.place, "--key", key, "--json").json
+    assert all(f["ok"] for f in verified["files"]) and verified["sets"][0]["complete"], verified
+    file = b.place / taken["files"][0]["name"]
+    if form == "rdb":
+        scanned = recovery.run("rdb", "scan", file, "--key", key, "--json").json
+        assert scanned["files"][0]["keys"] == taken["files"][0]["keys"], scanned
+        recovery.run("rdb", "split", file, "--key", key, "--slots", f"0-100={folder / 'half.rdb'}")
+        other = folder / "other key"
+        subprocess.run(["age-keygen", "-o", other], check=True, stderr=subprocess.DEVNULL)
+        assert recovery.run("rdb", "scan", file, "--key", other, status=None).says("cannot be decrypted")
+    for server in b.live.servers:
+        server.kill()
+    recovery.ccs = b.place / "ccs-redis.rdb"
+    recovery.sources = {"db:1": str(b.place)}
+    recovery.add_hosts(3).write_hosts()
+    refused = recovery.recover(status=None)
+    assert refused.status != DONE and refused.says("--key FILE"), refused
+    recovery.recover("--key", key)
+    held = [s for s in recovery.status()["databases"][0]["shards"] if s["role"] == "primary"]
+    assert not any(key.read_text().split()[-1].encode() in p.read_bytes()
+                   for p in (recovery.state, *(folder / "hosts").rglob("*")) if p.is_file()), "the key is on a disk"
+    assert sum(keys_of(s, "secret of the cluster") for s in held) >= 9000
+
+
+def keys_of(shard, password):
+    with resp.Connection(shard["addr"], shard["port"], password=password) as c:
+        return c.call("DBSIZE")
+
+
+def test_what_encryption_needs(backed, recovery, age):
+    key, public = age
+    b = backed()
+    for words, said in (
+            (("--compress", "none"), "needs --compress"), (("--verify", "full"), "needs --key FILE")):
+        assert b.take("--encrypt-to", public, *words, status=USAGE).says(said)
+    (b.folder / "bad").write_text("no key at all\n")
+    assert b.take("--encrypt-to", b.folder / "bad", status=USAGE).says("not a file of public keys")
+    assert b.take("--encrypt-to", "age1nonsense", status=FAILED).says("age")
+    assert list(b.place.iterdir()) == []
