@@ -26,7 +26,8 @@ struct record_writer_params {
     const json_t *location;
     const char *name;
     enum pack_kind kind;
-    const json_t *recipients; /* public keys (sealed.h): it is encrypted for them; NULL: it is not */
+    const json_t
+        *recipients; /* public keys (sealed.h): it is encrypted for them; NULL: it is not */
 };
 
 struct record_writer;
