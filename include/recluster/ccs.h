@@ -55,6 +55,8 @@ struct ccs_shard {
     int port;                  /* by which its database's servers reached it; 0: not known */
     int other_port; /* for clients only: with TLS if `port` is without, and the reverse; 0: none */
     int bus_port;   /* that was chosen (cluster-port); 0: 10,000 above `port`, or not known */
+    /* How it told others another address or port than its own: "cluster-announce-port 30001"; NULL */
+    const char *announced;
     /* In Redis Cluster, of a captured file; NULL: not known, none was announced. */
     const char *node_id, *hostname;
     /*

@@ -26,17 +26,18 @@ struct host {
     const char *addr; /* in its usual form */
     const char *rack; /* NULL: not given */
     const char *second_rack;
-    const char *link;     /* "local", "ssh", "command"; default "ssh" */
-    const char *base_dir; /* absolute; default /var/lib/recluster */
-    const char *server;   /* program; default "redis-server" */
-    const char *replaces; /* uid of the old node, "1"; NULL: none */
-    int64_t memory_bytes; /* limit of the memory that is planned there; -1: none */
-    int64_t disk_bytes;   /* the same for the disk; -1: none */
-    int64_t cores;        /* overrides the number that the host has; -1: not given */
-    int64_t max_shards;   /* "max_redis_servers"; -1: not given */
-    const char *hostname; /* "announce_hostname", that clients of a cluster are told; NULL: none */
-    bool has_tls;         /* "tls": its servers can speak TLS */
-    json_t *spec;         /* its entry with defaults added and "~" in paths expanded */
+    const char *link;      /* "local", "ssh", "command"; default "ssh" */
+    const char *base_dir;  /* absolute; default /var/lib/recluster */
+    const char *server;    /* program; default "redis-server" */
+    const char *replaces;  /* uid of the old node, "1"; NULL: none */
+    int64_t memory_bytes;  /* limit of the memory that is planned there; -1: none */
+    int64_t disk_bytes;    /* the same for the disk; -1: none */
+    int64_t cores;         /* overrides the number that the host has; -1: not given */
+    int64_t max_shards;    /* "max_redis_servers"; -1: not given */
+    const char *hostname;  /* "announce_hostname", that clients of a cluster are told; NULL: none */
+    const char *announced; /* "announce_addr", where others reach its servers; `addr` if missing */
+    bool has_tls;          /* "tls": its servers can speak TLS */
+    json_t *spec;          /* its entry with defaults added and "~" in paths expanded */
 };
 
 /* A node of the old cluster. */

@@ -139,6 +139,8 @@
  *           "nodes_conf"? (text, sharded), "recovery_password", "replication_password",
  *           "repl_backlog_bytes", "databases"? (how many the server gets), "modules"?, "run_as"?,
  *           "settings"? ({name: value}, for redis.conf), "announce_hostname"?,
+ *           "announce"? ({"addr", "port"?, "other_port"?, "bus_port"?}: where others reach it, if it
+ *           is elsewhere; a port that is left out is as here),
  *           "tls"? ({"cert", "key", "ca": text of a PEM file or {"path"}, "clients":
  *           "yes|no|optional", whether they show certificates; "inside"?: false if "port" and the
  *           servers among themselves are without it}),
@@ -260,7 +262,7 @@
  *           prepare_shard), "watch": {"name", "addr", "port" (of the primary), "quorum",
  *           "down_after_ms", "failover_timeout_ms", "parallel_syncs" (0: the server's default),
  *           "user"?, "password"? (of the servers that it watches)}, "generation"?: n,
- *           "own_password"? (that it demands)}
+ *           "own_password"? (that it demands), "announce"? (as in prepare_shard)}
  *       -> {"already": bool, "primary": {"addr", "port"}, "replicas": n, "sentinels": n (others that
  *           it knows), "quorum": n, "quorum_ok": bool, "said" (by SENTINEL CKQUORUM)}
  *       ! a Sentinel with a folder and a record like a shard's. It keeps what it learns in its

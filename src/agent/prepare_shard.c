@@ -23,7 +23,7 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
         "recovery_password", "replication_password"};
     static const char *const ints[] = {"port", "bus_port", "repl_backlog_bytes"};
     static const char *const others[] = {"primary", "modules", "run_as", "databases", "settings",
-        "other_port", "announce_hostname", "fast_load", "generation"};
+        "other_port", "announce", "announce_hostname", "fast_load", "generation"};
     json_t *record = json_object();
     const char *s;
     json_int_t n;

@@ -67,6 +67,34 @@ void server_conf_add_modules(const json_t *modules, struct buf *conf)
     }
 }
 
+/* Where others reach the server: protocol.h. */
+static const char *announced_address(const json_t *record)
+{
+    return json_text(json_object_get(record, "announce"), "addr", json_text(record, "addr", ""));
+}
+
+static void add_announced(const json_t *record, const char *port, const char *name, struct buf *out)
+{
+    json_int_t number = json_int(json_object_get(record, "announce"), port, 0);
+
+    if (number)
+        buf_addf(out, "%s %" JSON_INTEGER_FORMAT "\n", name, number);
+}
+
+/* Before 7.0 a server has one name for the port of its cluster. */
+static void add_announced_ports(const json_t *record, bool tls_name, struct buf *out)
+{
+    const json_t *tls = json_object_get(record, "tls");
+    bool inside = tls && tls_name && !json_is_false(json_object_get(tls, "inside"));
+
+    add_announced(
+        record, "port", inside ? "cluster-announce-tls-port" : "cluster-announce-port", out);
+    if (tls && tls_name)
+        add_announced(record, "other_port",
+            inside ? "cluster-announce-port" : "cluster-announce-tls-port", out);
+    add_announced(record, "bus_port", "cluster-announce-bus-port", out);
+}
+
 static void add_cluster(const json_t *record, struct buf *out)
 {
     json_int_t port = json_int(record, "port", 0), bus_port = json_int(record, "bus_port", 0);
@@ -78,9 +106,10 @@ static void add_cluster(const json_t *record, struct buf *out)
     buf_adds(out, "cluster-config-file nodes.conf\n");
     buf_addf(out, "cluster-node-timeout %d\n", RECOVERY_NODE_TIMEOUT_MS);
     buf_adds(out, "cluster-replica-no-failover yes\n");
-    add_quoted(out, "cluster-announce-ip", json_text(record, "addr", ""));
     struct server_version version;
     server_version_of_record(record, &version);
+    add_quoted(out, "cluster-announce-ip", announced_address(record));
+    add_announced_ports(record, server_version_at_least(&version, 7, 0), out);
     if (json_text(record, "announce_hostname", NULL) && server_version_at_least(&version, 7, 0))
         add_quoted(out, "cluster-announce-hostname", json_text(record, "announce_hostname", ""));
     /* Servers before 7.0 do not know the setting; they have this one port. */
@@ -107,8 +136,10 @@ static void add_replication(const json_t *record, struct buf *out)
     if (backlog > 0)
         buf_addf(out, "repl-backlog-size %" JSON_INTEGER_FORMAT "\n", backlog);
     /* Sentinels reach a replica where it says, not where its connection seems to come from. */
-    if (!json_int(record, "bus_port", 0))
-        add_quoted(out, "replica-announce-ip", json_text(record, "addr", ""));
+    if (!json_int(record, "bus_port", 0)) {
+        add_quoted(out, "replica-announce-ip", announced_address(record));
+        add_announced(record, "port", "replica-announce-port", out);
+    }
     if (!json_int(record, "bus_port", 0) && json_is_object(primary))
         buf_addf(out, "replicaof %s %" JSON_INTEGER_FORMAT "\n", json_text(primary, "addr", ""),
             json_int(primary, "port", 0));
@@ -282,7 +313,8 @@ int server_conf_write_sentinel(
     /* Sentinels also log in to each other with it. */
     if (json_text(record, "own_password", NULL))
         add_quoted(&conf, "requirepass", json_text(record, "own_password", ""));
-    add_quoted(&conf, "sentinel announce-ip", json_text(record, "addr", ""));
+    add_quoted(&conf, "sentinel announce-ip", announced_address(record));
+    add_announced(record, "port", "sentinel announce-port", &conf);
     buf_adds(&conf, "sentinel monitor ");
     add_word(&conf, name);
     buf_addf(&conf, " %s %s\n", json_text(watch, "addr", ""), place);

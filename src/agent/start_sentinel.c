@@ -32,6 +32,8 @@ static int take_params(const json_t *params, json_t **ret, struct err *err)
     json_object_set_new(record, "generation", json_integer(json_int(params, "generation", 0)));
     if (json_object_get(params, "own_password"))
         json_object_set(record, "own_password", json_object_get(params, "own_password"));
+    if (json_object_get(params, "announce"))
+        json_object_set(record, "announce", json_object_get(params, "announce"));
     if (json_object_get(params, "run_as"))
         json_object_set(record, "run_as", json_object_get(params, "run_as"));
     *ret = record;

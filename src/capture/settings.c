@@ -40,46 +40,10 @@ static void add_setting(
             of->addr, of->port);
 }
 
-/* Whether the server listens at this address or port itself. */
-static bool is_own(const struct live_server *s, const char *name, const char *value)
-{
-    const char *port = live_setting(s, strstr(name, "-tls-port") ? "tls-port" : "port");
-    const char *bind = live_setting(s, "bind"), *bus = live_setting(s, "cluster-port");
-
-    if (strstr(name, "-ip"))
-        return bind && strstr(bind, value);
-    if (strstr(name, "-bus-port"))
-        return atoi(value) == (bus && atoi(bus) ? atoi(bus) : s->port + 10000);
-    return port && strcmp(port, value) == 0;
-}
-
-/* Addresses that clients and other servers were told instead of the server's own. */
-static void find_announced(struct making *m, const struct live_server *s)
-{
-    static const char *const names[] = {"cluster-announce-ip", "cluster-announce-port",
-        "cluster-announce-tls-port", "cluster-announce-bus-port", "replica-announce-ip",
-        "replica-announce-port"};
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
-
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        const char *value = live_setting(s, names[i]);
-        if (value && *value && strcmp(value, "0") != 0 && !is_own(s, names[i], value))
-            buf_addf(&text, "%s%s %s", text.len ? ", " : "", names[i], value);
-    }
-    if (text.len)
-        making_finding(m, "announced",
-            "the server %s:%d announced another address than its own (%s); the new servers "
-            "announce those of their hosts",
-            s->addr, s->port, text.data);
-}
-
 void settings_add(struct making *m, const struct live_database *db, struct hash *bdb)
 {
     const struct live_server *first = db->first;
     json_t *settings = json_object();
-
-    for (size_t i = 0; i < db->count; i++)
-        find_announced(m, db->servers[i]);
 
     for (size_t i = 0; i < first->setting_count; i++)
         if (!is_secret(first->settings[i].name) && is_equal_on_all(db, &first->settings[i]))

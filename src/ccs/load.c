@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "model.h"
-#include "old_ports.h"
+#include "old_addresses.h"
 #include "recluster/json.h"
 #include "sentinels.h"
 #include "settings.h"
@@ -526,6 +526,6 @@ struct ccs *ccs_load(struct state *st, struct err *err)
         ccs_free(ccs);
         return NULL;
     }
-    old_ports_load(ccs);
+    old_addresses_load(ccs);
     return ccs;
 }

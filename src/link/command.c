@@ -37,7 +37,8 @@ static const char *fill_in(const struct link_target *target, const char *arg, st
 {
     static const char *const names[] = {"{addr}", "{name}", "{user}"};
     const char *values[] = {
-        json_text(target->spec, "addr", NULL), target->host, link_user(target->spec)};
+        json_text(target->spec, "link_addr", json_text(target->spec, "addr", NULL)), target->host,
+        link_user(target->spec)};
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (!strstr(arg, names[i]))

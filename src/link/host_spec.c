@@ -167,15 +167,15 @@ int spec_node(struct arena *arena, const json_t *spec, const char *key, const ch
     return 0;
 }
 
-int spec_addr(
-    struct arena *arena, const json_t *spec, const char *where, const char **ret, struct err *err)
+int spec_addr(struct arena *arena, const json_t *spec, const char *key, const char *where,
+    const char **ret, struct err *err)
 {
     unsigned char bytes[sizeof(struct in6_addr)];
     char text[INET6_ADDRSTRLEN];
     const char *addr = NULL;
 
     *ret = NULL;
-    if (spec_text(spec, "addr", where, &addr, err) < 0)
+    if (spec_text(spec, key, where, &addr, err) < 0)
         return -1;
     if (!addr)
         return 0;
@@ -187,6 +187,54 @@ int spec_addr(
     }
     *ret = arena_strdup(arena, inet_ntop(family, bytes, text, sizeof(text)));
     return 0;
+}
+
+static bool is_port(const char *text, json_int_t number)
+{
+    char *end;
+    long port = text ? strtol(text, &end, 10) : (long)number;
+
+    return (!text || (*text >= '1' && *text <= '9' && !*end)) && port > 0 && port <= 65535;
+}
+
+/* Two ports that others reach at one would be one. */
+static int check_ports(const json_t *ports, const char *where, struct err *err)
+{
+    json_t *seen = json_object(), *to;
+    const char *from;
+    int rc = 0;
+
+    json_object_foreach ((json_t *)(uintptr_t)ports, from, to) {
+        AUTO_FREE char *port = xasprintf("%" JSON_INTEGER_FORMAT, json_integer_value(to));
+        if (!is_port(from, 0) || !is_port(NULL, json_integer_value(to)))
+            rc = err_set(
+                err, ERR_USAGE, "%sannounce_ports: '%s' or its value is not a port", where, from);
+        else if (json_object_get(seen, port))
+            rc = err_set(err, ERR_USAGE, "%sannounce_ports: %s stands for two ports", where, port);
+        json_object_set_new(seen, port, json_true());
+        if (rc < 0)
+            break;
+    }
+    json_decref(seen);
+    return rc;
+}
+
+int spec_announced(struct arena *arena, json_t *spec, const char *addr, const char *where,
+    const char **ret, struct err *err)
+{
+    const json_t *ports = json_object_get(spec, "announce_ports");
+
+    if (spec_addr(arena, spec, "announce_addr", where, ret, err) < 0)
+        return -1;
+    if (*ret)
+        json_object_set_new(spec, "announce_addr", json_string(*ret));
+    else
+        *ret = addr;
+    if (!ports || json_is_object(ports))
+        return check_ports(ports, where, err);
+    err_set(err, ERR_USAGE, "%s'announce_ports' is not an object", where);
+    return err_hint(err, "Write the port that a server listens on, and the one that others use: "
+                         "{\"6379\": 30001}.");
 }
 
 int spec_check_tls(const json_t *spec, const char *where, struct err *err)

@@ -37,11 +37,18 @@ int spec_node(struct arena *arena, const json_t *spec, const char *key, const ch
     const char **ret, struct err *err) MUST_CHECK;
 
 /*
- * "addr" in canonical form, so that two spellings of one address are equal. Missing: NULL. A name
- * is refused: servers of a cluster know each other only by IP address.
+ * An IP address in canonical form, so that two spellings of one address are equal. Missing: NULL. A
+ * name is refused: servers of a cluster know each other only by IP address.
  */
-int spec_addr(struct arena *arena, const json_t *spec, const char *where, const char **ret,
-    struct err *err) MUST_CHECK;
+int spec_addr(struct arena *arena, const json_t *spec, const char *key, const char *where,
+    const char **ret, struct err *err) MUST_CHECK;
+
+/*
+ * "announce_addr" and "announce_ports" (announced.h). Puts the address into the entry in canonical
+ * form; *ret is it, or `addr`.
+ */
+int spec_announced(struct arena *arena, json_t *spec, const char *addr, const char *where,
+    const char **ret, struct err *err) MUST_CHECK;
 
 int spec_check_flag(
     const json_t *spec, const char *key, const char *where, struct err *err) MUST_CHECK;

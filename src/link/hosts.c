@@ -15,14 +15,16 @@ static const char *const top_keys[] = {
 static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "link", "base_dir",
     "server", "memory", "user", "identity", "port", "known_hosts", "password", "passphrase",
     "command", "relay", "recovery_path", "prepare", "cores", "disk", "second_rack",
-    "max_redis_servers", "modules", "run_as", "tls", "announce_hostname", NULL};
+    "max_redis_servers", "modules", "run_as", "tls", "announce_hostname", "announce_addr",
+    "announce_ports", "link_addr", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
     "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
     "share_login", NULL};
 
 /* Not allowed in "defaults", because each host needs its own. */
-static const char *const own_keys[] = {"name", "addr", "replaces", NULL};
+static const char *const own_keys[] = {
+    "name", "addr", "replaces", "announce_addr", "link_addr", NULL};
 
 static const char *const link_kinds[] = {"local", "ssh", "command", NULL};
 
@@ -47,7 +49,7 @@ static int get_link(const json_t *spec, const char *where, const char **ret_link
 
 static int read_values(struct arena *arena, struct host *h, const char *where, struct err *err)
 {
-    const char *run_as = NULL;
+    const char *run_as = NULL, *link_addr = NULL;
 
     h->server = "redis-server";
     h->has_tls = json_object_get(h->spec, "tls") != NULL;
@@ -64,6 +66,8 @@ static int read_values(struct arena *arena, struct host *h, const char *where, s
                    spec_text(h->spec, "run_as", where, &run_as, err) < 0 ||
                    spec_check_tls(h->spec, where, err) < 0 ||
                    spec_text(h->spec, "announce_hostname", where, &h->hostname, err) < 0 ||
+                   spec_announced(arena, h->spec, h->addr, where, &h->announced, err) < 0 ||
+                   spec_text(h->spec, "link_addr", where, &link_addr, err) < 0 ||
                    spec_count(h->spec, "cores", where, &h->cores, err) < 0 ||
                    spec_count(h->spec, "max_redis_servers", where, &h->max_shards, err) < 0
                ? -1
@@ -84,7 +88,7 @@ static int read_host(
     h->spec = defaults ? json_copy(defaults) : json_object();
     json_object_update(h->spec, entry);
     spec_expand_paths(h->spec);
-    if (spec_addr(&hosts->arena, h->spec, where, &h->addr, err) < 0 ||
+    if (spec_addr(&hosts->arena, h->spec, "addr", where, &h->addr, err) < 0 ||
         spec_text(h->spec, "name", where, &h->name, err) < 0)
         return -1;
     if (!h->addr) {
@@ -122,7 +126,7 @@ static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry,
         return -1;
     o->spec = old_node_spec(defaults, entry);
     if (spec_node(&hosts->arena, o->spec, "node", where, &o->node, err) < 0 ||
-        spec_addr(&hosts->arena, o->spec, where, &o->addr, err) < 0 ||
+        spec_addr(&hosts->arena, o->spec, "addr", where, &o->addr, err) < 0 ||
         get_link(o->spec, where, &o->link, &o->base_dir, err) < 0 ||
         spec_check_flag(o->spec, "relay", where, err) < 0 ||
         spec_check_flag(o->spec, "share_login", where, err) < 0 ||
@@ -303,6 +307,18 @@ static int check_live(const json_t *live, struct err *err)
     return spec_check_flag(tls, "any_name", "live: tls: ", err);
 }
 
+/* Servers of a cluster know each other by these addresses. `addrs`: {address: host}, added to. */
+static int check_announced(const struct host *h, json_t *addrs, struct err *err)
+{
+    const char *other = json_text(addrs, h->announced, h->name);
+
+    if (strcmp(other, h->name) != 0)
+        return err_set(err, ERR_USAGE, "host '%s' announces the address of host '%s', %s", h->name,
+            other, h->announced);
+    json_object_set_new(addrs, h->announced, json_string(h->name));
+    return 0;
+}
+
 /* Refuses a second host with the name or address of an earlier one. */
 static int check_unique(const struct hosts *hosts, struct err *err)
 {
@@ -320,6 +336,8 @@ static int check_unique(const struct hosts *hosts, struct err *err)
         json_object_set_new(names, h->name, json_true());
         json_object_set_new(addrs, h->addr, json_string(h->name));
     }
+    for (size_t i = 0; i < hosts->count && result == 0; i++)
+        result = check_announced(&hosts->hosts[i], addrs, err);
     json_object_clear(names);
     for (size_t i = 0; i < hosts->old_node_count && result == 0; i++) {
         const struct old_node *o = &hosts->old_nodes[i];

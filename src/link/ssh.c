@@ -66,7 +66,7 @@ static int read_entry(struct ssh_link *s, struct ssh_target *ret, struct err *er
     const char *identity = json_text(spec, "identity", NULL);
 
     *ret = (struct ssh_target){
-        .host = json_text(spec, "addr", NULL),
+        .host = json_text(spec, "link_addr", json_text(spec, "addr", NULL)),
         .answer_ms = ANSWER_MS,
         .accept_host_key = s->target.accept_host_key ? accept_host_key : NULL,
         .accept_arg = s,

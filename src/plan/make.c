@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/announced.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
 #include "steps.h"
@@ -89,13 +90,14 @@ static void list_endpoints(struct draft *d, struct plan_database *db)
         const struct plan_shard *shard = &d->plan->shards[s];
         if (shard->primary >= 0 || shard->host < 0)
             continue;
-        const char *addr = d->plan->hosts[shard->host].host->addr;
+        const struct host *host = d->plan->hosts[shard->host].host;
         bool tls = plan_shard_uses_tls(d->plan, shard);
-        db->endpoints[db->endpoint_count++] =
-            (struct plan_endpoint){.addr = addr, .port = shard->port, .tls = tls};
+        db->endpoints[db->endpoint_count++] = (struct plan_endpoint){
+            .addr = host->announced, .port = announced_port(host->spec, shard->port), .tls = tls};
         if (shard->other_port)
-            db->endpoints[db->endpoint_count++] =
-                (struct plan_endpoint){.addr = addr, .port = shard->other_port, .tls = !tls};
+            db->endpoints[db->endpoint_count++] = (struct plan_endpoint){.addr = host->announced,
+                .port = announced_port(host->spec, shard->other_port),
+                .tls = !tls};
     }
     for (size_t i = 0; i < database->endpoint_count; i++)
         if (old[i].port != 0 && old[i].port != port && !is_endpoint(db, old[i].port))

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/announced.h"
 #include "steps.h"
 
 enum {
@@ -77,12 +78,13 @@ static void check_locations(struct draft *d)
 static bool is_silent(const struct draft *d, int from, int to, int port)
 {
     const json_t *list = json_object_get(d->plan->hosts[from].facts, "silent"), *target;
-    const char *addr = d->plan->hosts[to].host->addr;
+    const char *addr = d->plan->hosts[to].host->announced;
+    const int announced = announced_port(d->plan->hosts[to].host->spec, port);
     size_t i;
 
     json_array_foreach (list, i, target) {
         const char *its = json_text(target, "addr", NULL);
-        if (its && strcmp(its, addr) == 0 && json_int(target, "port", 0) == port)
+        if (its && strcmp(its, addr) == 0 && json_int(target, "port", 0) == announced)
             return true;
     }
     return false;
@@ -91,17 +93,19 @@ static bool is_silent(const struct draft *d, int from, int to, int port)
 static void warn_of_silent_port(struct draft *d, const struct plan_shard *to, int from, int port)
 {
     const struct plan_database *db = &d->plan->databases[to->database];
-    const char *its = d->plan->hosts[to->host].host->addr;
+    const struct host *host = d->plan->hosts[to->host].host;
+    const char *its = host->announced;
+    const int seen = announced_port(host->spec, port);
     const struct plan_issue issue = {.code = "port-silent",
         .database = db->database->label,
         .host = d->plan->hosts[from].host->name,
         .hint = draft_text(d,
             "Open TCP port %d of %s for '%s', and the ports of all nodes of this database for "
             "each other (a firewall, a security group).",
-            port, its, d->plan->hosts[from].host->name)};
+            seen, its, d->plan->hosts[from].host->name)};
 
-    draft_warn(d, &issue, "host '%s' gets no answer from %s:%d, where shard:%s will listen%s",
-        d->plan->hosts[from].host->name, its, port, to->shard->uid,
+    draft_warn(d, &issue, "host '%s' gets no answer from %s:%d, where others reach shard:%s%s",
+        d->plan->hosts[from].host->name, its, seen, to->shard->uid,
         port == to->bus_port ? " to its cluster" : "");
 }
 
@@ -111,7 +115,7 @@ static bool check_ports_from(struct draft *d, const struct plan_database *db, in
     for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
         const struct plan_shard *to = &d->plan->shards[s];
         const int ports[] = {to->port, to->bus_port, to->other_port};
-        for (size_t p = 0; p < ARRAY_SIZE(ports) && to->host >= 0 && to->host != from; p++)
+        for (size_t p = 0; p < ARRAY_SIZE(ports) && to->host >= 0; p++)
             if (ports[p] && is_silent(d, from, to->host, ports[p])) {
                 warn_of_silent_port(d, to, from, ports[p]);
                 return true;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/announced.h"
 #include "recluster/clock.h"
 #include "recluster/protocol.h"
 #include "steps.h"
@@ -85,6 +86,10 @@ static json_t *shard_essence(const struct plan *plan, const struct plan_shard *s
     put(o, "bus_port", integer_value(shard->bus_port));
     if (shard->other_port)
         put(o, "other_port", integer_value(shard->other_port));
+    if (host && announced_differs(host->spec)) {
+        put(o, "announce_addr", text_value(host->announced));
+        put(o, "announce_port", integer_value(announced_port(host->spec, shard->port)));
+    }
     put(o, "dir", text_value(shard->dir));
     put(o, "slots", slots_to_json(shard->shard->slots));
     put(o, "source", text_value(shard->file ? source_name(shard->file) : NULL));
@@ -102,6 +107,11 @@ static json_t *sentinels_json(const struct plan *plan, const struct plan_databas
         put(o, "host", text_value(host->name));
         put(o, "addr", text_value(host->addr));
         put(o, "port", integer_value(db->sentinels[i].port));
+        if (announced_differs(host->spec)) {
+            put(o, "announce_addr", text_value(host->announced));
+            put(o, "announce_port",
+                integer_value(announced_port(host->spec, db->sentinels[i].port)));
+        }
         put(o, "dir", text_value(db->sentinels[i].dir));
         json_array_append_new(list, o);
     }

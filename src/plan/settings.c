@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "recluster/announced.h"
 #include "recluster/protocol.h"
 #include "steps.h"
 
@@ -162,6 +163,31 @@ static void warn_of_hostnames(struct draft *d, const struct ccs_database *db)
     buf_release(&names.text);
 }
 
+static void warn_of_announced(struct draft *d, const struct ccs_database *db)
+{
+    struct draft_names names = DRAFT_NAMES_INIT;
+    bool told = true;
+
+    for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++) {
+        const struct ccs_shard *shard = &d->input->ccs->shards[i];
+        if (shard->announced)
+            draft_names_add(&names, "shard:%s (%s)", shard->uid, shard->announced);
+    }
+    for (size_t h = 0; h < d->plan->host_count; h++)
+        told &= !d->hosts[h].usable || announced_differs(d->plan->hosts[h].host->spec);
+    if (names.count && !told)
+        draft_warn(d,
+            &(struct plan_issue){.code = "announced",
+                .database = db->label,
+                .hint = "If others reach a host's servers elsewhere than these listen (NAT, "
+                        "containers), write it in the hosts file: \"announce_addr\", "
+                        "\"announce_ports\"."},
+            "its servers announced other addresses or ports than those on which they listened; the "
+            "new ones announce their own: %s",
+            draft_names(d, &names));
+    buf_release(&names.text);
+}
+
 void settings_warn(struct draft *d)
 {
     for (size_t i = 0; i < d->plan->database_count; i++) {
@@ -172,5 +198,6 @@ void settings_warn(struct draft *d)
         warn_of_our_names(d, db);
         warn_of_left(d, db->database);
         warn_of_hostnames(d, db->database);
+        warn_of_announced(d, db->database);
     }
 }

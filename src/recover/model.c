@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "recluster/announced.h"
 
 struct host_run *executor_host(const struct executor *x, const char *name)
 {
@@ -166,6 +167,15 @@ static int load_databases(struct executor *x, struct err *err)
                        "the state file '%s' has a database in an unknown state", state_path(x->st));
 }
 
+static void load_announced(struct executor *x, struct shard_run *s)
+{
+    const json_t *spec = s->host >= 0 ? x->hosts[s->host].spec : NULL;
+
+    s->seen_addr = announced_addr(spec, s->addr);
+    s->seen_port = announced_port(spec, s->port);
+    s->seen_bus_port = s->bus_port ? announced_port(spec, s->bus_port) : 0;
+}
+
 static int load_shards(struct executor *x, struct err *err)
 {
     struct rows rows;
@@ -208,6 +218,7 @@ static int load_shards(struct executor *x, struct err *err)
             .file_sha256 = text(x, &rows, "file_sha256"),
             .sources = json(&rows, "sources"),
         };
+        load_announced(x, &x->shards[x->shard_count]);
         struct database_run *db = &x->databases[x->shards[x->shard_count].database];
         if (db->shard_count++ == 0)
             db->first_shard = x->shard_count;
@@ -350,16 +361,18 @@ static int load_moved(struct executor *x, struct err *err)
         return -1;
     while (rows_next(&rows)) {
         GROW(x->moved, x->moved_count, alloc);
+        const int host = index_of_host(x, text(x, &rows, "host"));
+        const json_t *spec = host >= 0 ? x->hosts[host].spec : NULL;
         x->moved[x->moved_count++] = (struct moved_run){
             .id = number(&rows, "moved_id", 0),
-            .host = index_of_host(x, text(x, &rows, "host")),
+            .host = host,
             .database = index_of_database(x, text(x, &rows, "database_uid")),
             .generation = number(&rows, "generation", 0),
             .shard = text(x, &rows, "shard_uid"),
             .dir = text(x, &rows, "dir"),
             .removed = number(&rows, "removed", 0) != 0,
-            .addr = text(x, &rows, "addr"),
-            .port = (int)number(&rows, "port", 0),
+            .addr = announced_addr(spec, text(x, &rows, "addr")),
+            .port = announced_port(spec, (int)number(&rows, "port", 0)),
         };
     }
     return rows_end(&rows, err);

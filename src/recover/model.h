@@ -30,7 +30,7 @@ struct moved_run {
     int host, database;
     int64_t generation; /* of the database, at that time */
     const char *shard, *dir, *addr;
-    int port;
+    int port; /* addr and port: where others reached it */
     bool removed;
 };
 
@@ -60,6 +60,9 @@ struct shard_run {
     json_t *files;   /* the parts of a file that is cut or joined: [{"name", "bytes"}] */
     json_t *sources; /* its files on disks (column of placement) */
     int port, bus_port, other_port; /* other_port: placement; 0: none */
+    /* Where others reach them: announced.h. */
+    const char *seen_addr;
+    int seen_port, seen_bus_port;
     int64_t memory_bytes, file_bytes;
     json_t *facts;                    /* of the scan; NULL until fetched */
     json_t *loaded;                   /* answer of load_shard or attach_replica */

@@ -7,6 +7,7 @@
 #include "recluster/digest.h"
 #include "recluster/json.h"
 #include "recluster/slots.h"
+#include "shard_params.h"
 
 enum { NODE_ID_DIGITS = 40 };
 
@@ -66,9 +67,9 @@ char *nodes_conf_text(const struct executor *x, const struct shard_run *self)
 
         if (!s->node_id) /* a replica that joined later by CLUSTER MEET */
             continue;
-        buf_addf(&out, "%s %s:%d@%d %s%s %s 0 0 %zu connected", s->node_id, s->addr, s->port,
-            s->bus_port, s == self ? "myself," : "", s->is_primary ? "master" : "slave",
-            s->is_primary ? "-" : primary->node_id, epoch);
+        buf_addf(&out, "%s %s:%d@%d %s%s %s 0 0 %zu connected", s->node_id, s->seen_addr,
+            s->seen_port, s->seen_bus_port, s == self ? "myself," : "",
+            s->is_primary ? "master" : "slave", s->is_primary ? "-" : primary->node_id, epoch);
         if (s->is_primary) {
             add_slots(&out, s->slots);
             primaries++;
@@ -91,8 +92,6 @@ json_t *nodes_by_command(const struct executor *x, const struct shard_run *self)
     json_t *cluster =
         json_pack("{s:I, s:o}", "epoch", (json_int_t)(self - first) + 1, "slots", ranges);
     if (self != first)
-        json_object_set_new(cluster, "meet",
-            json_pack("{s:s, s:i, s:i}", "addr", first->addr, "port", first->port, "bus_port",
-                first->bus_port));
+        json_object_set_new(cluster, "meet", shard_meeting_place(first));
     return cluster;
 }

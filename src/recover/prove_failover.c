@@ -3,6 +3,7 @@
  * then the old primary again. So the plan stays true, whatever happens in between.
  */
 
+#include "recluster/announced.h"
 #include "recluster/json.h"
 #include "recluster/protocol.h"
 #include "sentinels.h"
@@ -10,11 +11,6 @@
 
 /* Two failovers; in each, replicas may need full copies. The agent watches them. */
 enum { PROVE_MS = 45 * 60 * 1000 };
-
-static json_t *place_of(const char *addr, int port)
-{
-    return json_pack("{s:s, s:i}", "addr", addr, "port", port);
-}
 
 /* Without those whose host was given up. */
 static json_t *sentinels_of(const struct executor *x, const struct task_run *t, const char **name)
@@ -26,8 +22,10 @@ static json_t *sentinels_of(const struct executor *x, const struct task_run *t, 
         if (s->kind != &task_start_sentinel || s->database != t->database || s->state != TASK_DONE)
             continue;
         *name = json_text(json_object_get(s->params, "watch"), "name", "");
+        const json_t *spec = x->hosts[s->host].spec;
         json_array_append_new(sentinels,
-            place_of(json_text(s->params, "addr", ""), (int)json_int(s->params, "port", 0)));
+            json_pack("{s:s, s:i}", "addr", announced_addr(spec, json_text(s->params, "addr", "")),
+                "port", announced_port(spec, (int)json_int(s->params, "port", 0))));
     }
     return sentinels;
 }
@@ -40,9 +38,9 @@ static void prove_params(const struct executor *x, const struct task_run *t, jso
     const char *name = "";
 
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
-        json_array_append_new(servers, place_of(x->shards[i].addr, x->shards[i].port));
+        json_array_append_new(servers, shard_place(&x->shards[i]));
     json_object_set_new(params, "servers", servers);
-    json_object_set_new(params, "primary", place_of(primary->addr, primary->port));
+    json_object_set_new(params, "primary", shard_place(primary));
     json_object_set_new(params, "sentinels", sentinels_of(x, t, &name));
     json_object_set_new(params, "name", json_string(name));
     if (sentinels_own_password(db))
@@ -60,7 +58,8 @@ static enum finish prove_finish(
                "%s: its Sentinels made %s:%d the primary (%.1f s), then %s:%d again (%.1f s)",
                x->databases[t->database].label, json_text(to, "addr", "?"),
                (int)json_int(to, "port", 0), (double)json_int(result, "away_ms", 0) / 1000,
-               primary->addr, primary->port, (double)json_int(result, "back_ms", 0) / 1000) < 0
+               primary->seen_addr, primary->seen_port,
+               (double)json_int(result, "back_ms", 0) / 1000) < 0
                ? FINISH_FAIL
                : FINISH_OK;
 }

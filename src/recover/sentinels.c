@@ -33,12 +33,13 @@ static void start_params(const struct executor *x, const struct task_run *t, jso
     json_object_set(params, "dir", json_object_get(t->params, "dir"));
     json_object_set(params, "addr", json_object_get(t->params, "addr"));
     json_object_set(params, "port", json_object_get(t->params, "port"));
+    shard_add_announced(h, params);
     json_object_set_new(params, "database", json_string(db->uid));
     shard_add_server(x, h, db, params);
     if (primary->other_port && !db->ccs->tls_inside)
         json_object_del(params, "tls");
-    json_object_set_new(watch, "addr", json_string(primary->addr));
-    json_object_set_new(watch, "port", json_integer(primary->port));
+    json_object_set_new(watch, "addr", json_string(primary->seen_addr));
+    json_object_set_new(watch, "port", json_integer(primary->seen_port));
     json_object_set_new(watch, "user", json_string(SENTINEL_USER));
     json_object_set_new(watch, "password", json_string(db->sentinel_password));
     json_object_set_new(params, "watch", watch);

@@ -1,5 +1,6 @@
 #include "shard_params.h"
 
+#include "recluster/announced.h"
 #include "recluster/json.h"
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,33 @@ json_t *shard_params(const struct executor *x, const struct shard_run *s)
     return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?}", "base_dir", x->hosts[s->host].base_dir,
         "recovery", x->recovery, "dir", s->dir, "recovery_password", x->recovery_password,
         "password", db->password, "admin_password", db->admin_password);
+}
+
+json_t *shard_place(const struct shard_run *s)
+{
+    return json_pack("{s:s, s:i}", "addr", s->seen_addr, "port", s->seen_port);
+}
+
+json_t *shard_meeting_place(const struct shard_run *s)
+{
+    return json_pack("{s:s, s:i, s:i}", "addr", s->seen_addr, "port", s->seen_port, "bus_port",
+        s->seen_bus_port);
+}
+
+void shard_add_announced(const struct host_run *h, json_t *params)
+{
+    static const char *const names[] = {"port", "other_port", "bus_port"};
+
+    if (!announced_differs(h->spec))
+        return;
+    json_t *announced =
+        json_pack("{s:s}", "addr", announced_addr(h->spec, json_text(params, "addr", "")));
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        int port = (int)json_int(params, names[i], 0), seen = announced_port(h->spec, port);
+        if (port && seen != port)
+            json_object_set_new(announced, names[i], json_integer(seen));
+    }
+    json_object_set_new(params, "announce", announced);
 }
 
 static const char *repl_id(const struct shard_run *s)

@@ -25,6 +25,13 @@ void shard_add_databases(const struct executor *x, const struct shard_run *s, js
 bool shard_loads_file(const struct executor *x, const struct shard_run *s);
 bool shard_has_free_replica(const struct executor *x, const struct shard_run *s);
 
+/* Where others reach it: {"addr", "port"}, and for a MEET "bus_port". The caller's. */
+json_t *shard_place(const struct shard_run *s);
+json_t *shard_meeting_place(const struct shard_run *s);
+
+/* Puts "announce" into params if others reach the host's servers elsewhere than they listen. */
+void shard_add_announced(const struct host_run *h, json_t *params);
+
 /* Puts "server", "run_as" and "tls" of a host into params, for a process of that database. */
 void shard_add_server(const struct executor *x, const struct host_run *h,
     const struct database_run *db, json_t *params);

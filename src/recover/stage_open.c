@@ -22,13 +22,10 @@ static void attach_params(const struct executor *x, const struct task_run *t, js
 {
     const struct shard_run *primary = &x->shards[x->shards[t->shard].primary];
 
-    json_object_set_new(
-        params, "primary", json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+    json_object_set_new(params, "primary", shard_place(primary));
     shard_add_databases(x, &x->shards[t->shard], params);
     if (primary->bus_port && !x->shards[t->shard].node_id)
-        json_object_set_new(params, "meet",
-            json_pack("{s:s, s:i, s:i}", "addr", primary->addr, "port", primary->port, "bus_port",
-                primary->bus_port));
+        json_object_set_new(params, "meet", shard_meeting_place(primary));
     if (shard_loads_file(x, &x->shards[t->shard]))
         json_object_set(params, "repl_id", json_object_get(x->shards[t->shard].facts, "repl_id"));
 }
@@ -112,7 +109,7 @@ static const struct shard_run *shard_at(
     json_int_t port = json_int(place, "port", 0);
 
     for (size_t i = db->first_shard; addr && i < db->first_shard + db->shard_count; i++)
-        if (x->shards[i].port == port && strcmp(x->shards[i].addr, addr) == 0)
+        if (x->shards[i].seen_port == port && strcmp(x->shards[i].seen_addr, addr) == 0)
             return &x->shards[i];
     return NULL;
 }
@@ -137,11 +134,11 @@ static enum finish prove_bus(
         err_set(err, ERR_CHECK,
             "shard '%s' on host '%s' (%s) cannot reach shard '%s' on host '%s': no answer from "
             "its cluster bus, %s:%d",
-            s->uid, from, s->addr, other->uid, to, other->addr, other->bus_port);
+            s->uid, from, s->addr, other->uid, to, other->seen_addr, other->seen_bus_port);
         err_hint(err,
             "Open TCP port %d of %s for '%s', and the ports of all nodes of this cluster for each "
             "other (a firewall, a security group), then resume the recovery.",
-            other->bus_port, other->addr, from);
+            other->seen_bus_port, other->seen_addr, from);
         return waited_ms(t) < BUS_PATIENCE_MS ? FINISH_NOT_YET : FINISH_FAIL;
     }
     return FINISH_OK;
@@ -251,7 +248,8 @@ static void configure_params(const struct executor *x, const struct task_run *t,
         json_integer(db->ccs->sharded ? CLUSTER_NODE_TIMEOUT_MS : 0));
     json_t *later = shard_settings(x, &x->shards[t->shard], "later");
     /* Without a name the server would tell clients "?". */
-    if (!json_object_get(x->hosts[t->host].spec, "announce_hostname"))
+    if (strcmp(json_text(later, "cluster-preferred-endpoint-type", ""), "hostname") == 0 &&
+        !json_object_get(x->hosts[t->host].spec, "announce_hostname"))
         json_object_del(later, "cluster-preferred-endpoint-type");
     json_object_set_new(params, "settings", later);
     /* Where they prove a failover, they start before the database is opened. */
@@ -403,7 +401,8 @@ static bool is_in_use_at(const struct executor *x, const struct moved_run *moved
     const struct database_run *db = &x->databases[moved->database];
 
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++)
-        if (x->shards[i].port == moved->port && strcmp(x->shards[i].addr, moved->addr) == 0)
+        if (x->shards[i].seen_port == moved->port &&
+            strcmp(x->shards[i].seen_addr, moved->addr) == 0)
             return true;
     return false;
 }

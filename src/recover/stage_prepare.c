@@ -21,6 +21,7 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
     json_object_set_new(params, "port", json_integer(s->port));
     json_object_set_new(params, "bus_port", json_integer(s->bus_port));
     json_object_set_new(params, "other_port", json_integer(s->other_port));
+    shard_add_announced(&x->hosts[s->host], params);
     json_object_set_new(params, "database", json_string(db->uid));
     json_object_set_new(params, "shard", json_string(s->uid));
     json_object_set_new(params, "role", json_string(s->is_primary ? "primary" : "replica"));
@@ -39,9 +40,7 @@ static void prepare_params(const struct executor *x, const struct task_run *t, j
         AUTO_FREE char *text = nodes_conf_text(x, s);
         json_object_set_new(params, "nodes_conf", json_string(text));
     } else if (!db->ccs->sharded && !s->is_primary) {
-        const struct shard_run *primary = &x->shards[s->primary];
-        json_object_set_new(params, "primary",
-            json_pack("{s:s, s:i}", "addr", primary->addr, "port", primary->port));
+        json_object_set_new(params, "primary", shard_place(&x->shards[s->primary]));
     }
 }
 

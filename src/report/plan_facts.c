@@ -68,7 +68,14 @@ void plan_sentinels(const json_t *database, struct buf *out)
 
     json_array_foreach (json_object_get(database, "sentinels"), i, sentinel) {
         buf_addf(out, "%s%s (", i > 0 ? ", " : "", json_text(sentinel, "host", "?"));
-        plan_endpoint(sentinel, out);
+        json_t *seen = json_pack("{s:O, s:O}", "addr",
+            json_object_get(
+                sentinel, json_has(sentinel, "announce_addr") ? "announce_addr" : "addr"),
+            "port",
+            json_object_get(
+                sentinel, json_has(sentinel, "announce_port") ? "announce_port" : "port"));
+        plan_endpoint(seen, out);
+        json_decref(seen);
         buf_addc(out, ')');
     }
 }

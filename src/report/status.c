@@ -1,3 +1,4 @@
+#include "recluster/announced.h"
 #include "recluster/json.h"
 #include "recluster/report.h"
 
@@ -107,9 +108,11 @@ static json_t *shard_row(const struct rows *rows)
 /* `tls`: a flag, or NULL if it is not known. */
 static void add_address(json_t *endpoints, const json_t *shard, const char *port, json_t *tls)
 {
-    json_array_append_new(
-        endpoints, json_pack("{s:O, s:O, s:O*}", "addr", json_object_get(shard, "addr"), "port",
-                       json_object_get(shard, port), "tls", tls));
+    const json_t *host = json_object_get(shard, "host_spec");
+
+    json_array_append_new(endpoints,
+        json_pack("{s:s, s:i, s:O*}", "addr", announced_addr(host, json_text(shard, "addr", "")),
+            "port", announced_port(host, (int)json_int(shard, port, 0)), "tls", tls));
 }
 
 /* The addresses for clients: the primary, or all primaries of a sharded database. */
@@ -124,14 +127,27 @@ static void add_endpoint(json_t *database, const json_t *shard)
         add_address(endpoints, shard, "other_port", json_boolean(!json_is_true(tls)));
 }
 
+static void add_announced(json_t *shard)
+{
+    const json_t *host = json_object_get(shard, "host_spec");
+
+    if (announced_differs(host)) {
+        json_object_set_new(shard, "announce_addr",
+            json_string(announced_addr(host, json_text(shard, "addr", ""))));
+        json_object_set_new(shard, "announce_port",
+            json_integer(announced_port(host, (int)json_int(shard, "port", 0))));
+    }
+    json_object_del(shard, "host_spec");
+}
+
 static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
 {
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT p.database_uid, p.shard_uid AS uid, p.role, p.host, p.addr, p.port, p.other_port, p.tls, p.state, p.keys,"
+            "SELECT p.database_uid, p.shard_uid AS uid, p.role, p.host, p.addr, p.port, p.other_port, p.tls, h.spec AS \"host_spec:json\", p.state, p.keys,"
             " t.stage, r.progress AS doing, r.bytes_done, r.bytes_total, r.progress_ms, r.started_ms"
-            " FROM placement p LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
+            " FROM placement p JOIN host h ON h.name = p.host LEFT JOIN (SELECT shard_uid, max(stage) AS stage FROM task"
             " WHERE state IN ('done', 'running') GROUP BY shard_uid) t USING (shard_uid)"
             " LEFT JOIN (SELECT shard_uid, progress, bytes_done, bytes_total, progress_ms,"
             " started_ms, max(task_id) FROM task WHERE state = 'running' AND progress IS NOT NULL"
@@ -142,6 +158,7 @@ static int add_shards(struct state *st, const json_t *by_uid, struct err *err)
         json_t *database = json_object_get(by_uid, rows_text(&rows, 0));
         json_t *shard = shard_row(&rows);
         add_endpoint(database, shard);
+        add_announced(shard);
         json_array_append_new(json_object_get(database, "shards"), shard);
     }
     return rows_end(&rows, err);
@@ -152,13 +169,20 @@ static int add_sentinels(struct state *st, const json_t *by_uid, struct err *err
     struct rows rows;
 
     if (state_query(st, &rows, err,
-            "SELECT database_uid, host, json_extract(params, '$.addr') AS addr,"
+            "SELECT database_uid, t.host, json_extract(params, '$.addr') AS addr,"
             " json_extract(params, '$.port') AS port, json_extract(params, '$.watch.name') AS name,"
-            " state FROM task WHERE kind = 'start_sentinel' ORDER BY task_id",
+            " state, h.spec AS \"host_spec:json\" FROM task t JOIN host h ON h.name = t.host"
+            " WHERE kind = 'start_sentinel' ORDER BY task_id",
             "") < 0)
         return -1;
     while (rows_next(&rows)) {
         json_t *sentinel = rows_object(&rows);
+        const json_t *host = json_object_get(sentinel, "host_spec");
+        json_object_set_new(
+            sentinel, "addr", json_string(announced_addr(host, json_text(sentinel, "addr", ""))));
+        json_object_set_new(sentinel, "port",
+            json_integer(announced_port(host, (int)json_int(sentinel, "port", 0))));
+        json_object_del(sentinel, "host_spec");
         json_object_del(sentinel, "database_uid");
         json_array_append_new(
             json_object_get(json_object_get(by_uid, rows_text(&rows, 0)), "sentinels"), sentinel);

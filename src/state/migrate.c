@@ -24,8 +24,7 @@ static const char *const steps[STATE_SCHEMA_VERSION] = {
           "ALTER TABLE database ADD COLUMN sentinels TEXT;"
           "ALTER TABLE database ADD COLUMN tls_mixed INTEGER NOT NULL DEFAULT 0;",
     [3] = "ALTER TABLE placement ADD COLUMN other_port INTEGER NOT NULL DEFAULT 0;"
-          "ALTER TABLE placement ADD COLUMN tls INTEGER;"
-          "ALTER TABLE placement ADD COLUMN announce_addr TEXT;",
+          "ALTER TABLE placement ADD COLUMN tls INTEGER;",
 };
 
 int state_schema_version(struct state *st, int64_t *ret, struct err *err)

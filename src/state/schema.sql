@@ -208,7 +208,6 @@ CREATE TABLE placement (         -- the shards that the plan rebuilds, and the s
     bus_port     INTEGER NOT NULL,
     other_port   INTEGER NOT NULL DEFAULT 0, -- for clients only: with TLS if port is without, and the reverse; 0: none
     tls          INTEGER,        -- whether port speaks TLS; NULL: not known
-    announce_addr TEXT,          -- that it tells others, if it is not addr
     dir          TEXT NOT NULL,
     slots        TEXT NOT NULL,
     memory       INTEGER NOT NULL,

@@ -64,7 +64,8 @@ json_t *disks_paths(const json_t *spec, const struct ccs_node *node)
 static bool is_node(const struct host *host, const struct ccs_node *node)
 {
     return (host->replaces && strcmp(host->replaces, node->uid) == 0) ||
-           (node->addr && strcmp(host->addr, node->addr) == 0);
+           (node->addr &&
+               (strcmp(host->addr, node->addr) == 0 || strcmp(host->announced, node->addr) == 0));
 }
 
 json_t *disks_paths_of_host(const struct survey *survey, const struct host *host)

@@ -62,7 +62,7 @@ static json_t *target_of_host(const struct hosts *hosts, const struct ccs_node *
 {
     for (size_t h = 0; node->addr && h < hosts->count; h++) {
         const struct host *host = &hosts->hosts[h];
-        if (strcmp(host->addr, node->addr) == 0)
+        if (strcmp(host->addr, node->addr) == 0 || strcmp(host->announced, node->addr) == 0)
             return json_pack(
                 "{s:s, s:s, s:O}", "name", host->name, "link", host->link, "spec", host->spec);
     }

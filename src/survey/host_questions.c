@@ -1,6 +1,7 @@
 /* The calls that probe a host: what it has, and whether it fits the backups. */
 
 #include "questions.h"
+#include "recluster/announced.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
 #include "recluster/store.h"
@@ -129,11 +130,13 @@ static json_t *ports_to_reach(const struct survey *survey, const struct host *ho
     const struct ports ports = likely_ports(survey);
     json_t *targets = json_array();
 
-    for (size_t i = 1; i < count && i <= HOSTS_MAX && i * ports.count <= TARGETS_MAX; i++) {
-        const char *addr = survey->hosts->hosts[(own + i) % count].addr;
+    /* Of itself too, if its own servers reach each other elsewhere than where they listen. */
+    for (size_t i = announced_differs(host->spec) ? 0 : 1;
+         i < count && i <= HOSTS_MAX && i * ports.count <= TARGETS_MAX; i++) {
+        const struct host *to = &survey->hosts->hosts[(own + i) % count];
         for (size_t k = 0; k < ports.count; k++)
-            json_array_append_new(
-                targets, json_pack("{s:s, s:i}", "addr", addr, "port", ports.list[k]));
+            json_array_append_new(targets, json_pack("{s:s, s:i}", "addr", to->announced, "port",
+                                               announced_port(to->spec, ports.list[k])));
     }
     return targets;
 }

@@ -16,7 +16,7 @@ ORDER = [
 ]
 
 HOMES = {
-    "base": "base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
+    "base": "announced base64 buf clock digest err file human json mem memory_limit out_file secret shell_quote sign",
     "loop": "child knock loop tcp",
     "state": "state",
     "rdb": "aof commands crc64 key_text rdb rdb_scan rdb_split rdb_write slots",

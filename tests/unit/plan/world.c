@@ -66,6 +66,7 @@ void world_host(struct world *w, const struct world_host *host)
         .disk_bytes = -1,
         .cores = -1,
         .max_shards = host->max_shards ? host->max_shards : -1};
+    w->hosts[i].announced = w->hosts[i].addr;
     w->facts[i] = json_pack("{s:I, s:I, s:I, s:i, s:i, s:s, s:i, s:I, s:{s:s, s:s}, s:[], s:{s:s}}",
         "memory_available", (json_int_t)(host->available_bytes ? host->available_bytes : 64 * gib),
         "disk_free", (json_int_t)(host->disk_bytes ? host->disk_bytes : 1024 * gib), "disk_total",
