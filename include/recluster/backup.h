@@ -56,7 +56,8 @@ struct backup_shards {
 
 /*
  * `ccs` was made of `live`. ERR_CHECK if a backup would not be consistent or complete: a shard
- * without a living primary, a cluster that is not ok, servers that are too old.
+ * without a living primary, a cluster that is not ok, servers that are too old. ERR_BUSY if that may
+ * pass.
  */
 int backup_find(struct live *live, const struct ccs *ccs, const struct ccs_database *db,
     struct backup_shards **ret, struct err *err) MUST_CHECK;

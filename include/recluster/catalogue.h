@@ -82,11 +82,13 @@ struct backup_set {
     bool complete;
     /* Why it is incomplete: "file 2 of 3 is not there; slots 5461-10922 are missing"; else NULL. */
     const char *reason;
-    const char *cause;        /* the same without the slots; NULL: only slots are missing */
-    const char *hint;         /* what to do about the cause; NULL: unknown */
-    bool future;              /* its time lies in the future, by more than CATALOGUE_SKEW_MS */
-    const char *disks;        /* of a set of files on disks: their owners, printable; else NULL */
-    const char *const *notes; /* files that were passed over, one sentence each */
+    const char *cause; /* the same without the slots; NULL: only slots are missing */
+    const char *hint;  /* what to do about the cause; NULL: unknown */
+    bool future;       /* its time lies in the future, by more than CATALOGUE_SKEW_MS */
+    const char *disks; /* of a set of files on disks: their owners, printable; else NULL */
+    /* By its manifest: what was read back when it was made ("size", "digest", "full"), and when. */
+    const char *verified, *verified_time; /* NULL: not said */
+    const char *const *notes;             /* files that were passed over, one sentence each */
     size_t note_count;
 };
 

@@ -150,7 +150,6 @@ json_t *manifest_make(const struct backup_params *params, const struct backup_sh
     json_object_set_new(manifest, "cut",
         json_pack("{s:s, s:i, s:I}", "time", time, "tries", cut->tries, "paused_ms",
             (json_int_t)cut->paused_ms));
-    json_object_set_new(manifest, "verified", json_string(backup_verify_name(params->verify)));
     json_object_set_new(manifest, "made_by", json_string("recluster " RECLUSTER_VERSION));
     if (params->recipients)
         json_object_set_new(manifest, "encrypted",

@@ -571,6 +571,10 @@ int backup_take(const struct backup_params *params, const struct backup_shards *
         rc = read_back(params, json_object_get(manifest, "files"), err);
     }
     if (rc == 0) {
+        char time[CLOCK_TEXT_MAX];
+        json_object_set_new(manifest, "verified", json_string(backup_verify_name(params->verify)));
+        json_object_set_new(
+            manifest, "verified_time", json_string(clock_format(clock_wall_ms(), time)));
         rc = manifest_put(params, shards->db, manifest, err);
     }
     if (rc == 0) {

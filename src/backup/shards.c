@@ -53,6 +53,8 @@ static int check_primary(struct search *s, const struct backup_shard *shard, str
 
     if (!live_is_whole(p)) {
         *err = p->error;
+        if (err->code == ERR_NETWORK || err->code == ERR_TIMEOUT)
+            err->code = ERR_BUSY; /* a replica may be about to take over */
         return err_wrap(err, "the primary of %s did not answer everything", shard->label);
     }
     if (!live_is_primary(s->live, p)) {

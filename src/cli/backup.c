@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backup_follow.h"
+#include "backup_policy.h"
 #include "cluster_look.h"
 #include "command.h"
 #include "progress.h"
@@ -18,7 +19,7 @@
 #include "signals.h"
 #include "unit.h"
 
-enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, UNIT_EVERY_S = 86400 };
+enum { WAIT_S = 30, FORKS = 2, FORKS_MAX = 1000, UNIT_EVERY_S = 86400, POLICY_EVERY_S = 900 };
 
 /* All that a run needs, from the arguments on. */
 struct backup_run {
@@ -31,8 +32,9 @@ struct backup_run {
     struct cluster_look *look;
     json_t *ccs_entry;
     struct progress *progress;
-    const char *doing;  /* name of the database */
-    struct state *keys; /* what is known of hosts; in memory */
+    const char *doing;            /* name of the database */
+    struct backup_policy *policy; /* NULL: none */
+    struct state *keys;           /* what is known of hosts; in memory */
     struct host_links links;
 };
 
@@ -288,12 +290,15 @@ static void text_of(const json_t *document, bool colour, struct buf *out)
     json_array_foreach (json_object_get(document, "sets"), i, set) {
         add_set(set, location, out);
     }
-    buf_addf(out, "Check them:  recluster verify %s\n", location);
+    if (!json_array_size(json_object_get(document, "sets")))
+        buf_adds(out, "Nothing is due.\n");
+    else
+        buf_addf(out, "Check them:  recluster verify %s\n", location);
 }
 
 static int print_sets(const struct backup_run *run, json_t *sets, struct err *err)
 {
-    json_t *document = json_pack("{s:s, s:O, s:O}", "location", store_label(run->store), "ccs",
+    json_t *document = json_pack("{s:s, s:O*, s:O}", "location", store_label(run->store), "ccs",
         run->ccs_entry, "sets", sets);
     int rc = print_result(run->args, document, text_of, err);
 
@@ -319,6 +324,13 @@ static int backup(struct backup_run *run, struct err *err)
             return backup_run_follow(&look, first, &run->params, err);
         cluster_look_free(first);
     }
+    if (rc == 0 && run->policy)
+        rc = backup_policy_choose(run->policy, run->store, run->look, err);
+    if (rc == 0 && !run->look->found_count) {
+        rc = print_sets(run, sets, err);
+        json_decref(sets);
+        return rc;
+    }
     if (rc == 0)
         rc = backup_begin(&run->params, run->look->found, run->look->found_count, err);
     if (rc == 0)
@@ -330,6 +342,10 @@ static int backup(struct backup_run *run, struct err *err)
     if (rc < 0 && run->ccs_entry && !json_array_size(sets))
         remove_ccs_file(run);
     backup_end(&run->params);
+    if (rc >= 0 && run->policy && backup_policy_expire(run->policy, run->store, sets, err) < 0) {
+        print_error(err);
+        rc = EXIT_PARTLY;
+    }
     if (rc >= 0 && print_sets(run, sets, err) < 0)
         rc = -1;
     json_decref(sets);
@@ -361,9 +377,12 @@ static int print_unit(const struct arguments *args, struct err *err)
         .description = follow ? "keeps every instant of a cluster" : "takes a backup of a cluster",
         .words = "backup",
         .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-            OPT_WAIT, OPT_COMPRESS, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT,
-            OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_INSECURE),
-        .every_s = follow ? 0 : UNIT_EVERY_S,
+            OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
+            OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
+            OPT_INSECURE),
+        .every_s = follow                    ? 0
+                   : args->given[OPT_POLICY] ? POLICY_EVERY_S
+                                             : UNIT_EVERY_S,
     };
 
     if (every && human_parse_seconds(every, &unit.every_s, err) < 0)
@@ -381,6 +400,7 @@ static void release(struct backup_run *run)
     json_decref(run->location);
     json_decref(run->server);
     json_decref(run->recipients);
+    backup_policy_free(run->policy);
     state_close(run->keys);
     live_request_free(run->request);
 }
@@ -394,6 +414,8 @@ static int run(const struct arguments *args, struct err *err)
         return print_acl(err);
     if (args->given[OPT_UNIT])
         return print_unit(args, err);
+    if (args->given[OPT_POLICY] && args->given[OPT_ARCHIVE])
+        return err_set(err, ERR_USAGE, "--policy is for sets: --follow does not go with it");
     if (args->given[OPT_BACKUP_EVERY])
         return err_set(err, ERR_USAGE, "--every goes with --unit: a timer of systemd does it");
     memory_limit_set(memory_limit_of_reader());
@@ -405,6 +427,8 @@ static int run(const struct arguments *args, struct err *err)
         rc = live_request_new(args, &run.request, err);
     if (rc == 0)
         rc = take_hosts(&run, err);
+    if (rc == 0)
+        rc = backup_policy_read(args, run.request, &run.policy, err);
     if (rc == 0) {
         run.params.ask = live_request_params(run.request);
         run.params.tls = live_request_tls(run.request);
@@ -419,7 +443,7 @@ static int run(const struct arguments *args, struct err *err)
 
 const struct command command_backup = {
     .name = "backup",
-    .words = "ADDRESS... --to LOCATION",
+    .words = "CCS|ADDRESS... --to LOCATION",
     .summary = "take a backup set that is one moment of all shards",
     .help =
         "Takes a backup set of a running cluster: a file for each shard, all true at the same "
@@ -429,8 +453,8 @@ const struct command command_backup = {
     .min_words = 0,
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT,
-        OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_UNIT,
-        OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
+        OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
+        OPT_UNIT, OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -24,6 +24,9 @@ static json_t *set_json(const struct backup_set *set, int64_t now_ms)
         "files", (json_int_t)set->file_count, "complete", set->complete, "reason", set->reason);
     if (set->time_ms >= 0)
         json_object_set_new(o, "age_s", json_integer((now_ms - set->time_ms) / 1000));
+    if (set->verified)
+        json_object_set_new(o, "verified",
+            json_pack("{s:s, s:s*}", "how", set->verified, "time", set->verified_time));
     if (bytes >= 0)
         json_object_set_new(o, "bytes", json_integer(bytes));
     return o;
@@ -89,6 +92,10 @@ static void add_set(const json_t *set, struct buf *out)
     if (name || json_object_get(set, "database_uid"))
         buf_addf(out, "    db:%s %s%s\n", json_text(set, "database_uid", "?"), name ? name : "",
             json_flag(set, "newest") ? ", the newest complete set" : "");
+    const json_t *verified = json_object_get(set, "verified");
+    if (verified)
+        buf_addf(out, "    verified by %s at %s\n", json_text(verified, "how", ""),
+            json_text(verified, "time", "?"));
     if (!json_flag(set, "complete"))
         buf_addf(out, "    incomplete: %s\n", json_text(set, "reason", "?"));
 }

@@ -91,6 +91,8 @@
         "where copies wait for a location that cannot be written to")                                                                       \
     X(OPT_COMPRESS, FOR_RUN, "compress", "KIND", false,                                                                                     \
         "compress with zstd, gzip or none (zstd; gzip for plain RDB files)")                                                                \
+    X(OPT_POLICY, FOR_RUN, "policy", "FILE|ccs", false,                                                                                     \
+        "take only sets that are due, and remove old ones, as FILE says, or the CCS file that is given")                                    \
     X(OPT_FORM, FOR_RUN, "form", "FORM", false,                                                                                             \
         "rdb: plain RDB files, which a server makes here; rdb+stream: as they come (rdb+stream)")                                           \
     X(OPT_SERVER, FOR_RUN, "server", "PROGRAM", false,                                                                                      \
@@ -327,5 +329,10 @@ const char *live_request_name(const struct live_request *r); /* of the cluster; 
 struct tls_params;
 const struct tls_params *live_request_tls(const struct live_request *r); /* NULL: no TLS */
 const struct hosts *live_request_hosts(const struct live_request *r);    /* NULL: none given */
+const struct ccs *live_request_ccs(
+    const struct live_request *r); /* given as the addresses; or NULL */
+/* backup_history of that file: how many sets stay; 0: not known. */
+struct ccs_database;
+int64_t live_request_history(const struct live_request *r, const struct ccs_database *db);
 
 #endif

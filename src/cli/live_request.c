@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "recluster/ccs.h"
 #include "recluster/file.h"
 #include "recluster/hosts.h"
 #include "recluster/json.h"
@@ -18,6 +19,8 @@ struct live_request {
     const char **addresses; /* as they were given */
     size_t count, alloc, addresses_alloc;
     struct hosts *hosts;
+    struct state *st; /* of the CCS file that was given in the place of addresses; NULL: none */
+    struct ccs *ccs;
     struct secret *password, *sentinel_password;
     struct tls *tls;
     struct tls_params tls_files;
@@ -27,6 +30,8 @@ void live_request_free(struct live_request *r)
 {
     if (!r)
         return;
+    ccs_free(r->ccs);
+    state_close(r->st);
     tls_free(r->tls);
     secret_free(r->password);
     secret_free(r->sentinel_password);
@@ -49,7 +54,31 @@ const char *const *live_request_addresses(const struct live_request *r)
 
 const char *live_request_name(const struct live_request *r)
 {
-    return r->hosts ? json_text(r->hosts->live, "name", NULL) : NULL;
+    const char *name = r->hosts ? json_text(r->hosts->live, "name", NULL) : NULL;
+
+    return name || !r->ccs ? name : r->ccs->cluster_name;
+}
+
+const struct ccs *live_request_ccs(const struct live_request *r)
+{
+    return r->ccs;
+}
+
+int64_t live_request_history(const struct live_request *r, const struct ccs_database *db)
+{
+    AUTO_FREE char *key = xasprintf("bdb:%s", db->uid);
+    struct err ignored = ERR_INIT;
+    struct rows rows;
+    int64_t count = 0;
+
+    if (state_query(r->st, &rows, &ignored,
+            "SELECT CAST(value AS INTEGER) FROM ccs_entry WHERE key = ? AND field = "
+            "'backup_history'",
+            "s", key) < 0)
+        return 0;
+    while (rows_next(&rows))
+        count = rows_int(&rows, 0);
+    return rows_end(&rows, &ignored) == 0 && count > 0 ? count : 0;
 }
 
 const struct tls_params *live_request_tls(const struct live_request *r)
@@ -60,6 +89,39 @@ const struct tls_params *live_request_tls(const struct live_request *r)
 const struct hosts *live_request_hosts(const struct live_request *r)
 {
     return r->hosts;
+}
+
+static void add_seed(struct live_request *r, const char *host, int port, const char *word)
+{
+    GROW(r->seeds, r->count, r->alloc);
+    if (r->count + 1 >= r->addresses_alloc) {
+        r->addresses_alloc = 2 * r->addresses_alloc + 8;
+        r->addresses = xreallocarray(r->addresses, r->addresses_alloc, sizeof(*r->addresses));
+    }
+    r->seeds[r->count] = (struct live_address){host, port};
+    r->addresses[r->count++] = word;
+    r->addresses[r->count] = NULL;
+}
+
+/* The servers that a CCS file names; those that are there tell where the others are now. */
+static int add_ccs(struct live_request *r, const char *path, const char *key, struct err *err)
+{
+    if (r->ccs)
+        return err_set(err, ERR_USAGE, "'%s' is a second CCS file: name one", path);
+    if (state_open(NULL, STATE_MEMORY, &r->st, err) < 0 || ccs_import(path, key, r->st, err) < 0)
+        return -1;
+    r->ccs = ccs_load(r->st, err);
+    if (!r->ccs)
+        return -1;
+    for (size_t i = 0; i < r->ccs->shard_count; i++) {
+        const struct ccs_shard *shard = &r->ccs->shards[i];
+        const struct ccs_node *node = shard->node_uid ? ccs_node(r->ccs, shard->node_uid) : NULL;
+        if (node && node->addr && shard->port > 0)
+            add_seed(r, node->addr, shard->port,
+                arena_printf(&r->arena, strchr(node->addr, ':') ? "[%s]:%d" : "%s:%d", node->addr,
+                    shard->port));
+    }
+    return r->count ? 0 : err_set(err, ERR_USAGE, "'%s' names no address of a server", path);
 }
 
 /* "10.0.0.1", "10.0.0.1:6380", "name:6380", "[::1]:6380", "::1". */
@@ -86,14 +148,7 @@ static int add_address(struct live_request *r, const char *word, struct err *err
         n = strtol(port, &end, 10);
     if (!*host || (port && (end == port || *end)) || n <= 0 || n > 65535)
         return err_set(err, ERR_USAGE, "'%s' is not an address such as 10.0.0.1:6379", word);
-    GROW(r->seeds, r->count, r->alloc);
-    if (r->count + 1 >= r->addresses_alloc) {
-        r->addresses_alloc = 2 * r->addresses_alloc + 8;
-        r->addresses = xreallocarray(r->addresses, r->addresses_alloc, sizeof(*r->addresses));
-    }
-    r->seeds[r->count] = (struct live_address){host, (int)n};
-    r->addresses[r->count++] = word;
-    r->addresses[r->count] = NULL;
+    add_seed(r, host, (int)n, word);
     return 0;
 }
 
@@ -111,6 +166,20 @@ static int read_password(const char *path, struct secret **ret, struct err *err)
     return 0;
 }
 
+/* Of a CCS file that has it, if all of its databases have the same. */
+static const char *known_password(const struct ccs *ccs)
+{
+    const char *known = NULL;
+
+    for (size_t i = 0; ccs && i < ccs->database_count; i++) {
+        const char *own = ccs->databases[i].password;
+        if (!own || (known && strcmp(own, known) != 0))
+            return NULL;
+        known = own;
+    }
+    return known;
+}
+
 static int take_login(struct live_request *r, const struct arguments *args, const json_t *live,
     bool sentinel, struct err *err)
 {
@@ -126,6 +195,8 @@ static int take_login(struct live_request *r, const struct arguments *args, cons
     else if (json_has(live, key) &&
              !(*password = secret_from_json(json_object_get(live, key), key, err)))
         rc = -1;
+    else if (!*password && !sentinel && !user && !json_has(live, "user"))
+        *password = secret_new(known_password(r->ccs));
     login->user = user ? user : json_text(live, sentinel ? "sentinel_user" : "user", NULL);
     login->password = *password;
     if (rc == 0 && login->user && !login->password) {
@@ -173,7 +244,8 @@ int live_request_new(const struct arguments *args, struct live_request **ret, st
         rc = hosts_add(r->hosts, *path, err);
     const json_t *live = r->hosts ? r->hosts->live : NULL, *address;
     for (size_t i = 0; rc == 0 && i < args->word_count; i++)
-        rc = add_address(r, args->words[i], err);
+        rc = file_exists(args->words[i]) ? add_ccs(r, args->words[i], argument(args, OPT_KEY), err)
+                                         : add_address(r, args->words[i], err);
     size_t i;
     json_array_foreach (json_object_get(live, "addresses"), i, address) {
         if (rc == 0 && !args->word_count)

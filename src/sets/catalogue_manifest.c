@@ -137,6 +137,8 @@ static void add_set(
     struct backup_set *set = &c->sets[c->set_count - 1];
     set->database_uid = arena_strdup(&c->arena, uid);
     set->database_name = arena_strdup(&c->arena, json_text(database, "name", NULL));
+    set->verified = arena_strdup(&c->arena, json_text(text, "verified", NULL));
+    set->verified_time = arena_strdup(&c->arena, json_text(text, "verified_time", NULL));
 }
 
 static int take_text(void *arg, const void *data, size_t len, struct err *err)

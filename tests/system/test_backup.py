@@ -215,6 +215,75 @@ def check_recovery(backed, recovery, *more):
     return b, taken
 
 
+# --- when, and what stays ---
+
+def test_the_ccs_file_names_the_servers(backed, folder):
+    """In the place of addresses: whom to ask, and the password."""
+    b = backed(password="its own")
+    (folder / "pw").write_text("its own\n")
+    b.take("--password", folder / "pw")
+    ccs = folder / "ccs-redis.rdb"
+    shutil.copy(b.place / "ccs-redis.rdb", ccs)
+    b.primaries[0].kill()  # which stands first in it
+    with b.live.servers[1].connect() as c:
+        redis_server.wait_until(lambda: b"cluster_state:ok" in c.call("CLUSTER", "INFO"), "a failover")
+    run = b.recovery.run("backup", ccs, "--to", b.place, "--wait", "60s", "--json", timeout=120)
+    assert len(run.json["sets"]) == 1, run
+    assert b.recovery.run("backup", ccs, ccs, "--to", b.place, status=USAGE).says("second CCS file")
+
+
+def test_a_policy(backed, folder):
+    """Only what is due is taken; old sets go; what is wrong in the file is named."""
+    b = backed()
+    policy = folder / "policy.json"
+    policy.write_text(json.dumps({"databases": {"*": {"backup": {"every": "2s", "keep_last": 2}}}}))
+    taken = []
+    for _ in range(3):
+        (one,) = b.take("--policy", policy).json["sets"]
+        taken.append(one["set"])
+        time.sleep(2.1)
+    policy.write_text(json.dumps({"databases": {"db:1": {"backup": {"every": "1h"}}, "*": {"backup": {"every": "1s"}}}}))
+    run = b.take("--policy", policy)
+    assert run.json["sets"] == [] and run.says("is not due"), run
+    (place,) = b.recovery.run("backups", b.place, "--json").json["locations"]
+    assert [(s["verified"]["how"], s["form"]) for s in place["sets"]] == [("size", "rdb+stream")] * 2, place
+    left = {p.name[2:17] for p in b.place.glob("bk*manifest.json")}
+    assert left == set(taken[1:]), (left, taken)
+    policy.write_text(json.dumps({"databases": {"other": {"backup": {"every": "1h"}}}}))
+    assert b.take("--policy", policy).says("has no time for it")
+    for wrong, said in (
+            ({"databases": {"*": {"backup": {"evry": "1h"}}}}, "Did you mean 'every'?"),
+            ({"databases": {"*": {"backup": {}}}}, '"every" is missing'),
+            ({"databases": {"*": {}}}, 'no object "backup"'),
+            ({}, 'no object "databases"'),
+            ({"databases": {"*": {"backup": {"every": "1h", "keep": "x"}}}}, "x")):
+        policy.write_text(json.dumps(wrong))
+        assert b.take("--policy", policy, status=USAGE).says(said), wrong
+    assert b.take("--policy", "ccs", status=USAGE).says("in the place of the addresses")
+    assert b.take("--policy", policy, "--follow", status=USAGE).says("does not go with it")
+
+
+def test_the_policy_of_a_ccs_file(backed, recovery, folder, net):
+    """backup_interval and backup_history of its databases."""
+    b = backed()
+    b.take()
+    server = redis_server.Server(folder / "editor", net.addr(2), 6379)
+    server.folder.mkdir(exist_ok=True)
+    shutil.copy(b.place / "ccs-redis.rdb", server.folder / "dump.rdb")
+    server.start()
+    with server.connect() as c:
+        c.call("HSET", "bdb:1", "backup_interval", 3600, "backup_history", 1)
+        c.call("SAVE")
+    server.kill()
+    ccs = server.folder / "dump.rdb"
+    run = recovery.run("backup", ccs, "--to", b.place, "--policy", "ccs", "--json")
+    assert run.json["sets"] == [] and run.says("is not due"), run
+    other = folder / "other place"
+    other.mkdir()
+    run = recovery.run("backup", ccs, "--to", other, "--policy", "ccs", "--json")
+    assert len(run.json["sets"]) == 1, run
+
+
 # --- whatever happens meanwhile ---
 
 def settings_and_saves(servers):
