@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backup_follow.h"
+#include "backup_metrics.h"
 #include "backup_policy.h"
 #include "cluster_look.h"
 #include "command.h"
@@ -306,39 +307,29 @@ static int print_sets(const struct backup_run *run, json_t *sets, struct err *er
     return rc;
 }
 
-static int backup(struct backup_run *run, struct err *err)
+static int write_metrics(const struct backup_run *run, bool ok)
+{
+    struct err failure = ERR_INIT;
+
+    if (backup_metrics_of_sets(argument(run->args, OPT_METRICS), run->store, ok, &failure) == 0)
+        return 0;
+    print_error(&failure);
+    return -1;
+}
+
+/* Of the databases that the look has found. */
+static int take_all(struct backup_run *run, struct err *err)
 {
     json_t *sets = json_array();
 
-    run->params.time_ms = clock_wall_ms();
-    const struct cluster_look_params look = {
-        run->args, run->request, run->params.ask, run->store, run->wait_s};
-    int rc = cluster_look(&look, &run->look, err);
-    if (rc == 0)
-        rc = signals_catch(&run->params.stop_fd, err);
-    if (rc == 0 && run->args->given[OPT_ARCHIVE]) {
-        rc = put_newest_ccs_file(run, err);
-        struct cluster_look *first = run->look;
-        run->look = NULL;
-        if (rc == 0)
-            return backup_run_follow(&look, first, &run->params, err);
-        cluster_look_free(first);
-    }
-    if (rc == 0 && run->policy)
-        rc = backup_policy_choose(run->policy, run->store, run->look, err);
-    if (rc == 0 && !run->look->found_count) {
-        rc = print_sets(run, sets, err);
-        json_decref(sets);
-        return rc;
-    }
-    if (rc == 0)
-        rc = backup_begin(&run->params, run->look->found, run->look->found_count, err);
+    int rc = backup_begin(&run->params, run->look->found, run->look->found_count, err);
     if (rc == 0)
         rc = put_ccs_file(run, err);
     run->progress = progress_new(run->args->given[OPT_VERBOSE]);
     if (rc == 0)
         rc = take_sets(run, sets, err);
     progress_free(run->progress);
+    run->progress = NULL;
     if (rc < 0 && run->ccs_entry && !json_array_size(sets))
         remove_ccs_file(run);
     backup_end(&run->params);
@@ -349,6 +340,49 @@ static int backup(struct backup_run *run, struct err *err)
     if (rc >= 0 && print_sets(run, sets, err) < 0)
         rc = -1;
     json_decref(sets);
+    return rc;
+}
+
+static int take_none(const struct backup_run *run, struct err *err)
+{
+    json_t *sets = json_array();
+    int rc = print_sets(run, sets, err);
+
+    json_decref(sets);
+    return rc;
+}
+
+static int backup_sets(
+    struct backup_run *run, const struct cluster_look_params *look, struct err *err)
+{
+    if (cluster_look(look, &run->look, err) < 0 || signals_catch(&run->params.stop_fd, err) < 0)
+        return -1;
+    if (run->policy && backup_policy_choose(run->policy, run->store, run->look, err) < 0)
+        return -1;
+    return run->look->found_count ? take_all(run, err) : take_none(run, err);
+}
+
+static int follow(struct backup_run *run, const struct cluster_look_params *look, struct err *err)
+{
+    if (cluster_look(look, &run->look, err) < 0 || signals_catch(&run->params.stop_fd, err) < 0 ||
+        put_newest_ccs_file(run, err) < 0)
+        return -1;
+    struct cluster_look *first = run->look;
+    run->look = NULL;
+    return backup_run_follow(look, first, &run->params, err);
+}
+
+static int backup(struct backup_run *run, struct err *err)
+{
+    const struct cluster_look_params look = {
+        run->args, run->request, run->params.ask, run->store, run->wait_s};
+
+    run->params.time_ms = clock_wall_ms();
+    if (run->args->given[OPT_ARCHIVE])
+        return follow(run, &look, err);
+    int rc = backup_sets(run, &look, err);
+    if (run->args->given[OPT_METRICS] && write_metrics(run, rc == 0) < 0 && rc == 0)
+        rc = EXIT_PARTLY;
     return rc;
 }
 
@@ -379,7 +413,7 @@ static int print_unit(const struct arguments *args, struct err *err)
         .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
             OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
             OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
-            OPT_INSECURE),
+            OPT_METRICS, OPT_INSECURE),
         .every_s = follow                    ? 0
                    : args->given[OPT_POLICY] ? POLICY_EVERY_S
                                              : UNIT_EVERY_S,
@@ -455,6 +489,6 @@ const struct command command_backup = {
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
         OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
         OPT_SEGMENT, OPT_BASE_EVERY, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE, OPT_STREAM_SPOOL,
-        OPT_UNIT, OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
+        OPT_METRICS, OPT_UNIT, OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

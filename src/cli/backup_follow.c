@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backup_metrics.h"
 #include "progress.h"
 #include "recluster/archive.h"
 #include "recluster/clock.h"
@@ -18,6 +19,7 @@ struct follow_run {
     const struct cluster_look_params *look_params;
     struct cluster_look *now, *before; /* shards point into them; before: NULL after the first */
     struct progress *progress;
+    bool metrics_failed;
 };
 
 /* --- the cluster, again and again --- */
@@ -86,12 +88,30 @@ static void warn(void *arg, const char *text)
     tell(arg, true, text);
 }
 
+/* A file that cannot be written does not end an archive; it is told once. */
+static void write_metrics(struct follow_run *run, const struct archive_status *now)
+{
+    const char *path = argument(run->look_params->args, OPT_METRICS);
+    struct err failure = ERR_INIT;
+
+    if (!path)
+        return;
+    if (backup_metrics_of_archive(path, run->now->found[0]->db->name, now, &failure) == 0) {
+        run->metrics_failed = false;
+        return;
+    }
+    if (!run->metrics_failed)
+        tell(run, true, failure.message);
+    run->metrics_failed = true;
+}
+
 static void show(void *arg, const struct archive_status *now)
 {
-    const struct follow_run *run = arg;
+    struct follow_run *run = arg;
     char cut[HUMAN_TEXT_MAX], archived[HUMAN_TEXT_MAX], waiting[HUMAN_TEXT_MAX];
     int64_t now_ms = clock_wall_ms();
 
+    write_metrics(run, now);
     if (!isatty(STDERR_FILENO)) /* a journal would have a line each few seconds, for months */
         return;
     AUTO_FREE char *line = xasprintf("%zu of %zu streams; last moment %s ago, archived %s ago; %s "

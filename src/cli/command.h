@@ -115,7 +115,7 @@
     X(OPT_CHECK, FOR_OUTPUT, "check", "TIME", false,                                                                                        \
         "ask no server: say whether the file at each location is true, and not older than TIME")                                            \
     X(OPT_METRICS, FOR_OUTPUT, "metrics", "FILE", false,                                                                                    \
-        "write the age of the file and more to FILE, as Prometheus reads it")                                                               \
+        "write the age of what was kept and more to FILE, as Prometheus reads it")                                                          \
     X(OPT_UNIT, FOR_OUTPUT, "unit", NULL, false,                                                                                            \
         "print systemd units that run this command, and do nothing else")                                                                   \
     X(OPT_WITHOUT_SECRETS, FOR_SAFETY, "without-secrets", NULL, false,                                                                      \

@@ -8,7 +8,7 @@ import pytest
 
 from harness import contents, one_moment, redis_server, resp
 from program import DONE, REFUSED
-from test_backup import Backed, age, assert_encrypted, fill_marked, held_by  # noqa: F401 (a fixture)
+from test_backup import Backed, age, assert_encrypted, fill_marked, held_by, metrics_of  # noqa: F401 (a fixture)
 
 
 class Archive(Backed):
@@ -105,11 +105,14 @@ def check_moments(archive, net):
     a = archive()
     with a.writers(pause=0.002) as writers:
         writers.wait_for(10)
-        a.follow()
+        a.follow("--metrics", a.folder / "metrics")
         time.sleep(4)
         said = a.stop()
     cuts = a.cuts()
     assert len(cuts) > 20, said
+    metrics = metrics_of(a.folder / "metrics")
+    assert metrics['recluster_archive_streaming{database="redis-7000"}'] == 3
+    assert 0 <= cuts[-1]["time_ms"] / 1000 - metrics['recluster_archive_archived_time_seconds{database="redis-7000"}'] < 5, metrics
     last = 0
     for name, cut in (("first", cuts[0]), ("middle", cuts[len(cuts) // 2]), ("last", cuts[-1])):
         held = a.recover_at(net, cut, name)

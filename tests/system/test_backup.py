@@ -232,6 +232,11 @@ def test_the_ccs_file_names_the_servers(backed, folder):
     assert b.recovery.run("backup", ccs, ccs, "--to", b.place, status=USAGE).says("second CCS file")
 
 
+def metrics_of(path):
+    """{name with labels: value}"""
+    return {line.rsplit(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in path.read_text().splitlines() if line[0] != "#"}
+
+
 def test_a_policy(backed, folder):
     """Only what is due is taken; old sets go; what is wrong in the file is named."""
     b = backed()
