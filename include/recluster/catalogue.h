@@ -133,6 +133,9 @@ int catalogue_read_all(struct store *s, const struct store_list *list, struct ca
     struct err *err) MUST_CHECK;
 void catalogue_release(struct catalogue *c);
 
+/* How many bytes of a stream the segment of an archive has, by its name; -1: it is not one. */
+int64_t catalogue_segment_bytes(const char *name);
+
 /*
  * The archives of all databases: [{"database_uid", "database_name", "first", "last" (times of the
  * oldest and the newest moment of the index), "newest" (of those of which all is there; missing if

@@ -153,7 +153,8 @@ static int add_location(struct verify *v, const json_t *location, struct err *er
             json_array_append_new(v->notes,
                 json_sprintf(
                     "'%s' is left out: it is encrypted, recluster inspect --key reads it", path));
-        else if (backup_name_is_rdb(e->name) || backup_name_is_aof(e->name))
+        else if (backup_name_is_rdb(e->name) || backup_name_is_aof(e->name) ||
+                 catalogue_segment_bytes(e->name) >= 0)
             add_file(v, resolved, e->name, path)->bytes = e->bytes;
     }
     int rc = catalogue_read_all(store, &list, &catalogue, err);
@@ -360,8 +361,8 @@ const struct command command_verify = {
     .summary = "check backup files without any cluster",
     .help =
         "Reads each file whole: checksum, structure, keys, slots. A folder or a URL that is not a "
-        "file means all .rdb, .rdb.gz and .rdb.zst files in it, and its backup sets must "
-        "be complete. Exit status 1 if anything is bad, else 6 if something could not be "
+        "file means all .rdb, .rdb.gz and .rdb.zst files in it, and the streams of archives; its "
+        "backup sets must be complete. Exit status 1 if anything is bad, else 6 if something could not be "
         "read.",
     .min_words = 0,
     .max_words = 10000,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "recluster/backup_name.h"
+#include "recluster/catalogue.h"
 #include "recluster/child.h"
 #include "recluster/clock.h"
 #include "recluster/file.h"
@@ -75,7 +76,19 @@ static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
     json_decref(numbers);
 }
 
-static int check_keys(void *arg, const json_t *facts, struct err *err)
+/* A segment is a SELECT of its first database, and as many bytes as its name says. */
+static int check_segment(const char *name, const json_t *facts, struct err *err)
+{
+    enum { SELECT_MIN = 23, SELECT_MAX = 30 };
+    int64_t wanted = catalogue_segment_bytes(name), bytes = json_int(facts, "stream_bytes", 0);
+
+    if (wanted < 0 || (bytes >= wanted + SELECT_MIN && bytes <= wanted + SELECT_MAX))
+        return 0;
+    return err_set(err, ERR_CORRUPT,
+        "it does not have the %lld bytes of a stream that its name says", (long long)wanted);
+}
+
+static int check_facts(void *arg, const json_t *facts, struct err *err)
 {
     const struct child *c = arg;
     json_int_t keys = json_int(facts, "keys", 0);
@@ -92,7 +105,7 @@ static int check_keys(void *arg, const json_t *facts, struct err *err)
     }
 
     if (c->file->keys < 0 || keys == c->file->keys)
-        return 0;
+        return check_segment(c->file->name, facts, err);
     return err_set(err, ERR_CORRUPT, "it has %" JSON_INTEGER_FORMAT " keys; its manifest says %lld",
         keys, (long long)c->file->keys);
 }
@@ -152,7 +165,7 @@ static int verify_one(void *arg, int fd)
             .sha256 = c->verifier->digest || c->file->sha256,
             .allowed = c->file->slots},
         .progress = on_progress,
-        .check = check_keys,
+        .check = check_facts,
         .arg = c,
     };
 
@@ -160,8 +173,9 @@ static int verify_one(void *arg, int fd)
     memory_limit_tell(on_memory_limit, c);
     if (store)
         store_limit_rate(store, c->verifier->rate);
-    int (*read)(const struct pull_params *, json_t **, struct err *) =
-        backup_name_is_aof(c->file->name) ? pull_aof : pull;
+    bool commands =
+        backup_name_is_aof(c->file->name) || catalogue_segment_bytes(c->file->name) >= 0;
+    int (*read)(const struct pull_params *, json_t **, struct err *) = commands ? pull_aof : pull;
     bool ok = store && read(&params, &facts, &err) == 0;
     json_t *entry = entry_of(c->file, facts, ok ? NULL : &err);
     write_line(fd, entry);

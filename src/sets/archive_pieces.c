@@ -34,7 +34,10 @@ static bool take_number(const char **at, char after, int64_t *ret)
     return true;
 }
 
-/* "base-<database>-<shard>-<id>-<offset>.rdb…", "stream-<database>-<shard>-<id>-<first>-<last>…" */
+/*
+ * "base-<database>-<shard>-<id>-<offset>.rdb…", "stream-<database>-<shard>-<id>-<first>-<last>…".
+ * `uid` NULL: of any database.
+ */
 static bool parse_piece(const char *name, const char *kind, const char *uid, struct piece *ret)
 {
     bool base = strcmp(kind, "base") == 0;
@@ -45,7 +48,7 @@ static bool parse_piece(const char *name, const char *kind, const char *uid, str
     if (strncmp(name, kind, len) != 0 || name[len] != '-')
         return false;
     at += len + 1;
-    if (!take_word(&at, database, sizeof(database), '-') || strcmp(database, uid) != 0 ||
+    if (!take_word(&at, database, sizeof(database), '-') || (uid && strcmp(database, uid) != 0) ||
         !take_word(&at, ret->shard, sizeof(ret->shard), '-') ||
         !take_word(&at, ret->id, sizeof(ret->id), '-') || strlen(ret->id) != ARCHIVE_ID_HEX)
         return false;
@@ -59,6 +62,13 @@ static bool parse_piece(const char *name, const char *kind, const char *uid, str
     errno = 0;
     ret->last = strtoll(at, NULL, 10);
     return digits && !errno && (at[digits] == '.' || !at[digits]) && ret->last > ret->first;
+}
+
+int64_t catalogue_segment_bytes(const char *name)
+{
+    struct piece piece;
+
+    return parse_piece(name, "stream", NULL, &piece) ? piece.last - piece.first : -1;
 }
 
 static int by_place(const void *a, const void *b)

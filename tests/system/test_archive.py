@@ -110,6 +110,7 @@ def check_moments(archive, net):
         said = a.stop()
     cuts = a.cuts()
     assert len(cuts) > 20, said
+    check_verified(a)
     metrics = metrics_of(a.folder / "metrics")
     assert metrics['recluster_archive_streaming{database="redis-7000"}'] == 3
     assert 0 <= cuts[-1]["time_ms"] / 1000 - metrics['recluster_archive_archived_time_seconds{database="redis-7000"}'] < 5, metrics
@@ -119,6 +120,20 @@ def check_moments(archive, net):
         assert one_moment.faults(held, a.names) == []
         assert greatest(held) > last
         last = greatest(held)
+
+
+def check_verified(a):
+    """All pieces are read; a segment that lost its end, or a byte, is found."""
+    verified = a.recovery.run("verify", a.place, "--json").json["files"]
+    segments = [f for f in verified if "/stream-" in f["path"]]
+    assert len(segments) > 3 and all(f["ok"] for f in verified), verified
+    victim = max(a.place.glob("stream-*"), key=lambda p: p.stat().st_size)
+    whole = victim.read_bytes()
+    for bad in (whole[:-5], whole[:20] + bytes([whole[20] ^ 255]) + whole[21:]):
+        victim.write_bytes(bad)
+        found = a.recovery.run("verify", a.place, "--json", status=1).json["files"]
+        assert [f["path"] for f in found if not f["ok"]] == [str(victim)]
+    victim.write_bytes(whole)
 
 
 RICH = [
