@@ -33,7 +33,8 @@ struct archive_params {
     int64_t cuts_ms;                    /* between two cuts */
     int64_t segment_ms, segment_bytes;  /* a segment is closed when it is so old or so large */
     int64_t base_ms;                    /* a new base when the last one is so old; 0: never */
-    const char *folder;                 /* for streams on their way; one archive alone uses it */
+    int64_t replay_ms;  /* or when it would take so long to load the stream behind it; 0: never */
+    const char *folder; /* for streams on their way; one archive alone uses it */
     const char *host_folder; /* the same on hosts, followed by "-" and the shard; NULL: `folder` */
     /*
      * Asks the cluster again. What it gives, like `first`, is borrowed until the call after the next

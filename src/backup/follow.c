@@ -26,6 +26,7 @@ enum {
     LOOK_MS = 2000,       /* between two looks at a cluster that has changed */
     RESTART_MS = 2000,
     OPENING_MS = 500,
+    REPLAY_BYTES_PER_MS = 40 * 1000, /* a server of 2020 takes 50 MB of commands a second */
     MINUTE_MS = 60 * 1000,
     INDEX_BYTES_MAX = 64 << 20,
     KNOWN_BASE_MS = 10 * 60 * 1000, /* after a start, until the next data set at the latest */
@@ -42,6 +43,7 @@ struct line {
     uint64_t call;                    /* 0: it does not run */
     struct agent_place place;         /* of the call */
     int64_t restart_at_ms, base_at_ms;
+    int64_t base_offset; /* where the last data set begins the stream; -1: not known */
     bool streaming;
     struct slots slots;             /* in the last cut */
     struct repl_place at, archived; /* received; at the location */
@@ -169,6 +171,8 @@ static void on_progress(void *ctx, const json_t *params)
     if (strlen(id) == REPL_ID_HEX)
         strcpy(l->at.id, id);
     l->at.offset = json_int(params, "offset", 0);
+    if (l->base_offset < 0)
+        l->base_offset = l->at.offset;
     l->waiting = json_int(params, "waiting", 0);
     l->streaming = true;
 }
@@ -203,6 +207,7 @@ static void on_notice(void *ctx, const struct rpc_message *m)
         say(l->f, false,
             "shard:%s: data set at offset %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " bytes",
             l->uid, json_int(m->payload, "offset", 0), json_int(m->payload, "bytes", 0));
+        l->base_offset = json_int(m->payload, "offset", 0);
         l->base_at_ms = l->f->params->base_ms ? clock_mono_ms() + l->f->params->base_ms : INT64_MAX;
     }
     wake(l->f);
@@ -230,6 +235,14 @@ static void tell_line(const struct line *l, const char *method)
     link_tell(l->place.link, method, json_pack("{s:I}", "id", (json_int_t)l->call), NULL, 0);
 }
 
+/* The commands behind the last data set would be loaded for too long. */
+static bool replay_is_long(const struct line *l)
+{
+    int64_t bytes = l->f->params->replay_ms * REPLAY_BYTES_PER_MS;
+
+    return bytes && l->base_offset >= 0 && l->at.offset - l->base_offset >= bytes;
+}
+
 static int run_lines(struct follow *f, struct wait *wait, struct err *err)
 {
     int64_t now_ms = clock_mono_ms();
@@ -240,8 +253,9 @@ static int run_lines(struct follow *f, struct wait *wait, struct err *err)
             return -1;
         if (!l->call)
             wait_until(wait, l->restart_at_ms);
-        if (l->call && l->base_at_ms <= now_ms) {
+        if (l->call && (l->base_at_ms <= now_ms || replay_is_long(l))) {
             l->base_at_ms = INT64_MAX;
+            l->base_offset = l->at.offset;
             tell_line(l, "base");
         }
     }
@@ -623,6 +637,8 @@ int archive_follow(
         f.lines[i] = (struct line){.f = &f,
             .shard = &first->shards[i],
             .base_at_ms = first_base_ms(params),
+
+            .base_offset = -1,
             .archived_db = -1};
     int rc = name_lines(&f, err);
     if (rc == 0) {

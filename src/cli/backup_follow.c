@@ -188,6 +188,8 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
         rc = take_ms(args, OPT_SEGMENT, SEGMENT_S * 1000, &archive.segment_ms, err);
     if (rc == 0)
         rc = take_ms(args, OPT_BASE_EVERY, BASE_S * 1000LL, &archive.base_ms, err);
+    if (rc == 0)
+        rc = take_ms(args, OPT_BASE_RTO, 0, &archive.replay_ms, err);
     if (rc == 0 && (archive.cuts_ms < CUTS_MIN_MS || archive.segment_ms <= 0))
         rc = err_set(
             err, ERR_USAGE, "--cuts and --segment need times of %d ms or more", CUTS_MIN_MS);

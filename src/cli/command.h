@@ -106,6 +106,8 @@
         "--unit: a timer that starts it so often (1d)")                                                                                     \
     X(OPT_BASE_EVERY, FOR_RUN, "base-every", "TIME", false,                                                                                 \
         "--follow: take a data set so often (1d)")                                                                                          \
+    X(OPT_BASE_RTO, FOR_RUN, "rto", "TIME", false,                                                                                          \
+        "--follow: take a data set when the stream behind the last one would be loaded for TIME")                                           \
     X(OPT_VERIFY, FOR_RUN, "verify", "HOW", false,                                                                                          \
         "read back from LOCATION: the size of the files, their digest, or check them in full (size)")                                       \
     X(OPT_FORKS, FOR_RUN, "forks", "N", false,                                                                                              \

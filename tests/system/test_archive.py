@@ -333,6 +333,21 @@ def test_an_encrypted_archive(archive, net, age):
     assert check_all(a, net, 2, said) == 2
 
 
+def test_much_is_written(archive):
+    """A data set is taken when the stream behind the last one has become long."""
+    a = archive()
+    a.follow("--rto", "20ms", "--base-every", "1d")
+    a.wait_for_cuts(1)
+    assert len(list(a.place.glob("base-*"))) == 3
+    with a.primaries[0].connect() as c:
+        for i in range(300):
+            c.call("SET", f"{{{a.names[0]}}}big", "x" * 10000)
+    redis_server.wait_until(lambda: len(list(a.place.glob("base-*"))) >= 4, "another data set")
+    said = a.stop()
+    assert {p.name.split("-")[2] for p in a.place.glob("base-*") if len(list(a.place.glob(f"base-1-{p.name.split('-')[2]}-*"))) > 1} \
+        == {"1"}, said
+
+
 # --- what is there, and what goes ---
 
 def test_an_archive_is_listed_and_expires(archive, net, recovery):
