@@ -1,6 +1,9 @@
 """backup --follow: every moment of the index can be recovered, or is refused for a gap that is named."""
 
+import contextlib
+import functools
 import json
+import random
 import signal
 import time
 
@@ -346,6 +349,96 @@ def test_much_is_written(archive):
     said = a.stop()
     assert {p.name.split("-")[2] for p in a.place.glob("base-*") if len(list(a.place.glob(f"base-1-{p.name.split('-')[2]}-*"))) > 1} \
         == {"1"}, said
+
+
+class Deaths:
+    """What ends by itself, at random: the archiver, a source, a primary. The cluster loses nothing of it."""
+
+    def __init__(self, a, seed):
+        self.a = a
+        self.random = random.Random(seed)
+        self.count = {"archiver": 0, "source": 0, "primary": 0}
+        shards = len(a.primaries)
+        self.pairs = [(a.live.servers[i], a.live.servers[i + shards]) for i in range(shards)]
+
+    def _find(self, shard):
+        """The server that is primary, and its connection."""
+        for server in self.pairs[shard]:
+            with contextlib.suppress(OSError, resp.ReplyError):
+                c = server.connect()
+                if c.info("replication")["role"] == "master":
+                    return server, c
+                c.close()
+        raise OSError("no primary now")
+
+    def primary_of(self, shard):
+        """For the writers."""
+        return self._find(shard)[1]
+
+    def _split(self, shard):
+        server, c = self._find(shard)
+        c.close()
+        first, second = self.pairs[shard]
+        return (first, second) if server is first else (second, first)
+
+    def archiver(self):
+        self.a.process.kill()
+        self.a.process.communicate()
+        self.a.follow(seed=self.random.randrange(len(self.a.live.servers)))
+
+    def source(self):
+        _, replica = self._split(self.random.randrange(len(self.pairs)))
+        replica.kill()
+        time.sleep(self.random.random())
+        replica.start()
+        redis_server.wait_for_replica(replica)
+
+    def primary(self):
+        """What was answered has reached the replica, so that the cluster itself loses nothing."""
+        primary, replica = self._split(self.random.randrange(len(self.pairs)))
+        with self.writers.held_back():
+            redis_server.wait_for_replica(replica)
+            primary.kill()
+            with replica.connect() as c:
+                redis_server.wait_until(lambda: c.info("replication")["role"] == "master", "a failover", 60)
+            primary.start()
+            redis_server.wait_for_replica(primary)
+
+    def happen(self, writers, count):
+        self.writers = writers
+        for _ in range(count):
+            what = self.random.choice(list(self.count))
+            getattr(self, what)()
+            self.count[what] += 1
+            writers.wait_for(2, 60)
+            time.sleep(self.random.random())
+
+
+def check_deaths(archive, net, count, restored):
+    a = archive()
+    deaths = Deaths(a, time.time_ns())
+    targets = [functools.partial(deaths.primary_of, i) for i in range(len(a.primaries))]
+    with one_moment.Writers(targets, a.names, pause=0.005) as writers:
+        writers.wait_for(5)
+        a.follow()
+        a.wait_for_cuts(1)
+        deaths.happen(writers, count)
+        time.sleep(12)  # an index is written each ten seconds
+        said = a.stop()
+    good = check_all(a, net, restored, said)
+    print(deaths.count, f"{good} of {restored} moments")
+    assert good >= restored * 2 // 3, (deaths.count, said)
+
+
+def test_random_deaths(archive, net):
+    """Each moment is right, or refused with the shard that has a gap."""
+    check_deaths(archive, net, 3, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("system", "valkey91")
+def test_many_random_deaths(archive, net):
+    check_deaths(archive, net, 100, 20)
 
 
 # --- what is there, and what goes ---
