@@ -15,6 +15,7 @@
  *     bdb            acl_users (JSON: the lines of ACL LIST), redis_config (JSON: the settings that
  *                    are equal on all its servers), functions, module_paths, captured_keys,
  *                    captured_bytes, tls_ports ("only", "mixed"),
+ *                    renamed_commands (JSON: {name: other name, or "" if switched off}),
  *                    login ("unknown": the folder had no configuration)
  *     redis          cluster_node_id, config_epoch, bus_port, hostname, data_path, executable,
  *                    redis_config (JSON: the settings in which it differs), status

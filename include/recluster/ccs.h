@@ -152,7 +152,8 @@ struct ccs_database {
     bool default_stays_off; /* it was, and a mapped user can log in instead */
     const json_t *settings, *settings_left;
     json_t *settings_own;
-    const json_t *config; /* what CONFIG GET said of all its servers; NULL: not known */
+    const json_t *renamed; /* commands with other names, or "" if they were off; NULL: none known */
+    const json_t *config;  /* what CONFIG GET said of all its servers; NULL: not known */
     const struct ccs_sentinels *sentinels; /* NULL: none */
     bool no_sentinels;                     /* the hosts file wants none */
     const char *const *modules;            /* names from its module_list, NULL-ended */

@@ -82,6 +82,12 @@ struct live_watch {
     bool is_down;
 };
 
+/* "rename-command" of a configuration file; no running server tells of it. */
+struct live_rename {
+    const char *name; /* in lower case */
+    const char *to;   /* "": switched off */
+};
+
 struct live_server {
     const char *addr; /* IP address where it was asked */
     const char *name; /* the name that the operator or another server used, if any */
@@ -93,7 +99,9 @@ struct live_server {
     const char *info;              /* the text of INFO */
     struct live_setting *settings; /* CONFIG GET *, sorted by name */
     size_t setting_count;
-    bool settings_unknown;    /* of a folder without a configuration file */
+    bool settings_unknown;       /* of a folder without a configuration file */
+    struct live_rename *renamed; /* of a folder */
+    size_t renamed_count;
     const char *const *users; /* ACL LIST, NULL-ended */
     struct live_module *modules;
     size_t module_count;

@@ -251,6 +251,7 @@ struct plan_database {
     bool tls_mixed; /* and as before, a second port of each server speaks without TLS */
     /* Clients have no administrative commands, as behind the old proxy; the user admin has them. */
     bool data_commands_only;
+    bool adds_admin; /* the user admin is made: for these, or for commands that had other names */
 };
 
 struct plan_host {

@@ -240,7 +240,8 @@
  *
  *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (of the commands of @admin
  *           and @dangerous only those that the vendor's proxy permits), "admin_password"?,
- *           "users"? ([lines of ACL LIST]), "sentinel_password"?}
+ *           "users"? ([lines of ACL LIST]), "denied"? ([commands that none of them may call, but
+ *           admin]), "sentinel_password"?}
  *       -> {"warnings": [text]}  ! user default on; with admin_password, user admin too; with
  *       sentinel_password, the user recluster-sentinel, which may do what Sentinels need; ACL SAVE
  *       With users, these are made, and default is as its line says; "password" replaces its own.

@@ -97,13 +97,54 @@ int access_allow_sentinels(
     return make_sentinel_user(r, &version, password, err) < 0 ? -1 : save_users(r, err);
 }
 
+/* As rules: " -config -flushall". A rule for a command that the server does not know is an error. */
+static int deny_commands(struct redis *r, const json_t *names, struct buf *rules, struct err *err)
+{
+    const json_t *name;
+    size_t i;
+
+    json_array_foreach (names, i, name) {
+        const char *text = json_is_string(name) ? json_string_value(name) : "";
+        redisReply *reply;
+        if (!*text || text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-")])
+            continue;
+        if (redis_command(r, &reply, err, "COMMAND", "INFO", text) < 0)
+            return -1;
+        if (reply->elements == 1 && reply->element[0]->type == REDIS_REPLY_ARRAY)
+            buf_addf(rules, " -%s", text);
+        freeReplyObject(reply);
+    }
+    return 0;
+}
+
+/* The administrator first: nobody else could undo what follows. */
+static int open_to_users(
+    const struct shard *shard, struct users_making *making, const json_t *params, struct err *err)
+{
+    const json_t *users = json_object_get(params, "users");
+    const char *sentinel = json_text(params, "sentinel_password", NULL);
+    CLEANUP(buf_release) struct buf denied = BUF_INIT;
+    struct redis *r = making->redis;
+
+    if (deny_commands(r, json_object_get(params, "denied"), &denied, err) < 0)
+        return -1;
+    making->denied = denied.data;
+    if (shard->admin_password &&
+        set_user(shard, r, ADMIN_USER, shard->admin_password, false, err) < 0)
+        return -1;
+    if ((json_array_size(users)
+                ? users_make(making, users, err)
+                : set_user(shard, r, "default", making->password, making->data_only, err)) < 0)
+        return -1;
+    if (sentinel && make_sentinel_user(r, &making->version, sentinel, err) < 0)
+        return -1;
+    return save_users(r, err);
+}
+
 static int run_open(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *rules = json_text(params, "rules", NULL);
-    const json_t *users = json_object_get(params, "users");
+    const char *rules = json_text(params, "rules", NULL), *password;
     json_t *warnings = json_array();
-    bool data_only = rules && strcmp(rules, "data") == 0;
-    const char *password, *sentinel = json_text(params, "sentinel_password", NULL);
     struct shard shard;
 
     (void)call;
@@ -113,20 +154,13 @@ static int run_open(struct agent_call *call, const json_t *params, json_t **ret,
     }
     struct users_making making = {.password = password,
         .has_admin = shard.admin_password != NULL,
-        .data_only = data_only,
+        .data_only = rules && strcmp(rules, "data") == 0,
         .warnings = warnings};
     server_version_of_record(shard.record, &making.version);
     int rc = -1;
-    /* The administrator first: nobody else could undo what follows. */
     if (server_connect(&shard, password, &making.redis, err) == 0 &&
         shard_set(&shard, SHARD_OPENED, err) == 0 &&
-        (!shard.admin_password ||
-            set_user(&shard, making.redis, ADMIN_USER, shard.admin_password, false, err) == 0) &&
-        (json_array_size(users)
-                ? users_make(&making, users, err)
-                : set_user(&shard, making.redis, "default", password, data_only, err)) == 0 &&
-        (!sentinel || make_sentinel_user(making.redis, &making.version, sentinel, err) == 0) &&
-        save_users(making.redis, err) == 0) {
+        open_to_users(&shard, &making, params, err) == 0) {
         *ret = json_pack("{s:O}", "warnings", warnings);
         rc = 0;
     }

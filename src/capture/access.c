@@ -130,6 +130,21 @@ static void add_functions(struct making *m, const struct live_server *s, struct 
     buf_release(&names);
 }
 
+/* Of all servers: what one of them did not let clients call, none should. */
+static void add_renamed(struct making *m, const struct live_database *db, struct hash *bdb)
+{
+    json_t *renamed = json_object();
+
+    for (size_t i = 0; i < db->count; i++)
+        for (size_t k = 0; k < db->servers[i]->renamed_count; k++) {
+            const struct live_rename *r = &db->servers[i]->renamed[k];
+            json_object_set_new(renamed, r->name, json_string(r->to));
+        }
+    AUTO_FREE char *text = json_object_size(renamed) ? json_dumps(renamed, JSON_COMPACT) : NULL;
+    hash_set(&m->now, bdb, "renamed_commands", text);
+    json_decref(renamed);
+}
+
 void access_add(struct making *m, const struct live_database *db, struct hash *bdb)
 {
     if (db->first->settings_unknown)
@@ -139,4 +154,5 @@ void access_add(struct making *m, const struct live_database *db, struct hash *b
     add_tls(m, db->first, bdb);
     add_modules(m, db->first, bdb);
     add_functions(m, db->first, bdb);
+    add_renamed(m, db, bdb);
 }

@@ -12,7 +12,7 @@ static int copy_entries(struct state *from, struct state *st, struct err *err)
 
     if (state_query(from, &rows, err,
             "SELECT field, value FROM ccs_entry WHERE key = 'bdb:1' AND field IN"
-            " ('acl_users', 'redis_config', 'module_arg_list') AND typeof(value) = 'text'",
+            " ('acl_users', 'redis_config', 'module_arg_list', 'renamed_commands') AND typeof(value) = 'text'",
             "") < 0)
         return -1;
     while (rc == 0 && rows_next(&rows))

@@ -213,8 +213,10 @@ static void check_capture(struct import *im)
     size_t i;
 
     json_array_foreach (list, i, finding) {
-        finding_add(&im->findings, FINDING_CAPTURE, json_pack("[s]", "cluster"),
-            "when it was captured, %s", json_text(finding, "message", "?"));
+        bool empty = strcmp(json_text(finding, "code", ""), "node-without-slots") == 0;
+        finding_add(&im->findings, empty ? FINDING_NODE_WITHOUT_SLOTS : FINDING_CAPTURE,
+            json_pack("[s]", "cluster"), "when it was captured, %s",
+            json_text(finding, "message", "?"));
     }
     json_decref(list);
 }

@@ -280,6 +280,8 @@ static void take_captured(
         take_module_args(l, db, text);
     } else if (strcmp(field, "acl_users") == 0) {
         db->users = lines_of(l, value);
+    } else if (strcmp(field, "renamed_commands") == 0) {
+        db->renamed = json_object_size(value) ? value : NULL;
     } else if (json_is_object(value)) {
         divide_settings(l, value, &parts);
         db->config = value;
@@ -297,7 +299,7 @@ static int load_captured(struct loader *l)
 
     if (state_query(l->state, &rows, l->err,
             "SELECT substr(key, 5), field, value FROM ccs_entry"
-            " WHERE kind = 'hash' AND field IN ('acl_users', 'redis_config', 'module_arg_list')"
+            " WHERE kind = 'hash' AND field IN ('acl_users', 'redis_config', 'module_arg_list', 'renamed_commands')"
             " AND typeof(key) = 'text' AND substr(key, 1, 4) = 'bdb:' AND typeof(value) = 'text'",
             "") < 0)
         return -1;

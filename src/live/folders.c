@@ -98,7 +98,6 @@ struct folder {
     const char **users;
     size_t user_count, setting_alloc, module_alloc, user_alloc;
     size_t depth, includes; /* of configuration files */
-    struct buf renamed;     /* names of commands */
 };
 
 static void set_setting(struct folder *f, const char *name, const char *value)
@@ -192,12 +191,35 @@ static void add_user(struct folder *f, const char *raw)
     buf_release(&line);
 }
 
-static void note_renamed(struct folder *f, const struct line *line)
+static char *lower_case(struct arena *arena, const char *text)
 {
-    const char *to = line->count > 2 ? line->words[2] : "";
+    char *lower = arena_strdup(arena, text);
 
-    buf_addf(&f->renamed, "%s%s%s%s", f->renamed.len ? ", " : "", line->words[1],
-        *to ? " as " : " switched off", to);
+    for (char *p = lower; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
+    return lower;
+}
+
+/* A later line for the same command counts. */
+static void add_renamed(struct folder *f, const struct line *line)
+{
+    struct live_server *s = f->server;
+    const char *name = lower_case(&f->live->arena, line->words[1]);
+    size_t i = 0;
+
+    if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-")])
+        return;
+    while (i < s->renamed_count && strcmp(s->renamed[i].name, name) != 0)
+        i++;
+    if (i == s->renamed_count) {
+        struct live_rename *more =
+            arena_alloc(&f->live->arena, (s->renamed_count + 1) * sizeof(*more));
+        if (i)
+            memcpy(more, s->renamed, i * sizeof(*more));
+        s->renamed = more;
+        s->renamed_count++;
+    }
+    s->renamed[i] = (struct live_rename){name, line->count > 2 ? line->words[2] : ""};
 }
 
 /* "save" lines add up, and an empty one ends those before; other settings replace each other. */
@@ -223,12 +245,9 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
         set_setting(f, "client-output-buffer-limit",
             before ? arena_printf(arena, "%s %s", before, value) : value);
     } else if (strcasecmp(name, "rename-command") == 0) {
-        note_renamed(f, line);
+        add_renamed(f, line);
     } else {
-        char *lower = arena_strdup(arena, name);
-        for (char *p = lower; *p; p++)
-            *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
-        set_setting(f, lower, plain_number(arena, joined(arena, line, 1)));
+        set_setting(f, lower_case(arena, name), plain_number(arena, joined(arena, line, 1)));
     }
 }
 
@@ -382,18 +401,12 @@ static void tell_of_configuration(struct folder *f)
             "'%s' has no redis.conf or valkey.conf: password, users, TLS, limits and modules are "
             "not known. Copy the file there, if it was elsewhere",
             f->path);
-    if (f->renamed.len)
-        live_note(f->live, "commands-renamed",
-            "'%s' has commands under other names: %s. The new servers have the usual names; keep "
-            "users away from commands by ACL rules",
-            f->path, f->renamed.data);
 }
 
 static int read_folder(struct live *live, const char *path, struct err *err)
 {
     struct live_server *s = arena_alloc(&live->arena, sizeof(*s));
-    struct folder f = {
-        .live = live, .server = s, .path = arena_strdup(&live->arena, path), .renamed = BUF_INIT};
+    struct folder f = {.live = live, .server = s, .path = arena_strdup(&live->arena, path)};
     bool conf, valkey, acl;
     int rc = 0;
 
@@ -426,7 +439,6 @@ static int read_folder(struct live *live, const char *path, struct err *err)
         live->servers[live->count++] = s;
     }
     free(f.users);
-    buf_release(&f.renamed);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "recluster/protocol.h"
 #include "steps.h"
 
 static const char *password_hint(struct draft *d, const struct ccs_database *db)
@@ -78,6 +79,51 @@ static bool all_have_tls(const struct draft *d)
     return all && any;
 }
 
+static bool has_user(const struct ccs_database *db, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *const *line = db->users; line && *line; line++)
+        if (strncmp(*line, "user ", 5) == 0 && strncmp(*line + 5, name, len) == 0 &&
+            (*line)[5 + len] == ' ')
+            return true;
+    return false;
+}
+
+/*
+ * A server learns other names of commands only when it starts, and then recluster could not use
+ * CONFIG or CLUSTER. Rules of users keep clients from these commands at once, and for good.
+ */
+static void warn_of_renamed(struct draft *d, const struct plan_database *db)
+{
+    const struct ccs_database *database = db->database;
+    struct draft_names names = {.text = BUF_INIT, .all = true};
+    const char *name;
+    json_t *to;
+
+    json_object_foreach ((json_t *)(uintptr_t)database->renamed, name, to) {
+        const char *other = json_string_value(to);
+        draft_names_add(&names, other && *other ? "%s was %s" : "%s was off", name, other);
+    }
+    const struct plan_issue issue = {.code = "commands-renamed",
+        .database = database->label,
+        .hint = draft_text(d,
+            "To give one back to a user: ACL SETUSER USER +COMMAND, ACL SAVE. To rename it again, "
+            "add its line (rename-command) to redis.conf of each shard after the recovery, and "
+            "restart the servers one by one.%s%s%s",
+            db->adds_admin
+                ? " Password of the user admin, once there is a state file: sqlite3 FILE "
+                  "\"SELECT value FROM secret WHERE place = 'target.admin_password' AND "
+                  "id = '"
+                : "",
+            db->adds_admin ? database->uid : "", db->adds_admin ? "'\"." : "")};
+
+    draft_warn(d, &issue,
+        "commands that its servers had under other names, or not at all, have their usual names, "
+        "and of its users only admin may call them: %s",
+        draft_names(d, &names));
+}
+
 static void decide_database(
     struct draft *d, struct plan_database *db, const struct plan_database_input *in)
 {
@@ -85,8 +131,12 @@ static void decide_database(
     db->data_commands_only =
         db->login != PLAN_LOGIN_OPEN &&
         (in->database->users ? in->database->users_mapped : d->input->ccs->has_proxies);
+    db->adds_admin =
+        db->data_commands_only || (in->database->renamed && !has_user(in->database, ADMIN_USER));
     if (db->skipped)
         return;
+    if (in->database->renamed)
+        warn_of_renamed(d, db);
     if (db->login == PLAN_LOGIN_NEW)
         warn_of_new_password(d, in->database);
     if (db->login == PLAN_LOGIN_OPEN && in->database->login != CCS_LOGIN_OPEN)
@@ -124,8 +174,16 @@ static void warn_of_findings(struct draft *d)
         else if (strcmp(ccs->findings[i].code, "user-passwords") == 0)
             draft_warn(d, &(struct plan_issue){.code = "user-passwords"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
-        else if (strcmp(ccs->findings[i].code, "capture") == 0 ||
-                 strcmp(ccs->findings[i].code, "node-without-slots") == 0)
+        else if (strcmp(ccs->findings[i].code, "node-without-slots") == 0)
+            draft_warn(d,
+                &(struct plan_issue){.code = "node-without-slots",
+                    .hint =
+                        "It held no data and is left out. To have such a node again, start an "
+                        "empty server in cluster mode after the recovery, and add it: redis-cli "
+                        "--cluster add-node ITS-ADDRESS:PORT ADDRESS:PORT (of any recovered "
+                        "node; --cluster-slave makes it a replica)."},
+                "%s", arena_strdup(&d->plan->arena, ccs->findings[i].message));
+        else if (strcmp(ccs->findings[i].code, "capture") == 0)
             draft_warn(d, &(struct plan_issue){.code = "captured"}, "%s",
                 arena_strdup(&d->plan->arena, ccs->findings[i].message));
 }

@@ -193,7 +193,7 @@ static json_t *users_added_json(const struct plan_database *db)
     json_array_append_new(list, json_string(REPLICATION_USER));
     if (db->sentinel_count > 0)
         json_array_append_new(list, json_string(SENTINEL_USER));
-    if (db->data_commands_only)
+    if (db->adds_admin)
         json_array_append_new(list, json_string(ADMIN_USER));
     return list;
 }

@@ -73,7 +73,7 @@ static void warn_of_our_names(struct draft *d, const struct plan_database *plann
 {
     const struct ccs_database *db = planned->database;
     const char *const ours[] = {RECOVERY_USER, REPLICATION_USER, SENTINEL_USER, ADMIN_USER};
-    const size_t count = ARRAY_SIZE(ours) - !planned->data_commands_only; /* then without admin */
+    const size_t count = ARRAY_SIZE(ours) - !planned->adds_admin; /* then without admin */
     const struct plan_issue issue = {.code = "users-named-as-ours",
         .database = db->label,
         .hint = "Make the user by hand, under another name: ACL SETUSER, ACL SAVE."};

@@ -102,7 +102,7 @@ static int save_databases(const struct survey *survey, struct state *st, struct 
         const struct catalogue *catalogue = survey->databases[i].catalogue;
         AUTO_FREE char *made =
             db->login == PLAN_LOGIN_NEW ? random_hex(CLIENT_PASSWORD_BYTES) : NULL;
-        AUTO_FREE char *admin = db->data_commands_only ? random_hex(PASSWORD_BYTES) : NULL;
+        AUTO_FREE char *admin = db->adds_admin ? random_hex(PASSWORD_BYTES) : NULL;
         const char *uid = db->database->uid;
         const char *password = db->login == PLAN_LOGIN_NEW     ? made
                                : db->login == PLAN_LOGIN_GIVEN ? survey->databases[i].password

@@ -315,9 +315,21 @@ static json_t *users_of(const struct executor *x, const struct task_run *t)
         if (!is_line_of(*line, RECOVERY_USER) && !is_line_of(*line, REPLICATION_USER) &&
             !is_line_of(*line, SENTINEL_USER))
             json_array_append_new(users, json_string(*line));
-    if (db->ccs->users_mapped)
+    if (db->ccs->users_mapped || (!db->ccs->users && db->ccs->renamed))
         json_array_append_new(users, default_line(db));
     return users;
+}
+
+/* Commands that clients had under other names, or not at all. */
+static json_t *denied_of(const struct database_run *db)
+{
+    json_t *names = json_array(), *to;
+    const char *name;
+
+    json_object_foreach ((json_t *)(uintptr_t)db->ccs->renamed, name, to) {
+        json_array_append_new(names, json_string(name));
+    }
+    return names;
 }
 
 static void open_params(const struct executor *x, const struct task_run *t, json_t *params)
@@ -327,6 +339,7 @@ static void open_params(const struct executor *x, const struct task_run *t, json
     password_params(x, t, params);
     json_object_set_new(params, "rules", json_string(rules ? rules : "all"));
     json_object_set_new(params, "users", users_of(x, t));
+    json_object_set_new(params, "denied", denied_of(&x->databases[t->database]));
     if (x->databases[t->database].sentinel_password)
         json_object_set_new(
             params, "sentinel_password", json_string(x->databases[t->database].sentinel_password));

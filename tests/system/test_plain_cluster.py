@@ -1,6 +1,7 @@
 """A plain Redis or Valkey cluster of which only its old data folders, or a redis-cli backup, are left."""
 
 import shutil
+import sqlite3
 import subprocess
 
 import pytest
@@ -201,16 +202,71 @@ def test_included_and_renamed(folder, net, recovery):
     recovery.add_hosts(1)
     plan = from_folders(recovery, folders, command="plan")
     assert plan.says(f"'{server.config}' includes '/nowhere/gone.conf', which is not there"), plan
-    assert plan.says("FLUSHALL switched off, CONFIG as secret-config"), plan
+    assert plan.says("flushall was off, config was secret-config") and plan.says("admin"), plan
     assert not plan.says("more.conf"), plan
     from_folders(recovery, folders)
     assert held(recovery, ROOT).same_as(digest)
     shard, = recovered_servers(recovery, "1")
-    with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
+    with resp.Connection(shard["addr"], shard["port"], admin_password(recovery), "admin") as c:
         assert (c.config("hz"), c.config("timeout"), c.config("slowlog-max-len")) == ("31", "123", "99")
     (server.folder / "deeper.conf").write_text("include more.conf\n")
     run = from_folders(recovery, folders, command="plan", status=None)
     assert run.status not in (DONE, 70) and run.says("includes too many files"), run
+
+
+def admin_password(recovery):
+    with sqlite3.connect(recovery.state) as db:
+        return db.execute("SELECT value FROM secret WHERE place = 'target.admin_password'").fetchone()[0]
+
+
+@pytest.mark.releases("system", "redis60", "valkey91")
+@pytest.mark.parametrize("users", ["one password", "named users", "their own admin"])
+def test_commands_that_had_other_names(folder, net, recovery, release, users):
+    """Nobody may call what he could not call before, not even after a restart; user admin may."""
+    live = LiveCluster(folder / "live", net, release.program, replicas=0, password="pw").start()
+    fill(live.servers, 3, release.version)
+    extra = {"one password": [], "named users": ["app"], "their own admin": ["app", "admin"]}[users]
+    for name in extra:
+        live.everywhere("ACL", "SETUSER", name, "on", f">{name}", "~*", "+@all")
+    digest = digest_of(live.servers)
+    folders = die(live.servers)
+    for server in live.servers:
+        with server.config.open("a") as f:
+            f.write('rename-command FLUSHALL ""\nrename-command Config secret-config\nrename-command NOSUCH ""\n')
+    recovery.add_hosts(3)
+    plan = from_folders(recovery, folders, "--json", command="plan").json
+    warning, = [w for w in plan["warnings"] if w["code"] == "commands-renamed"]
+    assert "config was secret-config" in warning["message"] and "rename-command" in warning["hint"]
+    assert ("admin" in plan["databases"][0]["users_added"]) == (users != "their own admin")
+    from_folders(recovery, folders)
+    assert held(recovery, "pw").same_as(digest)
+    admin = "admin" if users == "their own admin" else admin_password(recovery)
+    for again in (False, True):
+        for shard in recovered_servers(recovery, "1"):
+            for user in ["default"] + extra:
+                if user == "admin":
+                    continue
+                with resp.Connection(shard["addr"], shard["port"], "pw" if user == "default" else user, user) as c:
+                    for command in (["FLUSHALL"], ["CONFIG", "GET", "dir"], ["secret-config", "GET", "dir"]):
+                        with pytest.raises(resp.ReplyError, match="NOPERM|unknown"):
+                            c.call(*command)
+                    assert c.call("DBSIZE") > 0
+            with resp.Connection(shard["addr"], shard["port"], admin, "admin") as c:
+                assert c.config("dir")
+        if not again:
+            for home in recovery.server_folders():
+                redis_server.kill_by_pid_file(home / "redis.pid")
+                redis_server.start_daemon(home / "redis.conf", release.program)
+            for shard in recovered_servers(recovery, "1"):
+                redis_server.wait_until(lambda: answers(shard, admin), "the restarted server")
+
+
+def answers(shard, password):
+    try:
+        with resp.Connection(shard["addr"], shard["port"], password, "admin") as c:
+            return c.info("persistence")["loading"] == "0"
+    except (OSError, resp.ReplyError):
+        return False
 
 
 def test_without_a_configuration(folder, net, recovery):
@@ -230,7 +286,8 @@ def test_without_a_configuration(folder, net, recovery):
 
 
 def test_told_by_the_plan(folder, net, recovery):
-    """Announced addresses and a primary without slots do not come back; the plan names them."""
+    """Announced addresses of which the hosts file says nothing, and a primary without slots, do not come back; the plan
+    names them."""
     live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
     folders = die(live.servers)
     with live.servers[0].config.open("a") as f:
@@ -241,7 +298,7 @@ def test_told_by_the_plan(folder, net, recovery):
     recovery.add_hosts(2)
     plan = from_folders(recovery, folders, command="plan")
     assert plan.says("cluster-announce-ip 192.0.2.7, cluster-announce-bus-port 31000"), plan
-    assert plan.says("the node 192.0.2.9:7009 (eeeeeeee) has no slots"), plan
+    assert plan.says("the node 192.0.2.9:7009 (eeeeeeee) has no slots") and plan.says("add-node"), plan
 
 
 def test_nodes_json_with_a_configuration(folder, net, recovery):
