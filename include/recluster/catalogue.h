@@ -139,7 +139,9 @@ int64_t catalogue_segment_bytes(const char *name);
 /*
  * The archives of all databases: [{"database_uid", "database_name", "first", "last" (times of the
  * oldest and the newest moment of the index), "newest" (of those of which all is there; missing if
- * there is none), "reason"? (why not the last one), "bases", "segments", "bytes"}], the caller's.
+ * there is none), "reason"? (why not the last one), "bases", "segments", "bytes", "branches" (ends of
+ * histories that no later moment has: what a primary sent that failed, and its successor never got:
+ * [{"shard", "repl_id", "from", "to", "bytes"}])}], the caller's.
  */
 int catalogue_archives(
     struct store *s, const struct store_list *list, json_t **ret, struct err *err) MUST_CHECK;

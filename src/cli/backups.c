@@ -104,7 +104,9 @@ static void add_archive(const json_t *archive, struct buf *out)
 {
     const char *newest = json_text(archive, "newest", NULL);
     const char *reason = json_text(archive, "reason", NULL);
+    const json_t *branch;
     char bytes[HUMAN_TEXT_MAX];
+    size_t i;
 
     buf_addf(out, "Archive of db:%s %s: %zu data sets, %zu segments, %s\n",
         json_text(archive, "database_uid", "?"), json_text(archive, "database_name", ""),
@@ -114,6 +116,11 @@ static void add_archive(const json_t *archive, struct buf *out)
         buf_addf(out, "  any moment from %s to %s\n", json_text(archive, "first", "?"), newest);
     if (reason)
         buf_addf(out, "  not %s: %s\n", json_text(archive, "last", "?"), reason);
+    json_array_foreach (json_object_get(archive, "branches"), i, branch) {
+        buf_addf(out, "  shard:%s: %s of a primary that failed, which no later moment has\n",
+            json_text(branch, "shard", "?"),
+            human_bytes((uint64_t)json_int(branch, "bytes", 0), bytes));
+    }
 }
 
 static void text_of(const json_t *document, bool colour, struct buf *out)

@@ -96,6 +96,8 @@ void archive_find_pieces(struct archive *a)
     }
     if (a->segment_count)
         qsort(a->segments, a->segment_count, sizeof(*a->segments), by_place);
+    if (a->base_count)
+        qsort(a->bases, a->base_count, sizeof(*a->bases), by_place);
 }
 
 void archive_release(struct archive *a)
@@ -106,15 +108,16 @@ void archive_release(struct archive *a)
 
 /* --- the way from a base to a cut --- */
 
-/* The number of segments of shards before this one, and of this one before the offset. */
-static size_t lower_bound(const struct archive *a, const char *shard, int64_t first)
+/* The number of pieces of shards before this one, and of this one before the offset. */
+static size_t lower_bound(
+    const struct piece *pieces, size_t count, const char *shard, int64_t first)
 {
-    size_t low = 0, high = a->segment_count;
+    size_t low = 0, high = count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
-        int order = strcmp(a->segments[middle].shard, shard);
-        if (order < 0 || (order == 0 && a->segments[middle].first < first))
+        int order = strcmp(pieces[middle].shard, shard);
+        if (order < 0 || (order == 0 && pieces[middle].first < first))
             low = middle + 1;
         else
             high = middle;
@@ -133,8 +136,8 @@ static const struct piece *segment_with(
     unsigned looked = 0;
 
     /* Segments of one history do not overlap, so the one is among the last that begin before it. */
-    for (size_t i = lower_bound(a, to->shard, offset + 1); i-- > 0 && looked < LOOK_BACK;
-         looked++) {
+    for (size_t i = lower_bound(a->segments, a->segment_count, to->shard, offset + 1);
+         i-- > 0 && looked < LOOK_BACK; looked++) {
         const struct piece *s = &a->segments[i];
         if (strcmp(s->shard, to->shard) != 0)
             break;
@@ -189,26 +192,74 @@ static json_t *follow(
 json_t *archive_parts(const struct archive *a, const struct target *to,
     const struct piece **ret_base, int64_t *ret_gap)
 {
-    int64_t below = INT64_MAX;
-
     *ret_gap = -1;
-    for (;;) {
-        const struct piece *base = NULL;
-        for (size_t i = 0; i < a->base_count; i++) {
-            const struct piece *b = &a->bases[i];
-            if (strcmp(b->shard, to->shard) == 0 && b->first <= to->offset && b->first < below &&
-                (!base || b->first > base->first))
-                base = b;
-        }
-        if (!base)
-            return NULL;
-        below = base->first;
+    for (size_t i = lower_bound(a->bases, a->base_count, to->shard, to->offset + 1); i-- > 0;) {
+        const struct piece *base = &a->bases[i];
+        if (strcmp(base->shard, to->shard) != 0)
+            break;
         json_t *parts = follow(a, base, to, ret_gap);
         if (parts) {
             *ret_base = base;
             return parts;
         }
     }
+    return NULL;
+}
+
+/* --- histories that ended --- */
+
+/* What the archive has of one history of a shard. */
+struct history {
+    const char *shard, *id;
+    int64_t first, last;
+};
+
+static void widen(struct history *histories, size_t *count, const struct piece *s)
+{
+    size_t i = 0;
+
+    while (i < *count &&
+           (strcmp(histories[i].id, s->id) != 0 || strcmp(histories[i].shard, s->shard) != 0))
+        i++;
+    if (i == *count)
+        histories[(*count)++] = (struct history){s->shard, s->id, s->first, s->last};
+    if (s->first < histories[i].first)
+        histories[i].first = s->first;
+    if (s->last > histories[i].last)
+        histories[i].last = s->last;
+}
+
+/* Another history of the shard begins within this one and goes further. */
+static bool is_branch_of(const struct history *dead, const struct history *living)
+{
+    return dead != living && strcmp(dead->shard, living->shard) == 0 &&
+           living->first < dead->last && living->last > dead->last;
+}
+
+json_t *archive_branches(const struct archive *a)
+{
+    struct history *histories = xcalloc(a->segment_count + 1, sizeof(*histories));
+    json_t *branches = json_array();
+    size_t count = 0;
+
+    for (size_t i = 0; i < a->segment_count; i++)
+        widen(histories, &count, &a->segments[i]);
+    for (size_t i = 0; i < count; i++) {
+        const struct history *dead = &histories[i];
+        int64_t from = INT64_MAX;
+        for (size_t k = 0; k < count; k++)
+            if (is_branch_of(dead, &histories[k]) && histories[k].first < from)
+                from = histories[k].first;
+        if (from == INT64_MAX)
+            continue;
+        from = from < dead->first ? dead->first : from;
+        json_array_append_new(
+            branches, json_pack("{s:s, s:s, s:I, s:I, s:I}", "shard", dead->shard, "repl_id",
+                          dead->id, "from", (json_int_t)from, "to", (json_int_t)dead->last, "bytes",
+                          (json_int_t)(dead->last - from)));
+    }
+    free(histories);
+    return branches;
 }
 
 /* --- the index --- */

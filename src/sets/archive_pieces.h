@@ -19,9 +19,15 @@ struct piece {
 
 struct archive {
     struct catalogue_draft *draft;
-    struct piece *bases, *segments; /* segments sorted by shard and first offset */
+    struct piece *bases, *segments; /* sorted by shard and first offset */
     size_t base_count, base_alloc, segment_count, segment_alloc;
 };
+
+/*
+ * Ends of histories that no later moment has: what a primary sent and its successor never got.
+ * [{"shard", "repl_id", "from", "to" (offsets), "bytes"}], the caller's.
+ */
+json_t *archive_branches(const struct archive *a);
 
 /* Those of draft->query->database_uid. `draft` is set. */
 void archive_find_pieces(struct archive *a);

@@ -59,6 +59,7 @@ static void add_sums(const struct archive *a, json_t *entry)
     json_object_set_new(entry, "bases", json_integer((json_int_t)a->base_count));
     json_object_set_new(entry, "segments", json_integer((json_int_t)a->segment_count));
     json_object_set_new(entry, "bytes", json_integer(bytes));
+    json_object_set_new(entry, "branches", archive_branches(a));
 }
 
 /* A draft of nothing but the archive of one database. */
@@ -152,6 +153,21 @@ static const struct piece *kept_base(const struct archive *a, const char *shard)
     return NULL;
 }
 
+/*
+ * Offsets of another history cannot be compared, times can: this one was written before the base
+ * that precedes the kept one, so it is behind no base that is kept.
+ */
+static bool is_of_an_old_history(
+    const struct archive *a, const struct piece *piece, const struct piece *kept)
+{
+    const struct piece *before = kept > a->bases ? kept - 1 : NULL;
+    int64_t modified_ms = piece->entry->modified_ms;
+
+    return strcmp(piece->id, kept->id) != 0 && modified_ms >= 0 && before &&
+           strcmp(before->shard, kept->shard) == 0 && before->entry->modified_ms > modified_ms &&
+           before->entry->modified_ms < kept->entry->modified_ms;
+}
+
 /* Index objects of minutes before the horizon; segments and bases that lie before what is kept. */
 static json_t *old_names(const struct archive *a, const char *uid, int64_t horizon_ms)
 {
@@ -170,12 +186,15 @@ static json_t *old_names(const struct archive *a, const char *uid, int64_t horiz
             json_array_append_new(names, json_string(list->entries[i].name));
     for (size_t i = 0; i < a->segment_count; i++) {
         const struct piece *base = kept_base(a, a->segments[i].shard);
-        if (base && a->segments[i].last <= base->first && strcmp(a->segments[i].id, base->id) == 0)
+        if (base &&
+            ((a->segments[i].last <= base->first && strcmp(a->segments[i].id, base->id) == 0) ||
+                is_of_an_old_history(a, &a->segments[i], base)))
             json_array_append_new(names, json_string(a->segments[i].entry->name));
     }
     for (size_t i = 0; i < a->base_count; i++) {
         const struct piece *base = kept_base(a, a->bases[i].shard);
-        if (base && a->bases[i].first < base->first && strcmp(a->bases[i].id, base->id) == 0)
+        if (base && ((a->bases[i].first < base->first && strcmp(a->bases[i].id, base->id) == 0) ||
+                        is_of_an_old_history(a, &a->bases[i], base)))
             json_array_append_new(names, json_string(a->bases[i].entry->name));
     }
     return names;

@@ -127,6 +127,37 @@ static void a_failover_is_followed_and_a_dead_branch_is_not(void **state)
     temp_dir_remove(dir);
 }
 
+static void what_a_failed_primary_sent_is_named(void **state)
+{
+    char *dir = temp_dir_make();
+    struct store_list list = STORE_LIST_INIT;
+    struct err err = ERR_INIT;
+    json_t *location = json_string(dir), *archives;
+
+    (void)state;
+    put(dir, "base-1-4-" ID "-1000.rdb.zst");
+    put(dir, "stream-1-4-" ID "-1000-1100.zst");
+    put(dir, "stream-1-4-" ID "-1100-1200.zst");
+    put(dir, "stream-1-4-" OTHER "-1150-1300.zst");
+    put(dir, "stream-1-5-" OTHER "-1000-9000.zst"); /* of another shard */
+    put_index(dir, "cuts-1-20260131T1305Z.json", CUT("01000", ID, "1120"));
+    struct store *s = store_open(location, &err);
+    assert_non_null(s);
+    assert_ok(store_list(s, &list, &err), err);
+    assert_ok(catalogue_archives(s, &list, &archives, &err), err);
+    const json_t *branches = json_object_get(json_array_get(archives, 0), "branches");
+    assert_int_equal(json_array_size(branches), 1);
+    const json_t *branch = json_array_get(branches, 0);
+    assert_string_equal(json_string_value(json_object_get(branch, "repl_id")), ID);
+    assert_int_equal(json_integer_value(json_object_get(branch, "from")), 1150);
+    assert_int_equal(json_integer_value(json_object_get(branch, "to")), 1200);
+    json_decref(archives);
+    json_decref(location);
+    store_list_release(&list);
+    store_close(s);
+    temp_dir_remove(dir);
+}
+
 /* What anybody may have written there. */
 static void odd_objects_are_nobodys(void **state)
 {
@@ -161,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newest_whole_moment_is_found),
+        cmocka_unit_test(what_a_failed_primary_sent_is_named),
         cmocka_unit_test(a_failover_is_followed_and_a_dead_branch_is_not),
         cmocka_unit_test(odd_objects_are_nobodys),
     };
