@@ -9,7 +9,7 @@ from harness.redis_server import wait_until
 class LiveCluster:
     """`primaries` with `replicas` each, every server at an address of its own.
 
-    `settings` of every server; `tls`: a certificates.Authority.
+    `settings` of every server, or functions of its number; `tls`: a certificates.Authority.
     """
 
     def __init__(self, folder, net, program="redis-server", primaries=3, replicas=1, password=None, tls=None,
@@ -19,7 +19,8 @@ class LiveCluster:
         for i in range(primaries * (1 + replicas)):
             self.servers.append(redis_server.Server(
                 self.folder / f"node {i + 1}", net.old_node(first + i), 7000 + i, password, program, tls,
-                cluster_enabled="yes", cluster_config_file="nodes.conf", cluster_node_timeout=2000, **settings))
+                cluster_enabled="yes", cluster_config_file="nodes.conf", cluster_node_timeout=2000,
+                **{name: value(i) if callable(value) else value for name, value in settings.items()}))
         ranges = slots.split(primaries)
         redis_server.write_cluster([
             (s, [ranges[i % primaries]], None if i < primaries else i % primaries)

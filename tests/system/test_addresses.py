@@ -22,7 +22,7 @@ def inner(i):
 class Lab:
     """Hosts whose servers listen on an address that only their own host has; the others come by DNAT, to other ports."""
 
-    def __init__(self, folder, count):
+    def __init__(self, folder, count, program):
         self.net = namespaces.Namespaces(count)
         for i in range(1, count + 1):
             rules = [f"ip daddr {self.net.host(i)} tcp dport {there} dnat to {inner(i)}:{here}"
@@ -34,9 +34,10 @@ class Lab:
             text += [f"add rule ip n {chain} {rule}" for chain in "po" for rule in rules]
             self.net.run(f"h{i}", ["ip", "addr", "add", f"{inner(i)}/32", "dev", "lo"])
             self.net.run(f"h{i}", ["nft", "-f", "-"], input="\n".join(text), text=True)
-        self.cluster = DeadCluster(folder, self.net)
-        self.recovery = Recovery(folder, self.net, self.cluster)
+        self.cluster = DeadCluster(folder, self.net, program=program)
+        self.recovery = Recovery(folder, self.net, self.cluster, program)
         self.recovery.defaults = {
+            **self.recovery.defaults,
             "link": "command", "memory": "1G", "command": ["ip", "netns", "exec", "{name}", "sh"],
             "announce_ports": {str(here): there for here, there in PUBLIC.items()}}
         self.recovery.add_hosts(count)
@@ -48,11 +49,11 @@ class Lab:
 
 
 @pytest.fixture
-def lab(folder):
+def lab(folder, release):
     why = namespaces.missing()
     if why or not shutil.which("nft"):
         pytest.skip(why or "no nft")
-    lab = Lab(folder, 3)
+    lab = Lab(folder, 3, release.program)
     try:
         with lab.net.inside():
             yield lab
@@ -78,8 +79,7 @@ def fill(live):
     return digest
 
 
-def test_a_cluster_behind_nat(lab):
-    """Nodes, replicas and clients meet at addresses and ports where no server listens itself."""
+def cluster_behind_nat(lab):
     recovery, made = lab.recovery, lab.cluster.add("a", primaries=3, replicas=1, keys=90)
     made.database.port = 6379
     recovery.write()
@@ -108,6 +108,17 @@ def test_a_cluster_behind_nat(lab):
         except resp.ReplyError as e:
             addr, port = str(e).split()[2].split(":")
             assert addr in publics and int(port) in PUBLIC.values()
+
+
+def test_a_cluster_behind_nat(lab):
+    """Nodes, replicas and clients meet at addresses and ports where no server listens itself."""
+    cluster_behind_nat(lab)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis60", "redis80", "valkey80", "valkey91")
+def test_a_cluster_behind_nat_on_each_release(lab):
+    cluster_behind_nat(lab)
 
 
 def test_a_primary_with_sentinels_behind_nat(lab):

@@ -132,7 +132,9 @@ class Everything:
             more["cluster_databases"] = "4"
             self.databases["cluster"] = (0, 2)
         cluster = LiveCluster(
-            folder / "live", net, release.program, replicas=1, password=ROOT, tls=self.authority, **more).start()
+            folder / "live", net, release.program, replicas=1, password=ROOT, tls=self.authority,
+            plain_port=lambda i: 6300 + i, **more).start()
+        more["plain_port"] = 6380
         more.pop("cluster_announce_hostname", None)
         more.pop("cluster_databases", None)
         addrs = [net.old_node(11), net.old_node(12)]
@@ -271,6 +273,15 @@ def offer_hosts(recovery, everything, backups):
     recovery.write_hosts()
 
 
+# Of each server, where no other one needs the same port on its new host.
+AT_ITS_PORTS = ("port", "tls-port", "tls-replication", "tls-auth-clients", "cluster-port")
+
+
+def assert_at_its_ports(before, after):
+    for name in AT_ITS_PORTS:
+        assert before.get(f"setting {name}") == after.get(f"setting {name}"), name
+
+
 def assert_logins(everything, shard):
     with everything.connect(shard, "app's own", "app") as c:
         with pytest.raises(resp.ReplyError, match="NOPERM"):
@@ -285,6 +296,10 @@ def assert_logins(everything, shard):
         everything.connect(shard, certificate=False).call("PING")
     with pytest.raises((ConnectionError, resp.ReplyError)):
         resp.Connection(shard["addr"], shard["port"]).call("PING")
+    with resp.Connection(shard["addr"], shard["other_port"], ROOT) as c:
+        assert c.call("PING") == b"PONG"
+    with pytest.raises(resp.ReplyError, match="NOAUTH"):
+        resp.Connection(shard["addr"], shard["other_port"]).call("GET", "app:1")
 
 
 def assert_on_other_racks(plan):
@@ -320,7 +335,9 @@ def comes_back(folder, net, recovery, release):
         assert {u for n, u in everything.before if n == name} == set(by_uid)
         for uid, shard in by_uid.items():
             with everything.connect(shard) as c:
-                assert_as_before(everything.before[name, uid], truth(c, shard["role"]), named)
+                found = truth(c, shard["role"])
+                assert_as_before(everything.before[name, uid], found, named)
+                assert_at_its_ports(everything.before[name, uid], found)
                 if shard["role"] == "primary":
                     digest += digest_of(c, numbers)
             assert_logins(everything, shard)

@@ -325,7 +325,9 @@ def test_nodes_json_with_a_configuration(folder, net, recovery):
     assert not plan.says("new random password"), plan
     recovery.recover()
     assert held(recovery, ROOT).same_as(digest)
-    for shard in recovered_servers(recovery, "1"):
+    shards = recovered_servers(recovery, "1")
+    assert sorted(s["port"] for s in shards) == sorted(s.port for s in live.servers)
+    for shard in shards:
         with resp.Connection(shard["addr"], shard["port"], ROOT) as c:
             own = users_of(c)
             own.pop("replication")

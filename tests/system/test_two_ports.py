@@ -74,9 +74,7 @@ def remembered(servers):
     return found
 
 
-@pytest.mark.releases("system", "valkey91")
-@pytest.mark.parametrize("inside", WITHIN)
-def test_a_cluster_with_two_ports(folder, net, recovery, release, inside):
+def cluster_comes_back(folder, net, recovery, release, inside):
     authority = Authority(folder / "ca")
     live = captured_cluster(folder, net, recovery, authority, release, **WITHIN[inside])
     before = remembered(live.servers)
@@ -115,6 +113,19 @@ def test_a_cluster_with_two_ports(folder, net, recovery, release, inside):
     assert sorted(map(str, found)) == sorted(map(str, before))
     assert digests[True].same_as(taken.digest) and digests[False].same_as(taken.digest)
     assert len(database["endpoints"]) == 6
+
+
+@pytest.mark.releases("system", "valkey91")
+@pytest.mark.parametrize("inside", WITHIN)
+def test_a_cluster_with_two_ports(folder, net, recovery, release, inside):
+    cluster_comes_back(folder, net, recovery, release, inside)
+
+
+@pytest.mark.slow
+@pytest.mark.releases("redis60", "redis80", "valkey80", "valkey81")
+@pytest.mark.parametrize("inside", WITHIN)
+def test_a_cluster_with_two_ports_on_each_release(folder, net, recovery, release, inside):
+    cluster_comes_back(folder, net, recovery, release, inside)
 
 
 @pytest.mark.parametrize("inside", WITHIN)
