@@ -7,8 +7,9 @@ import pytest
 from captured import Captured
 from harness import contents, redis_server, resp
 from harness.certificates import Authority
-from live_cluster import LiveCluster, Sentinels
-from program import REFUSED
+from live_cluster import LiveCluster
+from program import DONE, PARTLY, REFUSED
+from test_replan import gate  # noqa: F401
 
 PORTS = ("port", "tls-port", "tls-replication", "tls-cluster", "tls-auth-clients", "cluster-port")
 WITHIN = {"tls": {}, "plain": {"tls_replication": "no", "tls_cluster": "no"}}
@@ -160,6 +161,36 @@ def test_a_primary_with_sentinels_and_two_ports(folder, net, recovery, inside):
     for sentinel in database["sentinels"]:
         with resp.Connection(sentinel["addr"], sentinel["port"], tls=both.tls if inside == "tls" else None) as c:
             assert c.call("SENTINEL", "CKQUORUM", sentinel["name"]).startswith(b"OK")
+
+
+def test_a_lost_host_costs_no_port(folder, net, recovery, release, gate):  # noqa: F811
+    """In the middle of a recovery: shards that stay keep both their ports, those that move get both on their new host."""
+    authority = Authority(folder / "ca")
+    live = captured_cluster(folder, net, recovery, authority, release)
+    before = remembered(live.servers)
+    taken = Captured(recovery, live.servers, live.servers[:3], *options(folder, authority))
+    recovery.add_hosts(7)
+    give_certificates(recovery, authority)
+    recovery.recover("--until", "load")
+    lost = recovery.status()["databases"][0]["shards"][0]["host"]
+    stayed = {s["uid"]: (s["host"], s["port"], s["other_port"]) for s in recovery.status()["databases"][0]["shards"]
+              if s["host"] != lost}
+    gate.take(lost)
+    recovery.resume("--replan-lost", "--patience", "1s", status=(DONE, PARTLY))
+    both = Both(authority)
+    shards = recovery.status()["databases"][0]["shards"]
+    assert lost not in {s["host"] for s in shards} and len(shards) == 6
+    assert stayed.items() <= {s["uid"]: (s["host"], s["port"], s["other_port"]) for s in shards}.items()
+    found, digest = [], contents.Digest()
+    for shard in shards:
+        for with_tls in (True, False):
+            with both.connect(shard, with_tls) as c:
+                if with_tls:
+                    found.append(ports_of(c))
+                elif shard["role"] == "primary":
+                    digest += contents.digest(c)
+    assert sorted(map(str, found)) == sorted(map(str, before)) and digest.same_as(taken.digest)
+    gate.give_back(lost)
 
 
 def test_a_second_port_that_is_taken(folder, net, recovery):
