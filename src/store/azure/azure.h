@@ -11,9 +11,10 @@ struct azure_store {
     char *account;
     char *endpoint; /* "https://account.blob.core.windows.net", without a slash at the end */
     struct secret *key, *sas; /* one of them, or none for public data */
+    char *tier; /* header that says where blobs are kept; NULL: where the account says */
 };
 
-/* For struct cloud_protocol. `header` of a request is an x-ms-… header before "x-ms-d". */
+/* For struct cloud_protocol. `header` of a request: x-ms-… headers before "x-ms-d", sorted lines. */
 int azure_send(struct cloud *c, const struct cloud_request *request, struct http_reply *reply,
     struct err *err) MUST_CHECK;
 int azure_error(struct cloud *c, const struct cloud_request *request,

@@ -15,7 +15,7 @@ static const struct cloud_form form = {
     .scheme = "azure",
     .words = {"account_name", "container"},
     .prefix = "subdir",
-    .query = {"endpoint", "ca_file", "page_size", "timeout", "insecure"},
+    .query = {"endpoint", "ca_file", "page_size", "timeout", "insecure", "storage_class"},
     .endpoints = {"endpoint"},
     .example = "azure://account/container/folder",
 };
@@ -65,6 +65,7 @@ static void azure_release(struct cloud *c)
     secret_free(a->sas);
     free(a->account);
     free(a->endpoint);
+    free(a->tier);
 }
 
 static const struct cloud_protocol azure_protocol = {
@@ -86,7 +87,7 @@ static int check_account(const char *account, struct err *err)
 static int set_up(struct azure_store *a, const json_t *location, struct err *err)
 {
     const char *endpoint = cloud_text(location, "endpoint");
-    const char *container = cloud_text(location, "container");
+    const char *container = cloud_text(location, "container"), *tier;
     AUTO_FREE char *prefix = cloud_prefix(location, "subdir");
 
     a->account = xstrdup(cloud_text(location, "account_name"));
@@ -100,8 +101,10 @@ static int set_up(struct azure_store *a, const json_t *location, struct err *err
     };
     if (cloud_set_up(&a->cloud, &azure_protocol, &names, location, err) < 0 ||
         check_account(a->account, err) < 0 ||
-        cloud_secret(location, "account_key", &a->key, err) < 0)
+        cloud_secret(location, "account_key", &a->key, err) < 0 ||
+        cloud_word(location, "storage_class", &tier, err) < 0)
         return -1;
+    a->tier = tier ? xasprintf("x-ms-access-tier:%s", tier) : NULL;
     return a->key ? 0 : cloud_secret(location, "sas_token", &a->sas, err);
 }
 

@@ -50,6 +50,11 @@ int azure_write_part(void *upload, const struct store_part *part, struct err *er
         err);
 }
 
+static const char *tier_of(const struct azure_upload *u)
+{
+    return ((const struct azure_store *)u->c)->tier; /* must be first */
+}
+
 static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
 {
     struct buf body = BUF_INIT;
@@ -65,6 +70,7 @@ static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
             .method = "PUT",
             .name = u->name,
             .query = {{"comp", "blocklist"}},
+            .header = tier_of(u),
             .body = body.data,
             .body_len = body.len,
         },
@@ -76,13 +82,16 @@ static int put_block_list(struct azure_upload *u, size_t count, struct err *err)
 int azure_write_commit(void *upload, const struct store_part *last, struct err *err)
 {
     struct azure_upload *u = upload;
+    const char *tier = tier_of(u);
+    AUTO_FREE char *header =
+        xasprintf("%s%sx-ms-blob-type:BlockBlob", tier ? tier : "", tier ? "\n" : "");
 
     if (last->number == 0)
         return cloud_do(u->c,
             &(struct cloud_request){
                 .method = "PUT",
                 .name = u->name,
-                .header = "x-ms-blob-type:BlockBlob",
+                .header = header,
                 .body = last->data,
                 .body_len = last->len,
             },

@@ -83,7 +83,8 @@ int cloud_send_to(struct cloud *c, const struct cloud_request *r, const char *ur
     struct http_request full = request;
 
     if (r->body)
-        http_add_header(headers, "Content-Type: application/octet-stream");
+        http_add_header(
+            headers, "Content-Type: %s", r->body_type ? r->body_type : "application/octet-stream");
     full.headers = *headers;
     return http_send(c->client, &full, reply, err);
 }

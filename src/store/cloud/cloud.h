@@ -23,6 +23,7 @@ struct cloud_request {
     const char *query[10][2]; /* not encoded, sorted; NULL after the last: cloud_add_query() */
     const char *header;       /* "NAME: VALUE", besides those of all requests; or NULL */
     const void *body;
+    const char *body_type; /* NULL: application/octet-stream */
     size_t body_len;
     const struct store_receiver *to;
     int64_t offset, length;

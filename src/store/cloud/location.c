@@ -124,6 +124,17 @@ const char *cloud_text(const json_t *location, const char *key)
     return text && *text ? text : NULL;
 }
 
+int cloud_word(const json_t *location, const char *key, const char **ret, struct err *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/_.-";
+
+    *ret = cloud_text(location, key);
+    if (!*ret || (**ret && strspn(*ret, allowed) == strlen(*ret)))
+        return 0;
+    return err_set(err, ERR_USAGE, "'%s' is not a value of '%s'", *ret, key);
+}
+
 char *cloud_prefix(const json_t *location, const char *key)
 {
     const char *text = cloud_text(location, key);

@@ -16,7 +16,7 @@ struct cloud_form {
     const char *scheme;
     const char *words[3];  /* of the first parts of the path, all required; NULL after the last */
     const char *prefix;    /* of the rest of the path; may be empty */
-    const char *query[14]; /* allowed after '?' (nothing secret); NULL after the last */
+    const char *query[18]; /* allowed after '?' (nothing secret); NULL after the last */
     const char *endpoints[4]; /* members with the address of a server; NULL after the last */
     const char *example;      /* an example URL for the hint */
 };
@@ -30,6 +30,9 @@ json_t *cloud_location(
 
 /* The member's text; NULL: missing or empty. */
 const char *cloud_text(const json_t *location, const char *key);
+/* A member that becomes a part of a header: letters, digits and ":/_.-"; *ret NULL: it is missing. */
+int cloud_word(
+    const json_t *location, const char *key, const char **ret, struct err *err) MUST_CHECK;
 
 /* The prefix of each object's name: "" or "a/b/". The caller frees it. */
 char *cloud_prefix(const json_t *location, const char *key);

@@ -19,7 +19,7 @@ const struct cloud_form gcs_form = {
     .words = {"bucket_name"},
     .prefix = "subdir",
     .query = {"endpoint", "token_uri", "credentials_file", "ca_file", "page_size", "timeout",
-        "insecure"},
+        "insecure", "storage_class"},
     .endpoints = {"endpoint", "token_uri"},
     .example = "gs://bucket/folder",
 };
@@ -90,6 +90,7 @@ static void gcs_release(struct cloud *c)
     free(g->email);
     free(g->key_id);
     free(g->client_id);
+    free(g->storage_class);
 }
 
 static const struct cloud_protocol gcs_protocol = {
@@ -162,7 +163,7 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
     if (!object)
         return NULL;
     struct gcs_store *g = xcalloc(1, sizeof(*g));
-    const char *endpoint = cloud_text(object, "endpoint");
+    const char *endpoint = cloud_text(object, "endpoint"), *storage_class = NULL;
     AUTO_FREE char *prefix = cloud_prefix(object, "subdir");
     const struct cloud_names names = {
         .bucket = cloud_text(object, "bucket_name"),
@@ -172,7 +173,9 @@ static void *gcs_open(const json_t *location, char **ret_label, struct err *err)
     };
     g->endpoint = cloud_endpoint(endpoint ? endpoint : google_storage);
     bool ok = cloud_set_up(&g->cloud, &gcs_protocol, &names, object, err) == 0 &&
-              read_login(g, object, err) == 0;
+              read_login(g, object, err) == 0 &&
+              cloud_word(object, "storage_class", &storage_class, err) == 0;
+    g->storage_class = ok && storage_class ? xstrdup(storage_class) : NULL;
     json_decref(object);
     if (!ok) {
         cloud_close(g);

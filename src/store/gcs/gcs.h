@@ -26,6 +26,8 @@ struct gcs_store {
     char *client_id; /* of a person's application */
     struct secret *client_secret, *refresh_token;
 
+    char *storage_class; /* of what is written; NULL: that of the bucket */
+
     struct secret *token;
     int64_t token_until_ms; /* on the monotonic clock */
 };

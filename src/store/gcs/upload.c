@@ -37,8 +37,17 @@ static int begin_session(struct gcs_upload *u, struct err *err)
     buf_adds(&url, "/o?uploadType=resumable&name=");
     http_encode(&url, u->g->cloud.prefix, false);
     http_encode(&url, u->name, false);
+    const char *class = u->g->storage_class;
+    AUTO_FREE char *metadata = class ? xasprintf("{\"storageClass\": \"%s\"}", class) : xstrdup("");
     int rc = cloud_ask(&u->g->cloud,
-        &(struct cloud_request){.method = "POST", .url = url.data, .name = u->name, .body = ""},
+        &(struct cloud_request){
+            .method = "POST",
+            .url = url.data,
+            .name = u->name,
+            .body = metadata,
+            .body_len = strlen(metadata),
+            .body_type = class ? "application/json" : NULL,
+        },
         &reply, err);
     buf_release(&url);
     const char *session = rc == 0 ? http_header(u->g->cloud.client, "Location") : NULL;

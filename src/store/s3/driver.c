@@ -11,7 +11,8 @@
  * "bucket_name", "subdir", "access_key_id", "secret_access_key", "session_token", "region_name",
  * "endpoint" (in a CCS "s3_url", its authority "s3_ca_cert"), "style" ("path" or "host": the place
  * of the bucket's name; default "host" at Amazon, else "path"), "anonymous" (true: no login,
- * whatever the environment has), "profile" (of ~/.aws).
+ * whatever the environment has), "profile" (of ~/.aws). Of objects that are written:
+ * "storage_class", "encryption" ("AES256", "aws:kms"), "encryption_key", "lock_days", "lock_mode".
  */
 
 static const struct cloud_form form = {
@@ -19,7 +20,8 @@ static const struct cloud_form form = {
     .words = {"bucket_name"},
     .prefix = "subdir",
     .query = {"endpoint", "region_name", "region", "style", "ca_file", "profile", "anonymous",
-        "page_size", "timeout", "insecure"},
+        "page_size", "timeout", "insecure", "storage_class", "encryption", "encryption_key",
+        "lock_days", "lock_mode"},
     .endpoints = {"endpoint", "s3_url"},
     .example = "s3://bucket/folder?region=eu-central-1",
 };
@@ -65,6 +67,35 @@ static int read_style(const json_t *location, struct s3_settings *settings, stru
     return err_set(err, ERR_USAGE, "'%s' is not a style of S3 addresses (path, host)", style);
 }
 
+static int read_keeping(const json_t *location, struct s3_settings *settings, struct err *err)
+{
+    enum { DAYS_MAX = 36500 };
+    const json_t *days = json_object_get(location, "lock_days");
+    const char *text = cloud_text(location, "lock_days");
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : (long)json_integer_value(days);
+
+    if (cloud_word(location, "storage_class", &settings->storage_class, err) < 0 ||
+        cloud_word(location, "encryption", &settings->encryption, err) < 0 ||
+        cloud_word(location, "encryption_key", &settings->encryption_key, err) < 0 ||
+        cloud_word(location, "lock_mode", &settings->lock_mode, err) < 0)
+        return -1;
+    if (settings->encryption_key && !settings->encryption)
+        settings->encryption = "aws:kms";
+    if (!days && !text)
+        return settings->lock_mode
+                   ? err_set(err, ERR_USAGE, "'lock_mode' needs 'lock_days': for how long")
+                   : 0;
+    if (n < 1 || n > DAYS_MAX || (end && *end))
+        return err_set(err, ERR_USAGE, "'lock_days' is not a number of days");
+    settings->lock_days = (int)n;
+    settings->lock_mode = settings->lock_mode ? settings->lock_mode : "GOVERNANCE";
+    return strcmp(settings->lock_mode, "GOVERNANCE") == 0 ||
+                   strcmp(settings->lock_mode, "COMPLIANCE") == 0
+               ? 0
+               : err_set(err, ERR_USAGE, "'lock_mode' is neither GOVERNANCE nor COMPLIANCE");
+}
+
 static void *s3_driver_open(const json_t *location, char **ret_label, struct err *err)
 {
     json_t *object = cloud_location(location, &form, err);
@@ -84,7 +115,8 @@ static void *s3_driver_open(const json_t *location, char **ret_label, struct err
         .region = either(object, "region_name", "region"),
         .page_size = cloud_page_size(object, 1000),
     };
-    if (read_login(object, &settings, err) < 0 || read_style(object, &settings, err) < 0) {
+    if (read_login(object, &settings, err) < 0 || read_style(object, &settings, err) < 0 ||
+        read_keeping(object, &settings, err) < 0) {
         secret_free(settings.key_id);
         secret_free(settings.secret);
         secret_free(settings.token);

@@ -3,13 +3,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include <openssl/evp.h>
 
 #include "../cloud/location.h"
 #include "../cloud/xml.h"
 #include "../cloud/xml_list.h"
+#include "recluster/base64.h"
 #include "recluster/clock.h"
 #include "sign.h"
 
+enum { DAY_S = 86400 };
 static const char default_region[] = "us-east-1";
 
 struct s3_store {
@@ -19,6 +24,8 @@ struct s3_store {
     bool region_given, host_style;
     char *base; /* URL of the bucket, without a slash at the end */
     struct secret *key_id, *secret, *token;
+    char *storage_class, *encryption, *encryption_key, *lock_mode; /* NULL: not set */
+    int lock_days;
 };
 
 static struct s3_store *s3_of(struct cloud *c)
@@ -124,6 +131,52 @@ static int s3_error(struct cloud *c, const struct cloud_request *request,
                : -1;
 }
 
+/* --- how objects are kept --- */
+
+char *s3_creation_headers(const struct cloud *c)
+{
+    const struct s3_store *s = s3_of((struct cloud *)(uintptr_t)c);
+    CLEANUP(buf_release) struct buf out = BUF_INIT;
+    time_t until = (time_t)(clock_wall_ms() / 1000) + (time_t)s->lock_days * DAY_S;
+    char date[32];
+    struct tm tm;
+
+    if (s->lock_days) {
+        gmtime_r(&until, &tm);
+        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
+        buf_addf(&out, "x-amz-object-lock-mode:%s\nx-amz-object-lock-retain-until-date:%s\n",
+            s->lock_mode, date);
+    }
+    if (s->encryption)
+        buf_addf(&out, "x-amz-server-side-encryption:%s\n", s->encryption);
+    if (s->encryption_key)
+        buf_addf(&out, "x-amz-server-side-encryption-aws-kms-key-id:%s\n", s->encryption_key);
+    if (s->storage_class)
+        buf_addf(&out, "x-amz-storage-class:%s\n", s->storage_class);
+    return out.len ? buf_take(&out) : NULL;
+}
+
+/* Stores take no object that is locked without it. */
+static void add_md5(const struct cloud_request *r, struct curl_slist **headers)
+{
+    unsigned char md5[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+
+    if (!EVP_Digest(r->body, r->body_len, md5, &len, EVP_md5(), NULL))
+        return; /* a machine whose rules forbid it: the store says what it lacks */
+    AUTO_FREE char *text = base64_encode((const char *)md5, len);
+    http_add_header(headers, "Content-MD5: %s", text);
+}
+
+static void add_headers(
+    const struct s3_store *s, const struct cloud_request *r, struct curl_slist **headers)
+{
+    for (const char *line = r->header; line && *line; line += strcspn(line, "\n") + 1)
+        http_add_header(headers, "%.*s", (int)strcspn(line, "\n"), line);
+    if (s->lock_days && r->body && r->method && strcmp(r->method, "PUT") == 0)
+        add_md5(r, headers);
+}
+
 /* --- requests --- */
 
 static void set_base(struct s3_store *s)
@@ -171,8 +224,10 @@ static int send_once(
         .secret = s->secret,
         .token = s->token,
         .now_ms = clock_wall_ms(),
+        .headers = r->header,
     };
 
+    add_headers(s, r, &headers);
     if (s->key_id)
         s3_sign(&what_is_signed, &headers);
     return cloud_send_to(&s->cloud, r, url, &headers, reply, err);
@@ -248,6 +303,10 @@ static void s3_release(struct cloud *c)
     free(s->endpoint);
     free(s->region);
     free(s->base);
+    free(s->storage_class);
+    free(s->encryption);
+    free(s->encryption_key);
+    free(s->lock_mode);
 }
 
 static const struct cloud_protocol s3_protocol = {
@@ -274,6 +333,11 @@ static bool is_region(const char *text)
     return *text && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(text);
 }
 
+static char *copy(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
 void *s3_open(
     const struct s3_settings *settings, const json_t *location, char **ret_label, struct err *err)
 {
@@ -293,6 +357,11 @@ void *s3_open(
     s->key_id = settings->key_id;
     s->secret = settings->secret;
     s->token = settings->token;
+    s->storage_class = copy(settings->storage_class);
+    s->encryption = copy(settings->encryption);
+    s->encryption_key = copy(settings->encryption_key);
+    s->lock_mode = copy(settings->lock_mode);
+    s->lock_days = settings->lock_days;
     int rc = cloud_set_up(&s->cloud, &s3_protocol, &names, location, err);
     if (rc == 0 && !s->endpoint && !is_region(s->region))
         rc = err_set(err, ERR_USAGE, "'%s' is not a region of S3", s->region);

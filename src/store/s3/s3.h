@@ -20,6 +20,10 @@ struct s3_settings {
     struct secret *key_id, *secret,
         *token; /* taken over by the handle; without key_id: anonymous */
     int page_size;
+    /* How objects are kept; NULL, 0: as the store does it by itself. */
+    const char *storage_class, *encryption, *encryption_key; /* "aws:kms" and the id of its key */
+    const char *lock_mode;                                   /* "GOVERNANCE", "COMPLIANCE" */
+    int lock_days;
 };
 
 /* NULL on failure; takes over the secrets in any case. `location` has the trust settings. */
@@ -34,6 +38,9 @@ void s3_write_end(void *upload);
 
 /* Amazon's limits; parts grow, up to objects of 300 GB. */
 enum { S3_PART_BYTES = 8 << 20, S3_PARTS_MAX = 10000 };
+
+/* Headers of the request that makes an object, as of s3_signed.headers. The caller frees them. */
+char *s3_creation_headers(const struct cloud *c);
 
 /* Whether the reply is the store's error of that code ("NoSuchUpload"). */
 bool s3_reply_says(const struct http_reply *reply, const char *code);

@@ -33,6 +33,31 @@ static char *host_of(const char *url, const char **ret_path)
     return xstrndup(host, len);
 }
 
+/* Where the headers begin that sort after x-amz-security-token. */
+static const char *after_token(const char *headers)
+{
+    while (*headers && strncmp(headers, "x-amz-security-token", strlen("x-amz-security-token")) < 0)
+        headers += strcspn(headers, "\n") + 1;
+    return headers;
+}
+
+static void add_names(struct buf *out, const char *headers, const char *end)
+{
+    for (; headers < end; headers += strcspn(headers, "\n") + 1)
+        buf_addf(out, ";%.*s", (int)strcspn(headers, ":"), headers);
+}
+
+static void signed_names(const struct s3_signed *what, struct buf *out)
+{
+    const char *headers = what->headers ? what->headers : "", *rest = after_token(headers);
+
+    buf_adds(out, "host;x-amz-content-sha256;x-amz-date");
+    add_names(out, headers, rest);
+    if (what->token)
+        buf_adds(out, ";x-amz-security-token");
+    add_names(out, rest, rest + strlen(rest));
+}
+
 static void add_canonical_request(const struct s3_signed *what, const char *body_sha256,
     const char *stamp, const char *names, struct buf *text)
 {
@@ -43,8 +68,11 @@ static void add_canonical_request(const struct s3_signed *what, const char *body
     buf_addf(text, "%s\n%.*s%s\n%s\nhost:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n",
         what->method, (int)path_len, path, path_len ? "" : "/",
         path[path_len] ? path + path_len + 1 : "", host, body_sha256, stamp);
+    const char *headers = what->headers ? what->headers : "", *rest = after_token(headers);
+    buf_addf(text, "%.*s", (int)(rest - headers), headers);
     if (what->token)
         buf_addf(text, "x-amz-security-token:%s\n", secret_reveal(what->token));
+    buf_adds(text, rest);
     buf_addf(text, "\n%s\n%s", names, body_sha256);
 }
 
@@ -63,16 +91,16 @@ static void signing_key(
 
 void s3_sign(const struct s3_signed *what, struct curl_slist **headers)
 {
-    const char *names = what->token ? "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
-                                    : "host;x-amz-content-sha256;x-amz-date";
+    CLEANUP(buf_release) struct buf names = BUF_INIT;
     CLEANUP(buf_release) struct buf text = BUF_INIT;
     unsigned char key[SIGN_HMAC_BYTES], mac[SIGN_HMAC_BYTES];
     char stamp[STAMP_MAX], body_sha256[DIGEST_HEX_MAX], request_sha256[DIGEST_HEX_MAX];
     char signature[2 * SIGN_HMAC_BYTES + 1];
 
+    signed_names(what, &names);
     stamp_of(what->now_ms, stamp);
     digest_of(what->body ? what->body : "", what->body_len, body_sha256);
-    add_canonical_request(what, body_sha256, stamp, names, &text);
+    add_canonical_request(what, body_sha256, stamp, names.data, &text);
     digest_of(text.data, text.len, request_sha256);
     AUTO_FREE char *scope = xasprintf("%.*s/%s/s3/aws4_request", DATE_LEN, stamp, what->region);
     explicit_bzero(text.data, text.len);
@@ -89,5 +117,5 @@ void s3_sign(const struct s3_signed *what, struct curl_slist **headers)
         http_add_header(headers, "x-amz-security-token: %s", secret_reveal(what->token));
     http_add_header(headers,
         "Authorization: AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
-        secret_reveal(what->key_id), scope, names, signature);
+        secret_reveal(what->key_id), scope, names.data, signature);
 }

@@ -17,6 +17,9 @@ struct s3_signed {
     size_t body_len;
     const char *region;
     const struct secret *key_id, *secret, *token; /* token: NULL: none */
+    /* More headers that are signed: lines "x-amz-…:value\n", sorted, after x-amz-date; NULL: none.
+     * The caller sends them. */
+    const char *headers;
     int64_t now_ms;
 };
 

@@ -12,7 +12,8 @@ enum { ETAG_MAX = 128 };
 struct s3_upload {
     struct cloud *c;
     char *name;
-    char *id; /* of the multipart upload; NULL: not started */
+    char *headers; /* of the request that makes the object */
+    char *id;      /* of the multipart upload; NULL: not started */
     char (*etags)[ETAG_MAX];
     size_t etag_count, etag_alloc;
     int64_t bytes;
@@ -26,6 +27,7 @@ void *s3_write_begin(void *handle, const char *name, struct err *err)
     (void)err;
     u->c = handle;
     u->name = xstrdup(name);
+    u->headers = s3_creation_headers(u->c);
     return u;
 }
 
@@ -41,8 +43,11 @@ static void on_initiate_element(void *arg, const char *path, const char *text)
 /* A lost answer leaves an upload without parts at the store, which takes no room. */
 static int initiate(struct s3_upload *u, struct err *err)
 {
-    const struct cloud_request request = {
-        .method = "POST", .name = u->name, .query = {{"uploads", ""}}, .body = ""};
+    const struct cloud_request request = {.method = "POST",
+        .name = u->name,
+        .query = {{"uploads", ""}},
+        .header = u->headers,
+        .body = ""};
     struct http_reply reply = HTTP_REPLY_INIT;
     char *id = NULL;
 
@@ -68,6 +73,7 @@ static int put(struct s3_upload *u, const struct store_part *part, char *ret_eta
     struct cloud_request request = {
         .method = "PUT",
         .name = u->name,
+        .header = u->id ? NULL : u->headers,
         .body = part->data ? part->data : "",
         .body_len = part->len,
     };
@@ -175,6 +181,7 @@ void s3_write_end(void *upload)
         (void)!cloud_do(u->c, &request, &nobody_to_tell);
     }
     free(u->name);
+    free(u->headers);
     free(u->id);
     free(u->etags);
     free(u);

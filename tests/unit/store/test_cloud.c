@@ -385,6 +385,65 @@ static void lost_completion_is_noticed(void **state)
     http_script_end(script);
 }
 
+/* How an object is kept is said by the request that makes it, and is signed. */
+static void s3_objects_are_kept_as_wanted(void **state)
+{
+    static const struct scripted_reply replies[] = {
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\n", "", 0, 0},
+        {XML("200 OK", initiated)},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\n", "", 0, 0},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"2\"\r\n", "", 0, 0},
+        {XML("200 OK", "<CompleteMultipartUploadResult/>")},
+    };
+    static const char *const wanted[] = {"x-amz-storage-class:STANDARD_IA\r\n",
+        "x-amz-server-side-encryption:aws:kms\r\n",
+        "x-amz-server-side-encryption-aws-kms-key-id:key/1\r\n",
+        "x-amz-object-lock-mode:COMPLIANCE\r\n", "x-amz-object-lock-retain-until-date:20",
+        "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-object-lock-mode;"
+        "x-amz-object-lock-retain-until-date;x-amz-security-token;x-amz-server-side-encryption;"
+        "x-amz-server-side-encryption-aws-kms-key-id;x-amz-storage-class,"};
+    struct http_script *script = http_script_start(replies, ARRAY_SIZE(replies));
+    struct err err = ERR_INIT;
+    struct store *s = open_s3(script,
+        ", \"session_token\": \"t\", \"storage_class\": \"STANDARD_IA\", \"encryption_key\": "
+        "\"key/1\", \"lock_days\": 30, \"lock_mode\": \"COMPLIANCE\"",
+        &err);
+
+    (void)state;
+    if (write_parts(s, 5, &err) < 0 || write_parts(s, (8 << 20) + 1, &err) < 0)
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        assert_non_null(strstr(http_script_request(script, 0), wanted[i]));
+        assert_non_null(strstr(http_script_request(script, 1), wanted[i]));
+        assert_null(strstr(http_script_request(script, 2), wanted[i]));
+    }
+    /* Of five zero bytes. */
+    assert_non_null(
+        strstr(http_script_request(script, 0), "Content-MD5: ypxJGsZrLGJQCILpPzcZqA=="));
+    assert_non_null(strstr(http_script_request(script, 2), "Content-MD5: "));
+    store_close(s);
+    http_script_end(script);
+}
+
+static void odd_ways_to_keep_objects_are_refused(void **state)
+{
+    static const char *const cases[][2] = {{"\"storage_class\": \"A\\r\\nX: y\"", "storage_class"},
+        {"\"lock_days\": 0", "lock_days"}, {"\"lock_days\": \"7 days\"", "lock_days"},
+        {"\"lock_mode\": \"GOVERNANCE\"", "needs 'lock_days'"},
+        {"\"lock_days\": 1, \"lock_mode\": \"x\"", "GOVERNANCE"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_FREE char *text =
+            xasprintf("{\"type\": \"s3\", \"bucket_name\": \"bucket\", %s}", cases[i][0]);
+        json_t *location = json_loads(text, 0, NULL);
+        struct err err = ERR_INIT;
+        assert_null(store_open(location, &err));
+        assert_non_null(strstr(err.message, cases[i][1]));
+        json_decref(location);
+    }
+}
+
 /* A store may find out late that it can't complete, after the head of a success. */
 static void error_in_a_success_is_noticed(void **state)
 {
@@ -525,6 +584,8 @@ int main(void)
         cmocka_unit_test(s3_errors_say_what_to_do),
         cmocka_unit_test(lost_completion_is_noticed),
         cmocka_unit_test(error_in_a_success_is_noticed),
+        cmocka_unit_test(s3_objects_are_kept_as_wanted),
+        cmocka_unit_test(odd_ways_to_keep_objects_are_refused),
         cmocka_unit_test(azure_signs_as_documented),
         cmocka_unit_test(s3_signs_as_documented),
         cmocka_unit_test(xml_is_walked),
