@@ -193,6 +193,23 @@ def test_a_lost_host_costs_no_port(folder, net, recovery, release, gate):  # noq
     gate.give_back(lost)
 
 
+@pytest.mark.parametrize("inside", WITHIN)
+def test_without_certificates_the_port_without_tls_stays(folder, net, recovery, release, inside):
+    authority = Authority(folder / "ca")
+    live = captured_cluster(folder, net, recovery, authority, release, **WITHIN[inside])
+    port = live.servers[0].inner_port
+    Captured(recovery, live.servers, live.servers[:3], *options(folder, authority, inside == "tls"),
+             asked=f"{live.servers[0].addr}:{port}")
+    recovery.add_hosts(6).write_hosts()
+    assert recovery.plan(status=REFUSED).says("--accept-weaker-access db:1")
+    recovery.recover("--accept-weaker-access", "db:1")
+    shards = recovery.status()["databases"][0]["shards"]
+    assert {s["port"] for s in shards} == {6300} and not any(s["tls"] or "other_port" in s for s in shards)
+    for shard in shards:
+        with resp.Connection(shard["addr"], 6300, "pw") as c:
+            assert c.config("tls-port") == "0" and b"cluster_state:ok" in c.call("CLUSTER", "INFO")
+
+
 def test_a_second_port_that_is_taken(folder, net, recovery):
     authority = Authority(folder / "ca")
     one = redis_server.Server(folder / "one", net.old_node(1), 6400, "pw", tls=authority, plain_port=6300).start()
