@@ -18,6 +18,7 @@
  * answers, or if a seed refuses the login or a command.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -102,6 +103,7 @@ struct live_server {
     bool settings_unknown;       /* of a folder without a configuration file */
     struct live_rename *renamed; /* of a folder */
     size_t renamed_count;
+    const char *folder;       /* prefix and path of the folder; NULL: it was asked */
     const char *const *users; /* ACL LIST, NULL-ended */
     struct live_module *modules;
     size_t module_count;
@@ -147,18 +149,29 @@ struct live {
 };
 
 int live_ask(const struct live_params *params, struct live **ret, struct err *err) MUST_CHECK;
+
+/* A data folder, on this machine or another. */
+struct live_folder {
+    const char *prefix;     /* of its path in messages: "" here, "a1:" there */
+    const char *path;       /* absolute, without links if it is here */
+    const json_t *location; /* an object with "path"; borrowed */
+    const char *addr;       /* of its machine, if the files do not say; NULL: 127.0.0.1 */
+    const char *conf;       /* name of its configuration file; NULL: the usual ones */
+};
+
 /*
  * The same from the data folders of servers that no longer run, one for each: redis.conf or
  * valkey.conf, users.acl, nodes.conf. Versions and what the files do not say are not known.
  *
  * ERR_CHECK if the folders do not belong together: two of the same node, of different clusters, two
- * that claim a slot in the same epoch; also if a server runs in one. What epochs decide, and what is
- * missing, is in `notes`.
+ * that claim a slot in the same epoch; also if a server of this machine runs in one. What epochs
+ * decide, and what is missing, is in `notes`.
  */
 int live_from_folders(
-    const char *const *paths, size_t count, struct live **ret, struct err *err) MUST_CHECK;
+    const struct live_folder *folders, size_t count, struct live **ret, struct err *err) MUST_CHECK;
 /* A server as the configuration in a folder describes it, which has no data and no nodes.conf. */
-int live_from_settings(const char *path, struct live **ret, struct err *err) MUST_CHECK;
+int live_from_settings(
+    const struct live_folder *folder, struct live **ret, struct err *err) MUST_CHECK;
 void live_free(struct live *live); /* may be NULL */
 
 /* A line of INFO; NULL if it has none. The arena's. */

@@ -4,6 +4,7 @@
 
 #include "capture_follow.h"
 #include "command.h"
+#include "from_folders.h"
 #include "recluster/capture.h"
 #include "recluster/human.h"
 #include "recluster/memory_limit.h"
@@ -123,13 +124,8 @@ static void tell_found(void *arg, const struct live_address *server, const struc
 static int look(const struct arguments *args, const struct live_request *request, int64_t wait_s,
     struct live **ret, const char **ret_unsettled, struct err *err)
 {
-    const char *const *folders = args->values[OPT_FROM_FOLDER];
-    size_t count = 0;
-
-    while (folders && folders[count])
-        count++;
-    if (folders)
-        return live_from_folders(folders, count, ret, err);
+    if (args->given[OPT_FROM_FOLDER])
+        return from_folders_look(args, args->values[OPT_FROM_FOLDER], ret, err);
     struct live_params params = *live_request_params(request);
     if (args->given[OPT_VERBOSE])
         params.found = tell_found;

@@ -52,12 +52,12 @@
     X(OPT_ENCRYPT_TO, FOR_SAFETY, "encrypt-to", "KEY", true,                                                                                \
         "encrypt what is written: a public key of age, a file of such keys, or the name of a key that gpg has")                             \
     X(OPT_TO, FOR_WHAT, "to", "LOCATION", true, "write there: a folder or a URL; may be repeated")                                          \
-    X(OPT_FROM, FOR_WHAT, "from", "URL", true,                                                                                              \
-        "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb; may be repeated")                                      \
+    X(OPT_FROM, FOR_WHAT, "from", "PLACE", true,                                                                                            \
+        "take the CCS file that Redis Enterprise writes: ssh://NODE/…/ccs-redis.rdb, docker://NAME/…, HOST:/…")                             \
     X(OPT_FROM_FOLDER, FOR_WHAT, "from-folder", "FOLDER", true,                                                                             \
         "ask no server: read the data folder of one that no longer runs; may be repeated")                                                  \
     X(OPT_FROM_FOLDERS, FOR_WHAT, "from-folders", "FOLDER", true,                                                                           \
-        "instead of CCS: the data folders of the dead servers, which also have the data; name them all")                                    \
+        "instead of CCS: the data folders of all dead servers, which have the data: FOLDER, ssh://…, HOST:/…")                              \
     X(OPT_NAME, FOR_WHAT, "name", "NAME", false, "the name of the cluster")                                                                 \
     X(OPT_USER, FOR_LOGIN, "user", "NAME", false, "log in as this user")                                                                    \
     X(OPT_PASSWORD, FOR_LOGIN, "password", "FILE", false, "a file that holds the user's password")                                          \
@@ -321,6 +321,11 @@ struct live_request;
 #define LIVE_OPTIONS                                                                               \
     OPT_HOSTS, OPT_USER, OPT_PASSWORD, OPT_SENTINEL_USER, OPT_SENTINEL_PASSWORD, OPT_TLS,          \
         OPT_TLS_CA, OPT_TLS_CERT, OPT_TLS_KEY, OPT_TLS_ANY_NAME
+struct hosts;
+/* The hosts files of --hosts; NULL: none given. */
+int hosts_of_arguments(
+    const struct arguments *args, struct hosts **ret, struct err *err) MUST_CHECK;
+
 int live_request_new(
     const struct arguments *args, struct live_request **ret, struct err *err) MUST_CHECK;
 void live_request_free(struct live_request *r); /* may be NULL */

@@ -231,17 +231,28 @@ static int take_tls(
     return 0;
 }
 
+int hosts_of_arguments(const struct arguments *args, struct hosts **ret, struct err *err)
+{
+    const char *const *path = args->values[OPT_HOSTS];
+
+    *ret = NULL;
+    if (path && !(*ret = hosts_load(*path++, err)))
+        return -1;
+    for (; path && *path; path++)
+        if (hosts_add(*ret, *path, err) < 0) {
+            hosts_free(*ret);
+            *ret = NULL;
+            return -1;
+        }
+    return 0;
+}
+
 int live_request_new(const struct arguments *args, struct live_request **ret, struct err *err)
 {
     struct live_request *r = xcalloc(1, sizeof(*r));
-    const char *const *path = args->values[OPT_HOSTS];
-    int rc = 0;
 
     arena_init(&r->arena);
-    if (path && !(r->hosts = hosts_load(*path++, err)))
-        rc = -1;
-    for (; rc == 0 && path && *path; path++)
-        rc = hosts_add(r->hosts, *path, err);
+    int rc = hosts_of_arguments(args, &r->hosts, err);
     const json_t *live = r->hosts ? r->hosts->live : NULL, *address;
     for (size_t i = 0; rc == 0 && i < args->word_count; i++)
         rc = file_exists(args->words[i]) ? add_ccs(r, args->words[i], argument(args, OPT_KEY), err)

@@ -291,7 +291,7 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
             return -1;
         ret->ccs_bytes = (struct rdb_bytes){owned->ccs.data, owned->ccs.len};
         ret->folders = owned->folders;
-    } else if (settings_beside(ret->ccs_path, &owned->ccs, err) < 0) {
+    } else if (settings_beside(args, ret->ccs_path, &owned->ccs, err) < 0) {
         return -1;
     } else if (owned->ccs.len) {
         ret->settings = (struct rdb_bytes){owned->ccs.data, owned->ccs.len};

@@ -58,7 +58,7 @@ static const char *fill_in(const struct link_target *target, const char *arg, st
     return arg;
 }
 
-static int make_argv(const struct link_target *target, char ***ret, struct err *err)
+int command_argv(const struct link_target *target, char ***ret, struct err *err)
 {
     const json_t *list = json_object_get(target->spec, "command");
     size_t count = json_array_size(list);
@@ -90,7 +90,7 @@ static int command_open(const struct link_target *target, void **ret, struct err
 {
     char **argv = NULL;
 
-    if (make_argv(target, &argv, err) < 0)
+    if (command_argv(target, &argv, err) < 0)
         return -1;
     struct command *c = xcalloc(1, sizeof(*c));
     *c = (struct command){.argv = argv, .to = -1, .from = -1, .errors = -1, .said = BUF_INIT};

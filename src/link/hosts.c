@@ -19,8 +19,8 @@ static const char *const host_keys[] = {"name", "addr", "rack", "replaces", "lin
     "announce_ports", "link_addr", NULL};
 
 static const char *const old_node_keys[] = {"node", "addr", "link", "base_dir", "user", "identity",
-    "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "relay",
-    "share_login", NULL};
+    "port", "known_hosts", "password", "passphrase", "command", "recovery_path", "data_path",
+    "relay", "share_login", NULL};
 
 /* Not allowed in "defaults", because each host needs its own. */
 static const char *const own_keys[] = {
@@ -130,8 +130,11 @@ static int read_old_node(struct hosts *hosts, struct old_node *o, json_t *entry,
         get_link(o->spec, where, &o->link, &o->base_dir, err) < 0 ||
         spec_check_flag(o->spec, "relay", where, err) < 0 ||
         spec_check_flag(o->spec, "share_login", where, err) < 0 ||
-        spec_check_paths(o->spec, "recovery_path", where, err) < 0)
+        spec_check_paths(o->spec, "recovery_path", where, err) < 0 ||
+        spec_check_paths(o->spec, "data_path", where, err) < 0)
         return -1;
+    if (json_is_boolean(json_object_get(o->spec, "data_path")))
+        return err_set(err, ERR_USAGE, "%s'data_path' is not an absolute path", where);
     if (o->node)
         return 0;
     err_set(err, ERR_USAGE, "%sno node is named", where);

@@ -44,6 +44,9 @@ void shell_add_errors(struct buf *errors, const void *data, size_t len);
 
 extern const struct shell_driver shell_ssh, shell_command;
 
+/* The words of "command" with placeholders filled in, NULL-ended; the caller frees them. */
+int command_argv(const struct link_target *target, char ***ret, struct err *err) MUST_CHECK;
+
 /* For tests: the script, the caller's. */
 char *shell_script(const char *word, const char *base_dir, const char *machine, const char *loader,
     const char *hash);

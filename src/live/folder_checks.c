@@ -70,7 +70,7 @@ int folder_check_idle(const char *path, struct err *err)
 
 static const char *folder_of(const struct live_server *s)
 {
-    return live_setting(s, "dir");
+    return s->folder;
 }
 
 static int check_one_cluster(const struct live *live, struct err *err)
@@ -213,6 +213,39 @@ static void note_missing(struct live *live, const struct live_database *db)
 
 /* --- files --- */
 
+static bool is_listed(const struct store_list *list, const struct live_server *s,
+    const char *setting, const char *usual)
+{
+    const char *set = live_setting(s, setting), *name = set && *set ? set : usual;
+
+    for (size_t i = 0; i < list->folder_count; i++)
+        if (strcmp(list->folders[i], name) == 0)
+            return true;
+    return store_list_find(list, name) != NULL;
+}
+
+static void note_no_files(struct live *live, const struct live_server *s)
+{
+    live_note(live, "files-missing",
+        "'%s' has no snapshot and no append-only file: keys of this server are not in it",
+        folder_of(s));
+}
+
+int folder_note_listed(
+    struct live *live, const struct live_server *s, struct store *store, struct err *err)
+{
+    struct store_list list = STORE_LIST_INIT;
+
+    if (store_list(store, &list, err) < 0)
+        return err_wrap(err, "'%s'", folder_of(s));
+    if (!is_listed(&list, s, "dbfilename", "dump.rdb") &&
+        !is_listed(&list, s, "appenddirname", "appendonlydir") &&
+        !is_listed(&list, s, "appendfilename", "appendonly.aof"))
+        note_no_files(live, s);
+    store_list_release(&list);
+    return 0;
+}
+
 static bool has_file(
     struct live *live, const struct live_server *s, const char *setting, const char *usual)
 {
@@ -234,9 +267,7 @@ static void note_files(struct live *live, const struct live_server *s)
          log = has_file(live, s, "appendfilename", "appendonly.aof");
 
     if (!snapshot && !folder && !log)
-        live_note(live, "files-missing",
-            "'%s' has no snapshot and no append-only file: keys of this server are not in it",
-            folder_of(s));
+        note_no_files(live, s);
 }
 
 int folders_check(struct live *live, struct err *err)
@@ -245,7 +276,8 @@ int folders_check(struct live *live, struct err *err)
         settle_claims(live, err) < 0)
         return -1;
     for (size_t i = 0; i < live->count; i++)
-        note_files(live, live->servers[i]);
+        if (*folder_of(live->servers[i]) == '/') /* here */
+            note_files(live, live->servers[i]);
     for (size_t i = 0; i < live->database_count; i++) {
         struct live_database *db = &live->databases[i];
         if (!db->cluster)

@@ -10,9 +10,14 @@
  */
 
 #include "recluster/live.h"
+#include "recluster/store.h"
 
 int folder_check_idle(const char *path, struct err *err) MUST_CHECK;
 int folders_check(struct live *live, struct err *err) MUST_CHECK;
+
+/* The note that a folder of another machine has no data. folders_check() looks at those here. */
+int folder_note_listed(struct live *live, const struct live_server *s, struct store *store,
+    struct err *err) MUST_CHECK;
 
 /* Appends to live->notes. */
 void live_note(struct live *live, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -14,6 +14,7 @@
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
+#include "recluster/store.h"
 #include "topology.h"
 
 enum {
@@ -94,7 +95,9 @@ static void split_line(struct arena *arena, const char *text, struct line *ret)
 struct folder {
     struct live *live;
     struct live_server *server;
-    const char *path;
+    const struct live_folder *from;
+    const char *name;    /* prefix and path, for messages */
+    struct store *store; /* of the folder; NULL: not opened yet */
     const char **users;
     size_t user_count, setting_alloc, module_alloc, user_alloc;
     size_t depth, includes; /* of configuration files */
@@ -251,74 +254,116 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
     }
 }
 
-static int read_lines(struct folder *f, const char *path, struct err *err);
+static int read_lines(struct folder *f, const char *path, bool *ret_found, struct err *err);
 
 /*
- * The file that an "include" names: the one of that name in the folder, or else the one at that
- * path, if it is called .conf; the line may be anyone's. NULL: there is none.
+ * Reads the file that an "include" names: the one of that name in the folder, or else the one at
+ * that path, if it is called .conf; the line may be anyone's.
  */
-static char *included_path(const struct folder *f, const char *word)
+static int read_included(struct folder *f, const char *word, bool *ret_found, struct err *err)
 {
+    AUTO_FREE char *beside = path_join(f->from->path, *word == '/' ? path_base(word) : word);
     size_t len = strlen(word);
-    char *beside = path_join(f->path, *word == '/' ? path_base(word) : word);
 
-    if (file_exists(beside) && !strstr(word, "../"))
-        return beside;
-    free(beside);
-    bool called_so = *word == '/' && len > 5 && strcmp(word + len - 5, ".conf") == 0;
-    return called_so && file_exists(word) ? xstrdup(word) : NULL;
+    *ret_found = false;
+    if (!strstr(word, "../") && read_lines(f, beside, ret_found, err) < 0)
+        return -1;
+    if (*ret_found || *word != '/' || len <= 5 || strcmp(word + len - 5, ".conf") != 0)
+        return 0;
+    return read_lines(f, word, ret_found, err);
 }
 
 static int follow_include(
     struct folder *f, const char *from, const struct line *line, struct err *err)
 {
     for (size_t i = 1; i < line->count; i++) {
-        AUTO_FREE char *path = included_path(f, line->words[i]);
-        if (!path) {
-            live_note(f->live, "include-missing",
-                "'%s' includes '%s', which is not there: what it sets is not known. Copy it to "
-                "'%s'",
-                from, line->words[i], f->path);
-            continue;
-        }
+        bool found;
         if (f->depth == INCLUDE_DEPTH_MAX || f->includes == INCLUDES_MAX)
             return err_set(err, ERR_LIMIT, "'%s' includes too many files: more than %d, or %d deep",
                 from, INCLUDES_MAX, INCLUDE_DEPTH_MAX);
         f->includes++;
         f->depth++;
-        int rc = read_lines(f, path, err);
+        int rc = read_included(f, line->words[i], &found, err);
         f->depth--;
         if (rc < 0)
             return -1;
+        f->includes -= !found;
+        if (!found) {
+            live_note(f->live, "include-missing",
+                "'%s' includes '%s', which is not there: what it sets is not known. Copy it to "
+                "'%s'",
+                from, line->words[i], f->name);
+        }
     }
     return 0;
 }
 
 static int read_conf(struct folder *f, const char *name, bool *ret_found, struct err *err)
 {
-    AUTO_FREE char *path = path_join(f->path, name);
+    AUTO_FREE char *path = path_join(f->from->path, name);
 
-    *ret_found = file_exists(path);
-    return *ret_found ? read_lines(f, path, err) : 0;
+    return read_lines(f, path, ret_found, err);
 }
 
-static int read_lines(struct folder *f, const char *path, struct err *err)
+static int add_bytes(void *arg, const void *data, size_t len, struct err *err)
+{
+    return buf_add_limited(arg, data, len, CONF_BYTES_MAX, "a configuration file", err);
+}
+
+/* The folder's own store is kept: opening one may be a login. */
+static struct store *store_of(struct folder *f, const char *path, struct err *err)
+{
+    AUTO_FREE char *dir = path_dir(path);
+    bool own = strcmp(dir, f->from->path) == 0;
+
+    if (own && f->store)
+        return f->store;
+    json_t *location = json_copy((json_t *)(uintptr_t)f->from->location);
+    json_object_set_new(location, "path", json_string(dir));
+    struct store *store = store_open_resolved(location, err);
+    json_decref(location);
+    if (own)
+        f->store = store;
+    return store;
+}
+
+static int read_text(
+    struct folder *f, const char *path, struct buf *text, bool *ret_found, struct err *err)
+{
+    struct err failure = ERR_INIT;
+    struct store *store = store_of(f, path, err);
+
+    if (!store)
+        return err_wrap(err, "'%s%s'", f->from->prefix, path);
+    const struct store_range whole = {path_base(path), 0, -1};
+    int rc = store_read(store, &whole, add_bytes, text, NULL, &failure);
+    if (store != f->store)
+        store_close(store);
+    *ret_found = rc == 0;
+    if (rc == 0 || failure.code == ERR_NOT_FOUND)
+        return 0;
+    *err = failure;
+    return err_wrap(err, "'%s%s'", f->from->prefix, path);
+}
+
+static int read_lines(struct folder *f, const char *path, bool *ret_found, struct err *err)
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;
+    AUTO_FREE char *shown = xasprintf("%s%s", f->from->prefix, path);
     struct line line;
     char *rest;
 
-    if (file_read(path, CONF_BYTES_MAX, &text, err) < 0)
+    if (read_text(f, path, &text, ret_found, err) < 0)
         return -1;
     for (char *raw = strtok_r(text.data, "\n", &rest); raw; raw = strtok_r(NULL, "\n", &rest)) {
         split_line(&f->live->arena, raw, &line);
         bool include = line.count && strcasecmp(line.words[0], "include") == 0;
-        if (include && follow_include(f, path, &line, err) < 0)
+        if (include && follow_include(f, shown, &line, err) < 0)
             return -1;
         if (line.count && !include)
             take_line(f, &line, raw + strspn(raw, " \t"));
         if (f->server->setting_count > SETTINGS_MAX)
-            return err_set(err, ERR_LIMIT, "'%s' has more than %d settings", path, SETTINGS_MAX);
+            return err_set(err, ERR_LIMIT, "'%s' has more than %d settings", shown, SETTINGS_MAX);
     }
     return 0;
 }
@@ -327,15 +372,16 @@ static int read_nodes_conf(struct folder *f, struct err *err)
 {
     const char *set = live_setting_unsorted(f->server, "cluster-config-file");
     CLEANUP(buf_release) struct buf text = BUF_INIT;
-    AUTO_FREE char *path = path_join(f->path, set && *set ? path_base(set) : "nodes.conf");
+    AUTO_FREE char *path = path_join(f->from->path, set && *set ? path_base(set) : "nodes.conf");
     struct live_server *s = f->server;
     size_t lines = 1;
     char *rest;
+    bool found;
 
-    if (!file_exists(path))
-        return 0;
-    if (file_read(path, CONF_BYTES_MAX, &text, err) < 0)
+    if (read_text(f, path, &text, &found, err) < 0)
         return -1;
+    if (!found)
+        return 0;
     for (const char *p = text.data; *p; p++)
         lines += *p == '\n';
     s->mode = LIVE_CLUSTER;
@@ -345,12 +391,13 @@ static int read_nodes_conf(struct folder *f, struct err *err)
             strncmp(line, "vars", 4) == 0)
             continue;
         if (!node_parse(&f->live->arena, line, &s->nodes[s->node_count++])) /* all is given up */
-            return err_set(err, ERR_CORRUPT, "'%s' has a line that is not one of a node", path);
+            return err_set(err, ERR_CORRUPT, "'%s%s' has a line that is not one of a node",
+                f->from->prefix, path);
     }
     nodes_sort(s);
-    return live_myself(s)
-               ? 0
-               : err_set(err, ERR_CORRUPT, "'%s' does not say which node it is of", path);
+    return live_myself(s) ? 0
+                          : err_set(err, ERR_CORRUPT, "'%s%s' does not say which node it is of",
+                                f->from->prefix, path);
 }
 
 /* The address that others knew it by, as far as the folder says. */
@@ -373,7 +420,7 @@ static void find_address(struct folder *f)
             s->addr = arena_memdup(&f->live->arena, value, strcspn(value, " "));
     }
     if (!*s->addr)
-        s->addr = "127.0.0.1";
+        s->addr = f->from->addr ? arena_strdup(&f->live->arena, f->from->addr) : "127.0.0.1";
 }
 
 /* As INFO says it. */
@@ -390,8 +437,8 @@ static void make_info(struct folder *f)
     bool replica = line.count == 2 && strcasecmp(line.words[0], "no") != 0;
     s->info = replica ? arena_printf(&f->live->arena,
                             "role:slave\nmaster_host:%s\nmaster_port:%s\nrun_id:%s\n",
-                            line.words[0], line.words[1], f->path)
-                      : arena_printf(&f->live->arena, "role:master\nrun_id:%s\n", f->path);
+                            line.words[0], line.words[1], f->name)
+                      : arena_printf(&f->live->arena, "role:master\nrun_id:%s\n", f->name);
 }
 
 static void tell_of_configuration(struct folder *f)
@@ -400,30 +447,45 @@ static void tell_of_configuration(struct folder *f)
         live_note(f->live, "configuration-missing",
             "'%s' has no redis.conf or valkey.conf: password, users, TLS, limits and modules are "
             "not known. Copy the file there, if it was elsewhere",
-            f->path);
+            f->name);
 }
 
-static int read_folder(struct live *live, const char *path, struct err *err)
+/* Its configuration files; *ret_conf: there is one besides the users. */
+static int read_settings(struct folder *f, bool *ret_conf, struct err *err)
+{
+    bool other, acl;
+
+    if (read_conf(f, f->from->conf ? f->from->conf : "redis.conf", ret_conf, err) < 0 ||
+        (!f->from->conf && read_conf(f, "valkey.conf", &other, err) < 0) ||
+        read_conf(f, "users.acl", &acl, err) < 0)
+        return -1;
+    *ret_conf |= !f->from->conf && other;
+    return 0;
+}
+
+static int read_folder(struct live *live, const struct live_folder *from, struct err *err)
 {
     struct live_server *s = arena_alloc(&live->arena, sizeof(*s));
-    struct folder f = {.live = live, .server = s, .path = arena_strdup(&live->arena, path)};
-    bool conf, valkey, acl;
+    struct folder f = {.live = live,
+        .server = s,
+        .from = from,
+        .name = arena_printf(&live->arena, "%s%s", from->prefix, from->path)};
+    bool conf;
     int rc = 0;
 
     s->epoch = -1;
     s->answered = true;
     s->state_ok = true;
-    if (read_conf(&f, "redis.conf", &conf, err) < 0 ||
-        read_conf(&f, "valkey.conf", &valkey, err) < 0 ||
-        read_conf(&f, "users.acl", &acl, err) < 0 || read_nodes_conf(&f, err) < 0)
+    s->folder = f.name;
+    if (read_settings(&f, &conf, err) < 0 || read_nodes_conf(&f, err) < 0)
         rc = -1;
-    else if (!conf && !valkey && !s->node_count) {
-        err_set(err, ERR_CHECK, "'%s' is not the data folder of a server", path);
+    else if (!conf && !s->node_count) {
+        err_set(err, ERR_CHECK, "'%s' is not the data folder of a server", f.name);
         rc = err_hint(err, "It should have redis.conf, valkey.conf or nodes.conf. Copy the "
                            "configuration file there, if it was elsewhere.");
     }
     if (rc == 0) {
-        s->settings_unknown = !conf && !valkey;
+        s->settings_unknown = !conf;
         tell_of_configuration(&f);
         if (f.user_count) {
             const char **users = arena_alloc(&live->arena, (f.user_count + 1) * sizeof(*users));
@@ -431,29 +493,34 @@ static int read_folder(struct live *live, const char *path, struct err *err)
             s->users = users;
         }
         /* The folder as it is now: there the files are. */
-        set_setting(&f, "dir", f.path);
+        set_setting(&f, "dir", arena_strdup(&live->arena, from->path));
         find_address(&f);
         make_info(&f);
         settings_sort(s);
+        if (!store_location_is_folder(from->location))
+            rc = folder_note_listed(live, s, f.store, err);
+    }
+    if (rc == 0) {
         GROW(live->servers, live->count, live->alloc);
         live->servers[live->count++] = s;
     }
     free(f.users);
+    store_close(f.store);
     return rc;
 }
 
-int live_from_folders(const char *const *paths, size_t count, struct live **ret, struct err *err)
+int live_from_folders(
+    const struct live_folder *folders, size_t count, struct live **ret, struct err *err)
 {
     struct live *live = xcalloc(1, sizeof(*live));
 
     arena_init(&live->arena);
     live->asked_ms = clock_wall_ms();
     for (size_t i = 0; i < count; i++) {
-        AUTO_FREE char *path = realpath(paths[i], NULL);
-        int rc = path ? folder_check_idle(path, err)
-                      : err_sys(err, ERR_NOT_FOUND, "cannot open '%s'", paths[i]);
+        bool here = store_location_is_folder(folders[i].location);
+        int rc = here ? folder_check_idle(folders[i].path, err) : 0;
         if (rc == 0)
-            rc = read_folder(live, path, err);
+            rc = read_folder(live, &folders[i], err);
         if (rc < 0) {
             live_free(live);
             return -1;
@@ -468,13 +535,13 @@ int live_from_folders(const char *const *paths, size_t count, struct live **ret,
     return 0;
 }
 
-int live_from_settings(const char *path, struct live **ret, struct err *err)
+int live_from_settings(const struct live_folder *folder, struct live **ret, struct err *err)
 {
     struct live *live = xcalloc(1, sizeof(*live));
 
     arena_init(&live->arena);
     live->asked_ms = clock_wall_ms();
-    if (read_folder(live, path, err) < 0) {
+    if (read_folder(live, folder, err) < 0) {
         live_free(live);
         return -1;
     }

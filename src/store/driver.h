@@ -115,6 +115,7 @@ extern const struct store_driver store_gcs_driver;
 extern const struct store_driver store_swift_driver;
 extern const struct store_driver store_ftp_driver;
 extern const struct store_driver store_sftp_driver;
+extern const struct store_driver store_command_driver;
 
 /* Skips names that no file in a location can have ("", "..", "a/b", over 255 bytes). */
 void store_list_add(

@@ -19,6 +19,7 @@ static const struct store_driver *const drivers[] = {
     &store_gcs_xml_driver,
     &store_gcs_driver,
     &store_swift_driver,
+    &store_command_driver,
 };
 
 const char *store_location_text(const json_t *location, const char *key)

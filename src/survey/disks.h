@@ -9,7 +9,7 @@
  *      "location" (of an old node), "files": […] or "error": {"name", "message", "hint"}}
  *
  * "recovery_path" of a host or an old node names the folders; true means the folders that the CCS
- * file names for the node. Hosts are asked over their links, old nodes over SFTP.
+ * file names for the node. Hosts are asked over their links, old nodes as link_location.h says.
  */
 
 #include "recluster/loop.h"

@@ -1,7 +1,6 @@
-/* The old cluster's nodes that still answer over SSH. A child process asks each of them. */
+/* The files on the old cluster's nodes that still answer. A child process asks each of them. */
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "recluster/file.h"
 #include "recluster/host_link.h"
 #include "recluster/json.h"
+#include "recluster/link_location.h"
 #include "recluster/memory_limit.h"
 #include "recluster/rpc.h"
 
@@ -31,59 +31,36 @@ struct node_ask {
     struct loop *loop;
 };
 
-static void copy_member(json_t *to, const char *name, const json_t *from, const char *from_name)
+/* NULL: `why` says why there are none. */
+static json_t *locations_of(
+    const struct old_node *old, const struct ccs_node *node, struct err *why)
 {
-    json_t *value = json_object_get(from, from_name);
-    if (value)
-        json_object_set(to, name, value);
-}
-
-static void set_identity(json_t *location, const json_t *login)
-{
-    const char *identity = json_text(login, "identity", NULL);
-    AUTO_FREE char *path = identity ? path_expand_home(identity) : NULL;
-
-    if (path)
-        json_object_set_new(location, "key", json_pack("{s:s}", "file", path));
-}
-
-/* A login of "old_nodes" in the form of a location (src/store/sftp/driver.c). */
-static json_t *node_location(const json_t *login, const char *addr)
-{
-    const json_t *port = json_object_get(login, "port");
-    const struct passwd *me = getpwuid(getuid());
-    bool v6 = strchr(addr, ':') != NULL;
-    AUTO_FREE char *url = xasprintf("sftp://%s%s%s:%d/", v6 ? "[" : "", addr, v6 ? "]" : "",
-        json_is_integer(port) ? (int)json_integer_value(port) : 22);
-    json_t *location = json_pack(
-        "{s:s, s:s, s:s}", "type", "sftp", "sftp_url", url, "user", me ? me->pw_name : "root");
-
-    copy_member(location, "user", login, "user");
-    copy_member(location, "password", login, "password");
-    copy_member(location, "key_password", login, "passphrase");
-    copy_member(location, "known_hosts", login, "known_hosts");
-    set_identity(location, login);
-    /* The login stays on this machine, which relays the files, unless the hosts may have it. */
-    bool own = !json_object_get(login, "identity") && !json_object_get(login, "password");
-    bool shared = json_flag(login, "share_login") && !own;
-    bool relay = !shared || json_flag(login, "relay");
-    copy_member(location, "share_login", login, "share_login");
-    json_object_set_new(location, "relay", json_boolean(relay));
-    return location;
-}
-
-static json_t *locations_of(const struct old_node *old, const struct ccs_node *node)
-{
-    const char *addr = old->addr || !node ? old->addr : node->addr;
     json_t *paths = disks_paths(old->spec, node), *path, *locations = json_array();
+    AUTO_FREE char *name = xasprintf("node:%s", old->node);
     size_t i;
 
     json_array_foreach (paths, i, path) {
-        json_t *location = node_location(old->spec, addr);
-        json_object_set(location, "path", path);
+        const struct link_folder folder = {.name = name,
+            .kind = old->link,
+            .addr = old->addr || !node ? old->addr : node->addr,
+            .spec = old->spec,
+            .path = json_string_value(path)};
+        json_t *location = link_location(&folder, why);
+        if (!location) {
+            json_decref(locations);
+            locations = NULL;
+            break;
+        }
         json_array_append_new(locations, location);
     }
     json_decref(paths);
+    if (locations && !json_array_size(locations))
+        err_set(why, ERR_UNSUPPORTED,
+            "the CCS file does not say in which folders they are: name them as its recovery_path");
+    if (why->code) {
+        json_decref(locations);
+        return NULL;
+    }
     return locations;
 }
 
@@ -164,9 +141,11 @@ static void take_node_answer(struct node_ask *ask, const json_t *folders)
 
     json_array_foreach (ask->locations, i, location) {
         const json_t *answer = json_array_get(folders, i);
-        json_t *folder = node_folder(ask, location);
-        copy_member(folder, "files", answer, "files");
-        copy_member(folder, "error", answer, "failure");
+        json_t *folder = node_folder(ask, location), *files = json_object_get(answer, "files");
+        if (files)
+            json_object_set(folder, "files", files);
+        else
+            json_object_set(folder, "error", json_object_get(answer, "failure"));
         json_array_append_new(ask->survey->disks, folder);
     }
 }
@@ -228,28 +207,11 @@ static void start_node(struct node_ask *ask)
         start_node(next);
 }
 
-static void add_failure(struct survey *survey, const struct old_node *old, const char *why)
+static void add_failure(struct survey *survey, const struct old_node *old, const struct err *why)
 {
-    struct err err = ERR_INIT;
-
-    err_set(&err, ERR_UNSUPPORTED, "%s", why);
     json_array_append_new(
         survey->disks, json_pack("{s:o, s:s, s:o}", "owner", json_sprintf("node:%s", old->node),
-                           "path", "?", "error", err_to_json(&err)));
-}
-
-/* Why an old node is not asked although its files are wanted; NULL: it is asked. */
-static const char *why_not_asked(const struct old_node *old, const struct ccs_node *node)
-{
-    json_t *paths = disks_paths(old->spec, node);
-    bool any = paths != NULL;
-
-    json_decref(paths);
-    if (strcmp(old->link, "ssh") != 0)
-        return "files are read by SFTP, but its link is not ssh";
-    if (!any)
-        return "the CCS file does not say in which folders they are: name them as its recovery_path";
-    return old->addr || (node && node->addr) ? NULL : "its address is not known";
+                           "path", "?", "error", err_to_json(why)));
 }
 
 void disks_ask_old_nodes(struct survey *survey, struct loop *loop)
@@ -261,14 +223,14 @@ void disks_ask_old_nodes(struct survey *survey, struct loop *loop)
         const struct old_node *old = &survey->hosts->old_nodes[i];
         const struct ccs_node *node = ccs_node(survey->ccs, old->node);
         const json_t *wanted = json_object_get(old->spec, "recovery_path");
-        const char *why = why_not_asked(old, node);
+        struct err why = ERR_INIT;
         if (!wanted || json_is_false(wanted))
             continue;
-        if (why) {
-            add_failure(survey, old, why);
+        json_t *locations = locations_of(old, node, &why);
+        if (!locations) {
+            add_failure(survey, old, &why);
             continue;
         }
-        json_t *locations = locations_of(old, node);
         struct node_ask *ask = xmalloc(sizeof(*ask));
         struct node_ask **queue = &queues[count++ % NODES_AT_A_TIME];
         *ask = (struct node_ask){

@@ -124,7 +124,11 @@ static void read_folder(const char *text, size_t len)
         FUZZ_ASSERT(file_write_atomic(path, bytes ? text + at : "", bytes, 0600, &err) == 0);
         at += bytes + 1;
     }
-    if (live_from_folders((const char *const[]){folder}, 1, &live, &err) < 0)
+    json_t *location = json_pack("{s:s, s:s}", "type", "mount_point", "path", folder);
+    const struct live_folder from = {.prefix = "", .path = folder, .location = location};
+    int rc = live_from_folders(&from, 1, &live, &err);
+    json_decref(location);
+    if (rc < 0)
         return;
     make_file(live, len % 2);
     live_free(live);

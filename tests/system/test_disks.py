@@ -396,6 +396,21 @@ def test_old_nodes(over_ssh, lab, folder, relay):
     assert recovery.processes() == []
 
 
+def test_an_old_node_behind_a_command(folder, net, cluster, recovery):
+    """Its shell reads the files, for this machine, which sends them on."""
+    made = cluster.add("a", keys=None, backup_location="")
+    shard, = made.database.primaries
+    disks = Disks(recovery)
+    one, digest = write_rdb(cluster, folder, keys_of(shard, 300, "a"))
+    disks.put("node1", f"redis-{shard.uid}.rdb", one)
+    before = disks.contents()
+    recovery.old_nodes = [{"node": 1, "link": "command", "command": ["sh", "-c", "echo hello; exec sh"],
+                           "recovery_path": str(disks.folder("node1"))}]
+    recovery.add_hosts(1).write().recover()
+    recovery.assert_recovered(made, digest)
+    assert disks.contents() == before
+
+
 def test_a_file_of_another_host_when_links_are_cut(over_ssh, lab, folder):
     """The link of the host that has it, then of the one that wants it: it goes on, and nothing is lost."""
     cluster, recovery, disks = over_ssh

@@ -25,7 +25,7 @@ HOMES = {
     "sets": "backup_name catalogue disk_files pack pull sealed",
     "repl": "repl",
     "live": "live offsets",
-    "link": "hosts link program protocol relay rpc",
+    "link": "hosts link link_location program protocol relay rpc",
     "ccs": "ccs",
     "plan": "plan",
     "survey": "fence host_link old_cluster survey",
