@@ -336,17 +336,13 @@ static void add_persistence(struct making *m, const struct live_server *s, struc
 }
 
 /* "db0:keys=10,expires=0,…" of all databases. */
-static int64_t keys_of(struct live *live, const struct live_server *s)
+static int64_t keys_of(const struct live_server *s)
 {
-    int64_t keys = 0;
+    int64_t keys = 0, count;
 
-    for (int db = 0; db < 16; db++) {
-        char field[16];
-        snprintf(field, sizeof(field), "db%d", db);
-        const char *line = live_info(live, s, field);
-        if (line && strncmp(line, "keys=", 5) == 0)
-            keys = plus(keys, atoll(line + 5));
-    }
+    for (const char *p = s->info; p && *p; p += strcspn(p, "\n"), p += *p == '\n')
+        if (sscanf(p, "db%*[0-9]:keys=%" SCNd64, &count) == 1 && count > 0)
+            keys = plus(keys, count);
     return keys;
 }
 
@@ -357,7 +353,7 @@ static void add_sizes(struct making *m, const struct live_database *db, struct h
     for (size_t i = 0; i < db->count; i++) {
         if (!live_is_primary(m->live, db->servers[i]))
             continue;
-        keys = plus(keys, keys_of(m->live, db->servers[i]));
+        keys = plus(keys, keys_of(db->servers[i]));
         bytes = plus(bytes, live_info_int(m->live, db->servers[i], "used_memory", 0));
     }
     hash_setf(&m->now, bdb, "captured_keys", "%" PRId64, keys);

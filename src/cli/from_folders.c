@@ -84,8 +84,8 @@ static int list_folder(const struct live_server *server, const struct live_folde
     json_decref(resolved);
     if (rc < 0)
         return err_wrap(err, "'%s'", server->folder);
-    json_t *folder = json_pack("{s:s, s:s, s:O, s:o}", "owner", owner, "path", from->path,
-        "location", from->location, "files", files);
+    json_t *folder = json_pack("{s:s, s:s, s:O, s:o, s:b}", "owner", owner, "path", from->path,
+        "location", from->location, "files", files, "given", 1);
     if (server->mode == LIVE_ALONE)
         json_object_set_new(folder, "server", json_sprintf("%s:%d", server->addr, server->port));
     return json_array_append_new(folders, folder);

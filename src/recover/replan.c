@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "given_folders.h"
 #include "planned_files.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
@@ -296,11 +297,10 @@ static int collect(struct replan *r, struct err *err)
     json_t *options = json_object_get(r->document, "options");
 
     survey->owned = json_array();
-    survey->disks = json_array();
     survey->options = json_is_object(options) ? json_deep_copy(options) : json_object();
     survey->replan = true;
     survey->ccs = ccs_load(r->x->st, err);
-    if (!survey->ccs)
+    if (!survey->ccs || given_folders_load(r->x->st, &survey->disks, err) < 0)
         return -1;
     pin(r);
     if (collect_hosts(r, err) < 0 || collect_databases(r, err) < 0 ||

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "given_folders.h"
 #include "nodes_conf.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
@@ -519,8 +520,8 @@ static int save_all(const struct survey *survey, struct state *st, struct err *e
     const struct plan *plan = survey->plan;
 
     return save_meta(st, err) < 0 || fence_save(survey, st, err) < 0 ||
-                   save_hosts(plan, st, err) < 0 || save_databases(survey, st, err) < 0 ||
-                   save_work(plan, st, NULL, err) < 0
+                   given_folders_save(survey, st, err) < 0 || save_hosts(plan, st, err) < 0 ||
+                   save_databases(survey, st, err) < 0 || save_work(plan, st, NULL, err) < 0
                ? -1
                : 0;
 }

@@ -10,7 +10,8 @@ CREATE TABLE meta (              -- facts of the whole recovery
 -- Secrets of the other tables, in which they are masked. Only ccs_entry has more of them.
 CREATE TABLE secret (
     place TEXT NOT NULL,         -- table and column: 'target.password', 'host.spec', …; database.users:
-                                 -- JSON, lines as of ACL LIST, made of the vendor's users and roles
+                                 -- JSON, lines as of ACL LIST, made of the vendor's users and roles;
+                                 -- survey.folders: JSON, those of --from-folders with their files
     id    TEXT NOT NULL,         -- key of the row
     value TEXT NOT NULL,         -- the secret, or the JSON that holds it
     PRIMARY KEY (place, id)

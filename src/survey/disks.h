@@ -6,7 +6,7 @@
  * (recluster/disk_files.h): which folders are searched, and the answers in survey->disks, a list of
  *
  *     {"owner": "a1" or "node:1", "host": "a1" (not of an old node), "path",
- *      "location" (of an old node), "files": […] or "error": {"name", "message", "hint"}}
+ *      "given" (true: by --from-folders), "location" (of an old node), "files": […] or "error": {"name", "message", "hint"}}
  *
  * "recovery_path" of a host or an old node names the folders; true means the folders that the CCS
  * file names for the node. Hosts are asked over their links, old nodes as link_location.h says.

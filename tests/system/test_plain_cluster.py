@@ -1,5 +1,6 @@
 """A plain Redis or Valkey cluster of which only its old data folders, or a redis-cli backup, are left."""
 
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -7,10 +8,12 @@ import subprocess
 import pytest
 
 from captured import settings_of, users_of
-from harness import contents, redis_server, resp
+from harness import contents, redis_server, resp, slots
 from live_cluster import LiveCluster
 from program import DONE, REFUSED, USAGE
 from test_capture_recovery import ODD, ROOT, fill, recovered_servers
+from test_replan import PATIENCE, REPLAN, gate, places, query  # noqa: F401
+from test_resume import wait_for_task
 
 
 def die(servers, aof=False):
@@ -88,6 +91,56 @@ def test_resumed_after_a_kill(folder, net, recovery):
     for f in folders:
         (f / "redis.conf").unlink()
     recovery.resume()
+    assert held(recovery, ROOT).same_as(digest)
+
+
+def big(folder, net):
+    """The folders of a cluster whose files take seconds at 300 KB/s, and what they hold."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    fill(live.servers, 3, (7, 0, 0))
+    for server, owned in zip(live.servers, slots.split(3)):
+        with server.connect() as c:
+            keys = [b"big:%d" % i for i in range(1500) if slots.holds([owned], slots.of_key(b"big:%d" % i))]
+            for _ in c.pipeline([["SET", key, random.randbytes(2000)] for key in keys]):
+                pass
+    digest = digest_of(live.servers)
+    return die(live.servers), digest
+
+
+def test_killed_while_files_are_sent(folder, net, recovery):
+    """Of folders behind a command and here; the rerun begins where it was."""
+    folders, digest = big(folder, net)
+    recovery.old_nodes = [{"node": "n1", "link": "command", "command": ["sh"], "data_path": [str(f) for f in folders[:2]]}]
+    recovery.add_hosts(2).write_hosts()
+    run = recovery.start("recover", "--hosts", recovery.hosts_file, "--state", recovery.state, "--yes",
+                         "--limit-rate", "300k", "--from-folders", "node:n1", folders[2])
+    wait_for_task(recovery, "fetch")
+    redis_server.wait_until(lambda: query(
+        recovery, "SELECT count(*) FROM task WHERE kind = 'fetch' AND bytes_done > 0")[0][0], "the first bytes")
+    run.kill()
+    run.wait()
+    assert not query(recovery, "SELECT 1 FROM task WHERE kind = 'load_shard' AND state = 'done'")
+    recovery.resume()
+    assert held(recovery, ROOT).same_as(digest)
+    assert recovery.processes() == []
+
+
+def test_a_host_is_lost_while_files_are_sent(folder, net, recovery, gate):  # noqa: F811
+    """Its shards move to the others, from the same folders."""
+    folders, digest = big(folder, net)
+    recovery.old_nodes = [{"node": "n1", "link": "command", "command": ["sh"], "data_path": [str(f) for f in folders[:2]]}]
+    recovery.add_hosts(4)
+    from_folders(recovery, ["node:n1", folders[2]], "--until", "prepare")
+    lost, = query(recovery, "SELECT host FROM placement WHERE role = 'primary' ORDER BY shard_uid")[0]
+    run = recovery.start("recover", "--state", recovery.state, "--yes", "--limit-rate", "300k", *PATIENCE)
+    redis_server.wait_until(lambda: query(
+        recovery, "SELECT count(*) FROM task WHERE kind = 'fetch' AND host = ? AND bytes_done > 0", lost)[0][0],
+        "the first bytes")
+    gate.take(lost)
+    run.wait()
+    assert run.returncode != 0
+    recovery.resume(*REPLAN)
+    assert lost not in [host for _, host in places(recovery).values()]
     assert held(recovery, ROOT).same_as(digest)
 
 
@@ -185,7 +238,8 @@ def test_folders_that_contradict(folder, net, recovery):
     (folders[2] / "dump.rdb").symlink_to("/nowhere/dump.rdb")
     run = from_folders(recovery, folders, command="plan", status=REFUSED)
     assert run.says(f"'{folders[2]}/dump.rdb' cannot be read"), run
-    from_folders(recovery, folders, "--key", "x", status=USAGE)
+    (folder / "key").write_text("AGE-SECRET-KEY-1\n")
+    from_folders(recovery, folders, "--key", folder / "key", status=USAGE)
 
 
 def test_included_and_renamed(folder, net, recovery):
