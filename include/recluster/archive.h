@@ -46,7 +46,10 @@ struct archive_params {
     void *arg;
 };
 
-/* Runs until stop_fd becomes readable (0), or until nothing can go on. */
+/*
+ * Runs until stop_fd becomes readable (0), or until nothing can go on. ERR_CHANGED: the last look has
+ * other shards, with which it can be called again: streams of shards that are still there go on.
+ */
 int archive_follow(
     const struct archive_params *params, struct backup_shards *first, struct err *err) MUST_CHECK;
 

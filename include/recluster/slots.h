@@ -41,6 +41,7 @@ unsigned slots_count(const struct slots *s);
 bool slots_is_empty(const struct slots *s);
 bool slots_equal(const struct slots *a, const struct slots *b);
 bool slots_overlap(const struct slots *a, const struct slots *b);
+unsigned slots_common(const struct slots *a, const struct slots *b); /* how many both have */
 bool slots_contain(const struct slots *all, const struct slots *part);
 void slots_union(struct slots *s, const struct slots *more);
 void slots_intersect(struct slots *s, const struct slots *other);

@@ -275,14 +275,28 @@ static void find_primaries(struct follow *f)
     free(primaries);
 }
 
-/* The shard that has the line's slots now. */
+/* The shard that has the most of the line's slots now. */
 static const struct backup_shard *shard_of_line(
     const struct backup_shards *shards, const struct line *l)
 {
-    for (size_t i = 0; i < shards->count; i++)
-        if (slots_overlap(shards->shards[i].slots, l->shard->slots))
-            return &shards->shards[i];
-    return NULL;
+    const struct backup_shard *found = NULL;
+    unsigned most = 0;
+
+    for (size_t i = 0; i < shards->count; i++) {
+        unsigned common = slots_common(shards->shards[i].slots, l->shard->slots);
+        found = common > most ? &shards->shards[i] : found;
+        most = common > most ? common : most;
+    }
+    return found;
+}
+
+static bool is_of_a_line_before(
+    const struct follow *f, size_t count, const struct backup_shard *now)
+{
+    for (size_t i = 0; i < count; i++)
+        if (f->lines[i].shard == now)
+            return true;
+    return false;
 }
 
 /* Shards that were added or removed need other lines than there are. */
@@ -290,11 +304,9 @@ static int take_look(struct follow *f, struct backup_shards *shards, struct err 
 {
     for (size_t i = 0; i < f->count; i++) {
         const struct backup_shard *now = shard_of_line(shards, &f->lines[i]);
-        if (shards->count != f->count || !now) {
-            err_set(err, ERR_CHANGED, "the cluster has %zu shards now instead of %zu",
+        if (shards->count != f->count || !now || is_of_a_line_before(f, i, now))
+            return err_set(err, ERR_CHANGED, "the cluster has other shards now: %zu instead of %zu",
                 shards->count, f->count);
-            return err_hint(err, "Start the archive again: it goes on with the new shards.");
-        }
         if (now->primary->port != f->lines[i].shard->primary->port ||
             strcmp(now->primary->addr, f->lines[i].shard->primary->addr) != 0)
             say(f, true, "shard:%s: its primary is %s:%d now", f->lines[i].uid, now->primary->addr,

@@ -24,29 +24,65 @@ static int read_lines(const char *path, json_t **ret, struct err *err)
     return *ret ? 0 : -1;
 }
 
-/* Of the line with some of the slots; "": there is none. */
-static const char *known_name(const json_t *lines, const struct slots *slots)
-{
-    struct err ignored = ERR_INIT;
-    const json_t *line;
-    size_t i;
+struct naming {
+    const json_t *lines;
+    const struct slots *const *slots; /* of the streams */
+    size_t count;
+    char (*names)[MANIFEST_WORD_MAX];
+    bool *named;
+};
 
-    json_array_foreach (lines, i, line) {
-        struct slots own;
-        slots_clear(&own);
-        if (slots_from_json(json_object_get(line, "slots"), &own, &ignored) == 0 &&
-            slots_overlap(&own, slots))
-            return json_text(line, "name", "");
-    }
-    return "";
-}
-
-static bool is_taken(char (*names)[MANIFEST_WORD_MAX], size_t count, const char *name)
+static bool is_taken(const struct naming *n, const char *name)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
+    for (size_t i = 0; i < n->count; i++)
+        if (n->named[i] && strcmp(n->names[i], name) == 0)
             return true;
     return false;
+}
+
+/* Of the streams and lines without each other, those with the most slots in common. */
+static bool take_best(struct naming *n)
+{
+    struct err ignored = ERR_INIT;
+    char word[MANIFEST_WORD_MAX], best_word[MANIFEST_WORD_MAX];
+    size_t best = 0, l;
+    unsigned most = 0;
+    const json_t *line;
+
+    json_array_foreach (n->lines, l, line) {
+        struct slots own;
+        slots_clear(&own);
+        manifest_word(json_text(line, "name", ""), word);
+        if (!*word || is_taken(n, word) ||
+            slots_from_json(json_object_get(line, "slots"), &own, &ignored) < 0)
+            continue;
+        for (size_t i = 0; i < n->count; i++) {
+            unsigned common = n->named[i] ? 0 : slots_common(&own, n->slots[i]);
+            if (common <= most)
+                continue;
+            most = common;
+            best = i;
+            memcpy(best_word, word, sizeof(word));
+        }
+    }
+    if (!most)
+        return false;
+    memcpy(n->names[best], best_word, sizeof(best_word));
+    n->named[best] = true;
+    return true;
+}
+
+/* A new stream whose name an older one has. */
+static void take_own(struct naming *n, size_t i)
+{
+    char own[MANIFEST_WORD_MAX];
+
+    memcpy(own, n->names[i], sizeof(own));
+    for (unsigned number = 2; is_taken(n, n->names[i]); number++) {
+        AUTO_FREE char *other = xasprintf("%.40s_%u", own, number);
+        manifest_word(other, n->names[i]);
+    }
+    n->named[i] = true;
 }
 
 int lines_name(const char *folder, const struct slots *const *slots, size_t count,
@@ -56,15 +92,16 @@ int lines_name(const char *folder, const struct slots *const *slots, size_t coun
     json_t *lines, *now = json_array();
 
     int rc = read_lines(path, &lines, err);
+    struct naming n = {lines, slots, count, names, xcalloc(count + 1, sizeof(*n.named))};
+    while (rc == 0 && take_best(&n))
+        ;
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        const char *known = known_name(lines, slots[i]);
-        char word[MANIFEST_WORD_MAX];
-        manifest_word(known, word);
-        if (*word && !is_taken(names, i, word))
-            memcpy(names[i], word, sizeof(word));
+        if (!n.named[i])
+            take_own(&n, i);
         json_array_append_new(
             now, json_pack("{s:s, s:o}", "name", names[i], "slots", slots_to_json(slots[i])));
     }
+    free(n.named);
     AUTO_FREE char *text = json_dumps(now, JSON_INDENT(1));
     if (rc == 0)
         rc = file_write_atomic(path, text, strlen(text), 0600, err);

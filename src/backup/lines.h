@@ -12,7 +12,7 @@
 
 /*
  * names[i] is the name that the stream would have if it were new. It becomes that of lines.json for
- * the same slots, if there is one. Writes lines.json.
+ * the same slots, or most of them, if there is one. Writes lines.json.
  */
 int lines_name(const char *folder, const struct slots *const *slots, size_t count,
     char (*names)[MANIFEST_WORD_MAX], struct err *err) MUST_CHECK;

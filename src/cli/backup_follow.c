@@ -1,6 +1,7 @@
 #include "backup_follow.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,14 @@
 #include "recluster/file.h"
 #include "recluster/human.h"
 
-enum { CUTS_MS = 1000, CUTS_MIN_MS = 20, SEGMENT_S = 10, SEGMENT_BYTES = 16 << 20, BASE_S = 86400 };
+enum {
+    SETTLE_MS = 1000,
+    CUTS_MS = 1000,
+    CUTS_MIN_MS = 20,
+    SEGMENT_S = 10,
+    SEGMENT_BYTES = 16 << 20,
+    BASE_S = 86400
+};
 
 struct follow_run {
     const struct cluster_look_params *look_params;
@@ -162,6 +170,24 @@ static char *default_folder(const struct store *store, const char *uid)
     return xasprintf("%s/archive-%.16s", home, hex);
 }
 
+/* Other shards need other streams: it begins anew with them, and goes on with those that stay. */
+static int follow(struct follow_run *run, const struct archive_params *archive, struct err *err)
+{
+    struct backup_shards *shards = NULL;
+
+    for (;;) {
+        if (one_database(run->now, &shards, err) < 0)
+            return -1;
+        if (archive_follow(archive, shards, err) == 0)
+            return 0;
+        if (err->code != ERR_CHANGED)
+            return -1;
+        tell(run, true, err->message);
+        *err = (struct err)ERR_INIT;
+        poll(NULL, 0, SETTLE_MS); /* the agents of before end, and give their folders back */
+    }
+}
+
 int backup_run_follow(const struct cluster_look_params *look_params, struct cluster_look *look,
     const struct backup_params *params, struct err *err)
 {
@@ -202,7 +228,7 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
     }
     run.progress = progress_new(args->given[OPT_VERBOSE]);
     if (rc == 0)
-        rc = archive_follow(&archive, shards, err);
+        rc = follow(&run, &archive, err);
     progress_free(run.progress);
     cluster_look_free(run.before);
     cluster_look_free(run.now);

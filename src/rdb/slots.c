@@ -47,6 +47,14 @@ bool slots_overlap(const struct slots *a, const struct slots *b)
     return false;
 }
 
+unsigned slots_common(const struct slots *a, const struct slots *b)
+{
+    struct slots both = *a;
+
+    slots_intersect(&both, b);
+    return slots_count(&both);
+}
+
 bool slots_contain(const struct slots *all, const struct slots *part)
 {
     for (size_t i = 0; i < WORDS; i++)

@@ -5,6 +5,7 @@ import functools
 import json
 import random
 import signal
+import subprocess
 import time
 
 import pytest
@@ -439,6 +440,46 @@ def test_random_deaths(archive, net):
 @pytest.mark.releases("system", "valkey91")
 def test_many_random_deaths(archive, net):
     check_deaths(archive, net, 100, 20)
+
+
+@pytest.mark.slow
+def test_a_shard_is_removed(archive, net):
+    """All its slots move to another: the archive goes on with those that are left, and moments of both times are right."""
+    a = archive()
+    ids = []
+    for server in a.primaries:
+        with server.connect() as c:
+            ids.append(c.call("CLUSTER", "MYID").decode())
+    deaths = Deaths(a, 0)
+    home = [0, 1, 2]  # the shard whose primary has the slots now
+
+    def to_owner(i):
+        for shard in (i, 0):
+            c = deaths.primary_of(shard)
+            with contextlib.suppress(resp.ReplyError):
+                c.call("TTL", f"{{{a.names[i]}}}x")
+                return c
+            c.close()
+        raise OSError("the slot is on its way")
+
+    with one_moment.Writers([functools.partial(to_owner, i) for i in home], a.names, pause=0.02) as writers:
+        writers.wait_for(5)
+        a.follow()
+        a.wait_for_cuts(1)
+        moved = subprocess.run(
+            ["redis-cli", "--cluster", "reshard", a.live.addresses(0)[0], "--cluster-from", ids[2], "--cluster-to", ids[0],
+             "--cluster-slots", "16384", "--cluster-yes", "--cluster-pipeline", "50"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        assert moved.returncode == 0, moved.stdout[-500:]
+        before = len(a.cuts())
+        writers.wait_for(3, 60)
+        a.wait_for_cuts(before + 20, 60)
+        said = a.stop()
+    assert "other shards now: 2 instead of 3" in said, said
+    cuts = a.cuts()
+    for name, cut in (("three", cuts[0]), ("two", cuts[-1])):
+        held = a.recover_at(net, cut, name)
+        assert len(held[0]) >= 4 and one_moment.faults(held, a.names) == [], (name, said)
 
 
 # --- what is there, and what goes ---
