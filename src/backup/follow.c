@@ -5,17 +5,15 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agents.h"
 #include "cut.h"
+#include "cut_index.h"
 #include "lines.h"
 #include "manifest.h"
 #include "recluster/archive.h"
-#include "recluster/buf.h"
 #include "recluster/capture.h"
 #include "recluster/clock.h"
-#include "recluster/file.h"
 #include "recluster/json.h"
 #include "recluster/rpc.h"
 
@@ -27,9 +25,7 @@ enum {
     RESTART_MS = 2000,
     OPENING_MS = 500,
     REPLAY_BYTES_PER_MS = 40 * 1000, /* a server of 2020 takes 50 MB of commands a second */
-    MINUTE_MS = 60 * 1000,
-    INDEX_BYTES_MAX = 64 << 20,
-    KNOWN_BASE_MS = 10 * 60 * 1000, /* after a start, until the next data set at the latest */
+    KNOWN_BASE_MS = 10 * 60 * 1000,  /* after a start, until the next data set at the latest */
 };
 
 /* An archive runs for as long as its machine. */
@@ -69,9 +65,7 @@ struct follow {
     struct err failure;
 
     int64_t cut_at_ms, look_at_ms, index_at_ms, told_ms; /* monotonic: when it is time */
-    json_t *cuts;                                        /* of the present minute */
-    int64_t minute;                                      /* of them */
-    bool index_is_old;
+    struct cut_index *index;
     struct pending_cut pending; /* the newest cut that is not archived as a whole */
     struct archive_status status;
     bool cut_trouble;
@@ -334,98 +328,19 @@ static int look_again(struct follow *f, struct err *err)
 
 /* --- cuts --- */
 
-/* "cuts-1-20260131T1305Z.json". The caller frees it. */
-static char *index_name(const struct follow *f)
-{
-    time_t t = (time_t)(f->minute * 60);
-    struct tm tm;
-    char text[32], database[MANIFEST_WORD_MAX];
-
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof(text), "%Y%m%dT%H%M", &tm);
-    manifest_word(f->shards->db->uid, database);
-    return xasprintf("cuts-%s-%sZ.json", database, text);
-}
-
-static int write_index(struct follow *f, struct err *err)
-{
-    CLEANUP(buf_release) struct buf file = BUF_INIT;
-    const struct ccs_database *db = f->shards->db;
-    AUTO_FREE char *name = index_name(f);
-    json_t *document = json_pack("{s:i, s:s, s:{s:s, s:s, s:b}, s:O}", "recluster_cuts", 1,
-        "made_by", "recluster " RECLUSTER_VERSION, "database", "uid", db->uid, "name", db->name,
-        "sharded", db->sharded, "cuts", f->cuts);
-    AUTO_FREE char *text = json_dumps(document, JSON_COMPACT);
-
-    json_decref(document);
-    buf_addf(&file, "%s\n", text);
-    return capture_put(f->params->backup->store, name, &file, err);
-}
-
 static void save_index(struct follow *f)
 {
     struct err failure = ERR_INIT;
 
     f->index_at_ms = clock_mono_ms() + INDEX_MS;
-    if (!f->index_is_old)
-        return;
-    if (write_index(f, &failure) < 0) {
-        say(f, true, "the index of moments: %s", failure.message);
-        return;
-    }
-    f->index_is_old = false;
+    if (cut_index_save(f->index, &failure) < 0)
+        say(f, true, "%s", failure.message);
 }
 
-static int add_text(void *arg, const void *data, size_t len, struct err *err)
+static json_t *shards_of(struct follow *f, const struct cut *cut, bool first)
 {
-    return buf_add_limited(arg, data, len, INDEX_BYTES_MAX, "the index", err);
-}
-
-/* What an earlier run has written of the present minute stays in it. */
-static int take_written(struct follow *f, struct err *err)
-{
-    CLEANUP(buf_release) struct buf text = BUF_INIT;
-    AUTO_FREE char *name = index_name(f);
-    const struct store_range range = {name, 0, -1};
-
-    if (store_read(f->params->backup->store, &range, add_text, &text, NULL, err) < 0)
-        return err->code == ERR_NOT_FOUND ? 0 : -1;
-    json_t *index = json_read(text.data, text.len, 0, name, err);
-    json_t *cuts = json_object_get(index, "cuts");
-    if (json_is_array(cuts))
-        json_array_extend(f->cuts, cuts);
-    json_decref(index);
-    return index ? 0 : -1;
-}
-
-/*
- * A minute whose index could not be written keeps its cuts, in the object of the next one. false: it
- * cannot begin now.
- */
-static bool begin_minute(struct follow *f, int64_t minute)
-{
-    struct err failure = ERR_INIT;
-    bool first = f->minute == 0;
-
-    save_index(f);
-    if (!f->index_is_old)
-        json_array_clear(f->cuts);
-    f->minute = minute;
-    if (!first || take_written(f, &failure) == 0)
-        return true;
-    say(f, true, "the index of moments: %s", failure.message);
-    f->minute = 0;
-    return false;
-}
-
-static void add_cut(struct follow *f, const struct cut *cut)
-{
-    char time[CLOCK_TEXT_MAX];
-
-    if (cut->time_ms / MINUTE_MS != f->minute && !begin_minute(f, cut->time_ms / MINUTE_MS))
-        return;
     json_t *shards = json_object();
-    bool first = !json_array_size(f->cuts);
+
     for (size_t i = 0; i < f->count; i++) {
         json_t *shard = json_pack("{s:s, s:I}", "repl_id", cut->shards[i].place.id, "offset",
             (json_int_t)cut->shards[i].place.offset);
@@ -434,16 +349,29 @@ static void add_cut(struct follow *f, const struct cut *cut)
         f->lines[i].slots = cut->shards[i].slots;
         json_object_set_new(shards, f->lines[i].uid, shard);
     }
-    json_array_append_new(
-        f->cuts, json_pack("{s:s, s:I, s:o}", "time", clock_format(cut->time_ms, time), "time_ms",
-                     (json_int_t)cut->time_ms, "shards", shards));
-    f->index_is_old = true;
+    return shards;
+}
+
+static void add_cut(struct follow *f, const struct cut *cut)
+{
+    struct err failure = ERR_INIT;
+    char time[CLOCK_TEXT_MAX];
+    bool first;
+
+    int rc = cut_index_begin(f->index, cut->time_ms, &first, &failure);
+    if (failure.code != ERR_NONE)
+        say(f, true, "%s", failure.message);
+    if (rc < 0)
+        return;
+    cut_index_append(
+        f->index, json_pack("{s:s, s:I, s:o}", "time", clock_format(cut->time_ms, time), "time_ms",
+                      (json_int_t)cut->time_ms, "shards", shards_of(f, cut, first)));
     f->status.last_cut_ms = cut->time_ms;
-    if (!f->pending.time_ms) {
-        f->pending.time_ms = cut->time_ms;
-        for (size_t i = 0; i < f->count; i++)
-            f->pending.places[i] = cut->shards[i].place;
-    }
+    if (f->pending.time_ms)
+        return;
+    f->pending.time_ms = cut->time_ms;
+    for (size_t i = 0; i < f->count; i++)
+        f->pending.places[i] = cut->shards[i].place;
 }
 
 /* Whether the oldest cut that was waited for is archived as a whole. */
@@ -601,7 +529,7 @@ static void release(struct follow *f)
     }
     free(f->lines);
     free(f->pending.places);
-    json_decref(f->cuts);
+    cut_index_free(f->index);
     offsets_close(f->offsets);
     loop_free(f->loop);
 }
@@ -641,7 +569,7 @@ int archive_follow(
         .loop = loop_new(),
         .lines = xcalloc(first->count, sizeof(*f.lines)),
         .count = first->count,
-        .cuts = json_array(),
+        .index = cut_index_new(params->backup->store, first->db),
         .pending.places = xcalloc(first->count, sizeof(*f.pending.places)),
     };
 
