@@ -394,3 +394,12 @@ def test_a_dead_primary_or_replica_of_no_cluster_stays(folder, net, recovery, ca
         assert after["bdb:1"]["shards_count"] == "1" and after["endpoint:1:1"]["port"] == "6379"
         said = recovery.run("inspect", folder / to / "ccs-redis.rdb", "--json").json
         assert not [f for f in said["findings"] if f["severity"] == "error"], said["findings"]
+
+
+def test_keys_of_all_databases_are_counted(folder, net, capture, recovery):
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379, databases=300).start()
+    with server.connect() as c:
+        for number in (0, 9, 16, 255):
+            c.call("SELECT", number)
+            c.call("MSET", "a", 1, "b", 2)
+    assert capture(f"{server.addr}:{server.port}")["bdb:1"]["captured_keys"] == "8"
