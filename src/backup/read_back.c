@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lock.h"
 #include "recluster/digest.h"
 #include "recluster/json.h"
 #include "recluster/pull.h"
@@ -56,25 +57,47 @@ static int check_sizes(const struct backup_params *params, const json_t *files, 
     return rc;
 }
 
+/* Without its lock a set that takes long to read would be swept away: it has no manifest yet. */
+static void keep_lock(const struct backup_params *params)
+{
+    if (params->lock)
+        backup_lock_renew(params->lock);
+}
+
+struct summing {
+    const struct backup_params *params;
+    struct digest *digest;
+};
+
 static int add_bytes(void *arg, const void *data, size_t len, struct err *err)
 {
+    const struct summing *s = arg;
+
     (void)err;
-    digest_add(arg, data, len);
+    digest_add(s->digest, data, len);
+    keep_lock(s->params);
     return 0;
 }
 
 static int check_digest(const struct backup_params *params, const json_t *file, struct err *err)
 {
     const char *name = json_text(file, "name", "");
-    struct digest *digest = digest_new();
+    struct summing s = {params, digest_new()};
     char hex[DIGEST_HEX_MAX];
 
     int rc =
-        store_read(params->store, &(struct store_range){name, 0, -1}, add_bytes, digest, NULL, err);
-    digest_end(digest, hex);
+        store_read(params->store, &(struct store_range){name, 0, -1}, add_bytes, &s, NULL, err);
+    digest_end(s.digest, hex);
     if (rc == 0 && strcmp(hex, json_text(file, "sha256", "")) != 0)
         rc = differs(params, name, "its SHA-256 differs", err);
     return rc;
+}
+
+static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
+{
+    (void)done_bytes;
+    (void)total_bytes;
+    keep_lock(*(const struct backup_params **)arg);
 }
 
 static int check_whole(const struct backup_params *params, const json_t *file, struct err *err)
@@ -84,6 +107,8 @@ static int check_whole(const struct backup_params *params, const json_t *file, s
         .name = json_text(file, "name", ""),
         .expected_bytes = json_int(file, "bytes", -1),
         .sha256 = json_text(file, "sha256", NULL),
+        .progress = on_progress,
+        .arg = &params,
     };
     json_t *facts = NULL;
 
