@@ -82,8 +82,8 @@ int child_run(const char *const *argv, int timeout_ms, size_t limit, struct buf 
  *     child_pipe_free(p)                        // ends it, if it still runs
  *
  * `keep`: as of child_spawn_keeping(). ERR_FAILED if its status is not 0: the message has the last
- * line that it printed on standard error. ERR_TIMEOUT if it neither reads nor writes for a minute.
- * What the sink fails with is passed on. The calls block.
+ * line that it printed on standard error, or the last one with "error:". ERR_TIMEOUT if it neither
+ * reads nor writes for a minute. What the sink fails with is passed on. The calls block.
  */
 struct child_pipe;
 int child_pipe_open(const char *const *argv, int keep,

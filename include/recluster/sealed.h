@@ -52,6 +52,13 @@ const char *sealed_kind(const char *recipient);
 int sealed_open(
     const char *key, const struct buf *sealed, struct buf *ret, struct err *err) MUST_CHECK;
 
+/*
+ * Whether the text is a private key that is used without a question. ERR_USAGE says what it is
+ * instead: something else, or a key with a passphrase, for which age would ask at each file, on
+ * hosts without a terminal too. `path` is for the message.
+ */
+int sealed_check_key(const char *path, const char *text, size_t len, struct err *err) MUST_CHECK;
+
 struct sealed_stream;
 int sealed_begin_seal(const char *const *recipients, store_sink sink, void *arg,
     struct sealed_stream **ret, struct err *err) MUST_CHECK;

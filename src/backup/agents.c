@@ -7,6 +7,7 @@
 #include "recluster/file.h"
 #include "recluster/host_link.h"
 #include "recluster/json.h"
+#include "recluster/store.h"
 
 enum { AGAIN_MS = 15 * 1000, PEM_BYTES_MAX = 1 << 20 };
 
@@ -212,11 +213,21 @@ static int add_login(json_t *params, const struct backup_params *backup, struct 
                : 0;
 }
 
+/* What hosts only write to needs no key that decrypts: such a key does not leave this machine. */
+static json_t *location_to_write(const struct backup_params *params)
+{
+    json_t *location = json_deep_copy(params->location);
+
+    if (json_is_object(location))
+        json_object_del(location, STORE_DECRYPT_KEY);
+    return location;
+}
+
 json_t *agents_params(const struct backup_params *params, const struct backup_shard *shard,
     const struct agent_place *place, const char *witness, struct err *err)
 {
-    json_t *ret = json_pack(
-        "{s:o, s:O}", "sources", sources_of(shard, place->source), "location", params->location);
+    json_t *ret = json_pack("{s:o, s:o}", "sources", sources_of(shard, place->source), "location",
+        location_to_write(params));
 
     if (params->recipients)
         json_object_set_new(ret, "recipients", json_deep_copy(params->recipients));

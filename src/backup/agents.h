@@ -36,7 +36,8 @@ int agents_find(struct agents *a, const struct backup_shard *shard, size_t first
     struct agent_place *ret, struct err *err) MUST_CHECK;
 
 /*
- * Parameters of a call at that place: "sources" (the near one first), "location", "login" and "tls"
+ * Parameters of a call at that place: "sources" (the near one first), "location" (without the key
+ * that decrypts: hosts only write there), "login" and "tls"
  * (protocol.h), and on other machines "witness": an object that must be seen at the location there.
  * The caller's; NULL: a file of the login cannot be read.
  */

@@ -129,7 +129,10 @@ static void line_trouble(struct line *l, const struct err *err)
         return;
     free(l->trouble);
     l->trouble = xstrdup(err->message);
-    say(l->f, true, "shard:%s: %s", l->uid, err->message);
+    bool far = l->place.host && err->code != ERR_LINK; /* which names it */
+    AUTO_FREE char *where = far ? xasprintf("host '%s': ", l->place.host->name) : xstrdup("");
+    say(l->f, true, "shard:%s: %s%s%s%s", l->uid, where, err->message, *err->hint ? ". " : "",
+        err->hint);
 }
 
 /* A history that is gone leaves a gap, which a new base closes. */

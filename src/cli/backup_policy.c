@@ -68,6 +68,8 @@ static int take_rule(struct rule *rule, const json_t *backup, struct err *err)
         return -1;
     if (!every)
         return err_set(err, ERR_USAGE, "\"every\" is missing: a time such as \"6h\"");
+    if (json_object_get(backup, "keep") && !keep)
+        return err_set(err, ERR_USAGE, "\"keep\" is not a text such as \"30d:1d\"");
     if (human_parse_seconds(every, &rule->every_s, err) < 0 ||
         (keep && capture_keep_parse(keep, &rule->keep.keep, err) < 0))
         return -1;
@@ -156,19 +158,41 @@ int backup_policy_read(const struct arguments *args, const struct live_request *
 
 /* --- what is due --- */
 
+static bool names(const struct rule *rule, const char *uid, const char *name)
+{
+    const char *wanted = rule->database;
+
+    return (strncmp(wanted, "db:", 3) == 0 && strcmp(wanted + 3, uid) == 0) ||
+           strcmp(wanted, name) == 0;
+}
+
 static const struct rule *rule_of(const struct backup_policy *p, const char *uid, const char *name)
 {
     const struct rule *all = NULL;
 
     for (size_t i = 0; i < p->count; i++) {
-        const char *wanted = p->rules[i].database;
-        if ((strncmp(wanted, "db:", 3) == 0 && strcmp(wanted + 3, uid) == 0) ||
-            strcmp(wanted, name) == 0)
+        if (names(&p->rules[i], uid, name))
             return &p->rules[i];
-        if (strcmp(wanted, "*") == 0)
+        if (strcmp(p->rules[i].database, "*") == 0)
             all = &p->rules[i];
     }
     return all;
+}
+
+/* A name that is mistyped would leave its database to the rule of all others. */
+static void tell_about_unknown(const struct backup_policy *p, const struct ccs *ccs)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        bool known = strcmp(p->rules[i].database, "*") == 0;
+        for (size_t d = 0; d < ccs->database_count; d++)
+            known |= names(&p->rules[i], ccs->databases[d].uid, ccs->databases[d].name);
+        if (known)
+            continue;
+        AUTO_FREE char *line = xasprintf("warning: %s names '%s': the cluster has no database of "
+                                         "that name\n",
+            p->source, p->rules[i].database);
+        print_plain(stderr, line);
+    }
 }
 
 /* The time of its newest complete set; -1: there is none. */
@@ -224,6 +248,7 @@ int backup_policy_choose(
 {
     size_t count = 0;
 
+    tell_about_unknown(p, look->ccs);
     for (size_t i = 0; i < look->found_count; i++) {
         int rc = is_due(p, store, look->found[i]->db, err);
         if (rc < 0)

@@ -67,9 +67,11 @@ static int use_key(const struct arguments *args, struct err *err)
     buf_reserve(&text, KEY_BYTES_MAX + 1); /* so that no copy remains */
     if (file_read(path, KEY_BYTES_MAX, &text, err) < 0)
         return err_wrap(err, "--key");
-    store_resolve_with_key(text.data);
+    int rc = sealed_check_key(path, text.data, text.len, err);
+    if (rc == 0)
+        store_resolve_with_key(text.data);
     explicit_bzero(text.data, text.len);
-    return 0;
+    return rc < 0 ? err_wrap(err, "--key") : 0;
 }
 
 static int run_command(const struct command *command, int argc, char **argv, struct err *err)

@@ -120,10 +120,18 @@ static int turn(struct child_pipe *p, const char *data, size_t len, size_t *sent
 
 /* --- the end --- */
 
-static const char *last_line(struct buf *text)
+/* The last line that says "error:", or else the last one: age(1) adds hints and an address. */
+static const char *last_complaint(struct buf *text)
 {
+    static const char mark[] = "error:";
+    char *found = NULL;
+
     while (text->len && strchr("\r\n ", text->data[text->len - 1]))
         text->data[--text->len] = '\0';
+    for (char *at = strstr(text->data, mark); at; at = strstr(at + 1, mark))
+        found = at;
+    if (found)
+        found[strcspn(found, "\r\n")] = '\0'; /* text->data ends with the line */
     const char *line = strrchr(text->data, '\n');
     return line ? line + 1 : text->data;
 }
@@ -143,7 +151,7 @@ int child_pipe_end(struct child_pipe *p, struct err *err)
     if (child_wait(pid, err) == 0)
         return 0;
     struct err why = *err;
-    const char *said = last_line(&p->complaint);
+    const char *said = last_complaint(&p->complaint);
     return err_set(err, why.code, "'%s' %s%s%s", p->name, why.message, *said ? ": " : "", said);
 }
 

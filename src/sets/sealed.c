@@ -135,8 +135,8 @@ int sealed_begin_open(const char *key_text, const void *head, size_t len, store_
     static const char *const by_gpg[] = {"gpg", "--batch", "--quiet", "--decrypt", NULL};
     bool age = is_age(head, len);
 
-    if (age && !key_text) {
-        err_set(err, ERR_USAGE, "it is encrypted");
+    if (age && (!key_text || strcmp(key_text, SEALED_BY_GPG) == 0)) {
+        err_set(err, ERR_USAGE, "it is encrypted by age");
         return err_hint(err, "Give the private key: --key FILE");
     }
     int key = age ? make_key(key_text, err) : -1;
@@ -220,6 +220,37 @@ int sealed_open(const char *key, const struct buf *sealed, struct buf *ret, stru
         sealed->data, sealed->len, take, ret, &s, err);
     explicit_bzero(text.data, text.len);
     return rc < 0 ? -1 : pass(s, sealed, err);
+}
+
+/* --- keys --- */
+
+/* openssh-key-v1 of a cipher other than "none"; "Proc-Type: 4,ENCRYPTED"; PKCS #8. */
+static bool has_passphrase(const char *text)
+{
+    static const char open_ssh[] = "b3BlbnNzaC1rZXktdjEAAAAA", no_cipher[] = "BG5vbmU";
+    const char *body = strstr(text, open_ssh);
+
+    return (body && strncmp(body + strlen(open_ssh), no_cipher, strlen(no_cipher)) != 0) ||
+           strstr(text, "4,ENCRYPTED") || strstr(text, "BEGIN ENCRYPTED PRIVATE KEY");
+}
+
+int sealed_check_key(const char *path, const char *text, size_t len, struct err *err)
+{
+    if (sealed_is(text, len)) {
+        err_set(err, ERR_USAGE, "'%s' is encrypted itself", path);
+        return err_hint(
+            err, "Decrypt it first, into memory: (umask 077; age --decrypt FILE > /dev/shm/key)");
+    }
+    if (strlen(text) == len && has_passphrase(text)) {
+        err_set(err, ERR_USAGE, "the private key '%s' has a passphrase", path);
+        return err_hint(err, "Take the passphrase off a copy in memory: (umask 077; cp FILE "
+                             "/dev/shm/key; ssh-keygen -p -f /dev/shm/key)");
+    }
+    if (strlen(text) == len && (strstr(text, "AGE-SECRET-KEY-") || strstr(text, "AGE-PLUGIN-") ||
+                                   strstr(text, "PRIVATE KEY-----")))
+        return 0;
+    err_set(err, ERR_USAGE, "'%s' is not a private key of age or SSH", path);
+    return err_hint(err, "For files of OpenPGP, whose keys gpg has: --key gpg");
 }
 
 /* --- recipients --- */

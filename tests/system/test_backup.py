@@ -255,13 +255,15 @@ def test_a_policy(backed, folder):
     left = {p.name[2:17] for p in b.place.glob("bk*manifest.json")}
     assert left == set(taken[1:]), (left, taken)
     policy.write_text(json.dumps({"databases": {"other": {"backup": {"every": "1h"}}}}))
-    assert b.take("--policy", policy).says("has no time for it")
+    run = b.take("--policy", policy)
+    assert run.says("has no time for it") and run.says("names 'other': the cluster has no database"), run
     for wrong, said in (
             ({"databases": {"*": {"backup": {"evry": "1h"}}}}, "Did you mean 'every'?"),
             ({"databases": {"*": {"backup": {}}}}, '"every" is missing'),
             ({"databases": {"*": {}}}, 'no object "backup"'),
             ({}, 'no object "databases"'),
-            ({"databases": {"*": {"backup": {"every": "1h", "keep": "x"}}}}, "x")):
+            ({"databases": {"*": {"backup": {"every": "1h", "keep": "x"}}}}, "x"),
+            ({"databases": {"*": {"backup": {"every": "1h", "keep": 7}}}}, '"keep" is not a text')):
         policy.write_text(json.dumps(wrong))
         assert b.take("--policy", policy, status=USAGE).says(said), wrong
     assert b.take("--policy", "ccs", status=USAGE).says("in the place of the addresses")
@@ -807,7 +809,7 @@ def test_encrypted_sets(backed, recovery, release, age, folder, form):
         recovery.run("rdb", "split", file, "--key", key, "--slots", f"0-100={folder / 'half.rdb'}")
         other = folder / "other key"
         subprocess.run(["age-keygen", "-o", other], check=True, stderr=subprocess.DEVNULL)
-        assert recovery.run("rdb", "scan", file, "--key", other, status=None).says("cannot be decrypted")
+        assert recovery.run("rdb", "scan", file, "--key", other, status=None).says("no identity matched")
     for server in b.live.servers:
         server.kill()
     recovery.ccs = b.place / "ccs-redis.rdb"
@@ -836,4 +838,8 @@ def test_what_encryption_needs(backed, recovery, age):
     (b.folder / "bad").write_text("no key at all\n")
     assert b.take("--encrypt-to", b.folder / "bad", status=USAGE).says("not a file of public keys")
     assert b.take("--encrypt-to", "age1nonsense", status=FAILED).says("age")
+    subprocess.run(["age", "-r", public, "-o", b.folder / "locked", key], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "a phrase", "-f", b.folder / "asks"], check=True)
+    for file, said in (("locked", "encrypted itself"), ("asks", "has a passphrase"), ("bad", "is not a private key")):
+        assert b.take("--encrypt-to", public, "--key", b.folder / file, status=USAGE).says(said)
     assert list(b.place.iterdir()) == []

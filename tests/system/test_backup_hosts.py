@@ -10,9 +10,9 @@ import pytest
 
 from harness import namespaces, redis_server
 from harness.certificates import Authority
-from program import USAGE
+from program import FAILED, USAGE
 from test_archive import archive, check_all  # noqa: F401 (a fixture)
-from test_backup import backed, least_rights  # noqa: F401 (a fixture)
+from test_backup import age, assert_encrypted, backed, least_rights  # noqa: F401 (fixtures)
 
 REPLICAS = range(3, 6)  # of LiveCluster
 
@@ -115,6 +115,36 @@ def test_a_folder_that_is_another_one_there(backed):
     run = b.take("--hosts", hosts.file, status=USAGE)
     assert run.says("is another location there") and run.says("mounted on all of them"), run
     assert [p.name for p in b.place.iterdir()] == ["ccs-redis.rdb"]
+
+
+def test_hosts_encrypt(backed, age, folder):
+    """The private key, with which the operator reads the set back, is not sent to them."""
+    key, public = age
+    b = backed(password="secret of the cluster")
+    (folder / "pw").write_text("secret of the cluster\n")
+    hosts = Hosts(b)
+    for i, entry in enumerate(hosts.entries):
+        entry["command"] = ["sh", "-c", f"tee '{folder}/sent {i}' | sh"]
+    hosts.write()
+    options = "--hosts", hosts.file, "--encrypt-to", public, "--key", key, "--password", folder / "pw"
+    run = b.take(*options, "--verify", "full")
+    assert not run.says("warning"), run
+    assert_encrypted(b)
+    secret = key.read_text().split()[-1].encode()
+    for i in range(3):
+        sent = (folder / f"sent {i}").read_bytes()
+        assert public.encode() in sent and secret not in sent
+    without = b.folder / "programs"
+    without.mkdir()
+    for name in os.listdir("/usr/bin"):
+        if name not in ("age", "age-keygen"):
+            (without / name).symlink_to(f"/usr/bin/{name}")
+    hosts.entries[1]["command"] = ["env", f"PATH={without}", "sh"]
+    hosts.write()
+    before = sorted(b.place.iterdir())
+    run = b.take(*options, status=FAILED)
+    assert run.says("cannot start 'age'"), run
+    assert run.says("apt-get install age") and sorted(b.place.iterdir()) == before, run
 
 
 def test_an_archive_of_hosts(archive, net):
