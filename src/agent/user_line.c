@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recluster/buf.h"
 #include "recluster/mem.h"
 
 enum { WORDS_MAX = 4096 };
@@ -51,6 +52,26 @@ bool user_line_parse(const char *line, struct user_line *ret)
         return true;
     user_line_release(ret);
     return false;
+}
+
+char *user_line_with(const char *line, const char *rules)
+{
+    struct buf out = BUF_INIT;
+    struct user_line u;
+
+    if (!user_line_parse(line, &u))
+        return NULL;
+    buf_addf(&out, "user %s", u.name);
+    for (size_t i = 3; i < u.count; i++) {
+        const char *word = u.argv[i];
+        size_t len = strlen(word);
+        bool selector = *word == '(', closed = selector && word[len - 1] == ')';
+        buf_addf(
+            &out, " %.*s%s%s", (int)(len - closed), word, selector ? rules : "", closed ? ")" : "");
+    }
+    buf_adds(&out, rules);
+    user_line_release(&u);
+    return buf_take(&out);
 }
 
 void user_line_release(struct user_line *u)

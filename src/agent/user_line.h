@@ -22,6 +22,12 @@ struct user_line {
     const char *name;
 };
 
+/*
+ * The line with rules (" -config -flushall") behind the user's own and behind those of each of its
+ * selectors, where they count last. The caller frees it; NULL: it is not such a line.
+ */
+char *user_line_with(const char *line, const char *rules);
+
 /* false: it is not such a line, its user has no name, or it has too many words. */
 bool user_line_parse(const char *line, struct user_line *ret);
 void user_line_release(struct user_line *u);

@@ -82,8 +82,8 @@ static int make_user(
     AUTO_FREE char *limited = m->data_only ? data_rules_limit(line) : NULL;
     bool is_admin = strncmp(line, "user " ADMIN_USER " ", strlen("user " ADMIN_USER " ")) == 0;
     AUTO_FREE char *denied =
-        xasprintf("%s%s", limited ? limited : line, is_admin || !m->denied ? "" : m->denied);
-    if (!user_line_parse(denied, &u)) {
+        is_admin || !m->denied ? NULL : user_line_with(limited ? limited : line, m->denied);
+    if (!user_line_parse(denied ? denied : limited ? limited : line, &u)) {
         json_array_append_new(m->warnings, json_string("a line of the users cannot be read"));
         return 0;
     }

@@ -13,7 +13,7 @@ struct users_making {
     struct server_version version;
     const char *password; /* replaces those of default; NULL: it keeps its own */
     bool data_only;       /* they get no more than clients of the vendor's proxy had */
-    const char *denied;   /* rules for each of them but admin: " -config -flushall"; "": none */
+    const char *denied;   /* rules for each of them but admin: " -config"; NULL or "": none */
     bool has_admin;       /* the server has the user ADMIN_USER, which is not replaced */
     json_t *warnings;     /* texts are added */
 };

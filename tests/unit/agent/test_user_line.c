@@ -52,6 +52,30 @@ static void the_command_makes_the_user_of_the_line(void **state)
     }
 }
 
+static void rules_are_added_to_the_user_and_its_selectors(void **state)
+{
+    static const struct {
+        const char *line, *with; /* with NULL: it is not such a line */
+    } cases[] = {
+        {"user app on +get", "user app on +get -config"},
+        {"user app on (~x +@all)", "user app on (~x +@all -config) -config"},
+        {"user app (~x)y +@all) (+config|get) -set",
+            "user app (~x)y +@all -config) (+config|get -config) -set -config"},
+        {"user app (~x +@all", "user app (~x +@all -config -config"},
+        {"user app ()", "user app ( -config) -config"},
+        {"user (app on", "user (app on -config"},
+        {"user", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        char *with = user_line_with(cases[i].line, " -config");
+        if ((with != NULL) != (cases[i].with != NULL) || (with && strcmp(with, cases[i].with) != 0))
+            fail_msg("'%s': '%s'", cases[i].line, with ? with : "refused");
+        free(with);
+    }
+}
+
 static void thousands_of_words_are_refused(void **state)
 {
     struct buf line = BUF_INIT;
@@ -69,6 +93,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_makes_the_user_of_the_line),
+        cmocka_unit_test(rules_are_added_to_the_user_and_its_selectors),
         cmocka_unit_test(thousands_of_words_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
