@@ -61,9 +61,10 @@ struct ccs_shard {
     const char *node_id, *hostname;
     /*
      * Where it differed from other servers of its database; NULL: nowhere. {name: value} that the new
-     * server gets; names that it does not get.
+     * server gets; {name: true} of those that a server may lack without a loss, since they had their
+     * default; names that it does not get.
      */
-    const json_t *settings, *settings_left;
+    const json_t *settings, *settings_usual, *settings_left;
     const json_t *config; /* what CONFIG GET said of this server alone; NULL: not known */
     /* A replica's primary: same database, same slots; index into ccs.shards, -1: none found. */
     int primary_index;
@@ -144,13 +145,14 @@ struct ccs_database {
      * Of a file that `capture` wrote; NULL: not known. `users`: lines of ACL LIST, NULL-ended, a
      * secret: they have hashes of passwords. Of the vendor's file, they are made of its users and
      * roles (users_mapped), without user default. `settings`: {name: value} that the new servers get.
-     * `settings_left`: names that they do not get, as JSON. `settings_own`: names of those that
+     * `settings_usual`: {name: true} of those that a server may lack without a loss, since they had
+     * their default. `settings_left`: names that they do not get, as JSON. `settings_own`: names of those that
      * recluster gives each server in its own way.
      */
     const char *const *users;
     bool users_mapped;
     bool default_stays_off; /* it was, and a mapped user can log in instead */
-    const json_t *settings, *settings_left;
+    const json_t *settings, *settings_usual, *settings_left;
     json_t *settings_own;
     const json_t *renamed; /* commands with other names, or "" if they were off; NULL: none known */
     const json_t *config;  /* what CONFIG GET said of all its servers; NULL: not known */

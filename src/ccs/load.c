@@ -265,6 +265,7 @@ static void divide_settings(struct loader *l, const json_t *value, struct settin
 {
     settings_divide(value, ret);
     json_array_append_new(l->ccs->json, ret->restored);
+    json_array_append_new(l->ccs->json, ret->usual);
     json_array_append_new(l->ccs->json, ret->left);
     json_array_append_new(l->ccs->json, ret->own);
     json_array_append_new(l->ccs->json, ret->elsewhere);
@@ -286,6 +287,7 @@ static void take_captured(
         divide_settings(l, value, &parts);
         db->config = value;
         db->settings = parts.restored;
+        db->settings_usual = parts.usual;
         db->settings_left = parts.left;
         db->settings_own = parts.own;
     }
@@ -376,6 +378,7 @@ static void take_captured_shard(
         add_own(l, shard, parts.own);
         shard->config = value;
         shard->settings = parts.restored;
+        shard->settings_usual = parts.usual;
         shard->settings_left = parts.left;
     }
 }

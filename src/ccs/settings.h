@@ -9,12 +9,13 @@
 
 /*
  * New references. `restored`: {name: value} that the new servers get. The others are arrays of names.
- * `left`: set, but not restored. `own`: recluster gives each new server its own, such as files and
+ * `usual`: those of `restored` as an object, whose loss on a server without such a setting changes
+ * nothing (setting_defaults.h). `left`: set, but not restored. `own`: recluster gives each new server its own, such as files and
  * addresses. `elsewhere`: restored by fields of their own, such as maxmemory, or other names of
  * settings that are.
  */
 struct settings_parts {
-    json_t *restored, *left, *own, *elsewhere;
+    json_t *restored, *usual, *left, *own, *elsewhere;
 };
 
 /*

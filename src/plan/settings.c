@@ -7,15 +7,23 @@
 #include "recluster/protocol.h"
 #include "steps.h"
 
-/* What the servers of the hosts refuse of a database or shard: {name: why} is added to `all`. */
-static void add_refused(const struct draft *d, const char *label, const char *what, json_t *all)
+/*
+ * What the servers of the hosts refuse of a database or shard, but nothing of {name: true}: {name:
+ * why} is added to `all`.
+ */
+static void add_refused(
+    const struct draft *d, const char *label, const char *what, const json_t *but, json_t *all)
 {
+    const char *name;
+    json_t *why;
+
     for (size_t h = 0; h < d->plan->host_count; h++) {
         const json_t *server = json_object_get(d->plan->hosts[h].facts, "server");
         const json_t *taken = json_object_get(json_object_get(server, "wanted"), label);
-        json_t *refused = json_object_get(taken, what);
-        if (d->hosts[h].usable && refused)
-            json_object_update_missing(all, refused);
+        json_object_foreach (json_object_get(taken, what), name, why) {
+            if (d->hosts[h].usable && !json_object_get(but, name))
+                json_object_set(all, name, why);
+        }
     }
 }
 
@@ -24,10 +32,11 @@ static json_t *refused_on_hosts(
 {
     json_t *all = json_object();
 
-    add_refused(d, db->label, what, all);
+    add_refused(d, db->label, what, db->settings_usual, all);
     for (size_t i = db->first_shard; i < db->first_shard + db->shard_count; i++) {
-        AUTO_FREE char *label = xasprintf("shard:%s", d->input->ccs->shards[i].uid);
-        add_refused(d, label, what, all);
+        const struct ccs_shard *shard = &d->input->ccs->shards[i];
+        AUTO_FREE char *label = xasprintf("shard:%s", shard->uid);
+        add_refused(d, label, what, shard->settings_usual, all);
     }
     return all;
 }
@@ -44,6 +53,36 @@ static const char *names_of(struct draft *d, const json_t *refused)
     return draft_names(d, &names);
 }
 
+/* Of the database, else of the first of its servers that had it for itself. "": none known. */
+static const char *value_of(
+    const struct draft *d, const struct ccs_database *db, const char *setting)
+{
+    const char *value = json_text(db->settings, setting, NULL);
+
+    for (size_t i = db->first_shard; !value && i < db->first_shard + db->shard_count; i++)
+        value = json_text(d->input->ccs->shards[i].settings, setting, NULL);
+    return value ? value : "";
+}
+
+/* "hz 17, crash-log-enabled no": with its value, if that is short. */
+static const char *settings_of(
+    struct draft *d, const struct ccs_database *db, const json_t *refused)
+{
+    enum { SHOWN_MAX = 60 };
+    struct draft_names names = {.text = BUF_INIT, .all = true};
+    const char *name;
+    json_t *why;
+
+    json_object_foreach ((json_t *)(uintptr_t)refused, name, why) {
+        const char *value = value_of(d, db, name);
+        if (strlen(value) > SHOWN_MAX)
+            draft_names_add(&names, "%s", name);
+        else
+            draft_names_add(&names, *value ? "%s %s" : "%s \"\"", name, value);
+    }
+    return draft_names(d, &names);
+}
+
 static void warn_of_refused(struct draft *d, const struct ccs_database *db)
 {
     json_t *settings = refused_on_hosts(d, db, "refused");
@@ -53,10 +92,12 @@ static void warn_of_refused(struct draft *d, const struct ccs_database *db)
         draft_warn(d,
             &(struct plan_issue){.code = "settings-refused",
                 .database = db->label,
-                .hint = "The servers of the hosts have another version than the old ones: look up "
-                        "what replaces these settings."},
+                .hint = "The servers of the hosts have another version than the old ones. Name a "
+                        "server of the old version in the hosts file (\"server\"), or look up what "
+                        "replaces these settings, and set that after the recovery: CONFIG SET, "
+                        "CONFIG REWRITE."},
             "settings that are not restored, because a host's server does not take them: %s",
-            names_of(d, settings));
+            settings_of(d, db, settings));
     if (json_object_size(users))
         draft_warn(d,
             &(struct plan_issue){.code = "users-refused",

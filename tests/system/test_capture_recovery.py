@@ -5,7 +5,7 @@ import json
 import pytest
 
 from captured import Captured, functions_of, settings_of, users_of
-from harness import contents, module, redis_server, resp
+from harness import contents, module, redis_server, releases, resp
 from harness.certificates import Authority
 from live_cluster import LiveCluster
 from program import DONE, REFUSED, USAGE
@@ -334,6 +334,29 @@ def test_users_with_names_of_ours_are_named(folder, net, recovery, release):
     assert len(warnings) == 2 and {"replication", "recluster"} == {w["message"].split("'")[1] for w in warnings}
 
 
+@pytest.mark.parametrize("old, new, changed", [
+    ("system", "valkey91", {"dynamic-hz": "no"}),
+    ("valkey91", "system", {"commandlog-large-reply-max-len": "0", "cluster-blacklist-ttl": "0", "hide-user-data-from-log": "no"}),
+    pytest.param("redis80", "redis60", {"crash-log-enabled": "no", "shutdown-timeout": "0", "set-proc-title": "no",
+                                        "lazyfree-lazy-user-flush": "yes"}, marks=pytest.mark.slow),
+    pytest.param("redis60", "redis80", {"lua-replicate-commands": "no"}, marks=pytest.mark.slow),
+])
+def test_settings_that_the_new_release_lacks(folder, net, recovery, old, new, changed):
+    """The plan names each that was not at its default, with its value, and none that was."""
+    old, new = releases.find(old), releases.find(new)
+    if not old or not new:
+        pytest.skip("a server of that release is needed")
+    other_name = {"busy-reply-threshold": "7000"} if old.version >= (7, 0, 0) else {}  # of lua-time-limit
+    server = redis_server.Server(folder / "s", net.old_node(1), 6379, None, old.program,
+                                 **{k.replace("-", "_"): v for k, v in {**changed, **other_name}.items()}).start()
+    Captured(recovery, [server], 1)
+    recovery.defaults["server"] = new.program
+    recovery.add_hosts(1).write_hosts()
+    warning, = [w for w in recovery.plan("--json", status=None).json["warnings"] if w["code"] == "settings-refused"]
+    assert set(warning["message"].split(": ")[-1].split(", ")) == {f"{k} {v}" for k, v in changed.items()}, warning
+    assert '"server"' in warning["hint"] and "CONFIG SET" in warning["hint"]
+
+
 def test_settings_with_which_a_server_does_not_start(cluster, recovery):
     """They are tried on the host before: the plan names them, and the server gets the others."""
     wanted = {"io-threads": "500", "tcp-backlog": "77", "proc-title-template": "{nothing}", "databases": "33", "hz": "19"}
@@ -342,7 +365,7 @@ def test_settings_with_which_a_server_does_not_start(cluster, recovery):
     refused = [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "settings-refused"]
     assert [w["database"] for w in refused] == ["db:1", "db:2"]
     for warning in refused:
-        assert set(warning["message"].split(": ")[-1].split(", ")) == {"io-threads", "proc-title-template"}
+        assert set(warning["message"].split(": ")[-1].split(", ")) == {"io-threads 500", "proc-title-template {nothing}"}
     recovery.recover()
     for one in made:
         shard, = recovery.database(one)["shards"]
