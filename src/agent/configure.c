@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "access.h"
+#include "machine.h"
 #include "method.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
@@ -88,19 +89,44 @@ static int set_memory(struct redis *r, const struct settings *s, json_int_t *ret
     return *s->policy ? set(r, "maxmemory-policy", s->policy, err) : 0;
 }
 
-/* A database must start even if the operating system's limit on open files is too low. */
+/* What the server proposes in its refusal: "…, try with 19968". */
+static json_int_t proposed_clients(const struct err *refused)
+{
+    static const char before[] = "try with ";
+    const char *at = strstr(refused->message, before);
+
+    return at ? atoll(at + strlen(before)) : 0;
+}
+
+/*
+ * A database must start even if the operating system's limit on open files is too low. The server
+ * seeks what it can have in small steps, which takes long from a number that none can have.
+ */
 static int set_clients(struct redis *r, const struct settings *s, json_t *warnings, struct err *err)
 {
     struct err refused = ERR_INIT;
+    json_int_t most = machine_files_max(""), value = s->maxclients < most ? s->maxclients : most;
 
-    if (s->maxclients <= 0 || set_int(r, "maxclients", s->maxclients, &refused) == 0)
+    if (s->maxclients <= 0)
         return 0;
-    if (refused.code != ERR_SERVER) {
+    int rc = set_int(r, "maxclients", value, &refused);
+    if (rc < 0 && refused.code == ERR_SERVER && proposed_clients(&refused) > 0) {
+        value = proposed_clients(&refused);
+        refused = (struct err)ERR_INIT;
+        rc = set_int(r, "maxclients", value, &refused);
+    }
+    if (rc < 0 && refused.code != ERR_SERVER) {
         *err = refused;
         return -1;
     }
-    AUTO_FREE char *text = xasprintf(
-        "maxclients is not set to %" JSON_INTEGER_FORMAT ": %s", s->maxclients, refused.message);
+    if (rc == 0 && value == s->maxclients)
+        return 0;
+    AUTO_FREE char *text =
+        rc < 0 ? xasprintf("maxclients is not set to %" JSON_INTEGER_FORMAT ": %s", s->maxclients,
+                     refused.message)
+               : xasprintf("maxclients is %" JSON_INTEGER_FORMAT " instead of %" JSON_INTEGER_FORMAT
+                           ": a process may not open more files on this host",
+                     value, s->maxclients);
     json_array_append_new(warnings, json_string(text));
     return 0;
 }

@@ -288,6 +288,15 @@ int machine_overcommit(const char *root)
     return text && text[0] >= '0' && text[0] <= '2' ? text[0] - '0' : -1;
 }
 
+int64_t machine_files_max(const char *root)
+{
+    enum { USUAL = 1048576 };
+    AUTO_FREE char *text = read_text(root, "/proc/sys/fs/nr_open");
+    long long most = text ? atoll(text) : 0;
+
+    return most > 0 ? most : USUAL;
+}
+
 json_t *machine_servers(const char *root)
 {
     static const char *const servers[] = {"redis-server\n", "valkey-server\n"};

@@ -36,6 +36,9 @@ const char *machine_thp(const char *root);
 /* vm.overcommit_memory: 0, 1, 2; -1 if it can't be read. */
 int machine_overcommit(const char *root);
 
+/* fs.nr_open: how many files a process may open at most, whatever its limit; 1048576 if unknown. */
+int64_t machine_files_max(const char *root);
+
 /*
  * The server processes that we can see on this machine: a JSON array of {"pid", "name":
  * "redis-server"}, at most MACHINE_SERVERS_MAX. The caller's.

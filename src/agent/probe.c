@@ -51,10 +51,22 @@ static json_t *json_bytes(uint64_t bytes)
     return json_integer(bytes > INT64_MAX ? INT64_MAX : (json_int_t)bytes);
 }
 
-static int probe_machine(json_t *result, struct err *err)
+/* How many files a server of this host may open: root's servers raise their limit themselves. */
+static uint64_t files_of_server(bool as_root)
+{
+    struct rlimit own = {0};
+
+    getrlimit(RLIMIT_NOFILE, &own);
+    const struct rlimit more = {own.rlim_cur, (rlim_t)machine_files_max("")};
+    if (!as_root || more.rlim_max <= own.rlim_max || setrlimit(RLIMIT_NOFILE, &more) < 0)
+        return own.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &own);
+    return more.rlim_max;
+}
+
+static int probe_machine(const char *run_as, json_t *result, struct err *err)
 {
     struct machine_memory memory;
-    struct rlimit files = {0};
     cpu_set_t cores;
     double load = 0;
 
@@ -64,7 +76,6 @@ static int probe_machine(json_t *result, struct err *err)
         CPU_ZERO(&cores); /* a machine with more than 1024 CPUs */
     int core_count = CPU_COUNT(&cores);
     getloadavg(&load, 1);
-    getrlimit(RLIMIT_NOFILE, &files);
     AUTO_FREE char *id = machine_id("");
     json_object_set_new(result, "memory_total", json_bytes(memory.total));
     json_object_set_new(result, "memory_available", json_bytes(memory.available));
@@ -74,7 +85,7 @@ static int probe_machine(json_t *result, struct err *err)
     json_object_set_new(result, "uid", json_integer((json_int_t)geteuid()));
     json_object_set_new(result, "overcommit", json_integer(machine_overcommit("")));
     json_object_set_new(result, "thp", json_string(machine_thp("")));
-    json_object_set_new(result, "nofile", json_bytes(files.rlim_max));
+    json_object_set_new(result, "nofile", json_bytes(files_of_server(geteuid() == 0 && !run_as)));
     json_object_set_new(result, "clock_ms", json_integer(clock_wall_ms()));
     json_object_set_new(result, "machine", json_string(id));
     json_object_set_new(result, "servers", machine_servers(""));
@@ -298,7 +309,7 @@ static void probe_folders(json_t *folders, json_t *result)
 
 static int probe_run(struct agent_call *call, const json_t *params, json_t **ret, struct err *err)
 {
-    const char *base_dir, *addr, *server;
+    const char *base_dir, *addr, *server, *run_as = json_text(params, "run_as", NULL);
 
     (void)call;
     if (param_string(params, "base_dir", &base_dir, err) < 0 ||
@@ -310,8 +321,8 @@ static int probe_run(struct agent_call *call, const json_t *params, json_t **ret
     if (json_is_integer(now))
         json_object_set_new(result, "clock_skew_ms",
             json_integer((json_int_t)clock_wall_ms() - json_integer_value(now)));
-    if (probe_base_dir(base_dir, json_text(params, "run_as", NULL), result, err) < 0 ||
-        probe_machine(result, err) < 0 || probe_disk(base_dir, result, err) < 0 ||
+    if (probe_base_dir(base_dir, run_as, result, err) < 0 ||
+        probe_machine(run_as, result, err) < 0 || probe_disk(base_dir, result, err) < 0 ||
         probe_addresses(addr, result, err) < 0) {
         json_decref(result);
         return -1;

@@ -9,7 +9,8 @@
 enum {
     CLOCK_SKEW_MAX_MS = 5000,
     BUSY_LOAD_PER_CORE = 4,
-    NOFILE_MIN = 10032, /* 10,000 clients, the servers' default, and 32 files of its own */
+    OWN_FILES = 32,                 /* of a server */
+    NOFILE_MIN = 10000 + OWN_FILES, /* 10,000 clients are the servers' default */
 };
 
 /* --- folders with backups that hosts cannot read --- */
@@ -246,6 +247,40 @@ static void warn_of_facts(struct draft *d)
     }
 }
 
+/* Only more than the default: of less, the finding "nofile" tells. */
+static void warn_of_clients(struct draft *d, const struct plan_database *db)
+{
+    const int64_t files = db->database->max_clients + OWN_FILES;
+    struct draft_names names = DRAFT_NAMES_INIT;
+    int64_t least = files;
+
+    if (files <= NOFILE_MIN)
+        return;
+    AUTO_FREE bool *told = xcalloc(d->plan->host_count + 1, sizeof(*told));
+    for (size_t s = db->first_shard; s < db->first_shard + db->shard_count; s++) {
+        int h = d->plan->shards[s].host;
+        int64_t here = h < 0 ? files : fact_number(d->plan->hosts[h].facts, "nofile", files);
+        if (here >= files || told[h])
+            continue;
+        told[h] = true;
+        draft_names_add(&names, "'%s'", d->plan->hosts[h].host->name);
+        least = here < least ? here : least;
+    }
+    const struct plan_issue issue = {.code = "max-clients",
+        .database = db->database->label,
+        .hint = draft_text(d,
+            "On each, for the user of the servers: allow %lld open files (nofile of limits.conf).",
+            (long long)files)};
+    if (names.count)
+        draft_warn(d, &issue,
+            "host%s %s: a server can serve %lld clients at a time, not %lld as before, because a "
+            "process may open too few files",
+            names.count == 1 ? "" : "s", draft_names(d, &names),
+            (long long)(least > OWN_FILES ? least - OWN_FILES : 0),
+            (long long)db->database->max_clients);
+    buf_release(&names.text);
+}
+
 /* Why a host has no rate of its own; NULL: it has one, or was not asked. */
 static const char *unmeasured(const json_t *facts, const char *what)
 {
@@ -301,6 +336,9 @@ static void warn_of_one_machine(struct draft *d)
 void placed_warn(struct draft *d)
 {
     warn_of_facts(d);
+    for (size_t i = 0; i < d->plan->database_count; i++)
+        if (!d->plan->databases[i].skipped)
+            warn_of_clients(d, &d->plan->databases[i]);
     warn_of_one_machine(d);
     warn_of_unmeasured(d, "disk", "disk");
     warn_of_unmeasured(d, "network", "way to the backups");

@@ -46,6 +46,20 @@ def test_memory_policy_and_clients(cluster, recovery):
     }
 
 
+@pytest.mark.releases("system", "redis60", "redis80", "valkey91")
+def test_more_clients_than_a_host_permits(cluster, recovery):
+    """The plan warns, and the servers get as many as they can have, also from a number that no machine permits."""
+    many, absurd, few = (cluster.add(name, maxclients=n) for name, n in zip("abc", ("1048577", "2000000000", "777")))
+    recovery.add_hosts(1).write()
+    warnings = [w for w in recovery.plan("--json").json["warnings"] if w["code"] == "max-clients"]
+    assert ["1048577" in warnings[0]["message"], "2000000000" in warnings[1]["message"], len(warnings)] == [True, True, 2]
+    recovery.recover()
+    assert settings(recovery, few, "maxclients") == {"maxclients": "777"}
+    found = settings(recovery, many, "maxclients")
+    assert settings(recovery, absurd, "maxclients") == found and 10000 < int(found["maxclients"]) < 1048577
+    assert f"can serve {found['maxclients']} clients" in warnings[0]["message"], warnings
+
+
 @pytest.mark.parametrize("keys", [120, 20_000], ids=["full to the brim", "over it"])
 def test_a_limit_below_the_data_evicts_nothing(cluster, recovery, keys):
     made = cluster.add(

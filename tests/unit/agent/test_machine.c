@@ -244,10 +244,13 @@ static void settings(void **state)
     (void)state;
     assert_string_equal(machine_thp(root), "unknown");
     assert_int_equal(machine_overcommit(root), -1);
+    assert_int_equal(machine_files_max(root), 1048576);
     put("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
     put("/proc/sys/vm/overcommit_memory", "1\n");
     assert_string_equal(machine_thp(root), "madvise");
     assert_int_equal(machine_overcommit(root), 1);
+    put("/proc/sys/fs/nr_open", "2097152\n");
+    assert_int_equal(machine_files_max(root), 2097152);
 
     char *id = machine_id(root);
     assert_string_equal(id, "unknown");

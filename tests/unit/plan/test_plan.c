@@ -412,6 +412,9 @@ static void test_other_warnings(void **state)
     w.ccs.databases[0].memory_bytes = 999999;
     expect_warning(&w, "limit-below-data", "1 of 1 shards");
     make_single(&w);
+    w.ccs.databases[0].max_clients = 65536 - 32 + 1;
+    expect_warning(&w, "max-clients", "a server can serve 65504 clients at a time, not 65505");
+    make_single(&w);
     w.catalogues[0].sets[0].files[0].bytes = -1;
     expect_warning(&w, "size-unknown", "1 of the files");
     make_single(&w);
