@@ -6,7 +6,7 @@
 #include "steps.h"
 
 enum {
-    GZIP_RATIO = 3,
+    PACKED_RATIO = 3, /* of gzip and zstd */
     MEMORY_RATIO = 3, /* data in RAM to stored bytes */
     PROCESS_MIB = 16,
     BACKLOG_MIB = 16,   /* of replication */
@@ -32,8 +32,10 @@ static int64_t unpacked_bytes(const struct backup_file *file)
         return limited(json_integer_value(scanned));
     if (file->plain_bytes > 0)
         return limited(file->plain_bytes);
-    bool gzipped = len > 3 && strcmp(file->name + len - 3, ".gz") == 0;
-    return limited(limited(file->bytes) * (gzipped ? GZIP_RATIO : 1));
+    /* An archive's name is that of its data set; its streams write the same keys again and again. */
+    bool packed = (len > 3 && strcmp(file->name + len - 3, ".gz") == 0) ||
+                  (len > 4 && strcmp(file->name + len - 4, ".zst") == 0 && !file->aof);
+    return limited(limited(file->bytes) * (packed ? PACKED_RATIO : 1));
 }
 
 static int64_t data_bytes(const struct backup_file *file)

@@ -814,10 +814,13 @@ def test_encrypted_sets(backed, recovery, release, age, folder, form):
         server.kill()
     recovery.ccs = b.place / "ccs-redis.rdb"
     recovery.sources = {"db:1": str(b.place)}
-    recovery.add_hosts(3).write_hosts()
+    recovery.add_hosts(3, **({"relay": True} if form == "rdb" else {})).write_hosts()
     refused = recovery.recover(status=None)
     assert refused.status != DONE and refused.says("--key FILE"), refused
-    recovery.recover("--key", key)
+    recovery.recover("--key", key, "--until", "prepare")
+    refused = recovery.resume(status=None)
+    assert refused.status != DONE and refused.says("--key FILE"), refused
+    recovery.resume("--key", key)
     held = [s for s in recovery.status()["databases"][0]["shards"] if s["role"] == "primary"]
     assert not any(key.read_text().split()[-1].encode() in p.read_bytes()
                    for p in (recovery.state, *(folder / "hosts").rglob("*")) if p.is_file()), "the key is on a disk"

@@ -81,6 +81,26 @@ static void test_nothing_amiss(void **state)
     world_release(&w);
 }
 
+/* How much room the file of a shard takes when it is unpacked. */
+static void test_packed_files(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t disk_bytes;
+    } cases[] = {{"a.rdb", 2000000}, {"a.rdb.gz", 6000000}, {"a.rdb.zst", 6000000}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world w;
+        make_single(&w);
+        w.catalogues[0].sets[0].files[0].name = cases[i].name;
+        struct plan *plan = world_plan(&w);
+        assert_int_equal(plan->shards[0].disk_bytes, cases[i].disk_bytes);
+        plan_free(plan);
+        world_release(&w);
+    }
+}
+
 static void test_sources(void **state)
 {
     struct world w;
@@ -639,6 +659,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_amiss),
+        cmocka_unit_test(test_packed_files),
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_incomplete_sets),
         cmocka_unit_test(test_files_and_shards),
