@@ -98,6 +98,7 @@ struct backup_params {
     enum pack_kind pack;
     const json_t *recipients; /* public keys (sealed.h): files are encrypted for them; NULL: none */
     enum backup_verify verify;
+    bool server_files;   /* the servers make files on their own disks (BACKUP START, SEAL) */
     size_t forks;        /* at most so many servers make a data set at the same time; > 0 */
     int64_t limit_rate;  /* bytes a second, all shards together; 0: none */
     const char *spool;   /* a folder for streams that wait; NULL: /var/tmp */

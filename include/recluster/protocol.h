@@ -77,10 +77,13 @@
  *           "recipients"? (public keys: the file is encrypted for them, see sealed.h),
  *           "spool"? (a folder for the stream meanwhile), "spool_max"? (bytes),
  *           "limit_rate"? (bytes a second of the data set),
+ *           "files"?: [path of a base, path of what came after it] (which a server on this host has
+ *               made: they are read instead of "sources"),
  *           "rdb"?: {"server", "run_as"?, "modules"?} (the file shall be a plain RDB file, which this
  *               server makes)}
  *       progress {"bytes" (of the data set), "stream_bytes"}
  *       based {"repl_id", "offset", "db", "bytes", "facts" (rdb_scan.h)}: the data set has arrived
+ *           (of "files": bytes and facts alone)
  *       <- cut {"repl_id", "offset"}: where the file shall end
  *       written {"bytes", "plain_bytes", "sha256", "stream_bytes", "commands", "keys"? (with "rdb")}:
  *           all of the file is at the location, where nobody can see it yet

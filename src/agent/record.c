@@ -32,6 +32,7 @@ enum {
 
 enum phase {
     PHASE_DATA_SET,
+    PHASE_FILES,    /* instead of the above and what follows: files that a server has made here */
     PHASE_STREAM,   /* until the stream has reached the cut, which is perhaps not known yet */
     PHASE_COPY,     /* the stream behind the data set */
     PHASE_SNAPSHOT, /* until both are on the disk here, and a server has made an RDB file of them */
@@ -67,6 +68,10 @@ struct record {
     bool cut_known, commit_known;
     struct repl_place cut;
     struct repl_stream copied;
+
+    const json_t *files; /* paths: of the base, and of what came after it; NULL: from servers */
+    size_t file;
+    int file_fd;
 
     struct record_rdb *rdb; /* NULL: it is not made */
     bool file_kept;         /* its input is being committed */
@@ -227,6 +232,72 @@ static int read_data_set(struct record *r, struct wait *wait, struct err *err)
     return -1;
 }
 
+/* --- files that a server has made --- */
+
+static int tell_base(struct record *r, struct err *err)
+{
+    if (rdb_scan_end(r->scan, err) < 0)
+        return -1;
+    json_t *facts = rdb_scan_json(r->scan);
+    agent_notify(
+        r->call, "based", json_pack("{s:I, s:o}", "bytes", (json_int_t)r->bytes, "facts", facts));
+    return 0;
+}
+
+/* The next of the files, or the end. */
+static int open_file(struct record *r, struct err *err)
+{
+    const char *path = json_string_value(json_array_get(r->files, r->file));
+
+    if (!path) {
+        record_writer_end(r->writer);
+        r->phase = r->rdb ? PHASE_SNAPSHOT : PHASE_ENDING;
+        return 1;
+    }
+    r->file_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (r->file_fd >= 0)
+        return 1;
+    err_sys(err, ERR_IO, "cannot open '%s', which the server has made", path);
+    return err_hint(err, "It lies on the machine of the server: name that in the hosts file "
+                         "(--hosts), with a user who may read it.");
+}
+
+static int close_file(struct record *r, struct err *err)
+{
+    close(r->file_fd);
+    r->file_fd = -1;
+    if (r->file++ == 0 && tell_base(r, err) < 0)
+        return -1;
+    return 1;
+}
+
+static int copy_files(struct record *r, struct wait *wait, struct err *err)
+{
+    char bytes[COPY_BYTES];
+
+    if (!record_writer_has_room(r->writer))
+        return 0;
+    if (due_ms(r) > clock_mono_ms()) {
+        wait_until(wait, due_ms(r));
+        return 0;
+    }
+    if (r->file_fd < 0)
+        return open_file(r, err);
+    ssize_t n = read(r->file_fd, bytes, sizeof(bytes));
+    if (n < 0)
+        return err_sys(err, ERR_IO, "cannot read a file that the server has made");
+    if (n == 0)
+        return close_file(r, err);
+    record_writer_add(r->writer, bytes, (size_t)n);
+    if (r->file > 0) {
+        r->cut.offset += n;
+        return 1;
+    }
+    r->bytes += n;
+    tell_progress(r);
+    return rdb_scan_feed(r->scan, bytes, (size_t)n, err) < 0 ? -1 : 1;
+}
+
 /* --- the stream behind the data set --- */
 
 /* A stream from a replica does not begin with SELECT. */
@@ -350,7 +421,9 @@ static int tell_written(struct record *r)
         json_decref(facts);
     }
     json_object_set_new(params, "stream_bytes", json_integer(r->cut.offset - r->base.offset));
-    json_object_set_new(params, "commands", json_integer((json_int_t)r->copied.reader.commands));
+    if (!r->files)
+        json_object_set_new(
+            params, "commands", json_integer((json_int_t)r->copied.reader.commands));
     agent_notify(r->call, "written", params);
     r->phase = PHASE_READY;
     return 1;
@@ -363,6 +436,8 @@ static int work(
     switch (r->phase) {
     case PHASE_DATA_SET:
         return read_data_set(r, wait, err);
+    case PHASE_FILES:
+        return copy_files(r, wait, err);
     case PHASE_STREAM:
         if (!has_reached_cut(r))
             return 0;
@@ -441,7 +516,7 @@ static int open_writer(struct record *r, struct err *err)
 {
     const json_t *wanted = json_object_get(r->params, "rdb");
 
-    if (!wanted || r->alone)
+    if (!wanted || (r->alone && !r->files))
         return record_writer_start(&r->to, &r->writer, err);
     if (record_rdb_open(r->spool_folder, wanted, &r->rdb, err) < 0)
         return -1;
@@ -464,6 +539,11 @@ static int open_all(struct record *r, struct err *err)
     if (open_spool(r->spool_folder, &r->spool, err) < 0 ||
         replica_source_open(&r->source, r->params, err) < 0 || open_writer(r, err) < 0)
         return -1;
+    if (r->files) {
+        r->phase = PHASE_FILES;
+        r->begun_ms = clock_mono_ms();
+        return 0;
+    }
     return replica_source_data_set(&r->source, &r->data_set, err);
 }
 
@@ -495,6 +575,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
         .spool_folder = json_text(params, "spool", "/var/tmp"),
         .spool = -1,
+        .files = json_object_get(params, "files"),
+        .file_fd = -1,
         .rdb_fd = -1,
         .to.kind = PACK_ZSTD,
     };
@@ -503,6 +585,8 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     psync_close(r.data_set);
     replica_source_close(&r.source);
     record_writer_free(r.writer);
+    if (r.file_fd >= 0)
+        close(r.file_fd);
     if (r.rdb_fd >= 0)
         close(r.rdb_fd);
     record_rdb_close(r.rdb);

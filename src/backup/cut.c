@@ -17,6 +17,8 @@ enum {
 struct finding {
     struct offsets *o;
     size_t count;
+    const struct cut_step *step; /* NULL: none */
+    bool stepped;                /* it has succeeded */
     struct offset_reading *first, *second;
     struct err reason; /* why the last try failed */
     bool open_slots;   /* as it was seen last: then nothing is paused */
@@ -69,12 +71,26 @@ static int check_equal(struct finding *f)
 
 /* --- a try --- */
 
+/* What has to happen between the readings. -1: not now. */
+static int take_step(struct finding *f)
+{
+    if (!f->step)
+        return 0;
+    if (check_reading(f, f->first) < 0 || f->step->run(f->step->arg, f->first, &f->reason) < 0)
+        return -1;
+    f->stepped = true;
+    return 0;
+}
+
+/* 1: both were read; 0: not now. */
 static int read_free(struct finding *f, int64_t *ret_time_ms, struct err *err)
 {
     if (offsets_read(f->o, OFFSETS_ASK, 0, FREE_MS, f->first, err) < 0)
         return -1;
     *ret_time_ms = clock_wall_ms();
-    return offsets_read(f->o, OFFSETS_ASK, 0, FREE_MS, f->second, err);
+    if (take_step(f) < 0)
+        return 0;
+    return offsets_read(f->o, OFFSETS_ASK, 0, FREE_MS, f->second, err) < 0 ? -1 : 1;
 }
 
 static int read_paused(struct finding *f, int64_t *ret_time_ms, struct err *err)
@@ -83,11 +99,12 @@ static int read_paused(struct finding *f, int64_t *ret_time_ms, struct err *err)
 
     int rc = offsets_read(f->o, OFFSETS_PAUSE, CUT_PAUSE_MS, PAUSED_MS, f->first, err);
     *ret_time_ms = clock_wall_ms();
-    if (rc == 0)
+    bool stepped = rc == 0 && take_step(f) == 0;
+    if (stepped)
         rc = offsets_read(f->o, OFFSETS_RESUME, 0, PAUSED_MS, f->second, err);
     offsets_end_pause(f->o, PAUSED_MS);
     f->paused_ms += clock_mono_ms() - begun_ms;
-    return rc;
+    return rc < 0 ? -1 : stepped;
 }
 
 /* 1: found; 0: not this time. */
@@ -95,10 +112,13 @@ static int try_once(struct finding *f, bool paused, struct cut *ret, struct err 
 {
     int rc = paused ? read_paused(f, &ret->time_ms, err) : read_free(f, &ret->time_ms, err);
 
-    if (rc < 0)
-        return -1;
-    if (check_reading(f, f->first) < 0 || check_reading(f, f->second) < 0 || check_equal(f) < 0)
+    if (rc <= 0)
+        return rc;
+    if (check_reading(f, f->first) < 0 || check_reading(f, f->second) < 0 || check_equal(f) < 0) {
+        if (f->stepped)
+            f->reason.code = ERR_CHANGED;
         return 0;
+    }
     for (size_t i = 0; i < f->count; i++)
         ret->shards[i] = (struct cut_shard){f->second[i].place, f->second[i].slots};
     return 1;
@@ -115,7 +135,7 @@ static int find(struct finding *f, int64_t give_up_at_ms, struct cut *ret, struc
     int pause_ms = BACKOFF_MS;
 
     for (ret->tries = 1;; ret->tries++) {
-        bool paused = ret->tries > FREE_TRIES && !f->open_slots;
+        bool paused = (f->step || ret->tries > FREE_TRIES) && !f->open_slots;
         int rc = try_once(f, paused, ret, err);
         if (rc != 0)
             return rc < 0 ? -1 : 0;
@@ -133,9 +153,16 @@ static int find(struct finding *f, int64_t give_up_at_ms, struct cut *ret, struc
 int cut_find(
     struct offsets *o, size_t count, int64_t give_up_after_ms, struct cut *ret, struct err *err)
 {
+    return cut_find_with(o, count, NULL, give_up_after_ms, ret, err);
+}
+
+int cut_find_with(struct offsets *o, size_t count, const struct cut_step *step,
+    int64_t give_up_after_ms, struct cut *ret, struct err *err)
+{
     struct finding f = {
         .o = o,
         .count = count,
+        .step = step,
         .first = xcalloc(count + 1, sizeof(*f.first)),
         .second = xcalloc(count + 1, sizeof(*f.second)),
     };

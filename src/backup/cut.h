@@ -32,11 +32,25 @@ struct cut {
 };
 
 /*
+ * What has to happen at that moment, on the servers: it is called between the two readings, with the
+ * first one. -1 with err set: not now; ERR_CHANGED: something has happened, but not everywhere. It
+ * succeeds once at most: if the second reading differs, the cut has failed (ERR_CHANGED), and what
+ * was done is of no use. Writes are
+ * paused then, unless slots are open.
+ */
+struct cut_step {
+    int (*run)(void *arg, const struct offset_reading *first, struct err *err);
+    void *arg;
+};
+
+/*
  * ret->shards has room for `count` shards. ERR_CHANGED: the primaries are no longer those; ERR_BUSY:
  * no cut was found in the time; the message names the server that was in the way. No pause is left
  * behind, whatever happens.
  */
 int cut_find(struct offsets *o, size_t count, int64_t give_up_after_ms, struct cut *ret,
     struct err *err) MUST_CHECK;
+int cut_find_with(struct offsets *o, size_t count, const struct cut_step *step,
+    int64_t give_up_after_ms, struct cut *ret, struct err *err) MUST_CHECK;
 
 #endif

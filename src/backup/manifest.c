@@ -118,7 +118,7 @@ static json_t *file_entry(const struct backup_params *params, const struct manif
         forms[params->form].kind, "shard", file->shard->uid, "bytes",
         json_object_get(file->written, "bytes"), "sha256", json_object_get(file->written, "sha256"),
         "slots", slots_to_json(&file->cut->slots));
-    json_t *base = json_pack("{s:O, s:O, s:O, s:O}", "repl_id",
+    json_t *base = json_pack("{s:O*, s:O*, s:O, s:O}", "repl_id",
         json_object_get(file->based, "repl_id"), "offset", json_object_get(file->based, "offset"),
         "bytes", json_object_get(file->based, "bytes"), "keys", json_object_get(facts, "keys"));
 

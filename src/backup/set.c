@@ -11,6 +11,7 @@
 #include "recluster/clock.h"
 #include "recluster/json.h"
 #include "recluster/rpc.h"
+#include "server_files.h"
 
 enum {
     RECORD_MS = 24 * 3600 * 1000, /* a data set of any size */
@@ -55,7 +56,9 @@ struct set_run {
     struct loop *loop;
     struct job *pump;
     struct agents *agents;
-    const char *witness; /* the CCS file of this run */
+    const char *witness;           /* the CCS file of this run */
+    struct server_files *files;    /* NULL: data sets and streams are read from the servers */
+    struct backup_shard *of_files; /* with files: the shards, each with the server that has them */
     struct recording *recordings;
     bool cut_known, committing, stopping;
     int64_t cut_at_ms, cut_until_ms; /* of the next look for a cut; 0: at once, not set */
@@ -109,6 +112,9 @@ static json_t *record_params(const struct recording *r, struct err *err)
     if (!params)
         return NULL;
     json_object_set_new(params, "alone", json_boolean(run->shards->count == 1));
+    if (run->files)
+        json_object_set_new(params, "files",
+            json_deep_copy(server_files_of(run->files, (size_t)(r - run->recordings))));
     json_object_set_new(params, "name", json_string(r->name));
     json_object_set_new(params, "compress", json_string(pack_name(p->pack)));
     if (p->spool)
@@ -387,7 +393,7 @@ static int go_on(struct set_run *run, struct wait *wait, struct err *err)
         return err_set(err, ERR_TIMEOUT,
             "the streams of %zu shards did not reach the cut, or were not written, in time",
             count_of(run, RECORDING_BASED));
-    if (!run->cut_known && start_some(run, wait, err) < 0)
+    if ((!run->cut_known || run->files) && start_some(run, wait, err) < 0)
         return -1;
     if (!run->cut_known && count_of(run, RECORDING_BASED) == count && cut_all(run, wait, err) < 0)
         return -1;
@@ -451,6 +457,24 @@ static int run_loop(struct set_run *run, struct err *err)
     return rc;
 }
 
+/* The servers make the files first, and with them the cut. */
+static int seal_files(struct set_run *run, struct err *err)
+{
+    size_t count = run->shards->count;
+
+    if (!run->params->server_files)
+        return 0;
+    if (server_files_seal(run->params, run->shards, &run->cut, &run->files, err) < 0)
+        return -1;
+    run->cut_known = true;
+    run->of_files = xmemdup(run->shards->shards, count * sizeof(*run->of_files));
+    for (size_t i = 0; i < count; i++) {
+        run->of_files[i].source_count = 1;
+        run->recordings[i].shard = &run->of_files[i];
+    }
+    return 0;
+}
+
 static json_t *make_manifest(const struct set_run *run)
 {
     struct manifest_file *files = xcalloc(run->shards->count, sizeof(*files));
@@ -492,6 +516,7 @@ static void release(struct set_run *run)
         json_decref(run->recordings[i].written);
     }
     free(run->recordings);
+    free(run->of_files);
     free(run->cut.shards);
     loop_free(run->loop);
 }
@@ -565,7 +590,10 @@ int backup_take(const struct backup_params *params, const struct backup_shards *
         run.recordings[i] = (struct recording){.run = &run,
             .shard = &shards->shards[i],
             .name = manifest_file_name(params, shards, i)};
-    int rc = run_loop(&run, err);
+    int rc = seal_files(&run, err);
+    if (rc == 0)
+        rc = run_loop(&run, err);
+    server_files_clean(run.files);
     if (rc == 0) {
         manifest = make_manifest(&run);
         rc = read_back(params, json_object_get(manifest, "files"), err);

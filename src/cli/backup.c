@@ -100,6 +100,10 @@ static int take_form(struct backup_run *run, struct err *err)
     if (form && !backup_form_of(form, &run->params.form))
         return err_set(err, ERR_USAGE, "--form: '%s' is none of rdb and rdb+stream", form);
     bool rdb = run->params.form == BACKUP_FORM_RDB;
+    run->params.server_files = run->args->given[OPT_SERVER_FILES];
+    if (run->params.server_files && run->args->given[OPT_ARCHIVE])
+        return err_set(
+            err, ERR_USAGE, "--follow reads streams: --server-files does not go with it");
     if (rdb && run->args->given[OPT_ARCHIVE])
         return err_set(err, ERR_USAGE, "--follow keeps streams: --form rdb does not go with it");
     if (server && !rdb)
@@ -393,6 +397,7 @@ static int print_acl(struct err *err)
     buf_addf(&text,
         "# Redis 7 or newer, Valkey. The user can read all data, and settings with passwords.\n"
         "ACL SETUSER backup on >PASSWORD resetkeys resetchannels -@all %s %s\n"
+        "# With --server-files, also: +backup\n"
         "# Redis 6.2\n"
         "ACL SETUSER backup on >PASSWORD resetkeys resetchannels -@all %s +psync +replconf +client\n"
         "# Sentinel\n"
@@ -411,9 +416,9 @@ static int print_unit(const struct arguments *args, struct err *err)
         .description = follow ? "keeps every instant of a cluster" : "takes a backup of a cluster",
         .words = "backup",
         .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-            OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
-            OPT_SEGMENT, OPT_BASE_EVERY, OPT_BASE_RTO, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE,
-            OPT_STREAM_SPOOL, OPT_METRICS, OPT_INSECURE),
+            OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_SERVER_FILES, OPT_ARCHIVE,
+            OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY, OPT_BASE_RTO, OPT_VERIFY, OPT_FORKS,
+            OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_METRICS, OPT_INSECURE),
         .every_s = follow                    ? 0
                    : args->given[OPT_POLICY] ? POLICY_EVERY_S
                                              : UNIT_EVERY_S,
@@ -487,9 +492,9 @@ const struct command command_backup = {
     .min_words = 0,
     .max_words = 10000,
     .options = OPTIONS(LIVE_OPTIONS, OPT_TO, OPT_DATABASE, OPT_KEY, OPT_ENCRYPT_TO, OPT_NAME,
-        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_ARCHIVE, OPT_CUTS,
-        OPT_SEGMENT, OPT_BASE_EVERY, OPT_BASE_RTO, OPT_VERIFY, OPT_FORKS, OPT_LIMIT_RATE,
-        OPT_STREAM_SPOOL, OPT_METRICS, OPT_UNIT, OPT_BACKUP_EVERY, OPT_INSECURE, OPT_JSON,
-        OPT_VERBOSE, OPT_HELP),
+        OPT_ACL, OPT_WAIT, OPT_COMPRESS, OPT_POLICY, OPT_FORM, OPT_SERVER, OPT_SERVER_FILES,
+        OPT_ARCHIVE, OPT_CUTS, OPT_SEGMENT, OPT_BASE_EVERY, OPT_BASE_RTO, OPT_VERIFY, OPT_FORKS,
+        OPT_LIMIT_RATE, OPT_STREAM_SPOOL, OPT_METRICS, OPT_UNIT, OPT_BACKUP_EVERY, OPT_INSECURE,
+        OPT_JSON, OPT_VERBOSE, OPT_HELP),
     .run = run,
 };

@@ -110,6 +110,8 @@
         "--follow: take a data set when the stream behind the last one would be loaded for TIME")                                           \
     X(OPT_VERIFY, FOR_RUN, "verify", "HOW", false,                                                                                          \
         "read back from LOCATION: the size of the files, their digest, or check them in full (size)")                                       \
+    X(OPT_SERVER_FILES, FOR_RUN, "server-files", NULL, false,                                                                               \
+        "let the servers make files on their own disks (BACKUP START, of Redis 8.10)")                                                      \
     X(OPT_FORKS, FOR_RUN, "forks", "N", false,                                                                                              \
         "let at most N servers make a data set at the same time (2)")                                                                       \
     X(OPT_STREAM_SPOOL, FOR_RUN, "spool", "FOLDER", false,                                                                                  \

@@ -24,7 +24,7 @@ HOMES = {
     "store": "store transfer",
     "sets": "backup_name catalogue disk_files pack pull sealed",
     "repl": "repl",
-    "live": "live offsets",
+    "live": "everywhere live offsets",
     "link": "hosts link link_location program protocol relay rpc",
     "ccs": "ccs",
     "plan": "plan",
