@@ -142,6 +142,8 @@ static void recording_failed(struct recording *r, const struct err *err)
     struct err error = *err;
 
     r->state = RECORDING_FAILED;
+    if (r->place.host && err->code != ERR_LINK) /* which names it */
+        err_wrap(&error, "host '%s'", r->place.host->name);
     err_wrap(&error, "%s of '%s'", r->shard->label, run->shards->db->name);
     r->error = error;
     if (run->cut_known || run->failure.code != ERR_NONE || ++r->tries >= TRIES_MAX ||

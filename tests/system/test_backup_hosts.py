@@ -143,7 +143,7 @@ def test_hosts_encrypt(backed, age, folder):
     hosts.write()
     before = sorted(b.place.iterdir())
     run = b.take(*options, status=FAILED)
-    assert run.says("cannot start 'age'"), run
+    assert run.says(f"host '{hosts.entries[1]['addr']}'") and run.says("cannot start 'age'"), run
     assert run.says("apt-get install age") and sorted(b.place.iterdir()) == before, run
 
 
