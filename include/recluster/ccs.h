@@ -204,10 +204,10 @@ int ccs_import_bytes(
 
 /*
  * Adds the settings, users and password of a captured file with one server, as capture_make() makes
- * it of a folder, to an imported nodes.json. Does nothing if `st` holds another format.
+ * it of a folder, to an imported nodes.json. Adds nothing if `st` holds another format.
  */
-int ccs_add_settings(
-    const char *name, struct rdb_bytes bytes, struct state *st, struct err *err) MUST_CHECK;
+int ccs_add_settings(const char *name, struct rdb_bytes bytes, struct state *st, bool *ret_added,
+    struct err *err) MUST_CHECK;
 
 struct ccs *ccs_load(struct state *st, struct err *err) MUST_CHECK;
 void ccs_free(struct ccs *ccs);

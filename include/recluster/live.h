@@ -101,6 +101,7 @@ struct live_server {
     struct live_setting *settings; /* CONFIG GET *, sorted by name */
     size_t setting_count;
     bool settings_unknown;       /* of a folder without a configuration file */
+    bool login_unknown;          /* of a folder: a file that may say who may log in is missing */
     struct live_rename *renamed; /* of a folder */
     size_t renamed_count;
     const char *folder;       /* prefix and path of the folder; NULL: it was asked */
@@ -169,7 +170,10 @@ struct live_folder {
  */
 int live_from_folders(
     const struct live_folder *folders, size_t count, struct live **ret, struct err *err) MUST_CHECK;
-/* A server as the configuration in a folder describes it, which has no data and no nodes.conf. */
+/*
+ * A server as the configuration in a folder describes it, which has no data and no nodes.conf. If
+ * `conf` names the file: ERR_NOT_FOUND if it is missing, ERR_CHECK if it is another kind of file.
+ */
 int live_from_settings(
     const struct live_folder *folder, struct live **ret, struct err *err) MUST_CHECK;
 void live_free(struct live *live); /* may be NULL */

@@ -41,6 +41,7 @@ struct survey_request {
     struct rdb_bytes
         ccs_bytes; /* the file itself; `ccs_path` is then only its name. data NULL: read it */
     struct rdb_bytes settings; /* for a nodes.json (ccs_add_settings()); data NULL: none */
+    const char *settings_path; /* of --settings; NULL: they were found beside `ccs_path` */
     /*
      * Folders that were already listed, as in `disks` of struct survey; NULL: none. "server", an
      * address and a port, says which server of no cluster a folder belongs to. A database without a

@@ -147,7 +147,7 @@ static void add_renamed(struct making *m, const struct live_database *db, struct
 
 void access_add(struct making *m, const struct live_database *db, struct hash *bdb)
 {
-    if (db->first->settings_unknown)
+    if (db->first->login_unknown)
         hash_set(&m->now, bdb, "login", "unknown");
     add_users(m, db, bdb);
     add_passwords(m, db->first, bdb);

@@ -47,6 +47,22 @@ static int copy_columns(struct state *from, struct state *st, struct err *err)
     return rows_end(&rows, err) < 0 ? -1 : rc;
 }
 
+/* What was missing when the configuration was read. */
+static int copy_findings(struct state *from, struct state *st, struct err *err)
+{
+    struct rows rows;
+    int rc = 0;
+
+    if (state_query(from, &rows, err,
+            "SELECT severity, code, message, keys FROM finding WHERE code = 'capture'", "") < 0)
+        return -1;
+    while (rc == 0 && rows_next(&rows))
+        rc = state_run(st, err,
+            "INSERT INTO finding (severity, code, message, keys) VALUES (?, ?, ?, ?)", "ssss",
+            rows_text(&rows, 0), rows_text(&rows, 1), rows_text(&rows, 2), rows_text(&rows, 3));
+    return rows_end(&rows, err) < 0 ? -1 : rc;
+}
+
 static int copy_password(struct state *from, struct state *st, struct err *err)
 {
     struct ccs *ccs = ccs_load(from, err);
@@ -62,7 +78,8 @@ static int copy_password(struct state *from, struct state *st, struct err *err)
     return rc;
 }
 
-int ccs_add_settings(const char *name, struct rdb_bytes bytes, struct state *st, struct err *err)
+int ccs_add_settings(
+    const char *name, struct rdb_bytes bytes, struct state *st, bool *ret_added, struct err *err)
 {
     struct state *from;
     int64_t plain = 0;
@@ -70,6 +87,7 @@ int ccs_add_settings(const char *name, struct rdb_bytes bytes, struct state *st,
     if (state_get_int(
             st, &plain, err, "SELECT count(*) FROM cluster WHERE format = 'nodes.json'", "") < 0)
         return -1;
+    *ret_added = plain > 0;
     if (!plain)
         return 0;
     if (state_open(NULL, STATE_MEMORY, &from, err) < 0)
@@ -77,7 +95,7 @@ int ccs_add_settings(const char *name, struct rdb_bytes bytes, struct state *st,
     int rc = ccs_import_bytes(name, bytes, from, err);
     if (rc == 0 && (rc = state_begin(st, err)) == 0) {
         if (copy_entries(from, st, err) < 0 || copy_columns(from, st, err) < 0 ||
-            copy_password(from, st, err) < 0 ||
+            copy_password(from, st, err) < 0 || copy_findings(from, st, err) < 0 ||
             state_run(st, err, "DELETE FROM finding WHERE code = 'settings-unknown'", "") < 0)
             rc = -1;
         if (rc == 0)

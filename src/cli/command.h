@@ -58,6 +58,8 @@
         "ask no server: read the data folder of one that no longer runs; may be repeated")                                                  \
     X(OPT_FROM_FOLDERS, FOR_WHAT, "from-folders", "FOLDER", true,                                                                           \
         "instead of CCS: the data folders of all dead servers, which have the data: FOLDER, ssh://…, HOST:/…")                              \
+    X(OPT_SETTINGS, FOR_WHAT, "settings", "FILE", false,                                                                                    \
+        "for a nodes.json: the redis.conf or valkey.conf of an old server (without it: the one beside nodes.json)")                         \
     X(OPT_NAME, FOR_WHAT, "name", "NAME", false, "the name of the cluster")                                                                 \
     X(OPT_USER, FOR_LOGIN, "user", "NAME", false, "log in as this user")                                                                    \
     X(OPT_PASSWORD, FOR_LOGIN, "password", "FILE", false, "a file that holds the user's password")                                          \
@@ -306,7 +308,7 @@ struct request_options {
 };
 /* All options that it reads; and those that `recover` takes from the command of a plan. */
 #define RECOVER_OPTIONS                                                                            \
-    OPT_HOSTS, OPT_KEY, OPT_FROM_FOLDERS, OPT_DATABASE, OPT_SOURCE, OPT_AT,                        \
+    OPT_HOSTS, OPT_KEY, OPT_FROM_FOLDERS, OPT_SETTINGS, OPT_DATABASE, OPT_SOURCE, OPT_AT,          \
         OPT_OLD_CLUSTER_IS_DEAD, OPT_ACCEPT_NEW_HOST_KEYS, OPT_INSECURE, OPT_ACCEPT_WEAKER_ACCESS, \
         OPT_WITHOUT, OPT_NO_REPLICAS, OPT_PRIORITY, OPT_ONLY_CONFIGURATION,                        \
         OPT_ALLOW_MISSING_SLOTS, OPT_PLAN_SHARDS, OPT_RTO, OPT_FENCE, OPT_RESORT,                  \

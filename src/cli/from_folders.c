@@ -148,34 +148,58 @@ int from_folders_look(
 
 /* --- a configuration for a nodes.json --- */
 
-static int read_settings(const char *dir, const char *conf, struct buf *ret, struct err *err)
+static int read_settings(const struct live_folder *folder, struct buf *ret, struct err *err)
 {
-    const char *const from[] = {dir, NULL};
-    json_t *location = json_pack("{s:s, s:s}", "type", "mount_point", "path", dir);
-    const struct live_folder folder = {
-        .prefix = "", .path = dir, .location = location, .conf = conf};
+    const char *const from[] = {folder->path, NULL};
     struct live *live;
 
-    if (!location)
-        return err_set(err, ERR_USAGE, "the name of the folder '%s' is not UTF-8", dir);
-    int rc = live_from_settings(&folder, &live, err);
-    json_decref(location);
-    if (rc < 0)
+    if (live_from_settings(folder, &live, err) < 0)
         return -1;
-    rc = capture_make(live, &(struct capture_params){.from = from}, ret, err);
+    int rc = capture_make(live, &(struct capture_params){.from = from}, ret, err);
     live_free(live);
     return rc;
 }
 
-int settings_beside(
+static int read_beside(const char *dir, struct buf *ret, struct err *err)
+{
+    json_t *location = json_pack("{s:s, s:s}", "type", "mount_point", "path", dir);
+    const struct live_folder folder = {.prefix = "", .path = dir, .location = location};
+
+    if (!location)
+        return err_set(err, ERR_USAGE, "the name of the folder '%s' is not UTF-8", dir);
+    int rc = read_settings(&folder, ret, err);
+    json_decref(location);
+    return rc;
+}
+
+static int read_named(
+    const struct arguments *args, const char *word, struct buf *ret, struct err *err)
+{
+    struct machine_path p = {.path = NULL};
+    struct hosts *hosts;
+    int rc = hosts_of_arguments(args, &hosts, err);
+
+    if (rc == 0 && (rc = machine_path_of_file(hosts, word, &p, err)) == 0) {
+        AUTO_FREE char *dir = path_dir(p.path);
+        const struct live_folder folder = {
+            .prefix = p.prefix, .path = dir, .location = p.location, .conf = path_base(p.path)};
+        rc = read_settings(&folder, ret, err);
+        machine_path_release(&p);
+    }
+    hosts_free(hosts);
+    return rc < 0 ? err_wrap(err, "--settings") : 0;
+}
+
+int settings_for_nodes_json(
     const struct arguments *args, const char *ccs_path, struct buf *ret, struct err *err)
 {
     AUTO_FREE char *dir = path_dir(ccs_path);
     AUTO_FREE char *redis = path_join(dir, "redis.conf"), *valkey = path_join(dir, "valkey.conf");
 
-    (void)args;
+    if (args->given[OPT_SETTINGS])
+        return read_named(args, argument(args, OPT_SETTINGS), ret, err);
     if (strcmp(path_base(ccs_path), "nodes.json") != 0 ||
         (!file_exists(redis) && !file_exists(valkey)))
         return 0;
-    return read_settings(dir, NULL, ret, err);
+    return read_beside(dir, ret, err);
 }

@@ -13,10 +13,10 @@
 #include "recluster/live.h"
 
 /*
- * The settings of a server's configuration for a nodes.json: the file of --settings, else the
- * redis.conf or valkey.conf beside it. Empty: there is none.
+ * The settings of a server's configuration for a nodes.json: of the file that --settings names, as
+ * machine_path.h reads it, else of the redis.conf or valkey.conf beside it. Empty: there is none.
  */
-int settings_beside(const struct arguments *args, const char *ccs_path, struct buf *ret,
+int settings_for_nodes_json(const struct arguments *args, const char *ccs_path, struct buf *ret,
     struct err *err) MUST_CHECK;
 
 /* The folders are the values of the option and the words of the command line. */

@@ -251,6 +251,8 @@ static int check_together(const struct arguments *args, struct err *err)
     } pairs[] = {
         {OPT_MEASURE, OPT_OFFLINE, "--measure asks the hosts, --offline asks none"},
         {OPT_FENCE, OPT_OFFLINE, "--fence looks for running servers, --offline asks no machine"},
+        {OPT_SETTINGS, OPT_FROM_FOLDERS,
+            "--settings is for a nodes.json; the folders of --from-folders have their own files"},
         {OPT_FENCE, OPT_OLD_CLUSTER_IS_DEAD,
             "--fence stops what is left of the old cluster, --old-cluster-is-dead skips the search for it"},
     };
@@ -291,10 +293,11 @@ int request_from_arguments(const struct arguments *args, struct survey_request *
             return -1;
         ret->ccs_bytes = (struct rdb_bytes){owned->ccs.data, owned->ccs.len};
         ret->folders = owned->folders;
-    } else if (settings_beside(args, ret->ccs_path, &owned->ccs, err) < 0) {
+    } else if (settings_for_nodes_json(args, ret->ccs_path, &owned->ccs, err) < 0) {
         return -1;
     } else if (owned->ccs.len) {
         ret->settings = (struct rdb_bytes){owned->ccs.data, owned->ccs.len};
+        ret->settings_path = argument(args, OPT_SETTINGS);
     }
     ret->sources = owned->sources;
     ret->source_count = owned->count;

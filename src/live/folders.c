@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "answers.h"
+#include "conf_line.h"
 #include "folder_checks.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
@@ -19,76 +20,10 @@
 
 enum {
     CONF_BYTES_MAX = 4 << 20,
-    LINE_WORDS_MAX = 64,
     SETTINGS_MAX = 5000,
     INCLUDE_DEPTH_MAX = 8,
     INCLUDES_MAX = 100,
 };
-
-/* --- lines of a configuration file: words, quoted ones with escapes (sdssplitargs() of Redis) --- */
-
-static char unescaped(char c)
-{
-    switch (c) {
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    case 'b':
-        return '\b';
-    case 'a':
-        return '\a';
-    default:
-        return c;
-    }
-}
-
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c | 0x20) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-/* Reads a word that begins at *p, and moves *p behind it. */
-static const char *next_word(struct arena *arena, const char **p)
-{
-    struct buf word = BUF_INIT;
-    char quote = **p == '"' || **p == '\'' ? *(*p)++ : '\0';
-
-    while (**p && (quote ? **p != quote : !strchr(" \t\r\n", **p))) {
-        if (quote == '"' && **p == '\\' && (*p)[1]) {
-            if ((*p)[1] == 'x' && hex_digit((*p)[2]) >= 0 && hex_digit((*p)[3]) >= 0) {
-                buf_addc(&word, (char)(hex_digit((*p)[2]) * 16 + hex_digit((*p)[3])));
-                *p += 4;
-                continue;
-            }
-            buf_addc(&word, unescaped((*p)[1]));
-            *p += 2;
-            continue;
-        }
-        buf_addc(&word, *(*p)++);
-    }
-    if (quote && **p == quote)
-        (*p)++;
-    const char *ret = arena_memdup(arena, word.data, word.len);
-    buf_release(&word);
-    return ret;
-}
-
-struct line {
-    const char *words[LINE_WORDS_MAX];
-    size_t count;
-};
-
-static void split_line(struct arena *arena, const char *text, struct line *ret)
-{
-    ret->count = 0;
-    for (text += strspn(text, " \t\r"); *text && *text != '#' && ret->count < LINE_WORDS_MAX;
-         text += strspn(text, " \t\r"))
-        ret->words[ret->count++] = next_word(arena, &text);
-}
 
 /* --- one folder --- */
 
@@ -101,6 +36,8 @@ struct folder {
     const char **users;
     size_t user_count, setting_alloc, module_alloc, user_alloc;
     size_t depth, includes; /* of configuration files */
+    bool lacks_include;     /* a file that one of them names is missing */
+    bool has_other_lines;   /* such as no configuration file has */
 };
 
 static void set_setting(struct folder *f, const char *name, const char *value)
@@ -123,36 +60,7 @@ static void set_setting(struct folder *f, const char *name, const char *value)
     s->settings[s->setting_count++] = (struct live_setting){name, value};
 }
 
-/* "200mb" as CONFIG GET shows it: k is 1,000, kb 1,024 (memtoull() of Redis). */
-static const char *plain_number(struct arena *arena, const char *value)
-{
-    static const struct {
-        const char *unit;
-        int64_t times;
-    } units[] = {{"b", 1}, {"k", 1000}, {"kb", 1 << 10}, {"m", 1000000}, {"mb", 1 << 20},
-        {"g", 1000000000}, {"gb", 1 << 30}};
-    size_t digits = strspn(value, "0123456789");
-
-    for (size_t i = 0; digits && digits < 12 && i < ARRAY_SIZE(units); i++)
-        if (strcasecmp(value + digits, units[i].unit) == 0)
-            return atoll(value) > INT64_MAX / units[i].times
-                       ? value
-                       : arena_printf(arena, "%" PRId64, (int64_t)atoll(value) * units[i].times);
-    return value;
-}
-
-static const char *joined(struct arena *arena, const struct line *line, size_t from)
-{
-    struct buf text = BUF_INIT;
-
-    for (size_t i = from; i < line->count; i++)
-        buf_addf(&text, "%s%s", i > from ? " " : "", line->words[i]);
-    const char *ret = arena_strdup(arena, text.data);
-    buf_release(&text);
-    return ret;
-}
-
-static void add_module(struct folder *f, const struct line *line)
+static void add_module(struct folder *f, const struct conf_line *line)
 {
     struct live_server *s = f->server;
     const char **args = arena_alloc(&f->live->arena, line->count * sizeof(*args));
@@ -184,7 +92,7 @@ static void add_user(struct folder *f, const char *raw)
     char hash[DIGEST_HEX_MAX];
 
     for (raw += strspn(raw, " \t\r"); *raw; raw += strspn(raw, " \t\r")) {
-        const char *word = next_word(arena, &raw);
+        const char *word = conf_next_word(arena, &raw);
         bool clear = *word == '>';
         buf_addf(&line, "%s%s%s", line.len ? " " : "", clear ? "#" : "",
             clear ? digest_of(word + 1, strlen(word + 1), hash) : word);
@@ -204,7 +112,7 @@ static char *lower_case(struct arena *arena, const char *text)
 }
 
 /* A later line for the same command counts. */
-static void add_renamed(struct folder *f, const struct line *line)
+static void add_renamed(struct folder *f, const struct conf_line *line)
 {
     struct live_server *s = f->server;
     const char *name = lower_case(&f->live->arena, line->words[1]);
@@ -226,7 +134,7 @@ static void add_renamed(struct folder *f, const struct line *line)
 }
 
 /* "save" lines add up, and an empty one ends those before; other settings replace each other. */
-static void take_line(struct folder *f, const struct line *line, const char *raw)
+static void take_line(struct folder *f, const struct conf_line *line, const char *raw)
 {
     struct arena *arena = &f->live->arena;
     const char *name = line->words[0];
@@ -239,42 +147,44 @@ static void take_line(struct folder *f, const struct line *line, const char *raw
         add_module(f, line);
     } else if (strcasecmp(name, "save") == 0) {
         const char *before = live_setting_unsorted(f->server, "save"),
-                   *value = joined(arena, line, 1);
+                   *value = conf_line_join(arena, line, 1);
         set_setting(f, "save",
             before && *before && *value ? arena_printf(arena, "%s %s", before, value) : value);
     } else if (strcasecmp(name, "client-output-buffer-limit") == 0) {
         const char *before = live_setting_unsorted(f->server, name),
-                   *value = joined(arena, line, 1);
+                   *value = conf_line_join(arena, line, 1);
         set_setting(f, "client-output-buffer-limit",
             before ? arena_printf(arena, "%s %s", before, value) : value);
     } else if (strcasecmp(name, "rename-command") == 0) {
         add_renamed(f, line);
     } else {
-        set_setting(f, lower_case(arena, name), plain_number(arena, joined(arena, line, 1)));
+        set_setting(
+            f, lower_case(arena, name), conf_plain_number(arena, conf_line_join(arena, line, 1)));
     }
 }
 
 static int read_lines(struct folder *f, const char *path, bool *ret_found, struct err *err);
 
 /*
- * Reads the file that an "include" names: the one of that name in the folder, or else the one at
- * that path, if it is called .conf; the line may be anyone's.
+ * Reads the file that an "include" or "aclfile" names: the one of that name in the folder, or else
+ * the one at that path, if it has the usual ending; the line may be anyone's.
  */
-static int read_included(struct folder *f, const char *word, bool *ret_found, struct err *err)
+static int read_named(
+    struct folder *f, const char *word, const char *ending, bool *ret_found, struct err *err)
 {
     AUTO_FREE char *beside = path_join(f->from->path, *word == '/' ? path_base(word) : word);
-    size_t len = strlen(word);
+    size_t len = strlen(word), end = strlen(ending);
 
     *ret_found = false;
     if (!strstr(word, "../") && read_lines(f, beside, ret_found, err) < 0)
         return -1;
-    if (*ret_found || *word != '/' || len <= 5 || strcmp(word + len - 5, ".conf") != 0)
+    if (*ret_found || *word != '/' || len <= end || strcmp(word + len - end, ending) != 0)
         return 0;
     return read_lines(f, word, ret_found, err);
 }
 
 static int follow_include(
-    struct folder *f, const char *from, const struct line *line, struct err *err)
+    struct folder *f, const char *from, const struct conf_line *line, struct err *err)
 {
     for (size_t i = 1; i < line->count; i++) {
         bool found;
@@ -283,12 +193,13 @@ static int follow_include(
                 from, INCLUDES_MAX, INCLUDE_DEPTH_MAX);
         f->includes++;
         f->depth++;
-        int rc = read_included(f, line->words[i], &found, err);
+        int rc = read_named(f, line->words[i], ".conf", &found, err);
         f->depth--;
         if (rc < 0)
             return -1;
         f->includes -= !found;
         if (!found) {
+            f->lacks_include = true;
             live_note(f->live, "include-missing",
                 "'%s' includes '%s', which is not there: what it sets is not known. Copy it to "
                 "'%s'",
@@ -350,18 +261,20 @@ static int read_lines(struct folder *f, const char *path, bool *ret_found, struc
 {
     CLEANUP(buf_release) struct buf text = BUF_INIT;
     AUTO_FREE char *shown = xasprintf("%s%s", f->from->prefix, path);
-    struct line line;
+    struct conf_line line;
     char *rest;
 
     if (read_text(f, path, &text, ret_found, err) < 0)
         return -1;
     for (char *raw = strtok_r(text.data, "\n", &rest); raw; raw = strtok_r(NULL, "\n", &rest)) {
-        split_line(&f->live->arena, raw, &line);
+        raw += strspn(raw, " \t");
+        conf_line_split(&f->live->arena, raw, &line);
+        f->has_other_lines |= line.count && !conf_line_is_setting(raw, &line);
         bool include = line.count && strcasecmp(line.words[0], "include") == 0;
         if (include && follow_include(f, shown, &line, err) < 0)
             return -1;
         if (line.count && !include)
-            take_line(f, &line, raw + strspn(raw, " \t"));
+            take_line(f, &line, raw);
         if (f->server->setting_count > SETTINGS_MAX)
             return err_set(err, ERR_LIMIT, "'%s' has more than %d settings", shown, SETTINGS_MAX);
     }
@@ -428,12 +341,12 @@ static void make_info(struct folder *f)
 {
     struct live_server *s = f->server;
     const char *primary = live_setting_unsorted(s, "replicaof");
-    struct line line = {.count = 0};
+    struct conf_line line = {.count = 0};
 
     if (!primary)
         primary = live_setting_unsorted(s, "slaveof");
     if (primary)
-        split_line(&f->live->arena, primary, &line);
+        conf_line_split(&f->live->arena, primary, &line);
     bool replica = line.count == 2 && strcasecmp(line.words[0], "no") != 0;
     s->info = replica ? arena_printf(&f->live->arena,
                             "role:slave\nmaster_host:%s\nmaster_port:%s\nrun_id:%s\n",
@@ -450,16 +363,62 @@ static void tell_of_configuration(struct folder *f)
             f->name);
 }
 
+static int read_users(struct folder *f, bool *ret_missing, struct err *err)
+{
+    const char *set = live_setting_unsorted(f->server, "aclfile");
+    const bool named = set && *set;
+    bool found;
+
+    *ret_missing = false;
+    if (!named)
+        return read_conf(f, "users.acl", &found, err);
+    if (read_named(f, set, ".acl", &found, err) < 0)
+        return -1;
+    *ret_missing = !found;
+    if (!found)
+        live_note(f->live, "users-missing",
+            "the configuration in '%s' names the file of its users, '%s', which is not there: "
+            "users and passwords are not known. Copy it to '%s'",
+            f->name, set, f->name);
+    return 0;
+}
+
+/* No setting names a file that was not read, but could say who may log in. */
+static bool knows_login(const struct folder *f)
+{
+    const char *password = live_setting_unsorted(f->server, "requirepass");
+
+    return !f->lacks_include || f->user_count || (password && *password);
+}
+
+/* The file was named by the operator, who may have named another one. */
+static int check_configuration(const struct folder *f, bool found, struct err *err)
+{
+    const struct live_server *s = f->server;
+    bool some = s->setting_count || s->module_count || f->user_count;
+
+    if (!found)
+        return err_set(err, ERR_NOT_FOUND, "'%s/%s' does not exist", f->name, f->from->conf);
+    if (some && !f->has_other_lines)
+        return 0;
+    err_set(err, ERR_CHECK, "'%s/%s' is not the configuration of a server", f->name, f->from->conf);
+    return err_hint(err, "Name the redis.conf or valkey.conf of one of the old servers.");
+}
+
 /* Its configuration files; *ret_conf: there is one besides the users. */
 static int read_settings(struct folder *f, bool *ret_conf, struct err *err)
 {
-    bool other, acl;
+    bool other = false, lacks_users;
 
     if (read_conf(f, f->from->conf ? f->from->conf : "redis.conf", ret_conf, err) < 0 ||
-        (!f->from->conf && read_conf(f, "valkey.conf", &other, err) < 0) ||
-        read_conf(f, "users.acl", &acl, err) < 0)
+        (!f->from->conf && read_conf(f, "valkey.conf", &other, err) < 0))
         return -1;
-    *ret_conf |= !f->from->conf && other;
+    if (f->from->conf && check_configuration(f, *ret_conf, err) < 0)
+        return -1;
+    if (read_users(f, &lacks_users, err) < 0)
+        return -1;
+    *ret_conf |= other;
+    f->server->login_unknown = !*ret_conf || lacks_users || !knows_login(f);
     return 0;
 }
 
@@ -477,7 +436,7 @@ static int read_folder(struct live *live, const struct live_folder *from, struct
     s->answered = true;
     s->state_ok = true;
     s->folder = f.name;
-    if (read_settings(&f, &conf, err) < 0 || read_nodes_conf(&f, err) < 0)
+    if (read_settings(&f, &conf, err) < 0 || (!from->conf && read_nodes_conf(&f, err) < 0))
         rc = -1;
     else if (!conf && !s->node_count) {
         err_set(err, ERR_CHECK, "'%s' is not the data folder of a server", f.name);

@@ -208,13 +208,27 @@ static int load_hosts(struct survey *survey, const struct survey_request *reques
     return 0;
 }
 
+static int add_settings(const struct survey_request *request, struct state *st, struct err *err)
+{
+    const char *named = request->settings_path;
+    bool added;
+
+    if (ccs_add_settings(named ? named : "redis.conf", request->settings, st, &added, err) < 0)
+        return -1;
+    if (added || !named)
+        return 0;
+    err_set(
+        err, ERR_USAGE, "'%s' is not a nodes.json: it has settings of its own", request->ccs_path);
+    return err_hint(err, "Leave out --settings.");
+}
+
 static int import_ccs(const struct survey_request *request, struct state *st, struct err *err)
 {
     if (request->ccs_bytes.data)
         return ccs_import_bytes(request->ccs_path, request->ccs_bytes, st, err);
     if (ccs_import(request->ccs_path, request->ccs_key, st, err) < 0)
         return -1;
-    return request->settings.data ? ccs_add_settings("redis.conf", request->settings, st, err) : 0;
+    return request->settings.data ? add_settings(request, st, err) : 0;
 }
 
 int survey_run(

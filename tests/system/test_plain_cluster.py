@@ -357,6 +357,18 @@ def test_told_by_the_plan(folder, net, recovery):
     assert plan.says("the node 192.0.2.9:7009 (eeeeeeee) has no slots") and plan.says("add-node"), plan
 
 
+def backup_of_redis_cli(folder, live):
+    """Returns its nodes.json, of servers that are dead then."""
+    backup = folder / "backup"
+    backup.mkdir()
+    first = live.servers[0]
+    subprocess.run(["redis-cli", "-a", ROOT, "--cluster", "backup", f"{first.addr}:{first.port}", backup],
+                   check=True, capture_output=True, timeout=30)
+    for server in live.servers:
+        server.kill()
+    return backup / "nodes.json"
+
+
 def test_nodes_json_with_a_configuration(folder, net, recovery):
     """The backup of redis-cli has no settings; a redis.conf and users.acl beside it have them."""
     live = LiveCluster(folder / "live", net, replicas=0, password=ROOT, maxmemory="64mb", hz="23",
@@ -366,17 +378,10 @@ def test_nodes_json_with_a_configuration(folder, net, recovery):
         users = users_of(c)
         c.call("CONFIG", "REWRITE")
     digest = digest_of(live.servers)
-    backup = folder / "backup"
-    backup.mkdir()
-    first = live.servers[0]
-    subprocess.run(["redis-cli", "-a", ROOT, "--cluster", "backup", f"{first.addr}:{first.port}", backup],
-                   check=True, capture_output=True, timeout=30)
-    for server in live.servers:
-        server.kill()
-    recovery.ccs = backup / "nodes.json"
+    recovery.ccs = backup_of_redis_cli(folder, live)
     recovery.add_hosts(3).write_hosts()
     assert recovery.plan().says("new random password")
-    shutil.copy(first.config, backup / "redis.conf")
+    shutil.copy(live.servers[0].config, recovery.ccs.with_name("redis.conf"))
     plan = recovery.plan()
     assert not plan.says("new random password"), plan
     recovery.recover()
@@ -390,3 +395,62 @@ def test_nodes_json_with_a_configuration(folder, net, recovery):
             assert own == users
             assert c.config("maxmemory-policy") == "allkeys-lru" and c.config("maxmemory") == str(64 << 20)
             assert c.config("hz") == "23" and c.config("appendonly") == "yes"
+
+
+@pytest.mark.parametrize("users", ["users.acl", "named by aclfile"])
+def test_nodes_json_with_settings_elsewhere(folder, net, recovery, users):
+    """--settings names a configuration of any name and folder; the users of its ACL file and their passwords come back."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    fill(live.servers, 3, (7, 0, 0))
+    digest = digest_of(live.servers)
+    recovery.ccs = backup_of_redis_cli(folder, live)
+    etc = folder / "etc"
+    etc.mkdir()
+    acl = etc / ("users.acl" if users == "users.acl" else "people.acl")
+    acl.write_text("user default on >default-pw ~* &* +@all\nuser app on >app-pw ~app:* &* +@all -@dangerous\n")
+    conf = etc / "redis-7001.conf"
+    conf.write_text(f"maxmemory-policy volatile-lru\nhz 29\n{'' if users == 'users.acl' else f'aclfile {acl}'}\n")
+    recovery.add_hosts(3).write_hosts()
+    recovery.recover("--settings", conf)
+    assert held(recovery, "default-pw").same_as(digest)
+    for shard in recovered_servers(recovery, "1"):
+        with resp.Connection(shard["addr"], shard["port"], "app-pw", "app") as c:
+            assert c.call("ACL", "WHOAMI") == b"app"
+            with pytest.raises(resp.ReplyError, match="NOPERM"):
+                c.call("GET", "other")
+        with resp.Connection(shard["addr"], shard["port"], "default-pw") as c:
+            assert c.config("hz") == "29" and c.config("maxmemory-policy") == "volatile-lru"
+
+
+def test_settings_that_cannot_be_taken(folder, net, recovery):
+    """What --settings names has to be a configuration, and for a nodes.json. A users file that is missing opens nothing."""
+    live = LiveCluster(folder / "live", net, replicas=0, password=ROOT).start()
+    fill(live.servers, 3, (7, 0, 0))
+    first = live.servers[0]
+    recovery.ccs = backup_of_redis_cli(folder, live)
+    recovery.add_hosts(3).write_hosts()
+    empty, odd = folder / "empty.conf", folder / "odd.conf"
+    empty.write_text("# nothing\n")
+    odd.write_text("hz 10\n{\"hosts\": []}\n")
+    for path, says in ((folder / "gone.conf", "gone.conf'"), (recovery.hosts_file, "is not the configuration of a server"),
+                       (next(recovery.ccs.parent.glob("*.rdb")), "is not the configuration of a server"),
+                       (empty, "is not the configuration of a server"), (odd, "is not the configuration of a server")):
+        run = recovery.plan("--settings", path, status=None)
+        assert run.status not in (DONE, 70) and run.says(says) and run.says("--settings"), run
+    conf = folder / "open.conf"
+    for line, missing in (("aclfile /nowhere/people.acl", "'/nowhere/people.acl'"), ("include /nowhere/more.conf", "'/nowhere/more.conf'")):
+        conf.write_text(f"hz 10\n{line}\n")
+        plan = recovery.plan("--settings", conf)
+        assert plan.says(missing) and plan.says("new random password"), plan
+    run = recovery.run("plan", "--from-folders", first.folder, "--hosts", recovery.hosts_file, "--settings", conf, status=USAGE)
+    assert run.says("--settings is for a nodes.json"), run
+
+
+def test_settings_for_a_ccs_file(cluster, recovery):
+    """A CCS file has its own."""
+    cluster.add("a")
+    recovery.add_hosts(1).write()
+    conf = recovery.folder / "redis.conf"
+    conf.write_text("hz 11\n")
+    run = recovery.plan("--settings", conf, status=USAGE)
+    assert run.says("is not a nodes.json") and run.says("Leave out --settings"), run
