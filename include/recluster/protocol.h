@@ -37,7 +37,7 @@
  *           hosts)}
  *       -> {"memory_total", "memory_available", "disk_free", "disk_total" (of base_dir's disk),
  *           "cores", "load1", "uid" (of the link's user), "overcommit": 0|1|2,
- *           "thp": "always|madvise|never|unknown", "nofile",
+ *           "thp": "always|madvise|never|unknown", "nofile" (how many files a server may open),
  *           "clock_ms", "clock_skew_ms" (here minus there), "machine": id,
  *           "servers": [{"pid", "name"}] (all servers of Redis and Valkey),
  *           "supervisor": "system|user" (servers become systemd units), "none" (they become
@@ -238,7 +238,8 @@
  *       progress {"phase": "aof-rewrite", "keys", "total" (-1: unknown)}
  *       -> {"maxmemory", "warnings": [text]}
  *       ! settings of the running server, then CONFIG REWRITE. A memory limit that is too low for
- *       the data is raised, with a warning. There is also a warning if maxclients cannot be set.
+ *       the data is raised, with a warning. The same if maxclients is more than the host permits: it is
+ *       lowered.
  *       With sentinel_password, it makes the user recluster-sentinel, as open_shard does.
  *
  *   open_shard {"dir", "password" (null: none), "rules": "all" | "data" (of the commands of @admin
