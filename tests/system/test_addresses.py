@@ -121,6 +121,7 @@ def test_a_cluster_behind_nat_on_each_release(lab):
     cluster_behind_nat(lab)
 
 
+@pytest.mark.slow
 def test_a_primary_with_sentinels_behind_nat(lab):
     recovery, made = lab.recovery, lab.cluster.add("a", replicas=1)
     made.database.port = 6379

@@ -227,6 +227,7 @@ def check_all(a, net, count, said):
     return good
 
 
+@pytest.mark.slow
 def test_the_archiver_is_killed(archive, net):
     """And started again, twice: the stream goes on where it was, without a gap."""
     a = archive()
@@ -298,6 +299,7 @@ def test_the_source_is_killed(archive, net):
     assert len(list(a.place.glob("base-*"))) == 3, said
 
 
+@pytest.mark.slow
 def test_a_primary_is_killed(archive, net):
     """A failover: the stream goes on under another id, or begins again behind a gap."""
     a = archive()
@@ -321,6 +323,7 @@ def test_a_primary_is_killed(archive, net):
     assert good >= 4, said
 
 
+@pytest.mark.slow
 def test_an_encrypted_archive(archive, net, age):
     """Its data sets and segments as well."""
     key, public = age
