@@ -7,6 +7,7 @@
  *     base-<database>-<shard>-<id>-<offset>.rdb.zst            the data set of a shard
  *     stream-<database>-<shard>-<id>-<first>-<last>.zst        what came after it, without gaps
  *     cuts-<database>-<YYYYMMDDTHHMM>Z.json                    the moments of that minute
+ *     archive-<word>.here                                      while it runs: the witness
  *
  * <id> and the offsets are those of the replication history (repl.h). A cut has an offset for each
  * shard, which were all true at one moment (cut.h). The instants that can be recovered are the
@@ -36,6 +37,7 @@ struct archive_params {
     int64_t replay_ms;  /* or when it would take so long to load the stream behind it; 0: never */
     const char *folder; /* for streams on their way; one archive alone uses it */
     const char *host_folder; /* the same on hosts, followed by "-" and the shard; NULL: `folder` */
+    const char *witness; /* an object of this run: hosts write to the location where they see it */
     /*
      * Asks the cluster again. What it gives, like `first`, is borrowed until the call after the next
      * that succeeds, or the end.

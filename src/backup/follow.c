@@ -12,7 +12,6 @@
 #include "lines.h"
 #include "manifest.h"
 #include "recluster/archive.h"
-#include "recluster/capture.h"
 #include "recluster/clock.h"
 #include "recluster/json.h"
 #include "recluster/rpc.h"
@@ -103,7 +102,7 @@ static char *spool_of(const struct line *l)
 static json_t *archive_call(const struct line *l, struct err *err)
 {
     const struct archive_params *p = l->f->params;
-    json_t *params = agents_params(p->backup, l->shard, &l->place, CAPTURE_FILE_NAME, err);
+    json_t *params = agents_params(p->backup, l->shard, &l->place, p->witness, err);
     char database[MANIFEST_WORD_MAX];
 
     if (!params)
@@ -514,7 +513,10 @@ static int run_loop(struct follow *f, struct err *err)
     f->pump = loop_add(f->loop, &pump_ops, f);
     int rc = loop_run(f->loop, err);
     bool stopped = loop_interrupted(f->loop);
-    if (rc == 0 && stopped)
+    if (rc == 0 &&
+        f->failure.code == ERR_CHANGED) /* a stream that is not wanted any more ends whole */
+        f->pump = loop_add(f->loop, &pump_ops, f);
+    if (rc == 0 && (stopped || f->failure.code == ERR_CHANGED))
         rc = stop_lines(f, err);
     save_index(f);
     agents_free(f->agents);

@@ -9,12 +9,14 @@
 #include "backup_metrics.h"
 #include "progress.h"
 #include "recluster/archive.h"
+#include "recluster/capture.h"
 #include "recluster/clock.h"
 #include "recluster/digest.h"
 #include "recluster/file.h"
 #include "recluster/human.h"
 
 enum {
+    WITNESS_MS = 86400 * 1000,
     SETTLE_MS = 1000,
     CUTS_MS = 1000,
     CUTS_MIN_MS = 20,
@@ -170,6 +172,58 @@ static char *default_folder(const struct store *store, const char *uid)
     return xasprintf("%s/archive-%.16s", home, hex);
 }
 
+/* --- the witness --- */
+
+#define WITNESS_PREFIX "archive-"
+#define WITNESS_SUFFIX ".here"
+
+/* Those of runs that were killed, a day later. */
+static void remove_old_witnesses(struct store *store)
+{
+    struct store_list list = STORE_LIST_INIT;
+    struct err ignored = ERR_INIT;
+    int64_t now_ms = clock_wall_ms();
+    size_t tail = strlen(WITNESS_SUFFIX);
+
+    if (store_list(store, &list, &ignored) < 0)
+        return;
+    for (size_t i = 0; i < list.count; i++) {
+        const struct store_entry *e = &list.entries[i];
+        size_t len = strlen(e->name);
+        if (strncmp(e->name, WITNESS_PREFIX, strlen(WITNESS_PREFIX)) == 0 && len > tail &&
+            strcmp(e->name + len - tail, WITNESS_SUFFIX) == 0 && e->modified_ms >= 0 &&
+            now_ms - e->modified_ms > WITNESS_MS)
+            (void)!store_remove(store, e->name, &ignored);
+    }
+    store_list_release(&list);
+}
+
+/* The name of an object that only this run has written. The caller frees it. */
+static char *write_witness(struct store *store, struct err *err)
+{
+    static const char text[] = "an archive of recluster writes here\n";
+    CLEANUP(buf_release) struct buf file = BUF_INIT;
+    AUTO_FREE char *word = random_hex(16);
+    char *name = xasprintf(WITNESS_PREFIX "%s" WITNESS_SUFFIX, word);
+
+    remove_old_witnesses(store);
+    buf_adds(&file, text);
+    if (capture_put(store, name, &file, err) == 0)
+        return name;
+    free(name);
+    return NULL;
+}
+
+static void remove_witness(struct store *store, const char *name)
+{
+    struct err ignored = ERR_INIT;
+
+    if (name)
+        (void)!store_remove(store, name, &ignored);
+}
+
+/* --- all of it --- */
+
 /* Other shards need other streams: it begins anew with them, and goes on with those that stay. */
 static int follow(struct follow_run *run, const struct archive_params *archive, struct err *err)
 {
@@ -226,10 +280,15 @@ int backup_run_follow(const struct cluster_look_params *look_params, struct clus
         archive.folder = folder;
         rc = dir_make(folder, 0700, err);
     }
+    AUTO_FREE char *witness = rc == 0 ? write_witness(params->store, err) : NULL;
+    archive.witness = witness;
+    if (rc == 0 && !witness)
+        rc = -1;
     run.progress = progress_new(args->given[OPT_VERBOSE]);
     if (rc == 0)
         rc = follow(&run, &archive, err);
     progress_free(run.progress);
+    remove_witness(params->store, witness);
     cluster_look_free(run.before);
     cluster_look_free(run.now);
     free(folder);

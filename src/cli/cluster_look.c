@@ -5,9 +5,30 @@
 
 #include "recluster/capture.h"
 #include "recluster/clock.h"
+#include "recluster/file.h"
+#include "recluster/sealed.h"
 #include "recluster/state.h"
 
 enum { LOOK_AGAIN_MS = 500 };
+
+/*
+ * The file before, which gives the uids: that of the location. Who has no key for it, as a timer that
+ * encrypts should not have one, can name a CCS file of this cluster.
+ */
+static int get_before(const struct cluster_look_params *p, struct buf *ret, struct err *err)
+{
+    const struct ccs *given = live_request_ccs(p->request);
+
+    if (capture_get(p->store, argument(p->args, OPT_KEY), ret, err) == 0)
+        return 0;
+    if (err->code != ERR_USAGE)
+        return -1;
+    if (!given)
+        return err_hint(err, "Give the private key: --key FILE. Or name a CCS file of this cluster "
+                             "that you can read in the place of the addresses.");
+    *err = (struct err)ERR_INIT;
+    return file_read(given->source, SEALED_BYTES_MAX, ret, err);
+}
 
 static int capture_it(
     const struct cluster_look_params *p, struct cluster_look *look, struct err *err)
@@ -15,7 +36,7 @@ static int capture_it(
     CLEANUP(buf_release) struct buf before = BUF_INIT;
     const char *unsettled = NULL, *name = argument(p->args, OPT_NAME);
 
-    if (capture_get(p->store, argument(p->args, OPT_KEY), &before, err) < 0 ||
+    if (get_before(p, &before, err) < 0 ||
         capture_settled(p->ask, p->wait_s * 1000, &look->live, &unsettled, err) < 0)
         return -1;
     if (unsettled) {

@@ -832,6 +832,22 @@ def keys_of(shard, password):
         return c.call("DBSIZE")
 
 
+def test_a_timer_needs_no_private_key(backed, recovery, age, folder):
+    """It has the public key alone, and a CCS file of the cluster, from which the databases have their numbers."""
+    key, public = age
+    b = backed()
+    b.take("--encrypt-to", public)
+    refused = b.take("--encrypt-to", public, status=USAGE)
+    assert refused.says("--key FILE") and refused.says("in the place of the addresses"), refused
+    mine = folder / "mine"
+    mine.mkdir()
+    recovery.run("capture", *b.live.addresses()[:1], "--to", mine)
+    for _ in range(2):
+        run = recovery.run("backup", mine / "ccs-redis.rdb", "--to", b.place, "--encrypt-to", public, "--json", timeout=120)
+        assert run.json["sets"][0]["database"]["uid"] == "1", run
+    assert all(f["ok"] for f in recovery.run("verify", b.place, "--key", key, "--json").json["files"])
+
+
 def test_what_encryption_needs(backed, recovery, age):
     key, public = age
     b = backed()

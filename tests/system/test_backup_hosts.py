@@ -161,5 +161,6 @@ def test_an_archive_of_hosts(archive, net):
         said = a.stop()
     assert hosts.used() == list(REPLICAS)
     assert "cannot be used now" in said and "gap" not in said, said
+    assert not list(a.place.glob("archive-*.here")), "the witness is removed at the end"
     assert len(list(a.place.glob("base-*"))) == 3, said
     assert check_all(a, net, 4, said) == 4
