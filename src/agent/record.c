@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "made_files.h"
 #include "method.h"
 #include "notices.h"
 #include "recluster/clock.h"
@@ -69,9 +70,8 @@ struct record {
     struct repl_place cut;
     struct repl_stream copied;
 
-    const json_t *files; /* paths: of the base, and of what came after it; NULL: from servers */
-    size_t file;
-    int file_fd;
+    struct made_files files; /* paths NULL: it reads from servers */
+    bool based;              /* their base has been read */
 
     struct record_rdb *rdb; /* NULL: it is not made */
     bool file_kept;         /* its input is being committed */
@@ -241,34 +241,8 @@ static int tell_base(struct record *r, struct err *err)
     json_t *facts = rdb_scan_json(r->scan);
     agent_notify(
         r->call, "based", json_pack("{s:I, s:o}", "bytes", (json_int_t)r->bytes, "facts", facts));
+    r->based = true;
     return 0;
-}
-
-/* The next of the files, or the end. */
-static int open_file(struct record *r, struct err *err)
-{
-    const char *path = json_string_value(json_array_get(r->files, r->file));
-
-    if (!path) {
-        record_writer_end(r->writer);
-        r->phase = r->rdb ? PHASE_SNAPSHOT : PHASE_ENDING;
-        return 1;
-    }
-    r->file_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (r->file_fd >= 0)
-        return 1;
-    err_sys(err, ERR_IO, "cannot open '%s', which the server has made", path);
-    return err_hint(err, "It lies on the machine of the server: name that in the hosts file "
-                         "(--hosts), with a user who may read it.");
-}
-
-static int close_file(struct record *r, struct err *err)
-{
-    close(r->file_fd);
-    r->file_fd = -1;
-    if (r->file++ == 0 && tell_base(r, err) < 0)
-        return -1;
-    return 1;
 }
 
 static int copy_files(struct record *r, struct wait *wait, struct err *err)
@@ -281,15 +255,16 @@ static int copy_files(struct record *r, struct wait *wait, struct err *err)
         wait_until(wait, due_ms(r));
         return 0;
     }
-    if (r->file_fd < 0)
-        return open_file(r, err);
-    ssize_t n = read(r->file_fd, bytes, sizeof(bytes));
-    if (n < 0)
-        return err_sys(err, ERR_IO, "cannot read a file that the server has made");
-    if (n == 0)
-        return close_file(r, err);
+    ssize_t n = made_files_read(&r->files, bytes, sizeof(bytes), err);
+    if (n < 0 || ((n == 0 || r->files.file > 0) && !r->based && tell_base(r, err) < 0))
+        return -1;
+    if (n == 0) {
+        record_writer_end(r->writer);
+        r->phase = r->rdb ? PHASE_SNAPSHOT : PHASE_ENDING;
+        return 1;
+    }
     record_writer_add(r->writer, bytes, (size_t)n);
-    if (r->file > 0) {
+    if (r->based) {
         r->cut.offset += n;
         return 1;
     }
@@ -421,7 +396,7 @@ static int tell_written(struct record *r)
         json_decref(facts);
     }
     json_object_set_new(params, "stream_bytes", json_integer(r->cut.offset - r->base.offset));
-    if (!r->files)
+    if (!r->files.paths)
         json_object_set_new(
             params, "commands", json_integer((json_int_t)r->copied.reader.commands));
     agent_notify(r->call, "written", params);
@@ -516,7 +491,7 @@ static int open_writer(struct record *r, struct err *err)
 {
     const json_t *wanted = json_object_get(r->params, "rdb");
 
-    if (!wanted || (r->alone && !r->files))
+    if (!wanted || (r->alone && !r->files.paths))
         return record_writer_start(&r->to, &r->writer, err);
     if (record_rdb_open(r->spool_folder, wanted, &r->rdb, err) < 0)
         return -1;
@@ -539,7 +514,7 @@ static int open_all(struct record *r, struct err *err)
     if (open_spool(r->spool_folder, &r->spool, err) < 0 ||
         replica_source_open(&r->source, r->params, err) < 0 || open_writer(r, err) < 0)
         return -1;
-    if (r->files) {
+    if (r->files.paths) {
         r->phase = PHASE_FILES;
         r->begun_ms = clock_mono_ms();
         return 0;
@@ -575,8 +550,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
         .spool_max = json_int(params, "spool_max", (json_int_t)16 << 30),
         .spool_folder = json_text(params, "spool", "/var/tmp"),
         .spool = -1,
-        .files = json_object_get(params, "files"),
-        .file_fd = -1,
+        .files = {.paths = json_object_get(params, "files"), .fd = -1},
         .rdb_fd = -1,
         .to.kind = PACK_ZSTD,
     };
@@ -585,8 +559,7 @@ static int run(struct agent_call *call, const json_t *params, json_t **ret, stru
     psync_close(r.data_set);
     replica_source_close(&r.source);
     record_writer_free(r.writer);
-    if (r.file_fd >= 0)
-        close(r.file_fd);
+    made_files_close(&r.files);
     if (r.rdb_fd >= 0)
         close(r.rdb_fd);
     record_rdb_close(r.rdb);
