@@ -498,7 +498,7 @@ static int take_from(struct archive *a, struct err *err)
         param_int(from, "offset", &offset, err) < 0 || param_int(from, "db", &db, err) < 0)
         return -1;
     if (strlen(id) != REPL_ID_HEX || offset < 0 || db < 0)
-        return err_set(err, ERR_PROTOCOL, "'from' is no place of a stream");
+        return err_set(err, ERR_PROTOCOL, "'from' is not a place of a stream");
     if (a->streaming && strcmp(a->at.id, id) == 0 && a->at.offset >= offset)
         return 0;
     strcpy(a->at.id, id);

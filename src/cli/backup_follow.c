@@ -224,7 +224,7 @@ static void remove_witness(struct store *store, const char *name)
 
 /* --- all of it --- */
 
-/* Other shards need other streams: it begins anew with them, and goes on with those that stay. */
+/* When shards are added or removed, it starts again: streams of shards that are still there continue. */
 static int follow(struct follow_run *run, const struct archive_params *archive, struct err *err)
 {
     struct backup_shards *shards = NULL;
