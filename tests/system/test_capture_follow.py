@@ -137,7 +137,9 @@ def test_it_is_kept_up_to_date(folder, net, recovery, follower):
         lambda k: any(isinstance(s, dict) and s.get("port") == str(dead.port) and s["status"] == "down"
                       for s in k.values()), "the death", 60)
     for place in (folder / "ccs", folder / "other"):
-        assert (place / "ccs-redis.rdb").read_bytes() == sorted(place.glob("ccs-redis-*.rdb"))[-1].read_bytes()
+        # Another one may be written just now: first the copy, then the file.
+        wait_until(lambda place=place: (place / "ccs-redis.rdb").read_bytes() ==
+                   sorted(place.glob("ccs-redis-*.rdb"))[-1].read_bytes(), f"the newest copy in {place}")
     text = wait_until(lambda: "servers_silent 1" in metrics.read_text() and metrics.read_text(), "the metrics")
     assert "recluster_capture_true_timestamp_seconds" in text
     check = recovery.run("capture", "--check", "2m", "--to", folder / "ccs", "--to", folder / "other")
