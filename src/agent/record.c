@@ -106,8 +106,7 @@ static int spool(struct record *r, const struct rdb_bytes *piece, struct err *er
             "the stream of %s has grown to %" JSON_INTEGER_FORMAT
             " bytes before its data set had arrived and the other shards were ready",
             replica_source_peer(&r->source), r->spool_max);
-        return err_hint(err, "Give more room with --spool-max, or take the backup when fewer keys "
-                             "are written.");
+        return err_hint(err, "Take the backup when fewer keys are written.");
     }
     return file_write_all(r->spool, piece->data, piece->len, "the stream", err);
 }

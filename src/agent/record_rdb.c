@@ -72,7 +72,7 @@ static int make_folder(struct record_rdb *x, const char *spool, struct err *err)
 
     if (!mkdtemp(made)) {
         err_sys(err, ERR_IO, "cannot make a folder in '%s'", spool);
-        return err_hint(err, "Name a folder that can be written to: --stream-spool FOLDER");
+        return err_hint(err, "Name a folder that can be written to: --spool FOLDER");
     }
     x->lock = take_lock(made);
     x->folder = xasprintf("%s/%s%s", spool, FOLDER_PREFIX, strrchr(made, '-') + 1);

@@ -112,16 +112,17 @@ static bool machine_is_busy(const struct server_files *f, size_t i)
     return false;
 }
 
-/* What an earlier try has left as failed has to go first. */
+/* A lost answer may be that of a backup that has begun; a refused one is none of ours. */
 static int start_one(struct server_files *f, size_t i, struct err *err)
 {
-    struct err none = ERR_INIT;
-
     memset(f->which, 0, f->count * sizeof(*f->which));
     f->which[i] = true;
-    (void)!call(f, "CLEANUP", ANSWER_MS, &none);
-    f->steps[i] = STEP_STARTED; /* also if its answer is lost */
-    return call(f, "START", ANSWER_MS, err);
+    f->steps[i] = STEP_STARTED;
+    if (call(f, "START", ANSWER_MS, err) == 0)
+        return 0;
+    if (err->code == ERR_SERVER || err->code == ERR_DENIED)
+        f->steps[i] = STEP_NONE;
+    return -1;
 }
 
 static int start_some(struct server_files *f, struct err *err)
@@ -246,13 +247,16 @@ static int find_cut(struct server_files *f, struct cut *ret, struct err *err)
     return rc;
 }
 
-/* Ends what was begun; a server that does not answer keeps its files. */
+/*
+ * Ends what was begun; a server that does not answer keeps its files. One that was to be sealed may not
+ * have been: those that are sealed refuse ABORT.
+ */
 static void clean(struct server_files *f)
 {
     struct err ignored = ERR_INIT;
 
     for (size_t i = 0; i < f->count; i++)
-        f->which[i] = f->steps[i] == STEP_STARTED || f->steps[i] == STEP_BASED;
+        f->which[i] = f->steps[i] != STEP_NONE;
     (void)!call(f, "ABORT", ANSWER_MS, &ignored);
     for (size_t i = 0; i < f->count; i++) {
         f->which[i] = f->steps[i] != STEP_NONE;
